@@ -1,0 +1,82 @@
+"""Documents (nested mappings from YAML) and the words that change them. Knows no settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from craft_ray.errors import ConfigError
+
+MAX_CONFIG_BYTES = 1_000_000
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping.
+
+    Raises:
+        ConfigError: the file is missing, too large, not YAML or not a mapping.
+    """
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(str(path), [f"must be at most {MAX_CONFIG_BYTES} bytes"])
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [f"cannot be read: {error}"]) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), [f"is not valid YAML: {error}"]) from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(str(path), [f"must be a mapping, but is a {type(document).__name__}"])
+    return document
+
+
+def describe_problems(error: ValidationError) -> list[str]:
+    """One line a problem: the field, the law, the value."""
+    problems = []
+    for detail in error.errors():
+        # Names of union members are pydantic's, not the user's.
+        field = ".".join(str(part) for part in detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            message = "is not a known setting"
+        elif detail["type"] != "value_error" and not isinstance(detail["input"], dict):
+            message = f"{message}, but got {detail['input']!r}"
+        problems.append(f"{field}: {message}" if field else message)
+    return problems
+
+
+def set_by_path(document: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set `a.b.c` in nested mappings, making the mappings that are missing.
+
+    Raises:
+        ValueError: a part of the path is a value and not a section.
+    """
+    *sections, leaf = dotted.split(".")
+    node = document
+    for depth, section in enumerate(sections, start=1):
+        child = node.setdefault(section, {})
+        if not isinstance(child, dict):
+            raise ValueError(
+                f"{dotted}: {'.'.join(sections[:depth])} must be a section, but is {child!r}"
+            )
+        node = child
+    node[leaf] = value
+
+
+def split_override(word: str) -> tuple[str, Any]:
+    """`a.b=1e-3` -> (`a.b`, value); the value is YAML.
+
+    Raises:
+        ConfigError: there is no key, no `=`, or the value is not YAML.
+    """
+    key, separator, text = word.partition("=")
+    if not separator or not key:
+        raise ConfigError("command line", [f"an override must read key=value, but got {word!r}"])
+    try:
+        return key, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError("command line", [f"{key}: {text!r} is not valid YAML"]) from error

@@ -1,0 +1,58 @@
+"""Choices in which the authors' code and a careful implementation differ.
+
+`corrected` is the default; `reference` follows the authors' procedure. Every switch can also be
+set alone: `{preset: corrected, deployed_prompt: best}`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from craft_ray.config.base import Settings
+
+PRESETS: dict[str, dict[str, str]] = {
+    "corrected": {
+        "deployed_prompt": "mean",
+        "head_inputs": "logits",
+        "fitness_images": "plain",
+        "head_init": "identity",
+        "selection": "best_validation",
+    },
+    "reference": {
+        "deployed_prompt": "resampled_mean",
+        "head_inputs": "unnormalized_logits",
+        "fitness_images": "one_augmentation",
+        "head_init": "default",
+        "selection": "last",
+    },
+}
+
+
+class FidelityConfig(Settings):
+    """Named switches; `preset` gives those that are not set."""
+
+    preset: Literal["corrected", "reference"] = "corrected"
+    deployed_prompt: Literal["mean", "best", "resampled_mean"] = "mean"
+    """Mean of the search distribution, best candidate seen, or the mean of a second population
+    that is drawn but never scored (the authors' code)."""
+    head_inputs: Literal["logits", "unnormalized_logits"] = "logits"
+    """What the head is trained on. The authors train on logits of unnormalised image features
+    and test on normalised ones."""
+    fitness_images: Literal["plain", "one_augmentation"] = "plain"
+    """Candidates are scored on the plain images, or on one augmentation drawn once and kept."""
+    head_init: Literal["identity", "default"] = "identity"
+    """`identity`: the last layer starts at zero, so that refined = raw logits."""
+    selection: Literal["best_validation", "last"] = "best_validation"
+    """Which evaluated state is kept as the result. Test data never takes part."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"preset": value}
+        if isinstance(value, dict):
+            preset = value.get("preset", "corrected")
+            return {**PRESETS.get(preset, {}), **value} if isinstance(preset, str) else value
+        return value

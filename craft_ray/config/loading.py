@@ -1,0 +1,76 @@
+"""From files and `key=value` words to settings, with every problem named at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from craft_ray.config.documents import describe_problems, read_yaml, set_by_path, split_override
+from craft_ray.config.run import RunConfig
+from craft_ray.config.space import SpaceConfig
+from craft_ray.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read one run's settings.
+
+    Args:
+        path: a YAML file, or None for the defaults.
+        overrides: words `section.key=value`, applied in order; values are YAML.
+
+    Raises:
+        ConfigError: the file or a setting breaks a law.
+    """
+    document = {} if path is None else read_yaml(path)
+    for override in overrides:
+        key, value = split_override(override)
+        _apply(document, key, value)
+    return _validate(RunConfig, document, str(path) if path else "command line")
+
+
+def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
+    """Read a search space. An override may name a key of the space or, directly, of its base."""
+    document = read_yaml(path)
+    document.setdefault("name", path.stem)
+    base = document.get("base", {})
+    if isinstance(base, str):
+        base = read_yaml(path.parent / base)
+    document["base"] = base
+    for override in overrides:
+        key, value = split_override(override)
+        section = key.split(".")[0]
+        in_base = section in RunConfig.model_fields and section not in SpaceConfig.model_fields
+        # `name=x` names this run; the space keeps its own name.
+        _apply(document, f"base.{key}" if in_base or key == "name" else key, value)
+    return _validate(SpaceConfig, document, str(path))
+
+
+def _apply(document: dict[str, Any], key: str, value: Any) -> None:
+    # `fidelity: reference` is short for a section; an override of one switch keeps it.
+    *_, parent, _leaf = ["", *key.split(".")]
+    if parent == "fidelity":
+        _expand_fidelity(document, key)
+    try:
+        set_by_path(document, key, value)
+    except ValueError as error:
+        raise ConfigError("command line", [str(error)]) from error
+
+
+def _expand_fidelity(document: dict[str, Any], key: str) -> None:
+    node: Any = document
+    for section in key.split(".")[:-2]:
+        node = node.get(section, {})
+    if isinstance(node, dict) and isinstance(node.get("fidelity"), str):
+        node["fidelity"] = {"preset": node["fidelity"]}
+
+
+def _validate(model: type[Model], document: dict[str, Any], source: str) -> Model:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(source, describe_problems(error)) from error

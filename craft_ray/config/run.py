@@ -1,0 +1,227 @@
+"""Settings of one fine-tuning run. Imports neither torch nor Ray."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from craft_ray.config.base import Settings
+from craft_ray.config.fidelity import FidelityConfig
+
+Auto = Literal["auto"]
+Method = Literal["both", "prompt", "head"]
+
+RUN_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+
+
+class EmbeddedSource(Settings):
+    """The subset of Fashion-MNIST that ships with craft-ray."""
+
+    kind: Literal["embedded"] = "embedded"
+
+
+class FolderSource(Settings):
+    """Images on disk: `root/{train,val,test}/<class name>/<image>`."""
+
+    kind: Literal["folder"] = "folder"
+    root: str
+
+
+class ParquetSource(Settings):
+    """`root/{train,val,test}.parquet` in the Hugging Face `image`/`label` layout."""
+
+    kind: Literal["parquet"] = "parquet"
+    root: str
+
+
+DataSource = Annotated[EmbeddedSource | FolderSource | ParquetSource, Field(discriminator="kind")]
+
+
+class DataConfig(Settings):
+    """Which images, how many a class, and how they are shown to the oracle."""
+
+    source: DataSource = EmbeddedSource()
+    shots: int = Field(16, ge=1)
+    """Training images a class."""
+    repeat_small_classes: bool = False
+    """Sample a class that has fewer images than `shots` with repetition, as CoOp does."""
+    template: str = "a photo of a {}."
+    """The words before `{}` give the initial context, the words after it stay fixed."""
+    views: int = Field(8, ge=1, le=256)
+    """Augmented views of each training image; the head's epochs cycle through them."""
+    crop_scale_min: float = Field(0.5, gt=0, le=1)
+    """Smallest area share of RandomResizedCrop."""
+
+    @field_validator("template")
+    @classmethod
+    def _one_placeholder(cls, template: str) -> str:
+        if template.count("{}") != 1 or template.replace("{}", "").count("{"):
+            raise ValueError(f"must contain {{}} exactly once, but got {template!r}")
+        if not template.split("{}")[0].strip():
+            raise ValueError(
+                "must have at least one word before {}: these words are the context that is "
+                f"tuned, but got {template!r}"
+            )
+        return template
+
+
+class OracleConfig(Settings):
+    """The black box."""
+
+    model: str = "embedded"
+    """`embedded`, an open_clip model name (`ViT-B-32`), or `local-dir:<folder>`."""
+    pretrained: str | None = None
+    """An open_clip tag (`laion2b_s34b_b79k`) or a checkpoint file, for a model name."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    max_prompts_per_forward: int = Field(512, ge=1)
+    """Bounds the memory of one text forward."""
+    images_per_forward: int = Field(64, ge=1)
+
+    @model_validator(mode="after")
+    def _weights_are_named_once(self) -> Self:
+        has_own_weights = self.model == "embedded" or self.model.startswith("local-dir:")
+        if has_own_weights and self.pretrained is not None:
+            raise ValueError(
+                f"pretrained must be null for model {self.model!r}, which brings its own weights, "
+                f"but got {self.pretrained!r}"
+            )
+        if not has_own_weights and self.pretrained is None:
+            raise ValueError(
+                f"pretrained must name a tag or a checkpoint file for model {self.model!r}: "
+                "an oracle with random weights answers nothing useful"
+            )
+        return self
+
+
+class PoolConfig(Settings):
+    """Replicas of the oracle and how a population is spread over them."""
+
+    replicas: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """`auto`: one for each GPU of the cluster, or without GPUs one for each CPU, at most four."""
+    cpus_per_replica: float = Field(0.1, gt=0)
+    """Ray's bookkeeping share; the real use is `threads_per_replica`."""
+    gpus_per_replica: Annotated[float, Field(ge=0)] | Auto = "auto"
+    """`auto`: 1 where the cluster has GPUs, else 0."""
+    threads_per_replica: Annotated[int, Field(ge=1)] | Auto = "auto"
+    candidates_per_chunk: int = Field(10, ge=1)
+    """Fixed by configuration, never by the number of replicas: answers stay bit-identical."""
+    max_chunks_in_flight: int = Field(2, ge=1)
+    """Chunks that one client may have waiting at one replica (back-pressure)."""
+    max_attempts: int = Field(3, ge=1)
+    chunk_timeout_s: float = Field(600.0, gt=0)
+
+
+class PromptConfig(Settings):
+    """p = p0 + A z (CraFT section 3.1)."""
+
+    intrinsic_dim: int = Field(512, ge=2)
+    projection_std: float = Field(1.0, gt=0)
+    """Standard deviation of the frozen Gaussian A."""
+
+
+class CmaEsConfig(Settings):
+    """CMA-ES through pycma."""
+
+    kind: Literal["cma_es"] = "cma_es"
+    population: int = Field(40, ge=4)
+    sigma: float = Field(0.1, gt=0)
+    """Initial step size: the perturbation scale of the search in z."""
+    bound: Annotated[float, Field(gt=0)] | None = 5.0
+    """|z_i| <= bound, or null."""
+    step_size_rule: Literal["csa", "tpa"] = "csa"
+
+
+class HeadConfig(Settings):
+    """Prediction refinement: y = l + MLP(l) (CraFT section 3.2)."""
+
+    hidden: int = Field(256, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW's decoupled decay; 0 is Adam."""
+    batch_size: int = Field(256, ge=1)
+    epochs_per_generation: int = Field(1, ge=1)
+    """Epochs on the answers already paid for: they cost time, no queries."""
+
+
+class LossConfig(Settings):
+    """Weights of the two consistency terms (lambda_I and lambda_O of the paper)."""
+
+    prompt_consistency: float = Field(0.01, ge=0)
+    head_consistency: float = Field(0.01, ge=0)
+    head_consistency_share: float = Field(1.0, gt=0, le=1)
+    """The head's term is dropped after this share of the query budget (1 / n of the code)."""
+
+
+class MlflowConfig(Settings):
+    """Experiment tracking."""
+
+    enabled: bool = True
+    tracking_uri: str | None = None
+    """Default: sqlite in the output folder, as an absolute address."""
+    experiment: str = Field("craft-ray", min_length=1)
+
+
+class RayConfig(Settings):
+    """Where Ray runs and what a trial asks of it."""
+
+    address: str | None = None
+    """A running cluster. Default: RAY_ADDRESS, and without it a Ray of our own on this machine."""
+    num_cpus: Annotated[int, Field(ge=1)] | None = None
+    """CPUs of our own local Ray. Default: all."""
+    object_store_mb: int = Field(1024, ge=80)
+    """Object store of our own local Ray."""
+    cpus_per_worker: float = Field(0.5, gt=0)
+    """The Ray Train worker that runs the collaborative optimizer."""
+    cpus_per_trial: float = Field(0.2, gt=0)
+    """The Tune function that starts the worker and waits for it."""
+
+
+class RunConfig(Settings):
+    """One fine-tuning: `python -m craft_ray.train`, and the base of a search."""
+
+    name: Annotated[str, Field(pattern=RUN_NAME_PATTERN)] | None = None
+    """Folder under `output_dir`. Default: the file's name and the time."""
+    output_dir: str = "runs"
+    seed: int = Field(1, ge=0)
+    method: Method = "both"
+    """`prompt` searches the context only, `head` trains the head only, `both` is CraFT."""
+    max_queries: int = Field(8000, ge=1)
+    """Budget in candidates scored on the whole training set (the paper's unit)."""
+    evaluate_every_generations: int = Field(5, ge=1)
+    fidelity: FidelityConfig = FidelityConfig()
+    data: DataConfig = DataConfig()
+    oracle: OracleConfig = OracleConfig()
+    pool: PoolConfig = PoolConfig()
+    prompt: PromptConfig = PromptConfig()
+    optimizer: CmaEsConfig = CmaEsConfig()
+    head: HeadConfig = HeadConfig()
+    loss: LossConfig = LossConfig()
+    mlflow: MlflowConfig = MlflowConfig()
+    ray: RayConfig = RayConfig()
+
+    @property
+    def num_generations(self) -> int:
+        """Whole generations that the budget pays for; a generation is never cut."""
+        return self.max_queries // self.optimizer.population
+
+    @model_validator(mode="after")
+    def _budget_pays_one_generation(self) -> Self:
+        if self.num_generations < 1:
+            raise ValueError(
+                f"max_queries >= optimizer.population must hold, but got max_queries="
+                f"{self.max_queries} and optimizer.population={self.optimizer.population}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _resampling_needs_csa(self) -> Self:
+        if (
+            self.fidelity.deployed_prompt == "resampled_mean"
+            and self.optimizer.step_size_rule == "tpa"
+        ):
+            raise ValueError(
+                "fidelity.deployed_prompt resampled_mean needs optimizer.step_size_rule csa, but "
+                "got tpa: two-point adaptation cannot draw a population it is never told about"
+            )
+        return self

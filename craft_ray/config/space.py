@@ -1,0 +1,196 @@
+"""Settings of a search: what varies, how it is sampled and when a trial is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import Field, ValidationError, model_validator
+
+from craft_ray.config.base import Settings
+from craft_ray.config.documents import describe_problems, set_by_path
+from craft_ray.config.run import RunConfig
+
+SEARCHABLE_SECTIONS = ("fidelity", "head", "loss", "method", "optimizer", "prompt")
+
+Scalar = bool | int | float | str
+
+
+Number = TypeVar("Number", int, float)
+
+
+class Range(Settings, Generic[Number]):
+    """low < high, both included."""
+
+    low: Number
+    high: Number
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low < high must hold, but got low={self.low} and high={self.high}")
+        return self
+
+    def corners(self) -> tuple[Scalar, ...]:
+        """Values whose validity stands for the whole range."""
+        return (self.low, self.high)
+
+
+class Uniform(Range[float]):
+    """A float in [low, high]."""
+
+    kind: Literal["uniform"]
+
+
+class LogUniform(Range[float]):
+    """A float in [low, high], uniform in its logarithm."""
+
+    kind: Literal["log_uniform"]
+    low: float = Field(gt=0)
+
+
+class IntUniform(Range[int]):
+    """An integer in [low, high] in steps of `step`."""
+
+    kind: Literal["int_uniform"]
+    step: int = Field(1, ge=1)
+
+
+class Choice(Settings):
+    """One of the listed values."""
+
+    kind: Literal["choice"]
+    values: tuple[Scalar, ...] = Field(min_length=2)
+
+    def corners(self) -> tuple[Scalar, ...]:
+        return self.values
+
+
+Distribution = Annotated[Uniform | LogUniform | IntUniform | Choice, Field(discriminator="kind")]
+
+
+class TpeSampler(Settings):
+    """Optuna's tree-structured Parzen estimator."""
+
+    kind: Literal["tpe"] = "tpe"
+    startup_trials: int = Field(4, ge=1)
+    """Random trials before the model is used."""
+
+
+class RandomSampler(Settings):
+    """Optuna's independent sampling."""
+
+    kind: Literal["random"] = "random"
+
+
+Sampler = Annotated[TpeSampler | RandomSampler, Field(discriminator="kind")]
+
+
+class AshaScheduler(Settings):
+    """Asynchronous successive halving; its resource is candidate queries."""
+
+    kind: Literal["asha"] = "asha"
+    grace_queries: int = Field(400, ge=1)
+    """No trial is stopped before it has spent this much."""
+    reduction_factor: float = Field(2.0, gt=1)
+
+
+class NoScheduler(Settings):
+    """Every trial runs to the end of its budget."""
+
+    kind: Literal["none"] = "none"
+
+
+Scheduler = Annotated[AshaScheduler | NoScheduler, Field(discriminator="kind")]
+
+
+class SpaceConfig(Settings):
+    """A search space file."""
+
+    name: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    base: RunConfig = RunConfig()
+    """Settings that all trials share."""
+    parameters: dict[str, Distribution] = Field(min_length=1)
+    """`section.key` of the run settings -> distribution."""
+    first_trials: tuple[dict[str, Scalar], ...] = ()
+    """Points that are tried before the sampler is asked."""
+    trials: int = Field(8, ge=1)
+    max_concurrent_trials: int = Field(2, ge=1)
+    sampler: Sampler = TpeSampler()
+    scheduler: Scheduler = AshaScheduler()
+
+    def resolve(self, values: dict[str, Scalar]) -> RunConfig:
+        """The run settings of a trial.
+
+        Raises:
+            ValidationError: the values break a law of the run settings.
+        """
+        document = self.base.model_dump(mode="json")
+        for path, value in values.items():
+            set_by_path(document, path, value)
+        return RunConfig.model_validate(document)
+
+    @model_validator(mode="after")
+    def _parameters_are_valid_settings(self) -> Self:
+        problems = list(self._problems())
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        defaults: dict[str, Any] = self.base.model_dump(mode="json")
+        for path, distribution in self.parameters.items():
+            section = path.split(".")[0]
+            if section not in SEARCHABLE_SECTIONS:
+                yield (
+                    f"parameters.{path}: must belong to one of {', '.join(SEARCHABLE_SECTIONS)}, "
+                    "because all trials share one pool and its image sets"
+                )
+                continue
+            if path == "fidelity.preset":
+                yield f"parameters.{path}: search the switches of fidelity, not the preset"
+                continue
+            if not _is_leaf(defaults, path):
+                yield f"parameters.{path}: is not a setting of a run"
+                continue
+            for corner in distribution.corners():
+                yield from self._problems_of_point({path: corner}, f"parameters.{path}")
+        for index, point in enumerate(self.first_trials):
+            where = f"first_trials.{index}"
+            missing = sorted(self.parameters.keys() - point.keys())
+            unknown = sorted(point.keys() - self.parameters.keys())
+            if missing or unknown:
+                yield (
+                    f"{where}: must give exactly the searched parameters, but misses {missing} "
+                    f"and adds {unknown}"
+                )
+                continue
+            for path, value in point.items():
+                if not _contains(self.parameters[path], value):
+                    yield f"{where}.{path}: must lie in the parameter's range, but got {value!r}"
+            yield from self._problems_of_point(point, where)
+
+    def _problems_of_point(self, values: dict[str, Scalar], where: str) -> Iterator[str]:
+        try:
+            self.resolve(values)
+        except ValidationError as error:
+            yield from (f"{where}: {problem}" for problem in describe_problems(error))
+
+
+def _is_leaf(document: dict[str, Any], path: str) -> bool:
+    node: Any = document
+    for key in path.split("."):
+        if not isinstance(node, dict) or key not in node:
+            return False
+        node = node[key]
+    return not isinstance(node, dict)
+
+
+def _contains(distribution: Distribution, value: Scalar) -> bool:
+    if isinstance(distribution, Choice):
+        return value in distribution.values
+    if isinstance(value, str | bool):
+        return False
+    if isinstance(distribution, IntUniform) and (value - distribution.low) % distribution.step:
+        return False
+    return distribution.low <= value <= distribution.high

@@ -1,0 +1,51 @@
+"""Errors that a user can cause. Each message names the field or file, the law and the value.
+
+The command line prints such a message without a traceback and exits with code 2. Anything else
+that escapes is a defect of craft-ray and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXIT_CODE_USER_ERROR = 2
+EXIT_CODE_INTERRUPTED = 130
+
+
+class UserError(ValueError):
+    """Base of all errors that the user can mend."""
+
+
+class ConfigError(UserError):
+    """One or more settings break a law; all of them are reported at once."""
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__(
+            f"{source}: " + "\n  ".join(["", *problems] if len(problems) > 1 else problems)
+        )
+
+
+class DataError(UserError):
+    """A data set, split or image cannot be used as it is."""
+
+
+class OracleError(UserError):
+    """The oracle refused a request: unknown handle, wrong shape, unsupported model."""
+
+
+class BudgetError(UserError):
+    """A request would exceed the candidate-query budget; nothing was spent."""
+
+
+class TrackingError(UserError):
+    """The experiment tracker cannot be reached at set-up."""
+
+
+class ArtifactError(UserError):
+    """A stored prompt and head cannot be read or does not fit the oracle."""
+
+
+class PoolError(RuntimeError):
+    """The replicas could not answer after all permitted attempts."""

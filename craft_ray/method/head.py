@@ -1,0 +1,45 @@
+"""Prediction refinement: y = l + MLP(l) (CraFT section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from craft_ray.config.fidelity import FidelityConfig
+
+
+class RefinementHead(nn.Module):
+    """Residual MLP on the oracle's logits: Linear(C, H) - ReLU - Linear(H, C).
+
+    Args:
+        num_classes: C.
+        hidden: H.
+        init: `identity` starts the last layer at zero, so that the first refined logits are the
+            raw ones; `default` keeps torch's random start, as the authors do.
+        generator: draws the start.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        hidden: int,
+        init: str = FidelityConfig().head_init,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.enter = nn.Linear(num_classes, hidden)
+        self.leave = nn.Linear(hidden, num_classes)
+        for layer in (self.enter, self.leave):
+            # nn.Linear's own start, drawn from our generator.
+            bound = layer.in_features**-0.5
+            with torch.no_grad():
+                layer.weight.uniform_(-bound, bound, generator=generator)
+                layer.bias.uniform_(-bound, bound, generator=generator)
+        if init == "identity":
+            nn.init.zeros_(self.leave.weight)
+            nn.init.zeros_(self.leave.bias)
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        """Refined logits, [..., C]."""
+        refined: torch.Tensor = logits + self.leave(torch.relu(self.enter(logits)))
+        return refined

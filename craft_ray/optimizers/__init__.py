@@ -1,0 +1,8 @@
+"""Zeroth-order optimizers: `ask()` for candidates, `tell()` their losses. They know neither the
+oracle nor Ray; the loop belongs to the caller."""
+
+from craft_ray.optimizers.base import ZerothOrderOptimizer
+from craft_ray.optimizers.cma_es import CmaEs
+from craft_ray.optimizers.registry import make_optimizer
+
+__all__ = ["CmaEs", "ZerothOrderOptimizer", "make_optimizer"]

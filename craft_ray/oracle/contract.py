@@ -1,0 +1,159 @@
+"""What a black-box vision-language model lets a client do, and nothing more.
+
+A client never sees weights, gradients, image features or text features. Example, with any
+implementation of `Oracle`:
+
+    task = oracle.register_task(ClassificationTask(("cat", "dog")))
+    images = oracle.register_images(pixels)                    # uint8 [N, 3, S, S]
+    contexts = task.initial_context[None]                      # float32 [1, L, E]
+    logits = oracle.predict(task, images, contexts)            # float32 [1, N, 2]
+
+Shape suffixes in this project: K contexts in one query, P population, D intrinsic dimension,
+L context length, E embedding width, N images, C classes, S image size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from craft_ray.errors import OracleError
+
+FloatArray = npt.NDArray[np.float32]
+PixelArray = npt.NDArray[np.uint8]
+
+Answer = Literal["logits", "unnormalized_logits"]
+
+DEFAULT_TEMPLATE = "a photo of a {}."
+
+
+@dataclass(frozen=True)
+class OracleDescription:
+    """What the owner of the model declares about it."""
+
+    oracle_id: str
+    """Names weights, architecture and precision; equal ids give equal answers."""
+    embed_dim: int
+    """E, the width of a token embedding."""
+    context_length: int
+    """Tokens of a prompt, [SOS] and [EOS] included."""
+    image_size: int
+    """S, the side of the square images that are accepted."""
+    logit_scale: float
+    """logits = logit_scale * cosine(image, prompt)."""
+    initial_context: FloatArray
+    """[L, E]: token embeddings of "a photo of a", the usual start."""
+    answers: tuple[Answer, ...] = ("logits",)
+    """Kinds of predictions that are served. `unnormalized_logits` leaves the image features
+    unnormalised, as the authors' training code does."""
+
+
+@dataclass(frozen=True)
+class ClassificationTask:
+    """Class names and the words around them.
+
+    The prompt of class c is `[SOS] context [tokens of c] [words after {}] [EOS]`; the words before
+    `{}` are only the start of the search.
+    """
+
+    class_names: tuple[str, ...]
+    template: str = DEFAULT_TEMPLATE
+
+    @property
+    def digest(self) -> str:
+        """Content address."""
+        document = json.dumps([list(self.class_names), self.template], ensure_ascii=True)
+        return hashlib.sha256(document.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class TaskHandle:
+    """A registered task."""
+
+    digest: str
+    num_classes: int
+    initial_context: FloatArray
+    """[L, E]: token embeddings of the template's words before `{}`."""
+
+
+@dataclass(frozen=True)
+class ImageHandle:
+    """A registered set of images."""
+
+    digest: str
+    num_images: int
+
+
+class Oracle(Protocol):
+    """The contract. Registrations are content-addressed: repeating one costs nothing."""
+
+    def describe(self) -> OracleDescription:
+        """Read the owner's declaration."""
+        ...
+
+    def register_task(self, task: ClassificationTask) -> TaskHandle:
+        """Register a classification task.
+
+        Raises:
+            OracleError: a prompt does not fit into the context length.
+        """
+        ...
+
+    def register_images(self, pixels_NSS: PixelArray) -> ImageHandle:
+        """Register images, uint8 [N, 3, S, S].
+
+        Raises:
+            OracleError: another type or shape.
+        """
+        ...
+
+    def predict(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        answer: Answer = "logits",
+    ) -> FloatArray:
+        """Logits of every context, image and class: float32 [K, N, C].
+
+        Raises:
+            OracleError: an unknown handle, another shape, a non-finite context, or an answer
+                that is not served.
+        """
+        ...
+
+
+def digest_of_images(pixels_NSS: PixelArray) -> str:
+    """Content address of an image set: shape and bytes."""
+    digest = hashlib.sha256(repr(pixels_NSS.shape).encode())
+    digest.update(np.ascontiguousarray(pixels_NSS).data)
+    return digest.hexdigest()
+
+
+def check_pixels(pixels_NSS: PixelArray, image_size: int) -> None:
+    """Raise OracleError unless the array is uint8 [N >= 1, 3, S, S]."""
+    expected = (3, image_size, image_size)
+    if pixels_NSS.dtype != np.uint8 or pixels_NSS.ndim != 4 or pixels_NSS.shape[1:] != expected:
+        raise OracleError(
+            f"images: must be uint8 [N, 3, {image_size}, {image_size}], but got "
+            f"{pixels_NSS.dtype} {list(pixels_NSS.shape)}"
+        )
+    if len(pixels_NSS) == 0:
+        raise OracleError("images: must have at least one image, but got 0")
+
+
+def check_contexts(contexts_KLE: FloatArray, embed_dim: int) -> None:
+    """Raise OracleError unless the array is finite float32 [K >= 1, L >= 1, E]."""
+    shape = contexts_KLE.shape
+    if contexts_KLE.dtype != np.float32 or len(shape) != 3 or shape[2] != embed_dim or 0 in shape:
+        raise OracleError(
+            f"contexts: must be float32 [K >= 1, L >= 1, {embed_dim}], but got "
+            f"{contexts_KLE.dtype} {list(shape)}"
+        )
+    if not np.isfinite(contexts_KLE).all():
+        raise OracleError("contexts: must be finite, but got NaN or infinity")

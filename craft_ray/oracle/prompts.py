@@ -1,0 +1,69 @@
+"""Tokens of a classification task: what surrounds the soft context in every prompt.
+
+The prompt of class c is `[SOS] context [tokens of c] [words after {}] [EOS]` (CoOp, CraFT).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from open_clip import SimpleTokenizer
+
+from craft_ray.errors import OracleError
+from craft_ray.oracle.contract import ClassificationTask
+
+# The tokenizer truncates silently, and a truncated class name would be scored as another class:
+# read more tokens than any tower takes and check the true length.
+UNTRUNCATED = 4096
+
+
+@dataclass(frozen=True)
+class PromptTokens:
+    """Token ids of a task, cut at the longest prompt."""
+
+    sos_1: torch.Tensor
+    """[1]: the start token."""
+    prefix_L: torch.Tensor
+    """[L]: the words before {}."""
+    suffix_CT: torch.Tensor
+    """[C, T]: class name, words after {}, end token, then padding."""
+    end_C: torch.Tensor
+    """[C]: position of the end token within the suffix."""
+
+
+def tokenize_task(
+    task: ClassificationTask, tokenizer: SimpleTokenizer, context_length: int
+) -> PromptTokens:
+    """Split every prompt of a task at its placeholder.
+
+    Raises:
+        OracleError: a prompt does not fit into the context, or has no word before {}.
+    """
+    before, _, after = task.template.partition("{}")
+    prefix = _ids(tokenizer, before)[:-1]
+    if len(prefix) < 2:
+        raise OracleError(f"template: must have a word before {{}}, but got {task.template!r}")
+    suffixes = []
+    for name in task.class_names:
+        # Folder names and CoOp's class names separate words by underscores.
+        words = " ".join(name.replace("_", " ").split())
+        ids = _ids(tokenizer, f"{before}{words}{after}")
+        if len(ids) > context_length:
+            raise OracleError(
+                f"class {name[:60]!r}: its prompt must have at most {context_length} tokens, but "
+                f"has {len(ids)}"
+            )
+        suffixes.append(ids[len(prefix) :])
+    return PromptTokens(
+        sos_1=prefix[:1],
+        prefix_L=prefix[1:],
+        suffix_CT=torch.nn.utils.rnn.pad_sequence(suffixes, batch_first=True),
+        end_C=torch.tensor([len(suffix) - 1 for suffix in suffixes]),
+    )
+
+
+def _ids(tokenizer: SimpleTokenizer, text: str) -> torch.Tensor:
+    """Token ids of one text, [SOS] to [EOS], without padding."""
+    row: torch.Tensor = tokenizer([text], context_length=UNTRUNCATED)[0]
+    return row[: int(row.nonzero().max()) + 1]

@@ -1,0 +1,72 @@
+"""The product of a fine-tuning: a context and a refinement head, usable with any client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+
+from craft_ray.method.head import RefinementHead
+from craft_ray.oracle.contract import FloatArray
+
+HeadWeights = Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class TunedClassifier:
+    """What is deployed: predictions are `head(logits of context)`.
+
+    Attributes:
+        context_LE: float32 [L, E].
+        head: the weights of a `RefinementHead`, or None for raw logits.
+    """
+
+    context_LE: FloatArray
+    head: HeadWeights | None
+
+    @classmethod
+    def capture(cls, context_LE: FloatArray, head: RefinementHead | None) -> TunedClassifier:
+        """Copy the present state of a training."""
+        if head is None:
+            return cls(context_LE.copy(), None)
+        weights = {name: value.numpy().copy() for name, value in head.state_dict().items()}
+        return cls(context_LE.copy(), weights)
+
+    def refine(self, logits_NC: FloatArray) -> FloatArray:
+        """Final logits, [N, C], from the oracle's logits under `context_LE`."""
+        if self.head is None:
+            return logits_NC
+        hidden, num_classes = self.head["enter.weight"].shape
+        head = RefinementHead(num_classes, hidden)
+        # torch wants writable memory; weights read from a file or the object store are not.
+        head.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in self.head.items()})
+        with torch.inference_mode():
+            refined: FloatArray = head(torch.from_numpy(logits_NC.copy())).numpy()
+        return refined
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy in [0, 1] and mean cross-entropy on one image set."""
+
+    accuracy: float
+    loss: float
+
+    def is_better_than(self, other: Score) -> bool:
+        """Higher accuracy; among equals the lower loss. A non-finite loss never wins."""
+        if not np.isfinite(self.loss):
+            return False
+        return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+
+
+def score_logits(
+    logits_NC: FloatArray, labels_N: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+) -> Score:
+    """Score final logits [N, C] against labels [N]."""
+    accuracy = float((logits_NC.argmax(axis=1) == labels_N).mean())
+    # `copy`: answers from the object store are read-only, which torch warns about.
+    loss = F.cross_entropy(torch.from_numpy(logits_NC.copy()), torch.from_numpy(labels_N.copy()))
+    return Score(accuracy, float(loss))

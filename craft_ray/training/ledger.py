@@ -1,0 +1,122 @@
+"""Counting what is spent: every question to the oracle passes a `MeteredOracle`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Literal
+
+from craft_ray.errors import BudgetError
+from craft_ray.oracle.contract import Answer, FloatArray, ImageHandle, Oracle, TaskHandle
+
+Purpose = Literal["search", "head", "evaluation"]
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Totals, each in its own unit."""
+
+    candidate_queries: int = 0
+    """Candidates scored on the whole training set: the paper's unit and the budget's."""
+    search_predictions: int = 0
+    """Images predicted to score candidates."""
+    head_predictions: int = 0
+    """Images predicted to train the head."""
+    evaluation_predictions: int = 0
+    """Images predicted to validate or test."""
+    text_encodes: int = 0
+    """Prompts encoded: contexts x classes."""
+
+    @property
+    def image_predictions(self) -> int:
+        """All images predicted, whatever for; a hosted endpoint bills these."""
+        return self.search_predictions + self.head_predictions + self.evaluation_predictions
+
+    def __add__(self, other: Spending) -> Spending:
+        return Spending(
+            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        )
+
+    def as_dict(self) -> dict[str, int]:
+        """For summaries and checkpoints; `image_predictions` is added."""
+        return {**asdict(self), "image_predictions": self.image_predictions}
+
+    @classmethod
+    def from_dict(cls, document: dict[str, int]) -> Spending:
+        """Inverse of `as_dict`."""
+        return cls(**{f.name: int(document[f.name]) for f in fields(cls)})
+
+
+def cost_of(purpose: Purpose, num_contexts: int, num_images: int, num_classes: int) -> Spending:
+    """What one `predict` call costs."""
+    spending = replace(Spending(), text_encodes=num_contexts * num_classes)
+    predictions = num_contexts * num_images
+    if purpose == "search":
+        return replace(spending, candidate_queries=num_contexts, search_predictions=predictions)
+    if purpose == "head":
+        return replace(spending, head_predictions=predictions)
+    return replace(spending, evaluation_predictions=predictions)
+
+
+class QueryLedger:
+    """Running totals under a cap on candidate queries.
+
+    Args:
+        max_queries: the cap, in candidate queries.
+    """
+
+    def __init__(self, max_queries: int) -> None:
+        self.max_queries = max_queries
+        self.spent = Spending()
+
+    @property
+    def remaining_queries(self) -> int:
+        """Candidate queries that may still be spent."""
+        return self.max_queries - self.spent.candidate_queries
+
+    def authorize(self, cost: Spending) -> None:
+        """Check the cap before anything is asked.
+
+        Raises:
+            BudgetError: the cost exceeds what remains.
+        """
+        if cost.candidate_queries > self.remaining_queries:
+            raise BudgetError(
+                f"max_queries: spent + asked <= {self.max_queries} must hold, but got "
+                f"spent={self.spent.candidate_queries} and asked={cost.candidate_queries}"
+            )
+
+    def record(self, cost: Spending) -> None:
+        """Add what has been answered."""
+        self.spent = self.spent + cost
+
+    def restore(self, document: dict[str, int]) -> None:
+        """Take up the totals of an earlier part of the same run (`Spending.as_dict`)."""
+        self.spent = Spending.from_dict(document)
+
+
+class MeteredOracle:
+    """The only way in which the training loop can ask: authorised before, recorded after."""
+
+    def __init__(self, oracle: Oracle, ledger: QueryLedger) -> None:
+        self._oracle = oracle
+        self.ledger = ledger
+
+    def predict(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        *,
+        purpose: Purpose,
+        answer: Answer = "logits",
+    ) -> FloatArray:
+        """Logits [K, N, C]; see `Oracle.predict`.
+
+        Raises:
+            BudgetError: the candidate budget does not cover it; nothing was asked.
+        """
+        cost = cost_of(purpose, len(contexts_KLE), images.num_images, task.num_classes)
+        self.ledger.authorize(cost)
+        logits = self._oracle.predict(task, images, contexts_KLE, answer)
+        self.ledger.record(cost)
+        return logits

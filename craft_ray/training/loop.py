@@ -1,0 +1,267 @@
+"""Collaborative fine-tuning, one generation at a time (CraFT section 3.4, Algorithm 1).
+
+In: a metered oracle, a prepared task, settings. Out: a `TunedClassifier` and reports. This module
+knows neither Ray nor Tune; whoever calls `run_generation` owns the loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from craft_ray.config.run import RunConfig
+from craft_ray.method.head import RefinementHead
+from craft_ray.method.losses import head_loss, prompt_losses
+from craft_ray.method.projection import PromptProjection
+from craft_ray.optimizers import make_optimizer
+from craft_ray.oracle.contract import FloatArray
+from craft_ray.training.classifier import Score, TunedClassifier, score_logits
+from craft_ray.training.ledger import MeteredOracle
+from craft_ray.training.preparation import PreparedTask
+from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
+
+# Independent random streams under one seed.
+_PROJECTION_STREAM, _OPTIMIZER_STREAM, _HEAD_STREAM = 10, 11, 12
+
+
+@dataclass(frozen=True)
+class GenerationReport:
+    """What happened in one generation. Losses are None for the side that does not run."""
+
+    generation: int
+    candidate_queries: int
+    fitness_best: float | None
+    fitness_median: float | None
+    head_loss: float | None
+    validation: Score | None
+    """Of the working classifier; only every `evaluate_every_generations`."""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The state that would be returned now."""
+
+    classifier: TunedClassifier
+    validation: Score
+    generation: int
+
+
+class CollaborativeTrainer:
+    """Searches the prompt by zeroth-order optimization and trains the head by gradients.
+
+    Before the first generation the untouched classifier (zero-shot) is validated; under
+    `selection: best_validation` it competes like every other state, so that tuning does not
+    return what validation says is worse.
+
+    Args:
+        oracle: answers and counts.
+        prepared: the task and its image sets.
+        config: settings of the run.
+    """
+
+    def __init__(self, oracle: MeteredOracle, prepared: PreparedTask, config: RunConfig) -> None:
+        self._oracle = oracle
+        self._prepared = prepared
+        self._config = config
+        self.generation = 0
+        self._searches = config.method != "head"
+        self._refines = config.method != "prompt"
+        self._projection = PromptProjection(
+            prepared.task.initial_context,
+            config.prompt.intrinsic_dim,
+            config.prompt.projection_std,
+            self._seed(_PROJECTION_STREAM),
+        )
+        self._optimizer = make_optimizer(
+            config.optimizer, config.prompt.intrinsic_dim, self._seed(_OPTIMIZER_STREAM)
+        )
+        self._generator = torch.Generator().manual_seed(self._seed(_HEAD_STREAM))
+        self._head = RefinementHead(
+            prepared.task.num_classes,
+            config.head.hidden,
+            config.fidelity.head_init,
+            self._generator,
+        )
+        self._adam = torch.optim.AdamW(
+            self._head.parameters(),
+            lr=config.head.learning_rate,
+            weight_decay=config.head.weight_decay,
+        )
+        self._context_LE = prepared.task.initial_context
+        self._fitness_labels = torch.from_numpy(prepared.fitness.labels_N.copy())
+        self._selected: Selected | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget pays for no further generation."""
+        return self.generation >= self._config.num_generations
+
+    @property
+    def selected(self) -> Selected:
+        """What would be returned now; zero-shot before the first evaluation."""
+        if self._selected is None:
+            zero_shot = TunedClassifier.capture(self._context_LE, None)
+            self._selected = Selected(zero_shot, self._validate(zero_shot), 0)
+        return self._selected
+
+    def run_generation(self) -> GenerationReport:
+        """One population, one head epoch, and a validation when it is due.
+
+        Raises:
+            BudgetError: the budget is spent; nothing was asked.
+            FloatingPointError: the head's training diverged.
+        """
+        _ = self.selected  # zero-shot is validated before anything is tuned
+        losses_P = self._search_prompt() if self._searches else None
+        loss_of_head = self._train_head() if self._refines else None
+        self.generation += 1
+        due = self.generation % self._config.evaluate_every_generations == 0
+        return GenerationReport(
+            generation=self.generation,
+            candidate_queries=self._oracle.ledger.spent.candidate_queries,
+            fitness_best=None if losses_P is None else float(np.nanmin(losses_P)),
+            fitness_median=None if losses_P is None else float(np.nanmedian(losses_P)),
+            head_loss=loss_of_head,
+            validation=self._evaluate() if due or self.finished else None,
+        )
+
+    def _search_prompt(self) -> FloatArray:
+        candidates_PD = self._optimizer.ask()
+        logits = torch.from_numpy(
+            self._oracle.predict(
+                self._prepared.task,
+                self._prepared.fitness.handle,
+                self._projection.contexts(candidates_PD),
+                purpose="search",
+            ).copy()
+        )
+        with torch.inference_mode():
+            losses: FloatArray = prompt_losses(
+                logits,
+                self._head(logits) if self._refines else None,
+                self._fitness_labels,
+                self._config.loss.prompt_consistency,
+            ).numpy()
+        self._optimizer.tell(losses.astype(np.float64))
+        self._context_LE = self._projection.contexts(self._working_point()[None])[0]
+        return losses
+
+    def _working_point(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        choice = self._config.fidelity.deployed_prompt
+        if choice == "resampled_mean":
+            return self._optimizer.resampled_mean()
+        return self._optimizer.best if choice == "best" else self._optimizer.mean
+
+    def _train_head(self) -> float:
+        """Epochs on one augmented view; its logits are asked for once. Returns the mean loss."""
+        views = self._prepared.views
+        logits = torch.from_numpy(
+            self._oracle.predict(
+                self._prepared.task,
+                views[self.generation % len(views)],
+                self._context_LE[None],
+                purpose="head",
+                answer=self._config.fidelity.head_inputs,
+            )[0].copy()
+        )
+        consistency = self._head_consistency()
+        losses = []
+        for _ in range(self._config.head.epochs_per_generation):
+            order = torch.randperm(len(logits), generator=self._generator)
+            for batch in order.split(self._config.head.batch_size):
+                loss = head_loss(
+                    logits[batch],
+                    self._head(logits[batch]),
+                    self._fitness_labels[batch],
+                    consistency,
+                )
+                self._adam.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                self._adam.step()
+                losses.append(loss.item())
+        mean_loss = float(np.mean(losses))
+        if not np.isfinite(mean_loss):
+            raise FloatingPointError(
+                f"head.learning_rate: training diverged at {self._config.head.learning_rate}"
+            )
+        return mean_loss
+
+    def _head_consistency(self) -> float:
+        share = self._config.loss.head_consistency_share
+        within = self.generation * self._config.optimizer.population < (
+            share * self._config.max_queries
+        )
+        return self._config.loss.head_consistency if within else 0.0
+
+    def _evaluate(self) -> Score:
+        working = TunedClassifier.capture(self._context_LE, self._head if self._refines else None)
+        score = self._validate(working)
+        if self._config.fidelity.selection == "last" or score.is_better_than(
+            self.selected.validation
+        ):
+            self._selected = Selected(working, score, self.generation)
+        return score
+
+    def _validate(self, classifier: TunedClassifier) -> Score:
+        logits_NC = self._oracle.predict(
+            self._prepared.task,
+            self._prepared.validation.handle,
+            classifier.context_LE[None],
+            purpose="evaluation",
+        )[0]
+        return score_logits(classifier.refine(logits_NC), self._prepared.validation.labels_N)
+
+    def state_dict(self) -> TrainerState:
+        """Everything that decides the future, the ledger included."""
+        selected = self.selected
+        arrays: dict[str, Any] = {
+            "generator": self._generator.get_state().numpy(),
+            "context": self._context_LE,
+            "selected.context": selected.classifier.context_LE,
+            **{f"head.{k}": v.numpy() for k, v in self._head.state_dict().items()},
+            **{f"adam.{k}": v for k, v in pack_adam(self._adam).items()},
+            **{f"optimizer.{k}": v for k, v in self._optimizer.state_dict().items()},
+            **{f"selected.head.{k}": v for k, v in (selected.classifier.head or {}).items()},
+        }
+        return TrainerState(
+            arrays={name: np.array(array) for name, array in arrays.items()},
+            values={
+                "generation": self.generation,
+                "spent": self._oracle.ledger.spent.as_dict(),
+                "selected": {
+                    "accuracy": selected.validation.accuracy,
+                    "loss": selected.validation.loss,
+                    "generation": selected.generation,
+                },
+            },
+        )
+
+    def load_state_dict(self, state: TrainerState) -> None:
+        """Continue exactly where `state_dict` was taken.
+
+        Raises:
+            ValueError: the state belongs to other settings.
+        """
+        self.generation = int(state.values["generation"])
+        self._oracle.ledger.restore(state.values["spent"])
+        self._optimizer.load_state_dict(state.group("optimizer."))
+        self._head.load_state_dict(
+            {name: torch.from_numpy(value) for name, value in state.group("head.").items()}
+        )
+        unpack_adam(self._adam, state.group("adam."))
+        self._generator.set_state(torch.from_numpy(state.arrays["generator"]))
+        self._context_LE = state.arrays["context"]
+        selected = state.values["selected"]
+        self._selected = Selected(
+            TunedClassifier(
+                state.arrays["selected.context"], state.group("selected.head.") or None
+            ),
+            Score(float(selected["accuracy"]), float(selected["loss"])),
+            int(selected["generation"]),
+        )
+
+    def _seed(self, stream: int) -> int:
+        return int(np.random.SeedSequence([self._config.seed, stream]).generate_state(1)[0])
