@@ -47,5 +47,9 @@ class ArtifactError(UserError):
     """A stored prompt and head cannot be read or does not fit the oracle."""
 
 
+class RunInterruptedError(Exception):
+    """The user stopped a run; what was done so far can be continued."""
+
+
 class PoolError(RuntimeError):
     """The replicas could not answer after all permitted attempts."""

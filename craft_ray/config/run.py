@@ -108,7 +108,9 @@ class PoolConfig(Settings):
     """Fixed by configuration, never by the number of replicas: answers stay bit-identical."""
     max_chunks_in_flight: int = Field(2, ge=1)
     """Chunks that one client may have waiting at one replica (back-pressure)."""
-    max_attempts: int = Field(3, ge=1)
+    max_attempts: int = Field(8, ge=1)
+    """Tries of one chunk. Between tries at the same replica the rest doubles, from 0.5 s, so that
+    the default outlasts the restart of a single replica."""
     chunk_timeout_s: float = Field(600.0, gt=0)
 
 

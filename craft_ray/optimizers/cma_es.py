@@ -121,7 +121,7 @@ class CmaEs:
         if not self._resampled or self._resampled[-1] or self._asked_PD is not None:
             raise ValueError("resampled_mean: allowed once after each tell, before ask")
         self._resampled[-1] = True
-        return np.mean(self._strategy.ask(), axis=0)
+        return np.array(self._strategy.ask()).mean(axis=0)
 
     def state_dict(self) -> State:
         """See `ZerothOrderOptimizer`."""

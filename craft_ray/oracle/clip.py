@@ -48,7 +48,7 @@ class ClipOracle:
         self._text = TextTower(loaded)
         if getattr(loaded.model, "logit_bias", None) is not None:
             raise OracleError("oracle.model: models with a logit bias are not supported")
-        self._logit_scale = float(loaded.model.logit_scale.exp())  # type: ignore[operator, union-attr]
+        self._logit_scale = float(loaded.model.logit_scale.exp())
         self._tasks: dict[str, PromptTokens] = {}
         self._pixels: dict[str, PixelArray] = {}
         self._features: dict[str, torch.Tensor] = {}
@@ -145,7 +145,7 @@ class ClipOracle:
             batch = torch.tensor(pixels[start : start + self._config.images_per_forward])
             x = (batch.to(device).float() / 255 - mean) / std
             with self._autocast():
-                encoded = self._loaded.model.encode_image(  # type: ignore[operator]
+                encoded = self._loaded.model.encode_image(
                     x.contiguous(memory_format=torch.channels_last)
                 )
             features.append(encoded.float())

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -21,7 +22,8 @@ LOCAL_DIR_PREFIX = "local-dir:"
 class LoadedModel:
     """An open_clip model in evaluation mode with what belongs to it."""
 
-    model: torch.nn.Module
+    model: Any
+    """open_clip's CLIP or CustomTextCLIP; its parts are untyped."""
     tokenizer: open_clip.SimpleTokenizer
     image_size: int
     image_mean: Sequence[float]

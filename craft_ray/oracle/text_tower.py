@@ -18,7 +18,7 @@ PROBE_TASK = ClassificationTask(("cat", "ankle boot", "a very long railway stati
 PROBE_TOLERANCE = 1e-4  # of normalised features in fp32; the cut itself is exact
 
 
-class TextTower(torch.nn.Module):
+class TextTower:
     """Text features of prompts `[SOS] context suffix`.
 
     Raises:
@@ -27,15 +27,14 @@ class TextTower(torch.nn.Module):
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
-        super().__init__()
         # CLIP keeps the tower's parts on itself, CustomTextCLIP on `.text`.
         source = getattr(loaded.model, "text", loaded.model)
         try:
-            self.token_embedding = source.token_embedding
-            self.positional_embedding = source.positional_embedding
-            self.transformer = source.transformer
-            self.ln_final = source.ln_final
-            self.text_projection = source.text_projection
+            self.token_embedding: torch.nn.Embedding = source.token_embedding
+            self.positional_embedding: torch.Tensor = source.positional_embedding
+            self.transformer: torch.nn.Module = source.transformer
+            self.ln_final: torch.nn.Module = source.ln_final
+            self.text_projection: torch.nn.Linear | torch.Tensor | None = source.text_projection
             self.attn_mask: torch.Tensor | None = source.attn_mask
             self.context_length = int(source.context_length)
         except AttributeError as error:
@@ -50,8 +49,7 @@ class TextTower(torch.nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        device: torch.device = self.token_embedding.weight.device
-        return device
+        return self.token_embedding.weight.device
 
     @torch.inference_mode()
     def embed(self, ids_T: torch.Tensor) -> torch.Tensor:
@@ -84,7 +82,7 @@ class TextTower(torch.nn.Module):
             torch.arange(num_classes, device=self.device),
         )
         features = []
-        for part in pairs.split(max_prompts_per_forward):
+        for part in torch.split(pairs, max_prompts_per_forward):
             context_rows, class_rows = part[:, 0], part[:, 1]
             prompts_BTE = torch.cat(
                 [
@@ -104,9 +102,12 @@ class TextTower(torch.nn.Module):
         x = self.transformer(x, attn_mask=mask)
         # Layer norm acts on each position alone: normalise only the one that is read.
         x = self.ln_final(x[torch.arange(len(x), device=x.device), end_B])
+        features: torch.Tensor = x
         if isinstance(self.text_projection, torch.nn.Linear):
-            return self.text_projection(x)  # type: ignore[no-any-return]
-        return x if self.text_projection is None else x @ self.text_projection
+            features = self.text_projection(x)
+        elif self.text_projection is not None:
+            features = x @ self.text_projection
+        return features
 
     @torch.inference_mode()
     def _check_against_encode_text(self, loaded: LoadedModel) -> None:
@@ -115,7 +116,7 @@ class TextTower(torch.nn.Module):
         ours_CF = self.encode(tokens, context, max_prompts_per_forward=2)[0]
         words = [PROBE_TASK.template.format(name) for name in PROBE_TASK.class_names]
         ids = loaded.tokenizer(words, context_length=self.context_length).to(self.device)
-        expected_CF = loaded.model.encode_text(ids)  # type: ignore[operator]
+        expected_CF = loaded.model.encode_text(ids)
         difference = (F.normalize(ours_CF, dim=-1) - F.normalize(expected_CF, dim=-1)).abs().max()
         if not difference <= PROBE_TOLERANCE:
             raise OracleError(

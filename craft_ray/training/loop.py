@@ -6,13 +6,14 @@ knows neither Ray nor Tune; whoever calls `run_generation` owns the loop.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from craft_ray.config.run import RunConfig
+from craft_ray.files import Arrays
 from craft_ray.method.head import RefinementHead
 from craft_ray.method.losses import head_loss, prompt_losses
 from craft_ray.method.projection import PromptProjection
@@ -47,6 +48,26 @@ class Selected:
     classifier: TunedClassifier
     validation: Score
     generation: int
+
+    def values(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {**asdict(self.validation), "generation": self.generation}
+
+    def arrays(self) -> Arrays:
+        """Context and head."""
+        head = self.classifier.head or {}
+        return {"context": self.classifier.context_LE, **{f"head.{k}": v for k, v in head.items()}}
+
+    @classmethod
+    def from_state(cls, state: TrainerState) -> Selected:
+        """What a stored training would return."""
+        values = state.values["selected"]
+        head = state.group("selected.head.") or None
+        return cls(
+            TunedClassifier(state.arrays["selected.context"], head),
+            Score(float(values["accuracy"]), float(values["loss"])),
+            int(values["generation"]),
+        )
 
 
 class CollaborativeTrainer:
@@ -171,7 +192,7 @@ class CollaborativeTrainer:
         losses = []
         for _ in range(self._config.head.epochs_per_generation):
             order = torch.randperm(len(logits), generator=self._generator)
-            for batch in order.split(self._config.head.batch_size):
+            for batch in torch.split(order, self._config.head.batch_size):
                 loss = head_loss(
                     logits[batch],
                     self._head(logits[batch]),
@@ -216,26 +237,20 @@ class CollaborativeTrainer:
 
     def state_dict(self) -> TrainerState:
         """Everything that decides the future, the ledger included."""
-        selected = self.selected
         arrays: dict[str, Any] = {
             "generator": self._generator.get_state().numpy(),
             "context": self._context_LE,
-            "selected.context": selected.classifier.context_LE,
             **{f"head.{k}": v.numpy() for k, v in self._head.state_dict().items()},
             **{f"adam.{k}": v for k, v in pack_adam(self._adam).items()},
             **{f"optimizer.{k}": v for k, v in self._optimizer.state_dict().items()},
-            **{f"selected.head.{k}": v for k, v in (selected.classifier.head or {}).items()},
+            **{f"selected.{k}": v for k, v in self.selected.arrays().items()},
         }
         return TrainerState(
             arrays={name: np.array(array) for name, array in arrays.items()},
             values={
                 "generation": self.generation,
                 "spent": self._oracle.ledger.spent.as_dict(),
-                "selected": {
-                    "accuracy": selected.validation.accuracy,
-                    "loss": selected.validation.loss,
-                    "generation": selected.generation,
-                },
+                "selected": self.selected.values(),
             },
         )
 
@@ -254,14 +269,7 @@ class CollaborativeTrainer:
         unpack_adam(self._adam, state.group("adam."))
         self._generator.set_state(torch.from_numpy(state.arrays["generator"]))
         self._context_LE = state.arrays["context"]
-        selected = state.values["selected"]
-        self._selected = Selected(
-            TunedClassifier(
-                state.arrays["selected.context"], state.group("selected.head.") or None
-            ),
-            Score(float(selected["accuracy"]), float(selected["loss"])),
-            int(selected["generation"]),
-        )
+        self._selected = Selected.from_state(state)
 
     def _seed(self, stream: int) -> int:
         return int(np.random.SeedSequence([self._config.seed, stream]).generate_state(1)[0])

@@ -18,6 +18,7 @@ from craft_ray.data.pixels import PixelArray, augmented_pixels, plain_pixels
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask, ImageHandle, Oracle, TaskHandle
+from craft_ray.training.plan import DataSize
 
 LabelArray = npt.NDArray[np.int64]
 
@@ -55,6 +56,24 @@ class FewShotData:
 
     dataset: Dataset
     train: tuple[Item, ...]
+
+    @property
+    def size(self) -> DataSize:
+        """What decides the spending."""
+        return DataSize(
+            num_train=len(self.train),
+            num_validation=len(self.dataset.splits["val"]),
+            num_test=len(self.dataset.splits["test"]),
+            num_classes=len(self.dataset.class_names),
+        )
+
+    def describe(self) -> str:
+        """One line for people."""
+        size = self.size
+        return (
+            f"{self.dataset.name}: {size.num_classes} classes, {size.num_train} training, "
+            f"{size.num_validation} validation and {size.num_test} test images"
+        )
 
 
 def load_data(config: RunConfig) -> FewShotData:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from craft_ray.errors import ArtifactError
+from craft_ray.files import Arrays, read_arrays, read_json, write_arrays, write_json
 
 ARRAYS_FILE = "state.safetensors"
 VALUES_FILE = "state.json"
 FORMAT_VERSION = 1
-
-Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -55,47 +50,6 @@ def load_state(folder: Path) -> TrainerState:
     if values.pop("format_version", None) != FORMAT_VERSION:
         raise ArtifactError(f"{folder / VALUES_FILE}: format_version must be {FORMAT_VERSION}")
     return TrainerState(read_arrays(folder / ARRAYS_FILE), values)
-
-
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write safetensors, complete or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
-    os.replace(temporary, path)
-
-
-def read_arrays(path: Path) -> Arrays:
-    """Read safetensors.
-
-    Raises:
-        ArtifactError: the file is missing or broken.
-    """
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"{path}: cannot be read: {error}") from error
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write indented JSON, complete or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ArtifactError: the file is missing or is no JSON object.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(document, dict):
-        raise ArtifactError(f"{path}: must be a JSON object, but is {type(document).__name__}")
-    return document
 
 
 def pack_adam(optimizer: torch.optim.Optimizer) -> Arrays:

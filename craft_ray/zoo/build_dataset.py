@@ -52,7 +52,7 @@ TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
 UInt8Array = npt.NDArray[np.uint8]
 IndexArray = npt.NDArray[np.int64]
 
-_UINT8_MAGIC = 0x0800  # IDX: element type 0x08 is unsigned byte; the low byte counts dimensions
+_UINT8 = 0x08  # IDX's code for unsigned bytes; the next byte counts the dimensions
 
 
 def read_idx(path: Path) -> UInt8Array:
@@ -66,7 +66,7 @@ def read_idx(path: Path) -> UInt8Array:
     raw = gzip.decompress(path.read_bytes())
     magic = int.from_bytes(raw[:4], "big")
     num_dims = magic & 0xFF
-    if magic >> 8 != _UINT8_MAGIC >> 8 or len(raw) < 4 + 4 * num_dims:
+    if magic >> 8 != _UINT8 or len(raw) < 4 + 4 * num_dims:
         raise ValueError(f"{path}: must be an IDX file of unsigned bytes, but starts {raw[:4]!r}")
     shape = struct.unpack_from(f">{num_dims}I", raw, 4)
     values = np.frombuffer(raw, np.uint8, offset=4 + 4 * num_dims)

@@ -44,7 +44,7 @@ def load_backbone(weights: Path) -> nn.Module:
     if [value.shape for value in source.values()] != [value.shape for value in target.values()]:
         raise ValueError(f"{weights}: must hold the parameters of {BACKBONE}, but does not")
     backbone.load_state_dict(dict(zip(target, source.values(), strict=True)))
-    return backbone.eval()  # type: ignore[no-any-return]
+    return backbone.eval()
 
 
 @torch.inference_mode()

@@ -73,7 +73,6 @@ def load_unshipped_fashion(source: Path) -> list[Image.Image]:
     return [Image.fromarray(image).convert("RGB") for image in inverted]
 
 
-def draw(images: list[Image.Image], count: int, seed: int) -> list[Image.Image]:
-    """`count` images, drawn without replacement."""
-    rows = np.random.default_rng(seed).choice(len(images), size=count, replace=False)
-    return [images[row] for row in rows]
+def draw(population: int, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """`count` row numbers below `population`, drawn without replacement."""
+    return np.random.default_rng(seed).choice(population, size=count, replace=False)

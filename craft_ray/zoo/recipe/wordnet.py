@@ -6,12 +6,13 @@ classes by WordNet 3.0 offsets, so that a class is a node of this graph without 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from timm.data import ImageNetInfo
+from timm.data.imagenet_info import ImageNetInfo
 
 VISIBLE_TOPICS = {
     5: "animal",
@@ -27,6 +28,9 @@ VISIBLE_TOPICS = {
 """Lexicographer files (lexnames(5WN)) whose nouns name things that a photograph can show."""
 
 MAX_WORDS = 3
+
+_PROPER_NAME = re.compile("[A-Z][a-z]")
+"""Capitalised words: names of people, places and Latin species, but not "T-shirt"."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,20 @@ class WordNet:
     synsets: dict[int, Synset]
     senses: dict[str, tuple[int, ...]]
     """Lower-case lemma with spaces -> synsets, the most frequent meaning first."""
+    familiar: frozenset[str]
+    """Nouns that occur in the texts whose words were tagged with their meanings."""
     irregular_plurals: dict[str, str]
+
+    def topic(self, offset: int) -> str | None:
+        """The visible topic of a synset, if it has one."""
+        return VISIBLE_TOPICS.get(self.synsets[offset].topic)
 
     def visible_sense(self, noun: str) -> int | None:
         """The most frequent meaning that can be photographed, if there is one."""
         for offset in self.senses.get(noun, ()):
-            if self.synsets[offset].topic in VISIBLE_TOPICS:
+            synset = self.synsets[offset]
+            spelled = [lemma for lemma in synset.lemmas if lemma.lower() == noun]
+            if self.topic(offset) and not any(map(_PROPER_NAME.search, spelled)):
                 return offset
         return None
 
@@ -59,10 +71,8 @@ class WordNet:
         nouns = {}
         for noun in self.senses:
             offset = self.visible_sense(noun)
-            # Capitalised in the synset: a proper name or a Latin one.
             if (
                 offset is not None
-                and noun in self.synsets[offset].lemmas
                 and len(noun.split()) <= MAX_WORDS
                 and noun.replace(" ", "").replace("-", "").isalpha()
             ):
@@ -81,7 +91,8 @@ class WordNet:
     @cached_property
     def imagenet_offsets(self) -> list[int]:
         """Synset of each of ImageNet's 1,000 classes."""
-        return [int(name[1:]) for name in ImageNetInfo("imagenet-1k").label_names()]
+        names: list[str] = ImageNetInfo("imagenet-1k").label_names()  # type: ignore[no-untyped-call]
+        return [int(name.removeprefix("n")) for name in names]
 
     @cached_property
     def imagenet_ancestors(self) -> list[set[int]]:
@@ -122,15 +133,19 @@ def load_wordnet(folder: Path) -> WordNet:
         )
         synsets[int(fields[0])] = Synset(int(fields[1]), lemmas, hypernyms)
     senses = {}
+    familiar = set()
     for line in _records(folder / "index.noun"):
         fields = line.split()
         num_senses = int(fields[2])
-        senses[fields[0].replace("_", " ")] = tuple(int(field) for field in fields[-num_senses:])
-    irregular = {}
+        noun = fields[0].replace("_", " ")
+        senses[noun] = tuple(int(field) for field in fields[-num_senses:])
+        if int(fields[-num_senses - 1]) > 0:
+            familiar.add(noun)
+    irregular: dict[str, str] = {}
     for line in (folder / "noun.exc").read_text().splitlines():
         plural, singular = line.split()[:2]
         irregular.setdefault(singular.replace("_", " "), plural.replace("_", " "))
-    return WordNet(synsets, senses, irregular)
+    return WordNet(synsets, senses, frozenset(familiar), irregular)
 
 
 def _records(path: Path) -> list[str]:

@@ -1,0 +1,76 @@
+"""The actor that hosts one copy of the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+
+from craft_ray.config.run import OracleConfig
+from craft_ray.errors import OracleError
+from craft_ray.oracle.clip import ClipOracle
+from craft_ray.oracle.contract import (
+    Answer,
+    ClassificationTask,
+    FloatArray,
+    ImageHandle,
+    OracleDescription,
+    TaskHandle,
+)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A question that the oracle refuses, as a value: raising in an actor method would count as a
+    failure of the replica and be retried."""
+
+    message: str
+
+
+class OracleReplica:
+    """A plain class around `ClipOracle`; the pool wraps it with `ray.remote`.
+
+    Args:
+        config: the model.
+        device: torch device.
+        num_threads: CPU threads of torch.
+        registry: actor handle of the pool's `Registry`; asked when a task or image set is new here,
+            also after a restart.
+    """
+
+    def __init__(self, config: OracleConfig, device: str, num_threads: int, registry: Any) -> None:
+        torch.set_num_threads(num_threads)
+        self._registry = registry
+        self._oracle = ClipOracle.load(config, device)
+
+    def describe(self) -> OracleDescription:
+        """See `Oracle`."""
+        return self._oracle.describe()
+
+    def register_task(self, task: ClassificationTask) -> TaskHandle | Refused:
+        """See `Oracle`."""
+        try:
+            return self._oracle.register_task(task)
+        except OracleError as error:
+            return Refused(str(error))
+
+    def predict(
+        self, task: TaskHandle, images: ImageHandle, contexts_KLE: FloatArray, answer: Answer
+    ) -> FloatArray | Refused:
+        """See `Oracle`."""
+        try:
+            self._fetch_what_is_missing(task, images)
+            return self._oracle.predict(task, images, contexts_KLE, answer)
+        except OracleError as error:
+            return Refused(str(error))
+
+    def _fetch_what_is_missing(self, task: TaskHandle, images: ImageHandle) -> None:
+        if not self._oracle.knows(task.digest):
+            known = ray.get(self._registry.task.remote(task.digest))
+            if known is not None:
+                self._oracle.register_task(known[0])
+        if not self._oracle.knows(images.digest):
+            for reference in ray.get(self._registry.images.remote(images.digest)):
+                self._oracle.register_images(ray.get(reference))

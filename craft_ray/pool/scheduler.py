@@ -1,0 +1,147 @@
+"""Which chunk of a population goes to which replica. Pure decisions: no Ray, no clock, no I/O.
+
+Chunks have a fixed size, so the arithmetic of a candidate does not depend on how many replicas
+there are or in which order they answer. Routing is least outstanding work; ties go to the replica
+that rendezvous hashing ranks first for the image set, so that all clients send a small question
+about the same images to the same replica, which then is the only one that encodes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from craft_ray.errors import PoolError
+
+FIRST_REST_S = 0.5
+LONGEST_REST_S = 30.0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Candidates [start, stop) of a population."""
+
+    index: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A chunk on its way to a replica."""
+
+    chunk: Chunk
+    replica: str
+
+
+def split_population(num_candidates: int, candidates_per_chunk: int) -> list[Chunk]:
+    """Consecutive chunks that cover the population."""
+    starts = range(0, num_candidates, candidates_per_chunk)
+    return [
+        Chunk(index, start, min(start + candidates_per_chunk, num_candidates))
+        for index, start in enumerate(starts)
+    ]
+
+
+def rank_replicas(replicas: Sequence[str], key: str) -> list[str]:
+    """Rendezvous order (Thaler and Ravishankar, 1998): the same for every client of `key`."""
+    return sorted(
+        replicas, key=lambda replica: hashlib.sha256(f"{key}/{replica}".encode()).digest()
+    )
+
+
+class ChunkScheduler:
+    """The state of one query. Time is an argument, in seconds of any monotonic clock.
+
+    A replica that loses a chunk rests, twice as long after each loss in a row: it may be
+    restarting, and meanwhile the chunk goes elsewhere.
+
+    Args:
+        chunks: what has to be answered.
+        replicas: names, preferred first.
+        max_in_flight: chunks that may wait at one replica (back-pressure).
+        max_attempts: tries of one chunk before the query fails.
+    """
+
+    def __init__(
+        self,
+        chunks: Sequence[Chunk],
+        replicas: Sequence[str],
+        max_in_flight: int,
+        max_attempts: int,
+    ) -> None:
+        self._waiting = deque(chunks)
+        self._preference = {replica: rank for rank, replica in enumerate(replicas)}
+        self._max_in_flight = max_in_flight
+        self._max_attempts = max_attempts
+        self._outstanding: Counter[str] = Counter()
+        self._attempts: Counter[int] = Counter()
+        self._losses_in_a_row: Counter[str] = Counter()
+        self._resting_until: dict[str, float] = {}
+        self._unfinished = {chunk.index for chunk in chunks}
+
+    @property
+    def finished(self) -> bool:
+        """Whether every chunk has been answered."""
+        return not self._unfinished
+
+    @property
+    def retries(self) -> int:
+        """Chunks sent again, counted each time."""
+        return sum(attempts - 1 for attempts in self._attempts.values())
+
+    def assign(self, now_s: float) -> list[Assignment]:
+        """Take waiting chunks as far as back-pressure and rest allow."""
+        assignments = []
+        while self._waiting and (replica := self._pick(now_s)) is not None:
+            chunk = self._waiting.popleft()
+            self._outstanding[replica] += 1
+            self._attempts[chunk.index] += 1
+            assignments.append(Assignment(chunk, replica))
+        return assignments
+
+    def wakes_at(self) -> float | None:
+        """When the next resting replica may be used again; None if no chunk waits for one."""
+        return min(self._resting_until.values(), default=None) if self._waiting else None
+
+    def complete(self, assignment: Assignment) -> None:
+        """Note an answer."""
+        self._outstanding[assignment.replica] -= 1
+        self._losses_in_a_row.pop(assignment.replica, None)
+        self._unfinished.discard(assignment.chunk.index)
+
+    def fail(self, assignment: Assignment, reason: str, now_s: float) -> None:
+        """Note a lost chunk; it waits again, before all others.
+
+        Raises:
+            PoolError: the chunk has used up its attempts.
+        """
+        chunk, replica = assignment.chunk, assignment.replica
+        self._outstanding[replica] -= 1
+        if self._attempts[chunk.index] >= self._max_attempts:
+            raise PoolError(
+                f"chunk {chunk.index} was lost {self._max_attempts} times; the last time at "
+                f"{replica}: {reason}"
+            )
+        self._losses_in_a_row[replica] += 1
+        rest_s = FIRST_REST_S * 2 ** (self._losses_in_a_row[replica] - 1)
+        self._resting_until[replica] = now_s + min(rest_s, LONGEST_REST_S)
+        self._waiting.appendleft(chunk)
+
+    def _pick(self, now_s: float) -> str | None:
+        self._resting_until = {
+            replica: until for replica, until in self._resting_until.items() if until > now_s
+        }
+        free = [
+            replica
+            for replica in self._preference
+            if self._outstanding[replica] < self._max_in_flight
+            and replica not in self._resting_until
+        ]
+        return min(
+            free,
+            key=lambda replica: (self._outstanding[replica], self._preference[replica]),
+            default=None,
+        )

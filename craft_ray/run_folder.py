@@ -1,0 +1,107 @@
+"""The folder of a run: made once, found again by `--resume`, complete when it has a summary."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from craft_ray.errors import ConfigError, UserError
+from craft_ray.files import read_json, write_json
+
+SETTINGS_FILE = "settings.json"
+SUMMARY_FILE = "summary.json"
+
+
+def default_name(stem: str) -> str:
+    """`<stem>-<date>-<time>`."""
+    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def create_run_folder(output_dir: Path, name: str, settings: dict[str, Any]) -> Path:
+    """Make `output_dir/name` and store the settings in it.
+
+    Raises:
+        ConfigError: the folder exists, or cannot be made.
+    """
+    folder = output_dir.resolve() / name
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise ConfigError(
+            "name", [f"{folder} must not exist yet: choose another name or say --resume"]
+        ) from None
+    except OSError as error:
+        raise ConfigError("output_dir", [f"{folder} cannot be made: {error}"]) from error
+    write_json(folder / SETTINGS_FILE, settings)
+    return folder
+
+
+def find_run_folder(
+    output_dir: Path, name: str | None, stem: str, settings: dict[str, Any]
+) -> Path:
+    """The run to resume: `name`, or the newest unfinished one that starts with `stem`.
+
+    Raises:
+        ConfigError: there is none, it is finished, or its settings differ from `settings`.
+    """
+    if name is not None:
+        folder = output_dir.resolve() / name
+        if not (folder / SETTINGS_FILE).is_file():
+            raise ConfigError("--resume", [f"{folder} must be the folder of a run, but is not"])
+    else:
+        candidates = [
+            path.parent
+            for path in output_dir.resolve().glob(f"{stem}-*/{SETTINGS_FILE}")
+            if not (path.parent / SUMMARY_FILE).exists()
+        ]
+        if not candidates:
+            raise ConfigError(
+                "--resume", [f"{output_dir.resolve()} must have an unfinished run {stem}-*"]
+            )
+        folder = max(candidates, key=lambda path: (path / SETTINGS_FILE).stat().st_mtime)
+    if (folder / SUMMARY_FILE).exists():
+        raise ConfigError("--resume", [f"{folder} is finished: see {SUMMARY_FILE} there"])
+    stored = read_json(folder / SETTINGS_FILE)
+    changed = [
+        f"{key}: must be {was!r} as when {folder.name} was started, but is {now!r}"
+        for key, was, now in _differences(stored, settings)
+    ]
+    if changed:
+        raise ConfigError("--resume", changed)
+    return folder
+
+
+def _differences(
+    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            yield from _differences(was, now, f"{prefix}{key}.")
+        elif was != now:
+            yield f"{prefix}{key}", was, now
+
+
+@contextmanager
+def open_run_folder(
+    output_dir: Path, name: str | None, stem: str, settings: dict[str, Any], *, resume: bool
+) -> Iterator[Path]:
+    """A new folder or the one to resume. A user's error before any work leaves no folder behind.
+
+    Raises:
+        ConfigError: see `create_run_folder` and `find_run_folder`.
+    """
+    if resume:
+        yield find_run_folder(output_dir, name, stem, settings)
+        return
+    folder = create_run_folder(output_dir, name or default_name(stem), settings)
+    try:
+        yield folder
+    except UserError:
+        if [path.name for path in folder.iterdir()] == [SETTINGS_FILE]:
+            (folder / SETTINGS_FILE).unlink()
+            folder.rmdir()
+        raise

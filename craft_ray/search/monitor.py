@@ -1,0 +1,123 @@
+"""Watches a search from the driver: a line for each trial, bars in a terminal, and the tracker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune import Callback, Tuner
+from ray.tune.experiment import Trial
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from craft_ray.search.optuna_search import METRIC, RESOURCE
+from craft_ray.tracking import Tracker
+
+PARENT_KEY = "search"
+
+
+class SearchMonitor(Callback):
+    """Tune's callback.
+
+    Args:
+        console: where to print.
+        tracker: gets the parameters and the metrics of every generation.
+        run_name: prefix of the tracker's keys.
+        max_queries: budget of a trial, for the bars.
+    """
+
+    def __init__(self, console: Console, tracker: Tracker, run_name: str, max_queries: int) -> None:
+        self._console = console
+        self._tracker = tracker
+        self._run_name = run_name
+        self._max_queries = max_queries
+        self._bars: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} queries"),
+            TextColumn("[dim]{task.fields[state]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+
+    def __enter__(self) -> SearchMonitor:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    @property
+    def parent_key(self) -> str:
+        """The tracker's key of the search itself."""
+        return f"{self._run_name}/{PARENT_KEY}"
+
+    def _key(self, trial: Trial) -> str:
+        return f"{self._run_name}/{trial.trial_id}"
+
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Open the trial's run."""
+        name = f"trial {trials.index(trial) + 1}"
+        params = {"trial_id": trial.trial_id, **trial.config}
+        self._tracker.open(self._key(trial), name, params, parent=self.parent_key)
+        if trial.trial_id not in self._bars:
+            self._bars[trial.trial_id] = self._progress.add_task(
+                name, total=self._max_queries, state="starting"
+            )
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """Pass the generations on."""
+        self._tracker.log(self._key(trial), result.get("points", []))
+        if METRIC in result:
+            self._progress.update(
+                self._bars[trial.trial_id],
+                completed=result[RESOURCE],
+                state=f"validation {result[METRIC]:.1%}",
+            )
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Close the trial's run."""
+        self._tracker.close(self._key(trial), "FINISHED")
+        result = trial.last_result
+        stopped = "" if result.get(RESOURCE, 0) >= self._max_queries else " (stopped early)"
+        self._console.print(
+            f"  trial {trials.index(trial) + 1}: validation {result.get(METRIC, 0.0):.1%} after "
+            f"{result.get(RESOURCE, 0):,.0f} queries{stopped}",
+            highlight=False,
+        )
+        self._remove_bar(trial)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Close the trial's run as failed."""
+        self._tracker.close(self._key(trial), "FAILED")
+        self._console.print(f"  trial {trials.index(trial) + 1}: failed, see {trial.error_file}")
+        self._remove_bar(trial)
+
+    def _remove_bar(self, trial: Trial) -> None:
+        if (bar := self._bars.pop(trial.trial_id, None)) is not None:
+            self._progress.remove_task(bar)
+
+    def attach_to(self, tuner: Tuner) -> None:
+        """Take the place of the callback that a restored experiment has."""
+        # Tune offers no public way to give a restored Tuner new callbacks.
+        tuner._local_tuner._run_config.callbacks = [self]  # type: ignore[union-attr]
+
+    # Tune stores its callbacks with the experiment, and what is live here (a terminal, a database
+    # connection) cannot be stored: a placeholder is, until `attach_to` replaces it.
+    def __reduce__(self) -> tuple[type[Callback], tuple[()]]:
+        return (Callback, ())

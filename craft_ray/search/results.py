@@ -1,0 +1,114 @@
+"""Ranking the trials of a search, and the summary that is written of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ray.tune import ResultGrid
+from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from craft_ray.training.classifier import Score
+from craft_ray.training.ledger import Spending
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One trial as reported."""
+
+    number: int
+    trial_id: str
+    status: str
+    """`finished`, `stopped early` (by the scheduler) or `failed`."""
+    params: Mapping[str, Any]
+    validation: Score | None
+    """Of the selected state."""
+    spent: Spending
+    seconds: float
+    checkpoint: Path | None
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the summary."""
+        return {
+            "number": self.number,
+            "trial_id": self.trial_id,
+            "status": self.status,
+            "params": dict(self.params),
+            "validation": asdict(self.validation) if self.validation else None,
+            "ledger": self.spent.as_dict(),
+            "seconds": round(self.seconds, 3),
+            "error": self.error,
+        }
+
+
+def read_results(grid: ResultGrid, max_queries: int) -> list[TrialResult]:
+    """All trials, in the order in which they were made."""
+    results = []
+    for number, result in enumerate((grid[index] for index in range(len(grid))), start=1):
+        metrics = result.metrics or {}
+        has_report = "val_accuracy" in metrics
+        finished = metrics.get("candidate_queries", 0) >= max_queries
+        results.append(
+            TrialResult(
+                number=number,
+                trial_id=str(metrics.get("trial_id", "")),
+                status="failed" if result.error else "finished" if finished else "stopped early",
+                params=dict(result.config or {}),
+                validation=(
+                    Score(metrics["val_accuracy"], metrics["val_loss"]) if has_report else None
+                ),
+                spent=Spending.from_dict(metrics["spent"]) if has_report else Spending(),
+                seconds=float(metrics.get("train_seconds", 0.0)),
+                checkpoint=Path(metrics[CHECKPOINT_PATH_KEY]) if has_report else None,
+                error=str(result.error).splitlines()[-1] if result.error else None,
+            )
+        )
+    return results
+
+
+def best_of(results: Sequence[TrialResult]) -> TrialResult | None:
+    """The trial with the best validation score; None if no trial has one."""
+    best: TrialResult | None = None
+    for result in results:
+        if result.validation is None:
+            continue
+        if (
+            best is None
+            or best.validation is None
+            or result.validation.is_better_than(best.validation)
+        ):
+            best = result
+    return best
+
+
+def print_table(
+    console: Console, zero_shot: Score, results: Sequence[TrialResult], best: TrialResult | None
+) -> None:
+    """Zero-shot and every trial: validation accuracy, queries, seconds, parameters."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("trial", "validation", "queries", "seconds"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("parameters", overflow="fold")
+    table.add_row("zero-shot", f"{zero_shot.accuracy:.1%}", "0", "", "", "")
+    for result in results:
+        table.add_row(
+            f"{result.number}",
+            f"{result.validation.accuracy:.1%}" if result.validation else "-",
+            f"{result.spent.candidate_queries:,}",
+            f"{result.seconds:.1f}",
+            result.status,
+            ", ".join(f"{path} {_format(value)}" for path, value in result.params.items()),
+            style="bold green" if result is best else None,
+        )
+    console.print(table)
+
+
+def _format(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,6 @@
+"""Experiment tracking: loud at set-up, silent and harmless afterwards."""
+
+from craft_ray.tracking.base import NullTracker, RunStatus, Tracker
+from craft_ray.tracking.mlflow_tracker import MlflowTracker, make_tracker, ui_command
+
+__all__ = ["MlflowTracker", "NullTracker", "RunStatus", "Tracker", "make_tracker", "ui_command"]

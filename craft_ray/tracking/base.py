@@ -1,0 +1,58 @@
+"""What the search tells a tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
+Point = Mapping[str, float]
+"""Metrics of one generation; the key `generation` is the step."""
+
+
+class Tracker(Protocol):
+    """Keeps runs under keys. Opening a key again continues its run. No method raises."""
+
+    def open(
+        self, key: str, name: str, params: Mapping[str, object], parent: str | None = None
+    ) -> None:
+        """Start or continue the run `key`, below the run `parent`."""
+        ...
+
+    def log(self, key: str, points: Sequence[Point]) -> None:
+        """Add metrics."""
+        ...
+
+    def log_folder(self, key: str, folder: Path) -> None:
+        """Store a folder as artefact."""
+        ...
+
+    def close(self, key: str, status: RunStatus) -> None:
+        """End a run."""
+        ...
+
+    def shutdown(self) -> None:
+        """Wait until everything is written."""
+        ...
+
+
+class NullTracker:
+    """Tracks nothing (`mlflow.enabled: false`)."""
+
+    def open(
+        self, key: str, name: str, params: Mapping[str, object], parent: str | None = None
+    ) -> None:
+        """See `Tracker`."""
+
+    def log(self, key: str, points: Sequence[Point]) -> None:
+        """See `Tracker`."""
+
+    def log_folder(self, key: str, folder: Path) -> None:
+        """See `Tracker`."""
+
+    def close(self, key: str, status: RunStatus) -> None:
+        """See `Tracker`."""
+
+    def shutdown(self) -> None:
+        """See `Tracker`."""

@@ -1,0 +1,35 @@
+"""What a run will spend, from its settings alone. A test holds this arithmetic to the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from craft_ray.config.run import RunConfig
+from craft_ray.training.ledger import Spending, cost_of
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """What of a data set decides the spending."""
+
+    num_train: int
+    """Training images after sampling."""
+    num_validation: int
+    num_test: int
+    num_classes: int
+
+
+def plan_run(config: RunConfig, size: DataSize) -> Spending:
+    """Spending of the worker of a run that goes to the end of its budget."""
+    total = Spending()
+    generations = config.num_generations
+    evaluations = 1 + -(-generations // config.evaluate_every_generations)
+    for _ in range(evaluations):
+        total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
+    for _ in range(generations):
+        if config.method != "head":
+            population = config.optimizer.population
+            total += cost_of("search", population, size.num_train, size.num_classes)
+        if config.method != "prompt":
+            total += cost_of("head", 1, size.num_train, size.num_classes)
+    return total
