@@ -73,7 +73,7 @@ def ray_session(config: RayConfig) -> Iterator[RaySession]:
             **common,
         )
     try:
-        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources = ray.cluster_resources()
         yield RaySession(is_local=not address, resources=resources)
     finally:
         ray.shutdown()

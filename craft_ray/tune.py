@@ -79,10 +79,8 @@ def _run(options: argparse.Namespace) -> None:
         except (RunInterruptedError, KeyboardInterrupt) as error:
             words = [word for word in options.words if not word.startswith("name=")]
             command = ["python", "-m", "craft_ray.tune", *words, f"name={folder.name}", "--resume"]
-            reason = str(error) or "stopped"
-            raise RunInterruptedError(
-                f"{reason}; continue with\n  {shlex.join(command)}"
-            ) from error
+            message = f"{error or 'stopped'}; continue with\n  {shlex.join(command)}"
+            raise RunInterruptedError(message) from error
     _print_outcome(console, summary, folder, ui_command(space.base.mlflow, output_dir))
 
 
@@ -106,9 +104,10 @@ def _print_outcome(
         console.print(f"[red]No trial gave a result; see {folder}.")
         return
     before, after = summary["zero_shot"]["test"]["accuracy"], best["test"]["accuracy"]
+    gain = f"{100 * (after - before):+.1f} points"
     lines = [
-        f"Best: trial {best['number']}. Test accuracy [bold]{after:.1%}[/], zero-shot {before:.1%}: "
-        f"[bold]{100 * (after - before):+.1f} points[/].",
+        f"Best: trial {best['number']}. Test accuracy [bold]{after:.1%}[/], "
+        f"zero-shot {before:.1%}: [bold]{gain}[/].",
         f"Spent {summary['ledger']['candidate_queries']:,} candidate queries "
         f"({summary['ledger']['image_predictions']:,} image predictions) in "
         f"{summary['seconds']:.0f} s.",

@@ -121,7 +121,9 @@ class CmaEs:
         if not self._resampled or self._resampled[-1] or self._asked_PD is not None:
             raise ValueError("resampled_mean: allowed once after each tell, before ask")
         self._resampled[-1] = True
-        return np.array(self._strategy.ask()).mean(axis=0)
+        population: FloatArray64 = np.array(self._strategy.ask())
+        mean: FloatArray64 = population.mean(axis=0)
+        return mean
 
     def state_dict(self) -> State:
         """See `ZerothOrderOptimizer`."""

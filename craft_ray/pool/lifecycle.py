@@ -48,9 +48,8 @@ def decide_size(config: PoolConfig, cluster: Mapping[str, float]) -> PoolSize:
         gpus_per_replica = 1.0 if gpus else 0.0
     affordable = int(gpus / gpus_per_replica) if gpus_per_replica else min(cpus, MAX_CPU_REPLICAS)
     replicas = max(1, affordable) if config.replicas == "auto" else config.replicas
-    threads = config.threads_per_replica
-    if threads == "auto":
-        threads = max(1, cpus // replicas)
+    fair_share = max(1, cpus // replicas)
+    threads = fair_share if config.threads_per_replica == "auto" else config.threads_per_replica
     return PoolSize(replicas, gpus_per_replica, threads)
 
 
@@ -82,7 +81,7 @@ def running_pool(
             # The client retries on another replica; Ray would repeat a deadly request here.
             max_task_retries=0,
             **options,
-        ).remote(oracle, size.device, size.threads_per_replica, registry)
+        ).remote(oracle, size.device, size.threads_per_replica, address.registry)
         for replica_name in address.replicas
     ]
     try:

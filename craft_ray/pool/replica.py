@@ -36,13 +36,14 @@ class OracleReplica:
         config: the model.
         device: torch device.
         num_threads: CPU threads of torch.
-        registry: actor handle of the pool's `Registry`; asked when a task or image set is new here,
-            also after a restart.
+        registry: name of the pool's `Registry`, in this actor's namespace; asked when a task or an
+            image set is new here, also after a restart. A handle in its place would live in the
+            object store, and with it the chance to restart this actor.
     """
 
-    def __init__(self, config: OracleConfig, device: str, num_threads: int, registry: Any) -> None:
+    def __init__(self, config: OracleConfig, device: str, num_threads: int, registry: str) -> None:
         torch.set_num_threads(num_threads)
-        self._registry = registry
+        self._registry: Any = ray.get_actor(registry)
         self._oracle = ClipOracle.load(config, device)
 
     def describe(self) -> OracleDescription:

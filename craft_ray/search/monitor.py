@@ -115,7 +115,7 @@ class SearchMonitor(Callback):
     def attach_to(self, tuner: Tuner) -> None:
         """Take the place of the callback that a restored experiment has."""
         # Tune offers no public way to give a restored Tuner new callbacks.
-        tuner._local_tuner._run_config.callbacks = [self]  # type: ignore[union-attr]
+        tuner._local_tuner._run_config.callbacks = [self]
 
     # Tune stores its callbacks with the experiment, and what is live here (a terminal, a database
     # connection) cannot be stored: a placeholder is, until `attach_to` replaces it.

@@ -6,8 +6,8 @@ import itertools
 from dataclasses import fields
 
 from craft_ray.config.space import SpaceConfig
-from craft_ray.training.ledger import Spending, cost_of
-from craft_ray.training.plan import DataSize, plan_run
+from craft_ray.training.ledger import Spending
+from craft_ray.training.plan import DataSize, plan_examination, plan_run
 
 PARAMETERS_THAT_CHANGE_SPENDING = ("method", "optimizer.population")
 
@@ -28,12 +28,3 @@ def plan_search(space: SpaceConfig, size: DataSize) -> Spending:
     for _ in range(space.trials):
         total += worst
     return total
-
-
-def plan_examination(size: DataSize) -> Spending:
-    """The driver's own questions: zero-shot on validation, zero-shot and the result on test."""
-    return (
-        cost_of("evaluation", 1, size.num_validation, size.num_classes)
-        + cost_of("evaluation", 1, size.num_test, size.num_classes)
-        + cost_of("evaluation", 1, size.num_test, size.num_classes)
-    )

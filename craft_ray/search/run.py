@@ -11,6 +11,7 @@ from typing import Any
 import ray.tune
 from rich.console import Console
 
+from craft_ray.config.documents import flatten
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import RunInterruptedError
 from craft_ray.files import write_json
@@ -174,17 +175,6 @@ def _deliver(
 
 def _total(results: Sequence[TrialResult], driver: Spending) -> Spending:
     return sum((result.spent for result in results), start=driver)
-
-
-def flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as `a.b.c` -> value."""
-    flat: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _say(console: Console, text: str) -> None:

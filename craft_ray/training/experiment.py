@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
+from craft_ray import __version__
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Item
 from craft_ray.oracle.contract import Oracle
@@ -27,7 +28,7 @@ from craft_ray.training.preparation import (
     register_test_images,
 )
 
-RECORDED_VERSIONS = ("craft-ray", "torch", "open_clip_torch", "ray", "optuna", "cma", "mlflow")
+RECORDED_VERSIONS = ("torch", "open_clip_torch", "ray", "optuna", "cma", "mlflow")
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def versions() -> dict[str, str]:
     """Versions that decide a result."""
     return {
         "python": platform.python_version(),
+        "craft_ray": __version__,
         **{package: version(package) for package in RECORDED_VERSIONS},
     }
 

@@ -33,3 +33,12 @@ def plan_run(config: RunConfig, size: DataSize) -> Spending:
         if config.method != "prompt":
             total += cost_of("head", 1, size.num_train, size.num_classes)
     return total
+
+
+def plan_examination(size: DataSize) -> Spending:
+    """The driver's own questions: zero-shot on validation, zero-shot and the result on test."""
+    return (
+        cost_of("evaluation", 1, size.num_validation, size.num_classes)
+        + cost_of("evaluation", 1, size.num_test, size.num_classes)
+        + cost_of("evaluation", 1, size.num_test, size.num_classes)
+    )
