@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,13 @@ from craft_ray.oracle.contract import (
     digest_of_images,
 )
 from craft_ray.pool.replica import Refused
-from craft_ray.pool.scheduler import Assignment, ChunkScheduler, rank_replicas, split_population
+from craft_ray.pool.scheduler import (
+    Assignment,
+    Chunk,
+    ChunkScheduler,
+    rank_replicas,
+    split_population,
+)
 
 
 @dataclass(frozen=True)
@@ -70,21 +77,24 @@ class PoolOracle:
     def describe(self) -> OracleDescription:
         """See `Oracle`."""
         if self._description is None:
-            first = next(iter(self._replicas.values()))
-            self._description = ray.get(first.describe.remote())
+            self._description = ray.get(self._registry.describe.remote())
         return self._description
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
         """See `Oracle`."""
-        known: tuple[ClassificationTask, TaskHandle] | None = ray.get(
-            self._registry.task.remote(task.digest)
-        )
+        known = ray.get(self._registry.task.remote(task.digest))
         if known is not None:
-            return known[1]
-        first = next(iter(self._replicas.values()))
-        handle: TaskHandle = _accept(ray.get(first.register_task.remote(task)))
-        ray.get(self._registry.add_task.remote(task, handle))
-        return handle
+            registered: TaskHandle = known[1]
+            return registered
+        answers: list[TaskHandle] = []
+        self._ask(
+            split_population(1, 1),
+            key=task.digest,
+            submit=lambda replica, _: replica.register_task.remote(task),
+            receive=lambda _, handle: answers.append(handle),
+        )
+        ray.get(self._registry.add_task.remote(task, answers[0]))
+        return answers[0]
 
     def register_images(self, pixels_NSS: PixelArray) -> ImageHandle:
         """See `Oracle`."""
@@ -108,30 +118,48 @@ class PoolOracle:
             PoolError: a chunk was lost more often than `max_attempts`.
         """
         check_contexts(contexts_KLE, self.describe().embed_dim)
+        shape = (len(contexts_KLE), images.num_images, task.num_classes)
+        answers_KNC = np.empty(shape, dtype=np.float32)
+
+        def submit(replica: Any, chunk: Chunk) -> Any:
+            part = contexts_KLE[chunk.start : chunk.stop]
+            return replica.predict.remote(task, images, part, answer)
+
+        def receive(chunk: Chunk, logits: FloatArray) -> None:
+            answers_KNC[chunk.start : chunk.stop] = logits
+
+        chunks = split_population(len(contexts_KLE), self._config.candidates_per_chunk)
+        self._ask(chunks, images.digest, submit, receive)
+        return answers_KNC
+
+    def _ask(
+        self,
+        chunks: Sequence[Chunk],
+        key: str,
+        submit: Callable[[Any, Chunk], Any],
+        receive: Callable[[Chunk, Any], None],
+    ) -> None:
+        """Have every chunk answered once; `key` decides which replica is preferred."""
         scheduler = ChunkScheduler(
-            split_population(len(contexts_KLE), self._config.candidates_per_chunk),
-            rank_replicas(tuple(self._replicas), images.digest),
+            chunks,
+            rank_replicas(tuple(self._replicas), key),
             self._config.max_chunks_in_flight,
             self._config.max_attempts,
         )
-        answers_KNC = np.empty(
-            (len(contexts_KLE), images.num_images, task.num_classes), dtype=np.float32
-        )
         in_flight: dict[Any, _Flight] = {}
         while not scheduler.finished:
-            for assignment in scheduler.assign(time.monotonic()):
-                chunk = assignment.chunk
-                reference = self._replicas[assignment.replica].predict.remote(
-                    task, images, contexts_KLE[chunk.start : chunk.stop], answer
-                )
-                deadline = time.monotonic() + self._config.chunk_timeout_s
-                in_flight[reference] = _Flight(assignment, deadline)
-            self._collect(scheduler, in_flight, answers_KNC)
+            now_s = time.monotonic()
+            for assignment in scheduler.assign(now_s):
+                reference = submit(self._replicas[assignment.replica], assignment.chunk)
+                in_flight[reference] = _Flight(assignment, now_s + self._config.chunk_timeout_s)
+            self._collect(scheduler, in_flight, receive)
         self.retries += scheduler.retries
-        return answers_KNC
 
     def _collect(
-        self, scheduler: ChunkScheduler, in_flight: dict[Any, _Flight], answers_KNC: FloatArray
+        self,
+        scheduler: ChunkScheduler,
+        in_flight: dict[Any, _Flight],
+        receive: Callable[[Chunk, Any], None],
     ) -> None:
         """Wait for the next answer, loss, timeout or the end of a replica's rest."""
         events = [flight.deadline for flight in in_flight.values()]
@@ -146,20 +174,16 @@ class PoolOracle:
         for reference in ready:
             assignment = in_flight.pop(reference).assignment
             try:
-                answer = _accept(ray.get(reference))
+                answer = ray.get(reference)
             except (RayActorError, RayTaskError) as error:
                 scheduler.fail(assignment, str(error).splitlines()[0], now_s)
                 continue
-            answers_KNC[assignment.chunk.start : assignment.chunk.stop] = answer
+            if isinstance(answer, Refused):
+                raise OracleError(answer.message)
+            receive(assignment.chunk, answer)
             scheduler.complete(assignment)
         for reference in late:
             if in_flight[reference].deadline <= now_s:
                 assignment = in_flight.pop(reference).assignment
                 reason = f"no answer in {self._config.chunk_timeout_s:g} s"
                 scheduler.fail(assignment, reason, now_s)
-
-
-def _accept(answer: Any) -> Any:
-    if isinstance(answer, Refused):
-        raise OracleError(answer.message)
-    return answer

@@ -91,6 +91,7 @@ def running_pool(
             raise _start_error(error) from error
         if len({description.oracle_id for description in descriptions}) > 1:
             raise PoolError("all replicas must serve the same model, but their ids differ")
+        ray.get(registry.set_description.remote(descriptions[0]))
         yield address
     finally:
         for actor in (*replicas, registry):

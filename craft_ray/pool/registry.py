@@ -6,7 +6,13 @@ from typing import Any
 
 import ray
 
-from craft_ray.oracle.contract import ClassificationTask, ImageHandle, PixelArray, TaskHandle
+from craft_ray.oracle.contract import (
+    ClassificationTask,
+    ImageHandle,
+    OracleDescription,
+    PixelArray,
+    TaskHandle,
+)
 
 
 class Registry:
@@ -16,8 +22,17 @@ class Registry:
     """
 
     def __init__(self) -> None:
+        self._description: OracleDescription | None = None
         self._tasks: dict[str, tuple[ClassificationTask, TaskHandle]] = {}
         self._images: dict[str, ray.ObjectRef[Any]] = {}
+
+    def describe(self) -> OracleDescription | None:
+        """The description that all replicas gave, once they are ready."""
+        return self._description
+
+    def set_description(self, description: OracleDescription) -> None:
+        """Keep the description: reading it then needs no replica."""
+        self._description = description
 
     def task(self, digest: str) -> tuple[ClassificationTask, TaskHandle] | None:
         """A registered task, or None."""

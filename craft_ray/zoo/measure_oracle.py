@@ -52,7 +52,7 @@ class Encoder:
     @property
     def logit_scale(self) -> float:
         """What the cosines are multiplied with."""
-        return float(self.model.logit_scale.exp())
+        return float(self.model.logit_scale.detach().exp())
 
     @torch.inference_mode()
     def images(self, images: Sequence[Image.Image]) -> Tensor:

@@ -37,6 +37,7 @@ WEIGHT_DECAY = 0.01
 RELATION_WEIGHT = 0.2
 RELATION_SCALE = 20.0
 EMA_DECAY = 0.998
+LENGTH_GROUPS = 3
 LOG_EVERY = 100
 CHECKPOINT_EVERY = 500
 
@@ -91,14 +92,19 @@ def encode_prompts(tower: TextTransformer, ids_BT: Tensor) -> Tensor:
     """Normalised text features, [B, F].
 
     open_clip computes all 32 positions. Under the causal mask no position sees a later one, so
-    computing only as many as the longest prompt needs is exact and three times as fast.
+    stopping at the end token is exact; groups of like length make it four times as fast.
     """
-    num_tokens = ids_BT.shape[1]
-    x_BTE = tower.token_embedding(ids_BT) + tower.positional_embedding[:num_tokens]
-    x_BTE = tower.transformer(x_BTE, attn_mask=tower.attn_mask[:num_tokens, :num_tokens])
     end_B = ids_BT.argmax(dim=1)  # the end token has the largest id
-    x_BE = tower.ln_final(x_BTE[torch.arange(len(ids_BT)), end_B])
-    return F.normalize(x_BE @ tower.text_projection, dim=-1)
+    order_B = end_B.argsort()
+    features = []
+    for rows in order_B.chunk(LENGTH_GROUPS):
+        num_tokens = int(end_B[rows].max()) + 1
+        x_BTE = tower.token_embedding(ids_BT[rows, :num_tokens])
+        x_BTE = x_BTE + tower.positional_embedding[:num_tokens]
+        x_BTE = tower.transformer(x_BTE, attn_mask=tower.attn_mask[:num_tokens, :num_tokens])
+        x_BE = tower.ln_final(x_BTE[torch.arange(len(rows)), end_B[rows]])
+        features.append(x_BE @ tower.text_projection)
+    return F.normalize(torch.cat(features)[order_B.argsort()], dim=-1)
 
 
 def distillation_loss(features_BF: Tensor, targets_BF: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ MAIN_SHARE = 0.25
 PLURAL_SHARE = 0.15
 """Shares of all prompts; the other templates divide the rest evenly."""
 
-FAMILIAR_WEIGHT = 4.0
+FAMILIAR_WEIGHT = 8.0
 """How much more often than others a noun is drawn that occurs in WordNet's tagged texts."""
 
 COMPOUND_TOPICS = ("animal", "artifact", "body", "food", "substance")

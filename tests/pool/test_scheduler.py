@@ -1,0 +1,105 @@
+"""The scheduler's promises: every chunk is answered, no replica is flooded, losses go elsewhere."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from craft_ray.errors import PoolError
+from craft_ray.pool.scheduler import (
+    FIRST_REST_S,
+    Assignment,
+    ChunkScheduler,
+    rank_replicas,
+    split_population,
+)
+
+
+@given(num_candidates=st.integers(1, 200), size=st.integers(1, 50))
+def test_chunks_cover_the_population_once_and_in_order(num_candidates: int, size: int) -> None:
+    chunks = split_population(num_candidates, size)
+    covered = [row for chunk in chunks for row in range(chunk.start, chunk.stop)]
+    assert covered == list(range(num_candidates))
+    assert all(chunk.stop - chunk.start <= size for chunk in chunks)
+
+
+@given(
+    num_chunks=st.integers(1, 30),
+    num_replicas=st.integers(1, 6),
+    max_in_flight=st.integers(1, 3),
+    seed=st.integers(0, 10_000),
+)
+def test_every_chunk_is_answered_whatever_is_lost_and_in_whatever_order(
+    num_chunks: int, num_replicas: int, max_in_flight: int, seed: int
+) -> None:
+    chance = random.Random(seed)
+    replicas = [f"r{index}" for index in range(num_replicas)]
+    chunks = split_population(num_chunks, 1)
+    scheduler = ChunkScheduler(chunks, replicas, max_in_flight, max_attempts=1000)
+    in_flight: list[Assignment] = []
+    answered: list[int] = []
+    losses, now_s = 0, 0.0
+    while not scheduler.finished:
+        in_flight += scheduler.assign(now_s)
+        for replica in replicas:
+            assert sum(a.replica == replica for a in in_flight) <= max_in_flight
+        if not in_flight:
+            wakes_at = scheduler.wakes_at()
+            assert wakes_at is not None, "nothing in flight, nothing resting, yet not finished"
+            now_s = wakes_at
+            continue
+        assignment = in_flight.pop(chance.randrange(len(in_flight)))
+        if chance.random() < 0.3:
+            scheduler.fail(assignment, "lost", now_s)
+            losses += 1
+        else:
+            scheduler.complete(assignment)
+            answered.append(assignment.chunk.index)
+    assert sorted(answered) == list(range(num_chunks))
+    assert scheduler.retries == losses
+
+
+def test_work_goes_to_the_replica_with_least_outstanding() -> None:
+    scheduler = ChunkScheduler(split_population(4, 1), ["a", "b"], 2, 3)
+    assert [a.replica for a in scheduler.assign(0.0)] == ["a", "b", "a", "b"]
+
+
+def test_a_lost_chunk_goes_to_another_replica_while_the_first_rests() -> None:
+    scheduler = ChunkScheduler(split_population(1, 1), ["a", "b"], 1, 3)
+    (first,) = scheduler.assign(0.0)
+    scheduler.fail(first, "died", now_s=0.0)
+    (second,) = scheduler.assign(0.0)
+    assert (first.replica, second.replica) == ("a", "b")
+
+
+def test_a_single_replica_is_tried_again_after_a_rest_that_doubles() -> None:
+    scheduler = ChunkScheduler(split_population(1, 1), ["a"], 1, 5)
+    now_s, rests = 0.0, []
+    for _ in range(3):
+        (assignment,) = scheduler.assign(now_s)
+        scheduler.fail(assignment, "restarting", now_s)
+        assert scheduler.assign(now_s) == []
+        wakes_at = scheduler.wakes_at()
+        assert wakes_at is not None
+        rests.append(wakes_at - now_s)
+        now_s = wakes_at
+    assert rests == [FIRST_REST_S, 2 * FIRST_REST_S, 4 * FIRST_REST_S]
+
+
+def test_a_chunk_that_is_always_lost_ends_the_query_with_the_reason() -> None:
+    scheduler = ChunkScheduler(split_population(1, 1), ["a", "b"], 1, max_attempts=2)
+    (first,) = scheduler.assign(0.0)
+    scheduler.fail(first, "boom", now_s=0.0)
+    (second,) = scheduler.assign(0.0)
+    with pytest.raises(PoolError, match=r"lost 2 times; the last time at b: bang"):
+        scheduler.fail(second, "bang", now_s=0.0)
+
+
+def test_all_clients_prefer_the_same_replica_for_the_same_images() -> None:
+    replicas = [f"r{index}" for index in range(8)]
+    assert rank_replicas(replicas, "images") == rank_replicas(replicas[::-1], "images")
+    first_choices = {rank_replicas(replicas, f"set {index}")[0] for index in range(64)}
+    assert len(first_choices) > 4, "different image sets must spread over the replicas"

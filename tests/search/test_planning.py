@@ -1,0 +1,57 @@
+"""Arithmetic before a search starts: what fits, and what may be spent."""
+
+from __future__ import annotations
+
+import pytest
+
+from craft_ray.config.run import RunConfig
+from craft_ray.config.space import Choice, LogUniform, NoScheduler, SpaceConfig
+from craft_ray.errors import ConfigError
+from craft_ray.pool.lifecycle import PoolSize
+from craft_ray.search.plan import plan_search
+from craft_ray.search.resources import concurrent_trials
+from craft_ray.training.plan import DataSize, plan_examination, plan_run
+
+SIZE = DataSize(num_train=160, num_validation=200, num_test=1000, num_classes=10)
+
+
+def test_trials_are_bounded_by_the_cpus_beside_the_pool() -> None:
+    pool = PoolSize(replicas=2, gpus_per_replica=0.0, threads_per_replica=1)
+    assert concurrent_trials(RunConfig(), wanted=8, pool=pool, num_cpus=2.0) == 2
+    assert concurrent_trials(RunConfig(), wanted=8, pool=pool, num_cpus=4.0) == 5
+    assert concurrent_trials(RunConfig(), wanted=2, pool=pool, num_cpus=64.0) == 2
+
+
+def test_a_search_that_could_never_start_a_trial_is_refused() -> None:
+    pool = PoolSize(replicas=8, gpus_per_replica=0.0, threads_per_replica=1)
+    with pytest.raises(ConfigError, match=r"<= CPUs must hold, but got 8 \* 0.1"):
+        concurrent_trials(RunConfig(), wanted=1, pool=pool, num_cpus=1.0)
+
+
+def test_the_plan_is_the_worst_case_over_populations() -> None:
+    space = SpaceConfig(
+        name="s",
+        base=RunConfig(max_queries=400),
+        parameters={"optimizer.population": Choice(kind="choice", values=(20, 40))},
+        trials=3,
+        scheduler=NoScheduler(),
+    )
+    plan = plan_search(space, SIZE)
+    small = plan_run(space.resolve({"optimizer.population": 20}), SIZE)
+    examination = plan_examination(SIZE)
+    assert plan.candidate_queries == 3 * 400
+    assert plan.head_predictions == 3 * small.head_predictions == 3 * 20 * 160
+    assert plan.evaluation_predictions == (
+        3 * small.evaluation_predictions + examination.evaluation_predictions
+    )
+
+
+def test_parameters_that_do_not_change_spending_do_not_change_the_plan() -> None:
+    learning_rate = LogUniform(kind="log_uniform", low=1e-4, high=1e-2)
+    space = SpaceConfig(
+        name="s",
+        base=RunConfig(max_queries=400),
+        parameters={"head.learning_rate": learning_rate},
+        trials=1,
+    )
+    assert plan_search(space, SIZE) == plan_run(space.base, SIZE) + plan_examination(SIZE)
