@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from craft_ray.search.optuna_search import METRIC, RESOURCE
+from craft_ray.search.results import status_of
 from craft_ray.tracking import Tracker
 
 PARENT_KEY = "search"
@@ -92,10 +93,10 @@ class SearchMonitor(Callback):
         """Close the trial's run."""
         self._tracker.close(self._key(trial), "FINISHED")
         result = trial.last_result
-        stopped = "" if result.get(RESOURCE, 0) >= self._max_queries else " (stopped early)"
+        status = status_of(result.get("outcome", "failed"))
         self._console.print(
             f"  trial {trials.index(trial) + 1}: validation {result.get(METRIC, 0.0):.1%} after "
-            f"{result.get(RESOURCE, 0):,.0f} queries{stopped}",
+            f"{result.get(RESOURCE, 0):,.0f} queries, {status}",
             highlight=False,
         )
         self._remove_bar(trial)

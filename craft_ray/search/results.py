@@ -24,7 +24,7 @@ class TrialResult:
     number: int
     trial_id: str
     status: str
-    """`finished`, `stopped early` (by the scheduler) or `failed`."""
+    """`finished`, `stopped early` (by the scheduler), `diverged` or `failed`."""
     params: Mapping[str, Any]
     validation: Score | None
     """Of the selected state."""
@@ -47,18 +47,22 @@ class TrialResult:
         }
 
 
-def read_results(grid: ResultGrid, max_queries: int) -> list[TrialResult]:
+def status_of(outcome: str) -> str:
+    """What became of a trial that ended without an error, from its last report."""
+    return "stopped early" if outcome == "running" else outcome
+
+
+def read_results(grid: ResultGrid) -> list[TrialResult]:
     """All trials, in the order in which they were made."""
     results = []
     for number, result in enumerate((grid[index] for index in range(len(grid))), start=1):
         metrics = result.metrics or {}
         has_report = "val_accuracy" in metrics
-        finished = metrics.get("candidate_queries", 0) >= max_queries
         results.append(
             TrialResult(
                 number=number,
                 trial_id=str(metrics.get("trial_id", "")),
-                status="failed" if result.error else "finished" if finished else "stopped early",
+                status="failed" if result.error else status_of(metrics.get("outcome", "failed")),
                 params=dict(result.config or {}),
                 validation=(
                     Score(metrics["val_accuracy"], metrics["val_loss"]) if has_report else None

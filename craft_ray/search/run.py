@@ -96,7 +96,7 @@ def _search(
     if grid.num_terminated + grid.num_errors < space.trials:
         tracker.close(monitor.parent_key, "KILLED")
         raise RunInterruptedError(f"{grid.num_terminated} of {space.trials} trials are done")
-    results = read_results(grid, space.base.max_queries)
+    results = read_results(grid)
     best = best_of(results)
     print_table(console, zero_shot, results, best)
     zero_shot_test = examiner.test(examiner.zero_shot)

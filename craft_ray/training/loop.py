@@ -88,6 +88,8 @@ class CollaborativeTrainer:
         self._prepared = prepared
         self._config = config
         self.generation = 0
+        self.diverged = False
+        """Whether the head's training left the finite numbers; the run then ends."""
         self._searches = config.method != "head"
         self._refines = config.method != "prompt"
         self._projection = PromptProjection(
@@ -117,8 +119,8 @@ class CollaborativeTrainer:
 
     @property
     def finished(self) -> bool:
-        """Whether the budget pays for no further generation."""
-        return self.generation >= self._config.num_generations
+        """Whether the budget pays for no further generation, or the head has diverged."""
+        return self.diverged or self.generation >= self._config.num_generations
 
     @property
     def selected(self) -> Selected:
@@ -133,7 +135,6 @@ class CollaborativeTrainer:
 
         Raises:
             BudgetError: the budget is spent; nothing was asked.
-            FloatingPointError: the head's training diverged.
         """
         _ = self.selected  # zero-shot is validated before anything is tuned
         losses_P = self._search_prompt() if self._searches else None
@@ -204,10 +205,8 @@ class CollaborativeTrainer:
                 self._adam.step()
                 losses.append(loss.item())
         mean_loss = float(np.mean(losses))
-        if not np.isfinite(mean_loss):
-            raise FloatingPointError(
-                f"head.learning_rate: training diverged at {self._config.head.learning_rate}"
-            )
+        # Repeating it would diverge again: the run ends here and spends nothing more.
+        self.diverged = not np.isfinite(mean_loss)
         return mean_loss
 
     def _head_consistency(self) -> float:
@@ -220,9 +219,8 @@ class CollaborativeTrainer:
     def _evaluate(self) -> Score:
         working = TunedClassifier.capture(self._context_LE, self._head if self._refines else None)
         score = self._validate(working)
-        if self._config.fidelity.selection == "last" or score.is_better_than(
-            self.selected.validation
-        ):
+        takes_last = self._config.fidelity.selection == "last" and np.isfinite(score.loss)
+        if takes_last or score.is_better_than(self.selected.validation):
             self._selected = Selected(working, score, self.generation)
         return score
 

@@ -71,12 +71,20 @@ def train_worker(payload: dict[str, Any]) -> None:
             "selected_generation": trainer.selected.generation,
             "spent": oracle.ledger.spent.as_dict(),
             "train_seconds": seconds,
+            "outcome": outcome_of(trainer),
             "points": points,
         }
         with tempfile.TemporaryDirectory() as folder:
             save_state(state, Path(folder))
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
         points = []
+
+
+def outcome_of(trainer: CollaborativeTrainer) -> str:
+    """`running`, `finished` or `diverged`."""
+    if trainer.diverged:
+        return "diverged"
+    return "finished" if trainer.finished else "running"
 
 
 def point_of(report: GenerationReport) -> dict[str, float]:

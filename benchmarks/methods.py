@@ -1,0 +1,122 @@
+"""Prompt only, head only and both on the embedded task, over seeds.
+
+    python -m benchmarks.methods --seeds 1 2 3
+
+Runs the loop in this process on a plain `ClipOracle`: Ray changes the speed and not the numbers.
+Each run selects by validation and is tested once, at its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.record import commit, write_result
+from craft_ray.config.loading import load_run_config
+from craft_ray.oracle.clip import ClipOracle
+from craft_ray.training.classifier import TunedClassifier, score_logits
+from craft_ray.training.ledger import MeteredOracle, QueryLedger
+from craft_ray.training.loop import CollaborativeTrainer
+from craft_ray.training.preparation import (
+    LabelledImages,
+    PreparedTask,
+    load_data,
+    prepare,
+    register_test_images,
+)
+
+METHODS = ("prompt", "head", "both")
+MARKS = (1000, 2000, 4000, 8000)
+"""Queries at which the curve is read."""
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.methods", description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--max-queries", type=int, default=8000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of all runs")
+    options = parser.parse_args()
+    commit_id = commit()
+    torch.set_num_threads(options.threads)
+    settings = [f"max_queries={options.max_queries}", *options.overrides]
+    base = load_run_config(None, settings)
+    oracle = ClipOracle.load(base.oracle)
+    runs = []
+    for seed in options.seeds:
+        for method in METHODS:
+            runs.append(run_once(oracle, [*settings, f"seed={seed}", f"method={method}"]))
+            print(runs[-1]["method"], runs[-1]["seed"], runs[-1]["test_accuracy"], flush=True)
+    path = write_result(
+        "methods", commit_id, {"settings": base.model_dump(mode="json"), "runs": runs}
+    )
+    show(runs)
+    print(path)
+
+
+def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
+    """One fine-tuning; returns its numbers."""
+    config = load_run_config(None, settings)
+    data = load_data(config)
+    prepared = prepare(config, data, oracle)
+    trainer = CollaborativeTrainer(
+        MeteredOracle(oracle, QueryLedger(config.max_queries)), prepared, config
+    )
+    test = register_test_images(data, oracle)
+    zero_shot = TunedClassifier(prepared.task.initial_context, None)
+    started = time.perf_counter()
+    chosen = {}
+    while not trainer.finished:
+        trainer.run_generation()
+        if (queries := trainer.generation * config.optimizer.population) in MARKS:
+            chosen[queries] = trainer.selected.classifier
+    seconds = time.perf_counter() - started
+    return {
+        "method": config.method,
+        "seed": config.seed,
+        "zero_shot_test_accuracy": accuracy(oracle, prepared, test, zero_shot),
+        "test_accuracy": accuracy(oracle, prepared, test, trainer.selected.classifier),
+        "validation_accuracy": trainer.selected.validation.accuracy,
+        "selected_generation": trainer.selected.generation,
+        "generations": config.num_generations,
+        "test_accuracy_of_the_choice_at_queries": {
+            str(queries): accuracy(oracle, prepared, test, classifier)
+            for queries, classifier in chosen.items()
+        },
+        "seconds": round(seconds, 1),
+    }
+
+
+def accuracy(
+    oracle: ClipOracle, prepared: PreparedTask, images: LabelledImages, classifier: TunedClassifier
+) -> float:
+    """Accuracy of a classifier on one image set."""
+    logits = oracle.predict(prepared.task, images.handle, classifier.context_LE[None])[0]
+    return score_logits(classifier.refine(logits), images.labels_N).accuracy
+
+
+def show(runs: Sequence[dict[str, Any]]) -> None:
+    """A table: each seed, mean and standard deviation."""
+    table = Table("method", *[f"seed {seed}" for seed in sorted({r["seed"] for r in runs})])
+    table.add_column("mean")
+    table.add_column("std")
+    zero_shot = [run["zero_shot_test_accuracy"] for run in runs if run["method"] == METHODS[0]]
+    rows = {"zero-shot": zero_shot}
+    rows |= {m: [r["test_accuracy"] for r in runs if r["method"] == m] for m in METHODS}
+    for method, values in rows.items():
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        cells = [*values, statistics.mean(values), spread]
+        table.add_row(method, *[f"{100 * value:.1f}" for value in cells])
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

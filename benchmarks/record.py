@@ -1,0 +1,70 @@
+"""What every benchmark result carries: command, commit, device and versions."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from craft_ray.training.experiment import versions
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+class DirtyTreeError(RuntimeError):
+    """The result could not be reproduced from a commit."""
+
+
+def commit() -> str:
+    """The commit that is measured.
+
+    Raises:
+        DirtyTreeError: tracked code differs from it.
+    """
+    code = ["--", "craft_ray", "benchmarks/*.py", "tune_spaces", "pyproject.toml"]
+    changed = _git("status", "--porcelain", "--untracked-files=no", *code)
+    if changed:
+        raise DirtyTreeError(f"commit the code before it is measured:\n{changed}")
+    return _git("rev-parse", "HEAD")
+
+
+def device_name(device: str) -> str:
+    """The chip, as it calls itself."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return f"{line.split(':')[1].strip()}, {torch.get_num_threads()} threads"
+    return platform.processor() or platform.machine()
+
+
+def write_result(
+    name: str, commit_id: str, result: dict[str, Any], device: str = "cpu", folder: Path = RESULTS
+) -> Path:
+    """Store a result with what is needed to make it again."""
+    document = {
+        "benchmark": name,
+        "command": shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "commit": commit_id,
+        "device": device_name(device),
+        "versions": versions(),
+        **result,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _git(*words: str) -> str:
+    completed = subprocess.run(
+        ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return completed.stdout.strip()

@@ -1,0 +1,204 @@
+"""The commands as a user runs them: real processes, real Ray, real MLflow, real images."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from mlflow.tracking import MlflowClient
+
+from craft_ray.config.run import OracleConfig, RunConfig
+from craft_ray.data.dataset import labels_of
+from craft_ray.data.pixels import plain_pixels
+from craft_ray.oracle.clip import ClipOracle
+from craft_ray.training.artifact import Artifact
+from craft_ray.training.preparation import load_data
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+SMALL = ["data.shots=2", "data.views=1", "max_queries=80", "evaluate_every_generations=1"]
+SEARCH = [*SMALL, "trials=2", "scheduler={kind: none}", "seed=3"]
+
+
+def command(module: str, *words: str) -> list[str]:
+    return [sys.executable, "-m", f"craft_ray.{module}", *words]
+
+
+def run(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    return subprocess.run(
+        command(module, *words),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def summary_of(folder: Path, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / "runs" / name / "summary.json").read_text())
+    return document
+
+
+def interrupt_when(process: subprocess.Popen[str], ready: Path, pattern: str) -> None:
+    """Send Ctrl-C once a file that matches exists: the work has really begun."""
+    deadline = time.monotonic() + 300
+    while not list(ready.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+
+
+def ray_processes() -> set[int]:
+    return {
+        process.pid
+        for process in psutil.process_iter(["name", "cmdline"])
+        if any("gcs_server" in word or "raylet" in word for word in process.info["cmdline"] or [])
+    }
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished small search and what it printed."""
+    folder = tmp_path_factory.mktemp("search")
+    ray_before = ray_processes()
+    result = run(folder, "tune", *SEARCH, "name=small")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert ray_processes() <= ray_before, "the command must leave no Ray behind"
+    return folder, result.stdout
+
+
+def test_a_search_ends_with_a_table_and_the_ui_command(searched: tuple[Path, str]) -> None:
+    folder, output = searched
+    assert "zero-shot" in output
+    assert "Test accuracy" in output
+    assert f"mlflow ui --backend-store-uri sqlite:///{folder / 'runs' / 'mlflow.db'}" in output
+    assert "Traceback" not in output
+
+
+def test_the_ledger_of_a_search_is_what_the_dry_run_said(searched: tuple[Path, str]) -> None:
+    folder, _ = searched
+    ledger = summary_of(folder, "small")["ledger"]
+    dry = run(folder, "tune", *SEARCH, "optimizer.population=40", "--dry-run").stdout
+    assert f"{ledger['candidate_queries']:,}" in dry
+    assert "nothing was started" in dry
+    assert ledger["candidate_queries"] == 2 * 80
+    assert ledger["search_predictions"] == 2 * 80 * 20
+
+
+def test_the_summary_tells_everything(searched: tuple[Path, str]) -> None:
+    folder, _ = searched
+    summary = summary_of(folder, "small")
+    assert {trial["status"] for trial in summary["trials"]} == {"finished"}
+    accuracies = [trial["validation"]["accuracy"] for trial in summary["trials"]]
+    assert summary["best"]["validation"]["accuracy"] == max(accuracies)
+    assert 0.2 < summary["zero_shot"]["test"]["accuracy"] < 0.6
+    assert summary["versions"]["ray"]
+    assert len(summary["data"]["few_shot_manifest"]) == 64
+
+
+def test_the_stored_classifier_gives_the_reported_test_accuracy(
+    searched: tuple[Path, str],
+) -> None:
+    folder, _ = searched
+    artifact = Artifact.load(folder / "runs" / "small" / "best")
+    oracle = ClipOracle.load(OracleConfig())
+    test_items = load_data(RunConfig()).dataset.splits["test"]
+    images = oracle.register_images(plain_pixels(test_items, oracle.describe().image_size))
+    predicted = artifact.predict(oracle, images).argmax(axis=1)
+    accuracy = float((predicted == labels_of(test_items)).mean())
+    reported = summary_of(folder, "small")["best"]["test"]["accuracy"]
+    # Another process may use another number of threads: one image in a thousand may tip over.
+    assert accuracy == pytest.approx(reported, abs=0.0021)
+
+
+def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(searched: tuple[Path, str]) -> None:
+    folder, _ = searched
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("craft-ray")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert {entry.info.status for entry in runs} == {"FINISHED"}
+    (parent,) = [entry for entry in runs if "mlflow.parentRunId" not in entry.data.tags]
+    children = [entry for entry in runs if entry is not parent]
+    assert len(children) == 2
+    for child in children:
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert "head.learning_rate" in child.data.params
+        history = client.get_metric_history(child.info.run_id, "fitness_best")
+        assert len(history) == 80 // int(child.data.params["optimizer.population"])
+    assert "classifier.json" in {
+        f.path.split("/")[-1] for f in client.list_artifacts(parent.info.run_id)
+    }
+
+
+def test_a_search_stopped_by_ctrl_c_continues_where_it_was(tmp_path: Path) -> None:
+    words = [*SEARCH, "name=stopped", "max_queries=400"]
+    process = subprocess.Popen(
+        command("tune", *words), cwd=tmp_path, stdout=-1, stderr=-1, text=True
+    )
+    interrupt_when(process, tmp_path / "runs" / "stopped" / "trials", "*/checkpoint*")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "runs" / "stopped" / "summary.json").exists()
+
+    changed = run(tmp_path, "tune", *words, "seed=4", "--resume")
+    assert changed.returncode == 2
+    assert "base.seed: must be 3" in changed.stderr
+
+    resumed = run(tmp_path, "tune", *words, "--resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    summary = summary_of(tmp_path, "stopped")
+    assert len(summary["trials"]) == 2
+    assert summary["ledger"]["candidate_queries"] == 2 * 400
+
+
+def test_a_run_stopped_by_ctrl_c_gives_the_result_of_an_undisturbed_one(tmp_path: Path) -> None:
+    words = [*SMALL, "max_queries=800", "evaluate_every_generations=5"]
+    undisturbed = run(tmp_path, "train", *words, "name=whole")
+    assert undisturbed.returncode == 0, undisturbed.stdout + undisturbed.stderr
+    process = subprocess.Popen(
+        command("train", *words, "name=stopped"), cwd=tmp_path, stdout=-1, stderr=-1, text=True
+    )
+    interrupt_when(process, tmp_path / "runs" / "stopped" / "worker", "checkpoint*")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    resumed = run(tmp_path, "train", *words, "name=stopped", "--resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    whole, stopped = summary_of(tmp_path, "whole"), summary_of(tmp_path, "stopped")
+    for key in ("zero_shot", "tuned", "ledger", "data", "oracle_id"):
+        assert stopped[key] == whole[key]
+
+
+def test_method_head_spends_no_candidate_query(tmp_path: Path) -> None:
+    result = run(tmp_path, "train", *SMALL, "method=head", "name=head", "mlflow.enabled=false")
+    assert result.returncode == 0, result.stdout + result.stderr
+    ledger = summary_of(tmp_path, "head")["ledger"]
+    assert ledger["candidate_queries"] == 0
+    assert ledger["head_predictions"] == 2 * 20
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
+
+
+def test_the_embedded_data_set_teaches_something_in_a_few_generations(
+    searched: tuple[Path, str],
+) -> None:
+    folder, _ = searched
+    summary = summary_of(folder, "small")
+    best = summary["best"]["validation"]["accuracy"]
+    assert best > summary["zero_shot"]["validation"]["accuracy"]
+    assert np.isfinite(summary["best"]["validation"]["loss"])

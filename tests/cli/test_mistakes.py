@@ -1,0 +1,121 @@
+"""A user's mistake is one message that names the field, the law and the value; exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from craft_ray import train, tune
+
+MISTAKES = {
+    "unknown key": (["head.learnin_rate=1"], "head.learnin_rate: is not a known setting"),
+    "wrong type": (["seed=one"], "seed: Input should be a valid integer"),
+    "impossible value": (["optimizer.population=1"], "greater than or equal to 4, but got 1"),
+    "budget below a population": (["max_queries=10"], "max_queries >= optimizer.population"),
+    "missing file": (["absent.yaml"], "absent.yaml: cannot be read"),
+    "two files": (["a.yaml", "b.yaml"], "at most one file is allowed"),
+    "no value": (["=3"], "must read key=value, but got '=3'"),
+    "too many shots": (
+        ["data.shots=1000"],
+        "shots <= images a class must hold, but got shots=1000",
+    ),
+    "missing folder": (
+        ["data.source={kind: folder, root: absent}"],
+        "absent/train: must be a folder",
+    ),
+    "unknown model": (
+        ["oracle.model=ViT-Q-1", "oracle.pretrained=openai"],
+        "oracle.model: must be 'embedded', 'local-dir:<folder>' or one of",
+    ),
+    "unknown tag": (
+        ["oracle.model=ViT-B-32", "oracle.pretrained=nowhere"],
+        "oracle.pretrained: must be a file or one of",
+    ),
+    "a setting without effect": (["oracle.pretrained=openai"], "pretrained must be null"),
+    "bad name": (["name=../x"], "name: String should match pattern"),
+}
+
+
+@pytest.mark.parametrize("command", [train.main, tune.main], ids=["train", "tune"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_and_nothing_is_started(
+    mistake: str,
+    command: object,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words, message = MISTAKES[mistake]
+    assert callable(command)
+    assert command(words) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.startswith("error: ")
+    assert not list(tmp_path.iterdir()), "a mistake must leave nothing behind"
+
+
+def _folder_data(root: Path) -> Path:
+    for split in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            (root / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(root / split / name / "1.png")
+    return root
+
+
+def test_a_corrupt_image_an_empty_class_and_equal_names_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"data.source={{kind: folder, root: {tmp_path / 'd'}}}", "data.shots=1"]
+    root = _folder_data(tmp_path / "d")
+    (root / "val" / "dog" / "1.png").write_bytes(b"not an image")
+    assert train.main(words) == 2
+    assert f"{root / 'val' / 'dog' / '1.png'}: must be a readable image" in capsys.readouterr().err
+
+    (root / "train" / "empty").mkdir()
+    assert train.main(words) == 2
+    assert f"{root / 'train' / 'empty'}: must have at least one image" in capsys.readouterr().err
+
+    (root / "train" / "empty").rename(root / "train" / "CAT")
+    Image.new("RGB", (8, 8)).save(root / "train" / "CAT" / "1.png")
+    assert train.main(words) == 2
+    assert "class names must differ, but got 'CAT' and 'cat'" in capsys.readouterr().err
+
+
+def test_all_mistakes_are_reported_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tune.main(["seed=x", "head.hiden=3", "trials=0"]) == 2
+    errors = capsys.readouterr().err
+    assert all(field in errors for field in ("base.seed", "base.head.hiden", "trials"))
+
+
+@pytest.mark.slow
+def test_an_unreachable_tracking_server_is_loud_before_anything_is_started(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "craft_ray.tune", "mlflow.tracking_uri=http://127.0.0.1:9"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "mlflow.tracking_uri: http://127.0.0.1:9 must answer" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize("module", ["tune", "train"])
+def test_help_and_a_mistyped_key_wait_for_no_library(module: str) -> None:
+    program = (
+        f"import sys; from craft_ray import {module}; code = {module}.main(['head.hiden=1']); "
+        "assert code == 2; loaded = {'torch', 'ray', 'mlflow'} & set(sys.modules); "
+        "assert not loaded, loaded"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
