@@ -25,12 +25,11 @@ from craft_ray.training.classifier import TunedClassifier, score_logits
 from craft_ray.training.ledger import MeteredOracle, QueryLedger
 from craft_ray.training.loop import CollaborativeTrainer
 from craft_ray.training.preparation import (
-    LabelledImages,
-    PreparedTask,
     load_data,
     prepare,
     register_test_images,
 )
+from craft_ray.training.task import LabelledImages, PreparedTask
 
 METHODS = ("prompt", "head", "both")
 MARKS = (1000, 2000, 4000, 8000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ def create_run_folder(output_dir: Path, name: str, settings: dict[str, Any]) -> 
 def find_run_folder(
     output_dir: Path, name: str | None, stem: str, settings: dict[str, Any]
 ) -> Path:
-    """The run to resume: `name`, or the newest unfinished one that starts with `stem`.
+    """The run to resume: `name`, or the newest unfinished one that got its name from `stem`.
 
     Raises:
         ConfigError: there is none, it is finished, or its settings differ from `settings`.
@@ -52,10 +53,12 @@ def find_run_folder(
         if not (folder / SETTINGS_FILE).is_file():
             raise ConfigError("--resume", [f"{folder} must be the folder of a run, but is not"])
     else:
+        # Not a glob: the stem may hold its characters, and `a-*` would find the runs of `a-b`.
+        pattern = re.compile(re.escape(stem) + r"-\d{8}-\d{6}")
         candidates = [
             path.parent
-            for path in output_dir.resolve().glob(f"{stem}-*/{SETTINGS_FILE}")
-            if not (path.parent / SUMMARY_FILE).exists()
+            for path in output_dir.resolve().glob(f"*/{SETTINGS_FILE}")
+            if pattern.fullmatch(path.parent.name) and not (path.parent / SUMMARY_FILE).exists()
         ]
         if not candidates:
             raise ConfigError(

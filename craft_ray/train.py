@@ -29,8 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m craft_ray.train",
         description="Fine-tune a black-box vision-language model once, in a Ray Train worker. "
         "Without arguments: 16 shots and 8,000 queries on the embedded oracle and data set.",
-        epilog="Example: python -m craft_ray.train tune_spaces/runs/embedded.yaml seed=2 "
-        "method=prompt",
+        epilog="Example: python -m craft_ray.train max_queries=2000 seed=2 method=prompt",
     )
     parser.add_argument(
         "words",

@@ -20,11 +20,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, too large, not YAML or not a mapping.
     """
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ConfigError(str(path), [f"must be at most {MAX_CONFIG_BYTES} bytes"])
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        is_too_large = path.stat().st_size > MAX_CONFIG_BYTES
+        text = "" if is_too_large else path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a null byte in the path
         raise ConfigError(str(path), [f"cannot be read: {error}"]) from error
+    if is_too_large:
+        raise ConfigError(str(path), [f"must be at most {MAX_CONFIG_BYTES} bytes"])
+    try:
+        document = _parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(str(path), [f"is not valid YAML: {error}"]) from error
     if document is None:
@@ -32,6 +35,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigError(str(path), [f"must be a mapping, but is a {type(document).__name__}"])
     return document
+
+
+def _parse_yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:
+        # PyYAML's own constructors let these out: `2020-13-45`, `!!bool x`, deep nesting.
+        raise yaml.YAMLError(str(error)) from error
 
 
 def describe_problems(error: ValidationError) -> list[str]:
@@ -77,7 +88,7 @@ def split_override(word: str) -> tuple[str, Any]:
     if not separator or not key:
         raise ConfigError("command line", [f"an override must read key=value, but got {word!r}"])
     try:
-        return key, yaml.safe_load(text)
+        return key, _parse_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError("command line", [f"{key}: {text!r} is not valid YAML"]) from error
 

@@ -64,7 +64,7 @@ def _apply(document: dict[str, Any], key: str, value: Any) -> None:
 def _expand_fidelity(document: dict[str, Any], key: str) -> None:
     node: Any = document
     for section in key.split(".")[:-2]:
-        node = node.get(section, {})
+        node = node.get(section) if isinstance(node, dict) else None
     if isinstance(node, dict) and isinstance(node.get("fidelity"), str):
         node["fidelity"] = {"preset": node["fidelity"]}
 

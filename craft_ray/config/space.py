@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
@@ -36,13 +38,22 @@ class Range(Settings, Generic[Number]):
         return (self.low, self.high)
 
 
-class Uniform(Range[float]):
+class FloatRange(Range[float]):
+    """A range of floats."""
+
+    def corners(self) -> tuple[Scalar, ...]:
+        """An integer setting would take 10.0 and 40.0, but not what lies between."""
+        between = self.low + (self.high - self.low) / math.pi
+        return (self.low, between, self.high)
+
+
+class Uniform(FloatRange):
     """A float in [low, high]."""
 
     kind: Literal["uniform"]
 
 
-class LogUniform(Range[float]):
+class LogUniform(FloatRange):
     """A float in [low, high], uniform in its logarithm."""
 
     kind: Literal["log_uniform"]
@@ -132,7 +143,7 @@ class SpaceConfig(Settings):
 
     @model_validator(mode="after")
     def _parameters_are_valid_settings(self) -> Self:
-        problems = list(self._problems())
+        problems = list(self._problems()) or list(self._problems_of_pairs())
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -169,6 +180,14 @@ class SpaceConfig(Settings):
                 if not _contains(self.parameters[path], value):
                     yield f"{where}.{path}: must lie in the parameter's range, but got {value!r}"
             yield from self._problems_of_point(point, where)
+
+    def _problems_of_pairs(self) -> Iterator[str]:
+        """Laws between two parameters, each of which is valid alone."""
+        for (path, one), (other_path, other) in itertools.combinations(self.parameters.items(), 2):
+            for value, other_value in itertools.product(one.corners(), other.corners()):
+                yield from self._problems_of_point(
+                    {path: value, other_path: other_value}, f"parameters.{path} and {other_path}"
+                )
 
     def _problems_of_point(self, values: dict[str, Scalar], where: str) -> Iterator[str]:
         try:

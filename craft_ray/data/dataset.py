@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from craft_ray.errors import DataError
 
@@ -31,20 +31,24 @@ class Item:
         """The image in RGB.
 
         Raises:
-            DataError: the bytes are no image, truncated, or a decompression bomb.
+            DataError: the bytes are no image, truncated, a decompression bomb, or have channels
+                of more than 16 bits.
         """
         stream = io.BytesIO(self.encoded) if isinstance(self.encoded, bytes) else self.encoded
         try:
             with Image.open(stream) as image:
-                return image.convert("RGB")
-        except (
-            UnidentifiedImageError,
-            OSError,
-            SyntaxError,  # a broken PNG chunk, in Pillow's terms
-            ValueError,
-            Image.DecompressionBombError,
-        ) as error:
+                return _with_8_bits(image).convert("RGB")
+        except Exception as error:  # on broken bytes, each of Pillow's decoders raises its own
             raise DataError(f"{self.name}: must be a readable image, but: {error}") from error
+
+
+def _with_8_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit greyscale down: Pillow's own conversion clips it at 255, which is white."""
+    if image.mode in ("I", "F"):
+        raise ValueError(f"8 or 16 bits a channel are supported, and its mode is {image.mode}")
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,15 @@ def check_class_names(class_names: Sequence[str], where: str) -> None:
     """Refuse lists that no classifier can be built from.
 
     Raises:
-        DataError: fewer than two names, an empty name, or two names equal up to case and spaces.
+        DataError: fewer than two names, an empty name, or two names equal up to case, spaces
+            and underscores.
     """
     if len(class_names) < 2:
         raise DataError(f"{where}: at least 2 classes are needed, but got {len(class_names)}")
     seen: dict[str, str] = {}
     for class_name in class_names:
-        normalized = " ".join(class_name.split()).casefold()
+        # Underscores are read as spaces when the prompt is made.
+        normalized = " ".join(class_name.replace("_", " ").split()).casefold()
         if not normalized:
             raise DataError(f"{where}: a class name must not be empty, but got {class_name!r}")
         if normalized in seen:

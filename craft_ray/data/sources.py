@@ -81,6 +81,9 @@ def _read_parquet_split(path: Path) -> tuple[tuple[str, ...], list[Item]]:
     names = _class_names_of(table.schema, path)
     if not pa.types.is_struct(table.schema.field("image").type):
         raise DataError(f"{path}: column image must be struct<bytes, path>")
+    label_type = table.schema.field("label").type
+    if not pa.types.is_integer(label_type):
+        raise DataError(f"{path}: column label must be integers, but is {label_type}")
     images: list[dict[str, Any] | None] = table.column("image").to_pylist()
     labels: list[int | None] = table.column("label").to_pylist()
     items = []

@@ -106,7 +106,8 @@ class CmaEs:
         finite = np.isfinite(losses)
         if not finite.any():
             raise ValueError("tell: at least one loss must be finite, but none is")
-        ranked = np.where(finite, losses, losses[finite].max())
+        # Above every finite loss: a tie with the worst one could make it a parent.
+        ranked = np.where(finite, losses, np.nextafter(losses[finite].max(), np.inf))
         self._strategy.tell(list(self._asked_PD), ranked.tolist())
         winner = int(np.argmin(np.where(finite, losses, np.inf)))
         if losses[winner] < self._best_loss:

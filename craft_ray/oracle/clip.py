@@ -93,7 +93,8 @@ class ClipOracle:
         check_pixels(pixels_NSS, self._loaded.image_size)
         digest = digest_of_images(pixels_NSS)
         if digest not in self._features:
-            self._pixels[digest] = pixels_NSS
+            # They are encoded later: a caller's later changes must not reach this address.
+            self._pixels[digest] = pixels_NSS.copy() if pixels_NSS.flags.writeable else pixels_NSS
         return ImageHandle(digest, len(pixels_NSS))
 
     def knows(self, digest: str) -> bool:
@@ -160,12 +161,14 @@ class ClipOracle:
 
 
 def _fingerprint(loaded: LoadedModel, precision: str) -> str:
-    """Content address of what decides the answers: weights, image statistics and precision."""
+    """Content address of what decides the answers: architecture, weights, image statistics and
+    precision."""
     digest = hashlib.sha256()
     for name, tensor in sorted(loaded.model.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         contiguous = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(contiguous.view(torch.uint8).numpy().data if contiguous.numel() else b"")
+    # Equal weights do not mean equal answers: the number of heads and QuickGELU leave no trace.
     statistics = [loaded.image_size, list(loaded.image_mean), list(loaded.image_std), precision]
-    digest.update(json.dumps(statistics).encode())
+    digest.update(json.dumps([*statistics, loaded.architecture], sort_keys=True).encode())
     return digest.hexdigest()

@@ -28,6 +28,8 @@ class LoadedModel:
     image_size: int
     image_mean: Sequence[float]
     image_std: Sequence[float]
+    architecture: dict[str, Any]
+    """open_clip's `model_cfg`."""
 
 
 def check_model_exists(config: OracleConfig) -> None:
@@ -75,7 +77,8 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
                 name, pretrained=config.pretrained, device=device, require_pretrained=True
             )
             tokenizer = open_clip.get_tokenizer(name)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+            architecture = open_clip.get_model_config(name)
+    except Exception as error:  # open_clip lets out whatever a broken file or description causes
         raise OracleError(f"oracle: {config.model} cannot be loaded: {error}") from error
     if not isinstance(tokenizer, open_clip.SimpleTokenizer):
         raise OracleError(
@@ -91,4 +94,5 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
         image_size=int(size[0] if isinstance(size, Sequence) else size),
         image_mean=tuple(preprocess["mean"]),
         image_std=tuple(preprocess["std"]),
+        architecture=architecture,
     )

@@ -38,7 +38,7 @@ def tokenize_task(
     """Split every prompt of a task at its placeholder.
 
     Raises:
-        OracleError: a prompt does not fit into the context, or has no word before {}.
+        OracleError: a prompt does not fit into the context, or has no word before {} of its own.
     """
     before, _, after = task.template.partition("{}")
     prefix = _ids(tokenizer, before)[:-1]
@@ -49,6 +49,11 @@ def tokenize_task(
         # Folder names and CoOp's class names separate words by underscores.
         words = " ".join(name.replace("_", " ").split())
         ids = _ids(tokenizer, f"{before}{words}{after}")
+        if not torch.equal(ids[: len(prefix)], prefix):
+            raise OracleError(
+                "template: the word before {} must not grow together with a class name, but "
+                f"{task.template!r} does so with {name[:60]!r}"
+            )
         if len(ids) > context_length:
             raise OracleError(
                 f"class {name[:60]!r}: its prompt must have at most {context_length} tokens, but "

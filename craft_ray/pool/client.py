@@ -25,7 +25,7 @@ from craft_ray.oracle.contract import (
     check_pixels,
     digest_of_images,
 )
-from craft_ray.pool.replica import Refused
+from craft_ray.pool.address import PoolAddress, Refused
 from craft_ray.pool.scheduler import (
     Assignment,
     Chunk,
@@ -33,15 +33,6 @@ from craft_ray.pool.scheduler import (
     rank_replicas,
     split_population,
 )
-
-
-@dataclass(frozen=True)
-class PoolAddress:
-    """Finds a running pool from any process of the cluster."""
-
-    namespace: str
-    registry: str
-    replicas: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import ray
 
 from craft_ray.config.run import OracleConfig, PoolConfig
 from craft_ray.errors import OracleError, PoolError
-from craft_ray.pool.client import PoolAddress
+from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.registry import Registry
 from craft_ray.pool.replica import OracleReplica
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -19,14 +18,7 @@ from craft_ray.oracle.contract import (
     OracleDescription,
     TaskHandle,
 )
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A question that the oracle refuses, as a value: raising in an actor method would count as a
-    failure of the replica and be retried."""
-
-    message: str
+from craft_ray.pool.address import Refused
 
 
 class OracleReplica:

@@ -10,9 +10,9 @@ import ray.tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from craft_ray.config.space import SpaceConfig
-from craft_ray.pool.client import PoolAddress
-from craft_ray.training.preparation import PreparedTask
-from craft_ray.training.worker import TrainJob, make_trainer
+from craft_ray.pool.address import PoolAddress
+from craft_ray.training.job import TrainJob, make_trainer
+from craft_ray.training.task import PreparedTask
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ class Artifact:
             return cls(TunedClassifier(context, head or None), task, str(document["oracle_id"]))
         except KeyError as error:
             raise ArtifactError(f"{folder}: must have {error}") from error
+        except TypeError as error:
+            raise ArtifactError(f"{path}: class_names must be a list, but: {error}") from error
 
     def predict(self, oracle: Oracle, images: ImageHandle) -> FloatArray:
         """Final logits [N, C] of registered images.

@@ -14,19 +14,19 @@ from craft_ray import __version__
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Item
 from craft_ray.oracle.contract import Oracle
-from craft_ray.pool.client import PoolAddress, PoolOracle
+from craft_ray.pool.address import PoolAddress
+from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.lifecycle import PoolSize, running_pool
 from craft_ray.training.artifact import Artifact
 from craft_ray.training.classifier import Score, TunedClassifier, score_logits
 from craft_ray.training.ledger import MeteredOracle, QueryLedger, Spending
 from craft_ray.training.preparation import (
     FewShotData,
-    LabelledImages,
-    PreparedTask,
     classification_task,
     prepare,
     register_test_images,
 )
+from craft_ray.training.task import LabelledImages, PreparedTask
 
 RECORDED_VERSIONS = ("torch", "open_clip_torch", "ray", "optuna", "cma", "mlflow")
 

@@ -21,8 +21,8 @@ from craft_ray.optimizers import make_optimizer
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.training.classifier import Score, TunedClassifier, score_logits
 from craft_ray.training.ledger import MeteredOracle
-from craft_ray.training.preparation import PreparedTask
 from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
+from craft_ray.training.task import PreparedTask
 
 # Independent random streams under one seed.
 _PROJECTION_STREAM, _OPTIMIZER_STREAM, _HEAD_STREAM = 10, 11, 12

@@ -1,7 +1,7 @@
 """From a data set to what a trial needs: handles of registered image sets, and labels.
 
 The driver prepares once and every trial shares the result, so an image set is sent once and
-encoded once a replica. A prepared task has no test data: trials cannot leak what they never see.
+encoded once a replica.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, Item, labels_of
@@ -17,37 +16,13 @@ from craft_ray.data.few_shot import sample_few_shot, verify_decodable
 from craft_ray.data.pixels import PixelArray, augmented_pixels, plain_pixels
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import OracleError
-from craft_ray.oracle.contract import ClassificationTask, ImageHandle, Oracle, TaskHandle
+from craft_ray.oracle.contract import ClassificationTask, Oracle
 from craft_ray.training.plan import DataSize
-
-LabelArray = npt.NDArray[np.int64]
+from craft_ray.training.task import LabelledImages, PreparedTask
 
 # Independent random streams under one seed.
 _VIEW_STREAM = 0
 _FITNESS_STREAM = 1
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """A registered image set and its labels [N]."""
-
-    handle: ImageHandle
-    labels_N: LabelArray
-
-
-@dataclass(frozen=True)
-class PreparedTask:
-    """Everything that a fine-tuning may look at."""
-
-    task: TaskHandle
-    class_names: tuple[str, ...]
-    template: str
-    oracle_id: str
-    fitness: LabelledImages
-    """What candidates are scored on."""
-    views: tuple[ImageHandle, ...]
-    """V augmented views of the same training images, for the head."""
-    validation: LabelledImages
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,11 @@ from craft_ray.training.experiment import (
     open_experiment,
     versions,
 )
+from craft_ray.training.job import TrainJob, make_trainer
 from craft_ray.training.ledger import Spending
 from craft_ray.training.loop import Selected
 from craft_ray.training.preparation import FewShotData
 from craft_ray.training.state import load_state
-from craft_ray.training.worker import TrainJob, make_trainer
 
 WORKER_FOLDER = "worker"
 RESULT_FOLDER = "best"

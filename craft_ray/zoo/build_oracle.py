@@ -160,14 +160,17 @@ def write_oracle(output: Path, state: dict[str, Tensor]) -> str:
     return hashlib.sha256((output / WEIGHTS_FILE).read_bytes()).hexdigest()
 
 
-def build_oracle(assets: Path, work: Path, output: Path, num_steps: int) -> None:
+def build_oracle(
+    assets: Path, work: Path, output: Path, num_steps: int, seed: int, resume: bool
+) -> None:
     """Make the oracle from its ingredients and write it to `output`."""
     work.mkdir(parents=True, exist_ok=True)
     backbone = image_tower.load_backbone(assets / "efficientnet-lite0-57934424.pth")
     class_embeddings_CF, projection = image_tower.classifier_directions(backbone)
     encoded = kept(work / "images.safetensors", lambda: encode_images(assets, backbone))
     corpus = make_corpus(assets, work, class_embeddings_CF)
-    tower = distill(corpus, num_steps, SEED, checkpoint=work / "text_tower.safetensors")
+    checkpoint = work / "text_tower.safetensors"
+    tower = distill(corpus, num_steps, seed, checkpoint, resume)
     with torch.inference_mode():
         scale = calibrate_logit_scale(
             (encoded["calibration_features"] - encoded["mean_feature"]) @ projection,
@@ -189,9 +192,20 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for intermediate results")
     parser.add_argument("--output", type=Path, default=EMBEDDED_ORACLE, help="folder to write")
     parser.add_argument("--steps", type=int, default=NUM_STEPS, help="distillation steps")
+    parser.add_argument("--seed", type=int, default=SEED, help="of weights and batches")
+    parser.add_argument(
+        "--resume", action="store_true", help="start from the checkpoint in the folder of --work"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    build_oracle(arguments.assets, arguments.work, arguments.output, arguments.steps)
+    build_oracle(
+        arguments.assets,
+        arguments.work,
+        arguments.output,
+        arguments.steps,
+        arguments.seed,
+        arguments.resume,
+    )
 
 
 if __name__ == "__main__":

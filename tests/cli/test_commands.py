@@ -145,7 +145,8 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(searched: tuple[Pat
 
 
 def test_a_search_stopped_by_ctrl_c_continues_where_it_was(tmp_path: Path) -> None:
-    words = [*SEARCH, "name=stopped", "max_queries=400"]
+    # The third trial cannot have begun when the first one reports.
+    words = [*SEARCH, "name=stopped", "max_queries=1600", "trials=3"]
     process = subprocess.Popen(
         command("tune", *words), cwd=tmp_path, stdout=-1, stderr=-1, text=True
     )
@@ -163,12 +164,13 @@ def test_a_search_stopped_by_ctrl_c_continues_where_it_was(tmp_path: Path) -> No
     resumed = run(tmp_path, "tune", *words, "--resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     summary = summary_of(tmp_path, "stopped")
-    assert len(summary["trials"]) == 2
-    assert summary["ledger"]["candidate_queries"] == 2 * 400
+    assert {trial["status"] for trial in summary["trials"]} == {"finished"}
+    assert len(summary["trials"]) == 3
+    assert summary["ledger"]["candidate_queries"] == 3 * 1600
 
 
 def test_a_run_stopped_by_ctrl_c_gives_the_result_of_an_undisturbed_one(tmp_path: Path) -> None:
-    words = [*SMALL, "max_queries=800", "evaluate_every_generations=5"]
+    words = [*SMALL, "max_queries=2000", "evaluate_every_generations=5"]
     undisturbed = run(tmp_path, "train", *words, "name=whole")
     assert undisturbed.returncode == 0, undisturbed.stdout + undisturbed.stderr
     process = subprocess.Popen(

@@ -13,7 +13,8 @@ from craft_ray.config.run import OracleConfig, PoolConfig, RayConfig
 from craft_ray.errors import OracleError, PoolError
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
-from craft_ray.pool.client import PoolAddress, PoolOracle
+from craft_ray.pool.address import PoolAddress
+from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.lifecycle import NAMESPACE, PoolSize, running_pool
 from craft_ray.ray_session import ray_session
 

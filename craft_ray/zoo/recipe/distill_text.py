@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from open_clip import SimpleTokenizer
 from open_clip.transformer import TextTransformer
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -119,7 +119,9 @@ def distillation_loss(features_BF: Tensor, targets_BF: Tensor) -> tuple[Tensor, 
     return 1 - cosine + RELATION_WEIGHT * F.cross_entropy(student_BB, teacher_BB), cosine
 
 
-def distill(corpus: Corpus, num_steps: int, seed: int, checkpoint: Path) -> TextTransformer:
+def distill(
+    corpus: Corpus, num_steps: int, seed: int, checkpoint: Path, resume: bool = False
+) -> TextTransformer:
     """Train a text tower.
 
     Args:
@@ -127,6 +129,8 @@ def distill(corpus: Corpus, num_steps: int, seed: int, checkpoint: Path) -> Text
         num_steps: optimizer steps.
         seed: of the initial weights and of the batches.
         checkpoint: file for the averaged weights, written every `CHECKPOINT_EVERY` steps.
+        resume: start from the weights in that file, with a learning rate cycle of their own,
+            instead of random weights.
 
     Returns:
         The tower with an exponential moving average of the weights, in evaluation mode. Its
@@ -134,6 +138,8 @@ def distill(corpus: Corpus, num_steps: int, seed: int, checkpoint: Path) -> Text
     """
     torch.manual_seed(seed)
     tower = TextTransformer(**TEXT_CFG, output_dim=corpus.noun_targets_NF.shape[1])
+    if resume:
+        tower.load_state_dict(load_file(checkpoint))
     average = AveragedModel(
         tower,
         multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY),  # type: ignore[no-untyped-call]

@@ -1,0 +1,38 @@
+"""What a fine-tuning may look at. Light: every process of a trial loads it.
+
+A prepared task has no test data: trials cannot leak what they never see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from craft_ray.oracle.contract import ImageHandle, TaskHandle
+
+LabelArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """A registered image set and its labels [N]."""
+
+    handle: ImageHandle
+    labels_N: LabelArray
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """Everything that a fine-tuning may look at."""
+
+    task: TaskHandle
+    class_names: tuple[str, ...]
+    template: str
+    oracle_id: str
+    fitness: LabelledImages
+    """What candidates are scored on."""
+    views: tuple[ImageHandle, ...]
+    """V augmented views of the same training images, for the head."""
+    validation: LabelledImages

@@ -1,0 +1,125 @@
+"""What must hold for the Dockerfile. Reads it as text: no Docker is needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from packaging.specifiers import SpecifierSet
+
+from .cluster_checks import shell_error, version_problems
+
+FIXED_IMAGE = re.compile(r"[\w./-]+(:(?!latest\b)[\w.-]+|@sha256:[0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction, its continued lines joined."""
+
+    keyword: str
+    value: str
+
+
+def parse(dockerfile: str) -> list[Instruction]:
+    """The instructions, without comments."""
+    lines = [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines) + "\n")
+    words = [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
+    return [Instruction(keyword.upper(), value) for keyword, value in words]
+
+
+def find_problems(dockerfile: str, ignore: str, root: Path, ray_allowed: SpecifierSet) -> list[str]:
+    """Every law that the Dockerfile breaks, in words; empty for a good one.
+
+    Args:
+        dockerfile: its text.
+        ignore: the text of .dockerignore.
+        root: the build context.
+        ray_allowed: the versions of Ray that craft-ray works with.
+    """
+    instructions = parse(dockerfile)
+    return [
+        *_image_problems(instructions),
+        *_user_problems(instructions),
+        *_copy_problems(instructions, ignore, root),
+        *_run_problems(instructions),
+        *_entrypoint_problems(instructions),
+        *version_problems("\n".join(each.value for each in instructions), ray_allowed),
+    ]
+
+
+def is_ignored(path: str, ignore: str) -> bool:
+    """Whether .dockerignore keeps `path` out; the last pattern that matches it or a folder above
+    it decides."""
+    parts = PurePosixPath(path).parts
+    prefixes = ["/".join(parts[: end + 1]) for end in range(len(parts))]
+    ignored = False
+    for line in ignore.splitlines():
+        pattern = line.strip()
+        if not pattern or pattern.startswith("#"):
+            continue
+        regex = _regex(pattern.removeprefix("!").strip("/"))
+        if any(regex.fullmatch(prefix) for prefix in prefixes):
+            ignored = not pattern.startswith("!")
+    return ignored
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    translated = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?)", pattern)
+    return re.compile("".join(translated.get(piece, re.escape(piece)) for piece in pieces))
+
+
+def _values(instructions: Sequence[Instruction], keyword: str) -> list[str]:
+    return [each.value for each in instructions if each.keyword == keyword]
+
+
+def _image_problems(instructions: Sequence[Instruction]) -> Iterator[str]:
+    for value in _values(instructions, "FROM"):
+        if not FIXED_IMAGE.fullmatch(value.split()[0]):
+            yield f"FROM: must name a tag other than latest, or a digest, but got {value!r}"
+
+
+def _user_problems(instructions: Sequence[Instruction]) -> Iterator[str]:
+    users = _values(instructions, "USER")
+    if not users or users[-1].split(":")[0] in {"root", "0"}:
+        yield f"USER: the last one must not be root, but got {users}"
+    elif instructions.index(Instruction("USER", users[-1])) < max(
+        (i for i, each in enumerate(instructions) if each.keyword == "FROM"), default=0
+    ):
+        yield "USER: must follow the last FROM"
+
+
+def _copy_problems(instructions: Sequence[Instruction], ignore: str, root: Path) -> Iterator[str]:
+    for keyword in ("ADD", "COPY"):
+        for value in _values(instructions, keyword):
+            words = value.split()
+            if any(word.startswith("--from=") for word in words):
+                continue
+            for source in [word for word in words if not word.startswith("--")][:-1]:
+                path = source.removesuffix("/")
+                if not (root / path).exists():
+                    yield f"{keyword}: {source!r} must exist"
+                elif is_ignored(path, ignore):
+                    yield f"{keyword}: {source!r} must not be in .dockerignore"
+
+
+def _run_problems(instructions: Sequence[Instruction]) -> Iterator[str]:
+    for value in _values(instructions, "RUN"):
+        if (error := shell_error(value, "sh")) is not None:
+            yield f"RUN: {value!r}: {error}"
+
+
+def _entrypoint_problems(instructions: Sequence[Instruction]) -> Iterator[str]:
+    entrypoints = _values(instructions, "ENTRYPOINT")
+    try:
+        command = json.loads(entrypoints[-1])
+    except (IndexError, ValueError):
+        yield f"ENTRYPOINT: must be a JSON list, so that signals arrive, but got {entrypoints}"
+        return
+    if command[:2] != ["python", "-m"] or importlib.util.find_spec(command[2]) is None:
+        yield f"ENTRYPOINT: must be python -m and a module, but got {command}"

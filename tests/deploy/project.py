@@ -1,0 +1,20 @@
+"""Where the files under test are, and what pyproject.toml says of Ray."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).resolve().parents[2]
+CLUSTER_FILES = tuple(sorted((ROOT / "clusters").glob("*.yaml")))
+CLUSTER_GUIDE = ROOT / "docs" / "cluster.md"
+
+
+def ray_allowed() -> SpecifierSet:
+    """The versions of Ray that the package depends on."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = [Requirement(text) for text in project["dependencies"]]
+    return next(item.specifier for item in requirements if item.name == "ray")

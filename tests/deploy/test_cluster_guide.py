@@ -1,0 +1,100 @@
+"""docs/cluster.md: its commands are valid, and its search is what gpu.yaml can carry."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config
+from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+from ray.autoscaler.v2.utils import ResourceRequestUtil
+
+from craft_ray.cli import split_words
+from craft_ray.config.loading import load_space_config
+from craft_ray.config.space import SpaceConfig
+from craft_ray.pool.lifecycle import decide_size
+from craft_ray.search.resources import concurrent_trials
+
+from .cluster_checks import Config, shell_error
+from .project import CLUSTER_GUIDE, ROOT
+
+BLOCKS = re.findall(r"^ *```sh\n(.*?)^ *```", CLUSTER_GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+COMMANDS = [line.strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
+
+
+@pytest.fixture
+def cluster() -> Config:
+    config: Config = prepare_config(yaml.safe_load((ROOT / "clusters" / "gpu.yaml").read_text()))
+    return config
+
+
+@pytest.fixture
+def search() -> SpaceConfig:
+    (command,) = [line for line in COMMANDS if "craft_ray.tune" in line]
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "craft_ray.tune"]
+    path, overrides = split_words(words[3:])
+    assert path is not None
+    return load_space_config(ROOT / path, overrides)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0])
+def test_a_command_is_valid_shell(block: str) -> None:
+    assert shell_error(block) is None
+
+
+def test_the_guide_goes_from_up_to_down() -> None:
+    steps = [line.split()[:3] for line in COMMANDS if line.startswith("ray ")]
+    assert steps[0] == ["ray", "up", "clusters/gpu.yaml"]
+    assert steps[-1] == ["ray", "down", "clusters/gpu.yaml"]
+    assert all(step[2] == "clusters/gpu.yaml" for step in steps)
+    assert any("--disable-usage-stats" in line for line in COMMANDS if line.startswith("ray up"))
+
+
+def test_the_names_in_the_guide_are_those_of_the_file(cluster: Config) -> None:
+    guide = CLUSTER_GUIDE.read_text()
+    assert f"Values={cluster['cluster_name']}" in guide
+    assert set(re.findall(r"--region (\S+)", guide)) == {cluster["provider"]["region"]}
+
+
+def test_the_search_makes_rays_autoscaler_add_all_gpu_workers(
+    cluster: Config, search: SpaceConfig
+) -> None:
+    size = decide_size(search.base.pool, cluster["available_node_types"]["head"]["resources"])
+    replica = {"CPU": search.base.pool.cpus_per_replica, "GPU": size.gpus_per_replica}
+    autoscaling = AutoscalingConfig(cluster, skip_content_hash=True)
+    reply = ResourceDemandScheduler().schedule(
+        SchedulingRequest(
+            disable_launch_config_check=True,
+            node_type_configs=autoscaling.get_node_type_configs(),
+            max_num_nodes=autoscaling.get_max_num_nodes(),
+            resource_requests=ResourceRequestUtil.group_by_count(
+                [ResourceRequestUtil.make(replica)] * size.replicas
+            ),
+        )
+    )
+    launched = {request.instance_type: request.count for request in reply.to_launch}
+    assert launched["gpu_worker"] == cluster["max_workers"] == size.replicas
+    assert not reply.infeasible_resource_requests
+
+
+def test_no_trial_fits_beside_a_replica_on_a_gpu_worker(
+    cluster: Config, search: SpaceConfig
+) -> None:
+    free = (
+        cluster["available_node_types"]["gpu_worker"]["resources"]["CPU"]
+        - search.base.pool.cpus_per_replica
+    )
+    assert free < min(search.base.ray.cpus_per_trial, search.base.ray.cpus_per_worker)
+
+
+def test_the_head_alone_carries_the_trials(cluster: Config, search: SpaceConfig) -> None:
+    resources = cluster["available_node_types"]["head"]["resources"]
+    size = decide_size(search.base.pool, resources)
+    wanted = search.max_concurrent_trials
+    assert concurrent_trials(search.base, wanted, size, resources["CPU"]) == wanted
+    ray = search.base.ray
+    assert wanted * (ray.cpus_per_trial + ray.cpus_per_worker) <= resources["CPU"]

@@ -1,0 +1,191 @@
+"""`ClipOracle` answers as open_clip does, and shows nothing but answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from craft_ray.errors import OracleError
+from craft_ray.oracle.clip import ClipOracle
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, Oracle, PixelArray
+from craft_ray.zoo import EMBEDDED_ORACLE
+from tests.oracle.conftest import clip_of
+from tests.support.checkpoints import CONFIG_FILE, tiny_clip_dir
+
+CLASS_NAMES = ("cat", "ankle_boot", "Siberian husky", "T-shirt/top", "café au lait!")
+TEMPLATE = "a centered photo of {}, from above."
+
+
+class PlainOpenClip:
+    """Zero-shot classification as open_clip's own documentation does it."""
+
+    def __init__(self, folder: Path) -> None:
+        name = f"local-dir:{folder}"
+        self._model: Any = open_clip.create_model(name).eval()
+        self._tokenizer = open_clip.get_tokenizer(name)
+        statistics = json.loads((folder / CONFIG_FILE).read_text())["preprocess_cfg"]
+        self._mean = torch.tensor(statistics["mean"]).view(1, 3, 1, 1)
+        self._std = torch.tensor(statistics["std"]).view(1, 3, 1, 1)
+
+    @torch.inference_mode()
+    def logits(self, pixels: PixelArray, prompts: list[str]) -> FloatArray:
+        images = (torch.tensor(pixels).float() / 255 - self._mean) / self._std
+        image_NF = F.normalize(self._model.encode_image(images), dim=-1)
+        text_CF = F.normalize(self._model.encode_text(self._tokenizer(prompts)), dim=-1)
+        result: FloatArray = (self._model.logit_scale.exp() * image_NF @ text_CF.T).numpy()
+        return result
+
+
+def random_pixels(oracle: Oracle) -> PixelArray:
+    size = oracle.describe().image_size
+    return np.random.default_rng(0).integers(0, 256, (5, 3, size, size), dtype=np.uint8)
+
+
+def zero_shot(oracle: Oracle, pixels: PixelArray, task: ClassificationTask) -> FloatArray:
+    handle = oracle.register_task(task)
+    images = oracle.register_images(pixels)
+    return oracle.predict(handle, images, handle.initial_context[None])[0]
+
+
+@pytest.mark.parametrize("model", ["tiny_clip", "custom_text_clip", "embedded"])
+def test_the_initial_context_gives_open_clips_own_zero_shot_logits(
+    model: str, tiny_folder: Path, custom_text_folder: Path
+) -> None:
+    folders = {"tiny_clip": tiny_folder, "custom_text_clip": custom_text_folder}
+    folder = folders.get(model, EMBEDDED_ORACLE)
+    oracle = clip_of(folder)
+    pixels = random_pixels(oracle)
+    prompts = [TEMPLATE.format(name.replace("_", " ")) for name in CLASS_NAMES]
+    expected = PlainOpenClip(folder).logits(pixels, prompts)
+    logits = zero_shot(oracle, pixels, ClassificationTask(CLASS_NAMES, TEMPLATE))
+    np.testing.assert_allclose(logits, expected, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_folder: Path) -> ClipOracle:
+    return clip_of(tiny_folder)
+
+
+@pytest.fixture(scope="module")
+def plain_tiny(tiny_folder: Path) -> PlainOpenClip:
+    return PlainOpenClip(tiny_folder)
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=st.text(min_size=1, max_size=20), template=st.sampled_from(["a photo of a {}.", "x{}"]))
+def test_any_class_name_is_refused_or_answered_as_open_clip_answers_it(
+    tiny: ClipOracle, plain_tiny: PlainOpenClip, name: str, template: str
+) -> None:
+    pixels = random_pixels(tiny)[:2]
+    try:
+        logits = zero_shot(tiny, pixels, ClassificationTask((name, "dog"), template))
+    except OracleError:
+        return
+    words = " ".join(name.replace("_", " ").split())
+    prompts = [template.format(words), template.format("dog")]
+    np.testing.assert_allclose(logits, plain_tiny.logits(pixels, prompts), atol=1e-3)
+
+
+def test_a_template_that_would_swallow_the_class_name_is_refused(tiny: ClipOracle) -> None:
+    # "of acat": the tokens before {} are no longer those of the template.
+    with pytest.raises(OracleError, match="must not grow together with a class name"):
+        tiny.register_task(ClassificationTask(("cat", "dog"), "a photo of a{}."))
+
+
+@pytest.mark.parametrize("template", ["{} texture.", "  {}"])
+def test_a_template_without_words_to_tune_is_refused(tiny: ClipOracle, template: str) -> None:
+    with pytest.raises(OracleError, match="must have a word before"):
+        tiny.register_task(ClassificationTask(("cat", "dog"), template))
+
+
+def test_a_prompt_that_just_fits_is_taken_and_one_token_more_is_refused(tiny: ClipOracle) -> None:
+    # [SOS] a photo of a (5 tokens), the class name, "." and [EOS].
+    longest = tiny.describe().context_length - 7
+    pixels = random_pixels(tiny)
+    task = ClassificationTask(("cat", "cat " * longest))
+    assert zero_shot(tiny, pixels, task).shape == (5, 2)
+    with pytest.raises(OracleError, match=r"must have at most 24 tokens, but has 25"):
+        tiny.register_task(ClassificationTask(("cat", "cat " * (longest + 1))))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 1000])
+def test_batch_sizes_do_not_change_the_answers(
+    tiny: ClipOracle, tiny_folder: Path, limit: int
+) -> None:
+    other = clip_of(tiny_folder, max_prompts_per_forward=limit, images_per_forward=limit)
+    task = tiny.register_task(ClassificationTask(CLASS_NAMES))
+    noise = np.random.default_rng(1).normal(0, 0.2, (3, *task.initial_context.shape))
+    contexts = (task.initial_context + noise).astype(np.float32)
+    pixels = random_pixels(tiny)
+    expected = tiny.predict(task, tiny.register_images(pixels), contexts)
+    other.register_task(ClassificationTask(CLASS_NAMES))
+    answer = other.predict(task, other.register_images(pixels), contexts)
+    np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+def test_bf16_is_another_oracle_with_nearly_the_same_answers(
+    tiny: ClipOracle, tiny_folder: Path
+) -> None:
+    half = clip_of(tiny_folder, precision="bf16")
+    assert half.describe().oracle_id != tiny.describe().oracle_id
+    task, pixels = ClassificationTask(CLASS_NAMES), random_pixels(tiny)
+    exact, rounded = zero_shot(tiny, pixels, task), zero_shot(half, pixels, task)
+    assert rounded.dtype == np.float32
+    scale = tiny.describe().logit_scale
+    assert 0 < np.abs(exact - rounded).max() < 0.02 * scale
+
+
+def test_the_id_is_that_of_the_content_and_not_of_its_place(
+    tiny: ClipOracle, tiny_folder: Path, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(tiny_folder, tmp_path / "moved")
+    assert clip_of(moved).describe().oracle_id == tiny.describe().oracle_id
+    other_batch = clip_of(tiny_folder, max_prompts_per_forward=3)
+    assert other_batch.describe().oracle_id == tiny.describe().oracle_id
+    other_weights = tiny_clip_dir(tmp_path / "other", seed=1)
+    assert clip_of(other_weights).describe().oracle_id != tiny.describe().oracle_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"text_cfg": {"heads": 4}}, id="attention heads"),
+        pytest.param({"quick_gelu": True}, id="QuickGELU"),
+    ],
+)
+def test_equal_weights_in_another_architecture_are_another_oracle(
+    tiny: ClipOracle, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    other = clip_of(tiny_clip_dir(tmp_path / "other", **change))
+    task, pixels = ClassificationTask(CLASS_NAMES), random_pixels(tiny)
+    assert np.abs(zero_shot(other, pixels, task) - zero_shot(tiny, pixels, task)).max() > 1e-3
+    assert other.describe().oracle_id != tiny.describe().oracle_id
+
+
+def test_other_image_statistics_are_another_oracle(tiny: ClipOracle, tmp_path: Path) -> None:
+    folder = tiny_clip_dir(tmp_path / "other")
+    document = json.loads((folder / CONFIG_FILE).read_text())
+    document["preprocess_cfg"]["mean"] = [0.1, 0.2, 0.3]
+    (folder / CONFIG_FILE).write_text(json.dumps(document))
+    assert clip_of(folder).describe().oracle_id != tiny.describe().oracle_id
+
+
+def test_a_client_sees_answers_and_no_weights_or_features(tiny: ClipOracle) -> None:
+    shown = {name for name in dir(tiny) if not name.startswith("_")}
+    contract = {name for name in dir(Oracle) if not name.startswith("_")}
+    assert shown == contract | {"load", "knows"}
+    description = dataclasses.asdict(tiny.describe())
+    arrays = {name for name, value in description.items() if isinstance(value, np.ndarray)}
+    assert arrays == {"initial_context"}
+    assert description["initial_context"].size == 4 * tiny.describe().embed_dim

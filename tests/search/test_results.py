@@ -1,0 +1,71 @@
+"""Which trial is the best, and what the table says."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from craft_ray.search.results import TrialResult, best_of, print_table, status_of
+from craft_ray.training.classifier import Score
+from craft_ray.training.ledger import Spending
+
+
+def trial(number: int, validation: Score | None, status: str = "finished") -> TrialResult:
+    return TrialResult(
+        number=number,
+        trial_id=f"id{number}",
+        status=status,
+        params={"head.learning_rate": 0.00123456, "optimizer.population": 40},
+        validation=validation,
+        spent=Spending(candidate_queries=2000),
+        seconds=12.34,
+        checkpoint=Path("checkpoint"),
+    )
+
+
+def test_the_best_trial_has_the_highest_validation_accuracy() -> None:
+    results = [trial(1, Score(0.5, 0.9)), trial(2, Score(0.7, 2.0)), trial(3, Score(0.6, 0.1))]
+    best = best_of(results)
+    assert best is not None
+    assert best.number == 2
+
+
+def test_equal_accuracies_are_decided_by_the_lower_loss() -> None:
+    best = best_of([trial(1, Score(0.7, 1.0)), trial(2, Score(0.7, 0.8))])
+    assert best is not None
+    assert best.number == 2
+
+
+def test_trials_without_a_result_and_non_finite_losses_are_never_best() -> None:
+    results = [
+        trial(1, Score(0.1, 3.0)),
+        trial(2, None, "failed"),
+        trial(3, Score(0.9, float("nan"))),
+    ]
+    best = best_of(results)
+    assert best is not None
+    assert best.number == 1
+    assert best_of([trial(1, None, "failed")]) is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [("running", "stopped early"), ("finished", "finished"), ("diverged", "diverged")],
+)
+def test_a_trial_that_ended_while_running_was_stopped_by_the_scheduler(
+    outcome: str, status: str
+) -> None:
+    assert status_of(outcome) == status
+
+
+def test_the_table_fits_a_terminal_of_80_columns_and_loses_nothing() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    results = [trial(1, Score(0.712, 0.9)), trial(2, None, "failed")]
+    print_table(console, Score(0.4, 1.5), results, results[0])
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("zero-shot", "40.0%", "71.2%", "2,000", "12.3", "failed", "0.00123"):
+        assert part in text

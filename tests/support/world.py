@@ -1,0 +1,92 @@
+"""A small learning problem on `FakeOracle`, through the same path that a user's images take."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from craft_ray.config.run import RunConfig
+from craft_ray.data.dataset import Dataset, Item, Split
+from craft_ray.oracle.contract import Answer, Oracle, PixelArray
+from craft_ray.training.ledger import MeteredOracle, QueryLedger
+from craft_ray.training.loop import CollaborativeTrainer
+from craft_ray.training.preparation import FewShotData, prepare
+from craft_ray.training.task import PreparedTask
+from tests.support.fake_oracle import FakeOracle, images_of
+
+CLASS_NAMES = ("cat", "dog", "ankle boot", "tin whistle")
+BOTH_ANSWERS: tuple[Answer, ...] = ("logits", "unnormalized_logits")
+
+SMALL_RUN = RunConfig.model_validate(
+    {
+        "seed": 1,
+        "max_queries": 40,
+        "evaluate_every_generations": 2,
+        "data": {"views": 2, "shots": 4, "crop_scale_min": 0.9},
+        "prompt": {"intrinsic_dim": 8, "projection_std": 1.0},
+        "optimizer": {"population": 8, "sigma": 0.3},
+        "head": {"hidden": 8, "learning_rate": 1e-2, "batch_size": 8},
+    }
+)
+
+
+def run_config(**changes: object) -> RunConfig:
+    """`SMALL_RUN` with other settings; sections are merged."""
+    document = SMALL_RUN.model_dump(mode="json")
+    for section, value in changes.items():
+        if isinstance(value, dict):
+            document[section] = {**document[section], **value}
+        else:
+            document[section] = value
+    return RunConfig.model_validate(document)
+
+
+def encode_png(pixels_SS: PixelArray) -> bytes:
+    """One uint8 [3, S, S] image as a PNG file."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels_SS.transpose(1, 2, 0)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def world_data(shots: int = 4, num_validation: int = 15, num_test: int = 15) -> FewShotData:
+    """Images of the fake world: every training image is chosen."""
+    rng = np.random.default_rng(5)
+    sizes: dict[Split, int] = {"train": shots, "val": num_validation, "test": num_test}
+    splits = {
+        split: [
+            Item(encode_png(pixels), label, f"{split} {class_name} {index}")
+            for label, class_name in enumerate(CLASS_NAMES)
+            for index, pixels in enumerate(images_of(class_name, size, rng))
+        ]
+        for split, size in sizes.items()
+    }
+    dataset = Dataset("fake", CLASS_NAMES, splits)
+    return FewShotData(dataset, tuple(dataset.splits["train"]))
+
+
+@dataclass(frozen=True)
+class World:
+    """An oracle, its data and a prepared task."""
+
+    config: RunConfig
+    oracle: Oracle
+    data: FewShotData
+    prepared: PreparedTask
+
+    def trainer(self) -> tuple[CollaborativeTrainer, QueryLedger]:
+        """A new training and what it spends."""
+        ledger = QueryLedger(self.config.max_queries)
+        metered = MeteredOracle(self.oracle, ledger)
+        return CollaborativeTrainer(metered, self.prepared, self.config), ledger
+
+
+def make_world(
+    config: RunConfig = SMALL_RUN, oracle: Oracle | None = None, data: FewShotData | None = None
+) -> World:
+    """Prepare the task of `config`."""
+    oracle = oracle or FakeOracle(answers=BOTH_ANSWERS)
+    data = data or world_data()
+    return World(config, oracle, data, prepare(config, data, oracle))
