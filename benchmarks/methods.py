@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 from benchmarks.record import commit, write_result
 from craft_ray.config.loading import load_run_config
@@ -46,6 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     commit_id = commit()
     torch.set_num_threads(options.threads)
+    threadpool_limits(1, user_api="blas")  # as in a worker
     settings = [f"max_queries={options.max_queries}", *options.overrides]
     base = load_run_config(None, settings)
     oracle = ClipOracle.load(base.oracle)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from craft_ray.environment import set_environment
 from craft_ray.errors import (
     EXIT_CODE_INTERRUPTED,
     EXIT_CODE_USER_ERROR,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 def exit_with(command: Callable[[], None]) -> int:
     """Run a command; a user's mistake is one message and exit code 2, never a traceback."""
+    set_environment()
     try:
         command()
     except UserError as error:

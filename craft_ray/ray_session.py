@@ -12,22 +12,9 @@ from typing import Any
 import ray
 
 from craft_ray.config.run import RayConfig
+from craft_ray.environment import ENVIRONMENT, set_environment
 from craft_ray.errors import ConfigError
 from craft_ray.pool.lifecycle import NAMESPACE
-
-# What a trial costs is mostly waiting: Ray Train's controller looks at its worker every
-# RAY_TRAIN_HEALTH_CHECK_INTERVAL_S, and a report is only taken then.
-ENVIRONMENT = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Our own summary and tracker replace Tune's file loggers and tables.
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # An insertion into the search state is cheap; without this Tune warns about our many metrics.
-    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "60",
-}
 
 
 @dataclass(frozen=True)
@@ -47,13 +34,13 @@ def ray_session(config: RayConfig) -> Iterator[RaySession]:
     Raises:
         ConfigError: the named cluster does not answer.
     """
-    os.environ.update({key: os.environ.get(key, value) for key, value in ENVIRONMENT.items()})
+    set_environment()
     address = config.address or os.environ.get("RAY_ADDRESS")
     common: dict[str, Any] = {
         "namespace": NAMESPACE,
         "log_to_driver": False,
         "logging_level": logging.ERROR,
-        "runtime_env": {"env_vars": ENVIRONMENT},
+        "runtime_env": {"env_vars": {key: os.environ[key] for key in ENVIRONMENT}},
     }
     if address:
         try:

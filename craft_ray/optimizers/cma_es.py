@@ -106,9 +106,10 @@ class CmaEs:
         finite = np.isfinite(losses)
         if not finite.any():
             raise ValueError("tell: at least one loss must be finite, but none is")
-        # Above every finite loss: a tie with the worst one could make it a parent.
-        ranked = np.where(finite, losses, np.nextafter(losses[finite].max(), np.inf))
-        self._strategy.tell(list(self._asked_PD), ranked.tolist())
+        # CMA-ES sees ranks only. A failure shares its rank with no finite loss, not even the worst:
+        # in a tie it could become a parent.
+        _, ranks = np.unique(np.where(finite, losses, np.inf), return_inverse=True)
+        self._strategy.tell(list(self._asked_PD), ranks.astype(np.float64).tolist())
         winner = int(np.argmin(np.where(finite, losses, np.inf)))
         if losses[winner] < self._best_loss:
             self._best_loss = float(losses[winner])

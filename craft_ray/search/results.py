@@ -94,24 +94,40 @@ def best_of(results: Sequence[TrialResult]) -> TrialResult | None:
 def print_table(
     console: Console, zero_shot: Score, results: Sequence[TrialResult], best: TrialResult | None
 ) -> None:
-    """Zero-shot and every trial: validation accuracy, queries, seconds, parameters."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in ("trial", "validation", "queries", "seconds"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("parameters", overflow="fold")
-    table.add_row("zero-shot", f"{zero_shot.accuracy:.1%}", "0", "", "", "")
+    """Zero-shot and every trial: validation accuracy, queries, seconds, status and parameters.
+
+    Two tables, as the parameters of a search do not fit beside the results in 80 columns.
+    """
+    outcomes = Table("trial", box=box.SIMPLE_HEAD)
+    for column in ("validation", "queries", "seconds"):
+        outcomes.add_column(column, justify="right")
+    outcomes.add_column("status")
+    outcomes.add_row("zero-shot", f"{zero_shot.accuracy:.1%}", "0", "", "")
+    parameters = Table("trial", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    paths = list(results[0].params) if results else []
+    for path in paths:
+        parameters.add_column(short_name(path, paths), justify="right")
     for result in results:
-        table.add_row(
+        style = "bold green" if result is best else None
+        outcomes.add_row(
             f"{result.number}",
             f"{result.validation.accuracy:.1%}" if result.validation else "-",
             f"{result.spent.candidate_queries:,}",
             f"{result.seconds:.1f}",
             result.status,
-            ", ".join(f"{path} {_format(value)}" for path, value in result.params.items()),
-            style="bold green" if result is best else None,
+            style=style,
         )
-    console.print(table)
+        values = [_format(result.params.get(path)) for path in paths]
+        parameters.add_row(f"{result.number}", *values, style=style)
+    console.print(outcomes)
+    console.print(parameters)
+
+
+def short_name(path: str, paths: Sequence[str]) -> str:
+    """The last part of a parameter's path, where that is unique, broken into lines."""
+    leaf = path.split(".")[-1]
+    is_unique = sum(other.split(".")[-1] == leaf for other in paths) == 1
+    return (leaf if is_unique else path.replace(".", "\n")).replace("_", "\n")
 
 
 def _format(value: Any) -> str:

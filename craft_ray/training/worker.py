@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ray.train
 import torch
+from threadpoolctl import threadpool_limits
 
 from craft_ray.pool.client import PoolOracle
 from craft_ray.training.job import TrainJob
@@ -22,7 +23,10 @@ def train_worker(job: TrainJob) -> None:
     Reports with each validation, so that the overhead of a report is paid a few times a run, and
     hands over the generations since the last one under `points`.
     """
-    torch.set_num_threads(1)  # the head is tiny; the replicas need the cores
+    # The arrays are small and the replicas need the cores. One thread also makes the bits the same on
+    # every machine: a threaded eigendecomposition would change the search with the number of CPUs.
+    torch.set_num_threads(1)
+    threadpool_limits(1)
     oracle = MeteredOracle(
         PoolOracle(job.pool, job.config.pool), QueryLedger(job.config.max_queries)
     )

@@ -55,7 +55,8 @@ def random_pixels(oracle: Oracle) -> PixelArray:
 def zero_shot(oracle: Oracle, pixels: PixelArray, task: ClassificationTask) -> FloatArray:
     handle = oracle.register_task(task)
     images = oracle.register_images(pixels)
-    return oracle.predict(handle, images, handle.initial_context[None])[0]
+    logits: FloatArray = oracle.predict(handle, images, handle.initial_context[None])[0]
+    return logits
 
 
 @pytest.mark.parametrize("model", ["tiny_clip", "custom_text_clip", "embedded"])

@@ -1,0 +1,27 @@
+"""Environment variables of Ray that its libraries read when they are imported."""
+
+from __future__ import annotations
+
+import os
+
+ENVIRONMENT = {
+    # A trial is mostly waiting: Ray Train's controller looks at its worker in this interval, and a
+    # report is only taken then. Neither preemption nor metrics of a one-worker group matter.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # A worker without a GPU keeps CUDA_VISIBLE_DEVICES; without this Ray warns of a change to come.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Our own monitor, summary and tracker replace Tune's tables and file loggers.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # The processes of a trial only wait for each other; Ray warns that they are more than the CPUs.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "PYTHON worker processes have been started",
+}
+
+
+def set_environment() -> None:
+    """Set what the user has not set; to be called before Ray is imported."""
+    for key, value in ENVIRONMENT.items():
+        os.environ.setdefault(key, value)

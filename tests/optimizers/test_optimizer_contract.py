@@ -1,0 +1,213 @@
+"""What a training loop may rely on, whatever optimizer is configured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from craft_ray.optimizers.base import FloatArray64
+from tests.optimizers.contract import ALL, Case, run, sphere
+
+
+def only_one_kept(losses_P: FloatArray64, kept: int, others: float) -> FloatArray64:
+    """All losses replaced but one."""
+    replaced = np.full_like(losses_P, others)
+    replaced[kept] = losses_P[kept]
+    return replaced
+
+
+@ALL
+def test_the_search_starts_at_zero_with_spread_sigma(case: Case) -> None:
+    optimizer = case.make(dim=400)
+    np.testing.assert_array_equal(optimizer.mean, np.zeros(400))
+    np.testing.assert_array_equal(optimizer.best, np.zeros(400))
+    candidates = optimizer.ask()
+    assert candidates.shape == (optimizer.population, 400) == (8, 400)
+    assert candidates.dtype == np.float64
+    assert candidates.std() == pytest.approx(0.5, rel=0.1)
+
+
+@ALL
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_it_beats_random_search_at_equal_evaluations(case: Case, seed: int) -> None:
+    generations = 40
+    optimizer = case.make(dim=10, seed=seed)
+    run(optimizer, sphere, generations)
+    draws = np.random.default_rng(seed).normal(0, 0.5, (generations * optimizer.population, 10))
+    best_of_random_search = sphere(draws).min()
+    assert sphere(optimizer.mean[None])[0] < 0.2 * best_of_random_search
+    assert sphere(optimizer.best[None])[0] < 0.2 * best_of_random_search
+
+
+@ALL
+def test_it_finds_the_best_point_within_bounds(case: Case) -> None:
+    optimizer = case.make(dim=4, bound=0.5)
+    asked = run(optimizer, sphere, 60)
+    assert np.abs(asked).max() <= 0.5
+    np.testing.assert_allclose(optimizer.mean, np.full(4, 0.5), atol=0.02)
+
+
+@ALL
+@pytest.mark.parametrize("sigma", [0.01, 1.0, 50.0])
+def test_candidates_mean_and_best_stay_within_the_bound(case: Case, sigma: float) -> None:
+    optimizer = case.make(bound=0.2, sigma=sigma)
+    for _ in range(15):
+        candidates = optimizer.ask()
+        optimizer.tell(-np.abs(candidates).sum(axis=1))  # pulls outwards
+        for points in (candidates, optimizer.mean, optimizer.best):
+            assert np.abs(points).max() <= 0.2
+
+
+@ALL
+def test_asking_again_before_tell_gives_the_same_candidates(case: Case) -> None:
+    optimizer = case.make()
+    first = optimizer.ask()
+    np.testing.assert_array_equal(optimizer.ask(), first)
+    optimizer.tell(sphere(first))
+    assert not np.array_equal(optimizer.ask(), first)
+
+
+@ALL
+def test_what_was_returned_may_be_overwritten(case: Case) -> None:
+    careless, careful = case.make(), case.make()
+    for _ in range(3):
+        losses = sphere(careful.ask())
+        candidates = careless.ask()
+        candidates[:] = 99.0
+        careless.mean[:] = 99.0
+        careless.best[:] = 99.0
+        careful.tell(losses)
+        careless.tell(losses)
+        losses[:] = 99.0
+    np.testing.assert_array_equal(careless.ask(), careful.ask())
+    np.testing.assert_array_equal(careless.best, careful.best)
+    np.testing.assert_array_equal(careless.state_dict()["losses"], careful.state_dict()["losses"])
+
+
+@ALL
+@pytest.mark.parametrize("shape", [(7,), (9,), (0,), (8, 1), ()])
+def test_losses_of_another_shape_are_refused(case: Case, shape: tuple[int, ...]) -> None:
+    optimizer = case.make()
+    candidates = optimizer.ask()
+    with pytest.raises(ValueError, match=r"losses must be \[8\]"):
+        optimizer.tell(np.zeros(shape))
+    optimizer.tell(sphere(candidates))  # the refusal has spoilt nothing
+
+
+@ALL
+def test_tell_before_ask_is_refused(case: Case) -> None:
+    optimizer = case.make()
+    with pytest.raises(ValueError, match="ask must be called first"):
+        optimizer.tell(np.zeros(8))
+    optimizer.tell(sphere(optimizer.ask()))
+    with pytest.raises(ValueError, match="ask must be called first"):
+        optimizer.tell(np.zeros(8))
+
+
+@ALL
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_loss_that_is_not_finite_never_becomes_the_best(case: Case, bad: float) -> None:
+    optimizer = case.make()
+    candidates = optimizer.ask()
+    losses = sphere(candidates)
+    winner = int(losses.argmin())
+    losses[winner] = bad
+    optimizer.tell(losses)
+    losses[winner] = np.inf
+    np.testing.assert_array_equal(optimizer.best, candidates[losses.argmin()])
+
+
+@ALL
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kept", range(8))
+def test_losses_that_are_not_finite_rank_behind_all_others(
+    case: Case, bad: float, kept: int
+) -> None:
+    # One finite loss among seven failures decides the generation as if the others were worse.
+    with_failures, with_worse = case.make(), case.make()
+    losses = sphere(with_failures.ask())
+    with_failures.tell(only_one_kept(losses, kept, others=bad))
+    with_worse.ask()
+    with_worse.tell(only_one_kept(losses, kept, others=losses.max() + 1))
+    np.testing.assert_allclose(with_failures.mean, with_worse.mean)
+
+
+@ALL
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_generation_without_any_finite_loss_is_refused(case: Case, bad: float) -> None:
+    optimizer = case.make()
+    candidates = optimizer.ask()
+    with pytest.raises(ValueError, match="at least one loss must be finite"):
+        optimizer.tell(np.full(8, bad))
+    np.testing.assert_array_equal(optimizer.ask(), candidates)
+    optimizer.tell(sphere(candidates))
+
+
+@ALL
+@pytest.mark.parametrize("level", [0.0, -3.5, 1e308, -1e308, 1e-320])
+def test_ties_and_extreme_losses_are_no_trouble(case: Case, level: float) -> None:
+    optimizer = case.make()
+    asked = run(optimizer, lambda points: np.full(len(points), level), 30)
+    assert np.isfinite(asked).all()
+    assert np.isfinite(optimizer.mean).all()
+    np.testing.assert_array_equal(optimizer.best, asked[0, 0])
+
+
+@ALL
+def test_the_largest_number_ranks_before_a_failure(case: Case) -> None:
+    optimizer = case.make()
+    candidates = optimizer.ask()
+    largest = np.finfo(np.float64).max
+    optimizer.tell(np.array([np.nan, np.inf, largest, np.nan, np.inf, np.nan, np.nan, np.nan]))
+    np.testing.assert_array_equal(optimizer.best, candidates[2])
+    assert np.isfinite(optimizer.ask()).all()
+
+
+@ALL
+def test_the_best_is_that_of_all_generations(case: Case) -> None:
+    optimizer = case.make()
+    first = optimizer.ask()
+    optimizer.tell(np.array([5.0, 4, 3, 1, 2, 6, 7, 8]))
+    for worse in (2.0, 1.0):  # an equal loss that comes later does not replace it
+        optimizer.ask()
+        optimizer.tell(np.full(8, worse))
+    np.testing.assert_array_equal(optimizer.best, first[3])
+
+
+@ALL
+def test_the_order_of_evaluation_does_not_matter(case: Case) -> None:
+    forwards, shuffled = case.make(), case.make()
+    generator = np.random.default_rng(0)
+    for _ in range(5):
+        forwards.tell(sphere(forwards.ask()))
+        candidates = shuffled.ask()
+        losses = np.empty(8)
+        for index in generator.permutation(8):
+            losses[index] = sphere(candidates[index][None])[0]
+        shuffled.tell(losses)
+    np.testing.assert_array_equal(shuffled.ask(), forwards.ask())
+
+
+@ALL
+def test_only_the_ranks_of_losses_matter(case: Case) -> None:
+    plain, stretched = case.make(), case.make()
+    run(plain, sphere, 10)
+    run(stretched, lambda points: np.exp(sphere(points)) * 1e6 - 7, 10)
+    np.testing.assert_allclose(stretched.mean, plain.mean)
+
+
+@ALL
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(case: Case) -> None:
+    first = run(case.make(seed=1), sphere, 6)
+    np.testing.assert_array_equal(run(case.make(seed=1), sphere, 6), first)
+    assert not np.array_equal(run(case.make(seed=2), sphere, 6), first)
+
+
+@ALL
+def test_numpys_global_random_stream_is_neither_used_nor_moved(case: Case) -> None:
+    np.random.seed(1)  # noqa: NPY002 (the legacy stream is the point)
+    first = run(case.make(), sphere, 3)
+    drawn = np.random.random()  # noqa: NPY002
+    np.random.seed(1)  # noqa: NPY002
+    assert np.random.random() == drawn  # noqa: NPY002
+    np.testing.assert_array_equal(run(case.make(), sphere, 3), first)

@@ -1,0 +1,144 @@
+"""dump -> load -> the same asks, wherever the state was taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from craft_ray.files import read_arrays, write_arrays
+from craft_ray.optimizers import ZerothOrderOptimizer
+from tests.optimizers.contract import ALL, CASES, Case, run, sphere
+
+CSA = CASES[0]
+
+
+def assert_same_future(first: ZerothOrderOptimizer, second: ZerothOrderOptimizer) -> None:
+    np.testing.assert_array_equal(first.mean, second.mean)
+    np.testing.assert_array_equal(first.best, second.best)
+    np.testing.assert_array_equal(run(first, sphere, 4), run(second, sphere, 4))
+    np.testing.assert_array_equal(first.mean, second.mean)
+
+
+finite = st.floats(-1e300, 1e300)
+generation_losses = arrays(np.float64, 8, elements=finite | st.sampled_from([np.nan, np.inf]))
+told_generations = st.lists(
+    generation_losses.filter(lambda losses: bool(np.isfinite(losses).any())), max_size=6
+)
+
+
+@ALL
+@settings(max_examples=40, deadline=None)
+@given(told=told_generations, bound=st.sampled_from([None, 0.3]), asked=st.booleans())
+def test_a_loaded_optimizer_continues_identically(
+    case: Case,
+    told: list[np.ndarray[tuple[int], np.dtype[np.float64]]],
+    bound: float | None,
+    asked: bool,
+) -> None:
+    original, loaded = case.make(bound=bound), case.make(bound=bound)
+    for losses in told:
+        original.ask()
+        original.tell(losses)
+    if asked:  # between ask and tell
+        original.ask()
+    loaded.load_state_dict(original.state_dict())
+    assert_same_future(original, loaded)
+
+
+@settings(max_examples=40, deadline=None)
+@given(resampled=st.lists(st.booleans(), min_size=1, max_size=6))
+def test_resampled_populations_are_part_of_the_state(resampled: list[bool]) -> None:
+    original, loaded = CSA.make(), CSA.make()
+    for resamples in resampled:
+        original.tell(sphere(original.ask()))
+        if resamples:
+            original.resampled_mean()
+    loaded.load_state_dict(original.state_dict())
+    assert_same_future(original, loaded)
+
+
+@ALL
+def test_a_state_replaces_what_was_done_before(case: Case) -> None:
+    original, other = case.make(), case.make()
+    run(original, sphere, 3)
+    run(other, lambda points: -sphere(points), 5)
+    other.load_state_dict(original.state_dict())
+    assert_same_future(original, other)
+
+
+@ALL
+def test_a_state_survives_a_file(case: Case, tmp_path: Path) -> None:
+    original, loaded = case.make(), case.make()
+    run(original, sphere, 3)
+    write_arrays(tmp_path / "state.safetensors", dict(original.state_dict()))
+    loaded.load_state_dict(read_arrays(tmp_path / "state.safetensors"))
+    assert_same_future(original, loaded)
+
+
+@ALL
+def test_taking_a_state_changes_nothing_and_shares_nothing(case: Case) -> None:
+    watched, alone = case.make(), case.make()
+    for _ in range(3):
+        for array in watched.state_dict().values():
+            array.setflags(write=True)
+            array[...] = 0
+        watched.tell(sphere(watched.ask()))
+        alone.tell(sphere(alone.ask()))
+    assert_same_future(watched, alone)
+
+
+@ALL
+@pytest.mark.parametrize(
+    "other",
+    [{"seed": 2}, {"sigma": 0.4}, {"bound": 0.1}, {"dim": 6}, {"population": 9}],
+    ids=lambda other: next(iter(other)),
+)
+def test_the_state_of_other_settings_is_refused(case: Case, other: dict[str, int]) -> None:
+    original = case.make()
+    run(original, sphere, 2)
+    with pytest.raises(ValueError, match="state: "):
+        case.make(**other).load_state_dict(original.state_dict())
+
+
+def test_the_state_of_another_step_size_rule_is_refused() -> None:
+    csa, tpa = (case.make() for case in CASES)
+    run(csa, sphere, 3)
+    with pytest.raises(ValueError, match="state: "):
+        tpa.load_state_dict(csa.state_dict())
+
+
+def test_the_resampled_mean_is_the_mean_of_a_population_never_told() -> None:
+    optimizer, twin = CSA.make(), CSA.make()
+    for one in (optimizer, twin):
+        one.tell(sphere(one.ask()))
+    expected = twin.ask().mean(axis=0)  # what would have been asked next
+    np.testing.assert_allclose(optimizer.resampled_mean(), expected)
+    assert not np.array_equal(optimizer.ask(), twin.ask()), "the random stream must have moved on"
+
+
+def test_the_resampled_mean_is_allowed_once_between_tell_and_ask() -> None:
+    optimizer = CSA.make()
+    with pytest.raises(ValueError, match="resampled_mean: allowed once"):
+        optimizer.resampled_mean()
+    candidates = optimizer.ask()
+    with pytest.raises(ValueError, match="resampled_mean: allowed once"):
+        optimizer.resampled_mean()
+    optimizer.tell(sphere(candidates))
+    optimizer.resampled_mean()
+    with pytest.raises(ValueError, match="resampled_mean: allowed once"):
+        optimizer.resampled_mean()
+    optimizer.tell(sphere(optimizer.ask()))
+    optimizer.resampled_mean()
+
+
+def test_resampling_does_not_stop_the_search_from_converging() -> None:
+    optimizer = CSA.make(dim=5)
+    for _ in range(60):
+        optimizer.tell(sphere(optimizer.ask()))
+        deployed = optimizer.resampled_mean()
+    assert sphere(deployed[None])[0] < 0.01
