@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ from pydantic import ValidationError
 from craft_ray.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1_000_000
+
+# A value in a message is cut: aliases of aliases in a small file are a list of any size.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlevel = 3
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -55,7 +61,7 @@ def describe_problems(error: ValidationError) -> list[str]:
         if detail["type"] == "extra_forbidden":
             message = "is not a known setting"
         elif detail["type"] != "value_error" and not isinstance(detail["input"], dict):
-            message = f"{message}, but got {detail['input']!r}"
+            message = f"{message}, but got {_SHORT.repr(detail['input'])}"
         problems.append(f"{field}: {message}" if field else message)
     return problems
 
@@ -72,7 +78,8 @@ def set_by_path(document: dict[str, Any], dotted: str, value: Any) -> None:
         child = node.setdefault(section, {})
         if not isinstance(child, dict):
             raise ValueError(
-                f"{dotted}: {'.'.join(sections[:depth])} must be a section, but is {child!r}"
+                f"{dotted}: {'.'.join(sections[:depth])} must be a section, but is "
+                f"{_SHORT.repr(child)}"
             )
         node = child
     node[leaf] = value

@@ -23,8 +23,8 @@ def train_worker(job: TrainJob) -> None:
     Reports with each validation, so that the overhead of a report is paid a few times a run, and
     hands over the generations since the last one under `points`.
     """
-    # The arrays are small and the replicas need the cores. One thread also makes the bits the same on
-    # every machine: a threaded eigendecomposition would change the search with the number of CPUs.
+    # The arrays are small and the replicas need the cores. One thread also keeps the bits the same
+    # whatever the number of CPUs: a threaded eigendecomposition would change the search.
     torch.set_num_threads(1)
     threadpool_limits(1)
     oracle = MeteredOracle(
