@@ -27,6 +27,8 @@ from craft_ray.tracking.base import NullTracker, Point, RunStatus, Tracker
 logger = logging.getLogger(__name__)
 
 KEY_TAG = "craft_ray.key"
+# Opens the UI on its pages for model training; the default are those for language-model traces.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 MAX_PARAMS_PER_BATCH = 100
 MAX_METRICS_PER_BATCH = 1000
 MAX_PARAM_LENGTH = 6000
@@ -84,7 +86,9 @@ class MlflowTracker:
                 local = not uri.startswith(("http://", "https://"))
                 location = (output_dir.resolve() / "mlflow-artifacts").as_uri() if local else None
                 self._experiment_id = str(
-                    self._client.create_experiment(experiment, artifact_location=location)
+                    self._client.create_experiment(
+                        experiment, artifact_location=location, tags=EXPERIMENT_TAGS
+                    )
                 )
         except (MlflowException, OSError, ValueError) as error:
             reason = str(error).splitlines()[0]

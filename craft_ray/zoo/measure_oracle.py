@@ -46,7 +46,8 @@ class Encoder:
         self.model, _, self._preprocess = open_clip.create_model_and_transforms(
             name, require_pretrained=True
         )
-        self.model.eval()
+        # Depthwise convolutions are some three times as fast in this layout on a CPU.
+        self.model.eval().to(memory_format=torch.channels_last)
         self._tokenizer: Callable[[list[str]], Tensor] = open_clip.get_tokenizer(name)
 
     @property
@@ -60,7 +61,8 @@ class Encoder:
         features = []
         for start in range(0, len(images), BATCH_SIZE):
             batch = [self._preprocess(image) for image in images[start : start + BATCH_SIZE]]
-            features.append(self.model.encode_image(torch.stack(batch), normalize=True))
+            pixels = torch.stack(batch).contiguous(memory_format=torch.channels_last)
+            features.append(self.model.encode_image(pixels, normalize=True))
         return torch.cat(features)
 
     @torch.inference_mode()
