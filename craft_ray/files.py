@@ -41,7 +41,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write safetensors, complete or not at all."""
     temporary = path.with_name(path.name + ".part")
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+    # Not np.ascontiguousarray, which gives a scalar an axis.
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, temporary)
     os.replace(temporary, path)
 
 

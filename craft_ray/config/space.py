@@ -15,6 +15,11 @@ from craft_ray.config.run import RunConfig
 
 SEARCHABLE_SECTIONS = ("fidelity", "head", "loss", "method", "optimizer", "prompt")
 
+NOT_SEARCHABLE = {
+    "fidelity.preset": "search its switches instead",
+    "fidelity.fitness_images": "all trials share one set of images that candidates are scored on",
+}
+
 Scalar = bool | int | float | str
 
 
@@ -158,8 +163,8 @@ class SpaceConfig(Settings):
                     "because all trials share one pool and its image sets"
                 )
                 continue
-            if path == "fidelity.preset":
-                yield f"parameters.{path}: search the switches of fidelity, not the preset"
+            if path in NOT_SEARCHABLE:
+                yield f"parameters.{path}: cannot be searched: {NOT_SEARCHABLE[path]}"
                 continue
             if not _is_leaf(defaults, path):
                 yield f"parameters.{path}: is not a setting of a run"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from craft_ray.search.optuna_search import METRIC, RESOURCE
-from craft_ray.search.results import status_of
+from craft_ray.search.results import number_of, status_of
 from craft_ray.tracking import Tracker
 
 PARENT_KEY = "search"
@@ -32,6 +32,8 @@ class SearchMonitor(Callback):
         self._run_name = run_name
         self._max_queries = max_queries
         self._bars: dict[str, TaskID] = {}
+        self._ended: set[str] = set()
+        self._saw_first_step = False
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -55,6 +57,17 @@ class SearchMonitor(Callback):
         """The tracker's key of the search itself."""
         return f"{self._run_name}/{PARENT_KEY}"
 
+    @property
+    def num_ended(self) -> int:
+        """Trials that came to an end of their own. Tune's count includes those that Ctrl-C cut."""
+        return len(self._ended)
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Take over what had ended before the search was resumed."""
+        if not self._saw_first_step:
+            self._saw_first_step = True
+            self._ended |= {trial.trial_id for trial in trials if trial.is_finished()}
+
     def _key(self, trial: Trial) -> str:
         return f"{self._run_name}/{trial.trial_id}"
 
@@ -62,7 +75,7 @@ class SearchMonitor(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Open the trial's run."""
-        name = f"trial {trials.index(trial) + 1}"
+        name = f"trial {number_of(trial.experiment_tag)}"
         params = {"trial_id": trial.trial_id, **trial.config}
         self._tracker.open(self._key(trial), name, params, parent=self.parent_key)
         if trial.trial_id not in self._bars:
@@ -94,22 +107,25 @@ class SearchMonitor(Callback):
         self._tracker.close(self._key(trial), "FINISHED")
         result = trial.last_result
         status = status_of(result.get("outcome", "failed"))
+        number = number_of(trial.experiment_tag)
         self._console.print(
-            f"  trial {trials.index(trial) + 1}: validation {result.get(METRIC, 0.0):.1%} after "
+            f"  trial {number}: validation {result.get(METRIC, 0.0):.1%} after "
             f"{result.get(RESOURCE, 0):,.0f} queries, {status}",
             highlight=False,
         )
-        self._remove_bar(trial)
+        self._end(trial)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Close the trial's run as failed."""
         self._tracker.close(self._key(trial), "FAILED")
-        self._console.print(f"  trial {trials.index(trial) + 1}: failed, see {trial.error_file}")
-        self._remove_bar(trial)
+        number = number_of(trial.experiment_tag)
+        self._console.print(f"  trial {number}: failed, see {trial.error_file}", highlight=False)
+        self._end(trial)
 
-    def _remove_bar(self, trial: Trial) -> None:
+    def _end(self, trial: Trial) -> None:
+        self._ended.add(trial.trial_id)
         if (bar := self._bars.pop(trial.trial_id, None)) is not None:
             self._progress.remove_task(bar)
 

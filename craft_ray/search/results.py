@@ -47,6 +47,11 @@ class TrialResult:
         }
 
 
+def number_of(experiment_tag: str) -> int:
+    """A trial's number, from 1: Tune's tag starts with it, and keeps it over a resume."""
+    return int(experiment_tag.split("_")[0])
+
+
 def status_of(outcome: str) -> str:
     """What became of a trial that ended without an error, from its last report."""
     return "stopped early" if outcome == "running" else outcome
@@ -55,12 +60,12 @@ def status_of(outcome: str) -> str:
 def read_results(grid: ResultGrid) -> list[TrialResult]:
     """All trials, in the order in which they were made."""
     results = []
-    for number, result in enumerate((grid[index] for index in range(len(grid))), start=1):
+    for result in (grid[index] for index in range(len(grid))):
         metrics = result.metrics or {}
         has_report = "val_accuracy" in metrics
         results.append(
             TrialResult(
-                number=number,
+                number=number_of(metrics["experiment_tag"]),
                 trial_id=str(metrics.get("trial_id", "")),
                 status="failed" if result.error else status_of(metrics.get("outcome", "failed")),
                 params=dict(result.config or {}),
@@ -73,7 +78,7 @@ def read_results(grid: ResultGrid) -> list[TrialResult]:
                 error=str(result.error).splitlines()[-1] if result.error else None,
             )
         )
-    return results
+    return sorted(results, key=lambda result: result.number)
 
 
 def best_of(results: Sequence[TrialResult]) -> TrialResult | None:

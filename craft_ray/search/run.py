@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -93,9 +94,9 @@ def _search(
     job = SearchJob(space, experiment.prepared, experiment.pool, folder / TRIALS_FOLDER)
     with monitor:
         grid = _tuner(space, job, folder, concurrency, monitor).fit()
-    if grid.num_terminated + grid.num_errors < space.trials:
+    if monitor.num_ended < space.trials:
         tracker.close(monitor.parent_key, "KILLED")
-        raise RunInterruptedError(f"{grid.num_terminated} of {space.trials} trials are done")
+        raise RunInterruptedError(f"{monitor.num_ended} of {space.trials} trials have ended")
     results = read_results(grid)
     best = best_of(results)
     print_table(console, zero_shot, results, best)
@@ -141,6 +142,8 @@ def _tuner(
             str(path), trainable=trainable, resume_unfinished=True, resume_errored=True
         )
         monitor.attach_to(tuner)
+        # A continued trial counts its reports from 1 again, and Optuna keeps the first of each.
+        warnings.filterwarnings("ignore", message="The reported value is ignored")
         return tuner
     return ray.tune.Tuner(
         trainable,

@@ -205,8 +205,10 @@ class CollaborativeTrainer:
                 self._adam.step()
                 losses.append(loss.item())
         mean_loss = float(np.mean(losses))
+        with torch.inference_mode():
+            is_finite = bool(torch.isfinite(self._head(logits)).all())  # after the last step
         # Repeating it would diverge again: the run ends here and spends nothing more.
-        self.diverged = not np.isfinite(mean_loss)
+        self.diverged = not (is_finite and np.isfinite(mean_loss))
         return mean_loss
 
     def _head_consistency(self) -> float:
@@ -247,6 +249,7 @@ class CollaborativeTrainer:
             arrays={name: np.array(array) for name, array in arrays.items()},
             values={
                 "generation": self.generation,
+                "diverged": self.diverged,
                 "spent": self._oracle.ledger.spent.as_dict(),
                 "selected": self.selected.values(),
             },
@@ -259,6 +262,7 @@ class CollaborativeTrainer:
             ValueError: the state belongs to other settings.
         """
         self.generation = int(state.values["generation"])
+        self.diverged = bool(state.values["diverged"])
         self._oracle.ledger.restore(state.values["spent"])
         self._optimizer.load_state_dict(state.group("optimizer."))
         self._head.load_state_dict(

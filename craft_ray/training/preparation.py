@@ -91,10 +91,8 @@ def prepare(config: RunConfig, data: FewShotData, oracle: Oracle) -> PreparedTas
         fitness_pixels = plain_pixels(data.train, description.image_size)
     else:
         fitness_pixels = _augmented(config, data, description.image_size, _FITNESS_STREAM, 1)[0]
-    needs_views = config.method != "prompt"
-    views = _augmented(
-        config, data, description.image_size, _VIEW_STREAM, config.data.views if needs_views else 0
-    )
+    # Also for a base run without a head: a trial may have one. What is not asked is not encoded.
+    views = _augmented(config, data, description.image_size, _VIEW_STREAM, config.data.views)
     validation_items = data.dataset.splits["val"]
     return PreparedTask(
         task=oracle.register_task(task),

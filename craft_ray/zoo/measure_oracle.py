@@ -46,7 +46,7 @@ class Encoder:
         self.model, _, self._preprocess = open_clip.create_model_and_transforms(
             name, require_pretrained=True
         )
-        # Depthwise convolutions are some three times as fast in this layout on a CPU.
+        # Depthwise convolutions are faster in this layout on a CPU.
         self.model.eval().to(memory_format=torch.channels_last)
         self._tokenizer: Callable[[list[str]], Tensor] = open_clip.get_tokenizer(name)
 

@@ -118,6 +118,7 @@ def test_features_are_finite_and_normalised(encoder: Encoder) -> None:
     assert 1 < encoder.logit_scale <= 100
 
 
+@pytest.mark.slow
 def test_zero_shot_accuracy_is_that_of_the_card(encoder: Encoder) -> None:
     stated = re.search(r"Fashion-MNIST, shipped test split, zero-shot \| ([\d.]+) %", read_card())
     assert stated is not None

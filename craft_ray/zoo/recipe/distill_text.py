@@ -92,7 +92,7 @@ def encode_prompts(tower: TextTransformer, ids_BT: Tensor) -> Tensor:
     """Normalised text features, [B, F].
 
     open_clip computes all 32 positions. Under the causal mask no position sees a later one, so
-    stopping at the end token is exact; groups of like length make it four times as fast.
+    stopping at the end token is exact; groups of like length waste few positions on padding.
     """
     end_B = ids_BT.argmax(dim=1)  # the end token has the largest id
     order_B = end_B.argsort()

@@ -1,0 +1,117 @@
+"""Whatever stands in a file: settings or a ConfigError, and at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from craft_ray.config.loading import load_run_config, load_space_config
+from craft_ray.config.run import RunConfig
+from craft_ray.config.space import SpaceConfig
+from craft_ray.errors import ConfigError
+
+KEYS = sorted(
+    RunConfig.model_fields.keys()
+    | SpaceConfig.model_fields.keys()
+    | {"kind", "preset", "shots", "template", "low", "high", "values", "head.hidden", "root"}
+)
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.dates()
+    | st.binary(max_size=4)
+    | st.sampled_from(["auto", "reference", "folder", "choice", "1e-4", "a photo of a {}."])
+)
+keys = st.sampled_from(KEYS) | st.text(max_size=5) | st.integers() | st.none()
+
+
+def branches(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(children, max_size=3) | st.dictionaries(keys, children, max_size=4)
+
+
+documents = st.dictionaries(keys, st.recursive(leaves, branches, max_leaves=12), max_size=5)
+paths = st.lists(st.sampled_from([*KEYS, "fidelity", ""]), min_size=1, max_size=4).map(".".join)
+overrides = st.lists(st.tuples(paths, st.sampled_from(["1", "x", "{a: 1}", "", "2020-13-45"])))
+
+
+@contextmanager
+def file_of(content: bytes) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "any.yaml"
+        path.write_bytes(content)
+        yield path
+
+
+def outcome(load: Callable[[], RunConfig | SpaceConfig]) -> str | ConfigError:
+    """The kind of settings, or the one error that is allowed."""
+    try:
+        return type(load()).__name__
+    except ConfigError as error:
+        return error
+
+
+def assert_is_sound(result: str | ConfigError, kind: str) -> None:
+    assert result == kind if isinstance(result, str) else result.problems
+
+
+@settings(max_examples=150, deadline=None)
+@given(document=documents, words=overrides)
+def test_any_document_gives_settings_or_a_config_error(
+    document: dict[Any, Any], words: list[tuple[str, str]]
+) -> None:
+    text = yaml.safe_dump(document, allow_unicode=True)
+    changes = [f"{key}={value}" for key, value in words]
+    with file_of(text.encode()) as path:
+        assert_is_sound(outcome(lambda: load_run_config(path, changes)), "RunConfig")
+        assert_is_sound(outcome(lambda: load_space_config(path, changes)), "SpaceConfig")
+
+
+@settings(max_examples=150, deadline=None)
+@given(content=st.binary(max_size=60) | st.text("{}[]:,-&*!?|>'\"%@ \n\tab01_x").map(str.encode))
+def test_any_file_gives_settings_or_a_config_error(content: bytes) -> None:
+    with file_of(content) as path:
+        assert_is_sound(outcome(lambda: load_run_config(path)), "RunConfig")
+
+
+@settings(max_examples=100, deadline=None)
+@given(word=st.text(max_size=20) | st.text("{}[]:,-&*!?='\"ab01_.", max_size=20))
+def test_any_word_gives_settings_or_a_config_error(word: str) -> None:
+    assert_is_sound(outcome(lambda: load_run_config(None, [word])), "RunConfig")
+
+
+@pytest.mark.parametrize("words", [[], ["data.shots=1"]])
+def test_a_small_file_that_means_a_huge_list_gets_a_short_message(words: list[str]) -> None:
+    lists = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    text = "\n".join(["a0: &a0 [x]", *lists, "seed: *a29", "data: *a29"])
+    with file_of(text.encode()) as path:
+        result = outcome(lambda: load_run_config(path, words))
+    assert isinstance(result, ConfigError)
+    assert len(str(result)) < 20_000
+
+
+@pytest.mark.parametrize(
+    "module", ["craft_ray.config.loading", "craft_ray.config.space", "craft_ray.errors"]
+)
+def test_settings_are_checked_without_torch_and_ray(module: str) -> None:
+    code = (
+        f"import sys, {module}\n"
+        "heavy = {'torch', 'ray', 'open_clip', 'mlflow', 'optuna', 'pyarrow', 'PIL'}\n"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
