@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from craft_ray.errors import ArtifactError
 from craft_ray.files import read_arrays, read_json, write_arrays, write_json
 from craft_ray.oracle.contract import (
@@ -70,11 +72,16 @@ class Artifact:
             task = ClassificationTask(tuple(document["class_names"]), str(document["template"]))
             if bool(head) != document["has_head"]:
                 raise ArtifactError(f"{folder}: has_head must tell whether head arrays are stored")
-            return cls(TunedClassifier(context, head or None), task, str(document["oracle_id"]))
+            classifier = TunedClassifier(context, head or None)
+            # A head that is incomplete or of another task is found here, not when it is needed.
+            classifier.refine(np.zeros((1, len(task.class_names)), np.float32))
+            return cls(classifier, task, str(document["oracle_id"]))
+        except ArtifactError:
+            raise
         except KeyError as error:
             raise ArtifactError(f"{folder}: must have {error}") from error
-        except TypeError as error:
-            raise ArtifactError(f"{path}: class_names must be a list, but: {error}") from error
+        except (TypeError, RuntimeError, ValueError) as error:
+            raise ArtifactError(f"{folder}: parts must fit together, but: {error}") from error
 
     def predict(self, oracle: Oracle, images: ImageHandle) -> FloatArray:
         """Final logits [N, C] of registered images.

@@ -153,6 +153,7 @@ def test_values_that_are_valid_alone_but_not_together_are_refused(tmp_path: Path
         ("data.shots", "all trials share one pool"),
         ("oracle.precision", "must belong to one of"),
         ("fidelity.preset", "cannot be searched: search its switches instead"),
+        ("fidelity.fitness_images", "cannot be searched: all trials share one set of images"),
         ("", "must belong to one of"),
     ],
 )

@@ -1,0 +1,128 @@
+"""Trees `root/{train,val,test}/<class>/<image>`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from craft_ray.config.run import FolderSource
+from craft_ray.data.dataset import Dataset
+from craft_ray.data.sources import load_dataset
+from craft_ray.errors import DataError
+from tests.support.images import encoded, noise, write_tree
+
+
+def load(root: Path) -> Dataset:
+    return load_dataset(FolderSource(root=str(root)))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_tree(tmp_path / "pets")
+
+
+def test_a_tree_is_read_with_its_folders_as_classes(root: Path) -> None:
+    dataset = load(root)
+    assert dataset.name == "pets"
+    assert dataset.class_names == ("cat", "dog")
+    for split in ("train", "val", "test"):
+        items = dataset.splits[split]
+        assert [item.label for item in items] == [0, 0, 1, 1]
+        assert [item.encoded for item in items] == [
+            root / split / name / f"{index}.png" for name in ("cat", "dog") for index in range(2)
+        ]
+        assert items[0].decode().size == (10, 12)
+
+
+def test_spaces_and_accents_in_names_are_kept(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "my images", ("Siberian husky", "café au lait"))
+    dataset = load(root)
+    assert dataset.class_names == ("Siberian husky", "café au lait")
+    assert dataset.splits["test"][3].decode().mode == "RGB"
+
+
+def test_upper_case_extensions_count_and_other_files_do_not(root: Path) -> None:
+    folder = root / "train" / "cat"
+    (folder / "A.JPG").write_bytes(encoded(noise(), "JPEG"))
+    (folder / "B.Png").write_bytes(encoded(noise()))
+    (folder / "notes.txt").write_text("no image")
+    (folder / "Thumbs.db").write_bytes(b"\0")
+    (root / "train" / "README.md").write_text("no class")
+    items = load(root).splits["train"]
+    assert [Path(item.name).name for item in items if item.label == 0] == [
+        "0.png",
+        "1.png",
+        "A.JPG",
+        "B.Png",
+    ]
+
+
+def test_the_order_of_a_listing_does_not_decide_anything(tmp_path: Path) -> None:
+    one = write_tree(tmp_path / "one", ("a", "b", "c"))
+    other = tmp_path / "other"
+    for name in ("c", "a", "b"):  # written in another order
+        for split in ("test", "train", "val"):
+            shutil.copytree(one / split / name, other / split / name)
+    labels = [[item.label for item in load(root).splits["train"]] for root in (one, other)]
+    assert labels[0] == labels[1]
+    assert load(one).class_names == load(other).class_names
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_missing_split_is_named(root: Path, split: str) -> None:
+    shutil.rmtree(root / split)
+    with pytest.raises(DataError, match=f"pets/{split}: must be a folder of class folders"):
+        load(root)
+
+
+def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere/train: must be a folder"):
+        load(tmp_path / "nowhere")
+
+
+def test_a_class_without_training_images_is_named(root: Path) -> None:
+    (root / "train" / "horse").mkdir()
+    (root / "train" / "horse" / "notes.txt").write_text("no image")
+    with pytest.raises(DataError, match="train/horse: must have at least one image"):
+        load(root)
+
+
+def test_a_class_may_be_absent_from_validation(root: Path) -> None:
+    shutil.rmtree(root / "val" / "cat")
+    assert {item.label for item in load(root).splits["val"]} == {1}
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_class_that_train_does_not_have_is_named(root: Path, split: str) -> None:
+    shutil.copytree(root / split / "cat", root / split / "lynx")
+    with pytest.raises(DataError, match=f"{split}/lynx: class must also exist in train"):
+        load(root)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_split_without_any_image_is_refused(root: Path, split: str) -> None:
+    for path in (root / split).rglob("*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match=f"split {split} must have at least one image"):
+        load(root)
+
+
+def test_a_single_class_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least 2 classes are needed, but got 1"):
+        load(write_tree(tmp_path / "pets", ("cat",)))
+
+
+@pytest.mark.parametrize("twin", ["Cat", "CAT", "cat ", " cat", "cat_"])
+def test_class_names_that_make_the_same_prompt_are_refused(tmp_path: Path, twin: str) -> None:
+    with pytest.raises(DataError, match="class names must differ, but got"):
+        load(write_tree(tmp_path / "pets", ("cat", twin, "dog")))
+
+
+def test_a_corrupt_image_is_found_when_it_is_decoded(root: Path) -> None:
+    broken = root / "train" / "dog" / "1.png"
+    broken.write_bytes(b"no image")
+    items = load(root).splits["train"]
+    with pytest.raises(DataError, match=r"train/dog/1\.png: must be a readable image"):
+        items[3].decode()

@@ -1,0 +1,168 @@
+"""`root/{train,val,test}.parquet` in the Hugging Face layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from craft_ray.config.run import EmbeddedSource, ParquetSource
+from craft_ray.data.dataset import Dataset
+from craft_ray.data.sources import load_dataset
+from craft_ray.errors import DataError
+from tests.support.images import encoded, hugging_face_metadata, noise, rgb, write_parquet
+
+
+def load(root: Path) -> Dataset:
+    return load_dataset(ParquetSource(root=str(root)))
+
+
+def test_images_labels_and_class_names_are_read(tmp_path: Path) -> None:
+    dataset = load(write_parquet(tmp_path / "pets", (0, 1, 0), ("a cat", "dog")))
+    assert (dataset.name, dataset.class_names) == ("pets", ("a cat", "dog"))
+    for split in ("train", "val", "test"):
+        items = dataset.splits[split]
+        assert [item.label for item in items] == [0, 1, 0]
+        np.testing.assert_array_equal(rgb(items[1].decode()), rgb(noise(seed=1)))
+
+
+def test_the_embedded_data_set_is_such_a_folder() -> None:
+    dataset = load_dataset(EmbeddedSource())
+    assert len(dataset.class_names) == 10
+    assert dataset.splits["train"][0].decode().mode == "RGB"
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_missing_file_is_named(tmp_path: Path, split: str) -> None:
+    root = write_parquet(tmp_path)
+    (root / f"{split}.parquet").unlink()
+    with pytest.raises(DataError, match=rf"{split}\.parquet: must be a Parquet file"):
+        load(root)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"x" * 40 + b"PAR1", b"a,b\n1,2\n"])
+def test_a_file_that_is_no_parquet_is_named(tmp_path: Path, content: bytes) -> None:
+    root = write_parquet(tmp_path)
+    (root / "val.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"val\.parquet: must be a Parquet file"):
+        load(root)
+
+
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
+    root = write_parquet(tmp_path)
+    path = root / "test.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"test\.parquet: must be a Parquet file"):
+        load(root)
+
+
+@pytest.mark.parametrize("column", ["image", "label"])
+def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
+    with pytest.raises(DataError, match=f"must have a column '{column}'"):
+        load(write_parquet(tmp_path, drop=column))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({b"huggingface": b"no JSON"}, id="no JSON"),
+        pytest.param({b"huggingface": b"\xff\xfe"}, id="no text"),
+        pytest.param({b"huggingface": b"[]"}, id="a list"),
+        pytest.param({b"huggingface": b'{"info": {"features": {"label": {}}}}'}, id="no names"),
+        pytest.param(
+            {b"huggingface": b'{"info": {"features": {"label": {"names": null}}}}'},
+            id="names are null",
+        ),
+    ],
+)
+def test_a_file_without_class_names_is_refused(
+    tmp_path: Path, metadata: dict[bytes, bytes]
+) -> None:
+    with pytest.raises(DataError, match=r"train\.parquet: schema metadata 'huggingface' must give"):
+        load(write_parquet(tmp_path, metadata=metadata))
+
+
+@pytest.mark.parametrize("label", [2, -1, 99])
+def test_a_label_outside_the_classes_is_named_by_its_row(tmp_path: Path, label: int) -> None:
+    root = write_parquet(tmp_path)
+    write_parquet(root, (0, 1, label), splits=["test"])
+    message = rf"test\.parquet row 2: 0 <= label < 2 must hold, but got {label}"
+    with pytest.raises(DataError, match=message):
+        load(root)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param(("cat", "dog", "cat"), id="names"),
+        pytest.param(("0", "1", "0"), id="digits"),
+        pytest.param((0.0, 1.5, 0.0), id="floats"),
+        pytest.param(([0], [1], [0]), id="lists"),
+    ],
+)
+def test_labels_that_are_no_integers_are_refused(tmp_path: Path, labels: tuple[Any, ...]) -> None:
+    with pytest.raises(DataError, match="column label must be integers, but is"):
+        load(write_parquet(tmp_path, labels))
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        (None, 0),
+        ({"bytes": None, "path": "elsewhere.png"}, 0),
+        ({"bytes": encoded(noise()), "path": None}, None),
+    ],
+)
+def test_a_null_is_named_by_its_row(tmp_path: Path, image: Any, label: int | None) -> None:
+    good = {"bytes": encoded(noise()), "path": None}
+    root = write_parquet(tmp_path)
+    write_parquet(root, (0, label, 1), images=[good, image, good], splits=["val"])
+    with pytest.raises(DataError, match=r"val\.parquet row 1: image bytes and label must not"):
+        load(root)
+
+
+def test_an_image_column_without_structs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="column image must be struct"):
+        load(write_parquet(tmp_path, images=[encoded(noise(seed=i)) for i in range(3)]))
+
+
+def test_corrupt_bytes_are_named_by_their_row_when_decoded(tmp_path: Path) -> None:
+    images = [{"bytes": b"no image", "path": None} for _ in range(3)]
+    items = load(write_parquet(tmp_path, images=images)).splits["train"]
+    with pytest.raises(DataError, match=r"train\.parquet row 2: must be a readable image"):
+        items[2].decode()
+
+
+def test_other_class_names_in_another_split_are_refused(tmp_path: Path) -> None:
+    root = write_parquet(tmp_path)
+    write_parquet(root, class_names=("dog", "cat"), splits=["val"])
+    with pytest.raises(DataError, match=r"val\.parquet: class names must equal those of train"):
+        load(root)
+
+
+def test_a_class_without_training_images_is_named(tmp_path: Path) -> None:
+    metadata = hugging_face_metadata(("cat", "dog", "horse"))
+    with pytest.raises(DataError, match="class 'horse' must have at least one training image"):
+        load(write_parquet(tmp_path, metadata=metadata))
+
+
+@pytest.mark.parametrize("names", [("cat", "Cat"), ("cat", ""), ("cat", "  "), ("cat", "_")])
+def test_class_names_that_tell_nothing_apart_are_refused(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    with pytest.raises(DataError, match="class name"):
+        load(write_parquet(tmp_path, class_names=names))
+
+
+def test_an_empty_split_is_refused(tmp_path: Path) -> None:
+    root = write_parquet(tmp_path)
+    good = {"bytes": encoded(noise()), "path": None}
+    write_parquet(root, (0,), images=[good], splits=["val"])
+    assert len(load(root).splits["val"]) == 1
+    pq.write_table(pq.read_table(root / "val.parquet").slice(0, 0), root / "val.parquet")
+    with pytest.raises(DataError, match="split val must have at least one image"):
+        load(root)

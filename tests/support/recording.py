@@ -1,0 +1,66 @@
+"""An oracle that remembers what it was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from craft_ray.errors import OracleError
+from craft_ray.oracle.contract import (
+    Answer,
+    ClassificationTask,
+    FloatArray,
+    ImageHandle,
+    Oracle,
+    OracleDescription,
+    PixelArray,
+    TaskHandle,
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One `predict` call and its answer."""
+
+    images: str
+    contexts_KLE: FloatArray
+    answer: Answer
+    logits_KNC: FloatArray
+
+
+@dataclass
+class RecordingOracle:
+    """Passes everything on to `oracle`; refuses the next questions while `refuses` is set."""
+
+    oracle: Oracle
+    questions: list[Question] = field(default_factory=list)
+    registered: list[str] = field(default_factory=list)
+    refuses: bool = False
+
+    def describe(self) -> OracleDescription:
+        """See `Oracle`."""
+        return self.oracle.describe()
+
+    def register_task(self, task: ClassificationTask) -> TaskHandle:
+        """See `Oracle`."""
+        return self.oracle.register_task(task)
+
+    def register_images(self, pixels_NSS: PixelArray) -> ImageHandle:
+        """See `Oracle`."""
+        handle = self.oracle.register_images(pixels_NSS)
+        self.registered.append(handle.digest)
+        return handle
+
+    def predict(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        answer: Answer = "logits",
+    ) -> FloatArray:
+        """See `Oracle`."""
+        if self.refuses:
+            raise OracleError("the oracle is away")
+        logits = self.oracle.predict(task, images, contexts_KLE, answer)
+        logits.setflags(write=False)  # as Ray's object store hands them out
+        self.questions.append(Question(images.digest, contexts_KLE.copy(), answer, logits.copy()))
+        return logits

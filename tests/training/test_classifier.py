@@ -1,0 +1,63 @@
+"""Scores, and the classifier that is the product of a run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from craft_ray.method.head import RefinementHead
+from craft_ray.training.classifier import Score, TunedClassifier, score_logits
+
+CONTEXT = np.ones((4, 6), np.float32)
+
+
+def test_accuracy_and_cross_entropy_of_known_logits() -> None:
+    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.1, 0.8, 0.1]], np.float32))
+    score = score_logits(logits, np.array([0, 2, 0]))
+    assert score.accuracy == pytest.approx(2 / 3)
+    assert score.loss == pytest.approx(-np.log([0.7, 0.4, 0.1]).mean(), rel=1e-5)
+
+
+def test_more_accuracy_is_better_and_among_equals_less_loss() -> None:
+    assert Score(0.8, 9.0).is_better_than(Score(0.7, 0.1))
+    assert Score(0.7, 0.1).is_better_than(Score(0.7, 0.2))
+    assert not Score(0.7, 0.1).is_better_than(Score(0.7, 0.1))
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf")])
+def test_a_loss_that_is_not_finite_never_wins(loss: float) -> None:
+    assert not Score(1.0, loss).is_better_than(Score(0.0, 1e30))
+    assert not Score(1.0, loss).is_better_than(Score(1.0, loss))
+
+
+scores = st.builds(
+    Score, st.sampled_from([0.0, 0.5, 1.0]), st.floats(-5, 5) | st.sampled_from([np.nan, np.inf])
+)
+
+
+@given(first=scores, second=scores)
+def test_of_two_scores_at_most_one_is_better(first: Score, second: Score) -> None:
+    assert not (first.is_better_than(second) and second.is_better_than(first))
+    assert not first.is_better_than(first)
+
+
+def test_without_a_head_logits_stay_as_they_are() -> None:
+    logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(TunedClassifier(CONTEXT, None).refine(logits), logits)
+
+
+def test_a_captured_classifier_does_not_follow_later_training() -> None:
+    head = RefinementHead(3, 4, init="default")
+    context = CONTEXT.copy()
+    classifier = TunedClassifier.capture(context, head)
+    logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    logits.setflags(write=False)  # as Ray's object store hands them out
+    before = classifier.refine(logits)
+    assert not np.array_equal(before, logits)
+    context[:] = 0
+    for parameter in head.parameters():
+        parameter.data.zero_()
+    np.testing.assert_array_equal(classifier.refine(logits), before)
+    np.testing.assert_array_equal(classifier.context_LE, CONTEXT)

@@ -1,0 +1,54 @@
+"""A run spends exactly what its plan says, to the last prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from craft_ray.training.ledger import Spending
+from craft_ray.training.plan import DataSize, plan_examination, plan_run
+from tests.support.world import make_world, run_config, world_data
+
+DATA = world_data(shots=2, num_validation=2, num_test=3)
+
+
+@pytest.mark.parametrize("method", ["both", "prompt", "head"])
+@pytest.mark.parametrize("fidelity", ["corrected", "reference"])
+@pytest.mark.parametrize(
+    ("max_queries", "population", "evaluate_every"),
+    [(8, 8, 5), (40, 8, 2), (47, 8, 1), (50, 7, 3), (13, 4, 100)],
+)
+def test_a_run_spends_what_was_planned(
+    method: str, fidelity: str, max_queries: int, population: int, evaluate_every: int
+) -> None:
+    settings: dict[str, Any] = {
+        "method": method,
+        "fidelity": fidelity,
+        "max_queries": max_queries,
+        "evaluate_every_generations": evaluate_every,
+        "optimizer": {"population": population},
+    }
+    world = make_world(run_config(**settings), data=DATA)
+    trainer, ledger = world.trainer()
+    while not trainer.finished:
+        trainer.run_generation()
+    assert ledger.spent == plan_run(world.config, world.data.size)
+    assert trainer.generation == max_queries // population
+    queries = 0 if method == "head" else max_queries // population * population
+    assert ledger.spent.candidate_queries == queries <= max_queries
+
+
+def test_the_papers_budget_in_image_predictions() -> None:
+    # EuroSAT, 16 shots, 8,000 queries: 1.28 M to score candidates (10 classes x 16 images).
+    size = DataSize(num_train=160, num_validation=0, num_test=8100, num_classes=10)
+    plan = plan_run(run_config(max_queries=8000, optimizer={"population": 40}), size)
+    assert plan.candidate_queries == 8000
+    assert plan.search_predictions == 1_280_000
+    assert plan.head_predictions == 200 * 160
+    assert plan.text_encodes == (8000 + 200 + 101) * 10
+
+
+def test_the_examination_asks_for_validation_once_and_for_test_twice() -> None:
+    size = DataSize(num_train=1, num_validation=20, num_test=300, num_classes=4)
+    assert plan_examination(size) == Spending(evaluation_predictions=620, text_encodes=12)

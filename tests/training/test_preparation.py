@@ -1,0 +1,140 @@
+"""From a data set on disk to the handles that a training works with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from craft_ray.config.run import RunConfig
+from craft_ray.data.pixels import plain_pixels
+from craft_ray.errors import DataError, OracleError
+from craft_ray.training.preparation import FewShotData, load_data, prepare, register_test_images
+from craft_ray.training.task import PreparedTask
+from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
+from tests.support.images import write_tree
+from tests.support.recording import RecordingOracle
+from tests.support.world import BOTH_ANSWERS, CLASS_NAMES, make_world, run_config, world_data
+
+DATA = world_data(shots=3, num_validation=4, num_test=5)
+
+
+def prepared_with(**changes: Any) -> tuple[PreparedTask, RecordingOracle]:
+    oracle = RecordingOracle(FakeOracle(answers=BOTH_ANSWERS))
+    return prepare(run_config(**changes), DATA, oracle), oracle
+
+
+def test_a_prepared_task_names_its_classes_template_and_oracle() -> None:
+    prepared, oracle = prepared_with(data={"template": "a blurry photo of a {}."})
+    assert prepared.class_names == CLASS_NAMES
+    assert prepared.template == "a blurry photo of a {}."
+    assert prepared.oracle_id == oracle.describe().oracle_id
+    assert prepared.task.num_classes == 4
+    assert len(prepared.task.initial_context) == 5
+
+
+def test_image_sets_keep_the_order_of_their_labels() -> None:
+    prepared, oracle = prepared_with()
+    assert prepared.fitness.labels_N.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert prepared.validation.labels_N.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
+    assert prepared.fitness.handle.num_images == 12
+    plain = oracle.register_images(plain_pixels(DATA.train, IMAGE_SIZE))
+    assert prepared.fitness.handle == plain
+    validation = oracle.register_images(plain_pixels(DATA.dataset.splits["val"], IMAGE_SIZE))
+    assert prepared.validation.handle == validation
+
+
+def test_test_images_are_registered_only_when_they_are_asked_for() -> None:
+    _, oracle = prepared_with()
+    before = set(oracle.registered)
+    test = register_test_images(DATA, oracle)
+    assert test.handle.digest not in before
+    assert test.labels_N.tolist() == [label for label in range(4) for _ in range(5)]
+
+
+def test_views_differ_from_each_other_and_are_decided_by_the_seed() -> None:
+    first, _ = prepared_with(data={"views": 3})
+    again, _ = prepared_with(data={"views": 3})
+    other, _ = prepared_with(data={"views": 3}, seed=2)
+    assert len({view.digest for view in first.views}) == 3
+    assert first.views == again.views
+    assert not set(first.views) & set(other.views)
+
+
+def test_more_views_begin_with_the_same_views() -> None:
+    few, _ = prepared_with(data={"views": 2})
+    many, _ = prepared_with(data={"views": 4})
+    assert many.views[:2] == few.views
+
+
+def test_views_are_there_for_any_method_and_asked_for_only_by_a_head() -> None:
+    # The trials of a search share one prepared task, and one of them may have a head.
+    alone, _ = prepared_with(method="prompt")
+    shared, _ = prepared_with(method="both")
+    assert alone.views == shared.views != ()
+    for method, asks in (("prompt", False), ("both", True)):
+        recording = RecordingOracle(FakeOracle())
+        trainer, _ = make_world(run_config(method=method), recording, DATA).trainer()
+        trainer.run_generation()
+        asked = {question.images for question in recording.questions}
+        assert bool(asked & {view.digest for view in alone.views}) == asks
+
+
+def test_answers_that_the_oracle_does_not_serve_are_refused() -> None:
+    with pytest.raises(OracleError, match=r"fidelity\.head_inputs: .*'unnormalized_logits'"):
+        prepare(run_config(fidelity="reference"), DATA, FakeOracle())
+
+
+def test_a_class_name_that_does_not_fit_is_refused_by_name() -> None:
+    config = run_config(data={"template": "one " * 20 + "{}."})
+    with pytest.raises(OracleError, match="class 'cat': its prompt must have at most"):
+        prepare(config, DATA, FakeOracle())
+
+
+def folder_config(root: Path, **data: Any) -> RunConfig:
+    return run_config(data={"source": {"kind": "folder", "root": str(root)}, **data})
+
+
+def test_data_is_read_sampled_and_described(tmp_path: Path) -> None:
+    data = load_data(folder_config(write_tree(tmp_path / "pets", images=3), shots=2))
+    assert len(data.train) == 4
+    assert [item.label for item in data.train] == [0, 0, 1, 1]
+    assert data.describe() == "pets: 2 classes, 4 training, 6 validation and 6 test images"
+    assert (data.size.num_train, data.size.num_test, data.size.num_classes) == (4, 6, 2)
+
+
+def test_a_class_smaller_than_shots_is_refused_by_name(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "pets", images=2)
+    with pytest.raises(DataError, match=r"data\.shots: .* class 'cat' has 2"):
+        load_data(folder_config(root, shots=3))
+    repeated = load_data(folder_config(root, shots=3, repeat_small_classes=True))
+    assert len(repeated.train) == 6
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_broken_image_of_any_split_is_named_before_anything_starts(
+    tmp_path: Path, split: str
+) -> None:
+    root = write_tree(tmp_path / "pets", images=2)
+    (root / split / "dog" / "1.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=rf"{split}/dog/1\.png: must be a readable image"):
+        load_data(folder_config(root, shots=2))
+
+
+def test_a_broken_training_image_that_is_not_drawn_is_no_trouble(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "pets", images=2)
+    config = folder_config(root, shots=1)
+    data = load_data(config)
+    drawn = {item.name for item in data.train}
+    for path in (root / "train").rglob("*.png"):
+        if str(path) not in drawn:
+            path.write_bytes(b"broken")
+    assert load_data(config).train == data.train
+
+
+def test_the_embedded_data_set_is_loaded_without_any_settings() -> None:
+    data = load_data(RunConfig())
+    assert isinstance(data, FewShotData)
+    assert np.bincount([item.label for item in data.train]).tolist() == [16] * 10

@@ -1,0 +1,173 @@
+"""A training that was stopped anywhere ends exactly as an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from craft_ray.errors import ArtifactError
+from craft_ray.training.ledger import QueryLedger
+from craft_ray.training.loop import CollaborativeTrainer, GenerationReport, Selected
+from craft_ray.training.state import ARRAYS_FILE, VALUES_FILE, TrainerState, load_state, save_state
+from tests.support.world import World, make_world, run_config, world_data
+
+DATA = world_data(shots=3, num_validation=4)
+METHODS = ["both", "prompt", "head"]
+FIDELITIES = ["corrected", "reference"]
+
+
+def new_world(**changes: Any) -> World:
+    """Everything anew, as another process would make it."""
+    return make_world(run_config(**changes), data=DATA)
+
+
+def through_files(trainer: CollaborativeTrainer) -> TrainerState:
+    with tempfile.TemporaryDirectory() as folder:
+        save_state(trainer.state_dict(), Path(folder))
+        return load_state(Path(folder))
+
+
+def run(
+    world: World, stops: frozenset[int] = frozenset()
+) -> tuple[list[GenerationReport], CollaborativeTrainer, QueryLedger]:
+    """Train to the end; before each generation in `stops` the training moves to a new process."""
+    trainer, ledger = world.trainer()
+    reports: list[GenerationReport] = []
+    while not trainer.finished:
+        if trainer.generation in stops:
+            state = through_files(trainer)
+            world = make_world(world.config, data=DATA)
+            torch.manual_seed(len(reports))  # another process has other global streams
+            trainer, ledger = world.trainer()
+            trainer.load_state_dict(state)
+        reports.append(trainer.run_generation())
+    return reports, trainer, ledger
+
+
+def assert_same_state(first: TrainerState, second: TrainerState) -> None:
+    assert first.values == second.values
+    assert first.arrays.keys() == second.arrays.keys()
+    for name, array in first.arrays.items():
+        np.testing.assert_array_equal(array, second.arrays[name], err_msg=name, strict=True)
+
+
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=6, deadline=None)
+@given(stops=st.frozensets(st.integers(0, 5), min_size=1, max_size=4), seed=st.integers(0, 3))
+def test_a_stopped_training_ends_as_an_undisturbed_one(
+    method: str, fidelity: str, stops: frozenset[int], seed: int
+) -> None:
+    changes: dict[str, Any] = {
+        "method": method,
+        "fidelity": fidelity,
+        "seed": seed,
+        "max_queries": 48,
+        "head": {"weight_decay": 0.01},
+        "loss": {"head_consistency_share": 0.5},
+    }
+    whole_reports, whole, whole_ledger = run(new_world(**changes))
+    reports, resumed, ledger = run(new_world(**changes), stops)
+    assert reports == whole_reports
+    assert ledger.spent == whole_ledger.spent
+    assert_same_state(resumed.state_dict(), whole.state_dict())
+
+
+def test_taking_a_state_does_not_disturb_the_training() -> None:
+    whole_reports, whole, _ = run(new_world())
+    trainer, _ = new_world().trainer()
+    reports = []
+    while not trainer.finished:
+        for array in trainer.state_dict().arrays.values():
+            array[...] = 0  # the state is a copy
+        reports.append(trainer.run_generation())
+    assert reports == whole_reports
+    assert_same_state(trainer.state_dict(), whole.state_dict())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_finished_training_is_still_finished_after_loading(method: str) -> None:
+    world = new_world(method=method)
+    _, trainer, _ = run(world)
+    again, ledger = new_world(method=method).trainer()
+    again.load_state_dict(through_files(trainer))
+    assert again.finished
+    assert again.selected.validation == trainer.selected.validation
+    assert ledger.spent == trainer_spending(trainer)
+
+
+def trainer_spending(trainer: CollaborativeTrainer) -> object:
+    ledger = QueryLedger(1)
+    ledger.restore(trainer.state_dict().values["spent"])
+    return ledger.spent
+
+
+def test_a_diverged_training_is_still_diverged_after_loading() -> None:
+    world = new_world(max_queries=160, head={"learning_rate": 1e25})
+    _, trainer, _ = run(world)
+    assert trainer.diverged
+    again, _ = world.trainer()
+    again.load_state_dict(through_files(trainer))
+    assert again.diverged
+    assert again.finished
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_result_can_be_read_from_a_state_alone(method: str) -> None:
+    _, trainer, _ = run(new_world(method=method))
+    selected = Selected.from_state(through_files(trainer))
+    assert selected.validation == trainer.selected.validation
+    assert selected.generation == trainer.selected.generation
+    logits = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    expected = trainer.selected.classifier.refine(logits)
+    np.testing.assert_array_equal(selected.classifier.refine(logits), expected)
+    context = trainer.selected.classifier.context_LE
+    np.testing.assert_array_equal(selected.classifier.context_LE, context)
+
+
+def test_the_state_of_another_seed_is_refused() -> None:
+    trainer, _ = new_world(seed=1).trainer()
+    trainer.run_generation()
+    other, _ = new_world(seed=2).trainer()
+    with pytest.raises(ValueError, match="state: "):
+        other.load_state_dict(trainer.state_dict())
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    trainer, _ = new_world().trainer()
+    trainer.run_generation()
+    save_state(trainer.state_dict(), tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [ARRAYS_FILE, VALUES_FILE])
+def test_a_state_with_a_missing_or_damaged_file_is_refused(saved: Path, name: str) -> None:
+    content = (saved / name).read_bytes()
+    for damaged in (content[:-5], content[:20], b""):
+        (saved / name).write_bytes(damaged)
+        with pytest.raises(ArtifactError, match=f"{name}: cannot be read"):
+            load_state(saved)
+    (saved / name).unlink()
+    with pytest.raises(ArtifactError, match=f"{name}: cannot be read"):
+        load_state(saved)
+
+
+def test_a_state_of_another_format_is_refused(saved: Path) -> None:
+    document = json.loads((saved / VALUES_FILE).read_text())
+    for version in (None, 0, 2, "1"):
+        (saved / VALUES_FILE).write_text(json.dumps({**document, "format_version": version}))
+        with pytest.raises(ArtifactError, match="format_version must be 1"):
+            load_state(saved)
+
+
+def test_a_saved_state_has_no_unfinished_file_beside_it(saved: Path) -> None:
+    assert {path.name for path in saved.iterdir()} == {ARRAYS_FILE, VALUES_FILE}
