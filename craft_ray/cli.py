@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +14,18 @@ import yaml
 
 from craft_ray.environment import set_environment
 from craft_ray.errors import (
+    EXIT_CODE_FAILED,
     EXIT_CODE_INTERRUPTED,
     EXIT_CODE_USER_ERROR,
     ConfigError,
+    RunFailedError,
     RunInterruptedError,
     UserError,
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from craft_ray.config.run import RunConfig
     from craft_ray.training.ledger import Spending
     from craft_ray.training.preparation import FewShotData
@@ -32,6 +39,9 @@ def exit_with(command: Callable[[], None]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CODE_USER_ERROR
+    except RunFailedError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return EXIT_CODE_FAILED
     except RunInterruptedError as error:
         print(f"interrupted: {error}", file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
@@ -39,6 +49,70 @@ def exit_with(command: Callable[[], None]) -> int:
         print("interrupted before anything was started", file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
     return 0
+
+
+def command_parser(
+    name: str, description: str, example: str, file_name: str, help_of_words: str
+) -> argparse.ArgumentParser:
+    """The options that the commands share."""
+    command = f"python -m craft_ray.{name}"
+    parser = argparse.ArgumentParser(
+        prog=command, description=description, epilog=f"Example: {command} {example}"
+    )
+    parser.add_argument("words", nargs="*", metavar=f"{file_name} | key=value", help=help_of_words)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the settings, what will be spent and what will be asked of Ray; start nothing",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue an interrupted run: the newest unfinished one, or name=RUN",
+    )
+    return parser
+
+
+@contextmanager
+def resume_hint(name: str, words: Sequence[str], folder: Path) -> Iterator[None]:
+    """Tell a user who stops a run how to continue it.
+
+    Raises:
+        RunInterruptedError: in place of Ctrl-C, with the command that continues.
+    """
+    try:
+        yield
+    except (RunInterruptedError, KeyboardInterrupt) as error:
+        kept = [word for word in words if not word.startswith("name=")]
+        command = ["python", "-m", f"craft_ray.{name}", *kept, f"name={folder.name}", "--resume"]
+        message = f"{error or 'stopped'}; continue with\n  {shlex.join(command)}"
+        raise RunInterruptedError(message) from error
+
+
+def print_outcome(
+    console: Console,
+    summary: Mapping[str, Any],
+    result: Mapping[str, Any],
+    label: str,
+    folder: Path,
+    ui_command: str | None,
+) -> None:
+    """The last lines of a command: what was gained, spent and stored."""
+    before = summary["zero_shot"]["test"]["accuracy"]
+    after = result["test"]["accuracy"]
+    gain = f"{100 * (after - before):+.1f} points"
+    lines = [
+        f"{label}: test accuracy [bold]{after:.1%}[/], zero-shot {before:.1%}: [bold]{gain}[/].",
+        f"Spent {summary['ledger']['candidate_queries']:,} candidate queries "
+        f"({summary['ledger']['image_predictions']:,} image predictions) in "
+        f"{summary['seconds']:.0f} s.",
+        f"Summary:    {folder / 'summary.json'}",
+        f"Classifier: {folder / 'best'}",
+    ]
+    if ui_command:
+        lines.append(f"Look at it: {ui_command}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+EXIT_CODE_FAILED = 1
 EXIT_CODE_USER_ERROR = 2
 EXIT_CODE_INTERRUPTED = 130
 
@@ -51,5 +52,9 @@ class RunInterruptedError(Exception):
     """The user stopped a run; what was done so far can be continued."""
 
 
-class PoolError(RuntimeError):
+class RunFailedError(RuntimeError):
+    """A run came to its end without a result, through no mistake in its settings."""
+
+
+class PoolError(RunFailedError):
     """The replicas could not answer after all permitted attempts."""

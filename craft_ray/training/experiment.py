@@ -1,126 +1,110 @@
-"""What a single run and a search have in common: data, Ray, the pool, and the final test."""
+"""What a single run and a search have in common: tracker, Ray, pool, prepared task, and the end."""
 
 from __future__ import annotations
 
-import hashlib
-import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from craft_ray import __version__
+from rich.console import Console
+
 from craft_ray.config.run import RunConfig
-from craft_ray.data.dataset import Item
-from craft_ray.oracle.contract import Oracle
+from craft_ray.files import write_json
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
-from craft_ray.pool.lifecycle import PoolSize, running_pool
+from craft_ray.pool.lifecycle import PoolSize, decide_size, running_pool
+from craft_ray.ray_session import RaySession, ray_session
+from craft_ray.run_folder import SUMMARY_FILE
+from craft_ray.tracking import Tracker, make_tracker
 from craft_ray.training.artifact import Artifact
-from craft_ray.training.classifier import Score, TunedClassifier, score_logits
-from craft_ray.training.ledger import MeteredOracle, QueryLedger, Spending
-from craft_ray.training.preparation import (
-    FewShotData,
-    classification_task,
-    prepare,
-    register_test_images,
-)
-from craft_ray.training.task import LabelledImages, PreparedTask
+from craft_ray.training.classifier import TunedClassifier
+from craft_ray.training.examiner import Examiner
+from craft_ray.training.preparation import FewShotData, classification_task, prepare
+from craft_ray.training.provenance import data_summary, versions
+from craft_ray.training.task import PreparedTask
 
-RECORDED_VERSIONS = ("torch", "open_clip_torch", "ray", "optuna", "cma", "mlflow")
+RESULT_FOLDER = "best"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A running pool with a prepared task."""
+    """Everything that is running, and where its results go."""
 
+    config: RunConfig
+    data: FewShotData
+    folder: Path
+    console: Console
+    tracker: Tracker
+    session: RaySession
+    size: PoolSize
     pool: PoolAddress
-    oracle: Oracle
     prepared: PreparedTask
+    examiner: Examiner
+    started_s: float
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, highlight=False)
+
+    def deliver(self, classifier: TunedClassifier, key: str) -> None:
+        """Store the result as an artefact, also in the tracker's run `key`."""
+        task = classification_task(self.config, self.data)
+        folder = self.folder / RESULT_FOLDER
+        Artifact(classifier, task, self.prepared.oracle_id).save(folder)
+        self.tracker.log_folder(key, folder)
+
+    def write_summary(self, results: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+        """Complete the results with what made them, and store them; the run is then finished."""
+        summary = {
+            "name": self.folder.name,
+            **results,
+            "seconds": round(time.monotonic() - self.started_s, 3),
+            "data": data_summary(self.data),
+            "oracle_id": self.prepared.oracle_id,
+            "versions": versions(),
+            "settings": settings,
+        }
+        write_json(self.folder / SUMMARY_FILE, summary)
+        return summary
 
 
 @contextmanager
 def open_experiment(
-    config: RunConfig, data: FewShotData, size: PoolSize, name: str
+    config: RunConfig, data: FewShotData, folder: Path, console: Console
 ) -> Iterator[Experiment]:
-    """Start the pool and register the task; end the pool afterwards."""
-    with running_pool(name, config.oracle, config.pool, size) as address:
-        oracle = PoolOracle(address, config.pool)
-        yield Experiment(address, oracle, prepare(config, data, oracle))
+    """Start tracker, Ray and pool, register the task; end what was started.
 
-
-class Examiner:
-    """Scores classifiers on validation and test data, in the driver, and counts it.
-
-    Test images are registered when they are first asked for: after the search has ended.
+    Raises:
+        UserError: tracking or the cluster does not answer, or the model cannot be loaded.
     """
-
-    def __init__(self, experiment: Experiment, data: FewShotData) -> None:
-        self._experiment = experiment
-        self._data = data
-        self._metered = MeteredOracle(experiment.oracle, QueryLedger(max_queries=0))
-        self._test: LabelledImages | None = None
-
-    @property
-    def spent(self) -> Spending:
-        """What these scores have cost."""
-        return self._metered.ledger.spent
-
-    @property
-    def zero_shot(self) -> TunedClassifier:
-        """The untouched classifier."""
-        return TunedClassifier(self._experiment.prepared.task.initial_context, None)
-
-    def validate(self, classifier: TunedClassifier) -> Score:
-        """Score on the validation split."""
-        return self._score(classifier, self._experiment.prepared.validation)
-
-    def test(self, classifier: TunedClassifier) -> Score:
-        """Score on the test split; for the report, never for a choice."""
-        if self._test is None:
-            self._test = register_test_images(self._data, self._experiment.oracle)
-        return self._score(classifier, self._test)
-
-    def _score(self, classifier: TunedClassifier, images: LabelledImages) -> Score:
-        logits_NC = self._metered.predict(
-            self._experiment.prepared.task,
-            images.handle,
-            classifier.context_LE[None],
-            purpose="evaluation",
-        )[0]
-        return score_logits(classifier.refine(logits_NC), images.labels_N)
-
-
-def artifact_of(
-    classifier: TunedClassifier, config: RunConfig, data: FewShotData, oracle_id: str
-) -> Artifact:
-    """The classifier with its task and oracle."""
-    return Artifact(classifier, classification_task(config, data), oracle_id)
-
-
-def versions() -> dict[str, str]:
-    """Versions that decide a result."""
-    return {
-        "python": platform.python_version(),
-        "craft_ray": __version__,
-        **{package: version(package) for package in RECORDED_VERSIONS},
-    }
-
-
-def manifest(items: tuple[Item, ...]) -> str:
-    """Content address of the chosen training images: equal samples have equal manifests."""
-    digest = hashlib.sha256()
-    for item in items:
-        encoded = item.encoded if isinstance(item.encoded, bytes) else item.encoded.read_bytes()
-        digest.update(hashlib.sha256(encoded).digest() + str(item.label).encode())
-    return digest.hexdigest()
-
-
-def data_summary(data: FewShotData) -> dict[str, Any]:
-    """Sizes and the few-shot manifest, for a summary."""
-    return {
-        "name": data.dataset.name,
-        **asdict(data.size),
-        "few_shot_manifest": manifest(data.train),
-    }
+    started_s = time.monotonic()
+    tracker = make_tracker(config.mlflow, folder.parent)
+    try:
+        with ray_session(config.ray) as session:
+            size = decide_size(config.pool, session.resources)
+            console.print(
+                f"Starting {size.replicas} oracle replica(s) of {config.oracle.model} on "
+                f"{size.device} ...",
+                highlight=False,
+            )
+            with running_pool(folder.name, config.oracle, config.pool, size) as address:
+                oracle = PoolOracle(address, config.pool)
+                prepared = prepare(config, data, oracle)
+                yield Experiment(
+                    config=config,
+                    data=data,
+                    folder=folder,
+                    console=console,
+                    tracker=tracker,
+                    session=session,
+                    size=size,
+                    pool=address,
+                    prepared=prepared,
+                    examiner=Examiner(oracle, prepared, data),
+                    started_s=started_s,
+                )
+    finally:
+        tracker.shutdown()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import asdict
@@ -19,19 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import RunInterruptedError
-from craft_ray.files import write_json
-from craft_ray.pool.lifecycle import decide_size
-from craft_ray.ray_session import ray_session
-from craft_ray.run_folder import SUMMARY_FILE
-from craft_ray.tracking import Tracker, make_tracker
-from craft_ray.training.experiment import (
-    Examiner,
-    Experiment,
-    artifact_of,
-    data_summary,
-    open_experiment,
-    versions,
-)
+from craft_ray.training.experiment import Experiment, open_experiment
 from craft_ray.training.job import TrainJob, make_trainer
 from craft_ray.training.ledger import Spending
 from craft_ray.training.loop import Selected
@@ -39,7 +26,6 @@ from craft_ray.training.preparation import FewShotData
 from craft_ray.training.state import load_state
 
 WORKER_FOLDER = "worker"
-RESULT_FOLDER = "best"
 
 
 class ReportsToQueue(UserCallback):
@@ -61,79 +47,49 @@ def run_training(
     """Run or continue the fine-tuning of `folder`; returns its summary.
 
     Raises:
-        UserError: tracking or the cluster does not answer, or the model cannot be loaded.
+        UserError: see `open_experiment`.
         RunInterruptedError: the user stopped it; `--resume` continues.
     """
-    started = time.monotonic()
-    tracker = make_tracker(config.mlflow, folder.parent)
-    try:
-        with ray_session(config.ray) as session:
-            size = decide_size(config.pool, session.resources)
-            console.print(
-                f"Starting {size.replicas} oracle replica(s) of {config.oracle.model} on "
-                f"{size.device} ...",
-                highlight=False,
-            )
-            with open_experiment(config, data, size, folder.name) as experiment:
-                summary = _train(config, data, folder, console, tracker, experiment)
-        summary["seconds"] = round(time.monotonic() - started, 3)
-        write_json(folder / SUMMARY_FILE, summary)
-        return summary
-    finally:
-        tracker.shutdown()
+    with open_experiment(config, data, folder, console) as experiment:
+        return _train(experiment)
 
 
-def _train(
-    config: RunConfig,
-    data: FewShotData,
-    folder: Path,
-    console: Console,
-    tracker: Tracker,
-    experiment: Experiment,
-) -> dict[str, Any]:
-    examiner = Examiner(experiment, data)
+def _train(experiment: Experiment) -> dict[str, Any]:
+    config, tracker, examiner = experiment.config, experiment.tracker, experiment.examiner
+    key = experiment.folder.name
     zero_shot = examiner.validate(examiner.zero_shot)
-    console.print(f"Zero-shot: {zero_shot.accuracy:.1%} on validation.", highlight=False)
-    tracker.open(folder.name, folder.name, flatten(config.model_dump(mode="json")))
-    job = TrainJob(config, experiment.prepared, experiment.pool)
+    experiment.say(f"Zero-shot: {zero_shot.accuracy:.1%} on validation.")
+    settings = config.model_dump(mode="json")
+    tracker.open(key, key, flatten(settings))
     try:
-        result = _fit(job, folder, console, tracker)
+        result = _fit(experiment)
     except KeyboardInterrupt as error:
-        tracker.close(folder.name, "KILLED")
+        tracker.close(key, "KILLED")
         raise RunInterruptedError("stopped") from error
     assert result.checkpoint is not None  # the last generation always reports one
     state = load_state(Path(result.checkpoint.path))
     selected = Selected.from_state(state)
-    artifact = artifact_of(selected.classifier, config, data, experiment.prepared.oracle_id)
-    artifact.save(folder / RESULT_FOLDER)
-    tests = {
-        "zero_shot": examiner.test(examiner.zero_shot),
-        "tuned": examiner.test(selected.classifier),
-    }
-    tracker.log_folder(folder.name, folder / RESULT_FOLDER)
-    tracker.log(
-        folder.name,
-        [{"generation": selected.generation, "test_accuracy": tests["tuned"].accuracy}],
-    )
-    tracker.close(folder.name, "FINISHED")
-    return {
-        "name": folder.name,
-        "zero_shot": {"validation": asdict(zero_shot), "test": asdict(tests["zero_shot"])},
+    experiment.deliver(selected.classifier, key)
+    zero_shot_test = examiner.test(examiner.zero_shot)
+    test = examiner.test(selected.classifier)
+    tracker.log(key, [{"generation": selected.generation, "test_accuracy": test.accuracy}])
+    tracker.close(key, "FINISHED")
+    results = {
+        "zero_shot": {"validation": asdict(zero_shot), "test": asdict(zero_shot_test)},
         "tuned": {
             "validation": asdict(selected.validation),
-            "test": asdict(tests["tuned"]),
+            "test": asdict(test),
             "generation": selected.generation,
         },
         "ledger": (Spending.from_dict(state.values["spent"]) + examiner.spent).as_dict(),
-        "data": data_summary(data),
-        "oracle_id": experiment.prepared.oracle_id,
-        "versions": versions(),
-        "settings": config.model_dump(mode="json"),
     }
+    return experiment.write_summary(results, settings)
 
 
-def _fit(job: TrainJob, folder: Path, console: Console, tracker: Tracker) -> Result:
+def _fit(experiment: Experiment) -> Result:
     """Run the worker in a thread, so that this one can show reports and hear Ctrl-C."""
+    folder, console = experiment.folder, experiment.console
+    job = TrainJob(experiment.config, experiment.prepared, experiment.pool)
     queue = Queue(actor_options={"num_cpus": 0})
     trainer = make_trainer(job, WORKER_FOLDER, folder, [ReportsToQueue(queue)])
     future: Future[Result] = Future()
@@ -158,7 +114,7 @@ def _fit(job: TrainJob, folder: Path, console: Console, tracker: Tracker) -> Res
         while not done:
             done = future.done()  # looked at before the queue, so that no last report is missed
             for report in _reports(queue, wait_s=0.0 if done else 0.2):
-                tracker.log(folder.name, report["points"])
+                experiment.tracker.log(folder.name, report["points"])
                 progress.update(
                     bar, completed=report["generation"], description=_describe(report, job.config)
                 )

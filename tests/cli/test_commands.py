@@ -95,7 +95,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_a_search_ends_with_a_table_and_the_ui_command(searched: tuple[Path, str]) -> None:
     folder, output = searched
     assert "zero-shot" in output
-    assert "Test accuracy" in output
+    assert "test accuracy" in output
     assert f"mlflow ui --backend-store-uri sqlite:///{folder / 'runs' / 'mlflow.db'}" in output
     assert "Traceback" not in output
 

@@ -17,6 +17,7 @@ from craft_ray.oracle.contract import (
     Oracle,
     PixelArray,
     TaskHandle,
+    digest_of_images,
 )
 
 TASK = ClassificationTask(("cat", "dog", "ankle boot"))
@@ -40,6 +41,15 @@ def test_equal_content_gets_an_equal_handle(oracle: Oracle, pixels: PixelArray) 
     changed[0, 0, 0, 0] ^= 1
     assert oracle.register_images(pixels.copy()) == oracle.register_images(pixels)
     assert oracle.register_images(changed) != oracle.register_images(pixels)
+
+
+def test_the_address_of_images_is_that_of_their_shape_and_bytes() -> None:
+    pixels = np.arange(96, dtype=np.uint8).reshape(2, 3, 4, 4)
+    digest = digest_of_images(pixels)
+    strided = np.repeat(pixels, 2, axis=0)[::2]
+    assert digest_of_images(strided) == digest
+    assert digest_of_images(pixels.reshape(2, 3, 2, 8)) != digest
+    assert digest_of_images(pixels[::-1]) != digest
 
 
 def test_registering_again_leaves_the_answers_alone(oracle: Oracle, pixels: PixelArray) -> None:

@@ -1,0 +1,42 @@
+"""What decides a result besides its settings: versions and the chosen images."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from craft_ray import __version__
+from craft_ray.data.dataset import Item
+from craft_ray.training.preparation import FewShotData
+
+RECORDED_VERSIONS = ("torch", "open_clip_torch", "ray", "optuna", "cma", "mlflow")
+
+
+def versions() -> dict[str, str]:
+    """Versions that decide a result."""
+    return {
+        "python": platform.python_version(),
+        "craft_ray": __version__,
+        **{package: version(package) for package in RECORDED_VERSIONS},
+    }
+
+
+def manifest(items: tuple[Item, ...]) -> str:
+    """Content address of the chosen training images: equal samples have equal manifests."""
+    digest = hashlib.sha256()
+    for item in items:
+        encoded = item.encoded if isinstance(item.encoded, bytes) else item.encoded.read_bytes()
+        digest.update(hashlib.sha256(encoded).digest() + str(item.label).encode())
+    return digest.hexdigest()
+
+
+def data_summary(data: FewShotData) -> dict[str, Any]:
+    """Sizes and the few-shot manifest, for a summary."""
+    return {
+        "name": data.dataset.name,
+        **asdict(data.size),
+        "few_shot_manifest": manifest(data.train),
+    }
