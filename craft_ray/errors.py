@@ -1,7 +1,6 @@
-"""Errors that a user can cause. Each message names the field or file, the law and the value.
+"""Errors with an exit code, printed without a traceback; anything else that escapes is a defect.
 
-The command line prints such a message without a traceback and exits with code 2. Anything else
-that escapes is a defect of craft-ray and keeps its traceback.
+`UserError`s (exit code 2) name the field or file, the law and the value.
 """
 
 from __future__ import annotations

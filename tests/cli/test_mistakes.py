@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from craft_ray import train, tune
+from craft_ray.cli import exit_with
+from craft_ray.errors import DataError, PoolError, RunInterruptedError
 
 MISTAKES = {
     "unknown key": (["head.learnin_rate=1"], "head.learnin_rate: is not a known setting"),
@@ -84,6 +86,32 @@ def test_a_corrupt_image_an_empty_class_and_equal_names_are_named(
     Image.new("RGB", (8, 8)).save(root / "train" / "CAT" / "1.png")
     assert train.main(words) == 2
     assert "class names must differ, but got 'CAT' and 'cat'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "first_word"),
+    [
+        (DataError("a.png: must be readable"), 2, "error"),
+        (PoolError("chunk 3 was lost 8 times"), 1, "failed"),
+        (RunInterruptedError("stopped"), 130, "interrupted"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_each_kind_of_end_has_its_exit_code_and_no_traceback(
+    error: BaseException, code: int, first_word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise error
+
+    assert exit_with(command) == code
+    errors = capsys.readouterr().err
+    assert errors.startswith(first_word)
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_defect_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        exit_with(lambda: print(1 // 0))
 
 
 def test_all_mistakes_are_reported_at_once(capsys: pytest.CaptureFixture[str]) -> None:
