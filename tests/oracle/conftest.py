@@ -1,15 +1,20 @@
-"""Every implementation of the contract that runs in one process."""
+"""Every implementation of the contract: in this process, and as a pool on a real local Ray."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.run import OracleConfig, PoolConfig, RayConfig
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import Oracle, PixelArray
+from craft_ray.pool.client import PoolOracle
+from craft_ray.pool.lifecycle import PoolSize, running_pool
+from craft_ray.ray_session import ray_session
 from tests.support.checkpoints import tiny_clip_dir, tiny_custom_text_dir
 from tests.support.fake_oracle import FakeOracle
 
@@ -30,13 +35,41 @@ def custom_text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_custom_text_dir(tmp_path_factory.mktemp("models") / "custom_text")
 
 
-@pytest.fixture(scope="session", params=["fake", "tiny_clip", "custom_text_clip", "embedded"])
-def oracle(request: pytest.FixtureRequest, tiny_folder: Path, custom_text_folder: Path) -> Oracle:
-    if request.param == "fake":
-        return FakeOracle(answers=("logits", "unnormalized_logits"))
-    if request.param == "embedded":
-        return ClipOracle.load(OracleConfig())
-    return clip_of(tiny_folder if request.param == "tiny_clip" else custom_text_folder)
+@contextmanager
+def pool_of(folder: Path) -> Iterator[PoolOracle]:
+    """Two replicas of a checkpoint folder."""
+    config = PoolConfig(candidates_per_chunk=2)
+    model = OracleConfig(model=f"local-dir:{folder}")
+    with (
+        ray_session(RayConfig(num_cpus=2, object_store_mb=100)),
+        running_pool("contract", model, config, PoolSize(2, 0.0, 1)) as address,
+    ):
+        yield PoolOracle(address, config)
+
+
+# Of a module and not of the session: the pool's Ray must end before other tests start theirs.
+@pytest.fixture(
+    scope="module",
+    params=[
+        "fake",
+        "tiny_clip",
+        "custom_text_clip",
+        "embedded",
+        pytest.param("pool", marks=pytest.mark.slow),
+    ],
+)
+def oracle(
+    request: pytest.FixtureRequest, tiny_folder: Path, custom_text_folder: Path
+) -> Iterator[Oracle]:
+    if request.param == "pool":
+        with pool_of(tiny_folder) as pool:
+            yield pool
+    elif request.param == "fake":
+        yield FakeOracle(answers=("logits", "unnormalized_logits"))
+    elif request.param == "embedded":
+        yield ClipOracle.load(OracleConfig())
+    else:
+        yield clip_of(tiny_folder if request.param == "tiny_clip" else custom_text_folder)
 
 
 @pytest.fixture

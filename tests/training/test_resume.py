@@ -93,6 +93,16 @@ def test_taking_a_state_does_not_disturb_the_training() -> None:
     assert_same_state(trainer.state_dict(), whole.state_dict())
 
 
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_a_loaded_training_has_the_state_it_was_loaded_from(fidelity: str) -> None:
+    trainer, _ = new_world(fidelity=fidelity).trainer()
+    for _ in range(3):
+        trainer.run_generation()
+    again, _ = new_world(fidelity=fidelity).trainer()
+    again.load_state_dict(through_files(trainer))
+    assert_same_state(again.state_dict(), trainer.state_dict())
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_finished_training_is_still_finished_after_loading(method: str) -> None:
     world = new_world(method=method)
