@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray.train import Checkpoint
 from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.util.queue import Queue
 
 from craft_ray.config.run import RunConfig as CraftRunConfig
 from craft_ray.pool.address import PoolAddress
@@ -30,6 +32,19 @@ class TrainJob:
     config: CraftRunConfig
     prepared: PreparedTask
     pool: PoolAddress
+
+
+class ReportsToQueue(UserCallback):
+    """Sends each report of the worker to the driver; runs in Ray Train's controller."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def after_report(
+        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
+    ) -> None:
+        """See `UserCallback`."""
+        self._queue.put(metrics[0])
 
 
 def make_trainer(

@@ -9,8 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ray.train import Checkpoint, Result
-from ray.train.v2.api.callback import UserCallback
+from ray.train import Result
 from ray.util.queue import Empty, Queue
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,26 +18,13 @@ from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import RunInterruptedError
 from craft_ray.training.experiment import Experiment, open_experiment
-from craft_ray.training.job import TrainJob, make_trainer
+from craft_ray.training.job import ReportsToQueue, TrainJob, make_trainer
 from craft_ray.training.ledger import Spending
 from craft_ray.training.loop import Selected
 from craft_ray.training.preparation import FewShotData
 from craft_ray.training.state import load_state
 
 WORKER_FOLDER = "worker"
-
-
-class ReportsToQueue(UserCallback):
-    """Sends each report of the worker to the driver; runs in Ray Train's controller."""
-
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
-
-    def after_report(
-        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
-    ) -> None:
-        """See `UserCallback`."""
-        self._queue.put(metrics[0])
 
 
 def run_training(
