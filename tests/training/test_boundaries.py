@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from craft_ray.oracle.contract import Oracle
 from tests.support.fake_oracle import FakeOracle
+from tests.support.imports import imported_by
 
 LOOP = (
     "craft_ray.training.loop",
@@ -19,15 +17,6 @@ LOOP = (
     "craft_ray.method.losses",
     "craft_ray.method.projection",
 )
-
-
-def imported_by(*modules: str) -> set[str]:
-    """Top-level packages in a fresh process after importing `modules`."""
-    code = f"import sys, {', '.join(modules)}\nprint(*{{m.split('.')[0] for m in sys.modules}})"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    return set(result.stdout.split())
 
 
 def test_the_training_loop_knows_neither_a_model_nor_ray() -> None:
