@@ -22,10 +22,10 @@ class Record:
     def __init__(self, **changes: Any) -> None:
         self.recording = RecordingOracle(FakeOracle(answers=BOTH_ANSWERS))
         self.world: World = make_world(run_config(**changes), self.recording, DATA)
-        trainer, self.ledger = self.world.trainer()
+        self.trainer, self.ledger = self.world.trainer()
         self.reports: list[GenerationReport] = []
-        while not trainer.finished:
-            self.reports.append(trainer.run_generation())
+        while not self.trainer.finished:
+            self.reports.append(self.trainer.run_generation())
 
     def questions(self, *digests: str) -> list[Question]:
         return [question for question in self.recording.questions if question.images in digests]
@@ -161,6 +161,17 @@ def test_the_heads_consistency_is_dropped_after_its_share_of_the_budget(
     until = losses(head_consistency=5.0, head_consistency_share=share)
     assert until[:dropped_after] == always[:dropped_after]
     assert until[dropped_after] < always[dropped_after]  # type: ignore[operator]
+
+
+def test_weight_decay_pulls_the_head_towards_zero() -> None:
+    def size(weight_decay: float) -> float:
+        record = Record(method="head", fidelity="reference", head={"weight_decay": weight_decay})
+        head = record.trainer.selected.classifier.head
+        assert head is not None
+        return float(np.square(head["enter.weight"]).sum())
+
+    # The default of torch's AdamW is 0.01; 0 must mean none.
+    assert size(0.0) > size(0.01) > size(5.0)
 
 
 def test_more_epochs_cost_no_queries() -> None:
