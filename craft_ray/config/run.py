@@ -173,9 +173,10 @@ class RayConfig(Settings):
     """CPUs of our own local Ray. Default: all."""
     object_store_mb: int = Field(1024, ge=80)
     """Object store of our own local Ray."""
-    cpus_per_worker: float = Field(0.5, gt=0)
-    """The Ray Train worker that runs the collaborative optimizer."""
-    cpus_per_trial: float = Field(0.2, gt=0)
+    cpus_per_worker: float = Field(0.3, gt=0)
+    """The Ray Train worker that runs the collaborative optimizer. Small shares leave room beside the
+    placement group of a trial that was stopped, which Ray takes some seconds to remove."""
+    cpus_per_trial: float = Field(0.1, gt=0)
     """The Tune function that starts the worker and waits for it."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from craft_ray.config.run import RunConfig
+from craft_ray.config.run import PoolConfig, RayConfig, RunConfig
 from craft_ray.config.space import Choice, LogUniform, NoScheduler, SpaceConfig
 from craft_ray.errors import ConfigError
 from craft_ray.pool.lifecycle import PoolSize
@@ -17,9 +17,13 @@ SIZE = DataSize(num_train=160, num_validation=200, num_test=1000, num_classes=10
 
 def test_trials_are_bounded_by_the_cpus_beside_the_pool() -> None:
     pool = PoolSize(replicas=2, gpus_per_replica=0.0, threads_per_replica=1)
-    assert concurrent_trials(RunConfig(), wanted=8, pool=pool, num_cpus=2.0) == 2
-    assert concurrent_trials(RunConfig(), wanted=8, pool=pool, num_cpus=4.0) == 5
-    assert concurrent_trials(RunConfig(), wanted=2, pool=pool, num_cpus=64.0) == 2
+    config = RunConfig(
+        pool=PoolConfig(cpus_per_replica=0.1),
+        ray=RayConfig(cpus_per_worker=0.5, cpus_per_trial=0.2),
+    )
+    assert concurrent_trials(config, wanted=8, pool=pool, num_cpus=2.0) == 2
+    assert concurrent_trials(config, wanted=8, pool=pool, num_cpus=4.0) == 5
+    assert concurrent_trials(config, wanted=2, pool=pool, num_cpus=64.0) == 2
 
 
 def test_a_search_that_could_never_start_a_trial_is_refused() -> None:
