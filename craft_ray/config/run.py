@@ -174,8 +174,8 @@ class RayConfig(Settings):
     object_store_mb: int = Field(1024, ge=80)
     """Object store of our own local Ray."""
     cpus_per_worker: float = Field(0.3, gt=0)
-    """The Ray Train worker that runs the collaborative optimizer. Small shares leave room beside the
-    placement group of a trial that was stopped, which Ray takes some seconds to remove."""
+    """The Ray Train worker that runs the collaborative optimizer. Small shares leave room beside
+    the placement group of a trial that was stopped, which Ray takes some seconds to remove."""
     cpus_per_trial: float = Field(0.1, gt=0)
     """The Tune function that starts the worker and waits for it."""
 

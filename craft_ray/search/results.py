@@ -108,10 +108,10 @@ def print_table(
         outcomes.add_column(column, justify="right")
     outcomes.add_column("status")
     outcomes.add_row("zero-shot", f"{zero_shot.accuracy:.1%}", "0", "", "")
-    parameters = Table("trial", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    parameters = Table("trial", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     paths = list(results[0].params) if results else []
     for path in paths:
-        parameters.add_column(short_name(path, paths), justify="right")
+        parameters.add_column(short_name(path, paths), justify="right", overflow="fold")
     for result in results:
         style = "bold green" if result is best else None
         outcomes.add_row(
