@@ -108,7 +108,7 @@ def print_table(
         outcomes.add_column(column, justify="right")
     outcomes.add_column("status")
     outcomes.add_row("zero-shot", f"{zero_shot.accuracy:.1%}", "0", "", "")
-    parameters = Table("trial", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    parameters = Table("trial", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     paths = list(results[0].params) if results else []
     for path in paths:
         parameters.add_column(short_name(path, paths), justify="right", overflow="fold")
