@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -17,19 +16,11 @@ from craft_ray.errors import ConfigError
 from craft_ray.pool.lifecycle import NAMESPACE
 
 
-@dataclass(frozen=True)
-class RaySession:
-    """A connected Ray."""
-
-    is_local: bool
-    """Whether this process started it and will end it."""
-    resources: Mapping[str, float]
-    """Total resources, with key CPU and, where there are any, GPU."""
-
-
 @contextmanager
-def ray_session(config: RayConfig) -> Iterator[RaySession]:
+def ray_session(config: RayConfig) -> Iterator[Mapping[str, float]]:
     """Connect, and leave nothing running that was started here.
+
+    Yields the cluster's total resources, with key CPU and, where there are any, GPU.
 
     Raises:
         ConfigError: the named cluster does not answer.
@@ -46,9 +37,8 @@ def ray_session(config: RayConfig) -> Iterator[RaySession]:
         try:
             ray.init(address=address, **common)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                "ray", [f"address: {address!r} must be a running Ray: {error}"]
-            ) from (error)
+            problem = f"address: {address!r} must be a running Ray: {error}"
+            raise ConfigError("ray", [problem]) from error
     else:
         ray.init(
             address="local",
@@ -60,7 +50,6 @@ def ray_session(config: RayConfig) -> Iterator[RaySession]:
             **common,
         )
     try:
-        resources = ray.cluster_resources()
-        yield RaySession(is_local=not address, resources=resources)
+        yield ray.cluster_resources()
     finally:
         ray.shutdown()

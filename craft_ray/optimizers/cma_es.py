@@ -42,7 +42,6 @@ class CmaEs:
         step_size_rule: Literal["csa", "tpa"] = "csa",
     ) -> None:
         self._settings = (dim, population, sigma, bound, seed, step_size_rule)
-        self._dim = dim
         self._population = population
         self._start()
 

@@ -41,7 +41,7 @@ def run_search(
             space.base,
             space.max_concurrent_trials,
             experiment.size,
-            experiment.session.resources["CPU"],
+            experiment.resources["CPU"],
         )
         return _search(space, experiment, concurrency)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from craft_ray.files import write_json
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.lifecycle import PoolSize, decide_size, running_pool
-from craft_ray.ray_session import RaySession, ray_session
+from craft_ray.ray_session import ray_session
 from craft_ray.run_folder import SUMMARY_FILE
 from craft_ray.tracking import Tracker, make_tracker
 from craft_ray.training.artifact import Artifact
@@ -38,7 +38,8 @@ class Experiment:
     folder: Path
     console: Console
     tracker: Tracker
-    session: RaySession
+    resources: Mapping[str, float]
+    """Of the whole cluster, with key CPU."""
     size: PoolSize
     pool: PoolAddress
     prepared: PreparedTask
@@ -83,8 +84,8 @@ def open_experiment(
     started_s = time.monotonic()
     tracker = make_tracker(config.mlflow, folder.parent)
     try:
-        with ray_session(config.ray) as session:
-            size = decide_size(config.pool, session.resources)
+        with ray_session(config.ray) as resources:
+            size = decide_size(config.pool, resources)
             console.print(
                 f"Starting {size.replicas} oracle replica(s) of {config.oracle.model} on "
                 f"{size.device} ...",
@@ -99,7 +100,7 @@ def open_experiment(
                     folder=folder,
                     console=console,
                     tracker=tracker,
-                    session=session,
+                    resources=resources,
                     size=size,
                     pool=address,
                     prepared=prepared,
