@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ray.tune import ResultGrid
-from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from craft_ray.training.classifier import Score
+from craft_ray.training.job import CHECKPOINT_PATH
 from craft_ray.training.ledger import Spending
 
 
@@ -74,7 +74,7 @@ def read_results(grid: ResultGrid) -> list[TrialResult]:
                 ),
                 spent=Spending.from_dict(metrics["spent"]) if has_report else Spending(),
                 seconds=float(metrics.get("train_seconds", 0.0)),
-                checkpoint=Path(metrics[CHECKPOINT_PATH_KEY]) if has_report else None,
+                checkpoint=Path(metrics[CHECKPOINT_PATH]) if has_report else None,
                 error=str(result.error).splitlines()[-1] if result.error else None,
             )
         )

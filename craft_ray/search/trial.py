@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import ray.tune
-from ray.tune.integration.ray_train import TuneReportCallback
 
 from craft_ray.config.space import SpaceConfig
 from craft_ray.pool.address import PoolAddress
-from craft_ray.training.job import TrainJob, make_trainer
+from craft_ray.training.job import TrainJob, run_job
 from craft_ray.training.task import PreparedTask
 
 
@@ -30,10 +29,9 @@ def run_trial(params: dict[str, Any], job: SearchJob) -> None:
 
     The name of the inner run is the trial's, so that a restarted trial finds its checkpoints.
     """
-    trainer = make_trainer(
+    run_job(
         TrainJob(job.space.resolve(params), job.prepared, job.pool),
         name=ray.tune.get_context().get_trial_id(),
         storage_path=job.storage_path,
-        callbacks=[TuneReportCallback()],
+        on_report=ray.tune.report,
     )
-    trainer.fit()

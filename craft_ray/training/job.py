@@ -1,4 +1,4 @@
-"""A fine-tuning as a job for Ray Train.
+"""A fine-tuning as a job for Ray Train, and its reports in order.
 
 Light: the Tune function, Ray Train's controller and the worker of every trial load this module, and
 only the worker needs torch.
@@ -6,16 +6,18 @@ only the worker needs torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray.train import Checkpoint
+from ray.train import Checkpoint, Result
 from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-from ray.util.queue import Queue
+from ray.util.queue import Empty, Queue
 
 from craft_ray.config.run import RunConfig as CraftRunConfig
 from craft_ray.pool.address import PoolAddress
@@ -23,6 +25,9 @@ from craft_ray.training.task import PreparedTask
 
 KEPT_CHECKPOINTS = 2
 MAX_WORKER_FAILURES = 2
+
+CHECKPOINT_PATH = "checkpoint_path"
+"""Key of a report: the folder of the state that belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class TrainJob:
 
 
 class ReportsToQueue(UserCallback):
-    """Sends each report of the worker to the driver; runs in Ray Train's controller."""
+    """Sends each report of the worker to whoever runs the job; lives in Ray Train's controller."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
@@ -44,16 +49,56 @@ class ReportsToQueue(UserCallback):
         self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
     ) -> None:
         """See `UserCallback`."""
-        self._queue.put(metrics[0])
+        path = {CHECKPOINT_PATH: checkpoint.path} if checkpoint else {}
+        self._queue.put({**metrics[0], **path})
 
 
-def make_trainer(
-    job: TrainJob, name: str, storage_path: Path, callbacks: Sequence[UserCallback]
-) -> DataParallelTrainer:
-    """One Ray Train worker for `job`, without a torch process group.
+def run_job(
+    job: TrainJob, name: str, storage_path: Path, on_report: Callable[[dict[str, Any]], None]
+) -> Result:
+    """Run `job` in a Ray Train worker; every report is passed on, in order, in this thread.
 
     A stable `name` and `storage_path` make a repeated call continue from the last checkpoint.
+
+    Ray's own `TuneReportCallback` loses the last report when it is still on its way as
+    `trainer.fit()` returns (the end of a Tune function overtakes it), and with it the budget's last
+    queries. Here the caller passes reports on itself, and the end comes after the last of them.
     """
+    # One report may wait: a worker does not run far ahead of a scheduler that may stop it.
+    queue = Queue(maxsize=1, actor_options={"num_cpus": 0})
+    trainer = _make_trainer(job, name, storage_path, ReportsToQueue(queue))
+    future: Future[Result] = Future()
+
+    def fit() -> None:
+        try:
+            future.set_result(trainer.fit())
+        except BaseException as error:  # whatever it is, the other thread raises it
+            future.set_exception(error)
+
+    # In a thread, so that the calling one can take reports and hear Ctrl-C.
+    threading.Thread(target=fit, daemon=True).start()
+    done = False
+    while not done:
+        done = future.done()  # looked at before the queue, so that no last report is missed
+        for report in _waiting_reports(queue, wait_s=0.0 if done else 0.2):
+            on_report(report)
+    queue.shutdown()
+    return future.result()
+
+
+def _waiting_reports(queue: Queue, wait_s: float) -> Iterator[dict[str, Any]]:
+    try:
+        yield queue.get(timeout=wait_s)
+        while True:
+            yield queue.get_nowait()
+    except Empty:
+        return
+
+
+def _make_trainer(
+    job: TrainJob, name: str, storage_path: Path, callback: UserCallback
+) -> DataParallelTrainer:
+    """One Ray Train worker for `job`, without a torch process group."""
     return DataParallelTrainer(
         _run_in_worker,
         train_loop_config={"job": job},
@@ -68,7 +113,7 @@ def make_trainer(
             failure_config=FailureConfig(
                 max_failures=MAX_WORKER_FAILURES, controller_failure_limit=MAX_WORKER_FAILURES
             ),
-            callbacks=list(callbacks),
+            callbacks=[callback],
         ),
     )
 

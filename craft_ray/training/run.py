@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ray.train import Result
-from ray.util.queue import Empty, Queue
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -18,7 +14,7 @@ from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import RunInterruptedError
 from craft_ray.training.experiment import Experiment, open_experiment
-from craft_ray.training.job import ReportsToQueue, TrainJob, make_trainer
+from craft_ray.training.job import TrainJob, run_job
 from craft_ray.training.ledger import Spending
 from craft_ray.training.loop import Selected
 from craft_ray.training.preparation import FewShotData
@@ -73,20 +69,9 @@ def _train(experiment: Experiment) -> dict[str, Any]:
 
 
 def _fit(experiment: Experiment) -> Result:
-    """Run the worker in a thread, so that this one can show reports and hear Ctrl-C."""
+    """Run the worker and show its reports."""
     folder, console = experiment.folder, experiment.console
     job = TrainJob(experiment.config, experiment.prepared, experiment.pool)
-    queue = Queue(actor_options={"num_cpus": 0})
-    trainer = make_trainer(job, WORKER_FOLDER, folder, [ReportsToQueue(queue)])
-    future: Future[Result] = Future()
-
-    def fit() -> None:
-        try:
-            future.set_result(trainer.fit())
-        except BaseException as error:  # whatever it is, the other thread raises it
-            future.set_exception(error)
-
-    threading.Thread(target=fit, daemon=True).start()
     with Progress(
         TextColumn("generation {task.completed:.0f}/{task.total:.0f}"),
         BarColumn(bar_width=24),
@@ -96,25 +81,14 @@ def _fit(experiment: Experiment) -> Result:
         disable=not console.is_terminal,
     ) as progress:
         bar = progress.add_task("starting the worker", total=job.config.num_generations)
-        done = False
-        while not done:
-            done = future.done()  # looked at before the queue, so that no last report is missed
-            for report in _reports(queue, wait_s=0.0 if done else 0.2):
-                experiment.tracker.log(folder.name, report["points"])
-                progress.update(
-                    bar, completed=report["generation"], description=_describe(report, job.config)
-                )
-    queue.shutdown()
-    return future.result()
 
+        def show(report: dict[str, Any]) -> None:
+            experiment.tracker.log(folder.name, report["points"])
+            progress.update(
+                bar, completed=report["generation"], description=_describe(report, job.config)
+            )
 
-def _reports(queue: Queue, wait_s: float) -> Iterator[dict[str, Any]]:
-    try:
-        yield queue.get(timeout=wait_s)
-        while True:
-            yield queue.get_nowait()
-    except Empty:
-        return
+        return run_job(job, WORKER_FOLDER, folder, show)
 
 
 def _describe(report: dict[str, Any], config: RunConfig) -> str:
