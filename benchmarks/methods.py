@@ -23,8 +23,9 @@ from benchmarks.record import commit, write_result
 from craft_ray.config.loading import load_run_config
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.training.classifier import TunedClassifier, score_logits
-from craft_ray.training.ledger import MeteredOracle, QueryLedger
+from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.loop import CollaborativeTrainer
+from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import (
     load_data,
     prepare,
@@ -67,11 +68,12 @@ def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
     """One fine-tuning; returns its numbers."""
     config = load_run_config(None, settings)
     data = load_data(config)
-    prepared = prepare(config, data, oracle)
+    driver = MeteredOracle(oracle, QueryLedger(0))
+    prepared = prepare(config, data, driver)
     trainer = CollaborativeTrainer(
         MeteredOracle(oracle, QueryLedger(config.max_queries)), prepared, config
     )
-    test = register_test_images(data, oracle)
+    test = register_test_images(data, driver)
     zero_shot = TunedClassifier(prepared.task.initial_context, None)
     started = time.perf_counter()
     chosen = {}

@@ -153,6 +153,7 @@ def print_plan(settings: Mapping[str, Any], spending: Spending, requests: Sequen
         ("  to train the head", spending.head_predictions),
         ("  to validate and test", spending.evaluation_predictions),
         ("prompts encoded", spending.text_encodes),
+        ("images sent", spending.images_sent),
     ):
         print(f"  {label:<24}{amount:>16,}")
     print("\nWill ask of Ray")

@@ -40,10 +40,10 @@ def _run(options: argparse.Namespace) -> None:
     data = check_inputs(config)
     settings = config.model_dump(mode="json", exclude={"name"})
     if options.dry_run:
-        from craft_ray.training.plan import plan_examination, plan_run
+        from craft_ray.training.plan import plan_driver, plan_run
 
         requests = [pool_request(config), f"worker: {config.ray.cpus_per_worker:g} CPU"]
-        print_plan(settings, plan_run(config, data.size) + plan_examination(data.size), requests)
+        print_plan(settings, plan_run(config, data.size) + plan_driver(config, data.size), requests)
         return
     from rich.console import Console
 

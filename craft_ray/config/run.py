@@ -48,8 +48,9 @@ class DataConfig(Settings):
     """Sample a class that has fewer images than `shots` with repetition, as CoOp does."""
     template: str = "a photo of a {}."
     """The words before `{}` give the initial context, the words after it stay fixed."""
-    views: int = Field(8, ge=1, le=256)
-    """Augmented views of each training image; the head's epochs cycle through them."""
+    views: Annotated[int, Field(ge=1, le=256)] | Literal["fresh"] = 16
+    """Augmented views of each training image, sent and encoded once, through which the head's
+    epochs cycle. `fresh`: the paper's new view for every generation, sent and encoded each time."""
     crop_scale_min: float = Field(0.5, gt=0, le=1)
     """Smallest area share of RandomResizedCrop."""
 
@@ -73,10 +74,18 @@ class OracleConfig(Settings):
     """`embedded`, an open_clip model name (`ViT-B-32`), or `local-dir:<folder>`."""
     pretrained: str | None = None
     """An open_clip tag (`laion2b_s34b_b79k`) or a checkpoint file, for a model name."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    max_prompts_per_forward: int = Field(512, ge=1)
-    """Bounds the memory of one text forward."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the matrix products of both towers; predictions are always float32."""
+    text_path: Literal["auto", "shared_prefix", "plain"] = "auto"
+    """`shared_prefix` computes a candidate's context once for all classes and no padding; exact for
+    causal towers. `plain` asks the model's own `encode_text`. `auto`: the fast one where a probe at
+    load proves it exact."""
+    max_tokens_per_forward: int = Field(8192, ge=1)
+    """Bounds the memory of one text forward, whatever the population and the number of classes; a
+    single prompt is always computed."""
     images_per_forward: int = Field(64, ge=1)
+    feature_cache_mb: int = Field(1024, ge=1)
+    """Image features that one copy of the model keeps; the set asked for longest ago goes first."""
 
     @model_validator(mode="after")
     def _weights_are_named_once(self) -> Self:
@@ -98,7 +107,8 @@ class PoolConfig(Settings):
     """Replicas of the oracle and how a population is spread over them."""
 
     replicas: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """`auto`: one for each GPU of the cluster, or without GPUs one for each CPU, at most four."""
+    """`auto` follows the nodes of the cluster as they come and go: one for each GPU, or without
+    GPUs one for each CPU of a node, at most four. A number is placed by Ray and kept."""
     cpus_per_replica: float = Field(0.1, gt=0)
     """Ray's bookkeeping share; the real use is `threads_per_replica`."""
     gpus_per_replica: Annotated[float, Field(ge=0)] | Auto = "auto"
@@ -112,6 +122,8 @@ class PoolConfig(Settings):
     """Tries of one chunk. Between tries at the same replica the rest doubles, from 0.5 s, so that
     the default outlasts the restart of a single replica."""
     chunk_timeout_s: float = Field(600.0, gt=0)
+    start_timeout_s: float = Field(900.0, gt=0)
+    """Until the replicas must have loaded the model; an autoscaler may have to bring a node."""
 
 
 class PromptConfig(Settings):

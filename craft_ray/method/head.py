@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from craft_ray.config.fidelity import FidelityConfig
+
+FloatArray = npt.NDArray[np.float32]
 
 
 class RefinementHead(nn.Module):
@@ -38,6 +44,19 @@ class RefinementHead(nn.Module):
         if init == "identity":
             nn.init.zeros_(self.leave.weight)
             nn.init.zeros_(self.leave.bias)
+
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, FloatArray]) -> RefinementHead:
+        """A head with the arrays of another one's `state_dict`."""
+        hidden, num_classes = weights["enter.weight"].shape
+        head = cls(num_classes, hidden)
+        # torch wants writable memory; weights read from a file or the object store are not.
+        head.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in weights.items()})
+        return head
+
+    def weights(self) -> dict[str, FloatArray]:
+        """A copy of the `state_dict` as arrays."""
+        return {name: value.numpy().copy() for name, value in self.state_dict().items()}
 
     def forward(self, logits: torch.Tensor) -> torch.Tensor:
         """Refined logits, [..., C]."""

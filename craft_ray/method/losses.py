@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
 
 def divergence(target_NC: torch.Tensor, input_NC: torch.Tensor) -> torch.Tensor:
-    """KL(softmax(target) || softmax(input)) of logits, for each row: [N]."""
+    """KL(softmax(target) || softmax(input)) of logits [..., C], for each row: [...]."""
     log_target = F.log_softmax(target_NC, dim=-1)
     log_input = F.log_softmax(input_NC, dim=-1)
     return (log_target.exp() * (log_target - log_input)).sum(dim=-1)
@@ -23,17 +23,16 @@ def prompt_losses(
     labels_N: torch.Tensor,
     consistency: float,
 ) -> torch.Tensor:
-    """What a candidate prompt is scored by: CE(l, y) + w KL(refined || l), mean over images.
+    """What a candidate prompt is scored by: CE(l, y) + w KL(refined || l), for each image.
 
     The cross-entropy is that of the raw logits. Without a head the second term is absent.
-    Returns float [P].
+    Returns float [P, N]; a candidate's loss is the mean over images.
     """
-    num_candidates, num_images, _ = logits_PNC.shape
-    labels_PN = labels_N.expand(num_candidates, num_images)
-    losses = F.cross_entropy(logits_PNC.transpose(1, 2), labels_PN, reduction="none").mean(dim=1)
+    labels_PN = labels_N.expand(logits_PNC.shape[:2])
+    losses_PN = F.cross_entropy(logits_PNC.transpose(1, 2), labels_PN, reduction="none")
     if refined_PNC is not None and consistency > 0:
-        losses = losses + consistency * divergence(refined_PNC, logits_PNC).mean(dim=1)
-    return losses
+        losses_PN = losses_PN + consistency * divergence(refined_PNC, logits_PNC)
+    return losses_PN
 
 
 def head_loss(

@@ -10,67 +10,82 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
 from craft_ray.config.run import OracleConfig
 from craft_ray.errors import OracleError
+from craft_ray.method.reduction import Reduction
+from craft_ray.method.scoring import images_per_block, reduce_blocks
 from craft_ray.oracle.contract import (
     DEFAULT_TEMPLATE,
     Answer,
     ClassificationTask,
     FloatArray,
     ImageHandle,
+    LossArray,
     OracleDescription,
     PixelArray,
     TaskHandle,
     check_contexts,
     check_pixels,
+    check_reduction,
     digest_of_images,
 )
+from craft_ray.oracle.images import ImageStore
 from craft_ray.oracle.loading import LoadedModel, load_model
-from craft_ray.oracle.prompts import PromptTokens, tokenize_task
-from craft_ray.oracle.text_tower import TextTower
+from craft_ray.oracle.text.encoder import DTYPES, TextTower
+from craft_ray.oracle.text.plain import autocast
+from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
 
 
 class ClipOracle:
-    """Serves predictions of an open_clip model; implements `Oracle`.
+    """Serves predictions of an open_clip model; implements `ScoringOracle`.
 
     An image set is encoded once, when the first question about it comes, and only its features
     stay in memory.
 
     Args:
         loaded: model, tokenizer and image statistics.
-        config: precision and batch sizes.
+        config: precision and bounds of memory.
 
     Raises:
-        OracleError: the model's text tower cannot take soft prompts exactly.
+        OracleError: the model's text tower cannot take soft prompts.
     """
 
     def __init__(self, loaded: LoadedModel, config: OracleConfig) -> None:
         self._config = config
         self._loaded = loaded
-        self._text = TextTower(loaded)
-        if getattr(loaded.model, "logit_bias", None) is not None:
-            raise OracleError("oracle.model: models with a logit bias are not supported")
-        self._logit_scale = float(loaded.model.logit_scale.exp())
+        self._text = TextTower(loaded, config)
+        self._images = ImageStore(self._encode_pixels, config.feature_cache_mb * 2**20)
         self._tasks: dict[str, PromptTokens] = {}
-        self._pixels: dict[str, PixelArray] = {}
-        self._features: dict[str, torch.Tensor] = {}
+        bias = getattr(loaded.model, "logit_bias", None)
         default = tokenize_task(
             ClassificationTask(("cat",), DEFAULT_TEMPLATE),
             loaded.tokenizer,
             self._text.context_length,
         )
         self._description = OracleDescription(
-            oracle_id=_fingerprint(loaded, config.precision),
+            oracle_id=_fingerprint(loaded, config.precision, self._text.path),
             embed_dim=self._text.embed_dim,
             context_length=self._text.context_length,
             image_size=loaded.image_size,
-            logit_scale=self._logit_scale,
+            logit_scale=float(loaded.model.logit_scale.exp()),
             initial_context=self._text.embed(default.prefix_L).cpu().numpy(),
+            logit_bias=0.0 if bias is None else float(bias),
             answers=("logits", "unnormalized_logits"),
+            scores=True,
         )
 
     @classmethod
     def load(cls, config: OracleConfig, device: str = "cpu") -> ClipOracle:
         """Load the model that `config` names onto a torch device."""
         return cls(load_model(config, torch.device(device)), config)
+
+    @property
+    def text_path(self) -> str:
+        """How text features are computed: `shared_prefix` or `plain`."""
+        return self._text.path
+
+    @property
+    def num_images_encoded(self) -> int:
+        """Images that have been encoded so far."""
+        return self._images.num_encoded
 
     def describe(self) -> OracleDescription:
         """See `Oracle`."""
@@ -88,18 +103,16 @@ class ClipOracle:
             initial_context=self._text.embed(tokens.prefix_L).cpu().numpy(),
         )
 
-    def register_images(self, pixels_NSS: PixelArray) -> ImageHandle:
-        """See `Oracle`."""
+    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
+        """See `Oracle`. Here every set may be forgotten, by the limit on features."""
         check_pixels(pixels_NSS, self._loaded.image_size)
-        digest = digest_of_images(pixels_NSS)
-        if digest not in self._features:
-            # They are encoded later: a caller's later changes must not reach this address.
-            self._pixels[digest] = pixels_NSS.copy() if pixels_NSS.flags.writeable else pixels_NSS
-        return ImageHandle(digest, len(pixels_NSS))
+        handle = ImageHandle(digest_of_images(pixels_NSS), len(pixels_NSS))
+        self._images.add(handle, pixels_NSS)
+        return handle
 
     def knows(self, digest: str) -> bool:
         """Whether a task or an image set with this content address is registered."""
-        return digest in self._tasks or digest in self._features or digest in self._pixels
+        return digest in self._tasks or digest in self._images
 
     @torch.inference_mode()
     def predict(
@@ -110,65 +123,75 @@ class ClipOracle:
         answer: Answer = "logits",
     ) -> FloatArray:
         """See `Oracle`."""
-        check_contexts(contexts_KLE, self._text.embed_dim)
         if answer not in self._description.answers:
             raise OracleError(
                 f"answer: must be one of {self._description.answers}, but got {answer!r}"
             )
+        text_KCF = self._encode_contexts(task, contexts_KLE)
+        image_NF = self._images.features(images)
+        if answer == "logits":
+            image_NF = F.normalize(image_NF, dim=-1)
+        result: FloatArray = self._logits(image_NF, text_KCF).cpu().numpy()
+        return result
+
+    @torch.inference_mode()
+    def score(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        reduction: Reduction,
+    ) -> LossArray:
+        """See `ScoringOracle`. Never holds the logits of all images."""
+        check_reduction(reduction, images, task)
+        text_KCF = self._encode_contexts(task, contexts_KLE)
+        image_NF = F.normalize(self._images.features(images), dim=-1)
+        size = images_per_block(*text_KCF.shape[:2])
+        blocks = (self._logits(block_nF, text_KCF) for block_nF in torch.split(image_NF, size))
+        return reduce_blocks(blocks, reduction)
+
+    def _encode_contexts(self, task: TaskHandle, contexts_KLE: FloatArray) -> torch.Tensor:
+        """Normalised text features [K, C, F]."""
+        check_contexts(contexts_KLE, self._text.embed_dim)
         if task.digest not in self._tasks:
             raise OracleError(f"task: {task.digest[:12]} must be registered first")
         contexts = torch.tensor(contexts_KLE, device=self._text.device)
-        with self._autocast():
-            text_KCF = self._text.encode(
-                self._tasks[task.digest], contexts, self._config.max_prompts_per_forward
-            )
-        text_KCF = F.normalize(text_KCF.float(), dim=-1)
-        image_NF = self._encode_images(images)
-        if answer == "logits":
-            image_NF = F.normalize(image_NF, dim=-1)
-        logits = self._logit_scale * torch.einsum("nf,kcf->knc", image_NF, text_KCF)
-        result: FloatArray = logits.contiguous().cpu().numpy()
-        return result
+        text_KCF = self._text.encode(self._tasks[task.digest], contexts)
+        return F.normalize(text_KCF.float(), dim=-1)
 
-    def _encode_images(self, images: ImageHandle) -> torch.Tensor:
+    def _logits(self, image_NF: torch.Tensor, text_KCF: torch.Tensor) -> torch.Tensor:
+        """[K, N, C]."""
+        cosine_KNC = image_NF @ text_KCF.transpose(1, 2)
+        return cosine_KNC.mul_(self._description.logit_scale).add_(self._description.logit_bias)
+
+    def _encode_pixels(self, pixels_NSS: PixelArray) -> torch.Tensor:
         """Unnormalised features, [N, F]."""
-        if images.digest in self._features:
-            return self._features[images.digest]
-        if images.digest not in self._pixels:
-            raise OracleError(f"images: {images.digest[:12]} must be registered first")
         device = self._text.device
         mean = torch.tensor(self._loaded.image_mean, device=device).view(1, 3, 1, 1)
         std = torch.tensor(self._loaded.image_std, device=device).view(1, 3, 1, 1)
-        pixels = self._pixels[images.digest]
         features = []
-        for start in range(0, len(pixels), self._config.images_per_forward):
+        for start in range(0, len(pixels_NSS), self._config.images_per_forward):
             # The array may be read-only memory of an object store: torch.tensor copies it.
-            batch = torch.tensor(pixels[start : start + self._config.images_per_forward])
+            batch = torch.tensor(pixels_NSS[start : start + self._config.images_per_forward])
             x = (batch.to(device).float() / 255 - mean) / std
-            with self._autocast():
+            with autocast(device, DTYPES[self._config.precision]):
                 encoded = self._loaded.model.encode_image(
                     x.contiguous(memory_format=torch.channels_last)
                 )
             features.append(encoded.float())
-        self._features[images.digest] = torch.cat(features)
-        del self._pixels[images.digest]
-        return self._features[images.digest]
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self._text.device.type, torch.bfloat16, enabled=self._config.precision == "bf16"
-        )
+        return torch.cat(features)
 
 
-def _fingerprint(loaded: LoadedModel, precision: str) -> str:
-    """Content address of what decides the answers: architecture, weights, image statistics and
-    precision."""
+def _fingerprint(loaded: LoadedModel, precision: str, text_path: str) -> str:
+    """Content address of what decides the answers: architecture, weights, image statistics,
+    precision, and the order of summation that comes with the text path."""
     digest = hashlib.sha256()
     for name, tensor in sorted(loaded.model.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         contiguous = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(contiguous.view(torch.uint8).numpy().data if contiguous.numel() else b"")
     # Equal weights do not mean equal answers: the number of heads and QuickGELU leave no trace.
-    statistics = [loaded.image_size, list(loaded.image_mean), list(loaded.image_std), precision]
-    digest.update(json.dumps([*statistics, loaded.architecture], sort_keys=True).encode())
+    statistics = [loaded.image_size, list(loaded.image_mean), list(loaded.image_std)]
+    rest = [*statistics, precision, text_path, loaded.architecture]
+    digest.update(json.dumps(rest, sort_keys=True).encode())
     return digest.hexdigest()

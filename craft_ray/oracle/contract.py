@@ -8,6 +8,9 @@ implementation of `Oracle`:
     contexts = task.initial_context[None]                      # float32 [1, L, E]
     logits = oracle.predict(task, images, contexts)            # float32 [1, N, 2]
 
+An owner may also offer `score`: the same predictions, reduced to one loss a candidate where they
+are made, because logits of large data sets are too much to send.
+
 Shape suffixes in this project: K contexts in one query, P population, D intrinsic dimension,
 L context length, E embedding width, N images, C classes, S image size.
 """
@@ -23,8 +26,10 @@ import numpy as np
 import numpy.typing as npt
 
 from craft_ray.errors import OracleError
+from craft_ray.method.reduction import Reduction
 
 FloatArray = npt.NDArray[np.float32]
+LossArray = npt.NDArray[np.float64]
 PixelArray = npt.NDArray[np.uint8]
 
 Answer = Literal["logits", "unnormalized_logits"]
@@ -45,12 +50,15 @@ class OracleDescription:
     image_size: int
     """S, the side of the square images that are accepted."""
     logit_scale: float
-    """logits = logit_scale * cosine(image, prompt)."""
+    """logits = logit_scale * cosine(image, prompt) + logit_bias."""
     initial_context: FloatArray
     """[L, E]: token embeddings of "a photo of a", the usual start."""
+    logit_bias: float = 0.0
     answers: tuple[Answer, ...] = ("logits",)
     """Kinds of predictions that are served. `unnormalized_logits` leaves the image features
     unnormalised, as the authors' training code does."""
+    scores: bool = False
+    """Whether `score` is served (`ScoringOracle`)."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +112,13 @@ class Oracle(Protocol):
         """
         ...
 
-    def register_images(self, pixels_NSS: PixelArray) -> ImageHandle:
+    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
         """Register images, uint8 [N, 3, S, S].
+
+        Args:
+            pixels_NSS: the images.
+            keep: False for a set that is asked about soon and then not again; it may be forgotten
+                when others of its kind have followed.
 
         Raises:
             OracleError: another type or shape.
@@ -124,6 +137,24 @@ class Oracle(Protocol):
         Raises:
             OracleError: an unknown handle, another shape, a non-finite context, or an answer
                 that is not served.
+        """
+        ...
+
+
+class ScoringOracle(Oracle, Protocol):
+    """An oracle whose description says `scores`."""
+
+    def score(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        reduction: Reduction,
+    ) -> LossArray:
+        """`reduction` of what `predict` would answer with: float64 [K].
+
+        Raises:
+            OracleError: as `predict`; or the reduction does not fit the images or the task.
         """
         ...
 
@@ -157,3 +188,11 @@ def check_contexts(contexts_KLE: FloatArray, embed_dim: int) -> None:
         )
     if not np.isfinite(contexts_KLE).all():
         raise OracleError("contexts: must be finite, but got NaN or infinity")
+
+
+def check_reduction(reduction: Reduction, images: ImageHandle, task: TaskHandle) -> None:
+    """Raise OracleError unless a reduction fits the predictions that it is asked for."""
+    try:
+        reduction.check(images.num_images, task.num_classes)
+    except (ValueError, KeyError) as error:
+        raise OracleError(f"reduction: {error}") from error

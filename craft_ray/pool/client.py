@@ -9,23 +9,27 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError
 
 from craft_ray.config.run import PoolConfig
 from craft_ray.errors import OracleError, PoolError
+from craft_ray.method.reduction import Reduction
 from craft_ray.oracle.contract import (
     Answer,
     ClassificationTask,
     FloatArray,
     ImageHandle,
+    LossArray,
     OracleDescription,
     PixelArray,
     TaskHandle,
     check_contexts,
     check_pixels,
+    check_reduction,
     digest_of_images,
 )
 from craft_ray.pool.address import PoolAddress, Refused
+from craft_ray.pool.metrics import ClientMetrics, ClientTotals
 from craft_ray.pool.scheduler import (
     Assignment,
     Chunk,
@@ -34,15 +38,23 @@ from craft_ray.pool.scheduler import (
     split_population,
 )
 
+MEMBERS_VALID_S = 1.0
+"""How long the list of replicas is believed."""
+
+Submit = Callable[[Any, Chunk], Any]
+Receive = Callable[[Chunk, Any], None]
+
 
 @dataclass(frozen=True)
 class _Flight:
     assignment: Assignment
-    deadline: float
+    submitted_s: float
 
 
 class PoolOracle:
     """Splits a query into chunks, sends them to replicas, retries what is lost.
+
+    Implements `ScoringOracle` (a pool of oracles that do not score refuses `score`).
 
     Args:
         address: the pool.
@@ -54,16 +66,20 @@ class PoolOracle:
 
     def __init__(self, address: PoolAddress, config: PoolConfig) -> None:
         self._config = config
+        self._address = address
         try:
             self._registry = ray.get_actor(address.registry, namespace=address.namespace)
-            self._replicas: dict[str, Any] = {
-                name: ray.get_actor(name, namespace=address.namespace) for name in address.replicas
-            }
         except ValueError as error:
             raise PoolError(f"the oracle pool is not running: {error}") from error
         self._description: OracleDescription | None = None
-        self.retries = 0
-        """Chunks that this client had to send again."""
+        self._metrics = ClientMetrics()
+        self._replicas: dict[str, Any] = {}
+        self._members_read_s = float("-inf")
+
+    @property
+    def totals(self) -> ClientTotals:
+        """What this client's chunks have cost so far."""
+        return self._metrics.totals
 
     def describe(self) -> OracleDescription:
         """See `Oracle`."""
@@ -79,7 +95,7 @@ class PoolOracle:
             return registered
         answers: list[TaskHandle] = []
         self._ask(
-            split_population(1, 1),
+            [Chunk(index=0, start=0, stop=0)],  # a question without candidates
             key=task.digest,
             submit=lambda replica, _: replica.register_task.remote(task),
             receive=lambda _, handle: answers.append(handle),
@@ -87,12 +103,12 @@ class PoolOracle:
         ray.get(self._registry.add_task.remote(task, answers[0]))
         return answers[0]
 
-    def register_images(self, pixels_NSS: PixelArray) -> ImageHandle:
+    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
         """See `Oracle`."""
         check_pixels(pixels_NSS, self.describe().image_size)
         handle = ImageHandle(digest_of_images(pixels_NSS), len(pixels_NSS))
         if not ray.get(self._registry.has_images.remote(handle.digest)):
-            ray.get(self._registry.add_images.remote(handle, pixels_NSS))
+            ray.get(self._registry.add_images.remote(handle, pixels_NSS, keep))
         return handle
 
     def predict(
@@ -116,44 +132,86 @@ class PoolOracle:
             part = contexts_KLE[chunk.start : chunk.stop]
             return replica.predict.remote(task, images, part, answer)
 
-        def receive(chunk: Chunk, logits: FloatArray) -> None:
-            answers_KNC[chunk.start : chunk.stop] = logits
-
-        chunks = split_population(len(contexts_KLE), self._config.candidates_per_chunk)
-        self._ask(chunks, images.digest, submit, receive)
+        self._ask_candidates(images, submit, answers_KNC)
         return answers_KNC
 
-    def _ask(
+    def score(
         self,
-        chunks: Sequence[Chunk],
-        key: str,
-        submit: Callable[[Any, Chunk], Any],
-        receive: Callable[[Chunk, Any], None],
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        reduction: Reduction,
+    ) -> LossArray:
+        """See `ScoringOracle`: what travels back is one number a candidate.
+
+        Raises:
+            OracleError, PoolError: as `predict`.
+        """
+        check_contexts(contexts_KLE, self.describe().embed_dim)
+        check_reduction(reduction, images, task)
+        losses_K = np.empty(len(contexts_KLE), dtype=np.float64)
+        shared = ray.put(reduction)  # once for all chunks: it may hold a large head
+
+        def submit(replica: Any, chunk: Chunk) -> Any:
+            part = contexts_KLE[chunk.start : chunk.stop]
+            return replica.score.remote(task, images, part, shared)
+
+        self._ask_candidates(images, submit, losses_K)
+        return losses_K
+
+    def _ask_candidates(
+        self, images: ImageHandle, submit: Submit, answers_K: np.ndarray[Any, Any]
     ) -> None:
+        """Fill the rows of `answers_K`, one for each candidate."""
+
+        def receive(chunk: Chunk, rows: np.ndarray[Any, Any]) -> None:
+            answers_K[chunk.start : chunk.stop] = rows
+
+        chunks = split_population(len(answers_K), self._config.candidates_per_chunk)
+        self._ask(chunks, images.digest, submit, receive)
+
+    def _ask(self, chunks: Sequence[Chunk], key: str, submit: Submit, receive: Receive) -> None:
         """Have every chunk answered once; `key` decides which replica is preferred."""
         scheduler = ChunkScheduler(
             chunks,
-            rank_replicas(tuple(self._replicas), key),
+            rank_replicas(self._members(), key),
             self._config.max_chunks_in_flight,
             self._config.max_attempts,
         )
         in_flight: dict[Any, _Flight] = {}
+        last_seen_s = time.monotonic()
         while not scheduler.finished:
+            members = self._members()
+            scheduler.set_replicas(rank_replicas(members, key))
             now_s = time.monotonic()
+            if members:
+                last_seen_s = now_s
+            elif now_s - last_seen_s > self._config.chunk_timeout_s:
+                raise PoolError(f"the pool has had no replica for {now_s - last_seen_s:.0f} s")
             for assignment in scheduler.assign(now_s):
                 reference = submit(self._replicas[assignment.replica], assignment.chunk)
-                in_flight[reference] = _Flight(assignment, now_s + self._config.chunk_timeout_s)
+                in_flight[reference] = _Flight(assignment, now_s)
             self._collect(scheduler, in_flight, receive)
-        self.retries += scheduler.retries
+        self._metrics.record_retries(scheduler.retries)
+
+    def _members(self) -> list[str]:
+        """The replicas of the pool, read again now and then: they come and go."""
+        if time.monotonic() - self._members_read_s > MEMBERS_VALID_S:
+            names = ray.get(self._registry.members.remote())
+            for name in names:
+                if name not in self._replicas:
+                    self._replicas[name] = ray.get_actor(name, namespace=self._address.namespace)
+            self._replicas = {name: self._replicas[name] for name in names}
+            self._members_read_s = time.monotonic()
+        return list(self._replicas)
 
     def _collect(
-        self,
-        scheduler: ChunkScheduler,
-        in_flight: dict[Any, _Flight],
-        receive: Callable[[Chunk, Any], None],
+        self, scheduler: ChunkScheduler, in_flight: dict[Any, _Flight], receive: Receive
     ) -> None:
-        """Wait for the next answer, loss, timeout or the end of a replica's rest."""
-        events = [flight.deadline for flight in in_flight.values()]
+        """Wait for the next answer, loss, timeout, or the end of a replica's rest."""
+        timeout_s = self._config.chunk_timeout_s
+        events = [flight.submitted_s + timeout_s for flight in in_flight.values()]
+        events.append(self._members_read_s + MEMBERS_VALID_S)
         if (wakes_at := scheduler.wakes_at()) is not None:
             events.append(wakes_at)
         patience_s = max(min(events) - time.monotonic(), 0.0)
@@ -163,18 +221,23 @@ class PoolOracle:
         ready, late = ray.wait(list(in_flight), num_returns=1, timeout=patience_s)
         now_s = time.monotonic()
         for reference in ready:
-            assignment = in_flight.pop(reference).assignment
+            flight = in_flight.pop(reference)
             try:
                 answer = ray.get(reference)
-            except (RayActorError, RayTaskError) as error:
-                scheduler.fail(assignment, str(error).splitlines()[0], now_s)
+            except RayError as error:  # the replica, its node or the answer on the way was lost
+                scheduler.fail(flight.assignment, str(error).splitlines()[0], now_s)
+                self._members_read_s = float("-inf")  # the replica may be gone for good
                 continue
             if isinstance(answer, Refused):
                 raise OracleError(answer.message)
-            receive(assignment.chunk, answer)
-            scheduler.complete(assignment)
+            receive(flight.assignment.chunk, answer.value)
+            scheduler.complete(flight.assignment)
+            if num_candidates := flight.assignment.chunk.stop - flight.assignment.chunk.start:
+                wait_s = now_s - flight.submitted_s - answer.service_s
+                self._metrics.record(
+                    num_candidates, self._config.candidates_per_chunk, answer.service_s, wait_s
+                )
         for reference in late:
-            if in_flight[reference].deadline <= now_s:
+            if in_flight[reference].submitted_s + timeout_s <= now_s:
                 assignment = in_flight.pop(reference).assignment
-                reason = f"no answer in {self._config.chunk_timeout_s:g} s"
-                scheduler.fail(assignment, reason, now_s)
+                scheduler.fail(assignment, f"no answer in {timeout_s:g} s", now_s)

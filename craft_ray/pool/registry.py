@@ -1,7 +1,9 @@
-"""Where a pool keeps registered tasks and images, so that a restarted replica finds them again."""
+"""What a pool remembers beside its replicas, so that a restarted or added replica finds it."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -14,17 +16,30 @@ from craft_ray.oracle.contract import (
     TaskHandle,
 )
 
+PASSING_BYTES = 256 * 2**20
+"""Limit of the image sets that nobody asked to keep; the oldest of them goes first."""
+
 
 class Registry:
-    """Content-addressed tasks and image sets of one pool; wrapped as a Ray actor.
+    """Members, content-addressed tasks and image sets of one pool; wrapped as a Ray actor.
 
     The registry owns the images in the object store: they outlive the trial that registered them.
     """
 
     def __init__(self) -> None:
+        self._members: tuple[str, ...] = ()
         self._description: OracleDescription | None = None
         self._tasks: dict[str, tuple[ClassificationTask, TaskHandle]] = {}
-        self._images: dict[str, ray.ObjectRef[Any]] = {}
+        self._kept: dict[str, ray.ObjectRef[Any]] = {}
+        self._passing: OrderedDict[str, tuple[ray.ObjectRef[Any], int]] = OrderedDict()
+
+    def members(self) -> tuple[str, ...]:
+        """Names of the replicas that questions may be sent to."""
+        return self._members
+
+    def set_members(self, members: Sequence[str]) -> None:
+        """Replicas have become ready, or are leaving."""
+        self._members = tuple(members)
 
     def describe(self) -> OracleDescription | None:
         """The description that all replicas gave, once they are ready."""
@@ -44,13 +59,25 @@ class Registry:
 
     def has_images(self, digest: str) -> bool:
         """Whether an image set is registered."""
-        return digest in self._images
+        return digest in self._kept or digest in self._passing
 
-    def add_images(self, handle: ImageHandle, pixels_NSS: PixelArray) -> None:
-        """Keep an image set."""
-        if handle.digest not in self._images:
-            self._images[handle.digest] = ray.put(pixels_NSS)
+    def add_images(self, handle: ImageHandle, pixels_NSS: PixelArray, keep: bool) -> None:
+        """Take in an image set."""
+        if self.has_images(handle.digest):
+            return
+        reference = ray.put(pixels_NSS)
+        if keep:
+            self._kept[handle.digest] = reference
+            return
+        self._passing[handle.digest] = (reference, pixels_NSS.nbytes)
+        while len(self._passing) > 1 and self._passing_bytes() > PASSING_BYTES:
+            self._passing.popitem(last=False)
 
     def images(self, digest: str) -> list[ray.ObjectRef[Any]]:
         """The reference to an image set in a list (a bare one would be resolved), or nothing."""
-        return [self._images[digest]] if digest in self._images else []
+        if digest in self._kept:
+            return [self._kept[digest]]
+        return [self._passing[digest][0]] if digest in self._passing else []
+
+    def _passing_bytes(self) -> int:
+        return sum(num_bytes for _, num_bytes in self._passing.values())

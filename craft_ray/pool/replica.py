@@ -1,63 +1,129 @@
-"""The actor that hosts one copy of the model."""
+"""The actor that hosts one copy of the model. Which model is decided by the factory it is given."""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import ray
-import torch
 
-from craft_ray.config.run import OracleConfig
 from craft_ray.errors import OracleError
-from craft_ray.oracle.clip import ClipOracle
+from craft_ray.method.reduction import Reduction
 from craft_ray.oracle.contract import (
     Answer,
     ClassificationTask,
     FloatArray,
     ImageHandle,
     OracleDescription,
+    ScoringOracle,
     TaskHandle,
 )
-from craft_ray.pool.address import Refused
+from craft_ray.pool.address import Answered, Refused
+from craft_ray.pool.metrics import ReplicaMetrics
+
+
+class HostedOracle(ScoringOracle, Protocol):
+    """What a replica can host: an oracle that tells what it has been given."""
+
+    @property
+    def num_images_encoded(self) -> int:
+        """Images that have been encoded so far."""
+        ...
+
+    def knows(self, digest: str) -> bool:
+        """Whether a task or an image set with this content address is registered."""
+        ...
+
+
+OracleFactory = Callable[[], HostedOracle]
+
+
+@dataclass(frozen=True)
+class ReplicaStats:
+    """Totals since the replica was (re)started."""
+
+    chunks: int
+    candidates: int
+    images_encoded: int
+    busy_s: float
+    alive_s: float
 
 
 class OracleReplica:
-    """A plain class around `ClipOracle`; the pool wraps it with `ray.remote`.
+    """A plain class around an oracle; the pool wraps it with `ray.remote`.
 
     Args:
-        config: the model.
-        device: torch device.
-        num_threads: CPU threads of torch.
+        make_oracle: loads the model; runs in the actor.
+        name: of this actor.
         registry: name of the pool's `Registry`, in this actor's namespace; asked when a task or an
             image set is new here, also after a restart. A handle in its place would live in the
             object store, and with it the chance to restart this actor.
     """
 
-    def __init__(self, config: OracleConfig, device: str, num_threads: int, registry: str) -> None:
-        torch.set_num_threads(num_threads)
+    def __init__(self, make_oracle: OracleFactory, name: str, registry: str) -> None:
         self._registry: Any = ray.get_actor(registry)
-        self._oracle = ClipOracle.load(config, device)
+        self._oracle = make_oracle()
+        self._metrics = ReplicaMetrics(name)
+        self._started_s = time.monotonic()
+        self._chunks = self._candidates = 0
+        self._busy_s = 0.0
 
     def describe(self) -> OracleDescription:
         """See `Oracle`."""
         return self._oracle.describe()
 
-    def register_task(self, task: ClassificationTask) -> TaskHandle | Refused:
+    def stats(self) -> ReplicaStats:
+        """What this replica has done."""
+        return ReplicaStats(
+            chunks=self._chunks,
+            candidates=self._candidates,
+            images_encoded=self._oracle.num_images_encoded,
+            busy_s=self._busy_s,
+            alive_s=time.monotonic() - self._started_s,
+        )
+
+    def register_task(self, task: ClassificationTask) -> Answered | Refused:
         """See `Oracle`."""
-        try:
-            return self._oracle.register_task(task)
-        except OracleError as error:
-            return Refused(str(error))
+        return self._serve(0, lambda: self._oracle.register_task(task))
 
     def predict(
         self, task: TaskHandle, images: ImageHandle, contexts_KLE: FloatArray, answer: Answer
-    ) -> FloatArray | Refused:
+    ) -> Answered | Refused:
         """See `Oracle`."""
-        try:
+
+        def work() -> FloatArray:
             self._fetch_what_is_missing(task, images)
             return self._oracle.predict(task, images, contexts_KLE, answer)
+
+        return self._serve(len(contexts_KLE), work)
+
+    def score(
+        self, task: TaskHandle, images: ImageHandle, contexts_KLE: FloatArray, reduction: Reduction
+    ) -> Answered | Refused:
+        """See `ScoringOracle`."""
+
+        def work() -> Any:
+            self._fetch_what_is_missing(task, images)
+            return self._oracle.score(task, images, contexts_KLE, reduction)
+
+        return self._serve(len(contexts_KLE), work)
+
+    def _serve(self, num_candidates: int, work: Callable[[], Any]) -> Answered | Refused:
+        started = time.perf_counter()
+        encoded_before = self._oracle.num_images_encoded
+        try:
+            answer: Answered | Refused = Answered(work(), time.perf_counter() - started)
         except OracleError as error:
-            return Refused(str(error))
+            answer = Refused(str(error))
+        service_s = time.perf_counter() - started
+        self._chunks += 1
+        self._candidates += num_candidates
+        self._busy_s += service_s
+        encoded = self._oracle.num_images_encoded - encoded_before
+        self._metrics.record(num_candidates, encoded, service_s)
+        return answer
 
     def _fetch_what_is_missing(self, task: TaskHandle, images: ImageHandle) -> None:
         if not self._oracle.knows(task.digest):

@@ -4,6 +4,11 @@ Chunks have a fixed size, so the arithmetic of a candidate does not depend on ho
 there are or in which order they answer. Routing is least outstanding work; ties go to the replica
 that rendezvous hashing ranks first for the image set, so that all clients send a small question
 about the same images to the same replica, which then is the only one that encodes them.
+
+Each client schedules its own queries; no process stands in the middle. A replica serves chunks in
+the order in which they come, and a client may have only `max_in_flight` chunks at a replica, so
+clients take turns: before a chunk is served, at most `max_in_flight` chunks of each other client
+are, however large their populations.
 """
 
 from __future__ import annotations
@@ -73,7 +78,7 @@ class ChunkScheduler:
         max_attempts: int,
     ) -> None:
         self._waiting = deque(chunks)
-        self._preference = {replica: rank for rank, replica in enumerate(replicas)}
+        self.set_replicas(replicas)
         self._max_in_flight = max_in_flight
         self._max_attempts = max_attempts
         self._outstanding: Counter[str] = Counter()
@@ -81,6 +86,10 @@ class ChunkScheduler:
         self._losses_in_a_row: Counter[str] = Counter()
         self._resting_until: dict[str, float] = {}
         self._unfinished = {chunk.index for chunk in chunks}
+
+    def set_replicas(self, replicas: Sequence[str]) -> None:
+        """Replicas have come or gone. What one that has gone still has, it may answer."""
+        self._preference = {replica: rank for rank, replica in enumerate(replicas)}
 
     @property
     def finished(self) -> bool:

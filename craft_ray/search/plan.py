@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from craft_ray.config.space import SpaceConfig
 from craft_ray.training.ledger import Spending
-from craft_ray.training.plan import DataSize, plan_examination, plan_run
+from craft_ray.training.plan import DataSize, plan_driver, plan_run
 
 PARAMETERS_THAT_CHANGE_SPENDING = ("method", "optimizer.population")
 
@@ -24,7 +24,7 @@ def plan_search(space: SpaceConfig, size: DataSize) -> Spending:
         for corner in corners
     ]
     worst = Spending(**{f.name: max(getattr(p, f.name) for p in plans) for f in fields(Spending)})
-    total = plan_examination(size)
+    total = plan_driver(space.base, size)
     for _ in range(space.trials):
         total += worst
     return total

@@ -40,7 +40,7 @@ def run_search(
         concurrency = concurrent_trials(
             space.base,
             space.max_concurrent_trials,
-            experiment.size,
+            experiment.num_replicas,
             experiment.resources["CPU"],
         )
         return _search(space, experiment, concurrency)

@@ -32,17 +32,13 @@ class TunedClassifier:
         """Copy the present state of a training."""
         if head is None:
             return cls(context_LE.copy(), None)
-        weights = {name: value.numpy().copy() for name, value in head.state_dict().items()}
-        return cls(context_LE.copy(), weights)
+        return cls(context_LE.copy(), head.weights())
 
     def refine(self, logits_NC: FloatArray) -> FloatArray:
         """Final logits, [N, C], from the oracle's logits under `context_LE`."""
         if self.head is None:
             return logits_NC
-        hidden, num_classes = self.head["enter.weight"].shape
-        head = RefinementHead(num_classes, hidden)
-        # torch wants writable memory; weights read from a file or the object store are not.
-        head.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in self.head.items()})
+        head = RefinementHead.from_weights(self.head)
         with torch.inference_mode():
             refined: FloatArray = head(torch.from_numpy(logits_NC.copy())).numpy()
         return refined

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from craft_ray.oracle.contract import Oracle
 from craft_ray.training.classifier import Score, TunedClassifier, score_logits
-from craft_ray.training.ledger import MeteredOracle, QueryLedger, Spending
+from craft_ray.training.ledger import Spending
+from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import FewShotData, register_test_images
 from craft_ray.training.task import LabelledImages, PreparedTask
 
@@ -15,17 +15,16 @@ class Examiner:
     Test images are registered when they are first asked for: after the search has ended.
     """
 
-    def __init__(self, oracle: Oracle, prepared: PreparedTask, data: FewShotData) -> None:
+    def __init__(self, oracle: MeteredOracle, prepared: PreparedTask, data: FewShotData) -> None:
         self._oracle = oracle
         self._prepared = prepared
         self._data = data
-        self._metered = MeteredOracle(oracle, QueryLedger(max_queries=0))
         self._test: LabelledImages | None = None
 
     @property
     def spent(self) -> Spending:
-        """What these scores have cost."""
-        return self._metered.ledger.spent
+        """What the driver has spent: these scores, and the image sets that it sent."""
+        return self._oracle.ledger.spent
 
     @property
     def zero_shot(self) -> TunedClassifier:
@@ -43,7 +42,7 @@ class Examiner:
         return self._score(classifier, self._test)
 
     def _score(self, classifier: TunedClassifier, images: LabelledImages) -> Score:
-        logits_NC = self._metered.predict(
+        logits_NC = self._oracle.predict(
             self._prepared.task,
             images.handle,
             classifier.context_LE[None],

@@ -15,13 +15,17 @@ from craft_ray.config.run import RunConfig
 from craft_ray.files import write_json
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
-from craft_ray.pool.lifecycle import PoolSize, decide_size, running_pool
+from craft_ray.pool.keeper import PoolKeeper, cluster_nodes
+from craft_ray.pool.lifecycle import ClipFactory, running_pool
+from craft_ray.pool.membership import decide_size, num_replicas
 from craft_ray.ray_session import ray_session
 from craft_ray.run_folder import SUMMARY_FILE
 from craft_ray.tracking import Tracker, make_tracker
 from craft_ray.training.artifact import Artifact
 from craft_ray.training.classifier import TunedClassifier
 from craft_ray.training.examiner import Examiner
+from craft_ray.training.ledger import QueryLedger
+from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import FewShotData, classification_task, prepare
 from craft_ray.training.provenance import data_summary, versions
 from craft_ray.training.task import PreparedTask
@@ -40,8 +44,10 @@ class Experiment:
     tracker: Tracker
     resources: Mapping[str, float]
     """Of the whole cluster, with key CPU."""
-    size: PoolSize
+    num_replicas: int
+    """When the pool was started."""
     pool: PoolAddress
+    keeper: PoolKeeper
     prepared: PreparedTask
     examiner: Examiner
     started_s: float
@@ -85,14 +91,18 @@ def open_experiment(
     tracker = make_tracker(config.mlflow, folder.parent)
     try:
         with ray_session(config.ray) as resources:
-            size = decide_size(config.pool, resources)
+            nodes = cluster_nodes()
+            size = decide_size(config.pool, nodes)
+            replicas = num_replicas(size, nodes)
             console.print(
-                f"Starting {size.replicas} oracle replica(s) of {config.oracle.model} on "
+                f"Starting {replicas} oracle replica(s) of {config.oracle.model} on "
                 f"{size.device} ...",
                 highlight=False,
             )
-            with running_pool(folder.name, config.oracle, config.pool, size) as address:
-                oracle = PoolOracle(address, config.pool)
+            factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
+            with running_pool(folder.name, factory, config.pool, size) as pool:
+                # The driver searches nothing: not one candidate query.
+                oracle = MeteredOracle(PoolOracle(pool.address, config.pool), QueryLedger(0))
                 prepared = prepare(config, data, oracle)
                 yield Experiment(
                     config=config,
@@ -101,8 +111,9 @@ def open_experiment(
                     console=console,
                     tracker=tracker,
                     resources=resources,
-                    size=size,
-                    pool=address,
+                    num_replicas=replicas,
+                    pool=pool.address,
+                    keeper=pool.keeper,
                     prepared=prepared,
                     examiner=Examiner(oracle, prepared, data),
                     started_s=started_s,

@@ -1,4 +1,4 @@
-"""Counting what is spent: every question to the oracle passes a `MeteredOracle`."""
+"""Counting what is spent, each kind in its unit, under a cap. Light: every process loads it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Literal
 
 from craft_ray.errors import BudgetError
-from craft_ray.oracle.contract import Answer, FloatArray, ImageHandle, Oracle, TaskHandle
 
 Purpose = Literal["search", "head", "evaluation"]
 
@@ -25,6 +24,9 @@ class Spending:
     """Images predicted to validate or test."""
     text_encodes: int = 0
     """Prompts encoded: contexts x classes."""
+    images_sent: int = 0
+    """Images registered, each of which the oracle must encode before it can answer. An image set
+    that is asked about again and again is sent once."""
 
     @property
     def image_predictions(self) -> int:
@@ -92,31 +94,3 @@ class QueryLedger:
     def restore(self, document: dict[str, int]) -> None:
         """Take up the totals of an earlier part of the same run (`Spending.as_dict`)."""
         self.spent = Spending.from_dict(document)
-
-
-class MeteredOracle:
-    """The only way in which the training loop can ask: authorised before, recorded after."""
-
-    def __init__(self, oracle: Oracle, ledger: QueryLedger) -> None:
-        self._oracle = oracle
-        self.ledger = ledger
-
-    def predict(
-        self,
-        task: TaskHandle,
-        images: ImageHandle,
-        contexts_KLE: FloatArray,
-        *,
-        purpose: Purpose,
-        answer: Answer = "logits",
-    ) -> FloatArray:
-        """Logits [K, N, C]; see `Oracle.predict`.
-
-        Raises:
-            BudgetError: the candidate budget does not cover it; nothing was asked.
-        """
-        cost = cost_of(purpose, len(contexts_KLE), images.num_images, task.num_classes)
-        self.ledger.authorize(cost)
-        logits = self._oracle.predict(task, images, contexts_KLE, answer)
-        self.ledger.record(cost)
-        return logits

@@ -15,14 +15,16 @@ import torch
 from craft_ray.config.run import RunConfig
 from craft_ray.files import Arrays
 from craft_ray.method.head import RefinementHead
-from craft_ray.method.losses import head_loss, prompt_losses
+from craft_ray.method.losses import head_loss
 from craft_ray.method.projection import PromptProjection
+from craft_ray.method.reduction import Reduction
 from craft_ray.optimizers import make_optimizer
-from craft_ray.oracle.contract import FloatArray
+from craft_ray.oracle.contract import LossArray
 from craft_ray.training.classifier import Score, TunedClassifier, score_logits
-from craft_ray.training.ledger import MeteredOracle
+from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
 from craft_ray.training.task import PreparedTask
+from craft_ray.training.views import view_of_generation
 
 # Independent random streams under one seed.
 _PROJECTION_STREAM, _OPTIMIZER_STREAM, _HEAD_STREAM = 10, 11, 12
@@ -150,26 +152,19 @@ class CollaborativeTrainer:
             validation=self._evaluate() if due or self.finished else None,
         )
 
-    def _search_prompt(self) -> FloatArray:
+    def _search_prompt(self) -> LossArray:
         candidates_PD = self._optimizer.ask()
-        logits = torch.from_numpy(
-            self._oracle.predict(
-                self._prepared.task,
-                self._prepared.fitness.handle,
-                self._projection.contexts(candidates_PD),
-                purpose="search",
-            ).copy()
+        consistency = self._config.loss.prompt_consistency
+        head = self._head.weights() if self._refines and consistency > 0 else None
+        losses_P = self._oracle.score(
+            self._prepared.task,
+            self._prepared.fitness.handle,
+            self._projection.contexts(candidates_PD),
+            Reduction(self._prepared.fitness.labels_N, head, consistency),
         )
-        with torch.inference_mode():
-            losses: FloatArray = prompt_losses(
-                logits,
-                self._head(logits) if self._refines else None,
-                self._fitness_labels,
-                self._config.loss.prompt_consistency,
-            ).numpy()
-        self._optimizer.tell(losses.astype(np.float64))
+        self._optimizer.tell(losses_P)
         self._context_LE = self._projection.contexts(self._working_point()[None])[0]
-        return losses
+        return losses_P
 
     def _working_point(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         choice = self._config.fidelity.deployed_prompt
@@ -179,11 +174,10 @@ class CollaborativeTrainer:
 
     def _train_head(self) -> float:
         """Epochs on one augmented view; its logits are asked for once. Returns the mean loss."""
-        views = self._prepared.views
         logits = torch.from_numpy(
             self._oracle.predict(
                 self._prepared.task,
-                views[self.generation % len(views)],
+                view_of_generation(self._oracle, self._prepared, self.generation),
                 self._context_LE[None],
                 purpose="head",
                 answer=self._config.fidelity.head_inputs,

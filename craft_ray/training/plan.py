@@ -27,6 +27,8 @@ def plan_run(config: RunConfig, size: DataSize) -> Spending:
     for _ in range(evaluations):
         total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
     for _ in range(generations):
+        if config.method != "prompt" and config.data.views == "fresh":
+            total += Spending(images_sent=size.num_train)
         if config.method != "head":
             population = config.optimizer.population
             total += cost_of("search", population, size.num_train, size.num_classes)
@@ -35,10 +37,14 @@ def plan_run(config: RunConfig, size: DataSize) -> Spending:
     return total
 
 
-def plan_examination(size: DataSize) -> Spending:
-    """The driver's own questions: zero-shot on validation, zero-shot and the result on test."""
+def plan_driver(config: RunConfig, size: DataSize) -> Spending:
+    """The driver's own part: it sends the image sets, asks zero-shot on validation, and zero-shot
+    and the result on test."""
+    num_views = 0 if config.data.views == "fresh" else config.data.views
+    num_sent = (1 + num_views) * size.num_train + size.num_validation + size.num_test
     return (
-        cost_of("evaluation", 1, size.num_validation, size.num_classes)
+        Spending(images_sent=num_sent)
+        + cost_of("evaluation", 1, size.num_validation, size.num_classes)
         + cost_of("evaluation", 1, size.num_test, size.num_classes)
         + cost_of("evaluation", 1, size.num_test, size.num_classes)
     )

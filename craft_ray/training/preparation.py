@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, Item, labels_of
 from craft_ray.data.few_shot import sample_few_shot, verify_decodable
-from craft_ray.data.pixels import PixelArray, augmented_pixels, plain_pixels
+from craft_ray.data.pixels import plain_pixels
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import OracleError
-from craft_ray.oracle.contract import ClassificationTask, Oracle
+from craft_ray.oracle.contract import ClassificationTask
+from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.plan import DataSize
-from craft_ray.training.task import LabelledImages, PreparedTask
-
-# Independent random streams under one seed.
-_VIEW_STREAM = 0
-_FITNESS_STREAM = 1
+from craft_ray.training.task import (
+    Augmentation,
+    FreshViews,
+    LabelledImages,
+    PreparedTask,
+    ViewBank,
+)
+from craft_ray.training.views import FITNESS_STREAM, HEAD_STREAM, augmented_view
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def classification_task(config: RunConfig, data: FewShotData) -> ClassificationT
     return ClassificationTask(data.dataset.class_names, config.data.template)
 
 
-def prepare(config: RunConfig, data: FewShotData, oracle: Oracle) -> PreparedTask:
+def prepare(config: RunConfig, data: FewShotData, oracle: MeteredOracle) -> PreparedTask:
     """Register the task and its image sets.
 
     Raises:
@@ -87,12 +89,11 @@ def prepare(config: RunConfig, data: FewShotData, oracle: Oracle) -> PreparedTas
         )
     task = classification_task(config, data)
     train_labels = labels_of(data.train)
+    augmentation = Augmentation(config.seed, description.image_size, config.data.crop_scale_min)
     if config.fidelity.fitness_images == "plain":
         fitness_pixels = plain_pixels(data.train, description.image_size)
     else:
-        fitness_pixels = _augmented(config, data, description.image_size, _FITNESS_STREAM, 1)[0]
-    # Also for a base run without a head: a trial may have one. What is not asked is not encoded.
-    views = _augmented(config, data, description.image_size, _VIEW_STREAM, config.data.views)
+        fitness_pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
     validation_items = data.dataset.splits["val"]
     return PreparedTask(
         task=oracle.register_task(task),
@@ -100,7 +101,7 @@ def prepare(config: RunConfig, data: FewShotData, oracle: Oracle) -> PreparedTas
         template=task.template,
         oracle_id=description.oracle_id,
         fitness=LabelledImages(oracle.register_images(fitness_pixels), train_labels),
-        views=tuple(oracle.register_images(pixels) for pixels in views),
+        views=_views(config, data, augmentation, oracle),
         validation=LabelledImages(
             oracle.register_images(plain_pixels(validation_items, description.image_size)),
             labels_of(validation_items),
@@ -108,18 +109,21 @@ def prepare(config: RunConfig, data: FewShotData, oracle: Oracle) -> PreparedTas
     )
 
 
-def _augmented(
-    config: RunConfig, data: FewShotData, image_size: int, stream: int, count: int
-) -> list[PixelArray]:
-    """`count` augmented views of the training images, from a random stream of their own."""
-    seeds = np.random.SeedSequence([config.seed, stream]).generate_state(count)
-    return [
-        augmented_pixels(data.train, image_size, config.data.crop_scale_min, int(seed))
-        for seed in seeds
-    ]
+def _views(
+    config: RunConfig, data: FewShotData, augmentation: Augmentation, oracle: MeteredOracle
+) -> ViewBank | FreshViews:
+    # Also for a base run without a head: a trial may have one. What is not asked is not encoded.
+    if config.data.views == "fresh":
+        return FreshViews(data.train, augmentation)
+    return ViewBank(
+        tuple(
+            oracle.register_images(augmented_view(data.train, augmentation, HEAD_STREAM, index))
+            for index in range(config.data.views)
+        )
+    )
 
 
-def register_test_images(data: FewShotData, oracle: Oracle) -> LabelledImages:
+def register_test_images(data: FewShotData, oracle: MeteredOracle) -> LabelledImages:
     """For the final report only; no trial is ever given this."""
     items = data.dataset.splits["test"]
     pixels = plain_pixels(items, oracle.describe().image_size)

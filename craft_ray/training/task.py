@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from craft_ray.data.dataset import Item
 from craft_ray.oracle.contract import ImageHandle, TaskHandle
 
 LabelArray = npt.NDArray[np.int64]
@@ -24,6 +25,32 @@ class LabelledImages:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """How a random view of an image is cropped; `craft_ray.training.views` does it."""
+
+    seed: int
+    """Of the run."""
+    image_size: int
+    crop_scale_min: float
+    """Smallest area share of RandomResizedCrop."""
+
+
+@dataclass(frozen=True)
+class ViewBank:
+    """V augmented views of the training images, sent and encoded once; epochs cycle through it."""
+
+    handles: tuple[ImageHandle, ...]
+
+
+@dataclass(frozen=True)
+class FreshViews:
+    """A new augmented view for every generation, as the paper's code does."""
+
+    items: tuple[Item, ...]
+    augmentation: Augmentation
+
+
+@dataclass(frozen=True)
 class PreparedTask:
     """Everything that a fine-tuning may look at."""
 
@@ -33,6 +60,6 @@ class PreparedTask:
     oracle_id: str
     fitness: LabelledImages
     """What candidates are scored on."""
-    views: tuple[ImageHandle, ...]
-    """V augmented views of the same training images, for the head."""
+    views: ViewBank | FreshViews
+    """Of the same training images, for the head."""
     validation: LabelledImages

@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from craft_ray.pool.client import PoolOracle
 from craft_ray.training.job import TrainJob
-from craft_ray.training.ledger import MeteredOracle, QueryLedger
+from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.loop import CollaborativeTrainer, GenerationReport
+from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import load_state, save_state
 
 
@@ -27,9 +28,8 @@ def train_worker(job: TrainJob) -> None:
     # whatever the number of CPUs: a threaded eigendecomposition would change the search.
     torch.set_num_threads(1)
     threadpool_limits(1)
-    oracle = MeteredOracle(
-        PoolOracle(job.pool, job.config.pool), QueryLedger(job.config.max_queries)
-    )
+    pool = PoolOracle(job.pool, job.config.pool)
+    oracle = MeteredOracle(pool, QueryLedger(job.config.max_queries))
     trainer = CollaborativeTrainer(oracle, job.prepared, job.config)
     seconds_before = 0.0
     if (checkpoint := ray.train.get_checkpoint()) is not None:
@@ -40,8 +40,10 @@ def train_worker(job: TrainJob) -> None:
     started = time.monotonic()
     points: list[dict[str, float]] = []
     while not trainer.finished:
+        totals_before, began = pool.totals, time.monotonic()
         report = trainer.run_generation()
-        points.append(point_of(report))
+        rates = pool.totals.since(totals_before, time.monotonic() - began)
+        points.append(point_of(report) | rates)
         if report.validation is None:
             continue
         seconds = seconds_before + time.monotonic() - started

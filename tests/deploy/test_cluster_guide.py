@@ -15,7 +15,7 @@ from ray.autoscaler.v2.utils import ResourceRequestUtil
 from craft_ray.cli import split_words
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.space import SpaceConfig
-from craft_ray.pool.lifecycle import decide_size
+from craft_ray.pool.membership import NodeView, decide_size, num_replicas
 from craft_ray.search.resources import concurrent_trials
 
 from .cluster_checks import Config, shell_error
@@ -41,6 +41,11 @@ def search() -> SpaceConfig:
     return load_space_config(ROOT / path, overrides)
 
 
+def head_of(cluster: Config) -> NodeView:
+    resources = cluster["available_node_types"]["head"]["resources"]
+    return NodeView("head", resources["CPU"], resources.get("GPU", 0))
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0])
 def test_a_command_is_valid_shell(block: str) -> None:
     assert shell_error(block) is None
@@ -63,7 +68,8 @@ def test_the_names_in_the_guide_are_those_of_the_file(cluster: Config) -> None:
 def test_the_search_makes_rays_autoscaler_add_all_gpu_workers(
     cluster: Config, search: SpaceConfig
 ) -> None:
-    size = decide_size(search.base.pool, cluster["available_node_types"]["head"]["resources"])
+    size = decide_size(search.base.pool, [head_of(cluster)])
+    assert size.replicas is not None
     replica = {"CPU": search.base.pool.cpus_per_replica, "GPU": size.gpus_per_replica}
     autoscaling = AutoscalingConfig(cluster, skip_content_hash=True)
     reply = ResourceDemandScheduler().schedule(
@@ -93,8 +99,8 @@ def test_no_trial_fits_beside_a_replica_on_a_gpu_worker(
 
 def test_the_head_alone_carries_the_trials(cluster: Config, search: SpaceConfig) -> None:
     resources = cluster["available_node_types"]["head"]["resources"]
-    size = decide_size(search.base.pool, resources)
+    replicas = num_replicas(decide_size(search.base.pool, [head_of(cluster)]), [head_of(cluster)])
     wanted = search.max_concurrent_trials
-    assert concurrent_trials(search.base, wanted, size, resources["CPU"]) == wanted
+    assert concurrent_trials(search.base, wanted, replicas, resources["CPU"]) == wanted
     ray = search.base.ray
     assert wanted * (ray.cpus_per_trial + ray.cpus_per_worker) <= resources["CPU"]

@@ -62,7 +62,9 @@ labels = torch.from_numpy(LABELS)
 def test_prompts_are_scored_by_the_cross_entropy_of_raw_logits_and_kl_of_refined_to_raw(
     raw: Float64, refined: Float64, weight: float
 ) -> None:
-    losses = prompt_losses(torch.from_numpy(raw), torch.from_numpy(refined), labels, weight)
+    losses = prompt_losses(torch.from_numpy(raw), torch.from_numpy(refined), labels, weight).mean(
+        dim=1
+    )
     assert losses.shape == (P,)
     expected = [expected_prompt_loss(raw[p], refined[p], weight) for p in range(P)]
     np.testing.assert_allclose(losses.numpy(), expected, rtol=1e-9, atol=1e-12)
@@ -80,7 +82,7 @@ def test_the_head_is_trained_on_the_cross_entropy_of_refined_logits_and_kl_of_ra
 
 def test_without_a_head_prompts_are_scored_by_the_cross_entropy_alone() -> None:
     raw = np.random.default_rng(0).normal(size=(P, N, C))
-    losses = prompt_losses(torch.from_numpy(raw), None, labels, 10.0)
+    losses = prompt_losses(torch.from_numpy(raw), None, labels, 10.0).mean(dim=1)
     expected = [expected_prompt_loss(raw[p], raw[p], 0.0) for p in range(P)]
     np.testing.assert_allclose(losses.numpy(), expected, rtol=1e-9)
 
@@ -109,7 +111,7 @@ def test_the_divergence_is_weighted_by_its_target() -> None:
 def test_losses_of_far_apart_logits_stay_finite() -> None:
     # 100 * cosine, refined without bounds: softmax underflows, the losses must not.
     raw = torch.tensor([[[500.0, -500.0, 0.0]] * N])
-    losses = prompt_losses(raw, -raw, labels, 1.0)
+    losses = prompt_losses(raw, -raw, labels, 1.0).mean(dim=1)
     assert torch.isfinite(losses).all()
     assert torch.isfinite(head_loss(raw[0], -raw[0], labels, 1.0))
 

@@ -13,7 +13,8 @@ from craft_ray.config.run import OracleConfig, PoolConfig, RayConfig
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import Oracle, PixelArray
 from craft_ray.pool.client import PoolOracle
-from craft_ray.pool.lifecycle import PoolSize, running_pool
+from craft_ray.pool.lifecycle import ClipFactory, running_pool
+from craft_ray.pool.membership import PoolSize
 from craft_ray.ray_session import ray_session
 from tests.support.checkpoints import tiny_clip_dir, tiny_custom_text_dir
 from tests.support.fake_oracle import FakeOracle
@@ -42,9 +43,9 @@ def pool_of(folder: Path) -> Iterator[PoolOracle]:
     model = OracleConfig(model=f"local-dir:{folder}")
     with (
         ray_session(RayConfig(num_cpus=2, object_store_mb=100)),
-        running_pool("contract", model, config, PoolSize(2, 0.0, 1)) as address,
+        running_pool("contract", ClipFactory(model, "cpu", 1), config, PoolSize(2, 0.0, 1)) as pool,
     ):
-        yield PoolOracle(address, config)
+        yield PoolOracle(pool.address, config)
 
 
 # Of a module and not of the session: the pool's Ray must end before other tests start theirs.

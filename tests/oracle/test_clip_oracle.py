@@ -18,7 +18,13 @@ from hypothesis import strategies as st
 
 from craft_ray.errors import OracleError
 from craft_ray.oracle.clip import ClipOracle
-from craft_ray.oracle.contract import ClassificationTask, FloatArray, Oracle, PixelArray
+from craft_ray.oracle.contract import (
+    ClassificationTask,
+    FloatArray,
+    Oracle,
+    PixelArray,
+    ScoringOracle,
+)
 from craft_ray.zoo import EMBEDDED_ORACLE
 from tests.oracle.conftest import clip_of
 from tests.support.checkpoints import CONFIG_FILE, tiny_clip_dir
@@ -120,11 +126,14 @@ def test_a_prompt_that_just_fits_is_taken_and_one_token_more_is_refused(tiny: Cl
         tiny.register_task(ClassificationTask(("cat", "cat " * (longest + 1))))
 
 
-@pytest.mark.parametrize("limit", [1, 2, 7, 1000])
+@pytest.mark.parametrize("text_path", ["shared_prefix", "plain"])
+@pytest.mark.parametrize("limit", [1, 9, 30, 100, 10_000])
 def test_batch_sizes_do_not_change_the_answers(
-    tiny: ClipOracle, tiny_folder: Path, limit: int
+    tiny: ClipOracle, tiny_folder: Path, limit: int, text_path: str
 ) -> None:
-    other = clip_of(tiny_folder, max_prompts_per_forward=limit, images_per_forward=limit)
+    other = clip_of(
+        tiny_folder, max_tokens_per_forward=limit, images_per_forward=limit, text_path=text_path
+    )
     task = tiny.register_task(ClassificationTask(CLASS_NAMES))
     noise = np.random.default_rng(1).normal(0, 0.2, (3, *task.initial_context.shape))
     contexts = (task.initial_context + noise).astype(np.float32)
@@ -152,7 +161,7 @@ def test_the_id_is_that_of_the_content_and_not_of_its_place(
 ) -> None:
     moved = shutil.copytree(tiny_folder, tmp_path / "moved")
     assert clip_of(moved).describe().oracle_id == tiny.describe().oracle_id
-    other_batch = clip_of(tiny_folder, max_prompts_per_forward=3)
+    other_batch = clip_of(tiny_folder, max_tokens_per_forward=3)
     assert other_batch.describe().oracle_id == tiny.describe().oracle_id
     other_weights = tiny_clip_dir(tmp_path / "other", seed=1)
     assert clip_of(other_weights).describe().oracle_id != tiny.describe().oracle_id
@@ -184,8 +193,8 @@ def test_other_image_statistics_are_another_oracle(tiny: ClipOracle, tmp_path: P
 
 def test_a_client_sees_answers_and_no_weights_or_features(tiny: ClipOracle) -> None:
     shown = {name for name in dir(tiny) if not name.startswith("_")}
-    contract = {name for name in dir(Oracle) if not name.startswith("_")}
-    assert shown == contract | {"load", "knows"}
+    contract = {name for name in dir(ScoringOracle) if not name.startswith("_")}
+    assert shown == contract | {"load", "knows", "num_images_encoded", "text_path"}
     description = dataclasses.asdict(tiny.describe())
     arrays = {name for name, value in description.items() if isinstance(value, np.ndarray)}
     assert arrays == {"initial_context"}

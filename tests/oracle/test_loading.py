@@ -124,35 +124,6 @@ def test_a_description_that_is_none_is_refused(folder: Path, text: str) -> None:
         clip_of(folder)
 
 
-@pytest.mark.parametrize("custom_text", [False, True])
-@pytest.mark.parametrize(
-    "text_cfg",
-    [
-        pytest.param({"no_causal_mask": True}, id="bidirectional attention"),
-        pytest.param({"pool_type": "last"}, id="read at the last position"),
-        pytest.param({"pool_type": "first"}, id="read at the first position"),
-    ],
-)
-def test_a_text_tower_that_cannot_take_soft_prompts_exactly_is_refused(
-    tmp_path: Path, text_cfg: dict[str, Any], custom_text: bool
-) -> None:
-    folder = tiny_clip_dir(tmp_path / "model", text_cfg=text_cfg, custom_text=custom_text)
-    with pytest.raises(OracleError, match="text tower is not supported"):
-        clip_of(folder)
-
-
-def test_a_text_tower_with_a_class_token_is_refused(tmp_path: Path) -> None:
-    folder = tiny_clip_dir(tmp_path / "coca", text_cfg={"embed_cls": True}, custom_text=True)
-    with pytest.raises(OracleError, match="text tower is not supported"):
-        clip_of(folder)
-
-
-def test_a_logit_bias_is_refused(tmp_path: Path) -> None:
-    folder = tiny_clip_dir(tmp_path / "siglip", init_logit_bias=-10.0)
-    with pytest.raises(OracleError, match="logit bias"):
-        clip_of(folder)
-
-
 @pytest.mark.parametrize("broken", [b"", b"no pickle at all", b"PK\x03\x04 no zip"])
 def test_a_broken_checkpoint_file_is_refused(tmp_path: Path, broken: bytes) -> None:
     path = tmp_path / "weights.pt"

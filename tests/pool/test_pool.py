@@ -1,9 +1,12 @@
-"""The pool on a real local Ray with the embedded oracle: one oracle, whatever happens to it."""
+"""The pool on a real local Ray: many replicas that behave as one oracle, whatever happens."""
 
 from __future__ import annotations
 
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,77 +14,118 @@ import ray
 
 from craft_ray.config.run import OracleConfig, PoolConfig, RayConfig
 from craft_ray.errors import OracleError, PoolError
+from craft_ray.method.reduction import Reduction
+from craft_ray.method.scoring import reduce_logits
 from craft_ray.oracle.clip import ClipOracle
-from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
+from craft_ray.oracle.contract import (
+    ClassificationTask,
+    FloatArray,
+    ImageHandle,
+    Oracle,
+    PixelArray,
+    TaskHandle,
+)
+from craft_ray.pool import registry
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
-from craft_ray.pool.lifecycle import NAMESPACE, PoolSize, running_pool
+from craft_ray.pool.lifecycle import NAMESPACE, ClipFactory, RunningPool, running_pool
+from craft_ray.pool.membership import PoolSize
+from craft_ray.pool.registry import Registry
 from craft_ray.ray_session import ray_session
+from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
+from tests.support.hosted_oracle import CRASHES, FAILS, HostedFakeFactory
 
 pytestmark = pytest.mark.slow
 
-CONFIG = PoolConfig(candidates_per_chunk=3, threads_per_replica=1)
+CONFIG = PoolConfig(candidates_per_chunk=3, cpus_per_replica=0.1)
 TASK = ClassificationTask(("cat", "dog", "ankle boot"))
+EMBEDDED = ClipFactory(OracleConfig(), "cpu", 1)
+
+Question = tuple[TaskHandle, ImageHandle, FloatArray]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def local_ray() -> Iterator[None]:
     with ray_session(RayConfig(num_cpus=2, object_store_mb=200)):
         yield
 
 
 @pytest.fixture(scope="module")
-def pool(local_ray: None) -> Iterator[PoolAddress]:
-    with running_pool("pool", OracleConfig(), CONFIG, PoolSize(2, 0.0, 1)) as address:
-        yield address
+def embedded_pool(local_ray: None) -> Iterator[RunningPool]:
+    with running_pool("embedded", EMBEDDED, CONFIG, PoolSize(2, 0.0, 1)) as pool:
+        yield pool
 
 
-@pytest.fixture(scope="module")
-def pixels() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.random.default_rng(0).integers(0, 256, (5, 3, 160, 160), dtype=np.uint8)
-
-
-@pytest.fixture
-def client(pool: PoolAddress) -> PoolOracle:
-    return PoolOracle(pool, CONFIG)
-
-
-@pytest.fixture
-def question(
-    client: PoolOracle, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-) -> tuple[TaskHandle, ImageHandle, FloatArray]:
-    task = client.register_task(TASK)
-    noise = np.random.default_rng(1).normal(0, 0.1, (8, *task.initial_context.shape))
+def question_to(oracle: Oracle, num_contexts: int = 8, num_images: int = 5) -> Question:
+    description = oracle.describe()
+    side = description.image_size
+    shape = (num_images, 3, side, side)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    task = oracle.register_task(TASK)
+    noise = np.random.default_rng(1).normal(0, 0.1, (num_contexts, *task.initial_context.shape))
     contexts = (task.initial_context + noise).astype(np.float32)
-    return task, client.register_images(pixels), contexts
+    return task, oracle.register_images(pixels), contexts
 
 
-Question = tuple[TaskHandle, ImageHandle, FloatArray]
+def replicas_of(pool: RunningPool) -> list[str]:
+    actor = ray.get_actor(pool.address.registry, namespace=NAMESPACE)
+    members: tuple[str, ...] = ray.get(actor.members.remote())
+    return list(members)
 
 
-def test_the_pool_answers_as_the_same_oracle_in_process(
-    client: PoolOracle, question: Question, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-) -> None:
-    alone = ClipOracle.load(OracleConfig())
-    task, images = alone.register_task(TASK), alone.register_images(pixels)
+def test_the_pool_answers_as_the_same_oracle_in_process(embedded_pool: RunningPool) -> None:
+    alone, client = ClipOracle.load(OracleConfig()), PoolOracle(embedded_pool.address, CONFIG)
     assert alone.describe().oracle_id == client.describe().oracle_id
-    assert (task.digest, images.digest) == (question[0].digest, question[1].digest)
-    expected = alone.predict(task, images, question[2])
-    np.testing.assert_allclose(client.predict(*question), expected, atol=1e-4)
+    mine, theirs = question_to(alone), question_to(client)
+    assert (mine[0].digest, mine[1].digest) == (theirs[0].digest, theirs[1].digest)
+    expected = alone.predict(*mine)
+    np.testing.assert_allclose(client.predict(*theirs), expected, atol=1e-4)
 
 
-def test_answers_are_bit_identical_for_one_and_two_replicas(
-    pool: PoolAddress, question: Question, client: PoolOracle
+def test_answers_are_bit_identical_for_one_two_and_four_replicas(
+    embedded_pool: RunningPool,
 ) -> None:
-    single = PoolAddress(pool.namespace, pool.registry, pool.replicas[:1])
-    one = PoolOracle(single, CONFIG).predict(*question)
-    np.testing.assert_array_equal(one, client.predict(*question))
+    task, images, contexts = question_to(PoolOracle(embedded_pool.address, CONFIG), 20)
+    reduction = Reduction(np.array([0, 1, 2, 0, 1]), None, 0.0)
+    answers, losses = [], []
+    for replicas in (1, 2, 4):
+        with running_pool(f"of-{replicas}", EMBEDDED, CONFIG, PoolSize(replicas, 0.0, 1)) as pool:
+            client = PoolOracle(pool.address, CONFIG)
+            question_to(client)
+            answers.append(client.predict(task, images, contexts))
+            losses.append(client.score(task, images, contexts, reduction))
+            stats = pool.keeper.stats(timeout_s=30)
+        assert sum(entry.candidates for entry in stats.values()) == 2 * len(contexts)
+        assert all(entry.chunks > 0 for entry in stats.values()), "a replica had nothing to do"
+    for other in (1, 2):
+        np.testing.assert_array_equal(answers[0], answers[other])
+        np.testing.assert_array_equal(losses[0], losses[other])
+
+
+def test_scores_are_what_the_client_would_compute(embedded_pool: RunningPool) -> None:
+    client = PoolOracle(embedded_pool.address, CONFIG)
+    task, images, contexts = question_to(client)
+    rng = np.random.default_rng(2)
+    head = {
+        "enter.weight": rng.normal(size=(4, 3)).astype(np.float32),
+        "enter.bias": rng.normal(size=4).astype(np.float32),
+        "leave.weight": rng.normal(size=(3, 4)).astype(np.float32),
+        "leave.bias": rng.normal(size=3).astype(np.float32),
+    }
+    reduction = Reduction(np.array([0, 1, 2, 0, 1]), head, 0.3)
+    expected = reduce_logits(client.predict(task, images, contexts), reduction)
+    scores = client.score(task, images, contexts, reduction)
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+    wrong = Reduction(np.array([0, 1, 2]), None, 0.0)
+    with pytest.raises(OracleError, match=r"reduction: labels must be integers \[5\]"):
+        client.score(task, images, contexts, wrong)
 
 
 def test_a_refused_question_is_an_error_of_the_asker_and_harms_no_replica(
-    client: PoolOracle, question: Question
+    embedded_pool: RunningPool,
 ) -> None:
-    task, images, contexts = question
+    client = PoolOracle(embedded_pool.address, CONFIG)
+    task, images, contexts = question_to(client)
     unknown = TaskHandle("0" * 64, task.num_classes, task.initial_context)
     with pytest.raises(OracleError, match="must be registered first"):
         client.predict(unknown, images, contexts)
@@ -90,29 +134,132 @@ def test_a_refused_question_is_an_error_of_the_asker_and_harms_no_replica(
         client.predict(task, images, too_long)
     with pytest.raises(OracleError, match="must have at most"):
         client.register_task(ClassificationTask(("cat", "word " * 100)))
-    client.predict(*question)
-    assert client.retries == 0
+    client.predict(task, images, contexts)
+    assert client.totals.retries == 0
 
 
-def test_a_killed_replica_is_restarted_and_the_answer_is_the_same(
-    pool: PoolAddress, client: PoolOracle, question: Question
+def test_a_killed_replica_is_restarted_and_finds_task_and_images_again(
+    embedded_pool: RunningPool,
 ) -> None:
+    client = PoolOracle(embedded_pool.address, CONFIG)
+    question = question_to(client)
     before = client.predict(*question)
-    victim = ray.get_actor(pool.replicas[0], namespace=NAMESPACE)
-    ray.kill(victim, no_restart=False)
+    first, second = replicas_of(embedded_pool)
+    ray.kill(ray.get_actor(first, namespace=NAMESPACE), no_restart=False)
     np.testing.assert_array_equal(client.predict(*question), before)
-    single = PoolOracle(PoolAddress(pool.namespace, pool.registry, pool.replicas[:1]), CONFIG)
-    # The restarted replica alone: it must find task and images again by itself.
-    np.testing.assert_array_equal(single.predict(*question), before)
+    assert client.totals.retries > 0
+    # The restarted replica alone, while the other one is down.
+    ray.kill(ray.get_actor(second, namespace=NAMESPACE), no_restart=False)
+    np.testing.assert_array_equal(client.predict(*question), before)
+
+
+def test_totals_of_a_client_add_up(embedded_pool: RunningPool) -> None:
+    client = PoolOracle(embedded_pool.address, CONFIG)
+    question = question_to(client, num_contexts=7)
+    before = client.totals
+    began = time.monotonic()
+    client.predict(*question)
+    rates = client.totals.since(before, time.monotonic() - began)
+    assert client.totals.candidates - before.candidates == 7
+    assert client.totals.chunks - before.chunks == 3
+    assert rates["pool_batch_fill"] == pytest.approx(7 / 9)
+    assert rates["pool_queries_per_s"] > 0
+    assert rates["pool_service_s"] > 0
+    assert rates["pool_queue_wait_s"] > -0.01
+    assert client.totals.since(client.totals, 1.0) == {}
+
+
+def test_ray_exports_what_the_pool_does(embedded_pool: RunningPool) -> None:
+    client = PoolOracle(embedded_pool.address, CONFIG)
+    client.predict(*question_to(client))
+    (node,) = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    expected = ("candidates", "chunks", "busy_seconds", "images_encoded", "queue_wait_seconds")
+    deadline = time.monotonic() + 60
+    while True:
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            text = reply.read().decode()
+        missing = [name for name in expected if f"ray_craft_ray_{name}" not in text]
+        if not missing:
+            break
+        assert time.monotonic() < deadline, f"not exported: {missing}"
+        time.sleep(1.0)
+    assert any("oracle-0" in line for line in text.splitlines() if "craft_ray_chunks" in line)
+
+
+def fake_question(client: PoolOracle, num_contexts: int = 6) -> Question:
+    return question_to(client, num_contexts=num_contexts)
+
+
+def test_a_question_that_kills_its_replica_fails_alone_and_the_pool_lives_on() -> None:
+    config = PoolConfig(candidates_per_chunk=3, max_attempts=3, cpus_per_replica=0.1)
+    with running_pool("poison", HostedFakeFactory(), config, PoolSize(2, 0.0, 1)) as pool:
+        client = PoolOracle(pool.address, config)
+        task, images, contexts = fake_question(client)
+        expected = FakeOracle()
+        question_to(expected)
+        for mark in (CRASHES, FAILS):
+            poison = contexts.copy()
+            poison[4, 0, 0] = mark
+            with pytest.raises(PoolError, match="chunk 1 was lost 3 times"):
+                client.predict(task, images, poison)
+            answer = PoolOracle(pool.address, CONFIG).predict(task, images, contexts)
+            np.testing.assert_allclose(answer, expected.predict(task, images, contexts), atol=1e-6)
+
+
+def test_a_chunk_at_a_replica_that_hangs_is_answered_by_another(tmp_path: Path) -> None:
+    config = PoolConfig(candidates_per_chunk=3, chunk_timeout_s=1.0, cpus_per_replica=0.1)
+    factory = HostedFakeFactory(hangs_s=8.0, hangs_once=str(tmp_path / "taken"))
+    with running_pool("hang", factory, config, PoolSize(2, 0.0, 1)) as pool:
+        client = PoolOracle(pool.address, config)
+        question = fake_question(client, num_contexts=12)
+        began = time.monotonic()
+        client.predict(*question)
+        assert 1.0 <= time.monotonic() - began < 7.0
+        assert client.totals.retries > 0
+        assert client.totals.candidates == 12, "each candidate is answered once"
+
+
+def test_a_large_population_does_not_starve_a_small_one() -> None:
+    config = PoolConfig(candidates_per_chunk=1, max_chunks_in_flight=2, cpus_per_replica=0.1)
+    service_s = 0.02
+    factory = HostedFakeFactory(service_s=service_s)
+    with running_pool("turns", factory, config, PoolSize(2, 0.0, 1)) as pool:
+        large, small = PoolOracle(pool.address, config), PoolOracle(pool.address, config)
+        task, images, contexts = fake_question(large, num_contexts=300)
+        thread = threading.Thread(target=large.predict, args=(task, images, contexts))
+        thread.start()
+        time.sleep(0.5)
+        for _ in range(5):
+            small.predict(task, images, contexts[:1])
+        totals = small.totals
+        assert thread.is_alive(), "the large population must still be at work"
+        thread.join()
+    # Before its turn at most the other client's two chunks at a replica: not 300.
+    assert totals.wait_s / totals.chunks < 6 * service_s
+
+
+def test_image_sets_that_nobody_keeps_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.zeros((4, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
+    monkeypatch.setattr(registry, "PASSING_BYTES", 2 * pixels.nbytes)
+    kept = Registry()
+    kept.add_images(ImageHandle("kept", 4), pixels, keep=True)
+    for index in range(5):
+        kept.add_images(ImageHandle(f"passing {index}", 4), pixels, keep=False)
+    known = [name for name in ("kept", *(f"passing {i}" for i in range(5))) if kept.images(name)]
+    assert known == ["kept", "passing 3", "passing 4"]
+    large: PixelArray = np.zeros((40, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
+    kept.add_images(ImageHandle("large", 40), large, keep=False)
+    assert kept.has_images("large"), "the newest set stays, however large"
 
 
 def test_a_pool_that_is_not_running_is_named() -> None:
     with pytest.raises(PoolError, match="not running"):
-        PoolOracle(PoolAddress(NAMESPACE, "absent/registry", ("absent/oracle-0",)), CONFIG)
+        PoolOracle(PoolAddress(NAMESPACE, "absent/registry"), CONFIG)
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_pool_with_its_reason(local_ray: None) -> None:
-    broken = OracleConfig(model="local-dir:/nonexistent")
+def test_a_model_that_cannot_be_loaded_ends_the_pool_with_its_reason() -> None:
+    broken = ClipFactory(OracleConfig(model="local-dir:/nonexistent"), "cpu", 1)
     with (
         pytest.raises(OracleError, match="cannot be loaded"),
         running_pool("broken", broken, CONFIG, PoolSize(1, 0.0, 1)),
@@ -120,9 +267,19 @@ def test_a_model_that_cannot_be_loaded_ends_the_pool_with_its_reason(local_ray: 
         pytest.fail("the pool must not start")
 
 
-def test_an_ended_pool_leaves_no_actor(local_ray: None) -> None:
-    with running_pool("brief", OracleConfig(), CONFIG, PoolSize(1, 0.0, 1)) as address:
-        names = [address.registry, *address.replicas]
+def test_a_pool_that_no_node_can_hold_says_so() -> None:
+    config = PoolConfig(start_timeout_s=2.0, cpus_per_replica=64.0)
+    with (
+        pytest.raises(PoolError, match=r"0 of 1 replicas were ready after start_timeout_s=2"),
+        running_pool("huge", HostedFakeFactory(), config, PoolSize(1, 0.0, 1)),
+    ):
+        pytest.fail("the pool must not start")
+
+
+def test_an_ended_pool_leaves_no_actor() -> None:
+    with running_pool("brief", HostedFakeFactory(), CONFIG, PoolSize(2, 0.0, 1)) as pool:
+        names = [pool.address.registry, *replicas_of(pool)]
+        assert len(names) == 3
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         left = {entry["name"] for entry in ray.util.list_named_actors(all_namespaces=True)}

@@ -7,29 +7,26 @@ import pytest
 from craft_ray.config.run import PoolConfig, RayConfig, RunConfig
 from craft_ray.config.space import Choice, LogUniform, NoScheduler, SpaceConfig
 from craft_ray.errors import ConfigError
-from craft_ray.pool.lifecycle import PoolSize
 from craft_ray.search.plan import plan_search
 from craft_ray.search.resources import concurrent_trials
-from craft_ray.training.plan import DataSize, plan_examination, plan_run
+from craft_ray.training.plan import DataSize, plan_driver, plan_run
 
 SIZE = DataSize(num_train=160, num_validation=200, num_test=1000, num_classes=10)
 
 
 def test_trials_are_bounded_by_the_cpus_beside_the_pool() -> None:
-    pool = PoolSize(replicas=2, gpus_per_replica=0.0, threads_per_replica=1)
     config = RunConfig(
         pool=PoolConfig(cpus_per_replica=0.1),
         ray=RayConfig(cpus_per_worker=0.5, cpus_per_trial=0.2),
     )
-    assert concurrent_trials(config, wanted=8, pool=pool, num_cpus=2.0) == 2
-    assert concurrent_trials(config, wanted=8, pool=pool, num_cpus=4.0) == 5
-    assert concurrent_trials(config, wanted=2, pool=pool, num_cpus=64.0) == 2
+    assert concurrent_trials(config, wanted=8, replicas=2, num_cpus=2.0) == 2
+    assert concurrent_trials(config, wanted=8, replicas=2, num_cpus=4.0) == 5
+    assert concurrent_trials(config, wanted=2, replicas=2, num_cpus=64.0) == 2
 
 
 def test_a_search_that_could_never_start_a_trial_is_refused() -> None:
-    pool = PoolSize(replicas=8, gpus_per_replica=0.0, threads_per_replica=1)
     with pytest.raises(ConfigError, match=r"<= CPUs must hold, but got 8 \* 0.1"):
-        concurrent_trials(RunConfig(), wanted=1, pool=pool, num_cpus=1.0)
+        concurrent_trials(RunConfig(), wanted=1, replicas=8, num_cpus=1.0)
 
 
 def test_the_plan_is_the_worst_case_over_populations() -> None:
@@ -42,11 +39,11 @@ def test_the_plan_is_the_worst_case_over_populations() -> None:
     )
     plan = plan_search(space, SIZE)
     small = plan_run(space.resolve({"optimizer.population": 20}), SIZE)
-    examination = plan_examination(SIZE)
+    driver = plan_driver(space.base, SIZE)
     assert plan.candidate_queries == 3 * 400
     assert plan.head_predictions == 3 * small.head_predictions == 3 * 20 * 160
     assert plan.evaluation_predictions == (
-        3 * small.evaluation_predictions + examination.evaluation_predictions
+        3 * small.evaluation_predictions + driver.evaluation_predictions
     )
 
 
@@ -58,4 +55,4 @@ def test_parameters_that_do_not_change_spending_do_not_change_the_plan() -> None
         parameters={"head.learning_rate": learning_rate},
         trials=1,
     )
-    assert plan_search(space, SIZE) == plan_run(space.base, SIZE) + plan_examination(SIZE)
+    assert plan_search(space, SIZE) == plan_run(space.base, SIZE) + plan_driver(space.base, SIZE)

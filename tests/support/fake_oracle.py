@@ -76,7 +76,7 @@ class FakeOracle:
         self._tasks[task.digest] = task
         return TaskHandle(task.digest, len(task.class_names), _embed(task.template))
 
-    def register_images(self, pixels_NSS: PixelArray) -> ImageHandle:
+    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
         """See `Oracle`."""
         check_pixels(pixels_NSS, IMAGE_SIZE)
         digest = digest_of_images(pixels_NSS)

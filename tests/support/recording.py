@@ -34,6 +34,8 @@ class RecordingOracle:
     oracle: Oracle
     questions: list[Question] = field(default_factory=list)
     registered: list[str] = field(default_factory=list)
+    passing: list[str] = field(default_factory=list)
+    """Those of them that nobody asked to keep."""
     refuses: bool = False
 
     def describe(self) -> OracleDescription:
@@ -44,10 +46,12 @@ class RecordingOracle:
         """See `Oracle`."""
         return self.oracle.register_task(task)
 
-    def register_images(self, pixels_NSS: PixelArray) -> ImageHandle:
+    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
         """See `Oracle`."""
-        handle = self.oracle.register_images(pixels_NSS)
+        handle = self.oracle.register_images(pixels_NSS, keep=keep)
         self.registered.append(handle.digest)
+        if not keep:
+            self.passing.append(handle.digest)
         return handle
 
     def predict(

@@ -10,11 +10,12 @@ from PIL import Image
 
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, Item, Split
-from craft_ray.oracle.contract import Answer, Oracle, PixelArray
-from craft_ray.training.ledger import MeteredOracle, QueryLedger
+from craft_ray.oracle.contract import Answer, ImageHandle, Oracle, PixelArray
+from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.loop import CollaborativeTrainer
+from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import FewShotData, prepare
-from craft_ray.training.task import PreparedTask
+from craft_ray.training.task import PreparedTask, ViewBank
 from tests.support.fake_oracle import FakeOracle, images_of
 
 CLASS_NAMES = ("cat", "dog", "ankle boot", "tin whistle")
@@ -67,6 +68,17 @@ def world_data(shots: int = 4, num_validation: int = 15, num_test: int = 15) -> 
     return FewShotData(dataset, tuple(dataset.splits["train"]))
 
 
+def metered(oracle: Oracle) -> MeteredOracle:
+    """For the driver's questions."""
+    return MeteredOracle(oracle, QueryLedger(0))
+
+
+def handles_of(prepared: PreparedTask) -> tuple[ImageHandle, ...]:
+    """The views of a bank."""
+    assert isinstance(prepared.views, ViewBank)
+    return prepared.views.handles
+
+
 @dataclass(frozen=True)
 class World:
     """An oracle, its data and a prepared task."""
@@ -75,6 +87,11 @@ class World:
     oracle: Oracle
     data: FewShotData
     prepared: PreparedTask
+
+    @property
+    def view_handles(self) -> tuple[ImageHandle, ...]:
+        """The head's images, where they are a bank."""
+        return handles_of(self.prepared)
 
     def trainer(self) -> tuple[CollaborativeTrainer, QueryLedger]:
         """A new training and what it spends."""
@@ -89,4 +106,4 @@ def make_world(
     """Prepare the task of `config`."""
     oracle = oracle or FakeOracle(answers=BOTH_ANSWERS)
     data = data or world_data()
-    return World(config, oracle, data, prepare(config, data, oracle))
+    return World(config, oracle, data, prepare(config, data, metered(oracle)))

@@ -36,7 +36,7 @@ class Record:
 
     @property
     def head_trainings(self) -> list[Question]:
-        return self.questions(*(view.digest for view in self.world.prepared.views))
+        return self.questions(*(view.digest for view in self.world.view_handles))
 
     @property
     def validations(self) -> list[Question]:
@@ -118,7 +118,7 @@ def test_only_the_head_is_trained_on_the_chosen_answers(answer: str) -> None:
 
 def test_the_head_cycles_through_its_views() -> None:
     record = Record(data={"views": 3}, max_queries=56)
-    views = [view.digest for view in record.world.prepared.views]
+    views = [view.digest for view in record.world.view_handles]
     assert len(set(views)) == 3
     assert [question.images for question in record.head_trainings] == [*views, *views, views[0]]
 
@@ -128,7 +128,7 @@ def test_fitness_images_are_plain_or_one_augmentation_that_is_kept() -> None:
         Record(fidelity={"fitness_images": choice}) for choice in ("plain", "one_augmentation")
     )
     digests = {record.world.prepared.fitness.handle.digest for record in (plain, augmented)}
-    views = {view.digest for view in augmented.world.prepared.views}
+    views = {view.digest for view in augmented.world.view_handles}
     assert len(digests) == 2
     assert not digests & views, "the fitness images have a random stream of their own"
     assert len(augmented.searches) == 5

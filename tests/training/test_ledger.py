@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from craft_ray.errors import BudgetError, OracleError
 from craft_ray.oracle.contract import ClassificationTask
-from craft_ray.training.ledger import MeteredOracle, Purpose, QueryLedger, Spending, cost_of
+from craft_ray.training.ledger import Purpose, QueryLedger, Spending, cost_of
+from craft_ray.training.metered import MeteredOracle
 from tests.support.fake_oracle import FakeOracle, images_of
 from tests.support.recording import RecordingOracle
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from craft_ray.training.ledger import Spending
-from craft_ray.training.plan import DataSize, plan_examination, plan_run
+from craft_ray.training.plan import DataSize, plan_driver, plan_run
 from tests.support.world import make_world, run_config, world_data
 
 DATA = world_data(shots=2, num_validation=2, num_test=3)
@@ -15,14 +15,21 @@ DATA = world_data(shots=2, num_validation=2, num_test=3)
 
 @pytest.mark.parametrize("method", ["both", "prompt", "head"])
 @pytest.mark.parametrize("fidelity", ["corrected", "reference"])
+@pytest.mark.parametrize("views", [2, "fresh"])
 @pytest.mark.parametrize(
     ("max_queries", "population", "evaluate_every"),
     [(8, 8, 5), (40, 8, 2), (47, 8, 1), (50, 7, 3), (13, 4, 100)],
 )
 def test_a_run_spends_what_was_planned(
-    method: str, fidelity: str, max_queries: int, population: int, evaluate_every: int
+    method: str,
+    fidelity: str,
+    views: int | str,
+    max_queries: int,
+    population: int,
+    evaluate_every: int,
 ) -> None:
     settings: dict[str, Any] = {
+        "data": {"views": views},
         "method": method,
         "fidelity": fidelity,
         "max_queries": max_queries,
@@ -49,6 +56,11 @@ def test_the_papers_budget_in_image_predictions() -> None:
     assert plan.text_encodes == (8000 + 200 + 101) * 10
 
 
-def test_the_examination_asks_for_validation_once_and_for_test_twice() -> None:
-    size = DataSize(num_train=1, num_validation=20, num_test=300, num_classes=4)
-    assert plan_examination(size) == Spending(evaluation_predictions=620, text_encodes=12)
+def test_the_driver_sends_all_images_and_asks_for_validation_once_and_for_test_twice() -> None:
+    size = DataSize(num_train=7, num_validation=20, num_test=300, num_classes=4)
+    plan = plan_driver(run_config(data={"views": 3}), size)
+    assert plan == Spending(
+        evaluation_predictions=620, text_encodes=12, images_sent=4 * 7 + 20 + 300
+    )
+    fresh = plan_driver(run_config(data={"views": "fresh"}), size)
+    assert fresh.images_sent == 7 + 20 + 300

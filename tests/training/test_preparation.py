@@ -16,14 +16,22 @@ from craft_ray.training.task import PreparedTask
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
 from tests.support.images import write_tree
 from tests.support.recording import RecordingOracle
-from tests.support.world import BOTH_ANSWERS, CLASS_NAMES, make_world, run_config, world_data
+from tests.support.world import (
+    BOTH_ANSWERS,
+    CLASS_NAMES,
+    handles_of,
+    make_world,
+    metered,
+    run_config,
+    world_data,
+)
 
 DATA = world_data(shots=3, num_validation=4, num_test=5)
 
 
 def prepared_with(**changes: Any) -> tuple[PreparedTask, RecordingOracle]:
     oracle = RecordingOracle(FakeOracle(answers=BOTH_ANSWERS))
-    return prepare(run_config(**changes), DATA, oracle), oracle
+    return prepare(run_config(**changes), DATA, metered(oracle)), oracle
 
 
 def test_a_prepared_task_names_its_classes_template_and_oracle() -> None:
@@ -49,7 +57,7 @@ def test_image_sets_keep_the_order_of_their_labels() -> None:
 def test_test_images_are_registered_only_when_they_are_asked_for() -> None:
     _, oracle = prepared_with()
     before = set(oracle.registered)
-    test = register_test_images(DATA, oracle)
+    test = register_test_images(DATA, metered(oracle))
     assert test.handle.digest not in before
     assert test.labels_N.tolist() == [label for label in range(4) for _ in range(5)]
 
@@ -58,39 +66,54 @@ def test_views_differ_from_each_other_and_are_decided_by_the_seed() -> None:
     first, _ = prepared_with(data={"views": 3})
     again, _ = prepared_with(data={"views": 3})
     other, _ = prepared_with(data={"views": 3}, seed=2)
-    assert len({view.digest for view in first.views}) == 3
+    assert len({view.digest for view in handles_of(first)}) == 3
     assert first.views == again.views
-    assert not set(first.views) & set(other.views)
+    assert not set(handles_of(first)) & set(handles_of(other))
 
 
 def test_more_views_begin_with_the_same_views() -> None:
     few, _ = prepared_with(data={"views": 2})
     many, _ = prepared_with(data={"views": 4})
-    assert many.views[:2] == few.views
+    assert handles_of(many)[:2] == handles_of(few)
 
 
 def test_views_are_there_for_any_method_and_asked_for_only_by_a_head() -> None:
     # The trials of a search share one prepared task, and one of them may have a head.
     alone, _ = prepared_with(method="prompt")
     shared, _ = prepared_with(method="both")
-    assert alone.views == shared.views != ()
+    assert handles_of(alone) == handles_of(shared) != ()
     for method, asks in (("prompt", False), ("both", True)):
         recording = RecordingOracle(FakeOracle())
         trainer, _ = make_world(run_config(method=method), recording, DATA).trainer()
         trainer.run_generation()
         asked = {question.images for question in recording.questions}
-        assert bool(asked & {view.digest for view in alone.views}) == asks
+        assert bool(asked & {view.digest for view in handles_of(alone)}) == asks
+
+
+def test_fresh_views_are_those_of_a_bank_and_sent_when_they_are_needed() -> None:
+    bank, _ = prepared_with(data={"views": 3})
+    recording = RecordingOracle(FakeOracle())
+    config = run_config(method="head", max_queries=24, data={"views": "fresh"})
+    world = make_world(config, recording, DATA)
+    sent_before = len(recording.registered)
+    trainer, ledger = world.trainer()
+    while not trainer.finished:
+        trainer.run_generation()
+    views = [view.digest for view in handles_of(bank)]
+    assert recording.registered[sent_before:] == views
+    assert recording.passing == views, "nobody asks for a fresh view again"
+    assert ledger.spent.images_sent == 3 * len(DATA.train)
 
 
 def test_answers_that_the_oracle_does_not_serve_are_refused() -> None:
     with pytest.raises(OracleError, match=r"fidelity\.head_inputs: .*'unnormalized_logits'"):
-        prepare(run_config(fidelity="reference"), DATA, FakeOracle())
+        prepare(run_config(fidelity="reference"), DATA, metered(FakeOracle()))
 
 
 def test_a_class_name_that_does_not_fit_is_refused_by_name() -> None:
     config = run_config(data={"template": "one " * 20 + "{}."})
     with pytest.raises(OracleError, match="class 'cat': its prompt must have at most"):
-        prepare(config, DATA, FakeOracle())
+        prepare(config, DATA, metered(FakeOracle()))
 
 
 def folder_config(root: Path, **data: Any) -> RunConfig:

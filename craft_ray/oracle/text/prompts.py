@@ -20,16 +20,27 @@ UNTRUNCATED = 4096
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """Token ids of a task, cut at the longest prompt."""
+    """Token ids of a task, without padding."""
 
     sos_1: torch.Tensor
     """[1]: the start token."""
     prefix_L: torch.Tensor
     """[L]: the words before {}."""
-    suffix_CT: torch.Tensor
-    """[C, T]: class name, words after {}, end token, then padding."""
-    end_C: torch.Tensor
-    """[C]: position of the end token within the suffix."""
+    suffixes: tuple[torch.Tensor, ...]
+    """For each class [T_c]: class name, words after {}, end token."""
+
+    @property
+    def longest_suffix(self) -> int:
+        """Tokens of the longest suffix."""
+        return max(len(suffix) for suffix in self.suffixes)
+
+    def check_length(self, length: int, context_length: int) -> None:
+        """Raise OracleError unless a context of `length` tokens fits before every suffix."""
+        if 1 + length + self.longest_suffix > context_length:
+            raise OracleError(
+                f"contexts: 1 + L + suffix <= {context_length} tokens must hold, but got "
+                f"L={length} and a suffix of {self.longest_suffix}"
+            )
 
 
 def tokenize_task(
@@ -63,8 +74,7 @@ def tokenize_task(
     return PromptTokens(
         sos_1=prefix[:1],
         prefix_L=prefix[1:],
-        suffix_CT=torch.nn.utils.rnn.pad_sequence(suffixes, batch_first=True),
-        end_C=torch.tensor([len(suffix) - 1 for suffix in suffixes]),
+        suffixes=tuple(suffixes),
     )
 
 

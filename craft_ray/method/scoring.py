@@ -1,0 +1,63 @@
+"""From logits to one loss a candidate, beside the oracle or at the client.
+
+It sees predictions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from craft_ray.method.head import RefinementHead
+from craft_ray.method.losses import prompt_losses
+from craft_ray.method.reduction import FloatArray, Reduction
+
+LossArray = npt.NDArray[np.float64]
+
+LOGITS_PER_BLOCK = 1 << 22
+"""Bounds the memory of a reduction: 16 MB of float32 logits and a few temporaries as large."""
+
+
+def images_per_block(num_candidates: int, num_classes: int) -> int:
+    """Images whose logits are reduced at a time."""
+    return max(1, LOGITS_PER_BLOCK // (num_candidates * num_classes))
+
+
+@torch.inference_mode()
+def reduce_blocks(blocks: Iterable[torch.Tensor], reduction: Reduction) -> LossArray:
+    """The loss of every candidate, float64 [K].
+
+    Args:
+        blocks: logits [K, n, C] of consecutive images, all on one device.
+        reduction: labels of all images, head and weight.
+    """
+    total_K: torch.Tensor | None = None
+    head: RefinementHead | None = None
+    start = 0
+    for block_KnC in blocks:
+        if head is None and reduction.head is not None:
+            head = RefinementHead.from_weights(reduction.head).to(block_KnC.device)
+        stop = start + block_KnC.shape[1]
+        labels_n = torch.tensor(reduction.labels_N[start:stop], device=block_KnC.device)
+        refined_KnC = None if head is None else head(block_KnC)
+        losses_Kn = prompt_losses(block_KnC, refined_KnC, labels_n, reduction.consistency)
+        # In float64, so that the number of blocks does not show.
+        sum_K = losses_Kn.sum(dim=1, dtype=torch.float64)
+        total_K = sum_K if total_K is None else total_K + sum_K
+        start = stop
+    assert total_K is not None
+    assert start == len(reduction.labels_N)
+    losses: LossArray = (total_K / start).cpu().numpy()
+    return losses
+
+
+def reduce_logits(logits_KNC: FloatArray, reduction: Reduction) -> LossArray:
+    """The same from logits at hand: the client's side, where an oracle does not reduce."""
+    num_candidates, _, num_classes = logits_KNC.shape
+    # `copy`: answers from the object store are read-only, which torch warns about.
+    logits = torch.from_numpy(logits_KNC.copy())
+    blocks = torch.split(logits, images_per_block(num_candidates, num_classes), dim=1)
+    return reduce_blocks(blocks, reduction)

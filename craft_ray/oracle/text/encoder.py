@@ -1,0 +1,122 @@
+"""Choosing how a model's text tower is computed: the fast way where it is proven exact."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+
+from craft_ray.config.run import OracleConfig
+from craft_ray.errors import OracleError
+from craft_ray.oracle.contract import ClassificationTask
+from craft_ray.oracle.loading import LoadedModel
+from craft_ray.oracle.text.plain import PlainEncoder
+from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
+from craft_ray.oracle.text.shared_prefix import SharedPrefixEncoder, UnsupportedTowerError
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+PROBE_TASK = ClassificationTask(("cat", "ankle boot", "a very long railway station name"))
+PROBE_CONTEXTS = 3
+PROBE_NOISE = 0.1
+PROBE_SCALE = 100.0
+PROBE_TOLERANCE = 1e-4
+"""Of logits on the scale of 100 * cosine, in float32."""
+
+
+class TextEncoder(Protocol):
+    """Text features of soft prompts."""
+
+    def encode(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
+        """Features [K, C, F] up to a positive factor each.
+
+        Raises:
+            OracleError: context and suffix together are longer than the tower's context.
+        """
+        ...
+
+
+class TextTower:
+    """A model's text side: token embeddings, and features through the encoder chosen for it.
+
+    Attributes:
+        path: `shared_prefix` or `plain`.
+        embed_dim: E, the width of a token embedding.
+        context_length: tokens of a prompt.
+        device: where the weights are.
+
+    Raises:
+        OracleError: the tower has no token embedding of open_clip's kind (Hugging Face towers), or
+            `oracle.text_path: shared_prefix` is asked of a tower for which it is not exact.
+    """
+
+    def __init__(self, loaded: LoadedModel, config: OracleConfig) -> None:
+        # CLIP keeps the tower's parts on itself, CustomTextCLIP and CoCa on `.text`.
+        tower = getattr(loaded.model, "text", loaded.model)
+        try:
+            self._token_embedding: torch.nn.Embedding = tower.token_embedding
+            self.context_length = int(tower.context_length)
+        except AttributeError as error:
+            raise OracleError(f"oracle.model: text tower is not supported: {error}") from error
+        self.embed_dim = int(self._token_embedding.weight.shape[1])
+        self.device = self._token_embedding.weight.device
+        dtype = DTYPES[config.precision]
+        self.path = "plain"
+        self._encoder: TextEncoder = self._plain(loaded, dtype, config)
+        if config.text_path == "plain":
+            return
+        reason = self._why_not_shared_prefix(loaded, tower, config)
+        if reason is None:
+            self.path = "shared_prefix"
+            self._encoder = SharedPrefixEncoder(tower, dtype, config.max_tokens_per_forward)
+        elif config.text_path == "shared_prefix":
+            raise OracleError(
+                f"oracle.text_path: shared_prefix must be exact for the model, but {reason}"
+            )
+        else:
+            logger.warning("%s: full-length prompts, because %s", config.model, reason)
+
+    @torch.inference_mode()
+    def embed(self, ids_T: torch.Tensor) -> torch.Tensor:
+        """Token embeddings without positions, [T, E]."""
+        embedded: torch.Tensor = self._token_embedding(ids_T.to(self.device))
+        return embedded
+
+    def encode(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
+        """See `TextEncoder`."""
+        return self._encoder.encode(tokens, contexts_KLE)
+
+    def _plain(self, loaded: LoadedModel, dtype: torch.dtype, config: OracleConfig) -> PlainEncoder:
+        max_tokens = config.max_tokens_per_forward
+        return PlainEncoder(
+            loaded.model, self._token_embedding, self.context_length, dtype, max_tokens
+        )
+
+    def _why_not_shared_prefix(
+        self, loaded: LoadedModel, tower: Any, config: OracleConfig
+    ) -> str | None:
+        """None if the fast path gives the plain path's logits on a probe, in float32."""
+        try:
+            fast = SharedPrefixEncoder(tower, torch.float32, config.max_tokens_per_forward)
+        except UnsupportedTowerError as error:
+            return str(error)
+        plain = self._plain(loaded, torch.float32, config)
+        tokens = tokenize_task(PROBE_TASK, loaded.tokenizer, self.context_length)
+        generator = torch.Generator().manual_seed(0)
+        start_LE = self.embed(tokens.prefix_L)
+        noise_KLE = torch.randn((PROBE_CONTEXTS, *start_LE.shape), generator=generator)
+        contexts_KLE = start_LE + PROBE_NOISE * noise_KLE.to(self.device)
+        expected_KCF, features_KCF = (
+            F.normalize(encoder.encode(tokens, contexts_KLE), dim=-1) for encoder in (plain, fast)
+        )
+        # What counts are logits: of images whose features point anywhere.
+        images_NF = torch.randn((64, features_KCF.shape[-1]), generator=generator)
+        images_NF = F.normalize(images_NF, dim=-1).to(self.device)
+        difference = PROBE_SCALE * ((features_KCF - expected_KCF) @ images_NF.T).abs().max()
+        if difference <= PROBE_TOLERANCE:
+            return None
+        return f"its logits differ from encode_text's by {difference:.1e} of {PROBE_SCALE:g}"

@@ -1,0 +1,85 @@
+"""The model's own `encode_text`, with soft embeddings in place of a few words.
+
+Exact for every tower that has a token embedding, whatever it does with masks, class tokens or
+pooling: only the output of that embedding is replaced. It pays for all the padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from craft_ray.oracle.text.layout import slices
+from craft_ray.oracle.text.prompts import PromptTokens
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Matrix products in `dtype`; float32 leaves everything alone."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+class PlainEncoder:
+    """Full-length prompts of every candidate and class.
+
+    Args:
+        model: open_clip's model.
+        token_embedding: of its text tower.
+        context_length: tokens of a prompt, padding included.
+        dtype: of the matrix products (autocast).
+        max_tokens: bounds the memory of one forward.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        token_embedding: torch.nn.Embedding,
+        context_length: int,
+        dtype: torch.dtype,
+        max_tokens: int,
+    ) -> None:
+        self._model = model
+        self._dtype = dtype
+        self._token_embedding = token_embedding
+        self._context_length = context_length
+        self._prompts_per_forward = max_tokens // context_length
+
+    @torch.inference_mode()
+    def encode(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
+        """See `TextEncoder`."""
+        num_contexts, length, _ = contexts_KLE.shape
+        tokens.check_length(length, self._context_length)
+        ids_CT = self._full_rows(tokens, length).to(contexts_KLE.device)
+        num_prompts = num_contexts * len(ids_CT)
+        features = []
+        for part in slices(num_prompts, self._prompts_per_forward):
+            prompts_B = torch.arange(part.start, part.stop, device=contexts_KLE.device)
+            contexts_BLE = contexts_KLE[prompts_B // len(ids_CT)]
+            with self._in_place_of_words(contexts_BLE), autocast(contexts_KLE.device, self._dtype):
+                features.append(self._model.encode_text(ids_CT[prompts_B % len(ids_CT)]).float())
+        return torch.unflatten(torch.cat(features), 0, (num_contexts, len(ids_CT)))
+
+    def _full_rows(self, tokens: PromptTokens, length: int) -> torch.Tensor:
+        """[C, T] ids. Words keep the places of the context: a tower may look for padding (0) or
+        for the end token (the largest id) among the ids."""
+        words = tokens.prefix_L[:1].expand(length)
+        rows = [torch.cat([tokens.sos_1, words, suffix]) for suffix in tokens.suffixes]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return torch.nn.functional.pad(padded, (0, self._context_length - padded.shape[1]))
+
+    @contextmanager
+    def _in_place_of_words(self, contexts_BLE: torch.Tensor) -> Iterator[None]:
+        length = contexts_BLE.shape[1]
+
+        def replace(module: Any, inputs: Any, embedded_BTE: torch.Tensor) -> torch.Tensor:
+            after_BTE = embedded_BTE[:, 1 + length :]
+            contexts = contexts_BLE.to(embedded_BTE.dtype)
+            return torch.cat([embedded_BTE[:, :1], contexts, after_BTE], dim=1)
+
+        handle = self._token_embedding.register_forward_hook(replace)
+        try:
+            yield
+        finally:
+            handle.remove()

@@ -1,0 +1,96 @@
+"""Which replicas a pool should have on a given cluster. Pure decisions: no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from craft_ray.config.run import PoolConfig
+
+MAX_CPU_REPLICAS = 4
+"""Of a node without GPUs: more copies of a model take memory and bring no speed."""
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """A node of the cluster, as far as a pool cares."""
+
+    node_id: str
+    num_cpus: float
+    num_gpus: float = 0.0
+    draining: bool = False
+    """It will leave: what runs there may finish, nothing new is sent."""
+
+
+@dataclass(frozen=True)
+class PoolSize:
+    """What a pool takes of the cluster.
+
+    Attributes:
+        replicas: a fixed number, which Ray places; None follows the cluster's nodes.
+        gpus_per_replica: 0 for replicas on the CPU.
+        threads_per_replica: CPU threads.
+    """
+
+    replicas: int | None
+    gpus_per_replica: float
+    threads_per_replica: int
+
+    @property
+    def device(self) -> str:
+        """torch device of a replica."""
+        return "cuda" if self.gpus_per_replica else "cpu"
+
+
+def decide_size(config: PoolConfig, nodes: Sequence[NodeView]) -> PoolSize:
+    """Resolve what is `auto`, but for the number of replicas, which follows the cluster.
+
+    More may be asked for than there is: an autoscaling cluster brings it.
+    """
+    gpus_per_replica = config.gpus_per_replica
+    if gpus_per_replica == "auto":
+        gpus_per_replica = 1.0 if any(node.num_gpus for node in nodes) else 0.0
+    replicas = None if config.replicas == "auto" else config.replicas
+    if config.threads_per_replica != "auto":
+        return PoolSize(replicas, gpus_per_replica, config.threads_per_replica)
+    cpus = int(sum(node.num_cpus for node in nodes))
+    expected = replicas or sum(_seats(node, gpus_per_replica) for node in nodes)
+    return PoolSize(replicas, gpus_per_replica, max(1, cpus // max(1, expected)))
+
+
+def desired_members(size: PoolSize, nodes: Iterable[NodeView]) -> dict[str, str | None]:
+    """Replica -> the node it belongs to (None: wherever Ray finds room).
+
+    One a GPU, or its share; on nodes of a cluster without GPUs one a CPU, at most four. A name says
+    node and seat, so the decision needs no memory: what is desired and absent is to be started,
+    what is present and not desired is to go.
+    """
+    if size.replicas is not None:
+        return {f"oracle-{index}": None for index in range(size.replicas)}
+    return {
+        f"oracle-{node.node_id[:12]}-{seat}": node.node_id
+        for node in nodes
+        if not node.draining
+        for seat in range(_seats(node, size.gpus_per_replica))
+    }
+
+
+def num_replicas(size: PoolSize, nodes: Iterable[NodeView]) -> int:
+    """How many replicas the pool has on these nodes."""
+    return len(desired_members(size, nodes))
+
+
+def to_start(desired: Mapping[str, str | None], present: Iterable[str]) -> list[str]:
+    """Replicas that are missing, in a fixed order."""
+    return sorted(desired.keys() - set(present))
+
+
+def to_retire(desired: Mapping[str, str | None], present: Iterable[str]) -> list[str]:
+    """Replicas that have no place any more, in a fixed order."""
+    return sorted(set(present) - desired.keys())
+
+
+def _seats(node: NodeView, gpus_per_replica: float) -> int:
+    if gpus_per_replica:
+        return int(node.num_gpus / gpus_per_replica)
+    return min(int(node.num_cpus), MAX_CPU_REPLICAS)

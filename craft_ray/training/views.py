@@ -1,0 +1,36 @@
+"""Augmented views of the training images: a bank that is sent once, or always fresh ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from craft_ray.data.dataset import Item
+from craft_ray.data.pixels import PixelArray, augmented_pixels
+from craft_ray.oracle.contract import ImageHandle
+from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.task import Augmentation, PreparedTask, ViewBank
+
+# Independent random streams under one seed.
+HEAD_STREAM, FITNESS_STREAM = 0, 1
+
+
+def augmented_view(
+    items: Sequence[Item], augmentation: Augmentation, stream: int, index: int
+) -> PixelArray:
+    """View number `index` of a stream, uint8 [N, 3, S, S]. It does not depend on the others, so
+    that the first V fresh views are those of a bank of V."""
+    seed = np.random.SeedSequence([augmentation.seed, stream, index]).generate_state(1)[0]
+    return augmented_pixels(items, augmentation.image_size, augmentation.crop_scale_min, int(seed))
+
+
+def view_of_generation(
+    oracle: MeteredOracle, prepared: PreparedTask, generation: int
+) -> ImageHandle:
+    """What the head is trained on in a generation. A fresh view is sent now, and counted."""
+    views = prepared.views
+    if isinstance(views, ViewBank):
+        return views.handles[generation % len(views.handles)]
+    pixels = augmented_view(views.items, views.augmentation, HEAD_STREAM, generation)
+    return oracle.register_images(pixels, keep=False)

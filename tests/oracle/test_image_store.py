@@ -1,0 +1,66 @@
+"""Image sets are encoded once and forgotten by a byte limit, the least recently asked for first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from craft_ray.errors import OracleError
+from craft_ray.oracle.contract import ImageHandle, PixelArray
+from craft_ray.oracle.images import ImageStore
+
+WIDTH = 8
+BYTES_A_SET = 2 * WIDTH * 4
+
+
+def pixels_of(value: int) -> PixelArray:
+    return np.full((2, 3, 4, 4), value, dtype=np.uint8)
+
+
+def handle_of(value: int) -> ImageHandle:
+    return ImageHandle(f"set {value}", 2)
+
+
+def store_of(num_sets: float) -> ImageStore:
+    def encode(pixels_NSS: PixelArray) -> torch.Tensor:
+        return torch.full((len(pixels_NSS), WIDTH), float(pixels_NSS[0, 0, 0, 0]))
+
+    return ImageStore(encode, int(num_sets * BYTES_A_SET))
+
+
+def ask(store: ImageStore, value: int) -> float:
+    return float(store.features(handle_of(value))[0, 0])
+
+
+def test_a_set_is_encoded_when_it_is_first_asked_for_and_once() -> None:
+    store = store_of(10)
+    store.add(handle_of(3), pixels_of(3))
+    assert store.num_encoded == 0
+    assert [ask(store, 3), ask(store, 3)] == [3.0, 3.0]
+    store.add(handle_of(3), pixels_of(3))
+    assert ask(store, 3) == 3.0
+    assert store.num_encoded == 2
+
+
+def test_the_set_asked_for_longest_ago_goes_first_and_may_come_back() -> None:
+    store = store_of(2)
+    for value in (0, 1):
+        store.add(handle_of(value), pixels_of(value))
+        ask(store, value)
+    ask(store, 0)
+    store.add(handle_of(2), pixels_of(2))
+    ask(store, 2)
+    assert [handle_of(value).digest in store for value in range(3)] == [True, False, True]
+    with pytest.raises(OracleError, match="images: set 1 must be registered first"):
+        ask(store, 1)
+    store.add(handle_of(1), pixels_of(1))
+    assert ask(store, 1) == 1.0
+    assert store.num_encoded == 2 * 4
+
+
+def test_the_set_in_use_stays_however_large_it_is() -> None:
+    store = store_of(0.5)
+    store.add(handle_of(5), pixels_of(5))
+    assert [ask(store, 5), ask(store, 5)] == [5.0, 5.0]
+    assert store.num_encoded == 2

@@ -1,0 +1,112 @@
+"""A pool follows a cluster of several nodes (Ray processes on this machine)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from craft_ray.config.run import PoolConfig
+from craft_ray.environment import set_environment
+from craft_ray.oracle.contract import FloatArray
+from craft_ray.pool.client import PoolOracle
+from craft_ray.pool.lifecycle import NAMESPACE, RunningPool, running_pool
+from craft_ray.pool.membership import PoolSize
+from tests.pool.test_pool import fake_question, replicas_of
+from tests.support.hosted_oracle import HostedFakeFactory
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+CONFIG = PoolConfig(candidates_per_chunk=1, cpus_per_replica=0.1)
+FAKE_GPUS = PoolSize(None, 1.0, 1)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    set_environment()
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "num_gpus": 1, "object_store_memory": 100 * 2**20},
+    )
+    ray.init(address=cluster.address, namespace=NAMESPACE, log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.2)
+
+
+class Asker(threading.Thread):
+    """Asks the same question again and again, as a training does."""
+
+    def __init__(self, pool: RunningPool) -> None:
+        super().__init__(daemon=True)
+        self._client = PoolOracle(pool.address, CONFIG)
+        self._question = fake_question(self._client, num_contexts=8)
+        self._finished = threading.Event()
+        self.answers: list[FloatArray] = []
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            while not self._finished.is_set():
+                self.answers.append(self._client.predict(*self._question))
+        except Exception as error:
+            self.error = error
+
+    def finish(self) -> None:
+        self._finished.set()
+        self.join(timeout=60)
+        assert not self.is_alive()
+        assert self.error is None, self.error
+        for answer in self.answers:
+            np.testing.assert_array_equal(answer, self.answers[0])
+
+
+def test_replicas_follow_nodes_that_join_and_are_lost_while_questions_are_asked(
+    cluster: Cluster,
+) -> None:
+    factory = HostedFakeFactory(service_s=0.005)
+    with running_pool("follow", factory, CONFIG, FAKE_GPUS) as pool:
+        assert len(replicas_of(pool)) == 1
+        asker = Asker(pool)
+        asker.start()
+        node = cluster.add_node(num_cpus=1, num_gpus=2, object_store_memory=100 * 2**20)
+        wait_until(lambda: len(replicas_of(pool)) == 3)
+        new = [seat for seat, stats in pool.keeper.stats(30).items() if stats.chunks == 0]
+        wait_until(lambda: all(s.chunks > 0 for s in pool.keeper.stats(30).values()))
+        assert len(pool.keeper.stats(30)) == 3, new
+        cluster.remove_node(node, allow_graceful=False)
+        wait_until(lambda: len(replicas_of(pool)) == 1)
+        answered = len(asker.answers)
+        wait_until(lambda: asker.error is not None or len(asker.answers) > answered + 3)
+        asker.finish()
+
+
+def test_a_draining_node_is_left_without_losing_a_chunk(cluster: Cluster) -> None:
+    factory = HostedFakeFactory(service_s=0.005)
+    node = cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 * 2**20)
+    with running_pool("drain", factory, CONFIG, FAKE_GPUS) as pool:
+        assert len(replicas_of(pool)) == 2
+        asker = Asker(pool)
+        asker.start()
+        wait_until(lambda: len(asker.answers) > 3)
+        gcs = ray._raylet.GcsClient(address=cluster.address)
+        preemption = 2  # autoscaler.proto: DRAIN_NODE_REASON_PREEMPTION
+        deadline_ms = int((time.time() + 60) * 1000)
+        accepted, reason = gcs.drain_node(node.node_id, preemption, "test", deadline_ms)
+        assert accepted, reason
+        wait_until(lambda: len(replicas_of(pool)) == 1)
+        time.sleep(4.0)  # the farewell
+        asker.finish()
+        assert asker._client.totals.retries == 0

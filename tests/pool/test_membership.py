@@ -1,0 +1,98 @@
+"""Which replicas a pool has on a cluster whose nodes come and go."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from craft_ray.config.run import PoolConfig
+from craft_ray.pool.membership import (
+    NodeView,
+    PoolSize,
+    decide_size,
+    desired_members,
+    num_replicas,
+    to_retire,
+    to_start,
+)
+
+
+def cpu_node(node_id: str = "a" * 56, cpus: float = 2.0) -> NodeView:
+    return NodeView(node_id, cpus)
+
+
+def gpu_node(node_id: str = "b" * 56, gpus: float = 1.0, draining: bool = False) -> NodeView:
+    return NodeView(node_id, 8.0, gpus, draining)
+
+
+def test_without_gpus_there_is_a_replica_a_cpu_of_each_node_up_to_four() -> None:
+    for cpus, replicas in ((1.0, 1), (2.0, 2), (64.0, 4)):
+        nodes = [cpu_node(cpus=cpus)]
+        assert num_replicas(decide_size(PoolConfig(), nodes), nodes) == replicas
+    assert decide_size(PoolConfig(), [cpu_node(cpus=64.0)]).threads_per_replica == 16
+
+
+def test_with_gpus_there_is_a_replica_a_gpu_and_none_on_nodes_without() -> None:
+    nodes = [cpu_node(), gpu_node(gpus=3.0)]
+    size = decide_size(PoolConfig(), nodes)
+    assert (size.gpus_per_replica, size.device) == (1.0, "cuda")
+    assert set(desired_members(size, nodes).values()) == {"b" * 56}
+    assert num_replicas(size, nodes) == 3
+
+
+def test_a_share_of_a_gpu_gives_more_replicas() -> None:
+    nodes = [gpu_node(gpus=2.0)]
+    assert num_replicas(decide_size(PoolConfig(gpus_per_replica=0.5), nodes), nodes) == 4
+
+
+def test_a_number_is_placed_by_ray_whatever_nodes_there_are() -> None:
+    size = decide_size(PoolConfig(replicas=4, gpus_per_replica=1.0), [cpu_node()])
+    assert (size.replicas, size.device) == (4, "cuda")
+    assert desired_members(size, []) == {f"oracle-{index}": None for index in range(4)}
+
+
+def test_gpus_can_be_declined() -> None:
+    nodes = [gpu_node(gpus=4.0)]
+    size = decide_size(PoolConfig(gpus_per_replica=0.0), nodes)
+    assert (num_replicas(size, nodes), size.device) == (4, "cpu")
+
+
+def test_a_new_node_gets_replicas_and_those_of_a_leaving_one_go() -> None:
+    old, new = gpu_node("1" * 56, gpus=2.0), gpu_node("2" * 56, gpus=1.0)
+    size = decide_size(PoolConfig(), [old])
+    present = desired_members(size, [old])
+    desired = desired_members(size, [old, new])
+    assert to_start(desired, present) == ["oracle-222222222222-0"]
+    assert to_retire(desired, present) == []
+    draining = NodeView(old.node_id, old.num_cpus, old.num_gpus, draining=True)
+    after = desired_members(size, [draining, new])
+    assert to_retire(after, desired) == ["oracle-111111111111-0", "oracle-111111111111-1"]
+    assert to_start(after, desired) == []
+
+
+nodes_strategy = st.lists(
+    st.builds(
+        NodeView,
+        st.integers(0, 30).map(lambda number: f"{number:056x}"[::-1]),
+        st.floats(0, 16),
+        st.floats(0, 8),
+        st.booleans(),
+    ),
+    max_size=8,
+    unique_by=lambda node: node.node_id,
+)
+
+
+@given(before=nodes_strategy, after=nodes_strategy, share=st.sampled_from([0.0, 0.5, 1.0, 2.0]))
+def test_starting_and_retiring_leads_to_what_is_desired(
+    before: list[NodeView], after: list[NodeView], share: float
+) -> None:
+    size = PoolSize(None, share, 1)
+    present = set(desired_members(size, before))
+    desired = desired_members(size, after)
+    started, retired = to_start(desired, present), to_retire(desired, present)
+    assert (present | set(started)) - set(retired) == set(desired)
+    assert not set(started) & present
+    assert set(retired) <= present
+    leaving = {node.node_id for node in after if node.draining}
+    assert not leaving & set(desired.values())

@@ -1,0 +1,117 @@
+"""`FakeOracle` as a replica can host it, with faults that a question can set off.
+
+The first coordinate of a context says what happens when it is answered. Replicas are processes of
+their own: a factory here is a plain picklable value.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from craft_ray.method.reduction import Reduction
+from craft_ray.method.scoring import reduce_logits
+from craft_ray.oracle.contract import (
+    Answer,
+    ClassificationTask,
+    FloatArray,
+    ImageHandle,
+    LossArray,
+    OracleDescription,
+    PixelArray,
+    TaskHandle,
+)
+from tests.support.fake_oracle import FakeOracle
+
+CRASHES, FAILS = 1e6, 2e6
+"""The process dies; an exception that is no refusal."""
+
+
+class HostedFake:
+    """A hosted fake.
+
+    Args:
+        service_s: seconds that every candidate takes.
+        hangs_s: seconds that the first question takes in addition.
+        seed: of the world.
+    """
+
+    def __init__(self, service_s: float, hangs_s: float, seed: int) -> None:
+        self._oracle = FakeOracle(seed)
+        self._service_s = service_s
+        self._hangs_s = hangs_s
+        self._known: set[str] = set()
+        self.num_images_encoded = 0
+
+    def describe(self) -> OracleDescription:
+        """See `Oracle`."""
+        return self._oracle.describe()
+
+    def knows(self, digest: str) -> bool:
+        """See `HostedOracle`."""
+        return digest in self._known
+
+    def register_task(self, task: ClassificationTask) -> TaskHandle:
+        """See `Oracle`."""
+        self._known.add(task.digest)
+        return self._oracle.register_task(task)
+
+    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
+        """See `Oracle`."""
+        handle = self._oracle.register_images(pixels_NSS)
+        self._known.add(handle.digest)
+        self.num_images_encoded += len(pixels_NSS)
+        return handle
+
+    def predict(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        answer: Answer = "logits",
+    ) -> FloatArray:
+        """See `Oracle`."""
+        marks = contexts_KLE[:, 0, 0]
+        if np.any(marks == CRASHES):
+            os._exit(1)
+        if np.any(marks == FAILS):
+            raise RuntimeError("out of memory")
+        time.sleep(self._service_s * len(contexts_KLE) + self._hangs_s)
+        self._hangs_s = 0.0
+        return self._oracle.predict(task, images, contexts_KLE, answer)
+
+    def score(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        reduction: Reduction,
+    ) -> LossArray:
+        """See `ScoringOracle`."""
+        return reduce_logits(self.predict(task, images, contexts_KLE), reduction)
+
+
+@dataclass(frozen=True)
+class HostedFakeFactory:
+    """Makes a `HostedFake` in a replica; on one machine only the first to come here hangs.
+
+    Attributes:
+        hangs_once: a path; whoever creates the file there is the replica that hangs.
+    """
+
+    service_s: float = 0.0
+    hangs_s: float = 0.0
+    hangs_once: str | None = None
+    seed: int = 0
+
+    def __call__(self) -> HostedFake:
+        hangs_s = self.hangs_s
+        if self.hangs_once is not None:
+            try:
+                os.close(os.open(self.hangs_once, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                hangs_s = 0.0
+        return HostedFake(self.service_s, hangs_s, self.seed)
