@@ -70,9 +70,9 @@ def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
     data = load_data(config)
     driver = MeteredOracle(oracle, QueryLedger(0))
     prepared = prepare(config, data, driver)
-    trainer = CollaborativeTrainer(
-        MeteredOracle(oracle, QueryLedger(config.max_queries)), prepared, config
-    )
+    ledger = QueryLedger(config.max_queries)
+    trainer = CollaborativeTrainer(MeteredOracle(oracle, ledger), prepared, config)
+    sent_by_driver = driver.ledger.spent.images_sent
     test = register_test_images(data, driver)
     zero_shot = TunedClassifier(prepared.task.initial_context, None)
     started = time.perf_counter()
@@ -94,6 +94,7 @@ def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
             str(queries): accuracy(oracle, prepared, test, classifier)
             for queries, classifier in chosen.items()
         },
+        "images_sent": sent_by_driver + ledger.spent.images_sent,
         "seconds": round(seconds, 1),
     }
 

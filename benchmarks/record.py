@@ -46,12 +46,28 @@ def device_name(device: str) -> str:
 
 
 def write_result(
-    name: str, commit_id: str, result: dict[str, Any], device: str = "cpu", folder: Path = RESULTS
+    name: str,
+    commit_id: str,
+    result: dict[str, Any],
+    device: str = "cpu",
+    *,
+    module: str | None = None,
+    folder: Path = RESULTS,
 ) -> Path:
-    """Store a result with what is needed to make it again."""
+    """Store a result with what is needed to make it again.
+
+    Args:
+        name: of the file.
+        commit_id: what was measured.
+        result: the numbers.
+        device: torch's name of it.
+        module: the benchmark, where one writes several files.
+        folder: where the file goes.
+    """
+    module = module or name
     document = {
-        "benchmark": name,
-        "command": shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]]),
+        "benchmark": module,
+        "command": shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]]),
         "commit": commit_id,
         "device": device_name(device),
         "versions": versions(),
