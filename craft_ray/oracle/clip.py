@@ -30,8 +30,12 @@ from craft_ray.oracle.contract import (
 from craft_ray.oracle.images import ImageStore
 from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import DTYPES, TextTower
+from craft_ray.oracle.text.layout import slices
 from craft_ray.oracle.text.plain import autocast
 from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
+
+
+IMAGES_PER_FORWARD = {"cpu": 8, "cuda": 256}
 
 
 class ClipOracle:
@@ -131,7 +135,7 @@ class ClipOracle:
         image_NF = self._images.features(images)
         if answer == "logits":
             image_NF = F.normalize(image_NF, dim=-1)
-        result: FloatArray = self._logits(image_NF, text_KCF).cpu().numpy()
+        result: FloatArray = self._logits(image_NF, text_KCF).contiguous().cpu().numpy()
         return result
 
     @torch.inference_mode()
@@ -161,7 +165,7 @@ class ClipOracle:
 
     def _logits(self, image_NF: torch.Tensor, text_KCF: torch.Tensor) -> torch.Tensor:
         """[K, N, C]."""
-        cosine_KNC = image_NF @ text_KCF.transpose(1, 2)
+        cosine_KNC = torch.einsum("nf,kcf->knc", image_NF, text_KCF)
         return cosine_KNC.mul_(self._description.logit_scale).add_(self._description.logit_bias)
 
     def _encode_pixels(self, pixels_NSS: PixelArray) -> torch.Tensor:
@@ -170,9 +174,12 @@ class ClipOracle:
         mean = torch.tensor(self._loaded.image_mean, device=device).view(1, 3, 1, 1)
         std = torch.tensor(self._loaded.image_std, device=device).view(1, 3, 1, 1)
         features = []
-        for start in range(0, len(pixels_NSS), self._config.images_per_forward):
+        size = self._config.images_per_forward
+        if size == "auto":
+            size = IMAGES_PER_FORWARD[device.type]
+        for part in slices(len(pixels_NSS), size):
             # The array may be read-only memory of an object store: torch.tensor copies it.
-            batch = torch.tensor(pixels_NSS[start : start + self._config.images_per_forward])
+            batch = torch.tensor(pixels_NSS[part])
             x = (batch.to(device).float() / 255 - mean) / std
             with autocast(device, DTYPES[self._config.precision]):
                 encoded = self._loaded.model.encode_image(
