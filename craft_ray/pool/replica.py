@@ -50,6 +50,11 @@ class ReplicaStats:
     busy_s: float
     alive_s: float
 
+    @property
+    def utilisation(self) -> float:
+        """Share of its time in which it worked."""
+        return self.busy_s / self.alive_s
+
 
 class OracleReplica:
     """A plain class around an oracle; the pool wraps it with `ray.remote`.

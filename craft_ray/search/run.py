@@ -81,6 +81,7 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
             "best_test_accuracy": test.accuracy,
         }
         tracker.log(monitor.parent_key, [{"generation": 0, **accuracies}])
+    results["pool"] = experiment.report_pool(monitor.parent_key)
     tracker.close(monitor.parent_key, "FINISHED")
     total = sum((trial.spent for trial in trials), start=examiner.spent)
     results["ledger"] = total.as_dict()

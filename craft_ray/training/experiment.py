@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from craft_ray.training.provenance import data_summary, versions
 from craft_ray.training.task import PreparedTask
 
 RESULT_FOLDER = "best"
+STATS_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,21 @@ class Experiment:
         folder = self.folder / RESULT_FOLDER
         Artifact(classifier, task, self.prepared.oracle_id).save(folder)
         self.tracker.log_folder(key, folder)
+
+    def report_pool(self, key: str) -> dict[str, dict[str, float]]:
+        """What each replica has done, also in the tracker's run `key`. A replica that was restarted
+        tells of its time since then."""
+        stats = self.keeper.stats(STATS_TIMEOUT_S)
+        report = {seat: {**asdict(s), "utilisation": s.utilisation} for seat, s in stats.items()}
+        if stats:
+            entries = stats.values()
+            totals = {
+                "pool_utilisation": sum(entry.utilisation for entry in entries) / len(stats),
+                "pool_candidates": float(sum(entry.candidates for entry in entries)),
+                "pool_images_encoded": float(sum(entry.images_encoded for entry in entries)),
+            }
+            self.tracker.log(key, [{"generation": 0, **totals}])
+        return report
 
     def write_summary(self, results: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
         """Complete the results with what made them, and store them; the run is then finished."""

@@ -55,6 +55,7 @@ def _train(experiment: Experiment) -> dict[str, Any]:
     zero_shot_test = examiner.test(examiner.zero_shot)
     test = examiner.test(selected.classifier)
     tracker.log(key, [{"generation": selected.generation, "test_accuracy": test.accuracy}])
+    pool = experiment.report_pool(key)
     tracker.close(key, "FINISHED")
     results = {
         "zero_shot": {"validation": asdict(zero_shot), "test": asdict(zero_shot_test)},
@@ -63,6 +64,7 @@ def _train(experiment: Experiment) -> dict[str, Any]:
             "test": asdict(test),
             "generation": selected.generation,
         },
+        "pool": pool,
         "ledger": (Spending.from_dict(state.values["spent"]) + examiner.spent).as_dict(),
     }
     return experiment.write_summary(results, settings)

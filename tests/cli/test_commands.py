@@ -119,6 +119,18 @@ def test_the_summary_tells_everything(searched: tuple[Path, str]) -> None:
     assert 0.2 < summary["zero_shot"]["test"]["accuracy"] < 0.6
     assert summary["versions"]["ray"]
     assert len(summary["data"]["few_shot_manifest"]) == 64
+    replicas = summary["pool"].values()
+    assert sum(replica["candidates"] for replica in replicas) >= 2 * 80
+    assert all(0 < replica["utilisation"] <= 1 for replica in replicas)
+
+
+def test_images_are_sent_once_for_all_trials(searched: tuple[Path, str]) -> None:
+    folder, _ = searched
+    summary = summary_of(folder, "small")
+    # Fitness images, one view, validation and test: whatever the number of trials.
+    assert summary["ledger"]["images_sent"] == 20 + 20 + 200 + 1000
+    encoded = sum(replica["images_encoded"] for replica in summary["pool"].values())
+    assert encoded <= len(summary["pool"]) * (20 + 20 + 200 + 1000)
 
 
 def test_the_stored_classifier_gives_the_reported_test_accuracy(
@@ -149,8 +161,10 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(searched: tuple[Pat
     for child in children:
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert "head.learning_rate" in child.data.params
+        assert child.data.metrics["pool_queries_per_s"] > 0
         history = client.get_metric_history(child.info.run_id, "fitness_best")
         assert len(history) == 80 // int(child.data.params["optimizer.population"])
+    assert 0 < parent.data.metrics["pool_utilisation"] <= 1
     assert "classifier.json" in {
         f.path.split("/")[-1] for f in client.list_artifacts(parent.info.run_id)
     }
