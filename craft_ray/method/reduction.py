@@ -30,6 +30,12 @@ class Reduction:
     head: Mapping[str, FloatArray] | None
     consistency: float
 
+    @property
+    def num_bytes(self) -> int:
+        """Of its arrays."""
+        head = {} if self.head is None else self.head
+        return self.labels_N.nbytes + sum(weights.nbytes for weights in head.values())
+
     def check(self, num_images: int, num_classes: int) -> None:
         """Raise ValueError unless it fits predictions [K, N, C]."""
         labels = self.labels_N
