@@ -38,9 +38,10 @@ NUM_IMAGES, NUM_CLASSES = 160, 10
 
 @dataclass(frozen=True)
 class Scaling:
-    """One number of replicas."""
+    """One number of replicas that take a fixed time for a chunk."""
 
     replicas: int
+    service_ms: float
     population: int
     seconds: float
     queries_per_s: float
@@ -63,17 +64,20 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pool_scaling", description=__doc__)
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
-    parser.add_argument("--service-ms", type=float, default=50.0)
+    parser.add_argument("--service-ms", type=float, nargs="+", default=[50.0, 200.0])
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     commit_id = commit()
-    service_s = options.service_ms / 1000
+    times_s = [milliseconds / 1000 for milliseconds in options.service_ms]
     with ray_session(RayConfig(object_store_mb=200)):
-        scaling = [measure_scaling(n, service_s, options.repeats) for n in options.replicas]
-        sharing = [measure_sharing(shared, service_s) for shared in (False, True)]
+        scaling = [
+            row
+            for replicas in options.replicas
+            for row in measure_scaling(replicas, times_s, options.repeats)
+        ]
+        sharing = [measure_sharing(shared, times_s[0]) for shared in (False, True)]
     show(scaling, sharing)
     result = {
-        "service_ms_per_chunk": options.service_ms,
         "candidates_per_chunk": CHUNK,
         "scaling": [asdict(row) for row in scaling],
         "sharing": [asdict(row) for row in sharing],
@@ -101,25 +105,31 @@ class Asker:
         return time.process_time() - before
 
 
-def measure_scaling(replicas: int, service_s: float, repeats: int) -> Scaling:
-    """Populations of four chunks a replica, one after the other."""
+def measure_scaling(replicas: int, times_s: Sequence[float], repeats: int) -> list[Scaling]:
+    """Populations of four chunks a replica, one after the other, for each service time."""
     population = 4 * CHUNK * replicas
-    factory = FixedServiceFactory(service_s)
-    with running_pool(f"of-{replicas}", factory, CONFIG, PoolSize(replicas, 0.0, 1)) as pool:
-        asker = Asker(pool.address)
-        asker.ask(population, 1, 0.0)
-        started = time.perf_counter()
-        cpu_s = asker.ask(population, repeats, 0.0)
-        seconds = time.perf_counter() - started
     queries = population * repeats
-    return Scaling(
-        replicas=replicas,
-        population=population,
-        seconds=seconds,
-        queries_per_s=queries / seconds,
-        efficiency=queries / CHUNK * service_s / (replicas * seconds),
-        client_ms_per_1000_queries=1e6 * cpu_s / queries,
-    )
+    rows = []
+    for service_s in times_s:
+        name, factory = f"{replicas}-of-{service_s}", FixedServiceFactory(service_s)
+        with running_pool(name, factory, CONFIG, PoolSize(replicas, 0.0, 1)) as pool:
+            asker = Asker(pool.address)
+            asker.ask(population, 1, 0.0)
+            started = time.perf_counter()
+            cpu_s = asker.ask(population, repeats, 0.0)
+            seconds = time.perf_counter() - started
+        rows.append(
+            Scaling(
+                replicas=replicas,
+                service_ms=1000 * service_s,
+                population=population,
+                seconds=seconds,
+                queries_per_s=queries / seconds,
+                efficiency=queries / CHUNK * service_s / (replicas * seconds),
+                client_ms_per_1000_queries=1e6 * cpu_s / queries,
+            )
+        )
+    return rows
 
 
 def measure_sharing(shared: bool, service_s: float) -> Sharing:
@@ -154,10 +164,18 @@ def measure_sharing(shared: bool, service_s: float) -> Sharing:
 
 def show(scaling: Sequence[Scaling], sharing: Sequence[Sharing]) -> None:
     """Humans' tables."""
-    table = Table("replicas", "population", "queries/s", "efficiency", "client ms / 1,000 queries")
+    table = Table(
+        "replicas",
+        "service ms",
+        "population",
+        "queries/s",
+        "efficiency",
+        "client ms / 1,000 queries",
+    )
     for row in scaling:
         table.add_row(
             f"{row.replicas}",
+            f"{row.service_ms:.0f}",
             f"{row.population}",
             f"{row.queries_per_s:,.0f}",
             f"{row.efficiency:.1%}",
