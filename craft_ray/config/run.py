@@ -116,6 +116,8 @@ class PoolConfig(Settings):
     gpus_per_replica: Annotated[float, Field(ge=0)] | Auto = "auto"
     """`auto`: 1 where the cluster has GPUs, else 0."""
     threads_per_replica: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """CPU threads of a replica. `auto`: a node's CPUs shared by the replicas that `replicas: auto`
+    gives it, whatever `replicas` is, because the number of threads shows in the last bits."""
     candidates_per_chunk: int = Field(10, ge=1)
     """Fixed by configuration, never by the number of replicas: answers stay bit-identical."""
     max_chunks_in_flight: int = Field(2, ge=1)

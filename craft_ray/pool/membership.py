@@ -53,9 +53,12 @@ def decide_size(config: PoolConfig, nodes: Sequence[NodeView]) -> PoolSize:
     replicas = None if config.replicas == "auto" else config.replicas
     if config.threads_per_replica != "auto":
         return PoolSize(replicas, gpus_per_replica, config.threads_per_replica)
-    cpus = int(sum(node.num_cpus for node in nodes))
-    expected = replicas or sum(_seats(node, gpus_per_replica) for node in nodes)
-    return PoolSize(replicas, gpus_per_replica, max(1, cpus // max(1, expected)))
+    # The number of replicas that the user sets has no say: sums of another number of threads round
+    # differently, and answers must not depend on how many replicas there are.
+    shares = [
+        int(node.num_cpus) // seats for node in nodes if (seats := _seats(node, gpus_per_replica))
+    ]
+    return PoolSize(replicas, gpus_per_replica, max(1, min(shares, default=1)))
 
 
 def desired_members(size: PoolSize, nodes: Iterable[NodeView]) -> dict[str, str | None]:

@@ -32,6 +32,15 @@ def test_without_gpus_there_is_a_replica_a_cpu_of_each_node_up_to_four() -> None
     assert decide_size(PoolConfig(), [cpu_node(cpus=64.0)]).threads_per_replica == 16
 
 
+def test_threads_do_not_depend_on_how_many_replicas_the_user_asks_for() -> None:
+    for nodes in ([cpu_node(cpus=2.0)], [cpu_node(cpus=64.0)], [gpu_node(gpus=2.0)], []):
+        automatic = decide_size(PoolConfig(), nodes).threads_per_replica
+        for replicas in (1, 2, 4):
+            size = decide_size(PoolConfig(replicas=replicas), nodes)
+            assert size.threads_per_replica == automatic
+    assert decide_size(PoolConfig(threads_per_replica=3), []).threads_per_replica == 3
+
+
 def test_with_gpus_there_is_a_replica_a_gpu_and_none_on_nodes_without() -> None:
     nodes = [cpu_node(), gpu_node(gpus=3.0)]
     size = decide_size(PoolConfig(), nodes)
