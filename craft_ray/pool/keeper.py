@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -87,7 +87,7 @@ class PoolKeeper:
             PoolError: a replica died while loading, or none was ready in `start_timeout_s`.
         """
         deadline = time.monotonic() + self._config.start_timeout_s
-        self._start_missing()
+        self._start_missing(self._desired())
         while self._loading or not self._serving:
             if time.monotonic() > deadline:
                 raise PoolError(
@@ -98,7 +98,7 @@ class PoolKeeper:
                 )
             if not self._actors:
                 time.sleep(LOOK_EVERY_S)
-                self._start_missing()
+                self._start_missing(self._desired())
             for error in self._admit_ready(wait_s=LOOK_EVERY_S):
                 raise error
         if self._size.replicas is None:
@@ -131,13 +131,16 @@ class PoolKeeper:
 
     def look(self) -> None:
         """Follow the cluster once."""
-        self._start_missing()
-        self._retire_surplus()
+        desired = self._desired()
+        self._start_missing(desired)
+        self._retire_surplus(desired)
         for error in self._admit_ready(wait_s=0.0):
             logger.error("a new replica is not used: %s", error)
 
-    def _start_missing(self) -> None:
-        desired = desired_members(self._size, cluster_nodes())
+    def _desired(self) -> dict[str, str | None]:
+        return desired_members(self._size, cluster_nodes())
+
+    def _start_missing(self, desired: Mapping[str, str | None]) -> None:
         self._failed &= desired.keys()
         for seat in to_start(desired, {*self._actors, *self._failed}):
             actor = self._start_replica(seat, desired[seat])
@@ -182,8 +185,7 @@ class PoolKeeper:
             self._serving.add(seat)
             self._publish()
 
-    def _retire_surplus(self) -> None:
-        desired = desired_members(self._size, cluster_nodes())
+    def _retire_surplus(self, desired: Mapping[str, str | None]) -> None:
         now_s = time.monotonic()
         surplus = to_retire(desired, self._actors)
         for seat in surplus:
