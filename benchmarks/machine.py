@@ -16,9 +16,12 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def seconds_of(work: Callable[[], object], device: str, repeats: int) -> float:
-    """The fastest of several runs, after one to warm up."""
-    work()
+def seconds_of(
+    work: Callable[[], object], device: str, repeats: int, *, warm_up: bool = True
+) -> float:
+    """The fastest of several runs, after one to warm up (which a long run does not need)."""
+    if warm_up:
+        work()
     times = []
     for _ in range(repeats):
         synchronize(device)

@@ -128,9 +128,16 @@ def measure(
         if "shared" in stage.name:
             count = num_candidates  # what is claimed is measured whole
         part = contexts[:count]
-        repeats = 1 if count * per_candidate > TOKENS_MEASURED // 2 else 3
-        seconds = seconds_of(lambda: stage.encode(tokens, part), device, repeats)  # noqa: B023
-        logits = logits_of(stage.encode(tokens, contexts[:1]))
+        answers: list[torch.Tensor] = []
+
+        def work(
+            stage: Stage = stage, part: torch.Tensor = part, answers: list[torch.Tensor] = answers
+        ) -> None:
+            answers[:] = [stage.encode(tokens, part)[:1]]
+
+        is_slow = count * per_candidate > TOKENS_MEASURED // 2
+        seconds = seconds_of(work, device, repeats=1 if is_slow else 3, warm_up=not is_slow)
+        logits = logits_of(answers[0])
         expected = logits if expected is None else expected
         seconds *= num_candidates / count
         rate = num_candidates * flops / seconds
