@@ -128,16 +128,9 @@ def measure(
         if "shared" in stage.name:
             count = num_candidates  # what is claimed is measured whole
         part = contexts[:count]
-        answers: list[torch.Tensor] = []
-
-        def work(
-            stage: Stage = stage, part: torch.Tensor = part, answers: list[torch.Tensor] = answers
-        ) -> None:
-            answers[:] = [stage.encode(tokens, part)[:1]]
-
         is_slow = count * per_candidate > TOKENS_MEASURED // 2
-        seconds = seconds_of(work, device, repeats=1 if is_slow else 3, warm_up=not is_slow)
-        logits = logits_of(answers[0])
+        seconds, features = time_stage(stage, tokens, part, device, is_slow=is_slow)
+        logits = logits_of(features[:1])
         expected = logits if expected is None else expected
         seconds *= num_candidates / count
         rate = num_candidates * flops / seconds
@@ -156,6 +149,20 @@ def measure(
             )
         )
     return rows
+
+
+def time_stage(
+    stage: Stage, tokens: PromptTokens, contexts_KLE: torch.Tensor, device: str, *, is_slow: bool
+) -> tuple[float, torch.Tensor]:
+    """Seconds and the features [K, C, F]; a slow stage runs once and is not warmed up."""
+    features = torch.empty(0)
+
+    def work() -> None:
+        nonlocal features
+        features = stage.encode(tokens, contexts_KLE)
+
+    seconds = seconds_of(work, device, repeats=1 if is_slow else 3, warm_up=not is_slow)
+    return seconds, features
 
 
 def stages(loaded: LoadedModel, precisions: Sequence[str]) -> list[Stage]:

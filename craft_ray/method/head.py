@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from craft_ray.config.fidelity import FidelityConfig
-
-FloatArray = npt.NDArray[np.float32]
+from craft_ray.method.reduction import FloatArray
 
 
 class RefinementHead(nn.Module):

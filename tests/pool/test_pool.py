@@ -187,15 +187,11 @@ def test_ray_exports_what_the_pool_does(embedded_pool: RunningPool) -> None:
     assert any("oracle-0" in line for line in text.splitlines() if "craft_ray_chunks" in line)
 
 
-def fake_question(client: PoolOracle, num_contexts: int = 6) -> Question:
-    return question_to(client, num_contexts=num_contexts)
-
-
 def test_a_question_that_kills_its_replica_fails_alone_and_the_pool_lives_on() -> None:
     config = PoolConfig(candidates_per_chunk=3, max_attempts=3, cpus_per_replica=0.1)
     with running_pool("poison", HostedFakeFactory(), config, PoolSize(2, 0.0, 1)) as pool:
         client = PoolOracle(pool.address, config)
-        task, images, contexts = fake_question(client)
+        task, images, contexts = question_to(client, num_contexts=6)
         expected = FakeOracle()
         question_to(expected)
         for mark in (CRASHES, FAILS):
@@ -212,7 +208,7 @@ def test_a_chunk_at_a_replica_that_hangs_is_answered_by_another(tmp_path: Path) 
     factory = HostedFakeFactory(hangs_s=8.0, hangs_once=str(tmp_path / "taken"))
     with running_pool("hang", factory, config, PoolSize(2, 0.0, 1)) as pool:
         client = PoolOracle(pool.address, config)
-        question = fake_question(client, num_contexts=12)
+        question = question_to(client, num_contexts=12)
         began = time.monotonic()
         client.predict(*question)
         assert 1.0 <= time.monotonic() - began < 7.0
@@ -226,7 +222,7 @@ def test_a_large_population_does_not_starve_a_small_one() -> None:
     factory = HostedFakeFactory(service_s=service_s)
     with running_pool("turns", factory, config, PoolSize(2, 0.0, 1)) as pool:
         large, small = PoolOracle(pool.address, config), PoolOracle(pool.address, config)
-        task, images, contexts = fake_question(large, num_contexts=300)
+        task, images, contexts = question_to(large, num_contexts=300)
         thread = threading.Thread(target=large.predict, args=(task, images, contexts))
         thread.start()
         time.sleep(0.5)
