@@ -88,6 +88,9 @@ class OracleConfig(Settings):
     256 on a GPU."""
     feature_cache_mb: int = Field(1024, ge=1)
     """Image features that one copy of the model keeps; the set asked for longest ago goes first."""
+    white_box: bool = False
+    """The owner's permission to give gradients and image features, for the baselines that black-box
+    tuning is compared with."""
 
     @model_validator(mode="after")
     def _weights_are_named_once(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
@@ -76,7 +77,7 @@ class ClipOracle:
         )
 
     @classmethod
-    def load(cls, config: OracleConfig, device: str = "cpu") -> ClipOracle:
+    def load(cls, config: OracleConfig, device: str = "cpu") -> Self:
         """Load the model that `config` names onto a torch device."""
         return cls(load_model(config, torch.device(device)), config)
 
@@ -156,11 +157,14 @@ class ClipOracle:
     def _encode_contexts(self, task: TaskHandle, contexts_KLE: FloatArray) -> torch.Tensor:
         """Normalised text features [K, C, F]."""
         check_contexts(contexts_KLE, self._text.embed_dim)
+        tokens = self._registered(task)
+        contexts = torch.tensor(contexts_KLE, device=self._text.device)
+        return F.normalize(self._text.encode(tokens, contexts).float(), dim=-1)
+
+    def _registered(self, task: TaskHandle) -> PromptTokens:
         if task.digest not in self._tasks:
             raise OracleError(f"task: {task.digest[:12]} must be registered first")
-        contexts = torch.tensor(contexts_KLE, device=self._text.device)
-        text_KCF = self._text.encode(self._tasks[task.digest], contexts)
-        return F.normalize(text_KCF.float(), dim=-1)
+        return self._tasks[task.digest]
 
     def _logits(self, image_NF: torch.Tensor, text_KCF: torch.Tensor) -> torch.Tensor:
         """[K, N, C]."""

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from craft_ray.errors import OracleError
-from craft_ray.method.reduction import Reduction
+from craft_ray.method.reduction import LabelArray, Reduction
 
 FloatArray = npt.NDArray[np.float32]
 LossArray = npt.NDArray[np.float64]
@@ -59,6 +59,8 @@ class OracleDescription:
     unnormalised, as the authors' training code does."""
     scores: bool = False
     """Whether `score` is served (`ScoringOracle`)."""
+    white_box: bool = False
+    """Whether the owner opens the box (`WhiteBoxOracle`): for baselines only."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,31 @@ class ScoringOracle(Oracle, Protocol):
         ...
 
 
+class WhiteBoxOracle(ScoringOracle, Protocol):
+    """An oracle whose description says `white_box`: what a black box never gives.
+
+    The yardstick that black-box tuning is measured with; no method of craft-ray itself asks this.
+    """
+
+    def image_features(self, images: ImageHandle) -> FloatArray:
+        """Normalised image features, float32 [N, F].
+
+        Raises:
+            OracleError: an unknown handle.
+        """
+        ...
+
+    def context_gradient(
+        self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
+    ) -> tuple[float, FloatArray]:
+        """Mean cross-entropy of the images under one context, and its gradient, float32 [L, E].
+
+        Raises:
+            OracleError: as `predict`; or the labels do not fit the images or the task.
+        """
+        ...
+
+
 def digest_of_images(pixels_NSS: PixelArray) -> str:
     """Content address of an image set: shape and bytes."""
     digest = hashlib.sha256(repr(pixels_NSS.shape).encode())
@@ -188,6 +215,15 @@ def check_contexts(contexts_KLE: FloatArray, embed_dim: int) -> None:
         )
     if not np.isfinite(contexts_KLE).all():
         raise OracleError("contexts: must be finite, but got NaN or infinity")
+
+
+def check_white_box(description: OracleDescription) -> None:
+    """Raise OracleError unless the owner gives gradients and features."""
+    if not description.white_box:
+        raise OracleError(
+            "oracle.white_box: must be true for gradients and image features, but the oracle is a "
+            "black box"
+        )
 
 
 def check_reduction(reduction: Reduction, images: ImageHandle, task: TaskHandle) -> None:

@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 
 from craft_ray.config.run import PoolConfig
 from craft_ray.errors import OracleError, PoolError
-from craft_ray.method.reduction import Reduction
+from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (
     Answer,
     ClassificationTask,
@@ -57,7 +57,7 @@ class _Flight:
 class PoolOracle:
     """Splits a query into chunks, sends them to replicas, retries what is lost.
 
-    Implements `ScoringOracle` (a pool of oracles that do not score refuses `score`).
+    Implements `WhiteBoxOracle`: what the hosted oracle does not serve is refused.
 
     Args:
         address: the pool.
@@ -96,15 +96,11 @@ class PoolOracle:
         if known is not None:
             registered: TaskHandle = known[1]
             return registered
-        answers: list[TaskHandle] = []
-        self._ask(
-            [Chunk(index=0, start=0, stop=0)],  # a question without candidates
-            key=task.digest,
-            submit=lambda replica, _: replica.register_task.remote(task),
-            receive=lambda _, handle: answers.append(handle),
+        handle: TaskHandle = self._ask_once(
+            task.digest, lambda replica: replica.register_task.remote(task)
         )
-        ray.get(self._registry.add_task.remote(task, answers[0]))
-        return answers[0]
+        ray.get(self._registry.add_task.remote(task, handle))
+        return handle
 
     def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
         """See `Oracle`."""
@@ -164,6 +160,44 @@ class PoolOracle:
 
         self._ask_candidates(images, submit, losses_K)
         return losses_K
+
+    def image_features(self, images: ImageHandle) -> FloatArray:
+        """See `WhiteBoxOracle`.
+
+        Raises:
+            OracleError: the oracle is a black box, or as `predict`.
+        """
+        answer = self._ask_once(
+            images.digest, lambda replica: replica.image_features.remote(images)
+        )
+        features: FloatArray = answer
+        return features
+
+    def context_gradient(
+        self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
+    ) -> tuple[float, FloatArray]:
+        """See `WhiteBoxOracle`; one replica answers.
+
+        Raises:
+            OracleError: the oracle is a black box, or as `predict`.
+        """
+        answer = self._ask_once(
+            images.digest,
+            lambda replica: replica.context_gradient.remote(task, images, context_LE, labels_N),
+        )
+        loss_and_gradient: tuple[float, FloatArray] = answer
+        return loss_and_gradient
+
+    def _ask_once(self, key: str, submit: Callable[[Any], Any]) -> Any:
+        """The answer to a question without candidates."""
+        answers: list[Any] = []
+        self._ask(
+            [Chunk(index=0, start=0, stop=0)],
+            key,
+            submit=lambda replica, _: submit(replica),
+            receive=lambda _, answer: answers.append(answer),
+        )
+        return answers[0]
 
     def _ask_candidates(
         self, images: ImageHandle, submit: Submit, answers_K: np.ndarray[Any, Any]

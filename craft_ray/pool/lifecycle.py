@@ -21,7 +21,7 @@ NAMESPACE = "craft_ray"
 
 @dataclass(frozen=True)
 class ClipFactory:
-    """Loads `ClipOracle` where the replica runs; what travels is this, without torch."""
+    """Loads a `ClipOracle` where the replica runs; what travels is this, without torch."""
 
     config: OracleConfig
     device: str
@@ -30,10 +30,10 @@ class ClipFactory:
     def __call__(self) -> HostedOracle:
         import torch
 
-        from craft_ray.oracle.clip import ClipOracle
+        from craft_ray.oracle.white_box import load_oracle
 
         torch.set_num_threads(self.num_threads)
-        return ClipOracle.load(self.config, self.device)
+        return load_oracle(self.config, self.device)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import ray
 
 from craft_ray.errors import OracleError
-from craft_ray.method.reduction import Reduction
+from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (
     Answer,
     ClassificationTask,
@@ -19,6 +19,8 @@ from craft_ray.oracle.contract import (
     OracleDescription,
     ScoringOracle,
     TaskHandle,
+    WhiteBoxOracle,
+    check_white_box,
 )
 from craft_ray.pool.address import Answered, Refused
 from craft_ray.pool.metrics import ReplicaMetrics
@@ -115,6 +117,30 @@ class OracleReplica:
 
         return self._serve(len(contexts_KLE), work)
 
+    def image_features(self, images: ImageHandle) -> Answered | Refused:
+        """See `WhiteBoxOracle`."""
+
+        def work() -> FloatArray:
+            self._fetch_images(images)
+            return self._open().image_features(images)
+
+        return self._serve(0, work)
+
+    def context_gradient(
+        self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
+    ) -> Answered | Refused:
+        """See `WhiteBoxOracle`."""
+
+        def work() -> tuple[float, FloatArray]:
+            self._fetch_what_is_missing(task, images)
+            return self._open().context_gradient(task, images, context_LE, labels_N)
+
+        return self._serve(0, work)
+
+    def _open(self) -> WhiteBoxOracle:
+        check_white_box(self._oracle.describe())
+        return cast(WhiteBoxOracle, self._oracle)
+
     def _serve(self, num_candidates: int, work: Callable[[], Any]) -> Answered | Refused:
         started = time.perf_counter()
         encoded_before = self._oracle.num_images_encoded
@@ -135,6 +161,9 @@ class OracleReplica:
             known = ray.get(self._registry.task.remote(task.digest))
             if known is not None:
                 self._oracle.register_task(known[0])
+        self._fetch_images(images)
+
+    def _fetch_images(self, images: ImageHandle) -> None:
         if not self._oracle.knows(images.digest):
             for reference in ray.get(self._registry.images.remote(images.digest)):
                 self._oracle.register_images(ray.get(reference))

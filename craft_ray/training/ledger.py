@@ -7,7 +7,7 @@ from typing import Literal
 
 from craft_ray.errors import BudgetError
 
-Purpose = Literal["search", "head", "evaluation"]
+Purpose = Literal["search", "head", "evaluation", "white_box"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Spending:
     """Images predicted to train the head."""
     evaluation_predictions: int = 0
     """Images predicted to validate or test."""
+    white_box_predictions: int = 0
+    """Images predicted with a gradient, or shown as features: only an open box answers these."""
     text_encodes: int = 0
     """Prompts encoded: contexts x classes."""
     images_sent: int = 0
@@ -31,7 +33,12 @@ class Spending:
     @property
     def image_predictions(self) -> int:
         """All images predicted, whatever for; a hosted endpoint bills these."""
-        return self.search_predictions + self.head_predictions + self.evaluation_predictions
+        return (
+            self.search_predictions
+            + self.head_predictions
+            + self.evaluation_predictions
+            + self.white_box_predictions
+        )
 
     def __add__(self, other: Spending) -> Spending:
         return Spending(
@@ -56,6 +63,8 @@ def cost_of(purpose: Purpose, num_contexts: int, num_images: int, num_classes: i
         return replace(spending, candidate_queries=num_contexts, search_predictions=predictions)
     if purpose == "head":
         return replace(spending, head_predictions=predictions)
+    if purpose == "white_box":
+        return replace(spending, white_box_predictions=predictions)
     return replace(spending, evaluation_predictions=predictions)
 
 

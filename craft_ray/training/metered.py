@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from craft_ray.method.reduction import Reduction
+from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.method.scoring import reduce_logits
 from craft_ray.oracle.contract import (
     Answer,
@@ -17,6 +17,8 @@ from craft_ray.oracle.contract import (
     PixelArray,
     ScoringOracle,
     TaskHandle,
+    WhiteBoxOracle,
+    check_white_box,
 )
 from craft_ray.training.ledger import Purpose, QueryLedger, Spending, cost_of
 
@@ -86,3 +88,29 @@ class MeteredOracle:
             losses = reduce_logits(logits, reduction)
         self.ledger.record(cost)
         return losses
+
+    def image_features(self, images: ImageHandle) -> FloatArray:
+        """See `WhiteBoxOracle`.
+
+        Raises:
+            OracleError: the oracle is a black box.
+        """
+        features = self._open().image_features(images)
+        self.ledger.record(cost_of("white_box", 1, images.num_images, num_classes=0))
+        return features
+
+    def context_gradient(
+        self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
+    ) -> tuple[float, FloatArray]:
+        """See `WhiteBoxOracle`.
+
+        Raises:
+            OracleError: the oracle is a black box.
+        """
+        answer = self._open().context_gradient(task, images, context_LE, labels_N)
+        self.ledger.record(cost_of("white_box", 1, images.num_images, task.num_classes))
+        return answer
+
+    def _open(self) -> WhiteBoxOracle:
+        check_white_box(self._oracle.describe())
+        return cast(WhiteBoxOracle, self._oracle)

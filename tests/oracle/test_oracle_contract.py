@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import cast
 
@@ -17,8 +18,11 @@ from craft_ray.oracle.contract import (
     Oracle,
     PixelArray,
     TaskHandle,
+    WhiteBoxOracle,
     digest_of_images,
 )
+from craft_ray.training.ledger import QueryLedger
+from craft_ray.training.metered import MeteredOracle
 
 TASK = ClassificationTask(("cat", "dog", "ankle boot"))
 
@@ -218,6 +222,26 @@ def test_an_answer_that_is_not_served_is_refused(oracle: Oracle, pixels: PixelAr
     task, images = oracle.register_task(TASK), oracle.register_images(pixels)
     with pytest.raises(OracleError, match=r"answer: must be one of .*'features'"):
         oracle.predict(task, images, task.initial_context[None], cast(Answer, "features"))
+
+
+def test_a_black_box_gives_neither_gradients_nor_features(
+    oracle: Oracle, pixels: PixelArray
+) -> None:
+    assert not oracle.describe().white_box
+    metered = MeteredOracle(oracle, QueryLedger(0))
+    task, images = metered.register_task(TASK), metered.register_images(pixels)
+    labels = np.zeros(5, dtype=np.int64)
+    refusal = re.escape("oracle.white_box: must be true")
+    # A pool has the methods in any case; a model in this process has them only when it is open.
+    asked: list[WhiteBoxOracle | MeteredOracle] = [metered]
+    if hasattr(oracle, "context_gradient"):
+        asked.append(cast(WhiteBoxOracle, oracle))
+    for box in asked:
+        with pytest.raises(OracleError, match=refusal):
+            box.context_gradient(task, images, task.initial_context, labels)
+        with pytest.raises(OracleError, match=refusal):
+            box.image_features(images)
+    assert metered.ledger.spent.white_box_predictions == 0
 
 
 def test_a_prompt_beyond_the_context_is_refused_by_the_name_of_its_class(oracle: Oracle) -> None:

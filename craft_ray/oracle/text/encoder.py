@@ -48,6 +48,7 @@ class TextTower:
         embed_dim: E, the width of a token embedding.
         context_length: tokens of a prompt.
         device: where the weights are.
+        differentiable: the encoder through which a white box gives gradients.
 
     Raises:
         OracleError: the tower has no token embedding of open_clip's kind (Hugging Face towers), or
@@ -66,7 +67,8 @@ class TextTower:
         self.device = self._token_embedding.weight.device
         dtype = DTYPES[config.precision]
         self.path = "plain"
-        self._encoder: TextEncoder = self._plain(loaded, dtype, config)
+        self.differentiable = self._plain(loaded, dtype, config)
+        self._encoder: TextEncoder = self.differentiable
         if config.text_path == "plain":
             return
         reason = self._why_not_shared_prefix(loaded, tower, config)
@@ -86,6 +88,7 @@ class TextTower:
         embedded: torch.Tensor = self._token_embedding(ids_T.to(self.device))
         return embedded
 
+    @torch.inference_mode()
     def encode(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
         """See `TextEncoder`."""
         return self._encoder.encode(tokens, contexts_KLE)

@@ -46,9 +46,8 @@ class PlainEncoder:
         self._context_length = context_length
         self._prompts_per_forward = max_tokens // context_length
 
-    @torch.inference_mode()
     def encode(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
-        """See `TextEncoder`."""
+        """See `TextEncoder`. Differentiable in the contexts."""
         num_contexts, length, _ = contexts_KLE.shape
         tokens.check_length(length, self._context_length)
         ids_CT = self._full_rows(tokens, length).to(contexts_KLE.device)
