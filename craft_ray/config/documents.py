@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from craft_ray.config.base import UNION_KINDS
 from craft_ray.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1_000_000
@@ -55,8 +56,7 @@ def describe_problems(error: ValidationError) -> list[str]:
     """One line a problem: the field, the law, the value."""
     problems = []
     for detail in error.errors():
-        # Names of union members are pydantic's, not the user's.
-        field = ".".join(str(part) for part in detail["loc"])
+        field = ".".join(str(part) for part in detail["loc"] if part not in UNION_KINDS)
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             message = "is not a known setting"

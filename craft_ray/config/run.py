@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
 from craft_ray.config.fidelity import FidelityConfig
+from craft_ray.config.optimizers import CmaEsConfig, OptimizerConfig
 
 Auto = Literal["auto"]
 Method = Literal["both", "prompt", "head"]
@@ -141,18 +142,6 @@ class PromptConfig(Settings):
     """Standard deviation of the frozen Gaussian A."""
 
 
-class CmaEsConfig(Settings):
-    """CMA-ES through pycma."""
-
-    kind: Literal["cma_es"] = "cma_es"
-    population: int = Field(40, ge=4)
-    sigma: float = Field(0.1, gt=0)
-    """Initial step size: the perturbation scale of the search in z."""
-    bound: Annotated[float, Field(gt=0)] | None = 5.0
-    """|z_i| <= bound, or null."""
-    step_size_rule: Literal["csa", "tpa"] = "csa"
-
-
 class HeadConfig(Settings):
     """Prediction refinement: y = l + MLP(l) (CraFT section 3.2)."""
 
@@ -216,7 +205,7 @@ class RunConfig(Settings):
     oracle: OracleConfig = OracleConfig()
     pool: PoolConfig = PoolConfig()
     prompt: PromptConfig = PromptConfig()
-    optimizer: CmaEsConfig = CmaEsConfig()
+    optimizer: OptimizerConfig = CmaEsConfig()
     head: HeadConfig = HeadConfig()
     loss: LossConfig = LossConfig()
     mlflow: MlflowConfig = MlflowConfig()
@@ -238,10 +227,14 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _resampling_needs_csa(self) -> Self:
-        if (
-            self.fidelity.deployed_prompt == "resampled_mean"
-            and self.optimizer.step_size_rule == "tpa"
-        ):
+        if self.fidelity.deployed_prompt != "resampled_mean":
+            return self
+        if not isinstance(self.optimizer, CmaEsConfig):
+            raise ValueError(
+                "fidelity.deployed_prompt resampled_mean needs optimizer.kind cma_es, but got "
+                f"{self.optimizer.kind}: a mean of independent draws is the start"
+            )
+        if self.optimizer.step_size_rule == "tpa":
             raise ValueError(
                 "fidelity.deployed_prompt resampled_mean needs optimizer.step_size_rule csa, but "
                 "got tpa: two-point adaptation cannot draw a population it is never told about"

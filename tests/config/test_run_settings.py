@@ -77,7 +77,7 @@ def test_every_unknown_or_mistyped_setting_is_reported_at_once(tmp_path: Path) -
         ("loss.head_consistency=-0.1", "loss.head_consistency"),
         ("data.crop_scale_min=1.5", "data.crop_scale_min"),
         ("data.source={kind: nowhere}", "data.source"),
-        ("data.source={kind: folder}", "data.source.folder.root"),
+        ("data.source={kind: folder}", "data.source.root"),
         ("oracle.precision=fp8", "oracle.precision"),
         ("name=../outside", "name"),
         ("name=.hidden", "name"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from craft_ray.config.run import CmaEsConfig
+from craft_ray.config.optimizers import CmaEsConfig, RandomSearchConfig
 from craft_ray.optimizers import ZerothOrderOptimizer, make_optimizer
 from craft_ray.optimizers.base import FloatArray64
 
@@ -20,20 +20,23 @@ class Case:
     """Makes an optimizer the way a run does."""
 
     name: str
-    config: CmaEsConfig
+    config: CmaEsConfig | RandomSearchConfig
 
     def make(self, *, dim: int = 5, seed: int = 1, **changes: object) -> ZerothOrderOptimizer:
-        config = CmaEsConfig.model_validate({**self.config.model_dump(), **changes})
+        config = type(self.config).model_validate({**self.config.model_dump(), **changes})
         return make_optimizer(config, dim, seed)
 
 
-CASES = [
+LEARNING = [
     Case(
         f"cma_es {rule}",
         CmaEsConfig(population=8, sigma=0.5, bound=None, step_size_rule=rule),
     )
     for rule in ("csa", "tpa")
 ]
+FLOOR = Case("random_search", RandomSearchConfig(population=8, sigma=0.5, bound=None))
+CASES = [*LEARNING, FLOOR]
+SEARCHING = pytest.mark.parametrize("case", LEARNING, ids=[case.name for case in LEARNING])
 ALL = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from craft_ray.optimizers.base import FloatArray64
-from tests.optimizers.contract import ALL, Case, run, sphere
+from tests.optimizers.contract import ALL, FLOOR, SEARCHING, Case, run, sphere
 
 
 def only_one_kept(losses_P: FloatArray64, kept: int, others: float) -> FloatArray64:
@@ -27,7 +27,7 @@ def test_the_search_starts_at_zero_with_spread_sigma(case: Case) -> None:
     assert candidates.std() == pytest.approx(0.5, rel=0.1)
 
 
-@ALL
+@SEARCHING
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_it_beats_random_search_at_equal_evaluations(case: Case, seed: int) -> None:
     generations = 40
@@ -39,7 +39,7 @@ def test_it_beats_random_search_at_equal_evaluations(case: Case, seed: int) -> N
     assert sphere(optimizer.best[None])[0] < 0.2 * best_of_random_search
 
 
-@ALL
+@SEARCHING
 def test_it_finds_the_best_point_within_bounds(case: Case) -> None:
     optimizer = case.make(dim=4, bound=0.5)
     asked = run(optimizer, sphere, 60)
@@ -211,3 +211,12 @@ def test_numpys_global_random_stream_is_neither_used_nor_moved(case: Case) -> No
     np.random.seed(1)  # noqa: NPY002
     assert np.random.random() == drawn  # noqa: NPY002
     np.testing.assert_array_equal(run(case.make(), sphere, 3), first)
+
+
+def test_random_search_keeps_the_best_of_independent_draws() -> None:
+    optimizer = FLOOR.make(dim=3)
+    asked = run(optimizer, sphere, 30).reshape(-1, 3)
+    np.testing.assert_array_equal(optimizer.best, asked[sphere(asked).argmin()])
+    np.testing.assert_array_equal(optimizer.mean, optimizer.best)
+    other = run(FLOOR.make(dim=3), lambda points: -sphere(points), 30).reshape(-1, 3)
+    np.testing.assert_array_equal(other, asked)  # what it is told changes no draw

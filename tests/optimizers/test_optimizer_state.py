@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from craft_ray.files import read_arrays, write_arrays
 from craft_ray.optimizers import ZerothOrderOptimizer
-from tests.optimizers.contract import ALL, CASES, Case, run, sphere
+from tests.optimizers.contract import ALL, CASES, LEARNING, Case, run, sphere
 
 CSA = CASES[0]
 
@@ -106,7 +106,7 @@ def test_the_state_of_other_settings_is_refused(case: Case, other: dict[str, int
 
 
 def test_the_state_of_another_step_size_rule_is_refused() -> None:
-    csa, tpa = (case.make() for case in CASES)
+    csa, tpa = (case.make() for case in LEARNING)
     run(csa, sphere, 3)
     with pytest.raises(ValueError, match="state: "):
         tpa.load_state_dict(csa.state_dict())

@@ -1,0 +1,131 @@
+"""What is the same in every optimizer: checks, the best so far, and the state."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from craft_ray.optimizers.base import FloatArray64, State
+
+
+class ReplayedOptimizer(ABC):
+    """An optimizer whose state is the losses that it was told.
+
+    A run is a pure function of its settings, its seed and its losses, so these losses are all that
+    is kept, and loading replays them. Nothing of an implementation's inside needs to be stored.
+
+    Args:
+        dim: D, dimension of the search space.
+        population: P, candidates a generation.
+    """
+
+    def __init__(self, dim: int, population: int) -> None:
+        self._dim = dim
+        self._population = population
+        self._restart()
+
+    def _restart(self) -> None:
+        self._losses: list[FloatArray64] = []
+        self._resampled: list[bool] = []
+        self._asked_PD: FloatArray64 | None = None
+        self._best_D: FloatArray64 = np.zeros(self._dim)
+        self._best_loss = np.inf
+        self._start()
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Be as new."""
+
+    @abstractmethod
+    def _draw(self) -> FloatArray64:
+        """The next candidates, [P, D]."""
+
+    @abstractmethod
+    def _learn(self, candidates_PD: FloatArray64, ranks_P: FloatArray64) -> None:
+        """Take in a generation. Equal ranks are ties; a failure has a rank of its own, the last."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> FloatArray64:
+        """See `ZerothOrderOptimizer`."""
+
+    @property
+    def population(self) -> int:
+        """See `ZerothOrderOptimizer`."""
+        return self._population
+
+    @property
+    def best(self) -> FloatArray64:
+        """See `ZerothOrderOptimizer`."""
+        return self._best_D.copy()
+
+    def ask(self) -> FloatArray64:
+        """See `ZerothOrderOptimizer`."""
+        if self._asked_PD is None:
+            self._asked_PD = self._draw()
+        return self._asked_PD.copy()
+
+    def tell(self, losses_P: FloatArray64) -> None:
+        """See `ZerothOrderOptimizer`."""
+        losses = np.array(losses_P, dtype=np.float64)
+        if self._asked_PD is None:
+            raise ValueError("tell: ask must be called first")
+        if losses.shape != (self._population,):
+            raise ValueError(f"tell: losses must be [{self._population}], got {list(losses.shape)}")
+        finite = np.isfinite(losses)
+        if not finite.any():
+            raise ValueError("tell: at least one loss must be finite, but none is")
+        ordered = np.where(finite, losses, np.inf)
+        # Ranks only. A failure shares its rank with no finite loss, not even the worst: in a tie it
+        # could become a parent.
+        _, ranks = np.unique(ordered, return_inverse=True)
+        self._learn(self._asked_PD, ranks.astype(np.float64))
+        winner = int(np.argmin(ordered))
+        if losses[winner] < self._best_loss:
+            self._best_loss = float(losses[winner])
+            self._best_D = self._asked_PD[winner].copy()
+        self._losses.append(losses)
+        self._resampled.append(False)
+        self._asked_PD = None
+
+    def resampled_mean(self) -> FloatArray64:
+        """See `ZerothOrderOptimizer`."""
+        if not self._resampled or self._resampled[-1] or self._asked_PD is not None:
+            raise ValueError("resampled_mean: allowed once after each tell, before ask")
+        self._resampled[-1] = True
+        mean: FloatArray64 = self._draw().mean(axis=0)
+        return mean
+
+    def state_dict(self) -> State:
+        """See `ZerothOrderOptimizer`."""
+        return {
+            "losses": np.array(self._losses, dtype=np.float64).reshape(-1, self._population),
+            "resampled": np.array(self._resampled, dtype=np.uint8),
+            # Prove on loading that the replay arrived where this run was.
+            "mean": self.mean,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """See `ZerothOrderOptimizer`."""
+        losses_GP = np.asarray(state["losses"], dtype=np.float64)
+        if losses_GP.ndim != 2 or losses_GP.shape[1] != self._population:
+            raise ValueError(
+                f"state: losses must be [generations, {self._population}], got "
+                f"{list(losses_GP.shape)}"
+            )
+        self._restart()
+        for losses, resampled in zip(losses_GP, state["resampled"], strict=True):
+            self.ask()
+            self.tell(losses)
+            if resampled:
+                self.resampled_mean()
+        for name, reached in (("mean", self.mean), ("best", self.best)):
+            if not np.array_equal(reached, state[name]):
+                raise ValueError(
+                    f"state: replaying the losses must reproduce the saved {name}, but does not: "
+                    "the state is of other settings, another seed or another version of a library"
+                )
