@@ -24,7 +24,6 @@ from craft_ray.config.loading import load_run_config
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.training.classifier import TunedClassifier, score_logits
 from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.loop import CollaborativeTrainer
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import (
     load_data,
@@ -32,6 +31,7 @@ from craft_ray.training.preparation import (
     register_test_images,
 )
 from craft_ray.training.task import LabelledImages, PreparedTask
+from craft_ray.training.trainers import make_trainer
 
 METHODS = ("prompt", "head", "both")
 MARKS = (1000, 2000, 4000, 8000)
@@ -71,7 +71,7 @@ def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
     driver = MeteredOracle(oracle, QueryLedger(0))
     prepared = prepare(config, data, driver)
     ledger = QueryLedger(config.max_queries)
-    trainer = CollaborativeTrainer(MeteredOracle(oracle, ledger), prepared, config)
+    trainer = make_trainer(MeteredOracle(oracle, ledger), prepared, config)
     sent_by_driver = driver.ledger.spent.images_sent
     test = register_test_images(data, driver)
     zero_shot = TunedClassifier(prepared.task.initial_context, None)

@@ -12,6 +12,8 @@ from pydantic import model_validator
 
 from craft_ray.config.base import Settings
 
+Selection = Literal["best_validation", "last"]
+
 PRESETS: dict[str, dict[str, str]] = {
     "corrected": {
         "deployed_prompt": "mean",
@@ -44,7 +46,7 @@ class FidelityConfig(Settings):
     """Candidates are scored on the plain images, or on one augmentation drawn once and kept."""
     head_init: Literal["identity", "default"] = "identity"
     """`identity`: the last layer starts at zero, so that refined = raw logits."""
-    selection: Literal["best_validation", "last"] = "best_validation"
+    selection: Selection = "best_validation"
     """Which evaluated state is kept as the result. Test data never takes part."""
 
     @model_validator(mode="before")

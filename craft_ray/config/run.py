@@ -11,7 +11,7 @@ from craft_ray.config.fidelity import FidelityConfig
 from craft_ray.config.optimizers import CmaEsConfig, OptimizerConfig
 
 Auto = Literal["auto"]
-Method = Literal["both", "prompt", "head"]
+Method = Literal["both", "prompt", "head", "white_box"]
 
 RUN_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
@@ -163,6 +163,15 @@ class LossConfig(Settings):
     """The head's term is dropped after this share of the query budget (1 / n of the code)."""
 
 
+class WhiteBoxConfig(Settings):
+    """Prompt tuning by gradients (CoOp), the comparison."""
+
+    steps: int = Field(400, ge=1)
+    """Of Adam, each on one view of all training images."""
+    learning_rate: float = Field(1e-2, gt=0)
+    """At the start; it falls as a cosine to zero."""
+
+
 class MlflowConfig(Settings):
     """Experiment tracking."""
 
@@ -196,7 +205,8 @@ class RunConfig(Settings):
     output_dir: str = "runs"
     seed: int = Field(1, ge=0)
     method: Method = "both"
-    """`prompt` searches the context only, `head` trains the head only, `both` is CraFT."""
+    """`prompt` searches the context only, `head` trains the head only, `both` is CraFT;
+    `white_box` tunes the context by gradients, for comparison, where `oracle.white_box` permits."""
     max_queries: int = Field(8000, ge=1)
     """Budget in candidates scored on the whole training set (the paper's unit)."""
     evaluate_every_generations: int = Field(5, ge=1)
@@ -208,12 +218,16 @@ class RunConfig(Settings):
     optimizer: OptimizerConfig = CmaEsConfig()
     head: HeadConfig = HeadConfig()
     loss: LossConfig = LossConfig()
+    white_box: WhiteBoxConfig = WhiteBoxConfig()
     mlflow: MlflowConfig = MlflowConfig()
     ray: RayConfig = RayConfig()
 
     @property
     def num_generations(self) -> int:
-        """Whole generations that the budget pays for; a generation is never cut."""
+        """Whole generations that the budget pays for; a generation is never cut. Gradients have no
+        budget: there it is the number of steps."""
+        if self.method == "white_box":
+            return self.white_box.steps
         return self.max_queries // self.optimizer.population
 
     @model_validator(mode="after")
@@ -222,6 +236,15 @@ class RunConfig(Settings):
             raise ValueError(
                 f"max_queries >= optimizer.population must hold, but got max_queries="
                 f"{self.max_queries} and optimizer.population={self.optimizer.population}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _gradients_need_permission(self) -> Self:
+        if self.method == "white_box" and not self.oracle.white_box:
+            raise ValueError(
+                "method white_box needs oracle.white_box true, but got false: a black box gives no "
+                "gradients"
             )
         return self
 

@@ -19,8 +19,8 @@ from craft_ray.search.resources import concurrent_trials
 from craft_ray.search.results import best_of, print_table, read_results
 from craft_ray.search.trial import SearchJob, run_trial
 from craft_ray.training.experiment import Experiment, open_experiment
-from craft_ray.training.loop import Selected
 from craft_ray.training.preparation import FewShotData
+from craft_ray.training.selection import Selected
 from craft_ray.training.state import load_state
 
 TUNE_FOLDER = "tune"

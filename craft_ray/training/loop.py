@@ -6,22 +6,22 @@ knows neither Ray nor Tune; whoever calls `run_generation` owns the loop.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from craft_ray.config.run import RunConfig
-from craft_ray.files import Arrays
 from craft_ray.method.head import RefinementHead
 from craft_ray.method.losses import head_loss
 from craft_ray.method.projection import PromptProjection
 from craft_ray.method.reduction import Reduction
 from craft_ray.optimizers import make_optimizer
 from craft_ray.oracle.contract import LossArray
-from craft_ray.training.classifier import Score, TunedClassifier, score_logits
+from craft_ray.training.classifier import Score, TunedClassifier
 from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.report import GenerationReport
+from craft_ray.training.selection import Selected, Selector
 from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
 from craft_ray.training.task import PreparedTask
 from craft_ray.training.views import view_of_generation
@@ -30,54 +30,10 @@ from craft_ray.training.views import view_of_generation
 _PROJECTION_STREAM, _OPTIMIZER_STREAM, _HEAD_STREAM = 10, 11, 12
 
 
-@dataclass(frozen=True)
-class GenerationReport:
-    """What happened in one generation. Losses are None for the side that does not run."""
-
-    generation: int
-    candidate_queries: int
-    fitness_best: float | None
-    fitness_median: float | None
-    head_loss: float | None
-    validation: Score | None
-    """Of the working classifier; only every `evaluate_every_generations`."""
-
-
-@dataclass(frozen=True)
-class Selected:
-    """The state that would be returned now."""
-
-    classifier: TunedClassifier
-    validation: Score
-    generation: int
-
-    def values(self) -> dict[str, Any]:
-        """What JSON can hold."""
-        return {**asdict(self.validation), "generation": self.generation}
-
-    def arrays(self) -> Arrays:
-        """Context and head."""
-        head = self.classifier.head or {}
-        return {"context": self.classifier.context_LE, **{f"head.{k}": v for k, v in head.items()}}
-
-    @classmethod
-    def from_state(cls, state: TrainerState) -> Selected:
-        """What a stored training would return."""
-        values = state.values["selected"]
-        head = state.group("selected.head.") or None
-        return cls(
-            TunedClassifier(state.arrays["selected.context"], head),
-            Score(float(values["accuracy"]), float(values["loss"])),
-            int(values["generation"]),
-        )
-
-
 class CollaborativeTrainer:
     """Searches the prompt by zeroth-order optimization and trains the head by gradients.
 
-    Before the first generation the untouched classifier (zero-shot) is validated; under
-    `selection: best_validation` it competes like every other state, so that tuning does not
-    return what validation says is worse.
+    Implements `Trainer`.
 
     Args:
         oracle: answers and counts.
@@ -91,7 +47,6 @@ class CollaborativeTrainer:
         self._config = config
         self.generation = 0
         self.diverged = False
-        """Whether the head's training left the finite numbers; the run then ends."""
         self._searches = config.method != "head"
         self._refines = config.method != "prompt"
         self._projection = PromptProjection(
@@ -117,7 +72,7 @@ class CollaborativeTrainer:
         )
         self._context_LE = prepared.task.initial_context
         self._fitness_labels = torch.from_numpy(prepared.fitness.labels_N.copy())
-        self._selected: Selected | None = None
+        self._selector = Selector(oracle, prepared, config.fidelity.selection)
 
     @property
     def finished(self) -> bool:
@@ -126,18 +81,11 @@ class CollaborativeTrainer:
 
     @property
     def selected(self) -> Selected:
-        """What would be returned now; zero-shot before the first evaluation."""
-        if self._selected is None:
-            zero_shot = TunedClassifier.capture(self._context_LE, None)
-            self._selected = Selected(zero_shot, self._validate(zero_shot), 0)
-        return self._selected
+        """See `Trainer`."""
+        return self._selector.selected
 
     def run_generation(self) -> GenerationReport:
-        """One population, one head epoch, and a validation when it is due.
-
-        Raises:
-            BudgetError: the budget is spent; nothing was asked.
-        """
+        """One population, one head epoch, and a validation when it is due. See `Trainer`."""
         _ = self.selected  # zero-shot is validated before anything is tuned
         losses_P = self._search_prompt() if self._searches else None
         loss_of_head = self._train_head() if self._refines else None
@@ -214,23 +162,10 @@ class CollaborativeTrainer:
 
     def _evaluate(self) -> Score:
         working = TunedClassifier.capture(self._context_LE, self._head if self._refines else None)
-        score = self._validate(working)
-        takes_last = self._config.fidelity.selection == "last" and np.isfinite(score.loss)
-        if takes_last or score.is_better_than(self.selected.validation):
-            self._selected = Selected(working, score, self.generation)
-        return score
-
-    def _validate(self, classifier: TunedClassifier) -> Score:
-        logits_NC = self._oracle.predict(
-            self._prepared.task,
-            self._prepared.validation.handle,
-            classifier.context_LE[None],
-            purpose="evaluation",
-        )[0]
-        return score_logits(classifier.refine(logits_NC), self._prepared.validation.labels_N)
+        return self._selector.consider(working, self.generation)
 
     def state_dict(self) -> TrainerState:
-        """Everything that decides the future, the ledger included."""
+        """See `Trainer`."""
         arrays: dict[str, Any] = {
             "generator": self._generator.get_state().numpy(),
             "context": self._context_LE,
@@ -250,11 +185,7 @@ class CollaborativeTrainer:
         )
 
     def load_state_dict(self, state: TrainerState) -> None:
-        """Continue exactly where `state_dict` was taken.
-
-        Raises:
-            ValueError: the state belongs to other settings.
-        """
+        """See `Trainer`."""
         self.generation = int(state.values["generation"])
         self.diverged = bool(state.values["diverged"])
         self._oracle.ledger.restore(state.values["spent"])
@@ -265,7 +196,7 @@ class CollaborativeTrainer:
         unpack_adam(self._adam, state.group("adam."))
         self._generator.set_state(torch.from_numpy(state.arrays["generator"]))
         self._context_LE = state.arrays["context"]
-        self._selected = Selected.from_state(state)
+        self._selector.restore(state)
 
     def _seed(self, stream: int) -> int:
         return int(np.random.SeedSequence([self._config.seed, stream]).generate_state(1)[0])

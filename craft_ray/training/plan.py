@@ -27,6 +27,11 @@ def plan_run(config: RunConfig, size: DataSize) -> Spending:
     for _ in range(evaluations):
         total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
     for _ in range(generations):
+        if config.method == "white_box":
+            total += cost_of("white_box", 1, size.num_train, size.num_classes)
+            if config.data.views == "fresh":
+                total += Spending(images_sent=size.num_train)
+            continue
         if config.method != "prompt" and config.data.views == "fresh":
             total += Spending(images_sent=size.num_train)
         if config.method != "head":

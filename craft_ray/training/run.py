@@ -16,8 +16,8 @@ from craft_ray.errors import RunInterruptedError
 from craft_ray.training.experiment import Experiment, open_experiment
 from craft_ray.training.job import TrainJob, run_job
 from craft_ray.training.ledger import Spending
-from craft_ray.training.loop import Selected
 from craft_ray.training.preparation import FewShotData
+from craft_ray.training.selection import Selected
 from craft_ray.training.state import load_state
 
 WORKER_FOLDER = "worker"

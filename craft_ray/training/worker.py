@@ -1,4 +1,4 @@
-"""The collaborative loop inside a Ray Train worker."""
+"""A training inside a Ray Train worker."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from threadpoolctl import threadpool_limits
 from craft_ray.pool.client import PoolOracle
 from craft_ray.training.job import TrainJob
 from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.loop import CollaborativeTrainer, GenerationReport
 from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.report import GenerationReport, Trainer
 from craft_ray.training.state import load_state, save_state
+from craft_ray.training.trainers import make_trainer
 
 
 def train_worker(job: TrainJob) -> None:
@@ -30,7 +31,7 @@ def train_worker(job: TrainJob) -> None:
     threadpool_limits(1)
     pool = PoolOracle(job.pool, job.config.pool)
     oracle = MeteredOracle(pool, QueryLedger(job.config.max_queries))
-    trainer = CollaborativeTrainer(oracle, job.prepared, job.config)
+    trainer = make_trainer(oracle, job.prepared, job.config)
     seconds_before = 0.0
     if (checkpoint := ray.train.get_checkpoint()) is not None:
         with checkpoint.as_directory() as folder:
@@ -66,7 +67,7 @@ def train_worker(job: TrainJob) -> None:
         points = []
 
 
-def outcome_of(trainer: CollaborativeTrainer) -> str:
+def outcome_of(trainer: Trainer) -> str:
     """`running`, `finished` or `diverged`."""
     if trainer.diverged:
         return "diverged"

@@ -12,10 +12,11 @@ from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.oracle.contract import Answer, ImageHandle, Oracle, PixelArray
 from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.loop import CollaborativeTrainer
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import FewShotData, prepare
+from craft_ray.training.report import Trainer
 from craft_ray.training.task import PreparedTask, ViewBank
+from craft_ray.training.trainers import make_trainer
 from tests.support.fake_oracle import FakeOracle, images_of
 
 CLASS_NAMES = ("cat", "dog", "ankle boot", "tin whistle")
@@ -93,11 +94,11 @@ class World:
         """The head's images, where they are a bank."""
         return handles_of(self.prepared)
 
-    def trainer(self) -> tuple[CollaborativeTrainer, QueryLedger]:
+    def trainer(self) -> tuple[Trainer, QueryLedger]:
         """A new training and what it spends."""
         ledger = QueryLedger(self.config.max_queries)
         metered = MeteredOracle(self.oracle, ledger)
-        return CollaborativeTrainer(metered, self.prepared, self.config), ledger
+        return make_trainer(metered, self.prepared, self.config), ledger
 
 
 def make_world(

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from craft_ray.errors import ArtifactError
 from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.loop import CollaborativeTrainer, GenerationReport, Selected
+from craft_ray.training.report import GenerationReport, Trainer
+from craft_ray.training.selection import Selected
 from craft_ray.training.state import ARRAYS_FILE, VALUES_FILE, TrainerState, load_state, save_state
 from tests.support.world import World, make_world, run_config, world_data
 
@@ -29,7 +30,7 @@ def new_world(**changes: Any) -> World:
     return make_world(run_config(**changes), data=DATA)
 
 
-def through_files(trainer: CollaborativeTrainer) -> TrainerState:
+def through_files(trainer: Trainer) -> TrainerState:
     with tempfile.TemporaryDirectory() as folder:
         save_state(trainer.state_dict(), Path(folder))
         return load_state(Path(folder))
@@ -37,7 +38,7 @@ def through_files(trainer: CollaborativeTrainer) -> TrainerState:
 
 def run(
     world: World, stops: frozenset[int] = frozenset()
-) -> tuple[list[GenerationReport], CollaborativeTrainer, QueryLedger]:
+) -> tuple[list[GenerationReport], Trainer, QueryLedger]:
     """Train to the end; before each generation in `stops` the training moves to a new process."""
     trainer, ledger = world.trainer()
     reports: list[GenerationReport] = []
@@ -114,7 +115,7 @@ def test_a_finished_training_is_still_finished_after_loading(method: str) -> Non
     assert ledger.spent == trainer_spending(trainer)
 
 
-def trainer_spending(trainer: CollaborativeTrainer) -> object:
+def trainer_spending(trainer: Trainer) -> object:
     ledger = QueryLedger(1)
     ledger.restore(trainer.state_dict().values["spent"])
     return ledger.spent

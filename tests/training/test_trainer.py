@@ -12,8 +12,8 @@ import torch
 from craft_ray.errors import BudgetError
 from craft_ray.oracle.contract import Oracle
 from craft_ray.training.classifier import Score
-from craft_ray.training.loop import CollaborativeTrainer, GenerationReport
 from craft_ray.training.preparation import register_test_images
+from craft_ray.training.report import GenerationReport, Trainer
 from craft_ray.training.task import LabelledImages
 from tests.support.fake_oracle import FakeOracle
 from tests.support.recording import RecordingOracle
@@ -22,7 +22,7 @@ from tests.support.world import BOTH_ANSWERS, World, make_world, metered, run_co
 DATA = world_data(shots=4, num_validation=10)
 
 
-def train(world: World) -> tuple[CollaborativeTrainer, list[GenerationReport]]:
+def train(world: World) -> tuple[Trainer, list[GenerationReport]]:
     trainer, _ = world.trainer()
     reports = []
     while not trainer.finished:

@@ -1,0 +1,21 @@
+"""From settings to a trainer."""
+
+from __future__ import annotations
+
+from craft_ray.config.run import RunConfig
+from craft_ray.training.loop import CollaborativeTrainer
+from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.report import Trainer
+from craft_ray.training.task import PreparedTask
+from craft_ray.training.white_box import WhiteBoxTrainer
+
+
+def make_trainer(oracle: MeteredOracle, prepared: PreparedTask, config: RunConfig) -> Trainer:
+    """The trainer of `config.method`.
+
+    Raises:
+        OracleError: `white_box` is asked of a black box.
+    """
+    if config.method == "white_box":
+        return WhiteBoxTrainer(oracle, prepared, config)
+    return CollaborativeTrainer(oracle, prepared, config)
