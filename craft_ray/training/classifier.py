@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
 from craft_ray.method.head import RefinementHead
-from craft_ray.oracle.contract import FloatArray
+from craft_ray.oracle.contract import FloatArray, ImageHandle, TaskHandle
+from craft_ray.training.metered import MeteredOracle
 
 HeadWeights = Mapping[str, FloatArray]
 
 
+class Classifier(Protocol):
+    """Anything that can be examined."""
+
+    def predict(self, oracle: MeteredOracle, task: TaskHandle, images: ImageHandle) -> FloatArray:
+        """Final logits of registered images, float32 [N, C]; counted as an evaluation."""
+        ...
+
+
 @dataclass(frozen=True)
 class TunedClassifier:
-    """What is deployed: predictions are `head(logits of context)`.
+    """What is deployed: predictions are `head(logits of context)`. Implements `Classifier`.
 
     Attributes:
         context_LE: float32 [L, E].
@@ -33,6 +43,11 @@ class TunedClassifier:
         if head is None:
             return cls(context_LE.copy(), None)
         return cls(context_LE.copy(), head.weights())
+
+    def predict(self, oracle: MeteredOracle, task: TaskHandle, images: ImageHandle) -> FloatArray:
+        """See `Classifier`."""
+        contexts_KLE = self.context_LE[None]
+        return self.refine(oracle.predict(task, images, contexts_KLE, purpose="evaluation")[0])
 
     def refine(self, logits_NC: FloatArray) -> FloatArray:
         """Final logits, [N, C], from the oracle's logits under `context_LE`."""

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ray.train import Result
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -14,11 +13,9 @@ from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import RunInterruptedError
 from craft_ray.training.experiment import Experiment, open_experiment
-from craft_ray.training.job import TrainJob, run_job
-from craft_ray.training.ledger import Spending
+from craft_ray.training.fine_tuning import FineTuned, fine_tune
+from craft_ray.training.job import TrainJob
 from craft_ray.training.preparation import FewShotData
-from craft_ray.training.selection import Selected
-from craft_ray.training.state import load_state
 
 WORKER_FOLDER = "worker"
 
@@ -44,13 +41,11 @@ def _train(experiment: Experiment) -> dict[str, Any]:
     settings = config.model_dump(mode="json")
     tracker.open(key, key, flatten(settings))
     try:
-        result = _fit(experiment)
+        tuned = _fit(experiment)
     except KeyboardInterrupt as error:
         tracker.close(key, "KILLED")
         raise RunInterruptedError("stopped") from error
-    assert result.checkpoint is not None  # the last generation always reports one
-    state = load_state(Path(result.checkpoint.path))
-    selected = Selected.from_state(state)
+    selected = tuned.selected
     experiment.deliver(selected.classifier, key)
     zero_shot_test = examiner.test(examiner.zero_shot)
     test = examiner.test(selected.classifier)
@@ -65,12 +60,12 @@ def _train(experiment: Experiment) -> dict[str, Any]:
             "generation": selected.generation,
         },
         "pool": pool,
-        "ledger": (Spending.from_dict(state.values["spent"]) + examiner.spent).as_dict(),
+        "ledger": (tuned.spent + examiner.spent).as_dict(),
     }
     return experiment.write_summary(results, settings)
 
 
-def _fit(experiment: Experiment) -> Result:
+def _fit(experiment: Experiment) -> FineTuned:
     """Run the worker and show its reports."""
     folder, console = experiment.folder, experiment.console
     job = TrainJob(experiment.config, experiment.prepared, experiment.pool)
@@ -90,7 +85,7 @@ def _fit(experiment: Experiment) -> Result:
                 bar, completed=report["generation"], description=_describe(report, job.config)
             )
 
-        return run_job(job, WORKER_FOLDER, folder, show)
+        return fine_tune(job, WORKER_FOLDER, folder, show)
 
 
 def _describe(report: dict[str, Any], config: RunConfig) -> str:

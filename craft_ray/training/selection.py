@@ -84,10 +84,6 @@ class Selector:
         self._selected = Selected.from_state(state)
 
     def _validate(self, classifier: TunedClassifier) -> Score:
-        logits_NC = self._oracle.predict(
-            self._prepared.task,
-            self._prepared.validation.handle,
-            classifier.context_LE[None],
-            purpose="evaluation",
-        )[0]
-        return score_logits(classifier.refine(logits_NC), self._prepared.validation.labels_N)
+        images = self._prepared.validation
+        logits_NC = classifier.predict(self._oracle, self._prepared.task, images.handle)
+        return score_logits(logits_NC, images.labels_N)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def test_the_learning_rate_falls_to_zero(world: World) -> None:
     while not trainer.finished:
         trainer.run_generation()
         contexts.append(trainer.state_dict().arrays["context"])
-    moved = [float(np.abs(b - a).max()) for a, b in zip(contexts, contexts[1:], strict=False)]
+    moved = [float(np.abs(b - a).max()) for a, b in itertools.pairwise(contexts)]
     assert moved[0] == pytest.approx(0.05, rel=0.01)  # Adam's first step is the learning rate
     assert moved[-1] < 0.005
 

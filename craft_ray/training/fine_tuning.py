@@ -1,0 +1,37 @@
+"""A whole fine-tuning in a Ray Train worker, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from craft_ray.training.job import TrainJob, run_job
+from craft_ray.training.ledger import Spending
+from craft_ray.training.selection import Selected
+from craft_ray.training.state import load_state
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """The end of a fine-tuning."""
+
+    selected: Selected
+    spent: Spending
+    """By the worker."""
+    diverged: bool
+
+
+def fine_tune(
+    job: TrainJob, name: str, storage_path: Path, on_report: Callable[[dict[str, Any]], None]
+) -> FineTuned:
+    """Run `job` to its end, or take it up where it was left. See `run_job`."""
+    result = run_job(job, name, storage_path, on_report)
+    assert result.checkpoint is not None  # the last generation always reports one
+    state = load_state(Path(result.checkpoint.path))
+    return FineTuned(
+        selected=Selected.from_state(state),
+        spent=Spending.from_dict(state.values["spent"]),
+        diverged=bool(state.values["diverged"]),
+    )
