@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from craft_ray.training.task import PreparedTask
 
 KEPT_CHECKPOINTS = 2
 MAX_WORKER_FAILURES = 2
+JOURNAL_FILE = "queries.db"
 
 CHECKPOINT_PATH = "checkpoint_path"
 """Key of a report: the folder of the state that belongs to it."""
@@ -37,6 +38,8 @@ class TrainJob:
     config: CraftRunConfig
     prepared: PreparedTask
     pool: PoolAddress
+    journal: Path | None = None
+    """The run's record of queries; `run_job` puts it beside the checkpoints."""
 
 
 class ReportsToQueue(UserCallback):
@@ -66,6 +69,7 @@ def run_job(
     """
     # One report may wait: a worker does not run far ahead of a scheduler that may stop it.
     queue = Queue(maxsize=1, actor_options={"num_cpus": 0})
+    job = replace(job, journal=storage_path / name / JOURNAL_FILE)
     trainer = _make_trainer(job, name, storage_path, ReportsToQueue(queue))
     future: Future[Result] = Future()
 

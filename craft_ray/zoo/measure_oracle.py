@@ -22,7 +22,7 @@ import open_clip
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from craft_ray.zoo import EMBEDDED_DATASET, EMBEDDED_ORACLE
