@@ -39,7 +39,7 @@ class TrainJob:
     prepared: PreparedTask
     pool: PoolAddress
     journal: Path | None = None
-    """The run's record of queries; `run_job` puts it beside the checkpoints."""
+    """The run's record of queries; it is put beside the checkpoints."""
 
 
 class ReportsToQueue(UserCallback):
@@ -69,7 +69,6 @@ def run_job(
     """
     # One report may wait: a worker does not run far ahead of a scheduler that may stop it.
     queue = Queue(maxsize=1, actor_options={"num_cpus": 0})
-    job = replace(job, journal=storage_path / name / JOURNAL_FILE)
     trainer = _make_trainer(job, name, storage_path, ReportsToQueue(queue))
     future: Future[Result] = Future()
 
@@ -105,7 +104,7 @@ def _make_trainer(
     """One Ray Train worker for `job`, without a torch process group."""
     return DataParallelTrainer(
         _run_in_worker,
-        train_loop_config={"job": job},
+        train_loop_config={"job": replace(job, journal=storage_path / name / JOURNAL_FILE)},
         scaling_config=ScalingConfig(
             num_workers=1, resources_per_worker={"CPU": job.config.ray.cpus_per_worker}
         ),

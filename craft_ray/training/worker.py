@@ -31,7 +31,7 @@ def train_worker(job: TrainJob) -> None:
     torch.set_num_threads(1)
     threadpool_limits(1)
     pool = PoolOracle(job.pool, job.config.pool)
-    assert job.journal is not None  # `run_job` names it
+    assert job.journal is not None  # named where the job is started
     with QueryJournal(job.journal) as journal:
         _train(job, pool, journal)
 
