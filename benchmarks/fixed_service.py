@@ -18,10 +18,12 @@ from craft_ray.oracle.contract import (
     FloatArray,
     ImageHandle,
     LossArray,
+    OnPart,
     OracleDescription,
     PixelArray,
     TaskHandle,
     digest_of_images,
+    ignore_part,
 )
 
 CONTEXT = np.zeros((4, 512), dtype=np.float32)
@@ -87,6 +89,7 @@ class FixedServiceOracle:
         images: ImageHandle,
         contexts_KLE: FloatArray,
         reduction: Reduction,
+        on_part: OnPart = ignore_part,
     ) -> LossArray:
         """See `ScoringOracle`."""
         time.sleep(self._seconds)

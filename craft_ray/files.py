@@ -20,7 +20,22 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write indented JSON, complete or not at all."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    _move_into_place(temporary, path)
+
+
+def _move_into_place(temporary: Path, path: Path) -> None:
+    """Rename, after what was written is on the disk: else a crash may leave an empty file."""
+    _flush(temporary)
     os.replace(temporary, path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -43,7 +58,7 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     temporary = path.with_name(path.name + ".part")
     # Not np.ascontiguousarray, which gives a scalar an axis.
     save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, temporary)
-    os.replace(temporary, path)
+    _move_into_place(temporary, path)
 
 
 def read_arrays(path: Path) -> Arrays:

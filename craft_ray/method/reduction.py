@@ -6,6 +6,7 @@ For 16,000 images and 1,000 classes the logits of one candidate are 64 MB; its l
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -35,6 +36,15 @@ class Reduction:
         """Of its arrays."""
         head = {} if self.head is None else self.head
         return self.labels_N.nbytes + sum(weights.nbytes for weights in head.values())
+
+    @property
+    def digest(self) -> str:
+        """Content address."""
+        digest = hashlib.sha256(repr((self.consistency, self.labels_N.shape)).encode())
+        digest.update(self.labels_N.tobytes())
+        for name, weights in sorted((self.head or {}).items()):
+            digest.update(f"{name}{weights.shape}".encode() + weights.tobytes())
+        return digest.hexdigest()
 
     def check(self, num_images: int, num_classes: int) -> None:
         """Raise ValueError unless it fits predictions [K, N, C]."""

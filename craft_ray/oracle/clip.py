@@ -20,6 +20,7 @@ from craft_ray.oracle.contract import (
     FloatArray,
     ImageHandle,
     LossArray,
+    OnPart,
     OracleDescription,
     PixelArray,
     TaskHandle,
@@ -27,6 +28,7 @@ from craft_ray.oracle.contract import (
     check_pixels,
     check_reduction,
     digest_of_images,
+    ignore_part,
 )
 from craft_ray.oracle.images import ImageStore
 from craft_ray.oracle.loading import LoadedModel, load_model
@@ -145,6 +147,7 @@ class ClipOracle:
         images: ImageHandle,
         contexts_KLE: FloatArray,
         reduction: Reduction,
+        on_part: OnPart = ignore_part,
     ) -> LossArray:
         """See `ScoringOracle`. Never holds the logits of all images."""
         check_reduction(reduction, images, task)
@@ -152,7 +155,9 @@ class ClipOracle:
         image_NF = F.normalize(self._images.features(images), dim=-1)
         size = images_per_block(*text_KCF.shape[:2])
         blocks = (self._logits(block_nF, text_KCF) for block_nF in torch.split(image_NF, size))
-        return reduce_blocks(blocks, reduction)
+        losses = reduce_blocks(blocks, reduction)
+        on_part(0, losses)
+        return losses
 
     def _encode_contexts(self, task: TaskHandle, contexts_KLE: FloatArray) -> torch.Tensor:
         """Normalised text features [K, C, F]."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -143,6 +144,13 @@ class Oracle(Protocol):
         ...
 
 
+OnPart = Callable[[int, LossArray], None]
+
+
+def ignore_part(start: int, losses: LossArray) -> None:
+    """For those who wait for the whole answer."""
+
+
 class ScoringOracle(Oracle, Protocol):
     """An oracle whose description says `scores`."""
 
@@ -152,8 +160,17 @@ class ScoringOracle(Oracle, Protocol):
         images: ImageHandle,
         contexts_KLE: FloatArray,
         reduction: Reduction,
+        on_part: OnPart = ignore_part,
     ) -> LossArray:
         """`reduction` of what `predict` would answer with: float64 [K].
+
+        Args:
+            task: registered.
+            images: registered.
+            contexts_KLE: the candidates.
+            reduction: what becomes of their logits.
+            on_part: told each part of the answer as it arrives, in any order: the first candidate
+                and the losses from there on. What it was told is answered, whatever comes after.
 
         Raises:
             OracleError: as `predict`; or the reduction does not fit the images or the task.

@@ -20,6 +20,7 @@ from craft_ray.oracle.contract import (
     FloatArray,
     ImageHandle,
     LossArray,
+    OnPart,
     OracleDescription,
     PixelArray,
     TaskHandle,
@@ -27,6 +28,7 @@ from craft_ray.oracle.contract import (
     check_pixels,
     check_reduction,
     digest_of_images,
+    ignore_part,
 )
 from craft_ray.pool.address import PoolAddress, Refused
 from craft_ray.pool.metrics import ClientMetrics, ClientTotals
@@ -140,6 +142,7 @@ class PoolOracle:
         images: ImageHandle,
         contexts_KLE: FloatArray,
         reduction: Reduction,
+        on_part: OnPart = ignore_part,
     ) -> LossArray:
         """See `ScoringOracle`: what travels back is one number a candidate.
 
@@ -158,7 +161,7 @@ class PoolOracle:
             part = contexts_KLE[chunk.start : chunk.stop]
             return replica.score.remote(task, images, part, sent)
 
-        self._ask_candidates(images, submit, losses_K)
+        self._ask_candidates(images, submit, losses_K, on_part)
         return losses_K
 
     def image_features(self, images: ImageHandle) -> FloatArray:
@@ -200,12 +203,17 @@ class PoolOracle:
         return answers[0]
 
     def _ask_candidates(
-        self, images: ImageHandle, submit: Submit, answers_K: np.ndarray[Any, Any]
+        self,
+        images: ImageHandle,
+        submit: Submit,
+        answers_K: np.ndarray[Any, Any],
+        on_part: Callable[[int, Any], None] = ignore_part,
     ) -> None:
         """Fill the rows of `answers_K`, one for each candidate."""
 
         def receive(chunk: Chunk, rows: np.ndarray[Any, Any]) -> None:
             answers_K[chunk.start : chunk.stop] = rows
+            on_part(chunk.start, rows)
 
         chunks = split_population(len(answers_K), self._config.candidates_per_chunk)
         self._ask(chunks, images.digest, submit, receive)

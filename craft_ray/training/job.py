@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from craft_ray.training.task import PreparedTask
 
 KEPT_CHECKPOINTS = 2
 MAX_WORKER_FAILURES = 2
+JOURNAL_FILE = "queries.db"
 
 CHECKPOINT_PATH = "checkpoint_path"
 """Key of a report: the folder of the state that belongs to it."""
@@ -37,6 +38,8 @@ class TrainJob:
     config: CraftRunConfig
     prepared: PreparedTask
     pool: PoolAddress
+    journal: Path | None = None
+    """The run's record of queries; it is put beside the checkpoints."""
 
 
 class ReportsToQueue(UserCallback):
@@ -101,7 +104,7 @@ def _make_trainer(
     """One Ray Train worker for `job`, without a torch process group."""
     return DataParallelTrainer(
         _run_in_worker,
-        train_loop_config={"job": job},
+        train_loop_config={"job": replace(job, journal=storage_path / name / JOURNAL_FILE)},
         scaling_config=ScalingConfig(
             num_workers=1, resources_per_worker={"CPU": job.config.ray.cpus_per_worker}
         ),

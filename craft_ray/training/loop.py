@@ -86,6 +86,7 @@ class CollaborativeTrainer:
 
     def run_generation(self) -> GenerationReport:
         """One population, one head epoch, and a validation when it is due. See `Trainer`."""
+        self._oracle.begin_generation(self.generation)
         _ = self.selected  # zero-shot is validated before anything is tuned
         losses_P = self._search_prompt() if self._searches else None
         loss_of_head = self._train_head() if self._refines else None

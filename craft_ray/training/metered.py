@@ -1,8 +1,12 @@
-"""Every question to the oracle passes here: authorised before, counted after."""
+"""Every question to the oracle passes here: authorised before, counted and put on record after."""
 
 from __future__ import annotations
 
-from typing import cast
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
 
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.method.scoring import reduce_logits
@@ -12,6 +16,7 @@ from craft_ray.oracle.contract import (
     FloatArray,
     ImageHandle,
     LossArray,
+    OnPart,
     Oracle,
     OracleDescription,
     PixelArray,
@@ -20,15 +25,37 @@ from craft_ray.oracle.contract import (
     WhiteBoxOracle,
     check_white_box,
 )
+from craft_ray.training.journal import QueryId, QueryJournal, RecordedPart, digest_of_question
 from craft_ray.training.ledger import Purpose, QueryLedger, Spending, cost_of
+
+Array = np.ndarray[Any, Any]
 
 
 class MeteredOracle:
-    """The only way in which anybody asks: authorised before, recorded after."""
+    """The only way in which anybody asks.
 
-    def __init__(self, oracle: Oracle, ledger: QueryLedger) -> None:
+    With a journal, what is on record of this generation's questions is not asked again: it has been
+    paid for by the process that this one continues.
+
+    Args:
+        oracle: answers.
+        ledger: the cap and the totals.
+        journal: of the run; None for questions that no other process would take up.
+    """
+
+    def __init__(
+        self, oracle: Oracle, ledger: QueryLedger, journal: QueryJournal | None = None
+    ) -> None:
         self._oracle = oracle
+        self._journal = journal
+        self._generation = 0
+        self._asked: Counter[str] = Counter()
         self.ledger = ledger
+
+    def begin_generation(self, generation: int) -> None:
+        """The questions from here on are those of `generation`, counted from its first."""
+        self._generation = generation
+        self._asked.clear()
 
     def describe(self) -> OracleDescription:
         """See `Oracle`; free."""
@@ -41,7 +68,10 @@ class MeteredOracle:
     def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
         """See `Oracle`; counted as images sent."""
         handle = self._oracle.register_images(pixels_NSS, keep=keep)
-        self.ledger.record(Spending(images_sent=len(pixels_NSS)))
+        cost = Spending(images_sent=len(pixels_NSS))
+        question = digest_of_question(handle.digest)
+        # Sending a set again after a resume is counted once: its answers are paid for once.
+        self._ask("images", question, cost, lambda: np.zeros((1, 0), dtype=np.uint8))
         return handle
 
     def predict(
@@ -59,9 +89,13 @@ class MeteredOracle:
             BudgetError: the candidate budget does not cover it; nothing was asked.
         """
         cost = cost_of(purpose, len(contexts_KLE), images.num_images, task.num_classes)
-        self.ledger.authorize(cost)
-        logits = self._oracle.predict(task, images, contexts_KLE, answer)
-        self.ledger.record(cost)
+        question = digest_of_question(task.digest, images.digest, answer, contexts_KLE.tobytes())
+        logits: FloatArray = self._ask(
+            purpose,
+            question,
+            cost,
+            lambda: self._oracle.predict(task, images, contexts_KLE, answer),
+        )
         return logits
 
     def score(
@@ -73,21 +107,52 @@ class MeteredOracle:
     ) -> LossArray:
         """Losses of candidates, float64 [K], reduced beside the oracle if it offers that.
 
-        Either way every image is predicted, and costs the same.
+        Either way every image is predicted, and costs the same. Each part is on record as soon as
+        it arrives; only what is not on record yet is asked.
 
         Raises:
             BudgetError: the candidate budget does not cover it; nothing was asked.
         """
-        cost = cost_of("search", len(contexts_KLE), images.num_images, task.num_classes)
-        self.ledger.authorize(cost)
+        query = self._next_query("search")
+        question = digest_of_question(
+            task.digest, images.digest, reduction.digest, contexts_KLE.tobytes()
+        )
+        losses_K = np.full(len(contexts_KLE), np.nan)
+        missing_K = np.ones(len(contexts_KLE), dtype=bool)
+        for part in self._on_record(query, question):
+            losses_K[part.start : part.stop] = part.answer
+            missing_K[part.start : part.stop] = False
+        places = np.flatnonzero(missing_K)
+        if len(places) == 0:
+            return losses_K
+        self.ledger.authorize(_search_cost(len(places), task, images))
+
+        def on_part(start: int, losses: LossArray) -> None:
+            # What is missing may lie apart: runs of neighbours are recorded each.
+            own = places[start : start + len(losses)]
+            for run in np.split(np.arange(len(own)), np.flatnonzero(np.diff(own) > 1) + 1):
+                cost = _search_cost(len(run), task, images)
+                self._record(query, question, int(own[run[0]]), cost, losses[run])
+            losses_K[own] = losses
+            missing_K[own] = False
+
+        losses = self._score(task, images, contexts_KLE[places], reduction, on_part)
+        if missing_K.any():  # an oracle that gives no parts
+            on_part(0, losses)
+        return losses_K
+
+    def _score(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        reduction: Reduction,
+        on_part: OnPart,
+    ) -> LossArray:
         if self._oracle.describe().scores:
             scoring = cast(ScoringOracle, self._oracle)
-            losses = scoring.score(task, images, contexts_KLE, reduction)
-        else:
-            logits = self._oracle.predict(task, images, contexts_KLE)
-            losses = reduce_logits(logits, reduction)
-        self.ledger.record(cost)
-        return losses
+            return scoring.score(task, images, contexts_KLE, reduction, on_part)
+        return reduce_logits(self._oracle.predict(task, images, contexts_KLE), reduction)
 
     def image_features(self, images: ImageHandle) -> FloatArray:
         """See `WhiteBoxOracle`.
@@ -95,8 +160,12 @@ class MeteredOracle:
         Raises:
             OracleError: the oracle is a black box.
         """
-        features = self._open().image_features(images)
-        self.ledger.record(cost_of("white_box", 1, images.num_images, num_classes=0))
+        box = self._open()
+        cost = cost_of("white_box", 1, images.num_images, num_classes=0)
+        question = digest_of_question("features", images.digest)
+        features: FloatArray = self._ask(
+            "white_box", question, cost, lambda: box.image_features(images)[None]
+        )[0]
         return features
 
     def context_gradient(
@@ -107,10 +176,54 @@ class MeteredOracle:
         Raises:
             OracleError: the oracle is a black box.
         """
-        answer = self._open().context_gradient(task, images, context_LE, labels_N)
-        self.ledger.record(cost_of("white_box", 1, images.num_images, task.num_classes))
-        return answer
+        box = self._open()
+
+        def ask() -> Array:
+            loss, gradient_LE = box.context_gradient(task, images, context_LE, labels_N)
+            return np.array([[loss, *gradient_LE.ravel()]], dtype=np.float64)  # exact for float32
+
+        cost = cost_of("white_box", 1, images.num_images, task.num_classes)
+        question = digest_of_question(
+            task.digest, images.digest, labels_N.tobytes(), context_LE.tobytes()
+        )
+        loss, *gradient = self._ask("white_box", question, cost, ask)[0]
+        return float(loss), np.array(gradient, dtype=np.float32).reshape(context_LE.shape)
 
     def _open(self) -> WhiteBoxOracle:
         check_white_box(self._oracle.describe())
         return cast(WhiteBoxOracle, self._oracle)
+
+    def _ask(
+        self, purpose: str, question: bytes, cost: Spending, ask: Callable[[], Array]
+    ) -> Array:
+        """A question that is answered as a whole."""
+        query = self._next_query(purpose)
+        for part in self._on_record(query, question):
+            return part.answer
+        self.ledger.authorize(cost)
+        answer = ask()
+        self._record(query, question, 0, cost, answer)
+        return answer
+
+    def _next_query(self, purpose: str) -> QueryId:
+        query = QueryId(self._generation, purpose, self._asked[purpose])
+        self._asked[purpose] += 1
+        return query
+
+    def _on_record(self, query: QueryId, question: bytes) -> list[RecordedPart]:
+        """What an earlier process has paid for; this run's totals do not have it yet."""
+        parts = [] if self._journal is None else self._journal.parts(query, question)
+        for part in parts:
+            self.ledger.record(part.spending)
+        return parts
+
+    def _record(
+        self, query: QueryId, question: bytes, start: int, cost: Spending, answer: Array
+    ) -> None:
+        if self._journal is not None:
+            self._journal.record(query, question, start, cost, answer)
+        self.ledger.record(cost)
+
+
+def _search_cost(num_candidates: int, task: TaskHandle, images: ImageHandle) -> Spending:
+    return cost_of("search", num_candidates, images.num_images, task.num_classes)

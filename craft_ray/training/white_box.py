@@ -54,6 +54,7 @@ class WhiteBoxTrainer:
 
     def run_generation(self) -> GenerationReport:
         """See `Trainer`."""
+        self._oracle.begin_generation(self.generation)
         _ = self.selected  # zero-shot is validated before anything is tuned
         loss, gradient = self._oracle.context_gradient(
             self._prepared.task,

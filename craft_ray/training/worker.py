@@ -12,10 +12,11 @@ from threadpoolctl import threadpool_limits
 
 from craft_ray.pool.client import PoolOracle
 from craft_ray.training.job import TrainJob
+from craft_ray.training.journal import QueryJournal
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.report import GenerationReport, Trainer
-from craft_ray.training.state import load_state, save_state
+from craft_ray.training.state import load_newest_state, save_state
 from craft_ray.training.trainers import make_trainer
 
 
@@ -30,14 +31,21 @@ def train_worker(job: TrainJob) -> None:
     torch.set_num_threads(1)
     threadpool_limits(1)
     pool = PoolOracle(job.pool, job.config.pool)
-    oracle = MeteredOracle(pool, QueryLedger(job.config.max_queries))
+    assert job.journal is not None  # named where the job is started
+    with QueryJournal(job.journal) as journal:
+        _train(job, pool, journal)
+
+
+def _train(job: TrainJob, pool: PoolOracle, journal: QueryJournal) -> None:
+    oracle = MeteredOracle(pool, QueryLedger(job.config.max_queries), journal)
     trainer = make_trainer(oracle, job.prepared, job.config)
     seconds_before = 0.0
     if (checkpoint := ray.train.get_checkpoint()) is not None:
         with checkpoint.as_directory() as folder:
-            state = load_state(Path(folder))
+            state = load_newest_state(Path(folder))
         trainer.load_state_dict(state)
         seconds_before = float(state.values["seconds"])
+    kept_generation = trainer.generation
     started = time.monotonic()
     points: list[dict[str, float]] = []
     while not trainer.finished:
@@ -65,6 +73,9 @@ def train_worker(job: TrainJob) -> None:
             save_state(state, Path(folder))
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
         points = []
+        # Two checkpoints are kept: the older may be needed, what lies before it is not.
+        journal.forget_answers(before_generation=kept_generation)
+        kept_generation = trainer.generation
 
 
 def outcome_of(trainer: Trainer) -> str:

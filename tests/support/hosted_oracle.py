@@ -20,9 +20,11 @@ from craft_ray.oracle.contract import (
     FloatArray,
     ImageHandle,
     LossArray,
+    OnPart,
     OracleDescription,
     PixelArray,
     TaskHandle,
+    ignore_part,
 )
 from tests.support.fake_oracle import FakeOracle
 
@@ -89,6 +91,7 @@ class HostedFake:
         images: ImageHandle,
         contexts_KLE: FloatArray,
         reduction: Reduction,
+        on_part: OnPart = ignore_part,
     ) -> LossArray:
         """See `ScoringOracle`."""
         return reduce_logits(self.predict(task, images, contexts_KLE), reduction)

@@ -17,7 +17,14 @@ from craft_ray.errors import ArtifactError
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.report import GenerationReport, Trainer
 from craft_ray.training.selection import Selected
-from craft_ray.training.state import ARRAYS_FILE, VALUES_FILE, TrainerState, load_state, save_state
+from craft_ray.training.state import (
+    ARRAYS_FILE,
+    VALUES_FILE,
+    TrainerState,
+    load_newest_state,
+    load_state,
+    save_state,
+)
 from tests.support.world import World, make_world, run_config, world_data
 
 DATA = world_data(shots=3, num_validation=4)
@@ -182,3 +189,56 @@ def test_a_state_of_another_format_is_refused(saved: Path) -> None:
 
 def test_a_saved_state_has_no_unfinished_file_beside_it(saved: Path) -> None:
     assert {path.name for path in saved.iterdir()} == {ARRAYS_FILE, VALUES_FILE}
+
+
+@pytest.fixture
+def two_states(tmp_path: Path) -> tuple[Path, Path]:
+    """An older and a newer checkpoint, side by side as Ray Train keeps them."""
+    trainer, _ = new_world().trainer()
+    folders = tmp_path / "checkpoint_1", tmp_path / "checkpoint_2"
+    for folder in folders:
+        trainer.run_generation()
+        save_state(trainer.state_dict(), folder)
+    return folders
+
+
+@pytest.mark.parametrize("name", [ARRAYS_FILE, VALUES_FILE])
+@pytest.mark.parametrize("damage", ["truncated", "one bit", "empty", "gone"])
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
+    two_states: tuple[Path, Path], name: str, damage: str
+) -> None:
+    older, newer = two_states
+    assert load_newest_state(newer).values["generation"] == 2
+    data = bytearray((newer / name).read_bytes())
+    if damage == "gone":
+        (newer / name).unlink()
+    else:
+        if damage == "one bit":
+            data[-20] ^= 1
+        keep = {"truncated": len(data) - 5, "empty": 0, "one bit": len(data)}[damage]
+        (newer / name).write_bytes(data[:keep])
+    with pytest.raises(ArtifactError):
+        load_state(newer)
+    assert load_newest_state(newer).values["generation"] == 1
+    (older / VALUES_FILE).unlink()
+    with pytest.raises(ArtifactError, match="no checkpoint can be read"):
+        load_newest_state(newer)
+
+
+@settings(max_examples=40, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), values=st.booleans())
+def test_no_flipped_bit_goes_unnoticed(place: float, bit: int, values: bool) -> None:
+    trainer, _ = new_world().trainer()
+    trainer.run_generation()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save_state(trainer.state_dict(), folder)
+        path = folder / (VALUES_FILE if values else ARRAYS_FILE)
+        data = bytearray(path.read_bytes())
+        data[int(place * len(data))] ^= 1 << bit
+        path.write_bytes(data)
+        try:
+            state = load_state(folder)
+        except ArtifactError:
+            return
+        assert_same_state(state, trainer.state_dict())  # white space between JSON's words

@@ -1,0 +1,176 @@
+"""The durable record of a run's queries: what was asked, what it cost, what came back.
+
+Written as each answer arrives, so that a run that dies between two checkpoints has lost nothing
+that was paid for: what continues it asks the same questions, and those that are on record are
+answered from here. SQLite keeps it whole through a SIGKILL at any instant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from craft_ray.errors import ArtifactError
+from craft_ray.training.ledger import Spending
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS queries (
+    generation INTEGER NOT NULL,
+    purpose TEXT NOT NULL,
+    number INTEGER NOT NULL,   -- of the questions of that purpose in that generation
+    start INTEGER NOT NULL,    -- first context of the part
+    stop INTEGER NOT NULL,
+    question BLOB NOT NULL,    -- digest
+    spending TEXT NOT NULL,    -- JSON, of this part
+    dtype TEXT, shape TEXT, answer BLOB,
+    PRIMARY KEY (generation, purpose, number, start)
+)
+"""
+LOCK_TIMEOUT_S = 30.0
+"""A worker that is being replaced may still be writing its last answer."""
+
+
+@dataclass(frozen=True)
+class QueryId:
+    """Names a question within its run; the same one after a resume."""
+
+    generation: int
+    purpose: str
+    """A `Purpose`, or `images`."""
+    number: int
+
+
+@dataclass(frozen=True)
+class RecordedPart:
+    """An answer, or a part of one, that has been paid for."""
+
+    start: int
+    stop: int
+    spending: Spending
+    answer: np.ndarray[Any, Any]
+
+
+class QueryJournal:
+    """One run's file. One process writes at a time.
+
+    Args:
+        path: is made if it does not exist.
+
+    Raises:
+        ArtifactError: the file is no journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        try:
+            self._database = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+            # WAL with NORMAL: a commit is in the file system's hands when it returns, so the end of
+            # this process cannot undo it, and a part costs 0.1 ms instead of a disk's fsync.
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute(SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise ArtifactError(f"{path}: must be a journal of queries, but: {error}") from error
+
+    def __enter__(self) -> QueryJournal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """No more will be recorded."""
+        self._database.close()
+
+    def record(
+        self,
+        query: QueryId,
+        question: bytes,
+        start: int,
+        spending: Spending,
+        answer: np.ndarray[Any, Any],
+    ) -> bool:
+        """Keep a part of an answer; durable against the end of this process when it returns.
+
+        Returns False, and changes nothing, if that part is on record already: nothing is counted
+        twice.
+        """
+        row = (
+            query.generation,
+            query.purpose,
+            query.number,
+            start,
+            start + len(answer),
+            question,
+            json.dumps(spending.as_dict()),
+            answer.dtype.str,
+            json.dumps(answer.shape),
+            np.ascontiguousarray(answer).tobytes(),
+        )
+        marks = ", ".join("?" * len(row))
+        cursor = self._database.execute(f"INSERT OR IGNORE INTO queries VALUES ({marks})", row)
+        return cursor.rowcount == 1
+
+    def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
+        """What is on record of a question, in order.
+
+        Raises:
+            ArtifactError: it is on record as another question: the run was continued with other
+                settings, data or another oracle.
+        """
+        rows = self._database.execute(
+            "SELECT start, stop, question, spending, dtype, shape, answer FROM queries "
+            "WHERE generation = ? AND purpose = ? AND number = ? ORDER BY start",
+            (query.generation, query.purpose, query.number),
+        )
+        parts = []
+        for start, stop, known, spending, dtype, shape, answer in rows:
+            if known != question:
+                raise ArtifactError(
+                    f"{self._path}: generation {query.generation} must ask what is on record, but "
+                    f"its {query.purpose} question {query.number} is another one"
+                )
+            if answer is None:
+                continue
+            array = np.frombuffer(answer, dtype=np.dtype(dtype)).reshape(json.loads(shape))
+            parts.append(RecordedPart(start, stop, Spending.from_dict(json.loads(spending)), array))
+        return parts
+
+    def forget_answers(self, before_generation: int) -> None:
+        """Drop the answers that no checkpoint needs any more; what they cost stays on record."""
+        self._database.execute(
+            "UPDATE queries SET answer = NULL WHERE generation < ? AND answer IS NOT NULL",
+            (before_generation,),
+        )
+
+    def total(self) -> Spending:
+        """What all queries on record have cost."""
+        return sum(self._spendings(), start=Spending())
+
+    def _spendings(self) -> Iterator[Spending]:
+        for (spending,) in self._database.execute("SELECT spending FROM queries"):
+            yield Spending.from_dict(json.loads(spending))
+
+
+def digest_of_question(*parts: str | bytes) -> bytes:
+    """Names what is asked, whoever asks and whenever."""
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode() if isinstance(part, str) else part
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
+    return digest.digest()

@@ -1,0 +1,198 @@
+"""What was paid for is never asked again, wherever a run dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from craft_ray.config.run import RunConfig
+from craft_ray.errors import ArtifactError
+from craft_ray.training.journal import QueryId, QueryJournal, digest_of_question
+from craft_ray.training.ledger import QueryLedger, Spending
+from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.report import GenerationReport
+from craft_ray.training.state import TrainerState, load_state, save_state
+from craft_ray.training.trainers import make_trainer
+from tests.support.dying_oracle import DiedError, DyingOracle
+from tests.support.world import World, make_world, run_config, world_data
+
+DATA = world_data(shots=3, num_validation=4)
+QUESTION = digest_of_question("what?")
+COST = Spending(candidate_queries=2, search_predictions=20, text_encodes=8)
+
+
+class Outcome:
+    """What a whole run gave, over all its lives."""
+
+    def __init__(self, config: RunConfig, deaths: list[int], folder: Path) -> None:
+        self.oracle = DyingOracle()
+        self.reports: dict[int, GenerationReport] = {}
+        state_folder = folder / "state"
+        for answers_left in [*deaths, None]:
+            # A new process: nothing in memory survives but what is in the files.
+            self.oracle.answers_left = None
+            world: World = make_world(config, self.oracle, DATA)
+            self.oracle.answers_left = answers_left
+            with QueryJournal(folder / "queries.db") as journal:
+                self.ledger = QueryLedger(config.max_queries)
+                metered = MeteredOracle(self.oracle, self.ledger, journal)
+                trainer = make_trainer(metered, world.prepared, config)
+                if state_folder.exists():
+                    trainer.load_state_dict(load_state(state_folder))
+                try:
+                    while not trainer.finished:
+                        report = trainer.run_generation()
+                        self.reports[report.generation] = report
+                        if report.validation is not None:
+                            save_state(trainer.state_dict(), state_folder)
+                            journal.forget_answers(trainer.generation)
+                except DiedError:
+                    continue
+                self.on_record = journal.total()
+                self.state: TrainerState = trainer.state_dict()
+                return
+
+
+@pytest.mark.parametrize("fidelity", ["corrected", "reference"])
+@pytest.mark.parametrize("method", ["both", "prompt", "head"])
+@pytest.mark.parametrize("views", [2, "fresh"])
+@settings(max_examples=5, deadline=None)
+@given(deaths=st.lists(st.integers(0, 10), max_size=4), draws_at_random=st.booleans())
+def test_a_run_that_dies_anywhere_ends_the_same_and_asks_nothing_twice(
+    method: str, fidelity: str, views: Any, deaths: list[int], draws_at_random: bool
+) -> None:
+    changes: dict[str, Any] = {
+        "method": method,
+        "fidelity": fidelity,
+        "data": {"views": views},
+        "optimizer": {"population": 7},
+        "max_queries": 28,
+        "evaluate_every_generations": 2,
+    }
+    config = run_config(**changes)
+    if draws_at_random and fidelity == "corrected":
+        document = config.model_dump() | {"optimizer": {"kind": "random_search", "population": 7}}
+        config = RunConfig.model_validate(document)
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        undisturbed = Outcome(config, [], Path(one))
+        disturbed = Outcome(config, deaths, Path(other))
+    assert disturbed.reports == undisturbed.reports
+    assert disturbed.ledger.spent == undisturbed.ledger.spent
+    assert disturbed.on_record == disturbed.ledger.spent
+    assert disturbed.state.values == undisturbed.state.values
+    for name, array in undisturbed.state.arrays.items():
+        np.testing.assert_array_equal(disturbed.state.arrays[name], array, err_msg=name)
+    # Not only counted once: served once.
+    assert disturbed.oracle.candidates_served == undisturbed.oracle.candidates_served
+    assert disturbed.oracle.predictions_served == undisturbed.oracle.predictions_served
+    queries = 0 if method == "head" else 28
+    assert disturbed.oracle.candidates_served == queries == disturbed.ledger.spent.candidate_queries
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from craft_ray.training.journal import QueryId, QueryJournal
+from craft_ray.training.ledger import Spending
+journal = QueryJournal(Path(sys.argv[1]))
+for generation in range(1_000_000):
+    cost = Spending(candidate_queries=1)
+    losses = np.full(50, float(generation))
+    journal.record(QueryId(generation, "search", 0), b"q", 0, cost, losses)
+    print(generation, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 40, 300])
+def test_what_was_recorded_survives_sigkill(tmp_path: Path, lines: int) -> None:
+    path = tmp_path / "queries.db"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    for _ in range(lines):
+        last = int(writer.stdout.readline())
+    os.kill(writer.pid, signal.SIGKILL)
+    rest = writer.communicate()[0].split()
+    acknowledged = max(last, int(rest[-1]) if rest and rest[-1].isdigit() else last)
+    with QueryJournal(path) as journal:
+        # At most the one whose acknowledgement was cut off is there as well.
+        assert 0 <= journal.total().candidate_queries - (acknowledged + 1) <= 1
+        for generation in range(last + 1):
+            (part,) = journal.parts(QueryId(generation, "search", 0), b"q")
+            np.testing.assert_array_equal(part.answer, np.full(50, float(generation)))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Any:
+    with QueryJournal(tmp_path / "folder" / "queries.db") as opened:
+        yield opened
+
+
+def test_a_part_is_counted_once_however_often_it_comes(journal: QueryJournal) -> None:
+    query = QueryId(3, "search", 0)
+    assert journal.record(query, QUESTION, 0, COST, np.array([1.0, 2.0]))
+    assert not journal.record(query, QUESTION, 0, COST, np.array([8.0, 9.0]))
+    assert journal.total() == COST
+    (part,) = journal.parts(query, QUESTION)
+    assert part.answer.tolist() == [1.0, 2.0]
+
+
+def test_parts_come_back_in_order_with_type_and_shape(journal: QueryJournal) -> None:
+    query = QueryId(3, "search", 0)
+    late = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    journal.record(query, QUESTION, 5, COST, late)
+    journal.record(query, QUESTION, 0, COST, np.array([np.nan, np.inf]))
+    journal.record(QueryId(3, "search", 1), b"other", 0, COST, np.zeros(1))
+    first, second = journal.parts(query, QUESTION)
+    assert (first.start, first.stop, second.start, second.stop) == (0, 2, 5, 7)
+    assert np.isnan(first.answer[0])
+    assert np.isinf(first.answer[1])
+    np.testing.assert_array_equal(second.answer, late, strict=True)
+    assert journal.parts(QueryId(4, "search", 0), QUESTION) == []
+
+
+def test_an_empty_answer_can_be_kept(journal: QueryJournal) -> None:
+    query = QueryId(0, "images", 0)
+    journal.record(query, QUESTION, 0, Spending(images_sent=7), np.zeros((1, 0), np.uint8))
+    (part,) = journal.parts(query, QUESTION)
+    assert part.answer.shape == (1, 0)
+    assert part.spending.images_sent == 7
+
+
+def test_another_question_at_the_same_place_is_refused(journal: QueryJournal) -> None:
+    query = QueryId(3, "search", 0)
+    journal.record(query, QUESTION, 0, COST, np.zeros(2))
+    with pytest.raises(ArtifactError, match="generation 3 must ask what is on record"):
+        journal.parts(query, digest_of_question("something else?"))
+
+
+def test_forgotten_answers_stay_counted(journal: QueryJournal) -> None:
+    for generation in range(4):
+        journal.record(QueryId(generation, "search", 0), QUESTION, 0, COST, np.zeros(2))
+    journal.forget_answers(before_generation=2)
+    assert [len(journal.parts(QueryId(g, "search", 0), QUESTION)) for g in range(4)] == [0, 0, 1, 1]
+    assert journal.total().candidate_queries == 8
+
+
+def test_digests_tell_where_one_part_ends() -> None:
+    assert digest_of_question("ab", "c") != digest_of_question("a", "bc")
+    assert digest_of_question("a", b"b") == digest_of_question("a", "b")
+
+
+def test_a_file_that_is_no_journal_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "queries.db"
+    path.write_bytes(b"not a database at all, but long enough to look at" * 20)
+    with pytest.raises(ArtifactError, match=r"queries\.db: must be a journal"):
+        QueryJournal(path)
