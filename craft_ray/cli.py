@@ -101,11 +101,12 @@ def print_outcome(
     before = summary["zero_shot"]["test"]["accuracy"]
     after = result["test"]["accuracy"]
     gain = f"{100 * (after - before):+.1f} points"
+    cost = f" They cost {summary['cost']:,.2f}." if summary["cost"] is not None else ""
     lines = [
         f"{label}: test accuracy [bold]{after:.1%}[/], zero-shot {before:.1%}: [bold]{gain}[/].",
         f"Spent {summary['ledger']['candidate_queries']:,} candidate queries "
         f"({summary['ledger']['image_predictions']:,} image predictions) in "
-        f"{summary['seconds']:.0f} s.",
+        f"{summary['seconds']:.0f} s." + cost,
         f"Summary:    {folder / 'summary.json'}",
         f"Classifier: {folder / 'best'}",
     ]
@@ -142,7 +143,12 @@ def check_inputs(config: RunConfig) -> FewShotData:
     return data
 
 
-def print_plan(settings: Mapping[str, Any], spending: Spending, requests: Sequence[str]) -> None:
+def print_plan(
+    settings: Mapping[str, Any],
+    spending: Spending,
+    requests: Sequence[str],
+    price_per_thousand_predictions: float | None,
+) -> None:
     """What `--dry-run` shows."""
     print(yaml.safe_dump(dict(settings), sort_keys=False), end="")
     print("\nWill spend at most")
@@ -156,6 +162,8 @@ def print_plan(settings: Mapping[str, Any], spending: Spending, requests: Sequen
         ("images sent", spending.images_sent),
     ):
         print(f"  {label:<24}{amount:>16,}")
+    if price_per_thousand_predictions is not None:
+        print(f"  {'cost':<24}{spending.cost(price_per_thousand_predictions):>16,.2f}")
     print("\nWill ask of Ray")
     for request in requests:
         print(f"  {request}")

@@ -43,7 +43,8 @@ def _run(options: argparse.Namespace) -> None:
         from craft_ray.training.plan import plan_driver, plan_run
 
         requests = [pool_request(config), f"worker: {config.ray.cpus_per_worker:g} CPU"]
-        print_plan(settings, plan_run(config, data.size) + plan_driver(config, data.size), requests)
+        plan = plan_run(config, data.size) + plan_driver(config, data.size)
+        print_plan(settings, plan, requests, config.price_per_thousand_predictions)
         return
     from rich.console import Console
 

@@ -82,7 +82,8 @@ def _print_plan(space: SpaceConfig, settings: dict[str, Any], data: FewShotData)
         f"trials: {space.trials}, at most {space.max_concurrent_trials} at a time, each "
         f"{ray.cpus_per_trial:g} CPU and a worker of {ray.cpus_per_worker:g} CPU",
     ]
-    print_plan(settings, plan_search(space, data.size), requests)
+    price = space.base.price_per_thousand_predictions
+    print_plan(settings, plan_search(space, data.size), requests, price)
 
 
 if __name__ == "__main__":

@@ -209,6 +209,9 @@ class RunConfig(Settings):
     `white_box` tunes the context by gradients, for comparison, where `oracle.white_box` permits."""
     max_queries: int = Field(8000, ge=1)
     """Budget in candidates scored on the whole training set (the paper's unit)."""
+    price_per_thousand_predictions: Annotated[float, Field(ge=0)] | None = None
+    """What the owner of the oracle charges, in any currency: a dry run and the summary then tell
+    what the image predictions cost."""
     evaluate_every_generations: int = Field(5, ge=1)
     fidelity: FidelityConfig = FidelityConfig()
     data: DataConfig = DataConfig()

@@ -29,6 +29,8 @@ class TrialResult:
     validation: Score | None
     """Of the selected state."""
     spent: Spending
+    retried_chunks: int
+    """Chunks that were sent again after they were lost; they are paid for once."""
     seconds: float
     checkpoint: Path | None
     error: str | None = None
@@ -42,6 +44,7 @@ class TrialResult:
             "params": dict(self.params),
             "validation": asdict(self.validation) if self.validation else None,
             "ledger": self.spent.as_dict(),
+            "retried_chunks": self.retried_chunks,
             "seconds": round(self.seconds, 3),
             "error": self.error,
         }
@@ -73,6 +76,7 @@ def read_results(grid: ResultGrid) -> list[TrialResult]:
                     Score(metrics["val_accuracy"], metrics["val_loss"]) if has_report else None
                 ),
                 spent=Spending.from_dict(metrics["spent"]) if has_report else Spending(),
+                retried_chunks=int(metrics.get("retried_chunks", 0)),
                 seconds=float(metrics.get("train_seconds", 0.0)),
                 checkpoint=Path(metrics[CHECKPOINT_PATH]) if has_report else None,
                 error=str(result.error).splitlines()[-1] if result.error else None,

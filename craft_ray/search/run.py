@@ -83,9 +83,9 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
         tracker.log(monitor.parent_key, [{"generation": 0, **accuracies}])
     results["pool"] = experiment.report_pool(monitor.parent_key)
     tracker.close(monitor.parent_key, "FINISHED")
+    results["retried_chunks"] = sum(trial.retried_chunks for trial in trials)
     total = sum((trial.spent for trial in trials), start=examiner.spent)
-    results["ledger"] = total.as_dict()
-    return experiment.write_summary(results, space.model_dump(mode="json"))
+    return experiment.write_summary(results, total, space.model_dump(mode="json"))
 
 
 def _tuner(

@@ -24,7 +24,7 @@ from craft_ray.tracking import Tracker, make_tracker
 from craft_ray.training.artifact import Artifact
 from craft_ray.training.classifier import TunedClassifier
 from craft_ray.training.examiner import Examiner
-from craft_ray.training.ledger import QueryLedger
+from craft_ray.training.ledger import QueryLedger, Spending
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import FewShotData, classification_task, prepare
 from craft_ray.training.provenance import data_summary, versions
@@ -79,11 +79,16 @@ class Experiment:
             self.tracker.log(key, [{"generation": 0, **totals}])
         return report
 
-    def write_summary(self, results: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    def write_summary(
+        self, results: dict[str, Any], spent: Spending, settings: dict[str, Any]
+    ) -> dict[str, Any]:
         """Complete the results with what made them, and store them; the run is then finished."""
+        price = self.config.price_per_thousand_predictions
         summary = {
             "name": self.folder.name,
             **results,
+            "ledger": spent.as_dict(),
+            "cost": None if price is None else round(spent.cost(price), 6),
             "seconds": round(time.monotonic() - self.started_s, 3),
             "data": data_summary(self.data),
             "oracle_id": self.prepared.oracle_id,

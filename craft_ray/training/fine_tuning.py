@@ -20,6 +20,8 @@ class FineTuned:
     selected: Selected
     spent: Spending
     """By the worker."""
+    retried_chunks: int
+    """Chunks that were sent again after they were lost; they are paid for once."""
     diverged: bool
 
 
@@ -33,5 +35,6 @@ def fine_tune(
     return FineTuned(
         selected=Selected.from_state(state),
         spent=Spending.from_dict(state.values["spent"]),
+        retried_chunks=int(state.values["retried_chunks"]),
         diverged=bool(state.values["diverged"]),
     )

@@ -40,6 +40,10 @@ class Spending:
             + self.white_box_predictions
         )
 
+    def cost(self, price_per_thousand_predictions: float) -> float:
+        """What the image predictions cost, in the currency of the price."""
+        return self.image_predictions / 1000 * price_per_thousand_predictions
+
     def __add__(self, other: Spending) -> Spending:
         return Spending(
             **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}

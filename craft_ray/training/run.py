@@ -60,9 +60,9 @@ def _train(experiment: Experiment) -> dict[str, Any]:
             "generation": selected.generation,
         },
         "pool": pool,
-        "ledger": (tuned.spent + examiner.spent).as_dict(),
+        "retried_chunks": tuned.retried_chunks,
     }
-    return experiment.write_summary(results, settings)
+    return experiment.write_summary(results, tuned.spent + examiner.spent, settings)
 
 
 def _fit(experiment: Experiment) -> FineTuned:

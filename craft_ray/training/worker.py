@@ -39,12 +39,13 @@ def train_worker(job: TrainJob) -> None:
 def _train(job: TrainJob, pool: PoolOracle, journal: QueryJournal) -> None:
     oracle = MeteredOracle(pool, QueryLedger(job.config.max_queries), journal)
     trainer = make_trainer(oracle, job.prepared, job.config)
-    seconds_before = 0.0
+    seconds_before, retried_before = 0.0, 0
     if (checkpoint := ray.train.get_checkpoint()) is not None:
         with checkpoint.as_directory() as folder:
             state = load_newest_state(Path(folder))
         trainer.load_state_dict(state)
         seconds_before = float(state.values["seconds"])
+        retried_before = int(state.values["retried_chunks"])
     kept_generation = trainer.generation
     started = time.monotonic()
     points: list[dict[str, float]] = []
@@ -57,7 +58,8 @@ def _train(job: TrainJob, pool: PoolOracle, journal: QueryJournal) -> None:
             continue
         seconds = seconds_before + time.monotonic() - started
         state = trainer.state_dict()
-        state.values["seconds"] = seconds
+        retried_chunks = retried_before + pool.totals.retries
+        state.values.update(seconds=seconds, retried_chunks=retried_chunks)
         metrics = {
             "generation": report.generation,
             "candidate_queries": report.candidate_queries,
@@ -65,6 +67,7 @@ def _train(job: TrainJob, pool: PoolOracle, journal: QueryJournal) -> None:
             "val_loss": trainer.selected.validation.loss,
             "selected_generation": trainer.selected.generation,
             "spent": oracle.ledger.spent.as_dict(),
+            "retried_chunks": retried_chunks,
             "train_seconds": seconds,
             "outcome": outcome_of(trainer),
             "points": points,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from craft_ray.data.dataset import labels_of
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.training.artifact import Artifact
+from craft_ray.training.journal import QueryJournal
 from craft_ray.training.preparation import load_data
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -63,14 +65,23 @@ def start(folder: Path, module: str, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def interrupt_when(process: subprocess.Popen[str], ready: Path, pattern: str) -> None:
-    """Ctrl-C, which a terminal sends to the whole group, once a file that matches exists."""
+def wait_for(process: subprocess.Popen[str], ready: Path, pattern: str) -> None:
+    """Until a file that matches exists."""
     deadline = time.monotonic() + 300
     while not list(ready.glob(pattern)):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)
+
+
+def wait_for_queries(process: subprocess.Popen[str], path: Path, at_least: int) -> None:
+    """Until so many candidate queries of a run are on record."""
+    deadline = time.monotonic() + 300
+    with QueryJournal(path) as journal:
+        while journal.total().candidate_queries < at_least:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def ray_processes() -> set[int]:
@@ -173,7 +184,8 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(searched: tuple[Pat
 def test_a_search_stopped_by_ctrl_c_continues_where_it_was(tmp_path: Path) -> None:
     words = [*SEARCH, "name=stopped", "max_queries=4000"]
     process = start(tmp_path, "tune", *words)
-    interrupt_when(process, tmp_path / "runs" / "stopped" / "trials", "*/checkpoint*")
+    wait_for(process, tmp_path / "runs" / "stopped" / "trials", "*/checkpoint*")
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the whole group
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "--resume" in errors
@@ -191,20 +203,36 @@ def test_a_search_stopped_by_ctrl_c_continues_where_it_was(tmp_path: Path) -> No
     assert summary["ledger"]["candidate_queries"] == 2 * 4000
 
 
-def test_a_run_stopped_by_ctrl_c_gives_the_result_of_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_or_killed_gives_the_result_of_an_undisturbed_one(
+    tmp_path: Path,
+) -> None:
     words = [*SMALL, "max_queries=2000", "evaluate_every_generations=5"]
+    words.append("price_per_thousand_predictions=0.5")
     undisturbed = run(tmp_path, "train", *words, "name=whole")
     assert undisturbed.returncode == 0, undisturbed.stdout + undisturbed.stderr
-    process = start(tmp_path, "train", *words, "name=stopped")
-    interrupt_when(process, tmp_path / "runs" / "stopped" / "worker", "checkpoint*")
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
-    resumed = run(tmp_path, "train", *words, "name=stopped", "--resume")
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    whole, stopped = summary_of(tmp_path, "whole"), summary_of(tmp_path, "stopped")
-    for key in ("zero_shot", "tuned", "ledger", "data", "oracle_id"):
-        assert stopped[key] == whole[key]
+    whole = summary_of(tmp_path, "whole")
+    for name, deadly in (("stopped", signal.SIGINT), ("killed", signal.SIGKILL)):
+        process = start(tmp_path, "train", *words, f"name={name}")
+        worker = tmp_path / "runs" / name / "worker"
+        wait_for(process, worker, "checkpoint*")
+        wait_for_queries(process, worker / "queries.db", at_least=300)
+        os.killpg(process.pid, deadly)
+        _, errors = process.communicate(timeout=120)
+        if deadly == signal.SIGINT:
+            assert process.returncode == 130, errors
+            assert "Traceback" not in errors
+        resumed = run(tmp_path, "train", *words, f"name={name}", "--resume")
+        assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+        summary = summary_of(tmp_path, name)
+        for key in ("zero_shot", "tuned", "ledger", "cost", "data", "oracle_id"):
+            assert summary[key] == whole[key], (name, key)
+        # What is on record has been asked once, by whichever process.
+        with QueryJournal(worker / "queries.db") as journal:
+            assert journal.total().candidate_queries == 2000
+    assert whole["cost"] == pytest.approx(whole["ledger"]["image_predictions"] * 0.0005)
+    assert f"They cost {whole['cost']:,.2f}." in undisturbed.stdout
+    dry = run(tmp_path, "train", *words, "--dry-run").stdout
+    assert re.search(rf"cost +{whole['cost']:,.2f}", dry)
 
 
 def test_method_head_spends_no_candidate_query(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ def trial(number: int, validation: Score | None, status: str = "finished") -> Tr
         params={"head.learning_rate": 0.00123456, "optimizer.population": 40},
         validation=validation,
         spent=Spending(candidate_queries=2000),
+        retried_chunks=0,
         seconds=12.34,
         checkpoint=Path("checkpoint"),
     )
