@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from craft_ray.config.documents import describe_problems, read_yaml, set_by_path, split_override
+from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
@@ -26,11 +27,20 @@ def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConf
     Raises:
         ConfigError: the file or a setting breaks a law.
     """
+    changes = dict(split_override(override) for override in overrides)
+    return change_run_config(path, changes, str(path) if path else "command line")
+
+
+def change_run_config(path: Path | None, changes: Mapping[str, Any], source: str) -> RunConfig:
+    """The settings of a file (None: the defaults) after `section.key` -> value.
+
+    Raises:
+        ConfigError: the file or a setting breaks a law; the message starts with `source`.
+    """
     document = {} if path is None else read_yaml(path)
-    for override in overrides:
-        key, value = split_override(override)
+    for key, value in changes.items():
         _apply(document, key, value)
-    return _validate(RunConfig, document, str(path) if path else "command line")
+    return _validate(RunConfig, document, source)
 
 
 def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
@@ -48,6 +58,22 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
         # `name=x` names this run; the space keeps its own name.
         _apply(document, f"base.{key}" if in_base or key == "name" else key, value)
     return _validate(SpaceConfig, document, str(path))
+
+
+def load_reproduction_config(path: Path, overrides: Sequence[str] = ()) -> ReproductionConfig:
+    """Read a reproduction. An override may name a key of it or, directly, of its cells' runs."""
+    document = read_yaml(path)
+    run = document.setdefault("run", {})
+    for override in overrides:
+        key, value = split_override(override)
+        section = key.split(".")[0]
+        if section in RunConfig.model_fields and section not in ReproductionConfig.model_fields:
+            if not isinstance(run, dict):
+                raise ConfigError(str(path), [f"run: must be a section, but is {run!r}"])
+            run[key] = value
+        else:
+            _apply(document, key, value)
+    return _validate(ReproductionConfig, document, str(path))
 
 
 def _apply(document: dict[str, Any], key: str, value: Any) -> None:

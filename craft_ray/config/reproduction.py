@@ -1,0 +1,129 @@
+"""Settings of a reproduction: which data sets, shots, seeds, backbones and methods."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from craft_ray.config.base import Settings
+from craft_ray.config.run import RUN_NAME_PATTERN
+
+PaperDataset = Literal[
+    "caltech101",
+    "oxford_pets",
+    "stanford_cars",
+    "oxford_flowers",
+    "food101",
+    "fgvc_aircraft",
+    "sun397",
+    "dtd",
+    "eurosat",
+    "ucf101",
+    "imagenet",
+]
+PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
+EMBEDDED = "embedded"
+DatasetName = PaperDataset | Literal["embedded"]
+ShiftedName = Literal["imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"]
+MethodName = Literal[
+    "craft", "prompt_only", "head_only", "random_search", "white_box", "linear_probe"
+]
+
+METHOD_SETTINGS: dict[MethodName, dict[str, Any]] = {
+    "craft": {"method": "both"},
+    # BBT (Sun et al. 2022) on the same prompts: CMA-ES without the head.
+    "prompt_only": {"method": "prompt"},
+    "head_only": {"method": "head"},
+    # A mean of independent draws is the start: the best of them is deployed.
+    "random_search": {
+        "method": "prompt",
+        "optimizer.kind": "random_search",
+        "fidelity.deployed_prompt": "best",
+    },
+    "white_box": {"method": "white_box"},
+    # Fitted in one step on the features of the plain training images.
+    "linear_probe": {},
+}
+"""What a method changes in a data set's preset."""
+
+WHITE_BOX_METHODS: tuple[MethodName, ...] = ("white_box", "linear_probe")
+
+
+COORDINATES = {
+    "seed": "seeds",
+    "method": "methods",
+    "max_concurrent_trials": "max_concurrent_cells",
+    "data.shots": "shots",
+    "data.source": "datasets",
+    "data.source.root": "root",
+    "oracle.model": "backbones",
+    "oracle.pretrained": "checkpoints",
+    "oracle.white_box": "methods",
+}
+"""Settings of a run that the grid decides, and what decides them."""
+
+
+class ReproductionConfig(Settings):
+    """`python -m craft_ray.reproduce`: data sets x shots x seeds x backbones x methods."""
+
+    name: Annotated[str, Field(pattern=RUN_NAME_PATTERN)] | None = None
+    """Folder under `output_dir`. Default: `reproduce` and the time."""
+    output_dir: str = "runs"
+    root: str | None = None
+    """Folder of all data sets in CoOp's layout; the embedded one needs none."""
+    datasets: tuple[DatasetName, ...] = Field(PAPER_DATASETS, min_length=1)
+    shifted: tuple[ShiftedName, ...] = ()
+    """Out-of-distribution sets on which a classifier tuned on ImageNet is tested as well."""
+    shots: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 2, 4, 8, 16), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1, 2, 3), min_length=1)
+    imagenet_seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1)
+    """The paper runs ImageNet once."""
+    backbones: tuple[str, ...] = Field(("RN50",), min_length=1)
+    """`embedded`, or names of open_clip."""
+    checkpoints: dict[str, str] = Field(default_factory=dict)
+    """Backbone -> checkpoint file or open_clip's tag; `openai` where none is given."""
+    methods: tuple[MethodName, ...] = Field(("craft",), min_length=1)
+    max_concurrent_cells: int = Field(2, ge=1)
+    run: dict[str, Any] = Field(default_factory=dict)
+    """`section.key` -> value of the run settings, for every cell, in place of the preset's."""
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        for field in ("datasets", "shifted", "shots", "seeds", "backbones", "methods"):
+            values = getattr(self, field)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{field}: values must differ, but got {list(values)}")
+        return self
+
+    @model_validator(mode="after")
+    def _root_is_given(self) -> Self:
+        on_disk = [name for name in self.datasets if name != EMBEDDED]
+        if on_disk and self.root is None:
+            raise ValueError(
+                f"root must be the folder of the data sets {', '.join(on_disk)}, but got null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shifted_sets_follow_imagenet(self) -> Self:
+        if self.shifted and "imagenet" not in self.datasets:
+            raise ValueError(
+                f"shifted: {', '.join(self.shifted)} need imagenet among datasets, but got "
+                f"{', '.join(self.datasets)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _grid_decides_the_coordinates(self) -> Self:
+        for path in self.run:
+            if path in COORDINATES:
+                raise ValueError(
+                    f"run.{path}: cannot be set for all cells: say {COORDINATES[path]}"
+                )
+        return self
+
+    @property
+    def opens_the_box(self) -> bool:
+        """Whether any method needs gradients or features."""
+        return any(method in WHITE_BOX_METHODS for method in self.methods)

@@ -1,0 +1,102 @@
+"""`python -m craft_ray.reproduce`: the paper's tables, beside the published numbers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from craft_ray.cli import (
+    command_parser,
+    exit_with,
+    resume_hint,
+    split_words,
+)
+from craft_ray.config.loading import load_reproduction_config
+from craft_ray.config.reproduction import ReproductionConfig
+from craft_ray.config.run import RunConfig
+from craft_ray.errors import DataError
+from craft_ray.reproduction.grid import Cell, make_cells, settings_of
+
+FOLDER = Path(__file__).resolve().parent.parent / "tune_spaces" / "reproduce"
+SMOKE, PAPER = FOLDER / "smoke.yaml", FOLDER / "paper.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = command_parser(
+        "reproduce",
+        "Fine-tune on data sets x shots x seeds x backbones x methods and write a table beside the "
+        "published numbers. Without arguments: a smoke test on the embedded oracle and data set; "
+        "with root=FOLDER: the paper's grid on what is found there.",
+        "root=/data datasets=[dtd,eurosat] shots=[1,16] backbones=[RN50,ViT-B-16]",
+        "GRID.yaml",
+        "a grid (default: tune_spaces/reproduce/smoke.yaml, or paper.yaml if root is given), then "
+        "settings of it or of its runs",
+    )
+    options = parser.parse_args(arguments)
+    return exit_with(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    path, overrides = split_words(options.words)
+    if path is None:
+        path = PAPER if any(word.startswith("root=") for word in overrides) else SMOKE
+    config = load_reproduction_config(path, overrides)
+    # All of them at once: a mistake in the last preset must not be found after two days.
+    settings = {cell: settings_of(cell, config) for cell in make_cells(config)}
+    missing = _find_missing(config)
+    found = {cell: run for cell, run in settings.items() if cell.dataset not in missing}
+    if not found:
+        raise DataError(
+            f"root: {config.root} must hold at least one of the data sets, but misses\n  "
+            + "\n  ".join(f"{name}: {path}" for name, path in missing.items())
+        )
+    if options.dry_run:
+        _print_plan(config, found, missing)
+        return
+    from rich.console import Console
+
+    from craft_ray.reproduction.run import run_reproduction
+    from craft_ray.reproduction.tables import TABLE_FILE
+    from craft_ray.run_folder import open_run_folder
+    from craft_ray.tracking import ui_command
+
+    console = Console()
+    output_dir = Path(config.output_dir)
+    document = config.model_dump(mode="json", exclude={"name"})
+    with open_run_folder(
+        output_dir, config.name, "reproduce", document, resume=options.resume
+    ) as folder:
+        for line in _describe(config, found, missing):
+            console.print(line, highlight=False, soft_wrap=True)
+        with resume_hint("reproduce", options.words, folder):
+            run_reproduction(config, found, missing, folder, console)
+    console.print((folder / TABLE_FILE).read_text(), highlight=False, markup=False, soft_wrap=True)
+    lines = [f"Tables and plots: {folder}"]
+    first = next(iter(found.values()))
+    if command := ui_command(first.mlflow, output_dir):
+        lines.append(f"Look at it: {command}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _describe(
+    config: ReproductionConfig, cells: Mapping[Cell, RunConfig], missing: Mapping[str, str]
+) -> list[str]:
+    datasets = list(dict.fromkeys(cell.dataset for cell in cells))
+    lines = [
+        f"{len(cells)} fine-tunings: {', '.join(datasets)} x {_join(config.shots)} shots x seeds "
+        f"{_join(config.seeds)} x {_join(config.backbones)} x {_join(config.methods)}"
+    ]
+    return lines + [f"Missing, and left out: {name}: {path}" for name, path in missing.items()]
+
+
+def _join(values: Sequence[Any]) -> str:
+    return ", ".join(str(value) for value in values)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

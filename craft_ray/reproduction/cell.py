@@ -1,0 +1,58 @@
+"""One cell: a Tune function that samples, fine-tunes on its backbone's pool, and tests once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.tune
+
+from craft_ray.config.run import RunConfig
+from craft_ray.files import read_json, write_json
+from craft_ray.reproduction.grid import Cell
+from craft_ray.reproduction.pools import wait_for_pool
+
+RESULT_FILE = "result.json"
+WORKER_FOLDER = "worker"
+
+
+@dataclass(frozen=True)
+class ReproductionJob:
+    """What all cells share."""
+
+    settings: Mapping[str, RunConfig]
+    """Of each cell, by its id."""
+    cells: Mapping[str, Cell]
+    shifted: Sequence[str]
+    board: str
+    folder: Path
+
+
+def cell_folder(folder: Path, cell_id: str) -> Path:
+    """Where a cell keeps its result, and while it runs its checkpoints."""
+    return folder / "cells" / cell_id
+
+
+def read_result(folder: Path, cell_id: str) -> dict[str, Any] | None:
+    """What a cell has found; None if it has not ended yet."""
+    path = cell_folder(folder, cell_id) / RESULT_FILE
+    return read_json(path) if path.exists() else None
+
+
+def run_cell(params: dict[str, Any], job: ReproductionJob) -> None:
+    """Run the cell `params["cell"]`, from its last checkpoint if there is one."""
+    # Imported here: Ray loads this module in processes that need no torch.
+    from craft_ray.reproduction.measure import measure_cell
+
+    cell = job.cells[params["cell"]]
+    folder = cell_folder(job.folder, cell.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    pool = wait_for_pool(job.board, cell.backbone)
+    config = job.settings[cell.id]
+    result = measure_cell(cell, config, job.shifted, folder, pool, ray.tune.report)
+    write_json(folder / RESULT_FILE, result)
+    # The checkpoints have served; the result says what was found.
+    shutil.rmtree(folder / WORKER_FOLDER, ignore_errors=True)

@@ -1,0 +1,75 @@
+"""The cells of a reproduction: what they are, in which order they run, and with which settings.
+
+Reads presets and nothing else; knows neither torch nor Ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from craft_ray.config.loading import change_run_config
+from craft_ray.config.reproduction import EMBEDDED, METHOD_SETTINGS, MethodName, ReproductionConfig
+from craft_ray.config.run import RunConfig
+
+PRESETS = Path(__file__).resolve().parent.parent.parent / "tune_spaces" / "paper"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fine-tuning."""
+
+    backbone: str
+    dataset: str
+    method: MethodName
+    shots: int
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """Names its folder and its run in the tracker."""
+        return f"{self.backbone}-{self.dataset}-{self.method}-{self.shots}shots-seed{self.seed}"
+
+
+def make_cells(config: ReproductionConfig) -> tuple[Cell, ...]:
+    """All cells, in the order in which they run.
+
+    Backbone by backbone, as each has a pool of its own; within one, every data set's first seed
+    before any second: what an interrupted reproduction has is then a table of fewer seeds, not one
+    of fewer data sets.
+    """
+    return tuple(_cells(config))
+
+
+def _cells(config: ReproductionConfig) -> Iterator[Cell]:
+    all_seeds = list(dict.fromkeys((*config.seeds, *config.imagenet_seeds)))
+    for backbone in config.backbones:
+        for seed in all_seeds:
+            for shots in config.shots:
+                for dataset in config.datasets:
+                    seeds = config.imagenet_seeds if dataset == "imagenet" else config.seeds
+                    if seed in seeds:
+                        for method in config.methods:
+                            yield Cell(backbone, dataset, method, shots, seed)
+
+
+def settings_of(cell: Cell, config: ReproductionConfig) -> RunConfig:
+    """The data set's preset with the cell's coordinates and the user's settings.
+
+    Raises:
+        ConfigError: a setting breaks a law.
+    """
+    changes: dict[str, Any] = {**config.run, **METHOD_SETTINGS[cell.method]}
+    changes["data.shots"] = cell.shots
+    changes["seed"] = cell.seed
+    if cell.dataset != EMBEDDED:
+        changes["data.source.root"] = config.root
+    has_own_weights = cell.backbone == EMBEDDED or cell.backbone.startswith("local-dir:")
+    changes["oracle.model"] = cell.backbone
+    changes["oracle.pretrained"] = (
+        None if has_own_weights else config.checkpoints.get(cell.backbone, "openai")
+    )
+    changes["oracle.white_box"] = config.opens_the_box
+    return change_run_config(PRESETS / f"{cell.dataset}.yaml", changes, cell.id)

@@ -1,0 +1,98 @@
+"""What a cell measures: a fine-tuning of one sample, tested once at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from craft_ray.config.run import RunConfig
+from craft_ray.pool.address import PoolAddress
+from craft_ray.pool.client import PoolOracle
+from craft_ray.reproduction.cell import WORKER_FOLDER
+from craft_ray.reproduction.grid import Cell
+from craft_ray.training.artifact import Artifact
+from craft_ray.training.classifier import Classifier
+from craft_ray.training.examiner import Examiner
+from craft_ray.training.fine_tuning import fine_tune
+from craft_ray.training.job import TrainJob
+from craft_ray.training.ledger import QueryLedger, Spending
+from craft_ray.training.linear_probe import fit_linear_probe
+from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.preparation import classification_task, load_data, prepare
+from craft_ray.training.provenance import data_summary, versions
+
+CLASSIFIER_FOLDER = "classifier"
+
+Report = Callable[[dict[str, Any]], None]
+
+
+def measure_cell(
+    cell: Cell,
+    config: RunConfig,
+    shifted: Sequence[str],
+    folder: Path,
+    pool: PoolAddress,
+    report: Report,
+) -> dict[str, Any]:
+    """Tune, then test on the data set's test split and on the shifted sets; the cell's result."""
+    started = time.monotonic()
+    data = load_data(config)
+    oracle = MeteredOracle(PoolOracle(pool, config.pool), QueryLedger(0))
+    prepared = prepare(config, data, oracle)
+    examiner = Examiner(oracle, prepared, data)
+    curve: list[tuple[float, float]] = []
+
+    def on_report(metrics: dict[str, Any]) -> None:
+        curve.extend(_validations(metrics["points"]))
+        report(metrics)
+
+    classifier: Classifier
+    spent = Spending()
+    tuning_started = time.monotonic()
+    if cell.method == "linear_probe":
+        classifier, validation = fit_linear_probe(oracle, prepared)
+    else:
+        tuned = fine_tune(TrainJob(config, prepared, pool), WORKER_FOLDER, folder, on_report)
+        classifier, validation = tuned.selected.classifier, tuned.selected.validation
+        spent = tuned.spent
+        task = classification_task(config, data)
+        Artifact(tuned.selected.classifier, task, prepared.oracle_id).save(
+            folder / CLASSIFIER_FOLDER
+        )
+    tuning_seconds = time.monotonic() - tuning_started
+    both = [examiner.zero_shot, classifier]
+    zero_shot_test, test = examiner.test(both)
+    shifts = {}
+    if cell.dataset == "imagenet":
+        shifts = {name: examiner.test(both, on=_load_shifted(config, name)) for name in shifted}
+    return {
+        **asdict(cell),
+        "zero_shot": {"test": asdict(zero_shot_test)},
+        "tuned": {"validation": asdict(validation), "test": asdict(test)},
+        "shifted": {
+            name: {"zero_shot": asdict(before), "tuned": asdict(after)}
+            for name, (before, after) in shifts.items()
+        },
+        "curve": curve,
+        "ledger": (spent + examiner.spent).as_dict(),
+        "tuning_seconds": round(tuning_seconds, 3),
+        "seconds": round(time.monotonic() - started, 3),
+        "data": data_summary(data),
+        "oracle_id": prepared.oracle_id,
+        "versions": versions(),
+        "settings": config.model_dump(mode="json"),
+    }
+
+
+def _validations(points: Sequence[dict[str, float]]) -> list[tuple[float, float]]:
+    """(candidate queries, validation accuracy) wherever a training validated."""
+    return [(p["candidate_queries"], p["val_accuracy"]) for p in points if "val_accuracy" in p]
+
+
+def _load_shifted(config: RunConfig, name: str) -> Dataset:
+    assert isinstance(config.data.source, CoopSource)
+    source = CoopSource.model_validate({"root": config.data.source.root, "dataset": name})
+    return load_dataset(source)

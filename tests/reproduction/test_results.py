@@ -1,0 +1,149 @@
+"""From cells to rows and files, beside the published numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from craft_ray.reproduction.plots import plot_by_queries, plot_by_shots
+from craft_ray.reproduction.published import (
+    BBT_16_SHOTS_RN50,
+    CRAFT_RN50,
+    SHIFTED_16_SHOTS,
+    ZERO_SHOT_RN50,
+    published_accuracy,
+)
+from craft_ray.reproduction.results import summarise
+from craft_ray.reproduction.tables import markdown, write_tables
+
+
+def cell(
+    accuracy: float,
+    *,
+    dataset: str = "dtd",
+    seed: int = 1,
+    shots: int = 16,
+    method: str = "craft",
+    backbone: str = "RN50",
+    shifted: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    return {
+        "backbone": backbone,
+        "dataset": dataset,
+        "method": method,
+        "shots": shots,
+        "seed": seed,
+        "zero_shot": {"test": {"accuracy": 0.42, "loss": 1.0}},
+        "tuned": {"test": {"accuracy": accuracy, "loss": 1.0}},
+        "shifted": shifted or {},
+        "curve": [(200.0, 0.4), (400.0, 0.5)],
+        "ledger": {"candidate_queries": 8000, "image_predictions": 1000 * seed},
+        "seconds": 10.0 * seed,
+    }
+
+
+def test_a_row_is_mean_and_sample_deviation_over_seeds_beside_the_published_number() -> None:
+    zero_shot, row = summarise([cell(0.58, seed=1), cell(0.60, seed=2), cell(0.62, seed=3)])
+    assert (row.dataset, row.method, row.shots, row.seeds) == ("dtd", "craft", 16, 3)
+    assert row.mean == pytest.approx(60.0)
+    assert row.std == pytest.approx(2.0)
+    assert row.published == 59.26
+    assert row.difference == pytest.approx(0.74)
+    assert (row.queries, row.image_predictions, row.seconds) == (8000, 2000, 20)
+    assert (zero_shot.method, zero_shot.shots, zero_shot.mean) == ("zero_shot", 0, 42.0)
+    assert zero_shot.published == 42.32
+
+
+def test_one_seed_has_no_spread() -> None:
+    _, row = summarise([cell(0.58)])
+    assert row.std is None
+    assert row.seeds == 1
+
+
+def test_what_is_not_published_has_no_difference() -> None:
+    *_, row = summarise([cell(0.58, dataset="embedded", backbone="embedded")])
+    assert row.published is None
+    assert row.difference is None
+    assert published_accuracy("RN101", "dtd", "craft", 16) is None
+    assert published_accuracy("RN50", "dtd", "craft", 3) is None
+    assert published_accuracy("RN50", "dtd", "head_only", 16) is None
+
+
+def test_a_shifted_set_is_a_row_of_its_own() -> None:
+    scores = {"zero_shot": {"accuracy": 0.5}, "tuned": {"accuracy": 0.55}}
+    rows = summarise([cell(0.61, dataset="imagenet", shifted={"imagenetv2": scores})])
+    by_place = {(row.dataset, row.method): row for row in rows}
+    assert by_place["imagenetv2", "craft"].mean == pytest.approx(55)
+    assert by_place["imagenetv2", "craft"].published == 53.92
+    assert by_place["imagenetv2", "zero_shot"].mean == pytest.approx(50)
+
+
+def test_the_published_numbers_are_the_papers() -> None:
+    # Written down a second time, a few of each table.
+    assert len(CRAFT_RN50) == len(ZERO_SHOT_RN50) == len(BBT_16_SHOTS_RN50) == 11
+    assert CRAFT_RN50["eurosat"] == (46.39, 50.72, 59.05, 66.27, 75.30)
+    assert CRAFT_RN50["imagenet"][-1] == 61.33
+    assert ZERO_SHOT_RN50["food101"] == 77.31
+    assert published_accuracy("RN50", "fgvc_aircraft", "prompt_only", 16) == 12.07
+    assert published_accuracy("ViT-B-16-quickgelu", "imagenet_r", "craft", 16) == 75.52
+    assert {len(sets) for sets in SHIFTED_16_SHOTS.values()} == {5}
+    # "About +12 points at 16 shots": the mean over the 11 data sets.
+    gain = sum(CRAFT_RN50[name][-1] - ZERO_SHOT_RN50[name] for name in CRAFT_RN50) / 11
+    assert gain == pytest.approx(12, abs=1.5)
+
+
+GRID = [
+    cell(0.55 + 0.01 * seed + 0.001 * shots, dataset=dataset, seed=seed, shots=shots)
+    for dataset in ("dtd", "eurosat")
+    for shots in (1, 16)
+    for seed in (1, 2)
+]
+
+
+def test_the_table_for_people() -> None:
+    text = markdown(summarise(GRID))
+    lines = text.splitlines()
+    assert "## RN50, craft" in lines
+    assert "| data set | zero-shot | 1 shot | 16 shots |" in lines
+    dtd = next(line for line in lines if line.startswith("| dtd | 42.00"))
+    assert dtd.split("|")[2].strip() == "42.00 (42.32, -0.32)"
+    assert dtd.split("|")[4].strip() == "58.10 ± 0.71 (59.26, -1.16)"
+    mean = next(line for line in lines if line.startswith("| **mean**"))
+    assert mean.split("|")[4].strip() == "58.10 (67.28, -9.18)"
+    assert "| dtd | craft | 16 | 2 | 8,000 | 1,500 | 15 |" in lines
+
+
+def test_a_mean_over_data_sets_wants_all_of_them() -> None:
+    text = markdown(summarise([*GRID, cell(0.5, dataset="ucf101", shots=16)]))
+    mean = next(line for line in text.splitlines() if line.startswith("| **mean**"))
+    assert mean.split("|")[3].strip() == "-", "ucf101 has no value for 1 shot"
+    assert mean.split("|")[4].strip() != "-"
+
+
+def test_tables_for_programs_hold_every_row(tmp_path: Path) -> None:
+    rows = summarise(GRID)
+    write_tables(rows, tmp_path)
+    expected = [row.as_dict() for row in rows]
+    assert pq.read_table(tmp_path / "results.parquet").to_pylist() == expected
+    csv = pyarrow.csv.read_csv(tmp_path / "results.csv").to_pylist()
+    assert [row["mean"] for row in csv] == pytest.approx([row["mean"] for row in expected])
+    assert list(csv[0]) == list(expected[0])
+
+
+def test_plots_are_images(tmp_path: Path) -> None:
+    plot_by_shots(summarise(GRID), tmp_path / "shots.png")
+    plot_by_queries(GRID, tmp_path / "queries.png")
+    for name in ("shots.png", "queries.png"):
+        with Image.open(tmp_path / name) as image:
+            assert min(image.size) > 200
+
+
+def test_methods_without_queries_have_no_curve(tmp_path: Path) -> None:
+    probe = {**cell(0.8, method="linear_probe"), "curve": []}
+    plot_by_queries([probe], tmp_path / "queries.png")
+    assert not (tmp_path / "queries.png").exists()
