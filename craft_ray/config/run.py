@@ -168,7 +168,8 @@ class LossConfig(Settings):
     prompt_consistency: float = Field(0.01, ge=0)
     head_consistency: float = Field(0.01, ge=0)
     head_consistency_share: float = Field(1.0, gt=0, le=1)
-    """The head's term is dropped after this share of the query budget (1 / n of the code)."""
+    """The head's term is dropped after this share of the query budget, the present generation
+    counted: the authors' n is the share 1 / n, so n = 4 is 0.25."""
 
 
 class MlflowConfig(Settings):
