@@ -216,7 +216,7 @@ def run(checkpoint: str, data_folder: Path, settings: Settings) -> Trace:
     # --- generations -----------------------------------------------------------------------------
     spent = 0
     context = p0
-    while spent + s.popsize <= s.budget:
+    while spent + s.popsize <= s.budget and not es.stop():
         # The prompt's side: CE(l, y) + w KL(refined || l), on normalised features.
         candidates = es.ask()
         losses = []
