@@ -60,7 +60,8 @@ def _run(options: argparse.Namespace) -> None:
         with resume_hint("train", options.words, folder):
             summary = run_training(config, data, folder, console)
     tuned = summary["tuned"]
-    label = f"Generation {tuned['generation']}, chosen by validation"
+    is_last = config.fidelity.selection == "last"
+    label = f"Generation {tuned['generation']}, {'the last' if is_last else 'chosen by validation'}"
     print_outcome(console, summary, tuned, label, folder, ui_command(config.mlflow, output_dir))
 
 

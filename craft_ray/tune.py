@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "mlflow.tracking_uri=http://127.0.0.1:5000",
         "SPACE.yaml",
         "a search space (default: tune_spaces/quickstart.yaml), then settings of it or of its "
-        "base run",
+        "base run; base=RUN.yaml searches around the settings in a file",
     )
     options = parser.parse_args(arguments)
     return exit_with(lambda: _run(options))

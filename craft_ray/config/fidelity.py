@@ -2,6 +2,10 @@
 
 `corrected` is the default; `reference` follows the authors' procedure. Every switch can also be
 set alone: `{preset: corrected, deployed_prompt: best}`.
+
+What is a quantity and no switch stands in its own section, whatever the preset says; the authors'
+fresh views (`data.views: fresh`) are one of them. `tune_spaces/paper` sets all of it for each data
+set, and docs/reference.md lists it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,32 +27,49 @@ def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConf
     Raises:
         ConfigError: the file or a setting breaks a law.
     """
-    changes = dict(split_override(override) for override in overrides)
+    changes = [split_override(override) for override in overrides]
     return change_run_config(path, changes, str(path) if path else "command line")
 
 
-def change_run_config(path: Path | None, changes: Mapping[str, Any], source: str) -> RunConfig:
-    """The settings of a file (None: the defaults) after `section.key` -> value.
+def change_run_config(
+    path: Path | None, changes: Iterable[tuple[str, Any]], source: str
+) -> RunConfig:
+    """The settings of a file (None: the defaults) after pairs of `section.key` and value.
 
     Raises:
         ConfigError: the file or a setting breaks a law; the message starts with `source`.
     """
     document = {} if path is None else read_yaml(path)
-    for key, value in changes.items():
+    for key, value in changes:
         _apply(document, key, value)
     return _validate(RunConfig, document, source)
 
 
 def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
-    """Read a search space. An override may name a key of the space or, directly, of its base."""
+    """Read a search space.
+
+    Args:
+        path: a YAML file. Its `base` may name a file of run settings, relative to it.
+        overrides: words as for `load_run_config`; each names a key of the space or, directly, of
+            its base. `base=FILE`, relative to the working directory, comes before all others.
+
+    Raises:
+        ConfigError: a file or a setting breaks a law, or `path` holds the settings of one run.
+    """
     document = read_yaml(path)
+    _check_is_space(document, path)
     document.setdefault("name", path.stem)
+    words = [split_override(override) for override in overrides]
+    files = [value for key, value in words if key == "base" and isinstance(value, str)]
     base = document.get("base", {})
-    if isinstance(base, str):
+    if files:
+        base = read_yaml(Path(files[-1]))
+    elif isinstance(base, str):
         base = read_yaml(path.parent / base)
     document["base"] = base
-    for override in overrides:
-        key, value = split_override(override)
+    for key, value in words:
+        if key == "base" and isinstance(value, str):
+            continue
         section = key.split(".")[0]
         in_base = section in RunConfig.model_fields and section not in SpaceConfig.model_fields
         # `name=x` names this run; the space keeps its own name.
@@ -74,6 +91,19 @@ def load_reproduction_config(path: Path, overrides: Sequence[str] = ()) -> Repro
         else:
             _apply(document, key, value)
     return _validate(ReproductionConfig, document, str(path))
+
+
+def _check_is_space(document: dict[str, Any], path: Path) -> None:
+    of_a_run = document.keys() & (RunConfig.model_fields.keys() - SpaceConfig.model_fields.keys())
+    if of_a_run and "parameters" not in document:
+        raise ConfigError(
+            str(path),
+            [
+                f"must be a search space with parameters, but holds the settings of one run: "
+                f"`python -m craft_ray.train {path}` runs it, and `python -m craft_ray.tune "
+                f"tune_spaces/around_paper.yaml base={path}` searches around it"
+            ],
+        )
 
 
 def _apply(document: dict[str, Any], key: str, value: Any) -> None:

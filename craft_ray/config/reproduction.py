@@ -36,12 +36,9 @@ METHOD_SETTINGS: dict[MethodName, dict[str, Any]] = {
     "prompt_only": {"method": "prompt"},
     "head_only": {"method": "head"},
     # A mean of independent draws is the start: the best of them is deployed.
-    "random_search": {
-        "method": "prompt",
-        "optimizer.kind": "random_search",
-        "fidelity.deployed_prompt": "best",
-    },
-    "white_box": {"method": "white_box"},
+    "random_search": {"method": "prompt", "fidelity.deployed_prompt": "best"},
+    # A bank of views: fresh ones would be encoded for each of its many small steps.
+    "white_box": {"method": "white_box", "data.views": 16, "evaluate_every_generations": 20},
     # Fitted in one step on the features of the plain training images.
     "linear_probe": {},
 }

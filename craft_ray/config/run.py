@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
+from craft_ray.config.budget import resolve_max_queries
 from craft_ray.config.fidelity import FidelityConfig
 from craft_ray.config.optimizers import CmaEsConfig, OptimizerConfig
 
 Auto = Literal["auto"]
 Method = Literal["both", "prompt", "head", "white_box"]
+CoopName = Literal[
+    "caltech101",
+    "oxford_pets",
+    "stanford_cars",
+    "oxford_flowers",
+    "food101",
+    "fgvc_aircraft",
+    "sun397",
+    "dtd",
+    "eurosat",
+    "ucf101",
+    "imagenet",
+    "imagenetv2",
+    "imagenet_sketch",
+    "imagenet_a",
+    "imagenet_r",
+]
+"""The data sets of CoOp and CraFT. The last four are for testing only."""
 
 RUN_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
@@ -36,7 +55,18 @@ class ParquetSource(Settings):
     root: str
 
 
-DataSource = Annotated[EmbeddedSource | FolderSource | ParquetSource, Field(discriminator="kind")]
+class CoopSource(Settings):
+    """One of the data sets of CoOp and CraFT, in CoOp's layout."""
+
+    kind: Literal["coop"] = "coop"
+    root: str
+    """The folder that holds the folders of all data sets."""
+    dataset: CoopName
+
+
+DataSource = Annotated[
+    EmbeddedSource | FolderSource | ParquetSource | CoopSource, Field(discriminator="kind")
+]
 
 
 class DataConfig(Settings):
@@ -47,11 +77,14 @@ class DataConfig(Settings):
     """Training images a class."""
     repeat_small_classes: bool = False
     """Sample a class that has fewer images than `shots` with repetition, as CoOp does."""
+    validation: Literal["full", "few_shot"] = "full"
+    """The whole validation split, or CoOp's min(shots, 4) images a class of it."""
     template: str = "a photo of a {}."
     """The words before `{}` give the initial context, the words after it stay fixed."""
     views: Annotated[int, Field(ge=1, le=256)] | Literal["fresh"] = 16
     """Augmented views of each training image, sent and encoded once, through which the head's
-    epochs cycle. `fresh`: the paper's new view for every generation, sent and encoded each time."""
+    epochs cycle. `fresh`: the paper's new view for every generation, sent and encoded each time;
+    `fidelity: reference` leaves this setting alone, the presets of tune_spaces/paper set it."""
     crop_scale_min: float = Field(0.5, gt=0, le=1)
     """Smallest area share of RandomResizedCrop."""
 
@@ -160,7 +193,8 @@ class LossConfig(Settings):
     prompt_consistency: float = Field(0.01, ge=0)
     head_consistency: float = Field(0.01, ge=0)
     head_consistency_share: float = Field(1.0, gt=0, le=1)
-    """The head's term is dropped after this share of the query budget (1 / n of the code)."""
+    """The head's term is dropped after this share of the query budget, the present generation
+    counted: the authors' n is the share 1 / n, so n = 4 is 0.25."""
 
 
 class WhiteBoxConfig(Settings):
@@ -208,7 +242,8 @@ class RunConfig(Settings):
     """`prompt` searches the context only, `head` trains the head only, `both` is CraFT;
     `white_box` tunes the context by gradients, for comparison, where `oracle.white_box` permits."""
     max_queries: int = Field(8000, ge=1)
-    """Budget in candidates scored on the whole training set (the paper's unit)."""
+    """Budget in candidates scored on the whole training set (the paper's unit). A file may also
+    give it for each number of shots, `{1: 2000, 16: 8000}`, of which `data.shots` picks one."""
     price_per_thousand_predictions: Annotated[float, Field(ge=0)] | None = None
     """What the owner of the oracle charges, in any currency: a dry run and the summary then tell
     what the image predictions cost."""
@@ -224,6 +259,11 @@ class RunConfig(Settings):
     white_box: WhiteBoxConfig = WhiteBoxConfig()
     mlflow: MlflowConfig = MlflowConfig()
     ray: RayConfig = RayConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pick_the_budget_of_the_shots(cls, document: Any) -> Any:
+        return resolve_max_queries(document, DataConfig().shots)
 
     @property
     def num_generations(self) -> int:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from craft_ray.config.run import DataSource, FolderSource, ParquetSource
+from craft_ray.config.run import CoopSource, DataSource, FolderSource, ParquetSource
 from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
 from craft_ray.errors import DataError
 from craft_ray.zoo import EMBEDDED_DATASET
@@ -26,6 +26,8 @@ def load_dataset(source: DataSource) -> Dataset:
         return _load_folder(Path(source.root))
     if isinstance(source, ParquetSource):
         return _load_parquet(Path(source.root), name=Path(source.root).name)
+    if isinstance(source, CoopSource):
+        raise DataError(f"data.source: kind coop must be readable, but {source.dataset} is not yet")
     return _load_parquet(EMBEDDED_DATASET, name="embedded")
 
 

@@ -72,4 +72,11 @@ def settings_of(cell: Cell, config: ReproductionConfig) -> RunConfig:
         None if has_own_weights else config.checkpoints.get(cell.backbone, "openai")
     )
     changes["oracle.white_box"] = config.opens_the_box
-    return change_run_config(PRESETS / f"{cell.dataset}.yaml", changes, cell.id)
+    preset = PRESETS / f"{cell.dataset}.yaml"
+    run = change_run_config(preset, changes.items(), cell.id)
+    if cell.method != "random_search":
+        return run
+    # The same population, spread and bound; CMA-ES's own settings have no place there.
+    shared = run.optimizer.model_dump(include={"population", "sigma", "bound"})
+    changes["optimizer"] = {"kind": "random_search", **shared}
+    return change_run_config(preset, changes.items(), cell.id)

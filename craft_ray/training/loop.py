@@ -155,10 +155,10 @@ class CollaborativeTrainer:
         return mean_loss
 
     def _head_consistency(self) -> float:
-        share = self._config.loss.head_consistency_share
-        within = self.generation * self._config.optimizer.population < (
-            share * self._config.max_queries
-        )
+        """The weight, for as long as what is spent, this generation included, is within the share:
+        the authors count a population before they train the head (`steps <= budget // n`)."""
+        spent = (self.generation + 1) * self._config.optimizer.population
+        within = spent <= self._config.loss.head_consistency_share * self._config.max_queries
         return self._config.loss.head_consistency if within else 0.0
 
     def _evaluate(self) -> Score:

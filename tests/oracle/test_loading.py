@@ -140,10 +140,13 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_full_size_model_is_loaded_by_name_from_a_checkpoint_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["ViT-B-32", "RN50"])
+def test_a_full_size_model_is_loaded_by_name_from_a_checkpoint_file(
+    model: str, tmp_path: Path
+) -> None:
     path = tmp_path / "weights.pt"
-    save_random_weights("ViT-B-32", path)
-    settings = config(model="ViT-B-32", pretrained=str(path))
+    save_random_weights(model, path)
+    settings = config(model=model, pretrained=str(path))
     check_model_exists(settings)
     oracle = ClipOracle.load(settings)
     path.unlink()  # 600 MB

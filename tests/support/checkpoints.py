@@ -72,6 +72,36 @@ def save_random_weights(model_name: str, path: Path, *, seed: int = 0) -> None:
     torch.save(model.state_dict(), path)
 
 
+def tiny_weights(seed: int = 0) -> dict[str, torch.Tensor]:
+    """A random state_dict of `TINY_CLIP`, in half precision as far as OpenAI's files are."""
+    weights = _random_weights(TINY_CLIP, seed)
+    return {name: value.half() if value.ndim > 1 else value for name, value in weights.items()}
+
+
+def openai_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """With the three numbers that stand among the weights in OpenAI's files."""
+    numbers = {"input_resolution": IMAGE_SIZE, "context_length": CONTEXT_LENGTH}
+    numbers["vocab_size"] = TINY_CLIP["text_cfg"]["vocab_size"]
+    return {**weights, **{name: torch.tensor(number) for name, number in numbers.items()}}
+
+
+def save_torchscript(weights: dict[str, torch.Tensor], path: Path) -> None:
+    """A TorchScript archive, which is how OpenAI published CLIP."""
+    root = torch.nn.Module()
+    for name, value in weights.items():
+        *sections, leaf = name.split(".")
+        module = root
+        for section in sections:
+            if section not in dict(module.named_children()):
+                module.add_module(section, torch.nn.Module())
+            module = module.get_submodule(section)
+        module.register_buffer(leaf, value)
+    root.forward = lambda x: x
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated; OpenAI's files are as they are
+        torch.jit.save(torch.jit.trace(root, torch.zeros(1)), path)  # type: ignore[no-untyped-call]
+
+
 def _random_weights(model_cfg: dict[str, Any], seed: int) -> dict[str, torch.Tensor]:
     arguments = dict(model_cfg)
     kind = open_clip.CustomTextCLIP if arguments.pop("custom_text", False) else open_clip.CLIP

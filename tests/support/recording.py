@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from craft_ray.errors import OracleError
+from craft_ray.method.reduction import Reduction
 from craft_ray.oracle.contract import (
     Answer,
     ClassificationTask,
     FloatArray,
     ImageHandle,
+    LossArray,
     Oracle,
     OracleDescription,
     PixelArray,
+    ScoringOracle,
     TaskHandle,
 )
 
@@ -68,3 +71,23 @@ class RecordingOracle:
         logits.setflags(write=False)  # as Ray's object store hands them out
         self.questions.append(Question(images.digest, contexts_KLE.copy(), answer, logits.copy()))
         return logits
+
+
+@dataclass
+class RecordingScorer(RecordingOracle):
+    """The same for an oracle that scores: it remembers every candidate's loss as well."""
+
+    oracle: ScoringOracle
+    losses_GK: list[LossArray] = field(default_factory=list)
+
+    def score(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        reduction: Reduction,
+    ) -> LossArray:
+        """See `ScoringOracle`."""
+        losses = self.oracle.score(task, images, contexts_KLE, reduction)
+        self.losses_GK.append(losses.copy())
+        return losses

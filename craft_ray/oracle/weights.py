@@ -1,0 +1,116 @@
+"""Checkpoint files as people have them: what their weights were trained with, and OpenAI's own.
+
+OpenAI published CLIP as TorchScript archives with three numbers among the weights; both are
+recognised without unpickling anything. A model whose activation is not that of its weights loads
+without complaint and answers worse, so it has to be noticed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from urllib.parse import urlparse
+
+import open_clip
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
+"""Numbers that OpenAI's state dicts hold beside the weights."""
+
+
+def trained_with_quick_gelu(path: Path) -> bool | None:
+    """Whether the weights of a file were trained with QuickGELU; None where nobody can tell.
+
+    Known are OpenAI's files, by their keys, and releases of open_clip, by the SHA-256 that stands
+    in their address.
+    """
+    if _is_openai(path):
+        return True
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+    known = (flag for start, flag in _releases().items() if digest.startswith(start))
+    return next(known, None)
+
+
+@contextmanager
+def readable_by_open_clip(path: Path) -> Iterator[Path]:
+    """The file itself, or a copy of OpenAI's weights that open_clip reads: it refuses TorchScript
+    where only weights are allowed, and the three numbers as unexpected keys."""
+    is_archive = _is_torchscript(path)
+    if not is_archive and not _is_openai(path):
+        yield path
+        return
+    if is_archive:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated, files remain
+            document = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    elif path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            document = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    else:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+        document = document.get("state_dict", document)
+    # `clone`: tensors of an archive may share memory, which safetensors refuses.
+    weights = {
+        key: value.clone().contiguous() for key, value in document.items() if key not in OPENAI_KEYS
+    }
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "weights.safetensors"
+        save_file(weights, copy)
+        del document, weights
+        yield copy
+
+
+def _is_openai(path: Path) -> bool:
+    keys = _names_within(path)
+    return all(key.encode() in keys for key in OPENAI_KEYS)
+
+
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(PurePosixPath(name).name == "constants.pkl" for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _names_within(path: Path) -> bytes:
+    """The part of a checkpoint that holds the names of its tensors; empty if it is none."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                return "\n".join(file.keys()).encode()
+        with zipfile.ZipFile(path) as archive:
+            (index,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+            return archive.read(index)
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, SafetensorError):
+        return b""  # ValueError: none or several; RuntimeError: encrypted
+
+
+@cache
+def _releases() -> dict[str, bool]:
+    """Start of a file's SHA-256 -> QuickGELU, of all releases whose address tells it."""
+    releases = {}
+    for model, tag in open_clip.list_pretrained():
+        settings = open_clip.get_pretrained_cfg(model, tag)
+        address = urlparse(settings.get("url") or "")
+        path = PurePosixPath(address.path)
+        if address.netloc.startswith("openaipublic"):
+            start = path.parent.name
+        elif path.is_relative_to("/mlfoundations"):
+            start = path.stem.rpartition("-")[2]
+        else:
+            continue
+        releases[start] = bool(settings.get("quick_gelu"))
+    return releases
