@@ -22,16 +22,11 @@ from threadpoolctl import threadpool_limits
 from benchmarks.record import commit, write_result
 from craft_ray.config.loading import load_run_config
 from craft_ray.oracle.clip import ClipOracle
-from craft_ray.training.classifier import TunedClassifier, score_logits
+from craft_ray.training.examiner import Examiner
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.loop import CollaborativeTrainer
 from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import (
-    load_data,
-    prepare,
-    register_test_images,
-)
-from craft_ray.training.task import LabelledImages, PreparedTask
+from craft_ray.training.preparation import load_data, prepare
 
 METHODS = ("prompt", "head", "both")
 MARKS = (1000, 2000, 4000, 8000)
@@ -73,8 +68,6 @@ def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
     ledger = QueryLedger(config.max_queries)
     trainer = CollaborativeTrainer(MeteredOracle(oracle, ledger), prepared, config)
     sent_by_driver = driver.ledger.spent.images_sent
-    test = register_test_images(data, driver)
-    zero_shot = TunedClassifier(prepared.task.initial_context, None)
     started = time.perf_counter()
     chosen = {}
     while not trainer.finished:
@@ -82,29 +75,27 @@ def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
         if (queries := trainer.generation * config.optimizer.population) in MARKS:
             chosen[queries] = trainer.selected.classifier
     seconds = time.perf_counter() - started
+    examiner = Examiner(driver, prepared, data)
+    zero_shot, selected, *at_marks = (
+        score.accuracy
+        for score in examiner.test(
+            [examiner.zero_shot, trainer.selected.classifier, *chosen.values()]
+        )
+    )
     return {
         "method": config.method,
         "seed": config.seed,
-        "zero_shot_test_accuracy": accuracy(oracle, prepared, test, zero_shot),
-        "test_accuracy": accuracy(oracle, prepared, test, trainer.selected.classifier),
+        "zero_shot_test_accuracy": zero_shot,
+        "test_accuracy": selected,
         "validation_accuracy": trainer.selected.validation.accuracy,
         "selected_generation": trainer.selected.generation,
         "generations": config.num_generations,
         "test_accuracy_of_the_choice_at_queries": {
-            str(queries): accuracy(oracle, prepared, test, classifier)
-            for queries, classifier in chosen.items()
+            str(queries): accuracy for queries, accuracy in zip(chosen, at_marks, strict=True)
         },
         "images_sent": sent_by_driver + ledger.spent.images_sent,
         "seconds": round(seconds, 1),
     }
-
-
-def accuracy(
-    oracle: ClipOracle, prepared: PreparedTask, images: LabelledImages, classifier: TunedClassifier
-) -> float:
-    """Accuracy of a classifier on one image set."""
-    logits = oracle.predict(prepared.task, images.handle, classifier.context_LE[None])[0]
-    return score_logits(classifier.refine(logits), images.labels_N).accuracy
 
 
 def show(runs: Sequence[dict[str, Any]]) -> None:
