@@ -24,16 +24,11 @@ from benchmarks.record import commit, write_result
 from craft_ray.config.loading import load_run_config
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.white_box import load_oracle
-from craft_ray.training.classifier import TunedClassifier, score_logits
+from craft_ray.training.examiner import Examiner
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.linear_probe import fit_linear_probe
 from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import (
-    load_data,
-    prepare,
-    register_test_images,
-)
-from craft_ray.training.task import LabelledImages, PreparedTask
+from craft_ray.training.preparation import load_data, prepare
 from craft_ray.training.trainers import make_trainer
 
 METHODS: dict[str, tuple[str, ...]] = {
@@ -94,14 +89,13 @@ def probe_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
     data = load_data(config)
     driver = MeteredOracle(oracle, QueryLedger(0))
     prepared = prepare(config, data, driver)
-    test = register_test_images(data, driver)
     started = time.perf_counter()
     probe, validation = fit_linear_probe(driver, prepared)
     seconds = time.perf_counter() - started
-    logits = probe.predict(driver, prepared.task, test.handle)
+    (test,) = Examiner(driver, prepared, data).test([probe])
     return {
         "seed": config.seed,
-        "test_accuracy": score_logits(logits, test.labels_N).accuracy,
+        "test_accuracy": test.accuracy,
         "validation_accuracy": validation.accuracy,
         "seconds": round(seconds, 1),
     }
@@ -146,8 +140,6 @@ def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
     ledger = QueryLedger(config.max_queries)
     trainer = make_trainer(MeteredOracle(oracle, ledger), prepared, config)
     sent_by_driver = driver.ledger.spent.images_sent
-    test = register_test_images(data, driver)
-    zero_shot = TunedClassifier(prepared.task.initial_context, None)
     started = time.perf_counter()
     chosen = {}
     while not trainer.finished:
@@ -155,28 +147,26 @@ def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
         if (queries := trainer.generation * config.optimizer.population) in MARKS:
             chosen[queries] = trainer.selected.classifier
     seconds = time.perf_counter() - started
+    examiner = Examiner(driver, prepared, data)
+    zero_shot, selected, *at_marks = (
+        score.accuracy
+        for score in examiner.test(
+            [examiner.zero_shot, trainer.selected.classifier, *chosen.values()]
+        )
+    )
     return {
         "seed": config.seed,
-        "zero_shot_test_accuracy": accuracy(oracle, prepared, test, zero_shot),
-        "test_accuracy": accuracy(oracle, prepared, test, trainer.selected.classifier),
+        "zero_shot_test_accuracy": zero_shot,
+        "test_accuracy": selected,
         "validation_accuracy": trainer.selected.validation.accuracy,
         "selected_generation": trainer.selected.generation,
         "generations": config.num_generations,
         "test_accuracy_of_the_choice_at_queries": {
-            str(queries): accuracy(oracle, prepared, test, classifier)
-            for queries, classifier in chosen.items()
+            str(queries): accuracy for queries, accuracy in zip(chosen, at_marks, strict=True)
         },
         "images_sent": sent_by_driver + ledger.spent.images_sent,
         "seconds": round(seconds, 1),
     }
-
-
-def accuracy(
-    oracle: ClipOracle, prepared: PreparedTask, images: LabelledImages, classifier: TunedClassifier
-) -> float:
-    """Accuracy of a classifier on one image set."""
-    logits = oracle.predict(prepared.task, images.handle, classifier.context_LE[None])[0]
-    return score_logits(classifier.refine(logits), images.labels_N).accuracy
 
 
 def show(runs: Sequence[dict[str, Any]]) -> None:

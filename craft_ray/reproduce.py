@@ -11,6 +11,8 @@ from typing import Any
 from craft_ray.cli import (
     command_parser,
     exit_with,
+    pool_request,
+    print_plan,
     resume_hint,
     split_words,
 )
@@ -47,7 +49,9 @@ def _run(options: argparse.Namespace) -> None:
     config = load_reproduction_config(path, overrides)
     # All of them at once: a mistake in the last preset must not be found after two days.
     settings = {cell: settings_of(cell, config) for cell in make_cells(config)}
-    missing = _find_missing(config)
+    from craft_ray.reproduction.presence import find_missing
+
+    missing = find_missing(config)
     found = {cell: run for cell, run in settings.items() if cell.dataset not in missing}
     if not found:
         raise DataError(
@@ -57,6 +61,10 @@ def _run(options: argparse.Namespace) -> None:
     if options.dry_run:
         _print_plan(config, found, missing)
         return
+    from craft_ray.oracle.loading import check_model_exists
+
+    for oracle in {run.oracle.model: run.oracle for run in found.values()}.values():
+        check_model_exists(oracle)
     from rich.console import Console
 
     from craft_ray.reproduction.run import run_reproduction
@@ -92,6 +100,30 @@ def _describe(
         f"{_join(config.seeds)} x {_join(config.backbones)} x {_join(config.methods)}"
     ]
     return lines + [f"Missing, and left out: {name}: {path}" for name, path in missing.items()]
+
+
+def _print_plan(
+    config: ReproductionConfig, cells: Mapping[Cell, RunConfig], missing: Mapping[str, str]
+) -> None:
+    from craft_ray.training.ledger import Spending
+    from craft_ray.training.plan import plan_driver, plan_run
+    from craft_ray.training.preparation import sample_data
+
+    total = Spending()
+    for cell, run in cells.items():
+        size = sample_data(run).size
+        total += plan_driver(run, size)
+        if cell.method != "linear_probe":
+            total += plan_run(run, size)
+    first = next(iter(cells.values()))
+    requests = [
+        f"{pool_request(first)}, for each of {_join(config.backbones)} in turn",
+        f"cells: {len(cells)}, at most {config.max_concurrent_cells} at a time, each "
+        f"{first.ray.cpus_per_trial:g} CPU and a worker of {first.ray.cpus_per_worker:g} CPU",
+    ]
+    print("\n".join(_describe(config, cells, missing)) + "\n")
+    price = first.price_per_thousand_predictions
+    print_plan(config.model_dump(mode="json", exclude={"name"}), total, requests, price)
 
 
 def _join(values: Sequence[Any]) -> str:

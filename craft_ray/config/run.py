@@ -41,18 +41,50 @@ class EmbeddedSource(Settings):
     kind: Literal["embedded"] = "embedded"
 
 
-class FolderSource(Settings):
-    """Images on disk: `root/{train,val,test}/<class name>/<image>`."""
+class SeededSplit(Settings):
+    """How images are split where their layout does not say it: class by class, CoOp's shares."""
+
+    split_seed: int = Field(1, ge=0)
+    train_share: float = Field(0.5, gt=0, lt=1)
+    val_share: float = Field(0.2, ge=0, lt=1)
+    """0: no validation split. What train and validation leave is for the test."""
+
+    @model_validator(mode="after")
+    def _something_is_left_for_the_test(self) -> Self:
+        if self.train_share + self.val_share >= 1:
+            raise ValueError(
+                "train_share + val_share < 1 must hold, as the rest is for the test, but got "
+                f"train_share={self.train_share:g} and val_share={self.val_share:g}"
+            )
+        return self
+
+
+class FolderSource(SeededSplit):
+    """Images on disk: `root/{train,val,test}/<class name>/<image>`, where `val` may be missing, or
+    `root/<class name>/<image>`, which is split by the seed."""
 
     kind: Literal["folder"] = "folder"
     root: str
 
 
+class CsvSource(SeededSplit):
+    """A table with columns `path`, `label` and, unless the seed is to split it, `split`."""
+
+    kind: Literal["csv"] = "csv"
+    file: str
+    root: str | None = None
+    """What relative paths start from. Default: the folder of the file."""
+
+
 class ParquetSource(Settings):
-    """`root/{train,val,test}.parquet` in the Hugging Face `image`/`label` layout."""
+    """Hugging Face layout: `root/{split}.parquet` or all of its shards
+    `root/{split}-00000-of-0000N.parquet`, also under `root/data`."""
 
     kind: Literal["parquet"] = "parquet"
     root: str
+    image_column: str = Field("image", min_length=1)
+    label_column: str = Field("label", min_length=1)
+    """Such as `fine_label`; its schema must name the classes."""
 
 
 class CoopSource(Settings):
@@ -65,7 +97,8 @@ class CoopSource(Settings):
 
 
 DataSource = Annotated[
-    EmbeddedSource | FolderSource | ParquetSource | CoopSource, Field(discriminator="kind")
+    EmbeddedSource | FolderSource | CsvSource | ParquetSource | CoopSource,
+    Field(discriminator="kind"),
 ]
 
 
@@ -78,7 +111,8 @@ class DataConfig(Settings):
     repeat_small_classes: bool = False
     """Sample a class that has fewer images than `shots` with repetition, as CoOp does."""
     validation: Literal["full", "few_shot"] = "full"
-    """The whole validation split, or CoOp's min(shots, 4) images a class of it."""
+    """The whole validation split, or CoOp's min(shots, 4) images a class of it. Without such a
+    split: min(shots, 4) a class of the training images that were not chosen; never test images."""
     template: str = "a photo of a {}."
     """The words before `{}` give the initial context, the words after it stay fixed."""
     views: Annotated[int, Field(ge=1, le=256)] | Literal["fresh"] = 16

@@ -12,31 +12,49 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from craft_ray.data.rows import ParquetRow
 from craft_ray.errors import DataError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One encoded image with its label."""
 
-    encoded: bytes | Path
+    encoded: bytes | Path | ParquetRow
+    """The image itself or where it is."""
     label: int
     name: str
     """What an error message calls this image."""
 
+    def read(self) -> bytes:
+        """The encoded image.
+
+        Raises:
+            DataError: the file is gone or broken.
+        """
+        try:
+            if isinstance(self.encoded, bytes):
+                return self.encoded
+            if isinstance(self.encoded, Path):
+                return self.encoded.read_bytes()
+            return self.encoded.read()
+        except Exception as error:  # pyarrow, too, raises errors of many kinds on a broken file
+            raise DataError(f"{self.name}: must be readable, but: {error}") from error
+
     def decode(self) -> Image.Image:
-        """The image in RGB.
+        """The image in RGB, as torchvision's loader reads it: an orientation in EXIF is not
+        applied.
 
         Raises:
             DataError: the bytes are no image, truncated, a decompression bomb, or have channels
                 of more than 16 bits.
         """
-        stream = io.BytesIO(self.encoded) if isinstance(self.encoded, bytes) else self.encoded
+        source = self.encoded if isinstance(self.encoded, Path) else io.BytesIO(self.read())
         try:
-            with Image.open(stream) as image:
+            with Image.open(source) as image:
                 return _with_8_bits(image).convert("RGB")
         except Exception as error:  # on broken bytes, each of Pillow's decoders raises its own
             raise DataError(f"{self.name}: must be a readable image, but: {error}") from error
@@ -53,22 +71,30 @@ def _with_8_bits(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Class names and the items of each split.
+    """Class names and the items of the splits that there are.
+
+    A data set for testing only has just a test split. What a fine-tuning needs beyond that is
+    demanded by `check_fine_tunable`, usable names by `check_class_names`.
 
     Raises:
-        DataError: there are fewer than two classes, duplicate or empty class names, a label
-            outside the classes, an empty split, or a class without training images.
+        DataError: there is no split or an empty one, or a label is outside the classes.
     """
 
     name: str
     class_names: tuple[str, ...]
     splits: Mapping[Split, Sequence[Item]]
+    scored_classes: tuple[int, ...] | None = None
+    """Ascending labels among which a prediction is chosen, where a data set has images of some
+    classes only (ImageNet-A and -R). None: all."""
+    class_ids: tuple[str, ...] | None = None
+    """What tells classes apart where their names need not (ImageNet's WordNet ids: "missile" is
+    the name of two classes). None: the names do."""
 
     def __post_init__(self) -> None:
-        check_class_names(self.class_names, self.name)
+        if not self.splits:
+            raise DataError(f"{self.name}: at least one of {', '.join(SPLITS)} must have images")
         num_classes = len(self.class_names)
-        for split in SPLITS:
-            items = self.splits.get(split, ())
+        for split, items in self.splits.items():
             if not items:
                 raise DataError(f"{self.name}: split {split} must have at least one image")
             for item in items:
@@ -76,34 +102,77 @@ class Dataset:
                     raise DataError(
                         f"{item.name}: 0 <= label < {num_classes} must hold, but got {item.label}"
                     )
-        present = {item.label for item in self.splits["train"]}
-        for label, class_name in enumerate(self.class_names):
-            if label not in present:
+        if self.scored_classes is not None:
+            self._check_scored_classes(self.scored_classes)
+        if self.class_ids is not None and len(set(self.class_ids)) != num_classes:
+            raise DataError(f"{self.name}: each of {num_classes} classes must have its own id")
+
+    def _check_scored_classes(self, scored: tuple[int, ...]) -> None:
+        if list(scored) != sorted(set(scored) & set(range(len(self.class_names)))) or not scored:
+            raise DataError(
+                f"{self.name}: scored classes must be ascending labels of its "
+                f"{len(self.class_names)} classes"
+            )
+        for item in self.splits.get("test", ()):
+            if item.label not in scored:
                 raise DataError(
-                    f"{self.name}: class {class_name!r} must have at least one training image"
+                    f"{item.name}: label must be one of the scored classes, but got {item.label}"
                 )
 
 
-def check_class_names(class_names: Sequence[str], where: str) -> None:
-    """Refuse lists that no classifier can be built from.
+def check_class_names(dataset: Dataset) -> None:
+    """Refuse names that no classifier can be built from.
 
     Raises:
-        DataError: fewer than two names, an empty name, or two names equal up to case, spaces
-            and underscores.
+        DataError: fewer than two classes, an empty name, or two names equal up to case, spaces
+            and underscores (unless ids tell the classes apart).
     """
-    if len(class_names) < 2:
-        raise DataError(f"{where}: at least 2 classes are needed, but got {len(class_names)}")
+    problems = class_name_problems(dataset)
+    if problems:
+        raise DataError(f"{dataset.name}: {problems[0]}")
+
+
+def class_name_problems(dataset: Dataset) -> list[str]:
+    """What `check_class_names` refuses, each in a sentence."""
+    problems = []
+    if len(dataset.class_names) < 2:
+        problems.append(f"at least 2 classes are needed, but got {len(dataset.class_names)}")
     seen: dict[str, str] = {}
-    for class_name in class_names:
+    for class_name in dataset.class_names:
         # Underscores are read as spaces when the prompt is made.
         normalized = " ".join(class_name.replace("_", " ").split()).casefold()
         if not normalized:
-            raise DataError(f"{where}: a class name must not be empty, but got {class_name!r}")
-        if normalized in seen:
-            raise DataError(
-                f"{where}: class names must differ, but got {seen[normalized]!r} and {class_name!r}"
+            problems.append(f"a class name must not be empty, but got {class_name!r}")
+        elif normalized in seen and dataset.class_ids is None:
+            problems.append(
+                f"class names must differ, but got {seen[normalized]!r} and {class_name!r}"
             )
-        seen[normalized] = class_name
+        seen.setdefault(normalized, class_name)
+    return problems
+
+
+def check_fine_tunable(dataset: Dataset) -> None:
+    """Demand what a fine-tuning needs.
+
+    Raises:
+        DataError: no training or test images, or a class without training images.
+    """
+    for split in ("train", "test"):
+        if split not in dataset.splits:
+            raise DataError(
+                f"{dataset.name}: split {split} must have at least one image for a fine-tuning"
+            )
+    missing = classes_without_training_image(dataset)
+    if missing:
+        raise DataError(
+            f"{dataset.name}: class {missing[0]!r} must have at least one training image"
+        )
+
+
+def classes_without_training_image(dataset: Dataset) -> list[str]:
+    """Their names, in the order of the labels."""
+    present = {item.label for item in dataset.splits.get("train", ())}
+    return [name for label, name in enumerate(dataset.class_names) if label not in present]
 
 
 def labels_of(items: Sequence[Item]) -> npt.NDArray[np.int64]:

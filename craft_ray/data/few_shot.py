@@ -4,46 +4,129 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from craft_ray.data.dataset import Dataset, Item
+from craft_ray.data.rows import ParquetRow
+from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
+
+Validation = Literal["full", "few_shot"]
+
+MAX_VALIDATION_SHOTS = 4
+"""CoOp's: of a few-shot validation there are min(shots, 4) images a class."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The images that a fine-tuning may look at."""
+
+    train: tuple[Item, ...]
+    validation: tuple[Item, ...]
 
 
 def sample_few_shot(
-    dataset: Dataset, shots: int, seed: int, *, repeat_small_classes: bool = False
-) -> list[Item]:
-    """Draw `shots` training images a class.
+    dataset: Dataset,
+    shots: int,
+    seed: int,
+    *,
+    validation: Validation = "full",
+    repeat_small_classes: bool = False,
+) -> Sample:
+    """Draw `shots` training images a class, and the images to validate on.
 
     `random.seed(seed)`; then for each class, in the order in which its label first appears in
     the training list, `random.sample`; a smaller class is drawn with repetition if that is asked.
 
+    Validation is the whole validation split, or (`few_shot`) min(shots, 4) images a class of it,
+    drawn in the same way from the same stream after train. A data set without a validation split
+    has min(shots, 4) of the training images that were not chosen, from the same stream after
+    train. A class with fewer gives what it has, as in CoOp.
+
     Raises:
-        DataError: a class has fewer than `shots` images and may not be repeated.
+        DataError: a class has fewer than `shots` images and may not be repeated; or there is no
+            validation split and no training image is left.
     """
-    by_label: dict[int, list[Item]] = {}
-    for item in dataset.splits["train"]:
-        by_label.setdefault(item.label, []).append(item)
+    train = dataset.splits["train"]
     generator = random.Random(seed)
-    chosen: list[Item] = []
-    for label, items in by_label.items():
-        if len(items) >= shots:
-            chosen += generator.sample(items, shots)
+    chosen: list[int] = []
+    # Positions are drawn, not items: `random` consumes the same numbers, and what is left is known.
+    for label, positions in _by_label(train, range(len(train))).items():
+        if len(positions) >= shots:
+            chosen += generator.sample(positions, shots)
         elif repeat_small_classes:
-            chosen += generator.choices(items, k=shots)
+            chosen += generator.choices(positions, k=shots)
         else:
             raise DataError(
                 f"data.shots: shots <= images a class must hold, but got shots={shots} and class "
-                f"{dataset.class_names[label]!r} has {len(items)} (data.repeat_small_classes=true "
-                "samples it with repetition)"
+                f"{dataset.class_names[label]!r} has {len(positions)} "
+                "(data.repeat_small_classes=true samples it with repetition)"
             )
-    return chosen
+    if "val" in dataset.splits:
+        source = dataset.splits["val"]
+        left: Sequence[int] = range(len(source))
+    else:
+        source, taken = train, set(chosen)
+        left = [position for position in range(len(train)) if position not in taken]
+        if not left:
+            raise DataError(
+                f"{dataset.name}: without a validation split, training images must be left for "
+                f"validation, but data.shots={shots} takes all {len(train)}"
+            )
+    if "val" not in dataset.splits or validation == "few_shot":
+        left = _at_most(_by_label(source, left), min(shots, MAX_VALIDATION_SHOTS), generator)
+    return Sample(
+        tuple(train[position] for position in chosen), tuple(source[position] for position in left)
+    )
+
+
+def _by_label(items: Sequence[Item], positions: Sequence[int]) -> dict[int, list[int]]:
+    """Positions of each label, in the order in which the labels first appear."""
+    by_label: dict[int, list[int]] = {}
+    for position in positions:
+        by_label.setdefault(items[position].label, []).append(position)
+    return by_label
+
+
+def _at_most(by_label: dict[int, list[int]], count: int, generator: random.Random) -> list[int]:
+    """`count` positions a label, or all where there are fewer: these take no random number."""
+    drawn: list[int] = []
+    for positions in by_label.values():
+        enough = len(positions) >= count
+        drawn += generator.sample(positions, count) if enough else positions
+    return drawn
+
+
+def hold_in_memory(items: Sequence[Item]) -> tuple[Item, ...]:
+    """The same images, with the bytes in place of rows of Parquet files.
+
+    A few images drawn from all over a file would read its row groups again and again, in each
+    epoch: here each is read once, in the order of the file.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    rows = {item.encoded: item for item in items if isinstance(item.encoded, ParquetRow)}
+    order = sorted(rows, key=lambda row: (row.file, row.row_group, row.row))
+    contents = {row: rows[row].read() for row in order}
+    return tuple(
+        replace(item, encoded=contents[item.encoded])
+        if isinstance(item.encoded, ParquetRow)
+        else item
+        for item in items
+    )
 
 
 def verify_decodable(items: Sequence[Item]) -> None:
-    """Decode every image once.
+    """Decode every image once, in several threads.
 
     Raises:
-        DataError: names the first image that cannot be read.
+        DataError: names the first image, in the order of `items`, that cannot be read.
     """
-    for item in items:
-        item.decode()
+    for _ in map_in_threads(_decode, items):
+        pass
+
+
+def _decode(item: Item) -> None:
+    item.decode()

@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.functional import InterpolationMode
 
 from craft_ray.data.dataset import Item
+from craft_ray.data.threads import map_in_threads
 
 PixelArray = npt.NDArray[np.uint8]
 
@@ -24,7 +25,15 @@ def plain_pixels(items: Sequence[Item], image_size: int) -> PixelArray:
             v2.CenterCrop(image_size),
         ]
     )
-    return np.stack([_to_array(transform(item.decode())) for item in items])
+
+    def view(item: Item) -> PixelArray:
+        return _to_array(transform(item.decode()))
+
+    pixels_NSS = np.empty((len(items), 3, image_size, image_size), np.uint8)
+    # Nothing random here: threads change the speed only.
+    for position, pixels in enumerate(map_in_threads(view, items)):
+        pixels_NSS[position] = pixels
+    return pixels_NSS
 
 
 def augmented_pixels(

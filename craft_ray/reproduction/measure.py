@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from craft_ray.config.run import RunConfig
+from craft_ray.config.run import CoopSource, RunConfig
+from craft_ray.data.dataset import Dataset
+from craft_ray.data.sources import load_dataset
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
 from craft_ray.reproduction.cell import WORKER_FOLDER
@@ -63,7 +65,7 @@ def measure_cell(
             folder / CLASSIFIER_FOLDER
         )
     tuning_seconds = time.monotonic() - tuning_started
-    both = [examiner.zero_shot, classifier]
+    both: list[Classifier] = [examiner.zero_shot, classifier]
     zero_shot_test, test = examiner.test(both)
     shifts = {}
     if cell.dataset == "imagenet":

@@ -65,20 +65,22 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
     trials = read_results(grid)
     best = best_of(trials)
     print_table(experiment.console, zero_shot, trials, best)
-    zero_shot_test = examiner.test(examiner.zero_shot)
     results: dict[str, Any] = {
-        "zero_shot": {"validation": asdict(zero_shot), "test": asdict(zero_shot_test)},
+        "zero_shot": {"validation": asdict(zero_shot)},
         "trials": [trial.as_dict() for trial in trials],
         "best": None,
     }
+    classifiers = [examiner.zero_shot]
     if best is not None and best.checkpoint is not None:
-        classifier = Selected.from_state(load_state(best.checkpoint)).classifier
-        experiment.deliver(classifier, monitor.parent_key)
-        test = examiner.test(classifier)
-        results["best"] = {**best.as_dict(), "test": asdict(test)}
+        classifiers.append(Selected.from_state(load_state(best.checkpoint)).classifier)
+        experiment.deliver(classifiers[-1], monitor.parent_key)
+    tests = examiner.test(classifiers)
+    results["zero_shot"]["test"] = asdict(tests[0])
+    if best is not None and len(tests) > 1:
+        results["best"] = {**best.as_dict(), "test": asdict(tests[1])}
         accuracies = {
-            "zero_shot_test_accuracy": zero_shot_test.accuracy,
-            "best_test_accuracy": test.accuracy,
+            "zero_shot_test_accuracy": tests[0].accuracy,
+            "best_test_accuracy": tests[1].accuracy,
         }
         tracker.log(monitor.parent_key, [{"generation": 0, **accuracies}])
     results["pool"] = experiment.report_pool(monitor.parent_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from craft_ray.method.head import RefinementHead
 from craft_ray.oracle.contract import FloatArray, ImageHandle, TaskHandle
 from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.task import LabelArray
 
 HeadWeights = Mapping[str, FloatArray]
 
@@ -73,11 +74,42 @@ class Score:
         return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
-def score_logits(
-    logits_NC: FloatArray, labels_N: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-) -> Score:
+class ScoreCount:
+    """A score in the making, from the images that were seen so far.
+
+    Args:
+        scored_classes: labels among which a prediction is chosen, ascending; None: all. Other
+            classes are left out before the highest logit is looked for, and of the loss's softmax.
+    """
+
+    def __init__(self, scored_classes: Sequence[int] | None = None) -> None:
+        self._scored = None if scored_classes is None else np.array(scored_classes, np.int64)
+        self._num_images = 0
+        self._num_correct = 0
+        self._loss_sum = 0.0
+
+    def add(self, logits_NC: FloatArray, labels_N: LabelArray) -> None:
+        """Take in final logits [N, C] and labels [N], each one of the scored classes."""
+        if self._scored is not None:
+            logits_NC = logits_NC[:, self._scored]
+            labels_N = np.searchsorted(self._scored, labels_N)
+        self._num_images += len(labels_N)
+        self._num_correct += int((logits_NC.argmax(axis=1) == labels_N).sum())
+        # `copy`: answers from the object store are read-only, which torch warns about.
+        losses_N = F.cross_entropy(
+            torch.from_numpy(logits_NC.copy()), torch.from_numpy(labels_N.copy()), reduction="none"
+        )
+        # In float64, so that the number of blocks does not show.
+        self._loss_sum += float(losses_N.sum(dtype=torch.float64))
+
+    @property
+    def score(self) -> Score:
+        """Of all images so far, of which there must be some."""
+        return Score(self._num_correct / self._num_images, self._loss_sum / self._num_images)
+
+
+def score_logits(logits_NC: FloatArray, labels_N: LabelArray) -> Score:
     """Score final logits [N, C] against labels [N]."""
-    accuracy = float((logits_NC.argmax(axis=1) == labels_N).mean())
-    # `copy`: answers from the object store are read-only, which torch warns about.
-    loss = F.cross_entropy(torch.from_numpy(logits_NC.copy()), torch.from_numpy(labels_N.copy()))
-    return Score(accuracy, float(loss))
+    count = ScoreCount()
+    count.add(logits_NC, labels_N)
+    return count.score

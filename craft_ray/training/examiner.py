@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from craft_ray.training.classifier import Score, TunedClassifier, score_logits
+from collections.abc import Sequence
+
+from craft_ray.data.dataset import Dataset, labels_of
+from craft_ray.data.pixels import plain_pixels
+from craft_ray.errors import DataError
+from craft_ray.training.classifier import (
+    Classifier,
+    Score,
+    ScoreCount,
+    TunedClassifier,
+    score_logits,
+)
 from craft_ray.training.ledger import Spending
 from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import FewShotData, register_test_images
-from craft_ray.training.task import LabelledImages, PreparedTask
+from craft_ray.training.plan import TEST_BLOCK_IMAGES
+from craft_ray.training.preparation import FewShotData
+from craft_ray.training.task import PreparedTask
 
 
 class Examiner:
     """Scores classifiers on validation and test data, in the driver, and counts it.
 
-    Test images are registered when they are first asked for: after the search has ended.
+    Test images are sent when they are first asked for: after the search has ended.
     """
 
     def __init__(self, oracle: MeteredOracle, prepared: PreparedTask, data: FewShotData) -> None:
         self._oracle = oracle
         self._prepared = prepared
         self._data = data
-        self._test: LabelledImages | None = None
 
     @property
     def spent(self) -> Spending:
@@ -31,21 +42,39 @@ class Examiner:
         """The untouched classifier."""
         return TunedClassifier(self._prepared.task.initial_context, None)
 
-    def validate(self, classifier: TunedClassifier) -> Score:
-        """Score on the validation split."""
-        return self._score(classifier, self._prepared.validation)
+    def validate(self, classifier: Classifier) -> Score:
+        """Score on the validation images."""
+        validation = self._prepared.validation
+        logits_NC = classifier.predict(self._oracle, self._prepared.task, validation.handle)
+        return score_logits(logits_NC, validation.labels_N)
 
-    def test(self, classifier: TunedClassifier) -> Score:
-        """Score on the test split; for the report, never for a choice."""
-        if self._test is None:
-            self._test = register_test_images(self._data, self._oracle)
-        return self._score(classifier, self._test)
+    def test(self, classifiers: Sequence[Classifier], on: Dataset | None = None) -> list[Score]:
+        """Scores on the test split, in one go; for the report, never for a choice.
 
-    def _score(self, classifier: TunedClassifier, images: LabelledImages) -> Score:
-        logits_NC = self._oracle.predict(
-            self._prepared.task,
-            images.handle,
-            classifier.context_LE[None],
-            purpose="evaluation",
-        )[0]
-        return score_logits(classifier.refine(logits_NC), images.labels_N)
+        Args:
+            classifiers: all are tested on the same images.
+            on: another data set with the same classes; None: the one they were tuned on.
+
+        Images are decoded, sent and asked about in blocks that nobody keeps, so that memory does
+        not grow with the split. All classifiers are tested on a block while it is there.
+
+        Raises:
+            DataError: `on` has other classes.
+        """
+        dataset = on or self._data.dataset
+        if dataset.class_names != self._prepared.class_names:
+            raise DataError(
+                f"{dataset.name}: must have the classes of {self._data.dataset.name}, which the "
+                "classifier was tuned for, but has others"
+            )
+        items = dataset.splits["test"]
+        image_size = self._oracle.describe().image_size
+        counts = [ScoreCount(dataset.scored_classes) for _ in classifiers]
+        for start in range(0, len(items), TEST_BLOCK_IMAGES):
+            block = items[start : start + TEST_BLOCK_IMAGES]
+            handle = self._oracle.register_images(plain_pixels(block, image_size), keep=False)
+            labels_N = labels_of(block)
+            for classifier, count in zip(classifiers, counts, strict=True):
+                logits_NC = classifier.predict(self._oracle, self._prepared.task, handle)
+                count.add(logits_NC, labels_N)
+        return [count.score for count in counts]

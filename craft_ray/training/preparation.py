@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from craft_ray.config.run import RunConfig
-from craft_ray.data.dataset import Dataset, Item, labels_of
-from craft_ray.data.few_shot import sample_few_shot, verify_decodable
+from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
+from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import OracleError
@@ -29,17 +29,18 @@ from craft_ray.training.views import FITNESS_STREAM, HEAD_STREAM, augmented_view
 
 @dataclass(frozen=True)
 class FewShotData:
-    """A data set with its training images chosen."""
+    """A data set with its training and validation images chosen."""
 
     dataset: Dataset
     train: tuple[Item, ...]
+    validation: tuple[Item, ...]
 
     @property
     def size(self) -> DataSize:
         """What decides the spending."""
         return DataSize(
             num_train=len(self.train),
-            num_validation=len(self.dataset.splits["val"]),
+            num_validation=len(self.validation),
             num_test=len(self.dataset.splits["test"]),
             num_classes=len(self.dataset.class_names),
         )
@@ -57,17 +58,32 @@ def load_data(config: RunConfig) -> FewShotData:
     """Read, sample and verify all images, before anything is started.
 
     Raises:
-        DataError: see `load_dataset`, `sample_few_shot`, `verify_decodable`.
+        DataError: see `sample_data`, `verify_decodable`.
+    """
+    data = sample_data(config)
+    verify_decodable([*data.train, *data.validation, *data.dataset.splits["test"]])
+    return data
+
+
+def sample_data(config: RunConfig) -> FewShotData:
+    """Read the index and choose images, which nobody has decoded yet.
+
+    Raises:
+        DataError: see `load_dataset`, `check_fine_tunable`, `sample_few_shot`.
     """
     dataset = load_dataset(config.data.source)
-    train = sample_few_shot(
+    check_fine_tunable(dataset)
+    sample = sample_few_shot(
         dataset,
         config.data.shots,
         config.seed,
+        validation=config.data.validation,
         repeat_small_classes=config.data.repeat_small_classes,
     )
-    verify_decodable([*train, *dataset.splits["val"], *dataset.splits["test"]])
-    return FewShotData(dataset, tuple(train))
+    train, validation = hold_in_memory(sample.train), sample.validation
+    if config.data.validation == "few_shot" or "val" not in dataset.splits:
+        validation = hold_in_memory(validation)
+    return FewShotData(dataset, train, validation)
 
 
 def classification_task(config: RunConfig, data: FewShotData) -> ClassificationTask:
@@ -94,7 +110,6 @@ def prepare(config: RunConfig, data: FewShotData, oracle: MeteredOracle) -> Prep
         fitness_pixels = plain_pixels(data.train, description.image_size)
     else:
         fitness_pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
-    validation_items = data.dataset.splits["val"]
     return PreparedTask(
         task=oracle.register_task(task),
         class_names=task.class_names,
@@ -103,8 +118,8 @@ def prepare(config: RunConfig, data: FewShotData, oracle: MeteredOracle) -> Prep
         fitness=LabelledImages(oracle.register_images(fitness_pixels), train_labels),
         views=_views(config, data, augmentation, oracle),
         validation=LabelledImages(
-            oracle.register_images(plain_pixels(validation_items, description.image_size)),
-            labels_of(validation_items),
+            oracle.register_images(plain_pixels(data.validation, description.image_size)),
+            labels_of(data.validation),
         ),
     )
 
@@ -121,10 +136,3 @@ def _views(
             for index in range(config.data.views)
         )
     )
-
-
-def register_test_images(data: FewShotData, oracle: MeteredOracle) -> LabelledImages:
-    """For the final report only; no trial is ever given this."""
-    items = data.dataset.splits["test"]
-    pixels = plain_pixels(items, oracle.describe().image_size)
-    return LabelledImages(oracle.register_images(pixels), labels_of(items))

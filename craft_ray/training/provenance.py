@@ -25,18 +25,24 @@ def versions() -> dict[str, str]:
 
 
 def manifest(items: tuple[Item, ...]) -> str:
-    """Content address of the chosen training images: equal samples have equal manifests."""
+    """Content address of chosen images: SHA-256 of the SHA-256 of each image file as it is stored
+    and its label, in order. Equal samples have equal manifests, wherever the files lie: in folders,
+    or in Parquet files that they were converted to.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
     digest = hashlib.sha256()
     for item in items:
-        encoded = item.encoded if isinstance(item.encoded, bytes) else item.encoded.read_bytes()
-        digest.update(hashlib.sha256(encoded).digest() + str(item.label).encode())
+        digest.update(hashlib.sha256(item.read()).digest() + str(item.label).encode())
     return digest.hexdigest()
 
 
 def data_summary(data: FewShotData) -> dict[str, Any]:
-    """Sizes and the few-shot manifest, for a summary."""
+    """Sizes, and manifests of the images that the fine-tuning looked at, for a summary."""
     return {
         "name": data.dataset.name,
         **asdict(data.size),
         "few_shot_manifest": manifest(data.train),
+        "validation_manifest": manifest(data.validation),
     }

@@ -47,8 +47,7 @@ def _train(experiment: Experiment) -> dict[str, Any]:
         raise RunInterruptedError("stopped") from error
     selected = tuned.selected
     experiment.deliver(selected.classifier, key)
-    zero_shot_test = examiner.test(examiner.zero_shot)
-    test = examiner.test(selected.classifier)
+    zero_shot_test, test = examiner.test([examiner.zero_shot, selected.classifier])
     tracker.log(key, [{"generation": selected.generation, "test_accuracy": test.accuracy}])
     pool = experiment.report_pool(key)
     tracker.close(key, "FINISHED")

@@ -48,7 +48,7 @@ all_labels = st.lists(st.sampled_from([0, 1, 2]), max_size=20).map(lambda more: 
 @given(labels=all_labels.flatmap(st.permutations), shots=st.integers(1, 6), seed=st.integers(0, 99))
 def test_a_sample_is_that_of_coops_code(labels: list[int], shots: int, seed: int) -> None:
     dataset = dataset_of(labels)
-    sample = sample_few_shot(dataset, shots, seed, repeat_small_classes=True)
+    sample = sample_few_shot(dataset, shots, seed, repeat_small_classes=True).train
     expected = coop_sample(list(dataset.splits["train"]), shots, seed, repeat=True)
     assert [item.name for item in sample] == [item.name for item in expected]
     assert Counter(item.label for item in sample) == {0: shots, 1: shots, 2: shots}
@@ -56,7 +56,7 @@ def test_a_sample_is_that_of_coops_code(labels: list[int], shots: int, seed: int
 
 def test_seeds_give_known_samples() -> None:
     # Written down once, so that a seed means the same in every version of craft-ray and Python.
-    sample = sample_few_shot(dataset_of([0, 1, 2] * 8), 2, seed=1)
+    sample = sample_few_shot(dataset_of([0, 1, 2] * 8), 2, seed=1).train
     assert [item.name for item in sample] == KNOWN
 
 
@@ -73,8 +73,8 @@ def test_the_global_random_stream_is_neither_used_nor_moved() -> None:
 
 def test_no_image_is_drawn_twice_when_there_are_enough() -> None:
     dataset = dataset_of([0, 1, 2] * 8)
-    names = [item.name for item in sample_few_shot(dataset, 8, seed=1, repeat_small_classes=True)]
-    assert len(set(names)) == 24
+    sample = sample_few_shot(dataset, 8, seed=1, repeat_small_classes=True)
+    assert len({item.name for item in sample.train}) == 24
 
 
 def test_a_class_smaller_than_shots_is_refused_by_name() -> None:
@@ -86,7 +86,7 @@ def test_a_class_smaller_than_shots_is_refused_by_name() -> None:
 
 def test_a_class_smaller_than_shots_is_repeated_if_that_is_asked() -> None:
     dataset = dataset_of([0, 0, 0, 1, 2, 2, 2])
-    sample = sample_few_shot(dataset, 3, seed=1, repeat_small_classes=True)
+    sample = sample_few_shot(dataset, 3, seed=1, repeat_small_classes=True).train
     assert [item.name for item in sample if item.label == 1] == ["image 3"] * 3
     assert len({item.name for item in sample if item.label == 0}) == 3
 

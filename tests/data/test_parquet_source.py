@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from craft_ray.config.run import EmbeddedSource, ParquetSource
-from craft_ray.data.dataset import Dataset
+from craft_ray.data.dataset import Dataset, check_fine_tunable
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError
 from tests.support.images import encoded, hugging_face_metadata, noise, rgb, write_parquet
@@ -35,12 +35,25 @@ def test_the_embedded_data_set_is_such_a_folder() -> None:
     assert dataset.splits["train"][0].decode().mode == "RGB"
 
 
-@pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_a_missing_file_is_named(tmp_path: Path, split: str) -> None:
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_fine_tuning_needs_train_and_test(tmp_path: Path, split: str) -> None:
     root = write_parquet(tmp_path)
     (root / f"{split}.parquet").unlink()
-    with pytest.raises(DataError, match=rf"{split}\.parquet: must be a Parquet file"):
-        load(root)
+    dataset = load(root)
+    assert split not in dataset.splits
+    with pytest.raises(DataError, match=f"split {split} must have at least one image"):
+        check_fine_tunable(dataset)
+
+
+def test_a_validation_split_may_be_missing(tmp_path: Path) -> None:
+    dataset = load(write_parquet(tmp_path, splits=["train", "test"]))
+    check_fine_tunable(dataset)
+    assert set(dataset.splits) == {"train", "test"}
+
+
+def test_a_folder_without_parquet_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere: must have Parquet files train\.parquet or"):
+        load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"x" * 40 + b"PAR1", b"a,b\n1,2\n"])
@@ -140,14 +153,15 @@ def test_corrupt_bytes_are_named_by_their_row_when_decoded(tmp_path: Path) -> No
 def test_other_class_names_in_another_split_are_refused(tmp_path: Path) -> None:
     root = write_parquet(tmp_path)
     write_parquet(root, class_names=("dog", "cat"), splits=["val"])
-    with pytest.raises(DataError, match=r"val\.parquet: class names must equal those of train"):
+    with pytest.raises(DataError, match=r"val\.parquet: class names must equal those of the other"):
         load(root)
 
 
 def test_a_class_without_training_images_is_named(tmp_path: Path) -> None:
     metadata = hugging_face_metadata(("cat", "dog", "horse"))
+    dataset = load(write_parquet(tmp_path, metadata=metadata))
     with pytest.raises(DataError, match="class 'horse' must have at least one training image"):
-        load(write_parquet(tmp_path, metadata=metadata))
+        check_fine_tunable(dataset)
 
 
 @pytest.mark.parametrize("names", [("cat", "Cat"), ("cat", ""), ("cat", "  "), ("cat", "_")])

@@ -18,11 +18,11 @@ from craft_ray.config.run import RunConfig
 from craft_ray.method import losses, scoring
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.training import loop
-from craft_ray.training.classifier import score_logits
+from craft_ray.training.examiner import Examiner
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.loop import CollaborativeTrainer
 from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import load_data, prepare, register_test_images
+from craft_ray.training.preparation import load_data, prepare
 from craft_ray.zoo import EMBEDDED_DATASET, EMBEDDED_ORACLE
 from tests.reference import authors_procedure
 from tests.reference.authors_procedure import Settings, Trace
@@ -110,10 +110,10 @@ def run_system(document: dict[str, Any]) -> Trace:
         trace.deployed_GLE.append(head_question.contexts_KLE[0])
     trace.losses_GP = [list(losses) for losses in recording.losses_GK]
     # What a run gives back is the last generation, and this is what is tested.
-    classifier, test = trainer.selected.classifier, register_test_images(data, metered(recording))
     trace.validation_accuracy = trainer.selected.validation.accuracy
-    logits = recording.predict(prepared.task, test.handle, classifier.context_LE[None])[0]
-    trace.test_accuracy = score_logits(classifier.refine(logits), test.labels_N).accuracy
+    examiner = Examiner(metered(recording), prepared, data)
+    (test,) = examiner.test([trainer.selected.classifier])
+    trace.test_accuracy = test.accuracy
     return trace
 
 

@@ -9,13 +9,14 @@ import numpy as np
 from PIL import Image
 
 from craft_ray.config.run import RunConfig
-from craft_ray.data.dataset import Dataset, Item, Split
+from craft_ray.data.dataset import Dataset, Item, Split, labels_of
+from craft_ray.data.pixels import plain_pixels
 from craft_ray.oracle.contract import Answer, ImageHandle, Oracle, PixelArray
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import FewShotData, prepare
 from craft_ray.training.report import Trainer
-from craft_ray.training.task import PreparedTask, ViewBank
+from craft_ray.training.task import LabelledImages, PreparedTask, ViewBank
 from craft_ray.training.trainers import make_trainer
 from tests.support.fake_oracle import FakeOracle, images_of
 
@@ -66,7 +67,14 @@ def world_data(shots: int = 4, num_validation: int = 15, num_test: int = 15) -> 
         for split, size in sizes.items()
     }
     dataset = Dataset("fake", CLASS_NAMES, splits)
-    return FewShotData(dataset, tuple(dataset.splits["train"]))
+    return FewShotData(dataset, tuple(dataset.splits["train"]), tuple(dataset.splits["val"]))
+
+
+def register_test_images(data: FewShotData, oracle: Oracle) -> LabelledImages:
+    """The whole test split at once."""
+    items = data.dataset.splits["test"]
+    pixels = plain_pixels(items, oracle.describe().image_size)
+    return LabelledImages(oracle.register_images(pixels), labels_of(items))
 
 
 def metered(oracle: Oracle) -> MeteredOracle:

@@ -14,9 +14,8 @@ from craft_ray.errors import ArtifactError, UserError
 from craft_ray.files import read_arrays, write_arrays
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.training.artifact import ARRAYS_FILE, DESCRIPTION_FILE, Artifact
-from craft_ray.training.preparation import register_test_images
 from tests.support.fake_oracle import FakeOracle
-from tests.support.world import make_world, metered, run_config, world_data
+from tests.support.world import make_world, register_test_images, run_config, world_data
 
 DATA = world_data(shots=3, num_validation=4, num_test=5)
 
@@ -52,7 +51,7 @@ def test_a_stored_classifier_predicts_as_the_one_that_was_trained(
     assert loaded.oracle_id == artifact.oracle_id
     assert (loaded.classifier.head is None) == (method == "prompt")
     oracle = FakeOracle()
-    images = register_test_images(DATA, metered(oracle)).handle
+    images = register_test_images(DATA, oracle).handle
     task = oracle.register_task(artifact.task)
     raw = oracle.predict(task, images, artifact.classifier.context_LE[None])[0]
     expected = artifact.classifier.refine(raw)
@@ -63,14 +62,14 @@ def test_a_stored_classifier_predicts_as_the_one_that_was_trained(
 def test_a_new_process_needs_only_the_folder_and_the_oracle(folder: Path) -> None:
     # The oracle knows neither the task nor the images beforehand.
     oracle = FakeOracle()
-    images = register_test_images(DATA, metered(oracle))
+    images = register_test_images(DATA, oracle)
     logits = Artifact.load(folder).predict(oracle, images.handle)
     assert (logits.argmax(axis=1) == images.labels_N).mean() > 0.6
 
 
 def test_another_oracle_is_refused(folder: Path) -> None:
     other = FakeOracle(seed=1)
-    images = register_test_images(DATA, metered(other)).handle
+    images = register_test_images(DATA, other).handle
     with pytest.raises(ArtifactError, match=r"oracle_id: must be .* as tuned, but the oracle is"):
         Artifact.load(folder).predict(other, images)
 
@@ -161,6 +160,6 @@ def test_tampered_arrays_never_become_predictions(
     change(arrays)
     write_arrays(folder / ARRAYS_FILE, arrays)
     oracle = FakeOracle()
-    images = register_test_images(DATA, metered(oracle)).handle
+    images = register_test_images(DATA, oracle).handle
     with pytest.raises(UserError):
         Artifact.load(folder).predict(oracle, images)

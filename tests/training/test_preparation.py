@@ -11,7 +11,7 @@ import pytest
 from craft_ray.config.run import RunConfig
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.errors import DataError, OracleError
-from craft_ray.training.preparation import FewShotData, load_data, prepare, register_test_images
+from craft_ray.training.preparation import FewShotData, load_data, prepare
 from craft_ray.training.task import PreparedTask
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
 from tests.support.images import write_tree
@@ -50,16 +50,8 @@ def test_image_sets_keep_the_order_of_their_labels() -> None:
     assert prepared.fitness.handle.num_images == 12
     plain = oracle.register_images(plain_pixels(DATA.train, IMAGE_SIZE))
     assert prepared.fitness.handle == plain
-    validation = oracle.register_images(plain_pixels(DATA.dataset.splits["val"], IMAGE_SIZE))
+    validation = oracle.register_images(plain_pixels(DATA.validation, IMAGE_SIZE))
     assert prepared.validation.handle == validation
-
-
-def test_test_images_are_registered_only_when_they_are_asked_for() -> None:
-    _, oracle = prepared_with()
-    before = set(oracle.registered)
-    test = register_test_images(DATA, metered(oracle))
-    assert test.handle.digest not in before
-    assert test.labels_N.tolist() == [label for label in range(4) for _ in range(5)]
 
 
 def test_views_differ_from_each_other_and_are_decided_by_the_seed() -> None:

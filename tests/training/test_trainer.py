@@ -12,12 +12,18 @@ import torch
 from craft_ray.errors import BudgetError
 from craft_ray.oracle.contract import Oracle
 from craft_ray.training.classifier import Score
-from craft_ray.training.preparation import register_test_images
 from craft_ray.training.report import GenerationReport, Trainer
 from craft_ray.training.task import LabelledImages
 from tests.support.fake_oracle import FakeOracle
 from tests.support.recording import RecordingOracle
-from tests.support.world import BOTH_ANSWERS, World, make_world, metered, run_config, world_data
+from tests.support.world import (
+    BOTH_ANSWERS,
+    World,
+    make_world,
+    register_test_images,
+    run_config,
+    world_data,
+)
 
 DATA = world_data(shots=4, num_validation=10)
 
@@ -44,7 +50,7 @@ def test_every_method_improves_accuracy_on_images_it_never_saw(method: str, fide
     settings: dict[str, Any] = {"method": method, "fidelity": fidelity, "max_queries": 240}
     world = make_world(run_config(**settings), data=world_data(shots=8, num_test=50))
     trainer, _ = train(world)
-    test = register_test_images(world.data, metered(world.oracle))
+    test = register_test_images(world.data, world.oracle)
     start = world.prepared.task.initial_context
     zero_shot, tuned = (
         world.oracle.predict(world.prepared.task, test.handle, context[None])[0]
@@ -90,7 +96,7 @@ def test_the_trainer_never_sees_test_data() -> None:
     recording = RecordingOracle(FakeOracle(answers=BOTH_ANSWERS))
     world = small_world(recording)
     train(world)
-    test = register_test_images(world.data, metered(recording.oracle))
+    test = register_test_images(world.data, recording.oracle)
     seen = {question.images for question in recording.questions}
     assert test.handle.digest not in seen | set(recording.registered)
     prepared = world.prepared

@@ -1,0 +1,42 @@
+"""Readers: from the layouts users have on disk to a `Dataset`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from craft_ray.config.run import CoopSource, CsvSource, DataSource, FolderSource, ParquetSource
+from craft_ray.data.dataset import Dataset, check_class_names
+from craft_ray.data.sources.coop import load_coop
+from craft_ray.data.sources.csv_table import load_csv
+from craft_ray.data.sources.folder import load_folder
+from craft_ray.data.sources.parquet import load_parquet
+from craft_ray.zoo import EMBEDDED_DATASET
+
+
+def load_dataset(source: DataSource) -> Dataset:
+    """Read the index of a data set; images stay encoded.
+
+    Raises:
+        DataError: a folder, file, column, entry or class is missing or inconsistent, or class
+            names do not tell the classes apart.
+    """
+    dataset = read_index(source)
+    check_class_names(dataset)
+    return dataset
+
+
+def read_index(source: DataSource) -> Dataset:
+    """As `load_dataset`, with class names as they are: `craft_ray.data check` reports them.
+
+    Raises:
+        DataError: a folder, file, column, entry or class is missing or inconsistent.
+    """
+    if isinstance(source, FolderSource):
+        return load_folder(source)
+    if isinstance(source, CsvSource):
+        return load_csv(source)
+    if isinstance(source, ParquetSource):
+        return load_parquet(source, name=Path(source.root).name)
+    if isinstance(source, CoopSource):
+        return load_coop(source)
+    return load_parquet(ParquetSource(root=str(EMBEDDED_DATASET)), name="embedded")

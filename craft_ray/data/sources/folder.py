@@ -1,0 +1,57 @@
+"""Class folders: `root/{train,val,test}/<class>/<image>`, or `root/<class>/<image>`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from craft_ray.config.run import FolderSource
+from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
+from craft_ray.data.sources.listing import class_folders, image_files, labelled
+from craft_ray.data.sources.seeded_split import split_by_seed
+from craft_ray.errors import DataError
+
+
+def load_folder(source: FolderSource) -> Dataset:
+    """Read the index of a tree; folders named train, val and test are splits, not classes.
+
+    Raises:
+        DataError: a folder is missing, a class has no image, or a split has a class that train
+            does not have.
+    """
+    root = Path(source.root)
+    if root.is_dir() and not any((root / split).is_dir() for split in SPLITS):
+        class_names = class_folders(root)
+        if class_names:
+            items = _items_of(root, class_names)
+            return Dataset(root.name, class_names, split_by_seed(items, class_names, source))
+    present: list[Split] = [s for s in SPLITS if s != "val" or (root / s).is_dir()]
+    for split in present:
+        if not (root / split).is_dir():
+            raise DataError(f"{root / split}: must be a folder of class folders, but is missing")
+    class_names = class_folders(root / "train")
+    for split in present:
+        unknown = sorted(set(class_folders(root / split)) - set(class_names))
+        if unknown:
+            raise DataError(
+                f"{root / split / unknown[0]}: class must also exist in train, but does not"
+            )
+    splits = {
+        split: _items_of(root / split, class_names, complete=split == "train") for split in present
+    }
+    return Dataset(root.name, class_names, splits)
+
+
+def _items_of(folder: Path, class_names: tuple[str, ...], *, complete: bool = True) -> list[Item]:
+    """Images of all classes; where it must be `complete`, each class has at least one."""
+    items = []
+    for label, class_name in enumerate(class_names):
+        path = folder / class_name
+        images = image_files(path) if path.is_dir() else []
+        if complete and not images:
+            raise DataError(
+                f"{path}: must have at least one image ({', '.join(IMG_EXTENSIONS)}), but has none"
+            )
+        items += labelled(images, label)
+    return items

@@ -1,0 +1,48 @@
+"""Train, validation and test of data that come without a split."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from craft_ray.config.run import SeededSplit
+from craft_ray.data.dataset import Item, Split
+from craft_ray.errors import DataError
+
+
+def split_by_seed(
+    items: Sequence[Item], class_names: Sequence[str], settings: SeededSplit
+) -> dict[Split, list[Item]]:
+    """Split each class by itself: shuffled by the seed, then cut at the shares, rounded, with at
+    least one image each. CoOp makes its splits so (50, 20 and 30 percent).
+
+    The splits keep the order of `items`.
+
+    Raises:
+        DataError: a class has too few images for an image in each split.
+    """
+    by_label: dict[int, list[int]] = {label: [] for label in range(len(class_names))}
+    for position, item in enumerate(items):
+        by_label[item.label].append(position)
+    generator = random.Random(settings.split_seed)
+    chosen: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
+    needed = 3 if settings.val_share else 2
+    for label, positions in by_label.items():
+        total = len(positions)
+        if total < needed:
+            raise DataError(
+                f"class {class_names[label]!r}: at least {needed} images are needed to split it "
+                f"into train, {'val, ' if settings.val_share else ''}test, but got {total}"
+            )
+        generator.shuffle(positions)
+        num_val = max(1, round(total * settings.val_share)) if settings.val_share else 0
+        num_val = min(num_val, total - 2)
+        num_train = min(max(1, round(total * settings.train_share)), total - num_val - 1)
+        chosen["train"] += positions[:num_train]
+        chosen["val"] += positions[num_train : num_train + num_val]
+        chosen["test"] += positions[num_train + num_val :]
+    return {
+        split: [items[position] for position in sorted(positions)]
+        for split, positions in chosen.items()
+        if positions
+    }

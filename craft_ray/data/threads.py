@@ -1,0 +1,40 @@
+"""Work on many images at once. Pillow and the file system release Python's lock."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Input = TypeVar("Input")
+Output = TypeVar("Output")
+
+MAX_THREADS = 16
+AHEAD_PER_THREAD = 4
+"""Results that may wait for the one before them: enough to keep threads busy, few to hold."""
+
+
+def map_in_threads(
+    function: Callable[[Input], Output], inputs: Iterable[Input]
+) -> Iterator[Output]:
+    """`map(function, inputs)` in several threads, in order and with bounded memory.
+
+    Raises:
+        Exception: what `function` raised for the first input that it failed on, whichever thread
+            was faster; later inputs are given up.
+    """
+    num_threads = min(MAX_THREADS, os.cpu_count() or 1)
+    waiting: deque[Future[Output]] = deque()
+    with ThreadPoolExecutor(num_threads) as executor:
+        try:
+            for value in inputs:
+                waiting.append(executor.submit(function, value))
+                if len(waiting) >= AHEAD_PER_THREAD * num_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
