@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from craft_ray.config.run import EmbeddedSource, ParquetSource
+from craft_ray.data import rows
 from craft_ray.data.dataset import Dataset, check_fine_tunable
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError
@@ -180,3 +184,124 @@ def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     pq.write_table(pq.read_table(root / "val.parquet").slice(0, 0), root / "val.parquet")
     with pytest.raises(DataError, match="split val must have at least one image"):
         load(root)
+
+
+def write_shards(root: Path, split: str, labels: list[int], total: int | None = None) -> list[Path]:
+    """One shard a label."""
+    total = len(labels) if total is None else total
+    paths = []
+    for number, label in enumerate(labels):
+        image = {"bytes": encoded(noise(seed=number)), "path": None}
+        write_parquet(root, (label,), images=[image], splits=["whole"])
+        path = root / f"{split}-{number:05d}-of-{total:05d}.parquet"
+        (root / "whole.parquet").rename(path)
+        paths.append(path)
+    return paths
+
+
+@pytest.mark.parametrize("folder", [".", "data"])
+def test_shards_are_read_in_their_order_there_or_in_data(tmp_path: Path, folder: str) -> None:
+    write_shards(tmp_path / folder, "train", [1, 0, 0, 1])
+    write_shards(tmp_path / folder, "validation", [1, 0])
+    write_shards(tmp_path / folder, "test", [0])
+    dataset = load(tmp_path)
+    found = {split: [item.label for item in items] for split, items in dataset.splits.items()}
+    assert found == {"train": [1, 0, 0, 1], "val": [1, 0], "test": [0]}
+    image = dataset.splits["train"][3].decode()
+    np.testing.assert_array_equal(rgb(image), rgb(noise(seed=3)))
+
+
+def test_a_hash_behind_the_number_of_shards_is_passed_over(tmp_path: Path) -> None:
+    (path,) = write_shards(tmp_path, "train", [0])
+    path.rename(tmp_path / "train-00000-of-00001-0123456789abcdef.parquet")
+    assert len(load(tmp_path).splits["train"]) == 1
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_a_missing_shard_is_named(tmp_path: Path, gone: int) -> None:
+    write_shards(tmp_path, "train", [0, 1, 0])[gone].unlink()
+    with pytest.raises(DataError, match=f"train must have all of its 3 shards, but 0000{gone} is"):
+        load(tmp_path)
+
+
+def test_a_shard_beyond_their_number_is_named(tmp_path: Path) -> None:
+    write_shards(tmp_path, "train", [0, 1, 0], total=2)
+    with pytest.raises(DataError, match="all of its 2 shards, but 00002 is there too"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["whole", "another number", "another name"])
+def test_a_split_that_is_there_twice_is_refused(tmp_path: Path, other: str) -> None:
+    write_shards(tmp_path, "val", [0, 1])
+    if other == "another number":
+        write_shards(tmp_path, "val", [0], total=1)
+    else:
+        write_parquet(tmp_path, splits=["val" if other == "whole" else "validation"])
+    with pytest.raises(DataError, match="split val must be there once, but has files val-00000-of"):
+        load(tmp_path)
+
+
+def test_other_columns_can_be_named(tmp_path: Path) -> None:
+    # As CIFAR-100 is published: img, fine_label, coarse_label.
+    image = {"bytes": encoded(noise()), "path": None}
+    features = {
+        "img": {"_type": "Image"},
+        "coarse_label": {"names": ["animal", "thing"], "_type": "ClassLabel"},
+        "fine_label": {"names": ["cat", "dog", "cup"], "_type": "ClassLabel"},
+    }
+    metadata = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    table = pa.table({"img": [image] * 3, "coarse_label": [0, 0, 1], "fine_label": [1, 0, 2]})
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "train.parquet")
+    source = ParquetSource(root=str(tmp_path), image_column="img", label_column="fine_label")
+    dataset = load_dataset(source)
+    assert dataset.class_names == ("cat", "dog", "cup")
+    assert [item.label for item in dataset.splits["train"]] == [1, 0, 2]
+    assert dataset.splits["train"][1].decode().size == (10, 12)
+    with pytest.raises(DataError, match=r"must have a column 'image', but has .*'img'"):
+        load(tmp_path)
+
+
+def test_an_index_reads_no_image_and_an_image_only_its_row_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_parquet(tmp_path, tuple(n % 2 for n in range(10)))
+    table = pq.read_table(root / "train.parquet")
+    pq.write_table(table, root / "train.parquet", row_group_size=3)
+    asked: list[tuple[str, int]] = []
+    read_row_group = pq.ParquetFile.read_row_group
+
+    def recording(self: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+        asked.append((columns[0], group))
+        return read_row_group(self, group, columns=columns)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", recording)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", None)
+    items = load(root).splits["train"]
+    assert asked == []
+    for number in (3, 5, 4, 9, 3):
+        assert items[number].read() == encoded(noise(seed=number))
+    assert asked == [("image.bytes", 1), ("image.bytes", 3)], "row groups in use are kept"
+
+
+def test_few_row_groups_stay_in_memory(tmp_path: Path) -> None:
+    root = write_parquet(tmp_path, tuple(n % 2 for n in range(12)))
+    pq.write_table(pq.read_table(root / "train.parquet"), root / "train.parquet", row_group_size=1)
+    for item in load(root).splits["train"]:
+        item.decode()
+    assert len(rows._kept) == rows.ROW_GROUPS_KEPT
+
+
+def test_items_travel_to_other_processes_as_references(tmp_path: Path) -> None:
+    item = load(write_parquet(tmp_path)).splits["test"][1]
+    parcel = pickle.dumps(item)
+    assert len(parcel) < 500
+    assert pickle.loads(parcel) == item
+    assert pickle.loads(parcel).read() == encoded(noise(seed=1))
+
+
+def test_a_file_that_is_gone_is_named_with_the_row(tmp_path: Path) -> None:
+    root = write_parquet(tmp_path)
+    item = load(root).splits["test"][1]
+    (root / "test.parquet").unlink()
+    with pytest.raises(DataError, match=r"test\.parquet row 1: must be readable"):
+        item.decode()

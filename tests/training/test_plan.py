@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from craft_ray.training.ledger import Spending
+from craft_ray.oracle.contract import FloatArray
+from craft_ray.training.classifier import TunedClassifier
+from craft_ray.training.examiner import Examiner
+from craft_ray.training.ledger import QueryLedger, Spending
+from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.plan import DataSize, plan_driver, plan_run
+from craft_ray.training.preparation import FewShotData, prepare
+from tests.support.fake_oracle import EMBED_DIM
 from tests.support.world import make_world, run_config, world_data
 
 DATA = world_data(shots=2, num_validation=2, num_test=3)
@@ -64,3 +72,25 @@ def test_the_driver_sends_all_images_and_asks_for_validation_once_and_for_test_t
     )
     fresh = plan_driver(run_config(data={"views": "fresh"}), size)
     assert fresh.images_sent == 7 + 20 + 300
+
+
+@pytest.mark.parametrize("num_test", [1, 999, 1000, 1001, 2500])
+def test_the_driver_spends_what_was_planned(num_test: int) -> None:
+    world = make_world(data=world_of_tests(num_test))
+    driver = MeteredOracle(world.oracle, QueryLedger(0))
+    examiner = Examiner(driver, prepare(world.config, world.data, driver), world.data)
+    examiner.validate(examiner.zero_shot)
+    examiner.test([examiner.zero_shot, TunedClassifier(random_context(), None)])
+    assert examiner.spent == plan_driver(world.config, world.data.size)
+
+
+def world_of_tests(num_test: int) -> FewShotData:
+    """`DATA` with its test images repeated."""
+    items = DATA.dataset.splits["test"]
+    test = [items[position % len(items)] for position in range(num_test)]
+    dataset = replace(DATA.dataset, splits={**DATA.dataset.splits, "test": test})
+    return replace(DATA, dataset=dataset)
+
+
+def random_context() -> FloatArray:
+    return np.random.default_rng(0).normal(size=(4, EMBED_DIM)).astype(np.float32)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from craft_ray.config.run import RunConfig
+from craft_ray.config.run import FolderSource, RunConfig
+from craft_ray.data.convert import convert
 from craft_ray.data.pixels import plain_pixels
+from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError, OracleError
 from craft_ray.training.preparation import FewShotData, load_data, prepare
+from craft_ray.training.provenance import data_summary
 from craft_ray.training.task import PreparedTask
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
-from tests.support.images import write_tree
+from tests.support.images import write_parquet, write_tree
 from tests.support.recording import RecordingOracle
 from tests.support.world import (
     BOTH_ANSWERS,
@@ -153,3 +157,64 @@ def test_the_embedded_data_set_is_loaded_without_any_settings() -> None:
     data = load_data(RunConfig())
     assert isinstance(data, FewShotData)
     assert np.bincount([item.label for item in data.train]).tolist() == [16] * 10
+
+
+def test_a_data_set_without_validation_validates_on_training_images_that_are_left(
+    tmp_path: Path,
+) -> None:
+    root = write_tree(tmp_path / "pets", images=6)
+    shutil.rmtree(root / "val")
+    data = load_data(folder_config(root, shots=5))
+    assert [item.label for item in data.validation] == [0, 1]
+    assert not {item.name for item in data.validation} & {item.name for item in data.train}
+    assert all("/train/" in item.name for item in data.validation)
+    assert data.size.num_validation == 2
+    assert "10 training, 2 validation and 12 test images" in data.describe()
+    with pytest.raises(DataError, match=r"pets: without a validation split, .*takes all 12"):
+        load_data(folder_config(root, shots=6))
+
+
+def test_a_few_shot_validation_is_what_a_task_validates_on(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "pets", images=6)
+    config = folder_config(root, shots=5, validation="few_shot")
+    data = load_data(config)
+    assert len(data.validation) == 2 * 4
+    prepared = prepare(config, data, metered(FakeOracle()))
+    assert prepared.validation.labels_N.tolist() == [0] * 4 + [1] * 4
+    assert prepared.validation.handle.num_images == data.size.num_validation == 8
+    assert data.train == load_data(folder_config(root, shots=5)).train
+
+
+def test_images_drawn_from_parquet_need_no_file_later(tmp_path: Path) -> None:
+    # A worker with fresh views decodes them in every generation, perhaps on another node.
+    root = write_parquet(tmp_path / "pets", (0, 1) * 4)
+    source = {"kind": "parquet", "root": str(root)}
+    data = load_data(run_config(data={"source": source, "shots": 2, "validation": "few_shot"}))
+    for path in root.glob("*.parquet"):
+        path.unlink()
+    for item in (*data.train, *data.validation):
+        assert item.decode().size == (10, 12)
+
+
+def test_data_for_testing_only_is_refused_by_name(tmp_path: Path) -> None:
+    root = write_parquet(tmp_path / "pets", splits=["test"])
+    config = run_config(data={"source": {"kind": "parquet", "root": str(root)}})
+    with pytest.raises(DataError, match="pets: split train must have at least one image for a fi"):
+        load_data(config)
+
+
+def test_a_summary_names_the_chosen_images_wherever_they_lie(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "pets", images=4)
+    dataset = load_dataset(FolderSource(root=str(root)))
+    convert(dataset, tmp_path / "new", shard_bytes=2**20)
+    source = {"kind": "parquet", "root": str(tmp_path / "new")}
+    changes = {"shots": 2, "validation": "few_shot"}
+    folder = data_summary(load_data(folder_config(root, **changes)))
+    parquet = data_summary(load_data(run_config(data={"source": source, **changes})))
+    for key in ("few_shot_manifest", "validation_manifest"):
+        assert folder[key] == parquet[key]
+        assert len(folder[key]) == 64
+    assert folder["few_shot_manifest"] != folder["validation_manifest"]
+    other = data_summary(load_data(folder_config(root, shots=2)))
+    assert other["few_shot_manifest"] == folder["few_shot_manifest"]
+    assert other["validation_manifest"] != folder["validation_manifest"]

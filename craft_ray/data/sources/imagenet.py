@@ -101,9 +101,7 @@ def _shared_class_names(root: Path, folder: Path) -> dict[str, str]:
     must_be_sorted = folder.name == COOP_TABLE["imagenetv2"].folder
     paths = [path for path in (own, shared) if path.is_file()]
     if not paths:
-        raise DataError(
-            f"{own}: must list ImageNet's classes, as may {shared}, but both are missing"
-        )
+        raise DataError(f"{own}: must list ImageNet's classes, but it and {shared} are missing")
     names = [_read_class_names(path, must_be_sorted=must_be_sorted) for path in paths]
     if names[0] != names[-1]:
         raise DataError(

@@ -1,0 +1,150 @@
+"""What is wrong with a data set, before a run is wasted on it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from craft_ray.data.dataset import (
+    Dataset,
+    Item,
+    Split,
+    class_name_problems,
+    classes_without_training_image,
+)
+from craft_ray.data.threads import map_in_threads
+from craft_ray.errors import DataError
+
+_WORDNET_ID = re.compile(r"n\d{8}")
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two images with the same bytes."""
+
+    image: str
+    split: Split
+    class_name: str
+    other_image: str
+    """The first image with these bytes."""
+    other_split: Split
+    other_class_name: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found in a data set."""
+
+    name: str
+    class_names: tuple[str, ...]
+    counts: dict[Split, tuple[int, ...]]
+    """Images of each class, in the order of the labels."""
+    broken: tuple[str, ...]
+    """Why each image that cannot be decoded cannot."""
+    leaks: tuple[Duplicate, ...]
+    """Images that are in two splits."""
+    contradictions: tuple[Duplicate, ...]
+    """Images that are in two classes."""
+    num_repeated: int
+    """Images that are in one class of one split twice: no finding, but good to know."""
+    class_problems: tuple[str, ...]
+    licence: str | None
+
+    @property
+    def num_findings(self) -> int:
+        """What a user should look at; repeated images are not counted."""
+        return sum(map(len, (self.broken, self.leaks, self.contradictions, self.class_problems)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {**asdict(self), "num_findings": self.num_findings}
+
+
+def check_dataset(
+    dataset: Dataset, licence: str | None = None, progress: Callable[[int], None] = lambda _: None
+) -> Report:
+    """Read and decode every image once; of each, only a hash stays in memory.
+
+    Args:
+        dataset: what is checked; its class names may be any.
+        licence: passed on to the report.
+        progress: is told of each image, by the number 1.
+    """
+    broken: list[str] = []
+    leaks: list[Duplicate] = []
+    contradictions: list[Duplicate] = []
+    num_repeated = 0
+    first_of: dict[bytes, tuple[Split, Item]] = {}
+    for split, item, outcome in _examined(dataset):
+        progress(1)
+        if isinstance(outcome, DataError):
+            broken.append(str(outcome))
+            continue
+        other_split, other = first_of.setdefault(outcome, (split, item))
+        if other is item:
+            continue
+        names = dataset.class_names
+        pair = Duplicate(
+            item.name, split, names[item.label], other.name, other_split, names[other.label]
+        )
+        if other_split != split:
+            leaks.append(pair)
+        if other.label != item.label:
+            contradictions.append(pair)
+        if other_split == split and other.label == item.label:
+            num_repeated += 1
+    return Report(
+        name=dataset.name,
+        class_names=dataset.class_names,
+        counts={split: _count(items, dataset) for split, items in dataset.splits.items()},
+        broken=tuple(broken),
+        leaks=tuple(leaks),
+        contradictions=tuple(contradictions),
+        num_repeated=num_repeated,
+        class_problems=tuple(_class_problems(dataset)),
+        licence=licence,
+    )
+
+
+def _examined(dataset: Dataset) -> Iterator[tuple[Split, Item, bytes | DataError]]:
+    """Each image with the hash of its file, or why it cannot be decoded."""
+    for split, items in dataset.splits.items():
+        outcomes = map_in_threads(_hash_and_decode, items)
+        for item, outcome in zip(items, outcomes, strict=True):
+            yield split, item, outcome
+
+
+def _hash_and_decode(item: Item) -> bytes | DataError:
+    try:
+        encoded = item.read()
+        Item(encoded, item.label, item.name).decode()
+    except DataError as error:
+        return error
+    return hashlib.blake2b(encoded, digest_size=16).digest()
+
+
+def _count(items: Sequence[Item], dataset: Dataset) -> tuple[int, ...]:
+    counts = Counter(item.label for item in items)
+    return tuple(counts[label] for label in range(len(dataset.class_names)))
+
+
+def _class_problems(dataset: Dataset) -> list[str]:
+    """Names that break a law, names that say nothing in a prompt, classes without an image."""
+    problems = class_name_problems(dataset)
+    for class_name in dataset.class_names:
+        if class_name.strip().isdecimal():
+            problems.append(f"class {class_name!r} is a number, which says nothing in a prompt")
+        elif _WORDNET_ID.fullmatch(class_name):
+            problems.append(f"class {class_name!r} is a WordNet id, which says nothing in a prompt")
+        elif class_name.strip() not in ("", class_name):
+            problems.append(f"class {class_name!r} begins or ends with a space")
+    if "train" in dataset.splits:
+        problems += [
+            f"class {class_name!r} has no training image"
+            for class_name in classes_without_training_image(dataset)
+        ]
+    return problems

@@ -1,0 +1,70 @@
+"""The report of `python -m craft_ray.data check`, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from craft_ray.data.check import Duplicate, Report
+
+SHOWN_AT_MOST = 20
+"""Findings of a kind that are printed; `--json` has them all."""
+
+
+def show_report(report: Report, console: Console) -> None:
+    """Print counts and findings."""
+    sizes = ", ".join(f"{sum(counts):,} {split}" for split, counts in report.counts.items())
+    _say(console, f"{report.name}: {len(report.class_names):,} classes, {sizes} images")
+    if report.licence is not None:
+        _say(console, f"Licence: {report.licence}")
+    console.print(_counts(report))
+    _show_findings(console, "Images that cannot be decoded", report.broken)
+    _show_findings(
+        console, "Leaks: the same image in two splits", [_leak(pair) for pair in report.leaks]
+    )
+    _show_findings(
+        console,
+        "Contradictions: the same image in two classes",
+        [_contradiction(pair) for pair in report.contradictions],
+    )
+    _show_findings(console, "Classes", report.class_problems)
+    if report.num_repeated:
+        _say(console, f"Repeated within a class of a split: {report.num_repeated:,} images.")
+    count = report.num_findings
+    _say(console, f"{count:,} finding(s)." if count else "Nothing to complain of.")
+
+
+def _counts(report: Report) -> Table:
+    table = Table("class", box=None, pad_edge=False)
+    for split in report.counts:
+        table.add_column(split, justify="right", no_wrap=True)
+    for label, class_name in enumerate(report.class_names):
+        cells = [f"{counts[label]:,}" for counts in report.counts.values()]
+        table.add_row(escape(class_name), *cells)
+    return table
+
+
+def _show_findings(console: Console, title: str, findings: Sequence[str]) -> None:
+    if not findings:
+        return
+    _say(console, f"{title} ({len(findings):,}):")
+    for finding in findings[:SHOWN_AT_MOST]:
+        _say(console, f"  {finding}")
+    if len(findings) > SHOWN_AT_MOST:
+        _say(console, f"  and {len(findings) - SHOWN_AT_MOST:,} more: --json lists them all")
+
+
+def _leak(pair: Duplicate) -> str:
+    return f"{pair.image} ({pair.split}) is {pair.other_image} ({pair.other_split})"
+
+
+def _contradiction(pair: Duplicate) -> str:
+    return f"{pair.image} ({pair.class_name}) is {pair.other_image} ({pair.other_class_name})"
+
+
+def _say(console: Console, text: str) -> None:
+    # Paths stay whole, so that they can be copied.
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,137 @@
+"""`python -m craft_ray.data`."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from craft_ray.config.run import ParquetSource
+from craft_ray.data.__main__ import main
+from craft_ray.data.sources import load_dataset
+from craft_ray.data.sources.coop_table import COOP_TABLE
+from tests.support.coop_trees import write_coop
+from tests.support.images import encoded, noise, write_parquet, write_tree
+
+
+def lone_images(root: Path, count: int = 6) -> Path:
+    """Class folders with images that are all different."""
+    for label, name in enumerate(("cat", "dog")):
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            picture = encoded(noise(seed=100 * label + index))
+            (root / name / f"{index}.png").write_bytes(picture)
+    return root
+
+
+def test_a_tree_is_converted_and_the_result_is_clean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = lone_images(tmp_path / "my pets")
+    assert main(["convert", str(root), str(tmp_path / "new")]) == 0
+    out = capsys.readouterr().out
+    assert "2 classes, 6 train, 2 val, 4 test images in 3 file(s): " in out
+    assert main(["check", str(tmp_path / "new")]) == 0
+    assert "Nothing to complain of." in capsys.readouterr().out
+
+
+def test_a_table_and_a_parquet_folder_are_told_by_what_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lone_images(tmp_path, 3)
+    lines = [f"{name}/{n}.png,{name}" for name in ("cat", "dog") for n in range(3)]
+    table = tmp_path / "pets.CSV"
+    table.write_text("\n".join(["path,label", *lines]))
+    assert main(["check", "--json", str(table)]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "pets"
+    assert main(["convert", str(table), str(tmp_path / "hub" / "data")]) == 0
+    capsys.readouterr()
+    assert main(["check", "--json", str(tmp_path / "hub")]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {
+        "train": [1, 1],
+        "val": [1, 1],
+        "test": [1, 1],
+    }
+
+
+def test_findings_give_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # `write_tree` puts the same images into all splits.
+    assert main(["check", str(write_tree(tmp_path / "pets"))]) == 1
+    out = capsys.readouterr().out
+    assert "Leaks: the same image in two splits (8):" in out
+    assert "8 finding(s)." in out
+
+
+def test_class_names_that_a_run_would_refuse_are_findings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_parquet(tmp_path, class_names=("cat", "Cat"), splits=["train"])
+    assert main(["check", str(root)]) == 1
+    assert "class names must differ, but got 'cat' and 'Cat'" in capsys.readouterr().out
+    assert main(["convert", str(root), str(tmp_path / "new")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["check", "absent"], "absent: must be a CSV file, a folder with Parquet files or a tree"),
+        (["convert", "absent", "new"], "absent: must be a CSV file"),
+        (["check", "notes.txt"], "notes.txt: must be a CSV file, .* but is another file"),
+        (["check", "--dataset", "dtd", "."], "dtd: must be the folder of dtd, but is missing"),
+        (["convert", "pets", "pets"], "pets: must not exist yet, but does"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lone_images(tmp_path / "pets")
+    Path("notes.txt").write_text("no table")
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.out == ""
+    assert re.search(message, captured.err)
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "x", "1.5"])
+def test_a_size_that_is_none_is_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["convert", "a", "b", f"--shard-mb={size}"])
+    assert "must be a whole number of at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_coop_set_is_checked_and_converted_by_real_processes(tmp_path: Path) -> None:
+    expected = write_coop(tmp_path, "eurosat")
+    broken = expected.splits["val"][4][0]
+    broken.write_bytes(broken.read_bytes()[:100])
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "craft_ray.data", *words]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    checked = run("check", "--dataset", "eurosat", str(tmp_path))
+    assert checked.returncode == 1, checked.stderr
+    assert f"  {broken}: must be a readable image" in checked.stdout
+    assert f"Licence: {COOP_TABLE['eurosat'].licence}" in checked.stdout
+    assert "Annual Crop Land" in checked.stdout
+    new = tmp_path / "new"
+    refused = run("convert", "--dataset", "eurosat", str(tmp_path), str(new))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"error: {broken}: must be a readable image")
+    assert not new.exists()
+    done = run("convert", "--dataset", "eurosat", "--skip-broken", str(tmp_path), str(new))
+    assert done.returncode == 0, done.stderr
+    assert f"left out: {broken}: must be a readable image" in done.stdout
+    assert len(load_dataset(ParquetSource(root=str(new))).splits["val"]) == 8
+    assert run("check", str(new)).returncode == 0
