@@ -13,7 +13,9 @@ from craft_ray.config.space import Choice, LogUniform, SpaceConfig, TpeSampler
 from craft_ray.errors import ConfigError
 
 RATE = {"kind": "log_uniform", "low": 1e-4, "high": 1e-2}
-SHIPPED = sorted((Path(__file__).parents[2] / "tune_spaces").rglob("*.yaml"))
+SPACES = Path(__file__).parents[2] / "tune_spaces"
+SHIPPED = [path for path in sorted(SPACES.rglob("*.yaml")) if path.parent.name != "reproduce"]
+"""Grids of reproductions are tested with them."""
 
 
 def load(folder: Path, document: dict[str, Any], *overrides: str) -> SpaceConfig:

@@ -12,11 +12,13 @@ from craft_ray.oracle.contract import (
     FloatArray,
     ImageHandle,
     LossArray,
+    OnPart,
     Oracle,
     OracleDescription,
     PixelArray,
     ScoringOracle,
     TaskHandle,
+    ignore_part,
 )
 
 
@@ -86,8 +88,9 @@ class RecordingScorer(RecordingOracle):
         images: ImageHandle,
         contexts_KLE: FloatArray,
         reduction: Reduction,
+        on_part: OnPart = ignore_part,
     ) -> LossArray:
         """See `ScoringOracle`."""
-        losses = self.oracle.score(task, images, contexts_KLE, reduction)
+        losses = self.oracle.score(task, images, contexts_KLE, reduction, on_part)
         self.losses_GK.append(losses.copy())
         return losses
