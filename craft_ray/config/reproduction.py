@@ -77,7 +77,7 @@ class ReproductionConfig(Settings):
     imagenet_seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1)
     """The paper runs ImageNet once."""
     backbones: tuple[str, ...] = Field(("RN50",), min_length=1)
-    """`embedded`, or names of open_clip."""
+    """`embedded`, names of open_clip, or `local-dir:<folder>`."""
     checkpoints: dict[str, str] = Field(default_factory=dict)
     """Backbone -> checkpoint file or open_clip's tag; `openai` where none is given."""
     methods: tuple[MethodName, ...] = Field(("craft",), min_length=1)

@@ -4,135 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from craft_ray.config.base import Settings
 from craft_ray.config.budget import resolve_max_queries
+from craft_ray.config.data import DataConfig
 from craft_ray.config.fidelity import FidelityConfig
 from craft_ray.config.optimizers import CmaEsConfig, OptimizerConfig
 
 Auto = Literal["auto"]
 Method = Literal["both", "prompt", "head", "white_box"]
-CoopName = Literal[
-    "caltech101",
-    "oxford_pets",
-    "stanford_cars",
-    "oxford_flowers",
-    "food101",
-    "fgvc_aircraft",
-    "sun397",
-    "dtd",
-    "eurosat",
-    "ucf101",
-    "imagenet",
-    "imagenetv2",
-    "imagenet_sketch",
-    "imagenet_a",
-    "imagenet_r",
-]
-"""The data sets of CoOp and CraFT. The last four are for testing only."""
-
 RUN_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
-
-
-class EmbeddedSource(Settings):
-    """The subset of Fashion-MNIST that ships with craft-ray."""
-
-    kind: Literal["embedded"] = "embedded"
-
-
-class SeededSplit(Settings):
-    """How images are split where their layout does not say it: class by class, CoOp's shares."""
-
-    split_seed: int = Field(1, ge=0)
-    train_share: float = Field(0.5, gt=0, lt=1)
-    val_share: float = Field(0.2, ge=0, lt=1)
-    """0: no validation split. What train and validation leave is for the test."""
-
-    @model_validator(mode="after")
-    def _something_is_left_for_the_test(self) -> Self:
-        if self.train_share + self.val_share >= 1:
-            raise ValueError(
-                "train_share + val_share < 1 must hold, as the rest is for the test, but got "
-                f"train_share={self.train_share:g} and val_share={self.val_share:g}"
-            )
-        return self
-
-
-class FolderSource(SeededSplit):
-    """Images on disk: `root/{train,val,test}/<class name>/<image>`, where `val` may be missing, or
-    `root/<class name>/<image>`, which is split by the seed."""
-
-    kind: Literal["folder"] = "folder"
-    root: str
-
-
-class CsvSource(SeededSplit):
-    """A table with columns `path`, `label` and, unless the seed is to split it, `split`."""
-
-    kind: Literal["csv"] = "csv"
-    file: str
-    root: str | None = None
-    """What relative paths start from. Default: the folder of the file."""
-
-
-class ParquetSource(Settings):
-    """Hugging Face layout: `root/{split}.parquet` or all of its shards
-    `root/{split}-00000-of-0000N.parquet`, also under `root/data`."""
-
-    kind: Literal["parquet"] = "parquet"
-    root: str
-    image_column: str = Field("image", min_length=1)
-    label_column: str = Field("label", min_length=1)
-    """Such as `fine_label`; its schema must name the classes."""
-
-
-class CoopSource(Settings):
-    """One of the data sets of CoOp and CraFT, in CoOp's layout."""
-
-    kind: Literal["coop"] = "coop"
-    root: str
-    """The folder that holds the folders of all data sets."""
-    dataset: CoopName
-
-
-DataSource = Annotated[
-    EmbeddedSource | FolderSource | CsvSource | ParquetSource | CoopSource,
-    Field(discriminator="kind"),
-]
-
-
-class DataConfig(Settings):
-    """Which images, how many a class, and how they are shown to the oracle."""
-
-    source: DataSource = EmbeddedSource()
-    shots: int = Field(16, ge=1)
-    """Training images a class."""
-    repeat_small_classes: bool = False
-    """Sample a class that has fewer images than `shots` with repetition, as CoOp does."""
-    validation: Literal["full", "few_shot"] = "full"
-    """The whole validation split, or CoOp's min(shots, 4) images a class of it. Without such a
-    split: min(shots, 4) a class of the training images that were not chosen; never test images."""
-    template: str = "a photo of a {}."
-    """The words before `{}` give the initial context, the words after it stay fixed."""
-    views: Annotated[int, Field(ge=1, le=256)] | Literal["fresh"] = 16
-    """Augmented views of each training image, sent and encoded once, through which the head's
-    epochs cycle. `fresh`: the paper's new view for every generation, sent and encoded each time;
-    `fidelity: reference` leaves this setting alone, the presets of tune_spaces/paper set it."""
-    crop_scale_min: float = Field(0.5, gt=0, le=1)
-    """Smallest area share of RandomResizedCrop."""
-
-    @field_validator("template")
-    @classmethod
-    def _one_placeholder(cls, template: str) -> str:
-        if template.count("{}") != 1 or template.replace("{}", "").count("{"):
-            raise ValueError(f"must contain {{}} exactly once, but got {template!r}")
-        if not template.split("{}")[0].strip():
-            raise ValueError(
-                "must have at least one word before {}: these words are the context that is "
-                f"tuned, but got {template!r}"
-            )
-        return template
 
 
 class OracleConfig(Settings):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from craft_ray.cli import exit_with
-from craft_ray.config.run import CoopName
+from craft_ray.config.data import CoopName
 from craft_ray.errors import RunInterruptedError
 
 if TYPE_CHECKING:

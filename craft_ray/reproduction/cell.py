@@ -11,11 +11,13 @@ from typing import Any
 import ray.tune
 
 from craft_ray.config.run import RunConfig
+from craft_ray.errors import UserError
 from craft_ray.files import read_json, write_json
 from craft_ray.reproduction.grid import Cell
 from craft_ray.reproduction.pools import wait_for_pool
 
 RESULT_FILE = "result.json"
+FAILURE_FILE = "failure.json"
 WORKER_FOLDER = "worker"
 
 
@@ -42,6 +44,12 @@ def read_result(folder: Path, cell_id: str) -> dict[str, Any] | None:
     return read_json(path) if path.exists() else None
 
 
+def read_failure(folder: Path, cell_id: str) -> str | None:
+    """What a user must mend before a cell can run; None if nothing is known."""
+    path = cell_folder(folder, cell_id) / FAILURE_FILE
+    return str(read_json(path)["error"]) if path.exists() else None
+
+
 def run_cell(params: dict[str, Any], job: ReproductionJob) -> None:
     """Run the cell `params["cell"]`, from its last checkpoint if there is one."""
     # Imported here: Ray loads this module in processes that need no torch.
@@ -50,9 +58,14 @@ def run_cell(params: dict[str, Any], job: ReproductionJob) -> None:
     cell = job.cells[params["cell"]]
     folder = cell_folder(job.folder, cell.id)
     folder.mkdir(parents=True, exist_ok=True)
-    pool = wait_for_pool(job.board, cell.backbone)
-    config = job.settings[cell.id]
-    result = measure_cell(cell, config, job.shifted, folder, pool, ray.tune.report)
+    (folder / FAILURE_FILE).unlink(missing_ok=True)
+    try:
+        pool = wait_for_pool(job.board, cell.backbone)
+        config = job.settings[cell.id]
+        result = measure_cell(cell, config, job.shifted, folder, pool, ray.tune.report)
+    except UserError as error:  # it would come again: no second attempt, no traceback
+        write_json(folder / FAILURE_FILE, {"error": str(error)})
+        return
     write_json(folder / RESULT_FILE, result)
-    # The checkpoints have served; the result says what was found.
+    # The checkpoints have served: the result says what was found.
     shutil.rmtree(folder / WORKER_FOLDER, ignore_errors=True)

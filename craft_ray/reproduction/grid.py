@@ -5,6 +5,7 @@ Reads presets and nothing else; knows neither torch nor Ray.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ class Cell:
     @property
     def id(self) -> str:
         """Names its folder and its run in the tracker."""
-        return f"{self.backbone}-{self.dataset}-{self.method}-{self.shots}shots-seed{self.seed}"
+        backbone = re.sub(r"[^A-Za-z0-9.-]+", "_", self.backbone)  # it may be a path
+        return f"{backbone}-{self.dataset}-{self.method}-{self.shots}shots-seed{self.seed}"
 
 
 def make_cells(config: ReproductionConfig) -> tuple[Cell, ...]:

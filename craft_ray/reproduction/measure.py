@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from craft_ray.config.run import CoopSource, RunConfig
+from craft_ray.config.data import CoopSource
+from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset
 from craft_ray.data.sources import load_dataset
 from craft_ray.pool.address import PoolAddress

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from craft_ray.config.documents import flatten
-from craft_ray.reproduction.cell import ReproductionJob, read_result
+from craft_ray.reproduction.cell import ReproductionJob, read_failure, read_result
 from craft_ray.reproduction.grid import Cell
 from craft_ray.tracking import Tracker
 
@@ -41,7 +41,7 @@ class CellMonitor(Callback):
         self._num_done = num_done
         self._on_end = on_end
         self.failed: dict[str, str] = {}
-        """Cell -> where it is told what went wrong."""
+        """Cell -> what went wrong."""
         self._progress = Progress(
             TextColumn("{task.completed:.0f}/{task.total:.0f} cells"),
             BarColumn(bar_width=24),
@@ -95,8 +95,12 @@ class CellMonitor(Callback):
         """Say what the cell has found."""
         cell = self._cell(trial)
         result = read_result(self._job.folder, cell.id)
-        if result is None:  # cut by Ctrl-C
-            self._tracker.close(self._key(cell), "KILLED")
+        if result is None:
+            error = read_failure(self._job.folder, cell.id)
+            if error is None:  # cut by Ctrl-C
+                self._tracker.close(self._key(cell), "KILLED")
+            else:
+                self._fail(cell, error)
             return
         before = result["zero_shot"]["test"]["accuracy"]
         after = result["tuned"]["test"]["accuracy"]
@@ -113,19 +117,22 @@ class CellMonitor(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Say that the cell has failed; the others go on."""
-        cell = self._cell(trial)
+        self._fail(self._cell(trial), f"see {trial.error_file}")
+
+    def _fail(self, cell: Cell, why: str) -> None:
         self._tracker.close(self._key(cell), "FAILED")
-        self.failed[cell.id] = str(trial.error_file)
-        self._end(cell, f"failed, see {trial.error_file}")
+        self.failed[cell.id] = why
+        self._end(cell, f"failed: {why}")
 
     def _end(self, cell: Cell, outcome: str) -> None:
         self._num_done += 1
         self._progress.update(self._bar, completed=self._num_done)
-        words = (
-            f"{cell.dataset}, {cell.shots} shots, seed {cell.seed}, {cell.backbone}, {cell.method}"
-        )
+        shots = f"{cell.shots} shot" + ("s" if cell.shots > 1 else "")
+        words = f"{cell.dataset}, {shots}, seed {cell.seed}, {cell.backbone}, {cell.method}"
         place = f"[{self._num_done}/{len(self._job.cells)}]"
-        self._console.print(f"  {place} {words}: {outcome}", highlight=False, markup=False)
+        self._console.print(
+            f"  {place} {words}: {outcome}", highlight=False, markup=False, soft_wrap=True
+        )
         self._on_end(cell.backbone)
 
     # Tune stores its callbacks with the experiment, and what is live here (a terminal, a database

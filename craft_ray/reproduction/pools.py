@@ -42,6 +42,11 @@ class Board:
         return self._posts.get(backbone)
 
 
+def board_of(name: str) -> str:
+    """The board of a reproduction, as an actor's name."""
+    return f"{name}/board"
+
+
 def wait_for_pool(board: str, backbone: str) -> PoolAddress:
     """The pool of a backbone, once it is up.
 
@@ -85,7 +90,7 @@ class PoolRelay:
         config: PoolConfig,
         say: Callable[[str], None],
     ) -> None:
-        self.board = f"{name}/board"
+        self.board = board_of(name)
         self._name = name
         self._config = config
         self._say = say

@@ -29,7 +29,7 @@ from craft_ray.reproduction.plots import (
     plot_by_queries,
     plot_by_shots,
 )
-from craft_ray.reproduction.pools import PoolRelay
+from craft_ray.reproduction.pools import PoolRelay, board_of
 from craft_ray.reproduction.results import summarise
 from craft_ray.reproduction.tables import write_tables
 from craft_ray.run_folder import SUMMARY_FILE
@@ -68,7 +68,7 @@ def run_reproduction(
         settings={cell.id: run for cell, run in settings.items()},
         cells={cell.id: cell for cell in settings},
         shifted=[name for name in config.shifted if name not in missing],
-        board=f"{folder.name}/board",
+        board=board_of(folder.name),
         folder=folder,
     )
     left = [cell for cell in settings if read_result(folder, cell.id) is None]
@@ -122,7 +122,7 @@ def _run_cells(
             replicas = num_replicas(decide_size(shared.pool, nodes), nodes)
             wanted = config.max_concurrent_cells
             concurrency = concurrent_trials(shared, wanted, replicas, resources["CPU"])
-            with PoolRelay(job.board, oracles, num_cells, shared.pool, say) as relay:
+            with PoolRelay(job.folder.name, oracles, num_cells, shared.pool, say) as relay:
                 num_done = len(job.cells) - len(left)
                 monitor = CellMonitor(console, tracker, job, num_done, relay.cell_ended)
                 tracker.open(monitor.parent_key, job.folder.name, flatten(_values(config)))

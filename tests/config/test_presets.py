@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from craft_ray import tune
+from craft_ray.config.data import CoopSource, DataConfig, EmbeddedSource
 from craft_ray.config.loading import load_run_config, load_space_config
 from craft_ray.config.optimizers import CmaEsConfig
-from craft_ray.config.run import CoopSource, DataConfig, EmbeddedSource, RunConfig
+from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
 from craft_ray.oracle.loading import check_model_exists
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from craft_ray.config.run import ParquetSource
+from craft_ray.config.data import ParquetSource
 from craft_ray.data.__main__ import main
 from craft_ray.data.sources import load_dataset
 from craft_ray.data.sources.coop_table import COOP_TABLE

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from craft_ray.config.run import CoopName, CoopSource, FolderSource, ParquetSource
+from craft_ray.config.data import CoopName, CoopSource, FolderSource, ParquetSource
 from craft_ray.data import convert as module
 from craft_ray.data.convert import convert
 from craft_ray.data.dataset import Dataset, Item

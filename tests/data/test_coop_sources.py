@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from craft_ray.config.run import CoopName, CoopSource
+from craft_ray.config.data import CoopName, CoopSource
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable
 from craft_ray.data.few_shot import sample_few_shot
 from craft_ray.data.sources import load_dataset

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from craft_ray.config.run import CsvSource
+from craft_ray.config.data import CsvSource
 from craft_ray.data.dataset import Dataset
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError

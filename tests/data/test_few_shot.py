@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_ray.config.run import ParquetSource
+from craft_ray.config.data import ParquetSource
 from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
 from craft_ray.data.sources import load_dataset

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from craft_ray.config.run import CoopName, CoopSource
+from craft_ray.config.data import CoopName, CoopSource
 from craft_ray.data.dataset import Dataset, check_fine_tunable
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from craft_ray.config.run import EmbeddedSource, ParquetSource
+from craft_ray.config.data import EmbeddedSource, ParquetSource
 from craft_ray.data import rows
 from craft_ray.data.dataset import Dataset, check_fine_tunable
 from craft_ray.data.sources import load_dataset

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_ray.config.run import FolderSource, SeededSplit
+from craft_ray.config.data import FolderSource, SeededSplit
 from craft_ray.data.dataset import SPLITS, Item
 from craft_ray.data.sources import load_dataset
 from craft_ray.data.sources.seeded_split import split_by_seed

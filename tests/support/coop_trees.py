@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from craft_ray.config.run import CoopName
+from craft_ray.config.data import CoopName
 from craft_ray.data.dataset import Split
 from tests.support.images import encoded, noise
 

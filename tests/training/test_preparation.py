@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from craft_ray.config.run import FolderSource, RunConfig
+from craft_ray.config.data import FolderSource
+from craft_ray.config.run import RunConfig
 from craft_ray.data.convert import convert
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.data.sources import load_dataset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from craft_ray.config.run import CoopSource, CsvSource, DataSource, FolderSource, ParquetSource
+from craft_ray.config.data import CoopSource, CsvSource, DataSource, FolderSource, ParquetSource
 from craft_ray.data.dataset import Dataset, check_class_names
 from craft_ray.data.sources.coop import load_coop
 from craft_ray.data.sources.csv_table import load_csv

@@ -6,7 +6,7 @@ import json
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from craft_ray.config.run import CoopSource
+from craft_ray.config.data import CoopSource
 from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
 from craft_ray.data.sources.coop_table import COOP_TABLE, CoopEntry
 from craft_ray.data.sources.imagenet import load_imagenet, load_shifted_imagenet

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from craft_ray.config.run import CoopName
+from craft_ray.config.data import CoopName
 
 
 @dataclass(frozen=True)

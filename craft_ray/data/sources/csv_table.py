@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from craft_ray.config.run import CsvSource
+from craft_ray.config.data import CsvSource
 from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.data.sources.listing import check_files_exist
 from craft_ray.data.sources.seeded_split import split_by_seed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from craft_ray.config.run import CoopName, CoopSource, CsvSource, FolderSource, ParquetSource
+from craft_ray.config.data import CoopName, CoopSource, CsvSource, FolderSource, ParquetSource
 from craft_ray.errors import DataError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from craft_ray.config.run import FolderSource
+from craft_ray.config.data import FolderSource
 from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
 from craft_ray.data.sources.listing import class_folders, image_files, labelled
 from craft_ray.data.sources.seeded_split import split_by_seed

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from craft_ray.config.run import CoopName
+from craft_ray.config.data import CoopName
 from craft_ray.data.dataset import Dataset, Item
 from craft_ray.data.sources.coop_table import COOP_TABLE
 from craft_ray.data.sources.listing import class_folders, image_files, labelled, read_lines

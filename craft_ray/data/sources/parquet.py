@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from craft_ray.config.run import ParquetSource
+from craft_ray.config.data import ParquetSource
 from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.data.parquet_layout import Classes, classes_of, split_files
 from craft_ray.data.rows import ParquetRow

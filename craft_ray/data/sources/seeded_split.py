@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from craft_ray.config.run import SeededSplit
+from craft_ray.config.data import SeededSplit
 from craft_ray.data.dataset import Item, Split
 from craft_ray.errors import DataError
 
