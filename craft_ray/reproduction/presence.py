@@ -15,7 +15,9 @@ from craft_ray.data.sources.imagenet import CLASS_NAMES_FILE, SKETCH_FOLDERS
 def find_missing(config: ReproductionConfig) -> dict[str, str]:
     """Data set -> the first path of it that is not there. Only looks: what is there is read, and
     its faults are found, when its turn comes."""
-    names: list[CoopName] = [*_on_disk(config.datasets), *config.shifted]
+    names: list[CoopName] = [*_on_disk(config.datasets)]
+    if "imagenet" in names:
+        names += config.shifted
     missing: dict[str, str] = {}
     for name in names:
         assert config.root is not None  # the settings demand it

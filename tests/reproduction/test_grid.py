@@ -143,10 +143,6 @@ def test_a_mistake_is_named_by_its_field(word: str, message: str) -> None:
     assert message in problem_of(word)
 
 
-def test_shifted_sets_need_imagenet() -> None:
-    assert "need imagenet among datasets" in problem_of("datasets=[dtd]")
-
-
 def test_a_mistake_in_a_run_setting_names_the_cell() -> None:
     config = load_reproduction_config(FOLDER / "smoke.yaml", ["optimizer.sigma=-1"])
     cell = make_cells(config)[0]
