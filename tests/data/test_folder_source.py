@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from craft_ray.config.run import FolderSource
-from craft_ray.data.dataset import Dataset
+from craft_ray.data.dataset import Dataset, check_fine_tunable
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError
 from tests.support.images import encoded, noise, write_tree
@@ -75,6 +75,23 @@ def test_a_missing_split_is_named(root: Path, split: str) -> None:
     shutil.rmtree(root / split)
     with pytest.raises(DataError, match=f"pets/{split}: must be a folder of class folders"):
         load(root)
+
+
+@pytest.mark.parametrize("name", ["validation", "valid"])
+def test_the_validation_folder_may_have_its_other_names(root: Path, name: str) -> None:
+    (root / "val").rename(root / name)
+    items = load(root).splits["val"]
+    assert items[0].encoded == root / name / "cat" / "0.png"
+    shutil.copytree(root / name, root / "val")
+    with pytest.raises(DataError, match=f"{name}: must not be there beside val"):
+        load(root)
+
+
+def test_the_validation_folder_may_be_missing(root: Path) -> None:
+    shutil.rmtree(root / "val")
+    dataset = load(root)
+    check_fine_tunable(dataset)
+    assert set(dataset.splits) == {"train", "test"}
 
 
 def test_a_missing_root_is_named(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def test_every_block_is_sent_once_is_not_kept_and_answers_all_classifiers(
 
 def test_no_more_than_a_block_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
+
     def recording(items: Sequence[Item], image_size: int) -> PixelArray:
         sizes.append(len(items))
         return plain_pixels(items, image_size)
