@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from craft_ray.config.run import FolderSource
 from craft_ray.data.dataset import Dataset, check_fine_tunable
 from craft_ray.data.sources import load_dataset
+from craft_ray.data.sources.listing import IMAGE_EXTENSIONS
 from craft_ray.errors import DataError
 from tests.support.images import encoded, noise, write_tree
 
@@ -57,6 +59,10 @@ def test_upper_case_extensions_count_and_other_files_do_not(root: Path) -> None:
         "A.JPG",
         "B.Png",
     ]
+
+
+def test_images_are_what_torchvision_takes_for_images() -> None:
+    assert IMAGE_EXTENSIONS == IMG_EXTENSIONS
 
 
 def test_the_order_of_a_listing_does_not_decide_anything(tmp_path: Path) -> None:

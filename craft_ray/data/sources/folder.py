@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 from craft_ray.config.run import FolderSource
 from craft_ray.data.dataset import SPLITS, Dataset, Item
-from craft_ray.data.sources.listing import class_folders, image_files, labelled
+from craft_ray.data.sources.listing import IMAGE_EXTENSIONS, class_folders, image_files, labelled
 from craft_ray.data.sources.seeded_split import split_by_seed
 from craft_ray.errors import DataError
 
@@ -62,7 +60,7 @@ def _items_of(folder: Path, class_names: tuple[str, ...], *, complete: bool = Tr
         images = image_files(path) if path.is_dir() else []
         if complete and not images:
             raise DataError(
-                f"{path}: must have at least one image ({', '.join(IMG_EXTENSIONS)}), but has none"
+                f"{path}: must have at least one image ({', '.join(IMAGE_EXTENSIONS)}), but has none"
             )
         items += labelled(images, label)
     return items
