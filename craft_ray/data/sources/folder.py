@@ -59,8 +59,7 @@ def _items_of(folder: Path, class_names: tuple[str, ...], *, complete: bool = Tr
         path = folder / class_name
         images = image_files(path) if path.is_dir() else []
         if complete and not images:
-            raise DataError(
-                f"{path}: must have at least one image ({', '.join(IMAGE_EXTENSIONS)}), but has none"
-            )
+            kinds = ", ".join(IMAGE_EXTENSIONS)
+            raise DataError(f"{path}: must have at least one image ({kinds}), but has none")
         items += labelled(images, label)
     return items
