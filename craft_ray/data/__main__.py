@@ -144,11 +144,11 @@ def _check(options: argparse.Namespace) -> int:
     from craft_ray.data.sources.coop_table import COOP_TABLE
 
     dataset = _read(options, names_may_be_any=True)
-    licence = COOP_TABLE[options.dataset].licence if options.dataset else None
+    about = COOP_TABLE[options.dataset] if options.dataset else None
     total = sum(len(items) for items in dataset.splits.values())
     # Beside the report, not in it: standard output may go into a file.
     with image_progress(Console(stderr=True), "reading", total) as advance:
-        report = check_dataset(dataset, licence, advance)
+        report = check_dataset(dataset, about, advance)
     if options.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

@@ -16,6 +16,7 @@ from craft_ray.data.dataset import (
     class_name_problems,
     classes_without_training_image,
 )
+from craft_ray.data.sources.coop_table import CoopEntry
 from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
 
@@ -52,7 +53,8 @@ class Report:
     num_repeated: int
     """Images that are in one class of one split twice: no finding, but good to know."""
     class_problems: tuple[str, ...]
-    licence: str | None
+    licence: str | None = None
+    usual_template: str | None = None
 
     @property
     def num_findings(self) -> int:
@@ -65,13 +67,15 @@ class Report:
 
 
 def check_dataset(
-    dataset: Dataset, licence: str | None = None, progress: Callable[[int], None] = lambda _: None
+    dataset: Dataset,
+    about: CoopEntry | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Report:
     """Read and decode every image once; of each, only a hash stays in memory.
 
     Args:
         dataset: what is checked; its class names may be any.
-        licence: passed on to the report.
+        about: where it is one of CoOp's, what the report says of licence and template.
         progress: is told of each image, by the number 1.
     """
     broken: list[str] = []
@@ -106,7 +110,8 @@ def check_dataset(
         contradictions=tuple(contradictions),
         num_repeated=num_repeated,
         class_problems=tuple(_class_problems(dataset)),
-        licence=licence,
+        licence=None if about is None else about.licence,
+        usual_template=None if about is None else about.template,
     )
 
 

@@ -113,8 +113,9 @@ class Dataset:
                 f"{self.name}: scored classes must be ascending labels of its "
                 f"{len(self.class_names)} classes"
             )
+        among = set(scored)
         for item in self.splits.get("test", ()):
-            if item.label not in scored:
+            if item.label not in among:
                 raise DataError(
                     f"{item.name}: label must be one of the scored classes, but got {item.label}"
                 )

@@ -20,6 +20,8 @@ def show_report(report: Report, console: Console) -> None:
     _say(console, f"{report.name}: {len(report.class_names):,} classes, {sizes} images")
     if report.licence is not None:
         _say(console, f"Licence: {report.licence}")
+    if report.usual_template is not None:
+        _say(console, f"Usual template: {report.usual_template}")
     console.print(_counts(report))
     _show_findings(console, "Images that cannot be decoded", report.broken)
     _show_findings(

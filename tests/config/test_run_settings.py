@@ -200,3 +200,41 @@ def test_flatten_names_every_value_by_its_path() -> None:
     assert flat["data.source.kind"] == "embedded"
     assert flat["head.learning_rate"] == 1e-3
     assert not any(isinstance(value, dict) for value in flat.values())
+
+
+SOURCES = {
+    "a folder": "{kind: folder, root: images}",
+    "a folder that is split": "{kind: folder, root: images, split_seed: 2, val_share: 0}",
+    "a table": "{kind: csv, file: images.csv, root: /images}",
+    "Parquet": "{kind: parquet, root: images, image_column: img, label_column: fine_label}",
+    "CoOp's": "{kind: coop, root: /data, dataset: fgvc_aircraft}",
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_sources_are_known_by_their_kind(source: str) -> None:
+    config = load_run_config(None, [f"data.source={SOURCES[source]}"])
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("{kind: coop, root: /data, dataset: mnist}", "data.source.*dataset: .*'caltech101'"),
+        ("{kind: coop, dataset: dtd}", "data.source.*root: Field required"),
+        ("{kind: csv, root: x}", "data.source.*file: Field required"),
+        ("{kind: folder, root: x, train_share: 0.9}", r"train_share \+ val_share < 1 must hold"),
+        ("{kind: parquet, root: x, image_column: ''}", "image_column"),
+        ("{kind: parquet, root: x, split_seed: 1}", "split_seed: is not a known setting"),
+    ],
+)
+def test_a_wrong_source_is_named_by_its_field(words: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load_run_config(None, [f"data.source={words}"])
+
+
+def test_validation_is_full_or_few_shot() -> None:
+    assert RunConfig().data.validation == "full"
+    assert load_run_config(None, ["data.validation=few_shot"]).data.validation == "few_shot"
+    with pytest.raises(ConfigError, match=r"data\.validation: .*but got 'test'"):
+        load_run_config(None, ["data.validation=test"])

@@ -12,6 +12,7 @@ from rich.console import Console
 from craft_ray.data.check import check_dataset
 from craft_ray.data.dataset import Dataset, Item
 from craft_ray.data.report import SHOWN_AT_MOST, show_report
+from craft_ray.data.sources.coop_table import COOP_TABLE
 from tests.support.images import encoded, noise
 
 IMAGES = [encoded(noise(seed=seed)) for seed in range(8)]
@@ -27,7 +28,7 @@ def items(*rows: tuple[int, int], split: str = "train") -> list[Item]:
 
 def shown(dataset: Dataset, width: int = 80) -> str:
     stream = io.StringIO()
-    show_report(check_dataset(dataset, "MIT"), Console(file=stream, width=width))
+    show_report(check_dataset(dataset, COOP_TABLE["dtd"]), Console(file=stream, width=width))
     return stream.getvalue()
 
 
@@ -114,7 +115,7 @@ def test_the_report_fits_80_columns_and_markup_in_names_is_text() -> None:
     text = shown(Dataset("pets", names, {"train": items((0, 0), (1, 1))}))
     assert "[bold]cat[/]" in text
     assert max(map(len, text.splitlines())) <= 80
-    assert "Licence: MIT" in text
+    assert "Licence: research purposes\nUsual template: {} texture.\n" in text
 
 
 def test_long_lists_are_cut_for_people_and_whole_in_json() -> None:

@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from craft_ray.config.data import FolderSource
-from craft_ray.data.dataset import Dataset
+from craft_ray.data.dataset import Dataset, check_fine_tunable
 from craft_ray.data.sources import load_dataset
+from craft_ray.data.sources.listing import IMAGE_EXTENSIONS
 from craft_ray.errors import DataError
 from tests.support.images import encoded, noise, write_tree
 
@@ -59,6 +61,10 @@ def test_upper_case_extensions_count_and_other_files_do_not(root: Path) -> None:
     ]
 
 
+def test_images_are_what_torchvision_takes_for_images() -> None:
+    assert IMAGE_EXTENSIONS == IMG_EXTENSIONS
+
+
 def test_the_order_of_a_listing_does_not_decide_anything(tmp_path: Path) -> None:
     one = write_tree(tmp_path / "one", ("a", "b", "c"))
     other = tmp_path / "other"
@@ -75,6 +81,23 @@ def test_a_missing_split_is_named(root: Path, split: str) -> None:
     shutil.rmtree(root / split)
     with pytest.raises(DataError, match=f"pets/{split}: must be a folder of class folders"):
         load(root)
+
+
+@pytest.mark.parametrize("name", ["validation", "valid"])
+def test_the_validation_folder_may_have_its_other_names(root: Path, name: str) -> None:
+    (root / "val").rename(root / name)
+    items = load(root).splits["val"]
+    assert items[0].encoded == root / name / "cat" / "0.png"
+    shutil.copytree(root / name, root / "val")
+    with pytest.raises(DataError, match=f"{name}: must not be there beside val"):
+        load(root)
+
+
+def test_the_validation_folder_may_be_missing(root: Path) -> None:
+    shutil.rmtree(root / "val")
+    dataset = load(root)
+    check_fine_tunable(dataset)
+    assert set(dataset.splits) == {"train", "test"}
 
 
 def test_a_missing_root_is_named(tmp_path: Path) -> None:

@@ -194,6 +194,7 @@ def test_images_drawn_from_parquet_need_no_file_later(tmp_path: Path) -> None:
     for path in root.glob("*.parquet"):
         path.unlink()
     for item in (*data.train, *data.validation):
+        assert isinstance(item.encoded, bytes), "no reference, which a cache may still serve"
         assert item.decode().size == (10, 12)
 
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 from craft_ray.config.data import FolderSource
-from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
-from craft_ray.data.sources.listing import class_folders, image_files, labelled
+from craft_ray.data.dataset import SPLITS, Dataset, Item
+from craft_ray.data.sources.listing import IMAGE_EXTENSIONS, class_folders, image_files, labelled
 from craft_ray.data.sources.seeded_split import split_by_seed
 from craft_ray.errors import DataError
+
+VALIDATION_NAMES = ("val", "validation", "valid")
+"""A validation folder that is not recognised would be passed over without a word."""
 
 
 def load_folder(source: FolderSource) -> Dataset:
     """Read the index of a tree; folders named train, val and test are splits, not classes.
 
+    The validation folder may be missing, or be called validation or valid.
+
     Raises:
-        DataError: a folder is missing, a class has no image, or a split has a class that train
-            does not have.
+        DataError: a folder is missing or there twice, a class has no image, or a split has a class
+            that train does not have.
     """
     root = Path(source.root)
     if root.is_dir() and not any((root / split).is_dir() for split in SPLITS):
@@ -26,19 +29,25 @@ def load_folder(source: FolderSource) -> Dataset:
         if class_names:
             items = _items_of(root, class_names)
             return Dataset(root.name, class_names, split_by_seed(items, class_names, source))
-    present: list[Split] = [s for s in SPLITS if s != "val" or (root / s).is_dir()]
-    for split in present:
-        if not (root / split).is_dir():
-            raise DataError(f"{root / split}: must be a folder of class folders, but is missing")
-    class_names = class_folders(root / "train")
-    for split in present:
-        unknown = sorted(set(class_folders(root / split)) - set(class_names))
+    folders = {split: root / split for split in SPLITS}
+    validation = [root / name for name in VALIDATION_NAMES if (root / name).is_dir()]
+    if len(validation) > 1:
+        raise DataError(f"{validation[1]}: must not be there beside {validation[0].name}")
+    if validation:
+        folders["val"] = validation[0]
+    else:
+        del folders["val"]
+    for folder in folders.values():
+        if not folder.is_dir():
+            raise DataError(f"{folder}: must be a folder of class folders, but is missing")
+    class_names = class_folders(folders["train"])
+    for folder in folders.values():
+        unknown = sorted(set(class_folders(folder)) - set(class_names))
         if unknown:
-            raise DataError(
-                f"{root / split / unknown[0]}: class must also exist in train, but does not"
-            )
+            raise DataError(f"{folder / unknown[0]}: class must also exist in train, but does not")
     splits = {
-        split: _items_of(root / split, class_names, complete=split == "train") for split in present
+        split: _items_of(folder, class_names, complete=split == "train")
+        for split, folder in folders.items()
     }
     return Dataset(root.name, class_names, splits)
 
@@ -50,8 +59,7 @@ def _items_of(folder: Path, class_names: tuple[str, ...], *, complete: bool = Tr
         path = folder / class_name
         images = image_files(path) if path.is_dir() else []
         if complete and not images:
-            raise DataError(
-                f"{path}: must have at least one image ({', '.join(IMG_EXTENSIONS)}), but has none"
-            )
+            kinds = ", ".join(IMAGE_EXTENSIONS)
+            raise DataError(f"{path}: must have at least one image ({kinds}), but has none")
         items += labelled(images, label)
     return items

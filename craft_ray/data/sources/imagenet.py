@@ -164,4 +164,4 @@ def _check_same(present: set[str], expected: set[str], folder: Path) -> None:
         (present - expected, "must be one of the listed classes, but is not"),
     ):
         if wrong:
-            raise DataError(f"{folder}: folder {min(wrong)} {law} (so of {len(wrong):,} folders)")
+            raise DataError(f"{folder}: folder {min(wrong)} {law} ({len(wrong):,} in all)")

@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 from craft_ray.data.dataset import Item
 from craft_ray.errors import DataError
+
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Those of torchvision's ImageFolder, written out: checking a data set need not wait for torch."""
 
 NAMED_AT_MOST = 3
 """Missing files that a message names; it counts the others."""
@@ -33,7 +34,7 @@ def image_files(folder: Path) -> list[Path]:
         DataError: `folder` cannot be listed.
     """
     names = [entry.name for entry in _entries(folder)]
-    return [folder / name for name in sorted(names) if name.lower().endswith(IMG_EXTENSIONS)]
+    return [folder / name for name in sorted(names) if name.lower().endswith(IMAGE_EXTENSIONS)]
 
 
 def labelled(paths: Iterable[Path], label: int) -> list[Item]:
