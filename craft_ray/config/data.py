@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
 
-CoopName = Literal[
+PaperDataset = Literal[
     "caltech101",
     "oxford_pets",
     "stanford_cars",
@@ -20,12 +20,11 @@ CoopName = Literal[
     "eurosat",
     "ucf101",
     "imagenet",
-    "imagenetv2",
-    "imagenet_sketch",
-    "imagenet_a",
-    "imagenet_r",
 ]
-"""The data sets of CoOp and CraFT. The last four are for testing only."""
+ShiftedName = Literal["imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"]
+"""For testing only."""
+CoopName = Literal[PaperDataset, ShiftedName]
+"""The data sets of CoOp and CraFT."""
 
 
 class EmbeddedSource(Settings):

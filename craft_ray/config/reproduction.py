@@ -7,25 +7,12 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from craft_ray.config.base import Settings
+from craft_ray.config.data import PaperDataset, ShiftedName
 from craft_ray.config.run import RUN_NAME_PATTERN
 
-PaperDataset = Literal[
-    "caltech101",
-    "oxford_pets",
-    "stanford_cars",
-    "oxford_flowers",
-    "food101",
-    "fgvc_aircraft",
-    "sun397",
-    "dtd",
-    "eurosat",
-    "ucf101",
-    "imagenet",
-]
 PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
 EMBEDDED = "embedded"
 DatasetName = PaperDataset | Literal["embedded"]
-ShiftedName = Literal["imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"]
 MethodName = Literal[
     "craft", "prompt_only", "head_only", "random_search", "white_box", "linear_probe"
 ]

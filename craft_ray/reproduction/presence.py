@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from craft_ray.config.data import CoopName
-from craft_ray.config.reproduction import DatasetName, PaperDataset, ReproductionConfig
+from craft_ray.config.data import CoopName, PaperDataset
+from craft_ray.config.reproduction import DatasetName, ReproductionConfig
 from craft_ray.data.dataset import SPLITS
 from craft_ray.data.sources.coop_table import COOP_TABLE
 from craft_ray.data.sources.imagenet import CLASS_NAMES_FILE, SKETCH_FOLDERS

@@ -1,7 +1,6 @@
 """Collaborative fine-tuning, one generation at a time (CraFT section 3.4, Algorithm 1).
 
-In: a metered oracle, a prepared task, settings. Out: a `TunedClassifier` and reports. This module
-knows neither Ray nor Tune; whoever calls `run_generation` owns the loop.
+In: a metered oracle, a prepared task, settings. Out: a `TunedClassifier` and reports.
 """
 
 from __future__ import annotations
@@ -18,35 +17,22 @@ from craft_ray.method.projection import PromptProjection
 from craft_ray.method.reduction import Reduction
 from craft_ray.optimizers import make_optimizer
 from craft_ray.oracle.contract import LossArray
-from craft_ray.training.classifier import Score, TunedClassifier
+from craft_ray.training.classifier import TunedClassifier
 from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.report import GenerationReport
-from craft_ray.training.selection import Selected, Selector
 from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
 from craft_ray.training.task import PreparedTask
+from craft_ray.training.trainer import Losses, Trainer
 from craft_ray.training.views import view_of_generation
 
 # Independent random streams under one seed.
 _PROJECTION_STREAM, _OPTIMIZER_STREAM, _HEAD_STREAM = 10, 11, 12
 
 
-class CollaborativeTrainer:
-    """Searches the prompt by zeroth-order optimization and trains the head by gradients.
-
-    Implements `Trainer`.
-
-    Args:
-        oracle: answers and counts.
-        prepared: the task and its image sets.
-        config: settings of the run.
-    """
+class CollaborativeTrainer(Trainer):
+    """Searches the prompt by zeroth-order optimization and trains the head by gradients."""
 
     def __init__(self, oracle: MeteredOracle, prepared: PreparedTask, config: RunConfig) -> None:
-        self._oracle = oracle
-        self._prepared = prepared
-        self._config = config
-        self.generation = 0
-        self.diverged = False
+        super().__init__(oracle, prepared, config)
         self._searches = config.method != "head"
         self._refines = config.method != "prompt"
         self._projection = PromptProjection(
@@ -72,33 +58,15 @@ class CollaborativeTrainer:
         )
         self._context_LE = prepared.task.initial_context
         self._fitness_labels = torch.from_numpy(prepared.fitness.labels_N.copy())
-        self._selector = Selector(oracle, prepared, config.fidelity.selection)
 
-    @property
-    def finished(self) -> bool:
-        """Whether the budget pays for no further generation, or the head has diverged."""
-        return self.diverged or self.generation >= self._config.num_generations
-
-    @property
-    def selected(self) -> Selected:
-        """See `Trainer`."""
-        return self._selector.selected
-
-    def run_generation(self) -> GenerationReport:
-        """One population, one head epoch, and a validation when it is due. See `Trainer`."""
-        self._oracle.begin_generation(self.generation)
-        _ = self.selected  # zero-shot is validated before anything is tuned
+    def _tune(self) -> Losses:
+        """One population, then one head epoch."""
         losses_P = self._search_prompt() if self._searches else None
         loss_of_head = self._train_head() if self._refines else None
-        self.generation += 1
-        due = self.generation % self._config.evaluate_every_generations == 0
-        return GenerationReport(
-            generation=self.generation,
-            candidate_queries=self._oracle.ledger.spent.candidate_queries,
+        return Losses(
             fitness_best=None if losses_P is None else float(np.nanmin(losses_P)),
             fitness_median=None if losses_P is None else float(np.nanmedian(losses_P)),
             head_loss=loss_of_head,
-            validation=self._evaluate() if due or self.finished else None,
         )
 
     def _search_prompt(self) -> LossArray:
@@ -161,35 +129,19 @@ class CollaborativeTrainer:
         within = spent <= self._config.loss.head_consistency_share * self._config.max_queries
         return self._config.loss.head_consistency if within else 0.0
 
-    def _evaluate(self) -> Score:
-        working = TunedClassifier.capture(self._context_LE, self._head if self._refines else None)
-        return self._selector.consider(working, self.generation)
+    def _working_classifier(self) -> TunedClassifier:
+        return TunedClassifier.capture(self._context_LE, self._head if self._refines else None)
 
-    def state_dict(self) -> TrainerState:
-        """See `Trainer`."""
-        arrays: dict[str, Any] = {
+    def _arrays(self) -> dict[str, Any]:
+        return {
             "generator": self._generator.get_state().numpy(),
             "context": self._context_LE,
             **{f"head.{k}": v.numpy() for k, v in self._head.state_dict().items()},
             **{f"adam.{k}": v for k, v in pack_adam(self._adam).items()},
             **{f"optimizer.{k}": v for k, v in self._optimizer.state_dict().items()},
-            **{f"selected.{k}": v for k, v in self.selected.arrays().items()},
         }
-        return TrainerState(
-            arrays={name: np.array(array) for name, array in arrays.items()},
-            values={
-                "generation": self.generation,
-                "diverged": self.diverged,
-                "spent": self._oracle.ledger.spent.as_dict(),
-                "selected": self.selected.values(),
-            },
-        )
 
-    def load_state_dict(self, state: TrainerState) -> None:
-        """See `Trainer`."""
-        self.generation = int(state.values["generation"])
-        self.diverged = bool(state.values["diverged"])
-        self._oracle.ledger.restore(state.values["spent"])
+    def _load_arrays(self, state: TrainerState) -> None:
         self._optimizer.load_state_dict(state.group("optimizer."))
         self._head.load_state_dict(
             {name: torch.from_numpy(value) for name, value in state.group("head.").items()}
@@ -197,7 +149,6 @@ class CollaborativeTrainer:
         unpack_adam(self._adam, state.group("adam."))
         self._generator.set_state(torch.from_numpy(state.arrays["generator"]))
         self._context_LE = state.arrays["context"]
-        self._selector.restore(state)
 
     def _seed(self, stream: int) -> int:
         return int(np.random.SeedSequence([self._config.seed, stream]).generate_state(1)[0])

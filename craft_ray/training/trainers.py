@@ -5,8 +5,8 @@ from __future__ import annotations
 from craft_ray.config.run import RunConfig
 from craft_ray.training.loop import CollaborativeTrainer
 from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.report import Trainer
 from craft_ray.training.task import PreparedTask
+from craft_ray.training.trainer import Trainer
 from craft_ray.training.white_box import WhiteBoxTrainer
 
 

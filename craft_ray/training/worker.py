@@ -15,8 +15,8 @@ from craft_ray.training.job import TrainJob
 from craft_ray.training.journal import QueryJournal
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.report import GenerationReport, Trainer
 from craft_ray.training.state import load_newest_state, save_state
+from craft_ray.training.trainer import GenerationReport, Trainer
 from craft_ray.training.trainers import make_trainer
 
 

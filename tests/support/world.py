@@ -15,8 +15,8 @@ from craft_ray.oracle.contract import Answer, ImageHandle, Oracle, PixelArray
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import FewShotData, prepare
-from craft_ray.training.report import Trainer
 from craft_ray.training.task import LabelledImages, PreparedTask, ViewBank
+from craft_ray.training.trainer import Trainer
 from craft_ray.training.trainers import make_trainer
 from tests.support.fake_oracle import FakeOracle, images_of
 

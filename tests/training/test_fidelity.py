@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from craft_ray.oracle.contract import FloatArray
-from craft_ray.training.report import GenerationReport
+from craft_ray.training.trainer import GenerationReport
 from tests.support.fake_oracle import FakeOracle
 from tests.support.recording import Question, RecordingOracle
 from tests.support.world import BOTH_ANSWERS, World, make_world, run_config, world_data

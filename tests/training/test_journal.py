@@ -20,8 +20,8 @@ from craft_ray.errors import ArtifactError
 from craft_ray.training.journal import QueryId, QueryJournal, digest_of_question
 from craft_ray.training.ledger import QueryLedger, Spending
 from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.report import GenerationReport
 from craft_ray.training.state import TrainerState, load_state, save_state
+from craft_ray.training.trainer import GenerationReport
 from craft_ray.training.trainers import make_trainer
 from tests.support.dying_oracle import DiedError, DyingOracle
 from tests.support.world import World, make_world, run_config, world_data

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from craft_ray.errors import ArtifactError
 from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.report import GenerationReport, Trainer
 from craft_ray.training.selection import Selected
 from craft_ray.training.state import (
     ARRAYS_FILE,
@@ -25,6 +24,7 @@ from craft_ray.training.state import (
     load_state,
     save_state,
 )
+from craft_ray.training.trainer import GenerationReport, Trainer
 from tests.support.world import World, make_world, run_config, world_data
 
 DATA = world_data(shots=3, num_validation=4)

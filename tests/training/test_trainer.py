@@ -12,8 +12,8 @@ import torch
 from craft_ray.errors import BudgetError
 from craft_ray.oracle.contract import Oracle
 from craft_ray.training.classifier import Score
-from craft_ray.training.report import GenerationReport, Trainer
 from craft_ray.training.task import LabelledImages
+from craft_ray.training.trainer import GenerationReport, Trainer
 from tests.support.fake_oracle import FakeOracle
 from tests.support.recording import RecordingOracle
 from tests.support.world import (

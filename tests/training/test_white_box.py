@@ -13,8 +13,8 @@ from craft_ray.config.run import OracleConfig, RunConfig
 from craft_ray.errors import ConfigError, OracleError
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.training.plan import plan_run
-from craft_ray.training.report import GenerationReport, Trainer
 from craft_ray.training.state import load_state, save_state
+from craft_ray.training.trainer import GenerationReport, Trainer
 from tests.support.checkpoints import tiny_clip_dir
 from tests.support.fake_oracle import FakeOracle
 from tests.support.world import World, make_world, run_config, world_data
