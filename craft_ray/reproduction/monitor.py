@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from craft_ray.config.documents import flatten
 from craft_ray.reproduction.cell import ReproductionJob, read_failure, read_result
 from craft_ray.reproduction.grid import Cell
+from craft_ray.search.live_callback import LiveCallback
 from craft_ray.tracking import Tracker
 
 
-class CellMonitor(Callback):
+class CellMonitor(LiveCallback):
     """Tune's callback.
 
     Args:
@@ -35,29 +35,19 @@ class CellMonitor(Callback):
         num_done: int,
         on_end: Callable[[str], None],
     ) -> None:
-        self._console = console
+        super().__init__(
+            console,
+            TextColumn("{task.completed:.0f}/{task.total:.0f} cells"),
+            BarColumn(bar_width=24),
+            TimeRemainingColumn(),
+        )
         self._tracker = tracker
         self._job = job
         self._num_done = num_done
         self._on_end = on_end
         self.failed: dict[str, str] = {}
         """Cell -> what went wrong."""
-        self._progress = Progress(
-            TextColumn("{task.completed:.0f}/{task.total:.0f} cells"),
-            BarColumn(bar_width=24),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
         self._bar = self._progress.add_task("", total=len(job.cells), completed=num_done)
-
-    def __enter__(self) -> CellMonitor:
-        if self._console.is_terminal:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
     @property
     def parent_key(self) -> str:
@@ -130,12 +120,5 @@ class CellMonitor(Callback):
         shots = f"{cell.shots} shot" + ("s" if cell.shots > 1 else "")
         words = f"{cell.dataset}, {shots}, seed {cell.seed}, {cell.backbone}, {cell.method}"
         place = f"[{self._num_done}/{len(self._job.cells)}]"
-        self._console.print(
-            f"  {place} {words}: {outcome}", highlight=False, markup=False, soft_wrap=True
-        )
+        self.say(f"  {place} {words}: {outcome}")
         self._on_end(cell.backbone)
-
-    # Tune stores its callbacks with the experiment, and what is live here (a terminal, a database
-    # connection) cannot be stored. Nothing is ever restored from that: results are in the cells.
-    def __reduce__(self) -> tuple[type[Callback], tuple[()]]:
-        return (Callback, ())

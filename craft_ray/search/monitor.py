@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ray.tune import Callback, Tuner
+from ray.tune import Tuner
 from ray.tune.experiment import Trial
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 
+from craft_ray.search.live_callback import LiveCallback
 from craft_ray.search.optuna_search import METRIC, RESOURCE
 from craft_ray.search.results import number_of, status_of
 from craft_ray.tracking import Tracker
@@ -16,7 +17,7 @@ from craft_ray.tracking import Tracker
 PARENT_KEY = "search"
 
 
-class SearchMonitor(Callback):
+class SearchMonitor(LiveCallback):
     """Tune's callback.
 
     Args:
@@ -27,30 +28,20 @@ class SearchMonitor(Callback):
     """
 
     def __init__(self, console: Console, tracker: Tracker, run_name: str, max_queries: int) -> None:
-        self._console = console
+        super().__init__(
+            console,
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} queries"),
+            TextColumn("[dim]{task.fields[state]}"),
+            TimeRemainingColumn(),
+        )
         self._tracker = tracker
         self._run_name = run_name
         self._max_queries = max_queries
         self._bars: dict[str, TaskID] = {}
         self._ended: set[str] = set()
         self._saw_first_step = False
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} queries"),
-            TextColumn("[dim]{task.fields[state]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-
-    def __enter__(self) -> SearchMonitor:
-        if self._console.is_terminal:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
     @property
     def parent_key(self) -> str:
@@ -108,10 +99,9 @@ class SearchMonitor(Callback):
         result = trial.last_result
         status = status_of(result.get("outcome", "failed"))
         number = number_of(trial.experiment_tag)
-        self._console.print(
+        self.say(
             f"  trial {number}: validation {result.get(METRIC, 0.0):.1%} after "
-            f"{result.get(RESOURCE, 0):,.0f} queries, {status}",
-            highlight=False,
+            f"{result.get(RESOURCE, 0):,.0f} queries, {status}"
         )
         self._end(trial)
 
@@ -121,7 +111,7 @@ class SearchMonitor(Callback):
         """Close the trial's run as failed."""
         self._tracker.close(self._key(trial), "FAILED")
         number = number_of(trial.experiment_tag)
-        self._console.print(f"  trial {number}: failed, see {trial.error_file}", highlight=False)
+        self.say(f"  trial {number}: failed, see {trial.error_file}")
         self._end(trial)
 
     def _end(self, trial: Trial) -> None:
@@ -133,8 +123,3 @@ class SearchMonitor(Callback):
         """Take the place of the callback that a restored experiment has."""
         # Tune offers no public way to give a restored Tuner new callbacks.
         tuner._local_tuner._run_config.callbacks = [self]
-
-    # Tune stores its callbacks with the experiment, and what is live here (a terminal, a database
-    # connection) cannot be stored: a placeholder is, until `attach_to` replaces it.
-    def __reduce__(self) -> tuple[type[Callback], tuple[()]]:
-        return (Callback, ())
