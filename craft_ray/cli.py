@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 def exit_with(command: Callable[[], None]) -> int:
     """Run a command; a user's mistake is one message and exit code 2, never a traceback."""
     set_environment()
+    # A scheduler's SIGTERM is a user's Ctrl-C: what runs is ended and can be continued.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         command()
     except UserError as error:

@@ -31,6 +31,7 @@ from craft_ray.oracle.contract import (
     ignore_part,
 )
 from craft_ray.pool.address import PoolAddress, Refused
+from craft_ray.pool.answers import AnswerSheet, BadAnswerError
 from craft_ray.pool.metrics import ClientMetrics, ClientTotals
 from craft_ray.pool.scheduler import (
     Assignment,
@@ -210,13 +211,9 @@ class PoolOracle:
         on_part: Callable[[int, Any], None] = ignore_part,
     ) -> None:
         """Fill the rows of `answers_K`, one for each candidate."""
-
-        def receive(chunk: Chunk, rows: np.ndarray[Any, Any]) -> None:
-            answers_K[chunk.start : chunk.stop] = rows
-            on_part(chunk.start, rows)
-
         chunks = split_population(len(answers_K), self._config.candidates_per_chunk)
-        self._ask(chunks, images.digest, submit, receive)
+        sheet = AnswerSheet(answers_K, on_part)
+        self._ask(chunks, images.digest, submit, sheet.receive)
 
     def _ask(self, chunks: Sequence[Chunk], key: str, submit: Submit, receive: Receive) -> None:
         """Have every chunk answered once; `key` decides which replica is preferred."""
@@ -284,7 +281,11 @@ class PoolOracle:
                 continue
             if isinstance(answer, Refused):
                 raise OracleError(answer.message)
-            receive(flight.assignment.chunk, answer.value)
+            try:
+                receive(flight.assignment.chunk, answer.value)
+            except BadAnswerError as error:
+                scheduler.fail(flight.assignment, str(error), now_s)
+                continue
             scheduler.complete(flight.assignment)
             if num_candidates := flight.assignment.chunk.stop - flight.assignment.chunk.start:
                 wait_s = now_s - flight.submitted_s - answer.service_s

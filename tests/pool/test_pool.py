@@ -216,6 +216,42 @@ def test_a_chunk_at_a_replica_that_hangs_is_answered_by_another(tmp_path: Path) 
         assert client.totals.candidates == 12, "each candidate is answered once"
 
 
+@pytest.mark.parametrize("lies", ["nan", "shape"])
+def test_what_cannot_be_an_answer_is_asked_again_elsewhere(lies: str, tmp_path: Path) -> None:
+    factory = HostedFakeFactory(service_s=0.02, lies=lies, hangs_once=str(tmp_path / "taken"))
+    with running_pool(f"lies {lies}", factory, CONFIG, PoolSize(2, 0.0, 1)) as pool:
+        client = PoolOracle(pool.address, CONFIG)
+        task, images, contexts = question_to(client, num_contexts=24)
+        answers = client.predict(task, images, contexts)
+        assert client.totals.retries > 0
+    honest = FakeOracle()
+    honest.register_task(TASK)
+    honest.register_images(np.zeros((1, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8))
+    task, images, contexts = question_to(honest, num_contexts=24)
+    np.testing.assert_allclose(answers, honest.predict(task, images, contexts), atol=1e-5)
+
+
+def test_an_answer_that_overflows_everywhere_is_believed() -> None:
+    factory = HostedFakeFactory(lies="nan")
+    with running_pool("overflow", factory, CONFIG, PoolSize(2, 0.0, 1)) as pool:
+        client = PoolOracle(pool.address, CONFIG)
+        answers = client.predict(*question_to(client, num_contexts=6))
+        assert np.isnan(answers[::3, 0, 0]).all()
+        assert np.isfinite(answers).sum() == answers.size - 2
+        assert client.totals.retries == 2
+
+
+def test_replicas_that_only_answer_nonsense_are_named() -> None:
+    config = PoolConfig(candidates_per_chunk=3, cpus_per_replica=0.1, max_attempts=2)
+    factory = HostedFakeFactory(lies="shape")
+    with running_pool("nonsense", factory, config, PoolSize(1, 0.0, 1)) as pool:
+        client = PoolOracle(pool.address, config)
+        with pytest.raises(
+            PoolError, match=r"lost 2 times.*its answer must be float32 \[3, 5, 3\]"
+        ):
+            client.predict(*question_to(client, num_contexts=3))
+
+
 def test_a_large_population_does_not_starve_a_small_one() -> None:
     config = PoolConfig(candidates_per_chunk=1, max_chunks_in_flight=2, cpus_per_replica=0.1)
     service_s = 0.02

@@ -39,10 +39,14 @@ class HostedFake:
         service_s: seconds that every candidate takes.
         hangs_s: seconds that the first question takes in addition.
         seed: of the world.
+        lies: what comes in place of an answer: `nan`, or another `shape`.
     """
 
-    def __init__(self, service_s: float, hangs_s: float, seed: int) -> None:
+    def __init__(
+        self, service_s: float, hangs_s: float, seed: int, lies: str | None = None
+    ) -> None:
         self._oracle = FakeOracle(seed)
+        self._lies = lies
         self._service_s = service_s
         self._hangs_s = hangs_s
         self._known: set[str] = set()
@@ -83,7 +87,10 @@ class HostedFake:
             raise RuntimeError("out of memory")
         time.sleep(self._service_s * len(contexts_KLE) + self._hangs_s)
         self._hangs_s = 0.0
-        return self._oracle.predict(task, images, contexts_KLE, answer)
+        logits = self._oracle.predict(task, images, contexts_KLE, answer)
+        if self._lies == "nan":
+            logits[0, 0, 0] = np.nan
+        return logits[:, 1:] if self._lies == "shape" else logits
 
     def score(
         self,
@@ -102,19 +109,21 @@ class HostedFakeFactory:
     """Makes a `HostedFake` in a replica; on one machine only the first to come here hangs.
 
     Attributes:
-        hangs_once: a path; whoever creates the file there is the replica that hangs.
+        hangs_once: a path; whoever creates the file there is the replica that hangs, or lies.
+        lies: see `HostedFake`.
     """
 
     service_s: float = 0.0
     hangs_s: float = 0.0
     hangs_once: str | None = None
     seed: int = 0
+    lies: str | None = None
 
     def __call__(self) -> HostedFake:
-        hangs_s = self.hangs_s
+        hangs_s, lies = self.hangs_s, self.lies
         if self.hangs_once is not None:
             try:
                 os.close(os.open(self.hangs_once, os.O_CREAT | os.O_EXCL))
             except FileExistsError:
-                hangs_s = 0.0
-        return HostedFake(self.service_s, hangs_s, self.seed)
+                hangs_s, lies = 0.0, None
+        return HostedFake(self.service_s, hangs_s, self.seed, lies)
