@@ -122,6 +122,15 @@ class WhiteBoxConfig(Settings):
     """At the start; it falls as a cosine to zero."""
 
 
+class AnswerCacheConfig(Settings):
+    """Answers of earlier runs, by content; off by default."""
+
+    folder: str | None = None
+    """Where they are kept; a rerun then asks nothing that was answered before, and pays nothing."""
+    max_mb: int = Field(1024, ge=1)
+    """Limit of the folder; the files written longest ago go first."""
+
+
 class MlflowConfig(Settings):
     """Experiment tracking."""
 
@@ -173,6 +182,7 @@ class RunConfig(Settings):
     head: HeadConfig = HeadConfig()
     loss: LossConfig = LossConfig()
     white_box: WhiteBoxConfig = WhiteBoxConfig()
+    answer_cache: AnswerCacheConfig = AnswerCacheConfig()
     mlflow: MlflowConfig = MlflowConfig()
     ray: RayConfig = RayConfig()
 

@@ -21,6 +21,7 @@ from craft_ray.pool.membership import decide_size, num_replicas
 from craft_ray.ray_session import ray_session
 from craft_ray.run_folder import SUMMARY_FILE
 from craft_ray.tracking import Tracker, make_tracker
+from craft_ray.training.answer_cache import open_answer_cache
 from craft_ray.training.artifact import Artifact
 from craft_ray.training.classifier import TunedClassifier
 from craft_ray.training.examiner import Examiner
@@ -123,7 +124,11 @@ def open_experiment(
             factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
             with running_pool(folder.name, factory, config.pool, size) as pool:
                 # The driver searches nothing: not one candidate query.
-                oracle = MeteredOracle(PoolOracle(pool.address, config.pool), QueryLedger(0))
+                oracle = MeteredOracle(
+                    PoolOracle(pool.address, config.pool),
+                    QueryLedger(0),
+                    cache=open_answer_cache(config.answer_cache),
+                )
                 prepared = prepare(config, data, oracle)
                 yield Experiment(
                     config=config,

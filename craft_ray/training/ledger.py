@@ -24,6 +24,8 @@ class Spending:
     """Images predicted to validate or test."""
     white_box_predictions: int = 0
     """Images predicted with a gradient, or shown as features: only an open box answers these."""
+    cached_candidates: int = 0
+    """Candidates answered from the cache of earlier runs: no query, and nothing to pay."""
     text_encodes: int = 0
     """Prompts encoded: contexts x classes."""
     images_sent: int = 0

@@ -11,6 +11,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from craft_ray.pool.client import PoolOracle
+from craft_ray.training.answer_cache import AnswerCache, open_answer_cache
 from craft_ray.training.job import TrainJob
 from craft_ray.training.journal import QueryJournal
 from craft_ray.training.ledger import QueryLedger
@@ -32,12 +33,17 @@ def train_worker(job: TrainJob) -> None:
     threadpool_limits(1)
     pool = PoolOracle(job.pool, job.config.pool)
     assert job.journal is not None  # named where the job is started
+    cache = open_answer_cache(job.config.answer_cache)
     with QueryJournal(job.journal) as journal:
-        _train(job, pool, journal)
+        _train(job, pool, journal, cache)
+    if cache is not None:
+        cache.close()
 
 
-def _train(job: TrainJob, pool: PoolOracle, journal: QueryJournal) -> None:
-    oracle = MeteredOracle(pool, QueryLedger(job.config.max_queries), journal)
+def _train(
+    job: TrainJob, pool: PoolOracle, journal: QueryJournal, cache: AnswerCache | None
+) -> None:
+    oracle = MeteredOracle(pool, QueryLedger(job.config.max_queries), journal, cache)
     trainer = make_trainer(oracle, job.prepared, job.config)
     seconds_before, retried_before = 0.0, 0
     if (checkpoint := ray.train.get_checkpoint()) is not None:
