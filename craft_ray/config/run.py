@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
 from craft_ray.config.budget import resolve_max_queries
@@ -129,6 +130,12 @@ class AnswerCacheConfig(Settings):
     """Where they are kept; a rerun then asks nothing that was answered before, and pays nothing."""
     max_mb: int = Field(1024, ge=1)
     """Limit of the folder; the files written longest ago go first."""
+
+    @field_validator("folder")
+    @classmethod
+    def _absolute(cls, folder: str | None) -> str | None:
+        # Ray's workers have a working directory of their own.
+        return None if folder is None else str(Path(folder).expanduser().absolute())
 
 
 class MlflowConfig(Settings):

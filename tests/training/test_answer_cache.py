@@ -195,3 +195,10 @@ def test_it_is_off_by_default(tmp_path: Path) -> None:
     cache = open_answer_cache(AnswerCacheConfig(folder=str(tmp_path / "deep" / "er"), max_mb=1))
     assert cache is not None
     assert (tmp_path / "deep" / "er").is_dir()
+
+
+def test_a_relative_folder_is_that_of_who_starts_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert AnswerCacheConfig(folder="cache").folder == str(tmp_path / "cache")
