@@ -69,12 +69,13 @@ def plot_by_queries(results: Sequence[Mapping[str, Any]], path: Path) -> None:
             key = (result["backbone"], result["method"], result["shots"])
             is_new = key not in labels
             colour = labels.setdefault(key, f"C{len(labels) % 10}")
-            label = f"{key[0]} {key[1]}, {key[2]} shots" if is_new else None
+            shots = f"{key[2]} shot" + ("s" if key[2] > 1 else "")
+            label = f"{key[0]} {key[1]}, {shots}" if is_new else None
             queries, accuracies = zip(*result["curve"], strict=True)
             percent = [100 * accuracy for accuracy in accuracies]
             axes.plot(queries, percent, color=colour, linewidth=0.9, label=label)
         axes.set(title=dataset, xlabel="candidate queries", ylabel="validation accuracy (%)")
-        axes.legend(fontsize=6)
+        axes.legend(fontsize=6, loc="lower right")
     figure.savefig(path, dpi=120)
 
 
