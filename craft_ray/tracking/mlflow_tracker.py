@@ -14,6 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,8 @@ class MlflowTracker:
         self._thread.join(SHUTDOWN_TIMEOUT_S)
         self._give_up.set()
         if self._thread.is_alive():
-            self._left = sum(spool.count() for spool in self._spools) + self._own.count()
+            with suppress(sqlite3.Error):  # the thread has ended in this moment, and has counted
+                self._left = sum(spool.count() for spool in (*self._spools, self._own))
         if self._left:
             self._say(
                 f"MLflow has not taken {self._left} entries. They are in {self._own.path.parent} "

@@ -32,7 +32,12 @@ CREATE TABLE IF NOT EXISTS spool (address TEXT NOT NULL, experiment TEXT NOT NUL
 CREATE TABLE IF NOT EXISTS entries (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, body TEXT NOT NULL, refused TEXT);
 CREATE TABLE IF NOT EXISTS files (entry INTEGER NOT NULL, name TEXT NOT NULL, content BLOB);
+CREATE INDEX IF NOT EXISTS files_of_entry ON files (entry);
 """
+_SIZE_OF_ALL = """SELECT (SELECT COALESCE(SUM(LENGTH(body)), 0) FROM entries)
+    + (SELECT COALESCE(SUM(LENGTH(content)), 0) FROM files)"""
+_SIZE_OF_ENTRY = """SELECT (SELECT COALESCE(SUM(LENGTH(body)), 0) FROM entries WHERE id = ?)
+    + (SELECT COALESCE(SUM(LENGTH(content)), 0) FROM files WHERE entry = ?)"""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Spool:
             row = self._database.execute("SELECT address, experiment FROM spool").fetchone()
             self.address: str = row[0] if row else ""
             self.experiment: str = row[1] if row else ""
-            self._bytes = self._count_bytes()
+            self._bytes = int(self._database.execute(_SIZE_OF_ALL).fetchone()[0])
         except sqlite3.Error:
             self._database.close()
             raise
@@ -132,9 +137,10 @@ class Spool:
         """MLflow has it."""
         with self._lock:
             with self._transaction():
+                size = self._database.execute(_SIZE_OF_ENTRY, (entry.id, entry.id)).fetchone()[0]
                 self._database.execute("DELETE FROM entries WHERE id = ?", (entry.id,))
                 self._database.execute("DELETE FROM files WHERE entry = ?", (entry.id,))
-            self._bytes = self._count_bytes()
+            self._bytes -= int(size)
 
     def refuse(self, entry: Entry, reason: str) -> None:
         """MLflow will never take it: it stays in the file, for a human to see, and is not sent."""
@@ -163,11 +169,6 @@ class Spool:
                     self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
                 with suppress(OSError):  # another driver's spool is there
                     self.path.parent.rmdir()
-
-    def _count_bytes(self) -> int:
-        entries = "SELECT COALESCE(SUM(LENGTH(body)), 0) FROM entries"
-        files = "SELECT COALESCE(SUM(LENGTH(content)), 0) FROM files"
-        return int(self._database.execute(f"SELECT ({entries}) + ({files})").fetchone()[0])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

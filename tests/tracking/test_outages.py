@@ -7,14 +7,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.entities import Metric, Param, Run
+from mlflow.exceptions import MlflowException, RestException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 from mlflow.tracking import MlflowClient
 
 from craft_ray.tracking import MlflowTracker, Tracker
 from craft_ray.tracking import __main__ as command
-from craft_ray.tracking.spool import SPOOL_FOLDER
+from craft_ray.tracking.sender import MlflowSender, RefusedError
+from craft_ray.tracking.spool import SPOOL_FOLDER, Entry, Spool
 from tests.support.mlflow_server import mlflow_server, runs_of
 
 pytestmark = pytest.mark.slow
@@ -124,3 +128,89 @@ def test_what_a_real_server_makes_of_a_repeated_batch(tmp_path: Path) -> None:
         client.log_batch(run_id, metrics=[Metric("f", 2.0, 5, 2), Metric("f", 3.0, 6, 3)])
         assert [m.value for m in client.get_metric_history(run_id, "f")] == [1.0, 2.0, 3.0]
         assert len(client.get_metric_history(run_id, "n")) == 1
+
+
+class ForgetfulClient:
+    """Does what it is told, and says the first time that the connection was lost."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+        self.lost: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            answer = method(*args, **kwargs)
+            if name in CHANGING and self.lost.count(name) < CHANGING[name]:
+                self.lost.append(name)
+                raise ConnectionError(f"{name}: its acknowledgement was lost")
+            return answer
+
+        return call
+
+
+CHANGING = {"create_run": 1, "log_batch": 3, "log_artifacts": 1, "set_terminated": 1}
+
+
+def test_what_arrived_without_an_acknowledgement_is_there_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("craft_ray.tracking.mlflow_tracker.FIRST_PAUSE_S", 0.01)
+    uri, artefact = f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "best"
+    artefact.mkdir()
+    (artefact / "head.json").write_text("{}")
+    sender = MlflowSender(uri, tmp_path)
+    client = ForgetfulClient(MlflowClient(tracking_uri=uri))
+    monkeypatch.setattr(sender, "_client", client)
+    tracker = MlflowTracker(uri, "craft-ray", tmp_path, sender=sender)
+    tracker.open("s", "a search", {f"p{index}": index for index in range(120)})
+    report(tracker, "s", range(1, 4))
+    tracker.log_folder("s", artefact)
+    tracker.close("s", "FINISHED")
+    deadline = time.monotonic() + 60
+    while len(client.lost) < sum(CHANGING.values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    tracker.shutdown()
+    (run,) = runs_of(uri)
+    assert len(run.data.params) == 120
+    assert steps(uri, run) == [1, 2, 3]
+    assert run.info.status == "FINISHED"
+    files = MlflowClient(tracking_uri=uri).list_artifacts(run.info.run_id)
+    assert [file.path for file in files] == ["head.json"]
+    assert not (tmp_path / SPOOL_FOLDER).exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "is_final"),
+    [
+        (RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "x"}), True),
+        (RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "x"}), True),
+        (MlflowException("a metric must be a number", error_code=INVALID_PARAMETER_VALUE), True),
+        (RestException({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "x"}), False),
+        (RestException({"error_code": "PERMISSION_DENIED", "message": "x"}), False),
+        (RestException({"error_code": "INTERNAL_ERROR", "message": "x"}), False),
+        # A proxy whose server is away.
+        (
+            MlflowException(
+                "API request to endpoint /x failed with error code 404 != 200",
+                error_code=RESOURCE_DOES_NOT_EXIST,
+            ),
+            False,
+        ),
+        (ConnectionError("x"), False),
+    ],
+)
+def test_only_what_would_be_refused_tomorrow_is_given_up(
+    error: Exception, is_final: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    sender = MlflowSender("http://127.0.0.1:9", tmp_path)
+    monkeypatch.setattr(sender, "_open", fail)
+    spool = Spool.create(tmp_path, sender.address, "craft-ray")
+    with pytest.raises(RefusedError if is_final else type(error)):
+        sender.send(Entry(1, "open", {}), spool)
+    spool.close()
