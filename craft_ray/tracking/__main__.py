@@ -44,11 +44,11 @@ def _send(output_dir: Path, uri: str | None) -> None:
                 try:
                     sender.send(entry, spool)
                 except RefusedError as error:
-                    spool.refuse(entry, str(error))
-                    problems.append(f"refused, and kept in {spool.path}: {error}")
+                    if spool.refuse(entry, str(error)):
+                        problems.append(f"refused, and kept in {spool.path}: {error}")
                     continue
                 spool.remove(entry)
-                num_sent += 1
+                num_sent += len(entry.ids)
         # A backend raises what it likes; the other spools may belong to another address.
         except Exception as error:
             problems.append(f"{spool.count()} entries stay in {spool.path}: {first_line(error)}")

@@ -29,11 +29,16 @@ from craft_ray.tracking.sender import (
     first_line,
     is_remote,
 )
-from craft_ray.tracking.spool import LIMIT_BYTES, Kind, Spool, abandoned_spools
+from craft_ray.tracking.spool import (
+    LIMIT_BYTES,
+    MAX_METRICS_PER_REQUEST,
+    Kind,
+    Spool,
+    abandoned_spools,
+)
 
 logger = logging.getLogger(__name__)
 
-MAX_METRICS_PER_BATCH = 1000
 MAX_COPIED_BYTES = 32 * 2**20
 """A folder up to this size is copied into the spool as it is now. Of a larger one the path is kept:
 it must still be there when it is sent."""
@@ -134,8 +139,8 @@ class MlflowTracker:
             for name, value in point.items()
             if name != "generation"
         ]
-        for start in range(0, len(metrics), MAX_METRICS_PER_BATCH):
-            batch = metrics[start : start + MAX_METRICS_PER_BATCH]
+        for start in range(0, len(metrics), MAX_METRICS_PER_REQUEST):
+            batch = metrics[start : start + MAX_METRICS_PER_REQUEST]
             self._put("log", {"key": key, "metrics": batch})
 
     def log_folder(self, key: str, folder: Path) -> None:
@@ -220,8 +225,9 @@ class MlflowTracker:
             try:
                 self._sender.send(entry, spool)
             except RefusedError as error:
-                spool.refuse(entry, str(error))
-                self._warn_once("refused", f"MLflow refused what stays in {spool.path}: {error}")
+                if spool.refuse(entry, str(error)):
+                    what = f"MLflow refused what stays in {spool.path}: {error}"
+                    self._warn_once("refused", what)
                 return True
             spool.remove(entry)
         # Whatever a tracking backend raises, tracking must not end a run.

@@ -23,6 +23,9 @@ from typing import Any, Literal
 
 SPOOL_FOLDER = "mlflow-spool"
 LIMIT_BYTES = 256 * 2**20
+MAX_METRICS_PER_REQUEST = 250
+"""MLflow takes 1000; a busy server writes some hundred a second, and a request may last 10 s."""
+MAX_MERGED_ENTRIES = 500
 Kind = Literal["open", "log", "folder", "close"]
 # That a run exists and how it ended is small, and without it the rest is worth little.
 UNLIMITED: tuple[Kind, ...] = ("open", "close")
@@ -42,9 +45,9 @@ _SIZE_OF_ENTRY = """SELECT (SELECT COALESCE(SUM(LENGTH(body)), 0) FROM entries W
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing to tell MLflow. Sending it twice must be the same as sending it once."""
+    """What one request tells MLflow. Sending it twice must be the same as sending it once."""
 
-    id: int
+    ids: tuple[int, ...]
     kind: Kind
     body: Mapping[str, Any]
 
@@ -60,6 +63,7 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._singly: set[int] = set()
         # sqlite would make it readable by all; its log inherits the mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._database = sqlite3.connect(
@@ -117,17 +121,38 @@ class Spool:
             return True
 
     def first(self) -> Entry | None:
-        """The oldest entry that was neither sent nor refused."""
-        query = "SELECT id, kind, body FROM entries WHERE refused IS NULL ORDER BY id LIMIT 1"
+        """The oldest that was neither sent nor refused. Metrics of one run that wait in a row, with
+        nothing but metrics of other runs between them, come as one: a request costs a server as
+        much as many metrics do."""
+        query = (
+            "SELECT id, kind, body FROM entries WHERE refused IS NULL "
+            f"ORDER BY id LIMIT {MAX_MERGED_ENTRIES}"
+        )
         with self._lock:
-            row = self._database.execute(query).fetchone()
-        return Entry(row[0], row[1], json.loads(row[2])) if row else None
+            rows = self._database.execute(query).fetchall()
+        if not rows:
+            return None
+        ids, metrics = [], []
+        first_id, kind, body = rows[0][0], rows[0][1], json.loads(rows[0][2])
+        if kind != "log" or first_id in self._singly:
+            return Entry((first_id,), kind, body)
+        for row_id, row_kind, text in rows:
+            if row_kind != "log":
+                break
+            row_body = json.loads(text)
+            if row_body["key"] != body["key"]:
+                continue
+            if ids and len(metrics) + len(row_body["metrics"]) > MAX_METRICS_PER_REQUEST:
+                break
+            ids.append(row_id)
+            metrics += row_body["metrics"]
+        return Entry(tuple(ids), kind, {**body, "metrics": metrics})
 
     def write_files(self, entry: Entry, folder: Path) -> None:
         """Unpack the files of an entry."""
         query = "SELECT name, content FROM files WHERE entry = ?"
         with self._lock:
-            rows = self._database.execute(query, (entry.id,)).fetchall()
+            rows = self._database.execute(query, (entry.ids[0],)).fetchall()
         for name, content in rows:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,19 +160,24 @@ class Spool:
 
     def remove(self, entry: Entry) -> None:
         """MLflow has it."""
-        with self._lock:
-            with self._transaction():
-                size = self._database.execute(_SIZE_OF_ENTRY, (entry.id, entry.id)).fetchone()[0]
-                self._database.execute("DELETE FROM entries WHERE id = ?", (entry.id,))
-                self._database.execute("DELETE FROM files WHERE entry = ?", (entry.id,))
-            self._bytes -= int(size)
+        with self._lock, self._transaction():
+            for row_id in entry.ids:
+                size = self._database.execute(_SIZE_OF_ENTRY, (row_id, row_id)).fetchone()[0]
+                self._database.execute("DELETE FROM entries WHERE id = ?", (row_id,))
+                self._database.execute("DELETE FROM files WHERE entry = ?", (row_id,))
+                self._bytes -= int(size)
 
-    def refuse(self, entry: Entry, reason: str) -> None:
-        """MLflow will never take it: it stays in the file, for a human to see, and is not sent."""
+    def refuse(self, entry: Entry, reason: str) -> bool:
+        """MLflow will never take it: it stays in the file, for a human to see, and is not sent.
+        False for several in one, of which only one may be bad: they will come one by one."""
+        if len(entry.ids) > 1:
+            self._singly.update(entry.ids)
+            return False
         with self._lock:
             self._database.execute(
-                "UPDATE entries SET refused = ? WHERE id = ?", (reason, entry.id)
+                "UPDATE entries SET refused = ? WHERE id = ?", (reason, entry.ids[0])
             )
+        return True
 
     def count(self, *, refused: bool = False) -> int:
         """Entries that wait to be sent, or those that were refused."""

@@ -212,5 +212,5 @@ def test_only_what_would_be_refused_tomorrow_is_given_up(
     monkeypatch.setattr(sender, "_open", fail)
     spool = Spool.create(tmp_path, sender.address, "craft-ray")
     with pytest.raises(RefusedError if is_final else type(error)):
-        sender.send(Entry(1, "open", {}), spool)
+        sender.send(Entry((1,), "open", {}), spool)
     spool.close()
