@@ -132,7 +132,8 @@ class Spool:
             rows = self._database.execute(query).fetchall()
         if not rows:
             return None
-        ids, metrics = [], []
+        ids: list[int] = []
+        metrics: list[Any] = []
         first_id, kind, body = rows[0][0], rows[0][1], json.loads(rows[0][2])
         if kind != "log" or first_id in self._singly:
             return Entry((first_id,), kind, body)

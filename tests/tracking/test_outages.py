@@ -182,15 +182,19 @@ def test_what_arrived_without_an_acknowledgement_is_there_once(
     assert not (tmp_path / SPOOL_FOLDER).exists()
 
 
+def refusal(document: dict[str, str]) -> RestException:
+    return RestException(document)  # type: ignore[no-untyped-call]
+
+
 @pytest.mark.parametrize(
     ("error", "is_final"),
     [
-        (RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "x"}), True),
-        (RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "x"}), True),
+        (refusal({"error_code": "INVALID_PARAMETER_VALUE", "message": "x"}), True),
+        (refusal({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "x"}), True),
         (MlflowException("a metric must be a number", error_code=INVALID_PARAMETER_VALUE), True),
-        (RestException({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "x"}), False),
-        (RestException({"error_code": "PERMISSION_DENIED", "message": "x"}), False),
-        (RestException({"error_code": "INTERNAL_ERROR", "message": "x"}), False),
+        (refusal({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "x"}), False),
+        (refusal({"error_code": "PERMISSION_DENIED", "message": "x"}), False),
+        (refusal({"error_code": "INTERNAL_ERROR", "message": "x"}), False),
         # A proxy whose server is away.
         (
             MlflowException(
