@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from craft_ray.config.secrets import mask
 from craft_ray.environment import set_environment
 from craft_ray.errors import (
     EXIT_CODE_FAILED,
@@ -42,13 +43,13 @@ def exit_with(command: Callable[[], None]) -> int:
     try:
         command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(mask(f"error: {error}"), file=sys.stderr)
         return EXIT_CODE_USER_ERROR
     except RunFailedError as error:
-        print(f"failed: {error}", file=sys.stderr)
+        print(mask(f"failed: {error}"), file=sys.stderr)
         return EXIT_CODE_FAILED
     except RunInterruptedError as error:
-        print(f"interrupted: {error}", file=sys.stderr)
+        print(mask(f"interrupted: {error}"), file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
     except KeyboardInterrupt:
         print("interrupted before anything was started", file=sys.stderr)
@@ -90,7 +91,9 @@ def resume_hint(name: str, words: Sequence[str], folder: Path) -> Iterator[None]
     except (RunInterruptedError, KeyboardInterrupt) as error:
         kept = [word for word in words if not word.startswith("name=")]
         command = ["python", "-m", f"craft_ray.{name}", *kept, f"name={folder.name}", "--resume"]
-        message = f"{error or 'stopped'}; continue with\n  {shlex.join(command)}"
+        # A password on this line would be on the screen and in the log of the terminal.
+        shown = shlex.join(mask(word) for word in command)
+        message = f"{error or 'stopped'}; continue with\n  {shown}"
         raise RunInterruptedError(message) from error
 
 

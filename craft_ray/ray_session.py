@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from craft_ray.config.run import RayConfig
 from craft_ray.environment import ENVIRONMENT, set_environment
@@ -23,7 +26,7 @@ def ray_session(config: RayConfig) -> Iterator[Mapping[str, float]]:
     Yields the cluster's total resources, with key CPU and, where there are any, GPU.
 
     Raises:
-        ConfigError: the named cluster does not answer.
+        ConfigError: the named cluster does not answer, or wants a token that we do not have.
     """
     set_environment()
     address = config.address or os.environ.get("RAY_ADDRESS")
@@ -36,10 +39,15 @@ def ray_session(config: RayConfig) -> Iterator[Mapping[str, float]]:
     if address:
         try:
             ray.init(address=address, **common)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            problem = f"address: {address!r} must be a running Ray: {error}"
+        except (ConnectionError, ValueError, RuntimeError, AuthenticationError) as error:
+            # A refused token looks like a dead address here.
+            problem = (
+                f"address: {address!r} must be a running Ray: {error}; one that asks for a token "
+                "needs RAY_AUTH_MODE=token and its token (docs/cluster.md)"
+            )
             raise ConfigError("ray", [problem]) from error
     else:
+        keep_token_private(Path.home() / ".ray" / "auth_token")
         ray.init(
             address="local",
             num_cpus=config.num_cpus,
@@ -53,3 +61,24 @@ def ray_session(config: RayConfig) -> Iterator[Mapping[str, float]]:
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+def keep_token_private(path: Path) -> None:
+    """Ray's own ports listen on every interface of the machine, whatever the dashboard does; what
+    protects a local Ray is the token that it asks for. Ray makes the file, readable by all."""
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return  # the user's, and the user's to protect
+    # Without a home folder that can be written, Ray says what it needs.
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if not path.exists():
+            mine = path.with_name(f"{path.name}.{os.getpid()}")
+            mine.touch(mode=0o600)
+            mine.write_text(secrets.token_hex(32))
+            # Whole or not at all, and not over the one that another start has just made.
+            with suppress(FileExistsError):
+                os.link(mine, path)
+            mine.unlink()
+        path.chmod(0o600)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
 from craft_ray.config.data import PaperDataset, ShiftedName
 from craft_ray.config.run import RUN_NAME_PATTERN
+from craft_ray.config.secrets import conceal
 
 PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
 EMBEDDED = "embedded"
@@ -48,6 +49,13 @@ COORDINATES = {
 """Settings of a run that the grid decides, and what decides them."""
 
 
+def _conceal_in(key: str, value: Any) -> Any:
+    if key == "mlflow" and isinstance(value, dict):
+        return {k: _conceal_in(f"mlflow.{k}", v) for k, v in value.items()}
+    is_address = key == "mlflow.tracking_uri" and isinstance(value, str)
+    return conceal(value) if is_address else value
+
+
 class ReproductionConfig(Settings):
     """`python -m craft_ray.reproduce`: data sets x shots x seeds x backbones x methods."""
 
@@ -71,6 +79,12 @@ class ReproductionConfig(Settings):
     max_concurrent_cells: int = Field(2, ge=1)
     run: dict[str, Any] = Field(default_factory=dict)
     """`section.key` -> value of the run settings, for every cell, in place of the preset's."""
+
+    @field_validator("run")
+    @classmethod
+    def _credentials_stay_outside(cls, run: dict[str, Any]) -> dict[str, Any]:
+        # These become a `MlflowConfig` only in the settings of each cell.
+        return {key: _conceal_in(key, value) for key, value in run.items()}
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:

@@ -12,6 +12,7 @@ from craft_ray.config.budget import resolve_max_queries
 from craft_ray.config.data import DataConfig
 from craft_ray.config.fidelity import FidelityConfig
 from craft_ray.config.optimizers import CmaEsConfig, OptimizerConfig
+from craft_ray.config.secrets import conceal
 
 Auto = Literal["auto"]
 Method = Literal["both", "prompt", "head", "white_box"]
@@ -143,8 +144,14 @@ class MlflowConfig(Settings):
 
     enabled: bool = True
     tracking_uri: str | None = None
-    """Default: sqlite in the output folder, as an absolute address."""
+    """Default: sqlite in the output folder, as an absolute address. Credentials in it are masked
+    here; the tracker of the process that read them knows them."""
     experiment: str = Field("craft-ray", min_length=1)
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _credentials_stay_outside(cls, uri: str | None) -> str | None:
+        return None if uri is None else conceal(uri)
 
 
 class RayConfig(Settings):

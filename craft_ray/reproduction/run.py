@@ -109,13 +109,13 @@ def _run_cells(
 ) -> Mapping[str, str]:
     """One Tune experiment; returns the cells that have failed."""
     shared = job.settings[left[0].id]  # pool, Ray and tracker are those of all cells
-    tracker = make_tracker(shared.mlflow, job.folder.parent)
     oracles = {cell.backbone: job.settings[cell.id].oracle for cell in left}
     num_cells = Counter(cell.backbone for cell in left)
 
     def say(text: str) -> None:
         console.print(text, highlight=False)
 
+    tracker = make_tracker(shared.mlflow, job.folder.parent, say)
     try:
         with ray_session(shared.ray) as resources:
             nodes = cluster_nodes()

@@ -1,4 +1,4 @@
-"""Experiment tracking: loud at set-up, silent and harmless afterwards."""
+"""Experiment tracking: loud at set-up, harmless afterwards, and complete in the end."""
 
 from craft_ray.tracking.base import NullTracker, RunStatus, Tracker
 from craft_ray.tracking.mlflow_tracker import MlflowTracker, make_tracker, ui_command

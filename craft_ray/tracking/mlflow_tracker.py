@@ -1,60 +1,74 @@
-"""MLflow, written to from one thread of the driver.
+"""MLflow, written to from one thread of the driver, and never waited for.
 
 Trials report through Ray; only the driver talks to MLflow, so a trial costs no set-up of its own
 and a slow or dead server never stops a query. A server that is unreachable at the start is an
-error; one that dies later costs its metrics and one warning.
+error. One that dies later costs nothing: every entry goes into the spool on disk first, and leaves
+it when MLflow has it. What is left at the end is sent by the next driver with the same output
+folder and address, or by `python -m craft_ray.tracking`.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-
-from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+from typing import Any
 
 from craft_ray.config.run import MlflowConfig
+from craft_ray.config.secrets import mask
 from craft_ray.errors import TrackingError
 from craft_ray.tracking.base import NullTracker, Point, RunStatus, Tracker
+from craft_ray.tracking.sender import (
+    MAX_PARAM_LENGTH,
+    MlflowSender,
+    RefusedError,
+    first_line,
+    is_remote,
+)
+from craft_ray.tracking.spool import (
+    LIMIT_BYTES,
+    MAX_METRICS_PER_REQUEST,
+    Kind,
+    Spool,
+    abandoned_spools,
+)
 
 logger = logging.getLogger(__name__)
 
-KEY_TAG = "craft_ray.key"
-# Opens the UI on its pages for model training; the default are those for language-model traces.
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-MAX_PARAMS_PER_BATCH = 100
-MAX_METRICS_PER_BATCH = 1000
-MAX_PARAM_LENGTH = 6000
+MAX_COPIED_BYTES = 32 * 2**20
+"""A folder up to this size is copied into the spool as it is now. Of a larger one the path is kept:
+it must still be there when it is sent."""
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
 SHUTDOWN_TIMEOUT_S = 30.0
 
+Say = Callable[[str], None]
 
-def make_tracker(config: MlflowConfig, output_dir: Path) -> Tracker:
-    """The tracker that `config` asks for.
+
+def make_tracker(config: MlflowConfig, output_dir: Path, say: Say | None = None) -> Tracker:
+    """The tracker that `config` asks for; `say` gets its lines for the user.
 
     Raises:
-        TrackingError: the tracking server or database cannot be reached.
+        TrackingError: the tracking server or database cannot be reached, or the spool not made.
     """
     if not config.enabled:
         return NullTracker()
-    return MlflowTracker(tracking_uri(config, output_dir), config.experiment, output_dir)
+    return MlflowTracker(tracking_uri(config, output_dir), config.experiment, output_dir, say)
 
 
 def tracking_uri(config: MlflowConfig, output_dir: Path) -> str:
-    """The configured address, or an absolute sqlite one: Ray changes its workers' folder."""
+    """The configured address, masked, or an absolute sqlite one: Ray changes workers' folders."""
     return config.tracking_uri or f"sqlite:///{output_dir.resolve() / 'mlflow.db'}"
 
 
 def ui_command(config: MlflowConfig, output_dir: Path) -> str | None:
     """What a user types to look at the runs; None where a server is already running."""
     uri = tracking_uri(config, output_dir)
-    if not config.enabled or uri.startswith(("http://", "https://")):
+    if not config.enabled or is_remote(uri):
         return None
     return f"mlflow ui --backend-store-uri {uri} --host 127.0.0.1 --port 5000"
 
@@ -65,37 +79,47 @@ class MlflowTracker:
     Args:
         uri: tracking address.
         experiment: name; made if it does not exist.
-        output_dir: where artefacts go when the store is a local database.
+        output_dir: where the spool is, and artefacts when the store is a local database.
+        say: gets a line when MLflow is back, and at the end if something is left.
+        sender: instead of one that talks to `uri`.
 
     Raises:
-        TrackingError: the address does not answer.
+        TrackingError: the address does not answer, or the spool cannot be made.
     """
 
-    def __init__(self, uri: str, experiment: str, output_dir: Path) -> None:
-        # The defaults retry for four minutes; what is queued here can wait, a user cannot.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        output_dir: Path,
+        say: Say | None = None,
+        sender: MlflowSender | None = None,
+    ) -> None:
+        self._say = say or logger.info
+        self._output_dir = output_dir
+        self._sender = sender or MlflowSender(uri, output_dir)
+        self._sender.connect(experiment)
+        address = self._sender.address
         try:
-            self._client = MlflowClient(tracking_uri=uri)
-            found = self._client.get_experiment_by_name(experiment)
-            if found is not None:
-                self._experiment_id = str(found.experiment_id)
-            else:
-                local = not uri.startswith(("http://", "https://"))
-                location = (output_dir.resolve() / "mlflow-artifacts").as_uri() if local else None
-                self._experiment_id = str(
-                    self._client.create_experiment(
-                        experiment, artifact_location=location, tags=EXPERIMENT_TAGS
-                    )
-                )
-        except (MlflowException, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise TrackingError(f"mlflow.tracking_uri: {uri} must answer, but: {reason}") from error
-        self._run_ids: dict[str, str] = {}
+            # What earlier drivers have left comes first: this may be the rest of the same run.
+            self._spools = []
+            for spool in abandoned_spools(output_dir):
+                if spool.address == address:
+                    self._spools.append(spool)
+                else:
+                    spool.close()
+            self._own = Spool.create(output_dir, address, experiment)
+        except (OSError, sqlite3.Error) as error:
+            raise TrackingError(
+                f"output_dir: {output_dir.resolve()} must be writable for what MLflow has not "
+                f"taken yet, but: {error}"
+            ) from error
+        self._left = 0
         self._healthy = True
-        self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._warned: set[str] = set()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._give_up = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow-tracker", daemon=True)
         self._thread.start()
 
@@ -103,65 +127,130 @@ class MlflowTracker:
         self, key: str, name: str, params: Mapping[str, object], parent: str | None = None
     ) -> None:
         """See `Tracker`."""
-        self._jobs.put(lambda: self._open(key, name, params, parent))
+        texts = {k: mask(str(v))[:MAX_PARAM_LENGTH] for k, v in params.items()}
+        self._put("open", {"key": key, "name": name, "params": texts, "parent": parent})
 
     def log(self, key: str, points: Sequence[Point]) -> None:
         """See `Tracker`."""
-        now_ms = int(time.time() * 1000)
+        now_ms = _now_ms()
         metrics = [
-            Metric(name, value, now_ms, int(point["generation"]))
+            (name, float(value), now_ms, int(point["generation"]))
             for point in points
             for name, value in point.items()
             if name != "generation"
         ]
-        for start in range(0, len(metrics), MAX_METRICS_PER_BATCH):
-            batch = metrics[start : start + MAX_METRICS_PER_BATCH]
-            self._jobs.put(lambda batch=batch: self._log(key, batch))  # type: ignore[misc]
+        for start in range(0, len(metrics), MAX_METRICS_PER_REQUEST):
+            batch = metrics[start : start + MAX_METRICS_PER_REQUEST]
+            self._put("log", {"key": key, "metrics": batch})
 
     def log_folder(self, key: str, folder: Path) -> None:
         """See `Tracker`."""
-        self._jobs.put(lambda: self._client.log_artifacts(self._run_ids[key], str(folder)))
+        try:
+            paths = sorted(path for path in folder.rglob("*") if path.is_file())
+            is_small = sum(path.stat().st_size for path in paths) <= MAX_COPIED_BYTES
+            files = [(path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths]
+        except OSError as error:
+            self._warn_once("folder", f"{folder} cannot be read for MLflow: {error}")
+            return
+        kept = None if is_small else str(folder.resolve())
+        self._put("folder", {"key": key, "path": kept}, files if is_small else ())
 
     def close(self, key: str, status: RunStatus) -> None:
         """See `Tracker`."""
-        self._jobs.put(lambda: self._client.set_terminated(self._run_ids[key], status))
+        self._put("close", {"key": key, "status": status})
 
     def shutdown(self) -> None:
-        """See `Tracker`."""
-        self._jobs.put(None)
+        """See `Tracker`. What is not taken within 30 s, or after one more try of a server that is
+        away, stays in the spool."""
+        self._stopping.set()
+        self._wake.set()
         self._thread.join(SHUTDOWN_TIMEOUT_S)
+        self._give_up.set()
         if self._thread.is_alive():
-            logger.warning("MLflow did not take everything within %g s", SHUTDOWN_TIMEOUT_S)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                job()
-            # Whatever a tracking backend raises, tracking must not end a run.
-            except Exception as error:
-                if self._healthy:
-                    reason = str(error).splitlines()[0] if str(error) else repr(error)
-                    logger.warning("MLflow failed; the search goes on without it: %s", reason)
-                self._healthy = False
-
-    def _open(self, key: str, name: str, params: Mapping[str, object], parent: str | None) -> None:
-        earlier = self._client.search_runs(
-            [self._experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{key}'", max_results=1
-        )
-        if earlier:
-            self._run_ids[key] = earlier[0].info.run_id
-            self._client.update_run(self._run_ids[key], status="RUNNING")
-            return
-        tags = {KEY_TAG: key, MLFLOW_RUN_NAME: name}
-        if parent is not None:
-            tags[MLFLOW_PARENT_RUN_ID] = self._run_ids[parent]
-        run = self._client.create_run(self._experiment_id, tags=tags, run_name=name)
-        self._run_ids[key] = run.info.run_id
-        entries = [Param(k, str(v)[:MAX_PARAM_LENGTH]) for k, v in params.items()]
-        for start in range(0, len(entries), MAX_PARAMS_PER_BATCH):
-            self._client.log_batch(
-                run.info.run_id, params=entries[start : start + MAX_PARAMS_PER_BATCH]
+            with suppress(sqlite3.Error):  # the thread has ended in this moment, and has counted
+                self._left = sum(spool.count() for spool in (*self._spools, self._own))
+        if self._left:
+            self._say(
+                f"MLflow has not taken {self._left} entries. They are in {self._own.path.parent} "
+                "and are sent at the next start with this output_dir and tracking address, or by\n"
+                f"  python -m craft_ray.tracking {self._output_dir}"
             )
 
-    def _log(self, key: str, metrics: Sequence[Metric]) -> None:
-        self._client.log_batch(self._run_ids[key], metrics=metrics)
+    def _put(
+        self, kind: Kind, body: dict[str, Any], files: Sequence[tuple[str, bytes]] = ()
+    ) -> None:
+        try:
+            if not self._own.append(kind, {**body, "time_ms": _now_ms()}, files):
+                size = f"{LIMIT_BYTES / 2**20:g} MB"
+                place = f"{self._own.path} is full ({size})"
+                self._warn_once("full", f"{place}: from now on metrics and artefacts are lost")
+        # A full disk, or a call after the end: tracking must not end a run.
+        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
+            self._warn_once("spool", f"{self._own.path} cannot be written: {first_line(error)}")
+        self._wake.set()
+
+    def _work(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not self._give_up.is_set():
+            self._wake.clear()
+            is_sent = self._step()
+            if is_sent is None:
+                if self._stopping.is_set():
+                    break
+                self._wake.wait()
+            elif is_sent:
+                pause_s = FIRST_PAUSE_S
+            elif self._stopping.is_set():
+                break
+            else:
+                self._stopping.wait(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        for spool in (*self._spools, self._own):
+            try:
+                self._left += spool.count()
+                spool.close()
+            except sqlite3.Error as error:
+                self._warn_once("spool", f"{spool.path} cannot be read: {first_line(error)}")
+
+    def _step(self) -> bool | None:
+        """Send the oldest entry: whether MLflow took it, None if there is nothing to send."""
+        try:
+            spool = self._spools[0] if self._spools else self._own
+            entry = spool.first()
+            if entry is None:
+                if spool is self._own:
+                    return None
+                self._spools.pop(0).close()
+                return True
+            try:
+                self._sender.send(entry, spool)
+            except RefusedError as error:
+                if spool.refuse(entry, str(error)):
+                    what = f"MLflow refused what stays in {spool.path}: {error}"
+                    self._warn_once("refused", what)
+                return True
+            spool.remove(entry)
+        # Whatever a tracking backend raises, tracking must not end a run.
+        except Exception as error:
+            if self._healthy:
+                logger.warning(
+                    "MLflow failed; the search goes on without it, and %s keeps what it misses: %s",
+                    self._own.path.parent,
+                    first_line(error),
+                )
+            self._healthy = False
+            self._sender.forget()
+            return False
+        if not self._healthy:
+            self._healthy = True
+            self._say("MLflow is back; it gets what it has missed.")
+        return True
+
+    def _warn_once(self, what: str, message: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            logger.warning("%s", mask(message))
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

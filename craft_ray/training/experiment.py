@@ -110,7 +110,9 @@ def open_experiment(
         UserError: tracking or the cluster does not answer, or the model cannot be loaded.
     """
     started_s = time.monotonic()
-    tracker = make_tracker(config.mlflow, folder.parent)
+    tracker = make_tracker(
+        config.mlflow, folder.parent, lambda text: console.print(text, highlight=False)
+    )
     try:
         with ray_session(config.ray) as resources:
             nodes = cluster_nodes()

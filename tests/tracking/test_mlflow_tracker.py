@@ -3,69 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from craft_ray.config.run import MlflowConfig
 from craft_ray.errors import TrackingError
 from craft_ray.tracking import MlflowTracker, NullTracker, make_tracker, ui_command
+from tests.support.mlflow_server import mlflow_server, runs_of
 
 pytestmark = pytest.mark.slow
-
-
-def runs_of(uri: str) -> list[Run]:
-    client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name("craft-ray")
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id]))
-
-
-@contextmanager
-def mlflow_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--host", "127.0.0.1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *words, "--port", str(port), "--workers", "1"],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    uri = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                with urllib.request.urlopen(f"{uri}/health", timeout=2):
-                    break
-            except OSError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.3)
-        yield uri, process
-    finally:
-        stop(process)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server with the workers it has started (they share its session)."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=30)
 
 
 def test_runs_parents_params_and_metrics_arrive(tmp_path: Path) -> None:
@@ -100,13 +48,13 @@ def test_a_resumed_run_goes_on_in_the_same_mlflow_run(tmp_path: Path) -> None:
 def test_a_server_that_dies_later_costs_one_warning_and_no_time(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with mlflow_server(tmp_path) as (uri, process):
-        tracker = MlflowTracker(uri, "craft-ray", tmp_path)
+    with mlflow_server(tmp_path) as server:
+        tracker = MlflowTracker(server.uri, "craft-ray", tmp_path)
         tracker.open("search", "a search", {"seed": 1})
         tracker.shutdown()
-        tracker = MlflowTracker(uri, "craft-ray", tmp_path)
+        tracker = MlflowTracker(server.uri, "craft-ray", tmp_path)
         tracker.open("search", "a search", {"seed": 1})
-        stop(process)
+        server.kill()
         with caplog.at_level(logging.WARNING, logger="craft_ray"):
             for generation in range(1, 4):
                 tracker.log("search", [{"generation": generation, "fitness_best": 1.0}])

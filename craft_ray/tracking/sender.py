@@ -1,0 +1,204 @@
+"""Entries of a spool, told to MLflow. Every kind may be sent twice and arrives once.
+
+What makes it so, measured on a real server: metrics of the same key, step, timestamp and value are
+one row however often they are sent, and the timestamp was fixed when they were logged; parameters
+may be repeated with the same value; a run is looked for by its key before it is made; artefacts
+have a path; an end has its time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric, Param, Run
+from mlflow.exceptions import MlflowException, RestException
+from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+
+from craft_ray.config.secrets import conceal, is_masked, mask, reveal
+from craft_ray.errors import TrackingError
+from craft_ray.tracking.spool import Entry, Spool
+
+KEY_TAG = "craft_ray.key"
+# Opens the UI on its pages for model training; the default are those for language-model traces.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+MAX_PARAMS_PER_BATCH = 100
+MAX_PARAM_LENGTH = 6000
+# The same entry would be refused tomorrow. Everything else, a refused password too, may be mended.
+REFUSALS = (
+    "BAD_REQUEST",
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+)
+
+
+class RefusedError(Exception):
+    """An entry that can never be sent."""
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, short and without credentials."""
+    return mask(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a server stands between us and the store."""
+    return uri.startswith(("http://", "https://"))
+
+
+class MlflowSender:
+    """A connection to one tracking address.
+
+    Args:
+        uri: tracking address, as it is or masked.
+        output_dir: where artefacts go when the store is a local database.
+    """
+
+    def __init__(self, uri: str, output_dir: Path) -> None:
+        # The defaults retry for four minutes; what is spooled here can wait, a user cannot.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        # MLflow prints the address of a run that ends, with the password that is in it.
+        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+        self.address = conceal(uri)
+        """Masked."""
+        self._uri = reveal(uri)
+        self._output_dir = output_dir.resolve()
+        self._client: MlflowClient | None = None
+        self._experiment_ids: dict[str, str] = {}
+        self._run_ids: dict[tuple[str, str], str] = {}
+
+    def connect(self, experiment: str) -> None:
+        """Find or make the experiment.
+
+        Raises:
+            TrackingError: the address does not answer.
+        """
+        if is_masked(self._uri):
+            raise TrackingError(
+                f"mlflow.tracking_uri: {self.address} must be given with what *** stands for, or "
+                "without it and with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        try:
+            self._experiment_id(experiment)
+        except (MlflowException, OSError, ValueError) as error:
+            problem = f"{self.address} must answer, but: {first_line(error)}"
+            # The cause has the address as it is: a traceback would show the password.
+            raise TrackingError(f"mlflow.tracking_uri: {problem}") from None
+
+    def forget(self) -> None:
+        """After a failure: the server that comes back may be another one."""
+        self._experiment_ids.clear()
+        self._run_ids.clear()
+
+    def send(self, entry: Entry, spool: Spool) -> None:
+        """Tell MLflow.
+
+        Raises:
+            RefusedError: it will never be taken.
+            Exception: whatever a tracking backend raises when it is away.
+        """
+        try:
+            if entry.kind == "open":
+                self._open(spool.experiment, entry.body)
+                return
+            run_id = self._run_id(spool.experiment, entry.body["key"])
+            if run_id is None:
+                raise RefusedError(f"there is no run with {KEY_TAG} {entry.body['key']}")
+            if entry.kind == "log":
+                metrics = [Metric(*metric) for metric in entry.body["metrics"]]
+                self._api().log_batch(run_id, metrics=metrics)
+            elif entry.kind == "folder":
+                self._send_folder(run_id, entry, spool)
+            else:
+                status, end_ms = entry.body["status"], entry.body["time_ms"]
+                self._api().set_terminated(run_id, status, end_time=end_ms)
+        except MlflowException as error:
+            # Without a RestException nothing behind an http address has read the entry: it may be
+            # a proxy whose server is away. MLflow's own client checks values, and nothing else.
+            is_read = isinstance(error, RestException) or not is_remote(self._uri)
+            is_own_check = not str(error).startswith("API request to ")
+            if error.error_code in REFUSALS and (is_read or is_own_check):
+                raise RefusedError(first_line(error)) from None
+            raise
+
+    def _api(self) -> MlflowClient:
+        if self._client is None:
+            self._client = MlflowClient(tracking_uri=self._uri)
+        return self._client
+
+    def _experiment_id(self, name: str) -> str:
+        if name not in self._experiment_ids:
+            client = self._api()
+            found = client.get_experiment_by_name(name)
+            if found is not None:
+                self._experiment_ids[name] = str(found.experiment_id)
+            else:
+                place = self._output_dir / "mlflow-artifacts"
+                location = None if is_remote(self._uri) else place.as_uri()
+                self._experiment_ids[name] = str(
+                    client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS)
+                )
+        return self._experiment_ids[name]
+
+    def _find(self, experiment: str, key: str) -> Run | None:
+        experiment_id = self._experiment_id(experiment)
+        filter_string = f"tags.`{KEY_TAG}` = '{key}'"
+        found = self._api().search_runs([experiment_id], filter_string, max_results=1)
+        return found[0] if found else None
+
+    def _run_id(self, experiment: str, key: str) -> str | None:
+        known = self._run_ids.get((experiment, key))
+        if known is None and (run := self._find(experiment, key)) is not None:
+            known = self._run_ids[experiment, key] = run.info.run_id
+        return known
+
+    def _open(self, experiment: str, body: Mapping[str, Any]) -> None:
+        client, key = self._api(), str(body["key"])
+        run = self._find(experiment, key)
+        if run is not None:
+            client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            tags = {KEY_TAG: key, MLFLOW_RUN_NAME: str(body["name"])}
+            if body["parent"] is not None:
+                parent = self._run_id(experiment, str(body["parent"]))
+                if parent is not None:  # else someone has deleted it
+                    tags[MLFLOW_PARENT_RUN_ID] = parent
+            run = client.create_run(
+                self._experiment_id(experiment),
+                start_time=int(body["time_ms"]),
+                tags=tags,
+                run_name=str(body["name"]),
+            )
+        self._run_ids[experiment, key] = run.info.run_id
+        # A run that is opened again keeps the values that it was started with.
+        params = [
+            Param(name, value)
+            for name, value in body["params"].items()
+            if name not in run.data.params
+        ]
+        self._log_params(run.info.run_id, params)
+
+    def _log_params(self, run_id: str, params: Sequence[Param]) -> None:
+        for start in range(0, len(params), MAX_PARAMS_PER_BATCH):
+            batch = params[start : start + MAX_PARAMS_PER_BATCH]
+            self._api().log_batch(run_id, params=batch)
+
+    def _send_folder(self, run_id: str, entry: Entry, spool: Spool) -> None:
+        if (kept := entry.body["path"]) is None:
+            with tempfile.TemporaryDirectory(prefix="craft-ray-") as folder:
+                spool.write_files(entry, Path(folder))
+                self._api().log_artifacts(run_id, folder)
+        elif Path(kept).is_dir():
+            self._api().log_artifacts(run_id, kept)
+        else:
+            raise RefusedError(f"the artefact's folder {kept} is gone")
