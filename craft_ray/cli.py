@@ -37,10 +37,10 @@ def exit_with(command: Callable[[], None]) -> int:
     try:
         command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_USER_ERROR
     except RunFailedError as error:
-        print(f"failed: {error}", file=sys.stderr)
+        print(f"failed: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_FAILED
     except RunInterruptedError as error:
         print(f"interrupted: {error}", file=sys.stderr)
@@ -49,6 +49,14 @@ def exit_with(command: Callable[[], None]) -> int:
         print("interrupted before anything was started", file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
     return 0
+
+
+def _visible(error: Exception) -> str:
+    """The message, without what would control the terminal: a name in it may be anybody's."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
+        for character in str(error)
+    )
 
 
 def command_parser(
