@@ -22,7 +22,7 @@ from craft_ray.training.classifier import Score, TunedClassifier
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.report import GenerationReport
 from craft_ray.training.selection import Selected, Selector
-from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
+from craft_ray.training.state import TrainerState, pack_adam, refuse_other_state, unpack_adam
 from craft_ray.training.task import PreparedTask
 from craft_ray.training.views import view_of_generation
 
@@ -187,17 +187,18 @@ class CollaborativeTrainer:
 
     def load_state_dict(self, state: TrainerState) -> None:
         """See `Trainer`."""
-        self.generation = int(state.values["generation"])
-        self.diverged = bool(state.values["diverged"])
-        self._oracle.ledger.restore(state.values["spent"])
-        self._optimizer.load_state_dict(state.group("optimizer."))
-        self._head.load_state_dict(
-            {name: torch.from_numpy(value) for name, value in state.group("head.").items()}
-        )
-        unpack_adam(self._adam, state.group("adam."))
-        self._generator.set_state(torch.from_numpy(state.arrays["generator"]))
-        self._context_LE = state.arrays["context"]
-        self._selector.restore(state)
+        with refuse_other_state():
+            self.generation = int(state.values["generation"])
+            self.diverged = bool(state.values["diverged"])
+            self._oracle.ledger.restore(state.values["spent"])
+            self._optimizer.load_state_dict(state.group("optimizer."))
+            self._head.load_state_dict(
+                {name: torch.from_numpy(value) for name, value in state.group("head.").items()}
+            )
+            unpack_adam(self._adam, state.group("adam."))
+            self._generator.set_state(torch.from_numpy(state.arrays["generator"]))
+            self._context_LE = state.arrays["context"]
+            self._selector.restore(state)
 
     def _seed(self, stream: int) -> int:
         return int(np.random.SeedSequence([self._config.seed, stream]).generate_state(1)[0])

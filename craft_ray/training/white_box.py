@@ -18,7 +18,7 @@ from craft_ray.training.classifier import Score, TunedClassifier
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.report import GenerationReport
 from craft_ray.training.selection import Selected, Selector
-from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
+from craft_ray.training.state import TrainerState, pack_adam, refuse_other_state, unpack_adam
 from craft_ray.training.task import PreparedTask
 from craft_ray.training.views import view_of_generation
 
@@ -112,9 +112,10 @@ class WhiteBoxTrainer:
 
     def load_state_dict(self, state: TrainerState) -> None:
         """See `Trainer`."""
-        self.generation = int(state.values["generation"])
-        self.diverged = bool(state.values["diverged"])
-        self._oracle.ledger.restore(state.values["spent"])
-        self._context.copy_(torch.from_numpy(state.arrays["context"].copy()))
-        unpack_adam(self._adam, state.group("adam."))
-        self._selector.restore(state)
+        with refuse_other_state():
+            self.generation = int(state.values["generation"])
+            self.diverged = bool(state.values["diverged"])
+            self._oracle.ledger.restore(state.values["spent"])
+            self._context.copy_(torch.from_numpy(state.arrays["context"].copy()))
+            unpack_adam(self._adam, state.group("adam."))
+            self._selector.restore(state)
