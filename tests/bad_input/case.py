@@ -10,6 +10,8 @@ from craft_ray.config.loading import load_reproduction_config, load_run_config, 
 
 Attempt = Callable[[], object]
 
+CHANGED = "must be as it was written, but its checksum differs"
+
 
 @dataclass(frozen=True)
 class Case:
@@ -63,3 +65,15 @@ def grid_file(text: str, *words: str) -> Callable[[Path], Attempt]:
         return attempt
 
     return prepare
+
+
+def flip(path: Path) -> None:
+    """Change one bit near the end."""
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    """Leave the last bytes out."""
+    path.write_bytes(path.read_bytes()[:-9])

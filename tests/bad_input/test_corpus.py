@@ -11,10 +11,11 @@ import pytest
 from craft_ray.cli import exit_with
 from craft_ray.errors import EXIT_CODE_USER_ERROR
 from tests.bad_input.case import Case
+from tests.bad_input.classifiers import CLASSIFIERS
 from tests.bad_input.models import MODELS
 from tests.bad_input.pictures import IMAGES
 from tests.bad_input.settings_cases import GRIDS, RUN_CONFIGS, SPACES
-from tests.bad_input.stored import CLASSIFIERS, JOURNALS, STATES
+from tests.bad_input.stored import JOURNALS, STATES
 from tests.bad_input.tables import CLASS_LISTS, PARQUET_FILES, SPLIT_FILES, TABLES
 
 CORPUS: dict[str, list[Case]] = {
@@ -79,7 +80,11 @@ def test_a_bad_input_is_refused_with_one_message_and_leaves_nothing(
     attempt = case.prepare(inputs)
     before = files_in(tmp_path)
     capsys.readouterr()
-    assert exit_with(lambda: attempt() and None) == EXIT_CODE_USER_ERROR
+
+    def command() -> None:
+        attempt()
+
+    assert exit_with(command) == EXIT_CODE_USER_ERROR
     message = capsys.readouterr().err
     assert re.match("error: ", message)
     assert re.search(case.law, message, re.DOTALL), message

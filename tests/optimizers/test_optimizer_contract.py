@@ -185,7 +185,7 @@ def test_whatever_it_is_told_the_search_stays_finite_and_the_best_is_the_lowest(
         candidates = optimizer.ask()
         assert np.isfinite(candidates).all()
         with np.errstate(over="ignore"):
-            losses = kind(values) if kind is list else np.array(values, dtype=kind)
+            losses: Any = kind(values) if kind is list else np.array(values, dtype=kind)
         finite = np.where(np.isfinite(losses), np.asarray(losses, dtype=np.float64), np.inf)
         if not np.isfinite(finite).any():
             with pytest.raises(ValueError, match="at least one loss must be finite"):
