@@ -33,7 +33,7 @@ CORPUS: dict[str, list[Case]] = {
     "journal": JOURNALS,
 }
 SMALLEST = {
-    "run config": 28,
+    "run config": 30,
     "space file": 14,
     "reproduction grid": 13,
     "CSV table": 15,

@@ -37,7 +37,7 @@ def read_index(source: DataSource) -> Dataset:
     except OSError as error:  # such as a folder on the way that may not be entered
         raise DataError(
             f"data.source {source.kind}: {str(error.filename)[:200]!r} must be readable, but: "
-            f"{error.strerror}"
+            f"{error.strerror or error}"
         ) from error
 
 
