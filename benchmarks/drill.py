@@ -40,6 +40,8 @@ SETTINGS = (
     "pool.replicas=2",
 )
 QUERIES_BEFORE_THE_FAULT = 300
+A_POPULATION = 40
+"""Answered after the fault: recovered."""
 TIMEOUT_S = 300.0
 COMPARED = ("zero_shot", "tuned", "ledger", "oracle_id")
 
@@ -102,6 +104,8 @@ def start(folder: Path, name: str, *words: str) -> Run:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A background job of a shell ignores Ctrl-C, and its children would.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     return Run(folder, name, process)
 
@@ -120,11 +124,12 @@ def kill(title: str, at_most: int | None = None) -> Fault:
 
 
 def signal_driver(number: signal.Signals, *, whole_group: bool) -> Fault:
-    """A signal to the command, or to it and all it has started."""
+    """A signal to the command, or to it and all it has started; it must then end."""
 
     def fault(run: Run) -> None:
         target = os.killpg if whole_group else os.kill
         target(run.process.pid, number)
+        run.process.wait(TIMEOUT_S)
 
     return fault
 
@@ -158,12 +163,12 @@ def drill(folder: Path, name: str, fault: Fault, expected: dict[str, Any]) -> di
     """One fault; what came of it."""
     run = start(folder, name)
     run.wait_for_queries(QUERIES_BEFORE_THE_FAULT)
-    before = run.queries()
     hit_s = time.monotonic()
     fault(run)
-    output, resumed = "", False
-    while run.queries() <= before + 40 and run.process.poll() is None:
-        time.sleep(0.05)  # until a population more is on record
+    before = run.queries()
+    resumed = False
+    while run.queries() < before + A_POPULATION and run.process.poll() is None:
+        time.sleep(0.05)
     if run.process.poll() is None:
         recovered_s = time.monotonic() - hit_s
         output, _ = run.process.communicate(timeout=TIMEOUT_S)
@@ -171,7 +176,7 @@ def drill(folder: Path, name: str, fault: Fault, expected: dict[str, Any]) -> di
         output, _ = run.process.communicate(timeout=TIMEOUT_S)
         resumed = True
         run = start(folder, name, "--resume")
-        run.wait_for_queries(before + 40)
+        run.wait_for_queries(before + A_POPULATION)
         recovered_s = time.monotonic() - hit_s
         more, _ = run.process.communicate(timeout=TIMEOUT_S)
         output += more

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +23,7 @@ from craft_ray.errors import (
     RunInterruptedError,
     UserError,
 )
+from craft_ray.interrupts import treat_sigterm_as_ctrl_c
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,24 +36,31 @@ if TYPE_CHECKING:
 def exit_with(command: Callable[[], None]) -> int:
     """Run a command; a user's mistake is one message and exit code 2, never a traceback."""
     set_environment()
-    # A scheduler's SIGTERM is a user's Ctrl-C: what runs is ended and can be continued.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    treat_sigterm_as_ctrl_c()
     try:
         command()
     except UserError as error:
-        print(mask(f"error: {error}"), file=sys.stderr)
+        print(f"error: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_USER_ERROR
     except RunFailedError as error:
-        print(mask(f"failed: {error}"), file=sys.stderr)
+        print(f"failed: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_FAILED
     except RunInterruptedError as error:
-        print(mask(f"interrupted: {error}"), file=sys.stderr)
+        print(f"interrupted: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
     except KeyboardInterrupt:
         print("interrupted before anything was started", file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
     return 0
+
+
+def _visible(error: Exception) -> str:
+    """The message without secrets, and without what would control the terminal: a name in it may
+    be anybody's."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
+        for character in mask(str(error))
+    )
 
 
 def command_parser(

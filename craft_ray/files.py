@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -46,7 +47,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: of deep nesting
         raise ArtifactError(f"{path}: cannot be read: {error}") from error
     if not isinstance(document, dict):
         raise ArtifactError(f"{path}: must be a JSON object, but is {type(document).__name__}")
@@ -71,3 +72,55 @@ def read_arrays(path: Path) -> Arrays:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"{path}: cannot be read: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:  # of a type that numpy does not have
+        raise ArtifactError(f"{path}: cannot be read: {error}") from error
+
+
+def sha256_of_file(path: Path) -> str:
+    """Checksum of a file.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error}") from error
+
+
+def sha256_of_values(values: dict[str, Any]) -> str:
+    """Checksum of what JSON can hold, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def write_signed_pair(
+    arrays_path: Path, arrays: Arrays, path: Path, values: dict[str, Any]
+) -> None:
+    """Write arrays, then JSON with the checksums of both: a folder that has it is complete.
+
+    A flipped bit or a line edited by hand would otherwise be a slightly different result.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(arrays_path, arrays)
+    document = {**values, "arrays_sha256": sha256_of_file(arrays_path)}
+    write_json(path, {**document, "values_sha256": sha256_of_values(document)})
+
+
+def read_signed_pair(
+    arrays_path: Path, path: Path, format_version: int
+) -> tuple[Arrays, dict[str, Any]]:
+    """Read what `write_signed_pair` wrote, without the checksums.
+
+    Raises:
+        ArtifactError: a file is missing, broken, changed or of another format version.
+    """
+    values = read_json(path)
+    found = values.get("format_version")
+    if found != format_version or isinstance(found, bool):
+        raise ArtifactError(f"{path}: format_version must be {format_version}, but got {found!r}")
+    if values.pop("values_sha256", None) != sha256_of_values(values):
+        raise ArtifactError(f"{path}: must be as it was written, but its checksum differs")
+    arrays = read_arrays(arrays_path)
+    if values.pop("arrays_sha256", None) != sha256_of_file(arrays_path):
+        raise ArtifactError(f"{arrays_path}: must be as it was written, but its checksum differs")
+    return arrays, values

@@ -16,6 +16,7 @@ from ray.exceptions import AuthenticationError
 from craft_ray.config.run import RayConfig
 from craft_ray.environment import ENVIRONMENT, set_environment
 from craft_ray.errors import ConfigError
+from craft_ray.interrupts import treat_sigterm_as_ctrl_c
 from craft_ray.pool.lifecycle import NAMESPACE
 
 
@@ -57,6 +58,7 @@ def ray_session(config: RayConfig) -> Iterator[Mapping[str, float]]:
             dashboard_host="127.0.0.1",
             **common,
         )
+    treat_sigterm_as_ctrl_c()
     try:
         yield ray.cluster_resources()
     finally:

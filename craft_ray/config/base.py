@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 UNION_KINDS: set[str] = set()
 """pydantic names the member of a union in an error's path; the user's file has no such level."""
@@ -16,6 +16,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    @field_validator("*")
+    @classmethod
+    def _no_null_character(cls, value: Any) -> Any:
+        """No path, name or address has one, and the operating system refuses it by a ValueError."""
+        if isinstance(value, dict):
+            texts = list(value.values())
+        else:
+            texts = list(value) if isinstance(value, tuple) else [value]
+        for text in texts:
+            if isinstance(text, str) and "\0" in text:
+                raise ValueError(f"must not have a null character, but got {text!r}")
+        return value
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

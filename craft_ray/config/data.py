@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from craft_ray.config.base import Settings
+from craft_ray.config.words import unprintable
 
 PaperDataset = Literal[
     "caltech101",
@@ -25,6 +26,23 @@ ShiftedName = Literal["imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r
 """For testing only."""
 CoopName = Literal[PaperDataset, ShiftedName]
 """The data sets of CoOp and CraFT."""
+
+
+def _check_template(template: str) -> str:
+    if template.count("{}") != 1 or template.replace("{}", "").count("{"):
+        raise ValueError(f"must contain {{}} exactly once, but got {template!r}")
+    if not template.split("{}")[0].strip():
+        raise ValueError(
+            "must have at least one word before {}: these words are the context that is tuned, "
+            f"but got {template!r}"
+        )
+    if (character := unprintable(template)) is not None:
+        raise ValueError(f"must have printable characters only, but has {character}")
+    return template
+
+
+Template = Annotated[str, AfterValidator(_check_template)]
+"""A prompt with a place for the class name."""
 
 
 class EmbeddedSource(Settings):
@@ -105,7 +123,7 @@ class DataConfig(Settings):
     validation: Literal["full", "few_shot"] = "full"
     """The whole validation split, or CoOp's min(shots, 4) images a class of it. Without such a
     split: min(shots, 4) a class of the training images that were not chosen; never test images."""
-    template: str = "a photo of a {}."
+    template: Template = "a photo of a {}."
     """The words before `{}` give the initial context, the words after it stay fixed."""
     views: Annotated[int, Field(ge=1, le=256)] | Literal["fresh"] = 16
     """Augmented views of each training image, sent and encoded once, through which the head's
@@ -113,15 +131,3 @@ class DataConfig(Settings):
     `fidelity: reference` leaves this setting alone, the presets of tune_spaces/paper set it."""
     crop_scale_min: float = Field(0.5, gt=0, le=1)
     """Smallest area share of RandomResizedCrop."""
-
-    @field_validator("template")
-    @classmethod
-    def _one_placeholder(cls, template: str) -> str:
-        if template.count("{}") != 1 or template.replace("{}", "").count("{"):
-            raise ValueError(f"must contain {{}} exactly once, but got {template!r}")
-        if not template.split("{}")[0].strip():
-            raise ValueError(
-                "must have at least one word before {}: these words are the context that is "
-                f"tuned, but got {template!r}"
-            )
-        return template

@@ -27,8 +27,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, too large, not YAML or not a mapping.
     """
     try:
-        is_too_large = path.stat().st_size > MAX_CONFIG_BYTES
-        text = "" if is_too_large else path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MAX_CONFIG_BYTES + 1)  # a device has no size, and may have no end
+        is_too_large = len(content) > MAX_CONFIG_BYTES
+        text = "" if is_too_large else content.decode("utf-8")
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a null byte in the path
         raise ConfigError(str(path), [f"cannot be read: {error}"]) from error
     if is_too_large:
@@ -44,12 +46,35 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return document
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which by itself takes the last of two equal keys without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Refuse a key that is there twice."""
+        node = super().compose_mapping_node(anchor)
+        known = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if (key.tag, key.value) in known:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{shorten(key.value)} is there twice", problem_mark=key.start_mark
+                )
+            known.add((key.tag, key.value))
+        return node
+
+
 def _parse_yaml(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except (ValueError, LookupError, AttributeError, RecursionError) as error:
         # PyYAML's own constructors let these out: `2020-13-45`, `!!bool x`, deep nesting.
         raise yaml.YAMLError(str(error)) from error
+
+
+def shorten(value: Any) -> str:
+    """A value as a message shows it."""
+    return _SHORT.repr(value)
 
 
 def describe_problems(error: ValidationError) -> list[str]:
@@ -61,7 +86,7 @@ def describe_problems(error: ValidationError) -> list[str]:
         if detail["type"] == "extra_forbidden":
             message = "is not a known setting"
         elif detail["type"] != "value_error" and not isinstance(detail["input"], dict):
-            message = f"{message}, but got {_SHORT.repr(detail['input'])}"
+            message = f"{message}, but got {shorten(detail['input'])}"
         problems.append(f"{field}: {message}" if field else message)
     return problems
 
@@ -78,8 +103,7 @@ def set_by_path(document: dict[str, Any], dotted: str, value: Any) -> None:
         child = node.setdefault(section, {})
         if not isinstance(child, dict):
             raise ValueError(
-                f"{dotted}: {'.'.join(sections[:depth])} must be a section, but is "
-                f"{_SHORT.repr(child)}"
+                f"{dotted}: {'.'.join(sections[:depth])} must be a section, but is {shorten(child)}"
             )
         node = child
     node[leaf] = value

@@ -8,7 +8,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from craft_ray.config.documents import describe_problems, read_yaml, set_by_path, split_override
+from craft_ray.config.documents import (
+    describe_problems,
+    read_yaml,
+    set_by_path,
+    shorten,
+    split_override,
+)
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
@@ -86,7 +92,7 @@ def load_reproduction_config(path: Path, overrides: Sequence[str] = ()) -> Repro
         section = key.split(".")[0]
         if section in RunConfig.model_fields and section not in ReproductionConfig.model_fields:
             if not isinstance(run, dict):
-                raise ConfigError(str(path), [f"run: must be a section, but is {run!r}"])
+                raise ConfigError(str(path), [f"run: must be a section, but is {shorten(run)}"])
             run[key] = value
         else:
             _apply(document, key, value)

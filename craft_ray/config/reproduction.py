@@ -13,7 +13,7 @@ from craft_ray.config.secrets import conceal
 
 PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
 EMBEDDED = "embedded"
-DatasetName = PaperDataset | Literal["embedded"]
+DatasetName = Literal[PaperDataset, "embedded"]
 MethodName = Literal[
     "craft", "prompt_only", "head_only", "random_search", "white_box", "linear_probe"
 ]
@@ -105,14 +105,29 @@ class ReproductionConfig(Settings):
 
     @model_validator(mode="after")
     def _grid_decides_the_coordinates(self) -> Self:
-        for path in self.run:
-            if path in COORDINATES:
-                raise ValueError(
-                    f"run.{path}: cannot be set for all cells: say {COORDINATES[path]}"
-                )
+        for path, value in self.run.items():
+            for coordinate in sorted(COORDINATES, key=len, reverse=True):
+                if _sets(path, value, coordinate):
+                    shown = max(path, coordinate, key=len)
+                    raise ValueError(
+                        f"run.{shown}: cannot be set for all cells: say {COORDINATES[coordinate]}"
+                    )
         return self
 
     @property
     def opens_the_box(self) -> bool:
         """Whether any method needs gradients or features."""
         return any(method in WHITE_BOX_METHODS for method in self.methods)
+
+
+def _sets(path: str, value: Any, coordinate: str) -> bool:
+    """Whether `path: value` decides a coordinate or a part of it, also from within a section."""
+    if path == coordinate or path.startswith(f"{coordinate}."):
+        return True
+    if not coordinate.startswith(f"{path}."):
+        return False
+    for key in coordinate.removeprefix(f"{path}.").split("."):
+        if not isinstance(value, dict) or key not in value:
+            return False
+        value = value[key]
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,21 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from craft_ray.config.words import look_alike, unprintable
 from craft_ray.data.rows import ParquetRow
 from craft_ray.errors import DataError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""What is decoded, whatever a file is called. Pillow knows more, among them EPS, for which it
+starts another program."""
+
+LONGEST_CLASS_NAME = 500
+"""Characters; no prompt has room for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +63,13 @@ class Item:
         """
         source = self.encoded if isinstance(self.encoded, Path) else io.BytesIO(self.read())
         try:
-            with Image.open(source) as image:
+            with Image.open(source, formats=IMAGE_FORMATS) as image:
                 return _with_8_bits(image).convert("RGB")
+        except UnidentifiedImageError as error:  # its own message shows where the bytes lie
+            kinds = ", ".join(IMAGE_FORMATS)
+            raise DataError(
+                f"{self.name}: must be a readable image, but is none of {kinds}"
+            ) from error
         except Exception as error:  # on broken bytes, each of Pillow's decoders raises its own
             raise DataError(f"{self.name}: must be a readable image, but: {error}") from error
 
@@ -125,8 +139,9 @@ def check_class_names(dataset: Dataset) -> None:
     """Refuse names that no classifier can be built from.
 
     Raises:
-        DataError: fewer than two classes, an empty name, or two names equal up to case, spaces
-            and underscores (unless ids tell the classes apart).
+        DataError: fewer than two classes, a name that `class_name_problem` refuses, or two names
+            equal up to case, spaces, underscores and the width or composition of letters (unless
+            ids tell the classes apart).
     """
     problems = class_name_problems(dataset)
     if problems:
@@ -140,16 +155,41 @@ def class_name_problems(dataset: Dataset) -> list[str]:
         problems.append(f"at least 2 classes are needed, but got {len(dataset.class_names)}")
     seen: dict[str, str] = {}
     for class_name in dataset.class_names:
-        # Underscores are read as spaces when the prompt is made.
-        normalized = " ".join(class_name.replace("_", " ").split()).casefold()
-        if not normalized:
-            problems.append(f"a class name must not be empty, but got {class_name!r}")
+        normalized = _normalized(class_name)
+        if (problem := class_name_problem(class_name)) is not None:
+            problems.append(problem)
         elif normalized in seen and dataset.class_ids is None:
             problems.append(
                 f"class names must differ, but got {seen[normalized]!r} and {class_name!r}"
             )
         seen.setdefault(normalized, class_name)
     return problems
+
+
+def class_name_problem(class_name: str) -> str | None:
+    """Why a name cannot stand in a prompt, in a sentence; None if it can."""
+    shown = f"{class_name[:60]!r}"
+    if not _normalized(class_name):
+        return f"a class name must not be empty, but got {shown}"
+    if len(class_name) > LONGEST_CLASS_NAME:
+        return (
+            f"class name {shown} must have at most {LONGEST_CLASS_NAME} characters, but has "
+            f"{len(class_name)}"
+        )
+    if (character := unprintable(class_name)) is not None:
+        return f"class name {shown} must have printable characters only, but has {character}"
+    if (letter := look_alike(class_name)) is not None:
+        return (
+            f"class name {shown} must not mix letters that look alike in a word, but has {letter}"
+        )
+    return None
+
+
+def _normalized(class_name: str) -> str:
+    """What the prompt and the tokenizer keep of a name: underscores are read as spaces, letters in
+    lower case, of usual width and composed."""
+    folded = unicodedata.normalize("NFKC", class_name).replace("_", " ").casefold()
+    return " ".join(folded.split())
 
 
 def check_fine_tunable(dataset: Dataset) -> None:

@@ -119,8 +119,8 @@ def classes_of(schema: pa.Schema, label_column: str, path: Path) -> Classes:
     metadata: Mapping[bytes, bytes] = schema.metadata or {}
     try:
         features = json.loads(metadata.get(HUGGING_FACE_KEY, b""))["info"]["features"]
-        names = tuple(str(name) for name in features[label_column]["names"])
-    except (ValueError, KeyError, TypeError) as error:
+        names = _words(features[label_column]["names"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path}: schema metadata 'huggingface' must give the names of the {label_column}, "
             "but does not"
@@ -131,9 +131,16 @@ def classes_of(schema: pa.Schema, label_column: str, path: Path) -> Classes:
         own = json.loads(metadata[OWN_KEY])
         ids, scored = own.get("class_ids"), own.get("scored_classes")
         return Classes(
-            tuple(str(name) for name in own["class_names"]),
-            None if ids is None else tuple(str(identity) for identity in ids),
+            _words(own["class_names"]),
+            None if ids is None else _words(ids),
             None if scored is None else tuple(int(label) for label in scored),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: schema metadata 'craft_ray' must be as it was written") from error
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """A list of words; a single word would pass for the list of its letters."""
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise TypeError("must be a list of words")
+    return tuple(value)

@@ -70,9 +70,9 @@ class ReplayedOptimizer(ABC):
 
     def tell(self, losses_P: FloatArray64) -> None:
         """See `ZerothOrderOptimizer`."""
-        losses = np.array(losses_P, dtype=np.float64)
         if self._asked_PD is None:
             raise ValueError("tell: ask must be called first")
+        losses = self._as_numbers(losses_P)
         if losses.shape != (self._population,):
             raise ValueError(f"tell: losses must be [{self._population}], got {list(losses.shape)}")
         finite = np.isfinite(losses)
@@ -90,6 +90,18 @@ class ReplayedOptimizer(ABC):
         self._losses.append(losses)
         self._resampled.append(False)
         self._asked_PD = None
+
+    def _as_numbers(self, losses_P: FloatArray64) -> FloatArray64:
+        """A copy in float64. numpy alone would read words, and count dates and nulls as numbers."""
+        try:
+            given = np.array(losses_P)
+        except ValueError:  # rows of different lengths
+            given = np.array(None)
+        if given.dtype.kind not in "fiub":
+            raise ValueError(
+                f"tell: losses must be [{self._population}] real numbers, got {given.dtype}"
+            )
+        return given.astype(np.float64)
 
     def resampled_mean(self) -> FloatArray64:
         """See `ZerothOrderOptimizer`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,10 +15,11 @@ import torch
 
 from craft_ray.config.run import OracleConfig
 from craft_ray.errors import OracleError
-from craft_ray.oracle.weights import readable_by_open_clip, trained_with_quick_gelu
+from craft_ray.oracle.weights import is_file, readable_by_open_clip, trained_with_quick_gelu
 from craft_ray.zoo import EMBEDDED_ORACLE
 
 LOCAL_DIR_PREFIX = "local-dir:"
+LONGEST_REASON = 400
 ACTIVATIONS = {True: "QuickGELU", False: "GELU"}
 
 
@@ -44,9 +46,10 @@ def check_model_exists(config: OracleConfig) -> None:
     """
     if config.model.startswith(LOCAL_DIR_PREFIX):
         folder = Path(config.model.removeprefix(LOCAL_DIR_PREFIX))
-        if not (folder / "open_clip_config.json").is_file():
+        if not is_file(folder / "open_clip_config.json"):
             raise OracleError(
-                f"oracle.model: {folder} must be a folder with open_clip_config.json, but is not"
+                f"oracle.model: {str(folder)[:200]} must be a folder with open_clip_config.json, "
+                "but is not"
             )
         try:
             architecture = open_clip.get_model_config(config.model)
@@ -65,10 +68,10 @@ def _check_name_and_weights(name: str, pretrained: str) -> None:
             f"open_clip.list_models(), but got {name!r}"
         )
     tags = open_clip.list_pretrained_tags_by_model(name)
-    if pretrained.lower() not in {tag.lower() for tag in tags} and not Path(pretrained).is_file():
+    if pretrained.lower() not in {tag.lower() for tag in tags} and not is_file(Path(pretrained)):
         raise OracleError(
             f"oracle.pretrained: must be a file or one of {', '.join(tags) or '(no tags)'} for "
-            f"{name}, but got {pretrained!r}"
+            f"{name}, but got {pretrained[:200]!r}"
         )
 
 
@@ -102,13 +105,15 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
     except OracleError:
         raise
     except Exception as error:  # open_clip lets out whatever a broken file or description causes
-        raise OracleError(f"oracle: {config.model} cannot be loaded: {error}") from error
+        source = f"{config.model} with {config.pretrained}" if config.pretrained else config.model
+        raise OracleError(f"oracle: {source} cannot be loaded: {_reason(error)}") from error
     if not isinstance(tokenizer, open_clip.SimpleTokenizer):
         raise OracleError(
             f"oracle.model: {config.model} must use CLIP's tokenizer, but uses "
             f"{type(tokenizer).__name__}"
         )
     model.eval().requires_grad_(False)
+    _check_finite(model, config)
     preprocess = open_clip.get_model_preprocess_cfg(model)
     size = preprocess["size"]
     return LoadedModel(
@@ -119,6 +124,30 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
         image_std=tuple(preprocess["std"]),
         architecture=architecture,
     )
+
+
+def _reason(error: Exception) -> str:
+    """One line. torch writes paragraphs, and of a pickle with code how to run it nevertheless."""
+    if isinstance(error, pickle.UnpicklingError):
+        return (
+            "it is no checkpoint of weights, and only weights are read: nothing in it is executed"
+        )
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
+
+
+def _check_finite(model: Any, config: OracleConfig) -> None:
+    """Refuse what would answer NaN to every question, and be noticed as a search that fails."""
+    for name, weights in model.state_dict().items():
+        if not torch.isfinite(weights).all():
+            raise OracleError(
+                f"oracle: weights of {config.model} must be finite, but {name} is not"
+            )
+    if not torch.isfinite(model.logit_scale.exp()).all():
+        raise OracleError(
+            f"oracle: the exponential of logit_scale of {config.model} must be finite, but "
+            f"logit_scale is {float(model.logit_scale):g}"
+        )
 
 
 def _tag_of(config: OracleConfig) -> dict[str, Any] | None:

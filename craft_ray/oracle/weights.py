@@ -72,6 +72,14 @@ def readable_by_open_clip(path: Path) -> Iterator[Path]:
         yield copy
 
 
+def is_file(path: Path) -> bool:
+    """As `Path.is_file`, which raises an OSError of a name that is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _is_openai(path: Path) -> bool:
     keys = _names_within(path)
     return all(key.encode() in keys for key in OPENAI_KEYS)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +33,7 @@ CREATE TABLE IF NOT EXISTS queries (
     PRIMARY KEY (generation, purpose, number, start)
 )
 """
+PART = "start, stop, question, spending, dtype, shape, answer"
 LOCK_TIMEOUT_S = 30.0
 """A worker that is being replaced may still be writing its last answer."""
 
@@ -73,13 +73,21 @@ class QueryJournal:
         self._path = path
         try:
             self._database = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+        except sqlite3.DatabaseError as error:
+            raise self._no_journal(error) from error
+        try:
             # WAL with NORMAL: a commit is in the file system's hands when it returns, so the end of
             # this process cannot undo it, and a part costs 0.1 ms instead of a disk's fsync.
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute(SCHEMA)
+            self._database.execute(f"SELECT generation, purpose, number, {PART} FROM queries")
         except sqlite3.DatabaseError as error:
-            raise ArtifactError(f"{path}: must be a journal of queries, but: {error}") from error
+            self._database.close()
+            raise self._no_journal(error) from error
+
+    def _no_journal(self, error: object) -> ArtifactError:
+        return ArtifactError(f"{self._path}: must be a journal of queries, but: {error}")
 
     def __enter__(self) -> QueryJournal:
         return self
@@ -130,10 +138,10 @@ class QueryJournal:
 
         Raises:
             ArtifactError: it is on record as another question: the run was continued with other
-                settings, data or another oracle.
+                settings, data or another oracle; or the file is damaged.
         """
-        rows = self._database.execute(
-            "SELECT start, stop, question, spending, dtype, shape, answer FROM queries "
+        rows = self._read(
+            f"SELECT {PART} FROM queries "
             "WHERE generation = ? AND purpose = ? AND number = ? ORDER BY start",
             (query.generation, query.purpose, query.number),
         )
@@ -146,8 +154,15 @@ class QueryJournal:
                 )
             if answer is None:
                 continue
-            array = np.frombuffer(answer, dtype=np.dtype(dtype)).reshape(json.loads(shape))
-            parts.append(RecordedPart(start, stop, Spending.from_dict(json.loads(spending)), array))
+            try:
+                array = np.frombuffer(answer, dtype=np.dtype(dtype)).reshape(json.loads(shape))
+            except (ValueError, TypeError) as error:
+                raise self._no_journal(error) from error
+            if array.ndim < 1 or len(array) != stop - start:
+                raise self._no_journal(
+                    f"a part must have {stop} - {start} answers, but has {array.shape}"
+                )
+            parts.append(RecordedPart(start, stop, self._spending(spending), array))
         return parts
 
     def forget_answers(self, before_generation: int) -> None:
@@ -158,12 +173,26 @@ class QueryJournal:
         )
 
     def total(self) -> Spending:
-        """What all queries on record have cost."""
-        return sum(self._spendings(), start=Spending())
+        """What all queries on record have cost.
 
-    def _spendings(self) -> Iterator[Spending]:
-        for (spending,) in self._database.execute("SELECT spending FROM queries"):
-            yield Spending.from_dict(json.loads(spending))
+        Raises:
+            ArtifactError: the file is damaged.
+        """
+        rows = self._read("SELECT spending FROM queries")
+        return sum((self._spending(spending) for (spending,) in rows), start=Spending())
+
+    def _read(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """All rows; a broken page is found only when it is read."""
+        try:
+            return self._database.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._no_journal(error) from error
+
+    def _spending(self, text: str) -> Spending:
+        try:
+            return Spending.from_dict(json.loads(text))
+        except (ValueError, TypeError, KeyError) as error:
+            raise self._no_journal(f"a spending must be whole, but: {error}") from error
 
 
 def digest_of_question(*parts: str | bytes) -> bytes:

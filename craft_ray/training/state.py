@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from craft_ray.errors import ArtifactError
-from craft_ray.files import Arrays, read_arrays, read_json, write_arrays, write_json
+from craft_ray.files import Arrays, read_signed_pair, write_signed_pair
 
 logger = logging.getLogger(__name__)
 
@@ -39,18 +39,9 @@ class TrainerState:
 
 
 def save_state(state: TrainerState, folder: Path) -> None:
-    """Write both files; the values go last, so that a folder with values is complete.
-
-    Each carries a checksum: a disk's flipped bit would otherwise be a slightly different run.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_arrays(folder / ARRAYS_FILE, state.arrays)
-    document = {
-        "format_version": FORMAT_VERSION,
-        **state.values,
-        "arrays_sha256": _sha256((folder / ARRAYS_FILE).read_bytes()),
-    }
-    write_json(folder / VALUES_FILE, {**document, "values_sha256": _digest_of_values(document)})
+    """Write both files with their checksums; a folder with values is complete."""
+    values = {"format_version": FORMAT_VERSION, **state.values}
+    write_signed_pair(folder / ARRAYS_FILE, state.arrays, folder / VALUES_FILE, values)
 
 
 def load_state(folder: Path) -> TrainerState:
@@ -59,17 +50,25 @@ def load_state(folder: Path) -> TrainerState:
     Raises:
         ArtifactError: a file is missing, broken, changed or of another format version.
     """
-    values_path, arrays_path = folder / VALUES_FILE, folder / ARRAYS_FILE
-    values = read_json(values_path)
-    if values.get("format_version") != FORMAT_VERSION:
-        raise ArtifactError(f"{values_path}: format_version must be {FORMAT_VERSION}")
-    if values.pop("values_sha256", None) != _digest_of_values(values):
-        raise ArtifactError(f"{values_path}: must be as it was written, but its checksum differs")
-    arrays = read_arrays(arrays_path)
-    if values.pop("arrays_sha256") != _sha256(arrays_path.read_bytes()):
-        raise ArtifactError(f"{arrays_path}: must be as it was written, but its checksum differs")
+    arrays, values = read_signed_pair(folder / ARRAYS_FILE, folder / VALUES_FILE, FORMAT_VERSION)
     del values["format_version"]
     return TrainerState(arrays, values)
+
+
+@contextmanager
+def refuse_other_state() -> Iterator[None]:
+    """While a state is taken up: what does not fit the run is the user's error.
+
+    Raises:
+        ArtifactError: in place of whatever a state of other settings causes.
+    """
+    law = "state: must be that of a run with these settings and this data, but: "
+    try:
+        yield
+    except KeyError as error:
+        raise ArtifactError(f"{law}it has no {error}") from error
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+        raise ArtifactError(law + " ".join(str(error).split())) from error
 
 
 def load_newest_state(folder: Path) -> TrainerState:
@@ -91,14 +90,6 @@ def load_newest_state(folder: Path) -> TrainerState:
             logger.warning("continuing from %s, because %s", candidate.name, "; ".join(problems))
         return state
     raise ArtifactError("no checkpoint can be read: " + "; ".join(problems))
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _digest_of_values(values: dict[str, Any]) -> str:
-    return _sha256(json.dumps(values, sort_keys=True).encode())
 
 
 def pack_adam(optimizer: torch.optim.Optimizer) -> Arrays:

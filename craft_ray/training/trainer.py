@@ -13,7 +13,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.training.classifier import Score, TunedClassifier
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.selection import Selected, Selector
-from craft_ray.training.state import TrainerState
+from craft_ray.training.state import TrainerState, refuse_other_state
 from craft_ray.training.task import PreparedTask
 
 
@@ -109,13 +109,14 @@ class Trainer(ABC):
         """Continue exactly where `state_dict` was taken.
 
         Raises:
-            ValueError: the state belongs to other settings.
+            ArtifactError: the state belongs to other settings.
         """
-        self.generation = int(state.values["generation"])
-        self.diverged = bool(state.values["diverged"])
-        self._oracle.ledger.restore(state.values["spent"])
-        self._load_arrays(state)
-        self._selector.restore(state)
+        with refuse_other_state():
+            self.generation = int(state.values["generation"])
+            self.diverged = bool(state.values["diverged"])
+            self._oracle.ledger.restore(state.values["spent"])
+            self._load_arrays(state)
+            self._selector.restore(state)
 
     @abstractmethod
     def _tune(self) -> Losses:

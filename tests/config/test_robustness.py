@@ -15,10 +15,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_ray.config.loading import load_run_config, load_space_config
+from craft_ray.config.loading import (
+    load_reproduction_config,
+    load_run_config,
+    load_space_config,
+)
+from craft_ray.config.reproduction import COORDINATES, ReproductionConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
+from craft_ray.reproduction.grid import make_cells, settings_of
 
 KEYS = sorted(
     RunConfig.model_fields.keys()
@@ -55,7 +61,7 @@ def file_of(content: bytes) -> Iterator[Path]:
         yield path
 
 
-def outcome(load: Callable[[], RunConfig | SpaceConfig]) -> str | ConfigError:
+def outcome(load: Callable[[], RunConfig | SpaceConfig | ReproductionConfig]) -> str | ConfigError:
     """The kind of settings, or the one error that is allowed."""
     try:
         return type(load()).__name__
@@ -77,6 +83,55 @@ def test_any_document_gives_settings_or_a_config_error(
     with file_of(text.encode()) as path:
         assert_is_sound(outcome(lambda: load_run_config(path, changes)), "RunConfig")
         assert_is_sound(outcome(lambda: load_space_config(path, changes)), "SpaceConfig")
+
+
+budgets = st.dictionaries(
+    leaves | st.sampled_from([1, "1", 16, "16", 4.0, True, "x"]), leaves, max_size=4
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(budget=budgets | leaves, shots=leaves | st.integers(1, 16))
+def test_any_budget_gives_settings_or_a_config_error(budget: Any, shots: Any) -> None:
+    text = yaml.safe_dump({"max_queries": budget, "data": {"shots": shots}}, allow_unicode=True)
+    with file_of(text.encode()) as path:
+        result = outcome(lambda: load_run_config(path))
+    assert_is_sound(result, "RunConfig")
+
+
+run_keys = keys | paths | st.sampled_from([*COORDINATES, "data", "data.source", "head", "oracle"])
+grids = st.fixed_dictionaries(
+    {},
+    optional={
+        "datasets": st.just(["embedded"]) | leaves,
+        "backbones": st.just(["embedded"]) | leaves,
+        "shots": st.lists(leaves | st.integers(1, 4), max_size=3),
+        "methods": st.lists(st.sampled_from(["craft", "white_box", "random_search"]), max_size=2),
+        "run": st.dictionaries(run_keys, st.recursive(leaves, branches, max_leaves=6), max_size=3)
+        | leaves,
+    },
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(document=grids, others=documents, words=overrides)
+def test_any_grid_gives_the_settings_of_its_cells_or_a_config_error(
+    document: dict[Any, Any], others: dict[Any, Any], words: list[tuple[str, str]]
+) -> None:
+    defaults = {"datasets": ["embedded"], "backbones": ["embedded"], "seeds": [1]}
+    changes = [f"{key}={value}" for key, value in words]
+
+    def load(text: str, path_changes: list[str]) -> ReproductionConfig:
+        with file_of(text.encode()) as path:
+            config = load_reproduction_config(path, path_changes)
+        for cell in make_cells(config)[:3]:
+            settings_of(cell, config)
+        return config
+
+    for grid, chosen in (({**defaults, **document}, []), (others, []), (document, changes)):
+        text = yaml.safe_dump(grid, allow_unicode=True)
+        result = outcome(lambda text=text, chosen=chosen: load(text, chosen))  # type: ignore[misc]
+        assert_is_sound(result, "ReproductionConfig")
 
 
 @settings(max_examples=150, deadline=None)

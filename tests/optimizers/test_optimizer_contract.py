@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from craft_ray.optimizers.base import FloatArray64
 from tests.optimizers.contract import ALL, FLOOR, SEARCHING, Case, run, sphere
@@ -161,6 +165,62 @@ def test_the_largest_number_ranks_before_a_failure(case: Case) -> None:
     optimizer.tell(np.array([np.nan, np.inf, largest, np.nan, np.inf, np.nan, np.nan, np.nan]))
     np.testing.assert_array_equal(optimizer.best, candidates[2])
     assert np.isfinite(optimizer.ask()).all()
+
+
+numbers = st.sampled_from([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 1e308, -1e308, 5e-324])
+generations = st.lists(
+    st.lists(numbers | st.floats(width=32), min_size=8, max_size=8), min_size=1, max_size=6
+)
+
+
+@ALL
+@settings(max_examples=40, deadline=None)
+@given(told=generations, kind=st.sampled_from([np.float64, np.float32, list]))
+def test_whatever_it_is_told_the_search_stays_finite_and_the_best_is_the_lowest(
+    case: Case, told: list[list[float]], kind: Any
+) -> None:
+    optimizer = case.make(bound=2.0)
+    lowest, best = np.inf, np.zeros(5)
+    for values in told:
+        candidates = optimizer.ask()
+        assert np.isfinite(candidates).all()
+        with np.errstate(over="ignore"):
+            losses: Any = kind(values) if kind is list else np.array(values, dtype=kind)
+        finite = np.where(np.isfinite(losses), np.asarray(losses, dtype=np.float64), np.inf)
+        if not np.isfinite(finite).any():
+            with pytest.raises(ValueError, match="at least one loss must be finite"):
+                optimizer.tell(losses)
+            np.testing.assert_array_equal(optimizer.ask(), candidates)
+            continue
+        optimizer.tell(losses)
+        if finite.min() < lowest:
+            lowest, best = finite.min(), candidates[finite.argmin()]
+        np.testing.assert_array_equal(optimizer.best, best)
+        assert np.isfinite(optimizer.mean).all()
+
+
+@ALL
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["1"] * 7 + ["x"],
+        [None] * 8,
+        [1j] * 8,
+        np.array([b"x"] * 8),
+        np.array(["2020-01-01"] * 8, dtype="datetime64[D]"),
+        [[1.0]] * 7 + [[1.0, 2.0]],
+        "12345678",
+        None,
+    ],
+    ids=["words", "nulls", "complex", "bytes", "dates", "ragged", "a word", "null"],
+)
+def test_losses_that_are_no_numbers_are_refused_and_spoil_nothing(case: Case, wrong: Any) -> None:
+    optimizer = case.make()
+    candidates = optimizer.ask()
+    with pytest.raises(ValueError, match=r"tell: losses must be \[8\] real numbers"):
+        optimizer.tell(wrong)
+    np.testing.assert_array_equal(optimizer.ask(), candidates)
+    optimizer.tell(sphere(candidates))
 
 
 @ALL

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from itertools import chain, count, repeat
 
 import pytest
 from hypothesis import given
@@ -60,6 +62,69 @@ def test_every_chunk_is_answered_whatever_is_lost_and_in_whatever_order(
             answered.append(assignment.chunk.index)
     assert sorted(answered) == list(range(num_chunks))
     assert scheduler.retries == losses
+
+
+Event = tuple[str, int]
+events = st.lists(
+    st.tuples(st.sampled_from(["answer", "lose", "come", "go", "wait"]), st.integers(0, 1000)),
+    max_size=60,
+)
+
+
+@given(
+    num_chunks=st.integers(1, 12),
+    max_in_flight=st.integers(1, 3),
+    max_attempts=st.integers(1, 4),
+    script=events,
+)
+def test_whatever_happens_a_chunk_is_at_one_replica_and_answered_once(
+    num_chunks: int, max_in_flight: int, max_attempts: int, script: list[Event]
+) -> None:
+    replicas, in_flight, answered = ["r0", "r1"], list[Assignment](), list[int]()
+    sent: Counter[int] = Counter()
+    scheduler = ChunkScheduler(
+        split_population(num_chunks, 1), replicas, max_in_flight, max_attempts
+    )
+    now_s, names = 0.0, count(2)
+    # After the script nothing more is lost: what can end, ends.
+    for kind, number in chain(script, repeat(("answer", 0))):
+        for assignment in scheduler.assign(now_s):
+            assert assignment.replica in replicas, "a replica that has gone gets nothing"
+            in_flight.append(assignment)
+            sent[assignment.chunk.index] += 1
+        at = Counter(assignment.replica for assignment in in_flight)
+        assert max(at.values(), default=0) <= max_in_flight
+        indices = [assignment.chunk.index for assignment in in_flight] + answered
+        assert len(set(indices)) == len(indices), "at two replicas, or asked again when answered"
+        assert max(sent.values(), default=0) <= max_attempts
+        assert scheduler.retries == sum(sent.values()) - len(sent)
+        assert scheduler.finished == (len(answered) == num_chunks)
+        if scheduler.finished:
+            return
+        if kind == "wait":
+            now_s += number / 20
+        elif kind == "come":
+            replicas = [*replicas, f"r{next(names)}"]
+            scheduler.set_replicas(replicas)
+        elif kind == "go":
+            replicas = [name for name in replicas if name != replicas[number % len(replicas)]]
+            replicas = replicas or [f"r{next(names)}"]
+            scheduler.set_replicas(replicas)
+        elif not in_flight:
+            wakes_at = scheduler.wakes_at()
+            assert wakes_at is not None, "nothing in flight, nothing resting, yet not finished"
+            now_s = max(now_s, wakes_at)
+        elif kind == "answer":
+            assignment = in_flight.pop(number % len(in_flight))
+            scheduler.complete(assignment)
+            answered.append(assignment.chunk.index)
+        else:
+            assignment = in_flight.pop(number % len(in_flight))
+            if sent[assignment.chunk.index] == max_attempts:
+                with pytest.raises(PoolError, match=f"was lost {max_attempts} times"):
+                    scheduler.fail(assignment, "lost", now_s)
+                return
+            scheduler.fail(assignment, "lost", now_s)
 
 
 def test_work_goes_to_the_replica_with_least_outstanding() -> None:

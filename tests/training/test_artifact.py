@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import numpy as np
 import pytest
 
 from craft_ray.errors import ArtifactError, UserError
-from craft_ray.files import read_arrays, write_arrays
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.training.artifact import ARRAYS_FILE, DESCRIPTION_FILE, Artifact
+from tests.support.artifacts import edit_arrays, edit_description
 from tests.support.fake_oracle import FakeOracle
 from tests.support.world import make_world, register_test_images, run_config, world_data
 
@@ -99,18 +98,11 @@ def test_a_truncated_file_is_refused(folder: Path, name: str, share: float) -> N
         Artifact.load(folder)
 
 
-def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    path = folder / DESCRIPTION_FILE
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document))
-
-
 @pytest.mark.parametrize(
     "change",
     [
         pytest.param(lambda d: d.pop("format_version"), id="no version"),
-        pytest.param(lambda d: d.update(format_version=2), id="another version"),
+        pytest.param(lambda d: d.update(format_version=3), id="another version"),
         pytest.param(lambda d: d.pop("class_names"), id="no class names"),
         pytest.param(lambda d: d.update(class_names=None), id="class names are null"),
         pytest.param(lambda d: d.update(class_names=3), id="class names are a number"),
@@ -122,7 +114,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 def test_a_tampered_description_is_refused(
     folder: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
-    edit(folder, change)
+    edit_description(folder, change)
     with pytest.raises(ArtifactError):
         Artifact.load(folder)
 
@@ -156,9 +148,7 @@ def test_a_description_that_is_no_object_is_refused(folder: Path) -> None:
 def test_tampered_arrays_never_become_predictions(
     folder: Path, change: Callable[[dict[str, Any]], object]
 ) -> None:
-    arrays = {name: array.copy() for name, array in read_arrays(folder / ARRAYS_FILE).items()}
-    change(arrays)
-    write_arrays(folder / ARRAYS_FILE, arrays)
+    edit_arrays(folder, change)
     oracle = FakeOracle()
     images = register_test_images(DATA, oracle).handle
     with pytest.raises(UserError):

@@ -10,6 +10,7 @@ from craft_ray.data.sources.coop import load_coop
 from craft_ray.data.sources.csv_table import load_csv
 from craft_ray.data.sources.folder import load_folder
 from craft_ray.data.sources.parquet import load_parquet
+from craft_ray.errors import DataError
 from craft_ray.zoo import EMBEDDED_DATASET
 
 
@@ -31,6 +32,16 @@ def read_index(source: DataSource) -> Dataset:
     Raises:
         DataError: a folder, file, column, entry or class is missing or inconsistent.
     """
+    try:
+        return _read(source)
+    except OSError as error:  # such as a folder on the way that may not be entered
+        raise DataError(
+            f"data.source {source.kind}: {str(error.filename)[:200]!r} must be readable, but: "
+            f"{error.strerror or error}"
+        ) from error
+
+
+def _read(source: DataSource) -> Dataset:
     if isinstance(source, FolderSource):
         return load_folder(source)
     if isinstance(source, CsvSource):

@@ -63,7 +63,8 @@ def load_csv(source: CsvSource) -> Dataset:
 
 
 def _classes_of(labels: set[str]) -> tuple[str, ...]:
-    if all(label.removeprefix("-").isdecimal() for label in labels):
+    # Python refuses to read a number of thousands of digits: it is a word like any other.
+    if all(label.removeprefix("-").isdecimal() and len(label) < 20 for label in labels):
         return tuple(sorted(labels, key=lambda label: (int(label), label)))  # "10" after "9"
     return tuple(sorted(labels))
 

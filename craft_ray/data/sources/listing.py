@@ -31,10 +31,15 @@ def image_files(folder: Path) -> list[Path]:
     Other files and hidden ones (`._cat.jpg`, which macOS leaves beside an image) are passed over.
 
     Raises:
-        DataError: `folder` cannot be listed.
+        DataError: `folder` cannot be listed, or what is called an image is no file.
     """
-    names = [entry.name for entry in _entries(folder)]
-    return [folder / name for name in sorted(names) if name.lower().endswith(IMAGE_EXTENSIONS)]
+    names = []
+    for entry in _entries(folder):
+        if entry.name.lower().endswith(IMAGE_EXTENSIONS):
+            if not entry.is_file():  # of a named pipe, reading would wait for ever
+                raise DataError(f"{folder / entry.name}: must be an image file, but is no file")
+            names.append(entry.name)
+    return [folder / name for name in sorted(names)]
 
 
 def labelled(paths: Iterable[Path], label: int) -> list[Item]:

@@ -66,14 +66,25 @@ def _check_schema(schema: pa.Schema, path: Path, source: ParquetSource) -> Class
     for column in (image_column, label_column):
         if column not in schema.names:
             raise DataError(f"{path}: must have a column {column!r}, but has {schema.names}")
+        if schema.names.count(column) > 1:
+            raise DataError(f"{path}: must have a column {column!r} once, but has {schema.names}")
     classes = classes_of(schema, label_column, path)
     image_type = schema.field(image_column).type
-    if not pa.types.is_struct(image_type) or image_type.get_field_index("bytes") < 0:
-        raise DataError(f"{path}: column {image_column} must be struct<bytes, path>")
+    if not _holds_bytes(image_type):
+        raise DataError(
+            f"{path}: column {image_column} must be struct<bytes, path>, but is {image_type}"
+        )
     label_type = schema.field(label_column).type
     if not pa.types.is_integer(label_type):
         raise DataError(f"{path}: column {label_column} must be integers, but is {label_type}")
     return classes
+
+
+def _holds_bytes(image_type: pa.DataType) -> bool:
+    if not pa.types.is_struct(image_type) or image_type.get_field_index("bytes") < 0:
+        return False
+    content = image_type.field("bytes").type
+    return bool(pa.types.is_binary(content) or pa.types.is_large_binary(content))
 
 
 def _null_images(file: pq.ParquetFile, column: str) -> set[tuple[int, int]]:
