@@ -83,6 +83,14 @@ class Run:
         except ArtifactError:  # it is being made
             return 0
 
+    def settled_queries(self) -> int:
+        """The same, once what was orphaned asks no more."""
+        last = -1
+        while (count := self.queries()) != last:
+            last = count
+            time.sleep(1.0)
+        return count
+
     def wait_for_queries(self, at_least: int) -> None:
         """Until so many are on record."""
         deadline = time.monotonic() + TIMEOUT_S
@@ -175,6 +183,7 @@ def drill(folder: Path, name: str, fault: Fault, expected: dict[str, Any]) -> di
     else:
         output, _ = run.process.communicate(timeout=TIMEOUT_S)
         resumed = True
+        before = run.settled_queries()
         run = start(folder, name, "--resume")
         run.wait_for_queries(before + A_POPULATION)
         recovered_s = time.monotonic() - hit_s

@@ -6,12 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ray.exceptions import RayError
+from ray.train import TrainingFailedError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
-from craft_ray.errors import RunInterruptedError
+from craft_ray.errors import RunFailedError, RunInterruptedError
 from craft_ray.training.experiment import Experiment, open_experiment
 from craft_ray.training.fine_tuning import FineTuned, fine_tune
 from craft_ray.training.job import TrainJob
@@ -28,6 +30,7 @@ def run_training(
     Raises:
         UserError: see `open_experiment`.
         RunInterruptedError: the user stopped it; `--resume` continues.
+        RunFailedError: the worker was lost more often than it is replaced; `--resume` continues.
     """
     with open_experiment(config, data, folder, console) as experiment:
         return _train(experiment)
@@ -45,6 +48,13 @@ def _train(experiment: Experiment) -> dict[str, Any]:
     except KeyboardInterrupt as error:
         tracker.close(key, "KILLED")
         raise RunInterruptedError("stopped") from error
+    except (TrainingFailedError, RayError) as error:
+        tracker.close(key, "FAILED")
+        reason = str(error).strip().splitlines()
+        raise RunFailedError(
+            f"the worker was lost ({reason[-1] if reason else type(error).__name__}); --resume "
+            f"name={key} continues from its last checkpoint"
+        ) from error
     selected = tuned.selected
     experiment.deliver(selected.classifier, key)
     zero_shot_test, test = examiner.test([examiner.zero_shot, selected.classifier])
