@@ -177,11 +177,10 @@ def drill(folder: Path, name: str, fault: Fault, expected: dict[str, Any]) -> di
     resumed = False
     while run.queries() < before + A_POPULATION and run.process.poll() is None:
         time.sleep(0.05)
-    if run.process.poll() is None:
-        recovered_s = time.monotonic() - hit_s
-        output, _ = run.process.communicate(timeout=TIMEOUT_S)
-    else:
-        output, _ = run.process.communicate(timeout=TIMEOUT_S)
+    recovered_s = time.monotonic() - hit_s
+    output, _ = run.process.communicate(timeout=TIMEOUT_S)
+    path = folder / "runs" / name / "summary.json"
+    if not path.exists():  # it has ended, perhaps after its orphans had answered a little more
         resumed = True
         before = run.settled_queries()
         run = start(folder, name, "--resume")
@@ -189,7 +188,6 @@ def drill(folder: Path, name: str, fault: Fault, expected: dict[str, Any]) -> di
         recovered_s = time.monotonic() - hit_s
         more, _ = run.process.communicate(timeout=TIMEOUT_S)
         output += more
-    path = folder / "runs" / name / "summary.json"
     summary = json.loads(path.read_text()) if path.exists() else None
     return {
         "queries_before": before,
