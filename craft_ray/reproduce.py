@@ -16,6 +16,7 @@ from craft_ray.cli import (
     resume_hint,
     split_words,
 )
+from craft_ray.config.data import DataConfig
 from craft_ray.config.loading import load_reproduction_config
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
@@ -106,12 +107,15 @@ def _print_plan(
     config: ReproductionConfig, cells: Mapping[Cell, RunConfig], missing: Mapping[str, str]
 ) -> None:
     from craft_ray.training.ledger import Spending
-    from craft_ray.training.plan import plan_driver, plan_run
+    from craft_ray.training.plan import DataSize, plan_driver, plan_run
     from craft_ray.training.preparation import sample_data
 
     total = Spending()
+    sizes: dict[DataConfig, DataSize] = {}  # methods and seeds share them: an index is read once
     for cell, run in cells.items():
-        size = sample_data(run).size
+        if run.data not in sizes:
+            sizes[run.data] = sample_data(run).size
+        size = sizes[run.data]
         total += plan_driver(run, size)
         if cell.method != "linear_probe":
             total += plan_run(run, size)

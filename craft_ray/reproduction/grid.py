@@ -35,6 +35,11 @@ class Cell:
         return f"{backbone}-{self.dataset}-{self.method}-{self.shots}shots-seed{self.seed}"
 
 
+def shots_in_words(shots: int) -> str:
+    """`1 shot`, `2 shots`."""
+    return f"{shots} shots" if shots > 1 else "1 shot"
+
+
 def make_cells(config: ReproductionConfig) -> tuple[Cell, ...]:
     """All cells, in the order in which they run.
 

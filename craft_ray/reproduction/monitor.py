@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from craft_ray.config.documents import flatten
 from craft_ray.reproduction.cell import ReproductionJob, read_failure, read_result
-from craft_ray.reproduction.grid import Cell
+from craft_ray.reproduction.grid import Cell, shots_in_words
 from craft_ray.search.live_callback import LiveCallback
 from craft_ray.tracking import Tracker
 
@@ -117,7 +117,7 @@ class CellMonitor(LiveCallback):
     def _end(self, cell: Cell, outcome: str) -> None:
         self._num_done += 1
         self._progress.update(self._bar, completed=self._num_done)
-        shots = f"{cell.shots} shot" + ("s" if cell.shots > 1 else "")
+        shots = shots_in_words(cell.shots)
         words = f"{cell.dataset}, {shots}, seed {cell.seed}, {cell.backbone}, {cell.method}"
         place = f"[{self._num_done}/{len(self._job.cells)}]"
         self.say(f"  {place} {words}: {outcome}")

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from craft_ray.reproduction.grid import shots_in_words
 from craft_ray.reproduction.results import ZERO_SHOT, Row
 
 BY_SHOTS_FILE = "accuracy_by_shots.png"
@@ -69,8 +70,7 @@ def plot_by_queries(results: Sequence[Mapping[str, Any]], path: Path) -> None:
             key = (result["backbone"], result["method"], result["shots"])
             is_new = key not in labels
             colour = labels.setdefault(key, f"C{len(labels) % 10}")
-            shots = f"{key[2]} shot" + ("s" if key[2] > 1 else "")
-            label = f"{key[0]} {key[1]}, {shots}" if is_new else None
+            label = f"{key[0]} {key[1]}, {shots_in_words(key[2])}" if is_new else None
             queries, accuracies = zip(*result["curve"], strict=True)
             percent = [100 * accuracy for accuracy in accuracies]
             axes.plot(queries, percent, color=colour, linewidth=0.9, label=label)

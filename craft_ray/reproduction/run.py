@@ -78,7 +78,11 @@ def run_reproduction(
     results = [r for cell in settings if (r := read_result(folder, cell.id)) is not None]
     if len(results) + len(failed) < len(settings):
         raise RunInterruptedError(f"{len(results)} of {len(settings)} cells have ended")
-    _report(results, folder)
+    rows = summarise(results)
+    if rows:
+        write_tables(rows, folder)
+        plot_by_shots(rows, folder / BY_SHOTS_FILE)
+        plot_by_queries(results, folder / BY_QUERIES_FILE)
     if failed:
         raise RunFailedError(
             f"{len(failed)} of {len(settings)} cells have failed; tables of the others are in "
@@ -86,7 +90,7 @@ def run_reproduction(
         )
     summary = {
         "name": folder.name,
-        "rows": [row.as_dict() for row in summarise(results)],
+        "rows": [row.as_dict() for row in rows],
         "missing": dict(missing),
         "seconds": round(time.monotonic() - started, 3),
         "versions": versions(),
@@ -94,14 +98,6 @@ def run_reproduction(
     }
     write_json(folder / SUMMARY_FILE, summary)
     return summary
-
-
-def _report(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    rows = summarise(results)
-    if rows:
-        write_tables(rows, folder)
-        plot_by_shots(rows, folder / BY_SHOTS_FILE)
-        plot_by_queries(results, folder / BY_QUERIES_FILE)
 
 
 def _run_cells(

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from craft_ray.reproduction.grid import shots_in_words
 from craft_ray.reproduction.results import ZERO_SHOT, Row
 
 TABLE_FILE = "table.md"
@@ -63,7 +64,7 @@ def _accuracies(rows: Sequence[Row], method: str) -> Iterator[str]:
     by_place = {(row.dataset, row.method, row.shots): row for row in rows}
     shots = sorted({row.shots for row in rows if row.method == method})
     datasets = list(dict.fromkeys(row.dataset for row in rows if row.method == method))
-    yield _line(["data set", "zero-shot", *(f"{n} shots" if n > 1 else "1 shot" for n in shots)])
+    yield _line(["data set", "zero-shot", *map(shots_in_words, shots)])
     yield _line(["---"] + ["---:"] * (1 + len(shots)))
     columns: list[tuple[str, int]] = [(ZERO_SHOT, 0), *((method, n) for n in shots)]
     for dataset in datasets:
