@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -87,20 +88,27 @@ def command_parser(
 
 @contextmanager
 def resume_hint(name: str, words: Sequence[str], folder: Path) -> Iterator[None]:
-    """Tell a user who stops a run how to continue it.
+    """Tell a user whose run was cut short how to continue it.
 
     Raises:
         RunInterruptedError: in place of Ctrl-C, with the command that continues.
+        RunFailedError: with that command; also in place of a full disk.
     """
+    kept = [word for word in words if not word.startswith("name=")]
+    command = ["python", "-m", f"craft_ray.{name}", *kept, f"name={folder.name}", "--resume"]
+    # A password on this line would be on the screen and in the log of the terminal.
+    hint = "continue with\n  " + shlex.join(mask(word) for word in command)
     try:
         yield
     except (RunInterruptedError, KeyboardInterrupt) as error:
-        kept = [word for word in words if not word.startswith("name=")]
-        command = ["python", "-m", f"craft_ray.{name}", *kept, f"name={folder.name}", "--resume"]
-        # A password on this line would be on the screen and in the log of the terminal.
-        shown = shlex.join(mask(word) for word in command)
-        message = f"{error or 'stopped'}; continue with\n  {shown}"
-        raise RunInterruptedError(message) from error
+        raise RunInterruptedError(f"{error or 'stopped'}; {hint}") from error
+    except RunFailedError as error:
+        raise RunFailedError(f"{error}; {hint}") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or folder
+        raise RunFailedError(f"{where}: must be writable, but: {error.strerror}; {hint}") from error
 
 
 def print_outcome(

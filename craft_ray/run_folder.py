@@ -1,4 +1,5 @@
-"""The folder of a run: made once, found again by `--resume`, complete when it has a summary."""
+"""The folder of a run: made once, found again by `--resume`, finished when it has a summary in
+which nothing has failed."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from craft_ray.files import read_json, write_json
 
 SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
+NUM_FAILED = "failed_trials"
+"""Key of a search's summary: as long as it is not 0, `--resume` tries them again."""
 
 
 def default_name(stem: str) -> str:
@@ -40,6 +43,16 @@ def create_run_folder(output_dir: Path, name: str, settings: dict[str, Any]) -> 
     return folder
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether nothing is left to do.
+
+    Raises:
+        ArtifactError: the summary cannot be read.
+    """
+    path = folder / SUMMARY_FILE
+    return path.exists() and not read_json(path).get(NUM_FAILED)
+
+
 def find_run_folder(
     output_dir: Path, name: str | None, stem: str, settings: dict[str, Any]
 ) -> Path:
@@ -58,14 +71,14 @@ def find_run_folder(
         candidates = [
             path.parent
             for path in output_dir.resolve().glob(f"*/{SETTINGS_FILE}")
-            if pattern.fullmatch(path.parent.name) and not (path.parent / SUMMARY_FILE).exists()
+            if pattern.fullmatch(path.parent.name) and not is_finished(path.parent)
         ]
         if not candidates:
             raise ConfigError(
                 "--resume", [f"{output_dir.resolve()} must have an unfinished run {stem}-*"]
             )
         folder = max(candidates, key=lambda path: (path / SETTINGS_FILE).stat().st_mtime)
-    if (folder / SUMMARY_FILE).exists():
+    if is_finished(folder):
         raise ConfigError("--resume", [f"{folder} is finished: see {SUMMARY_FILE} there"])
     stored = read_json(folder / SETTINGS_FILE)
     changed = [

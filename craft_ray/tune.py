@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace) -> None:
         return
     from rich.console import Console
 
-    from craft_ray.run_folder import open_run_folder
+    from craft_ray.run_folder import NUM_FAILED, open_run_folder
     from craft_ray.search.run import run_search
     from craft_ray.tracking import ui_command
 
@@ -66,11 +66,14 @@ def _run(options: argparse.Namespace) -> None:
         console.print(f"Search {folder.name} on {data.describe()}", highlight=False)
         with resume_hint("tune", options.words, folder):
             summary = run_search(space, data, folder, console)
-    best = summary["best"]
-    if best is None:
-        raise RunFailedError(f"no trial gave a result; what went wrong is in {folder / 'tune'}")
-    label = f"Best: trial {best['number']}"
-    print_outcome(console, summary, best, label, folder, ui_command(space.base.mlflow, output_dir))
+            if (best := summary["best"]) is not None:
+                label = f"Best: trial {best['number']}"
+                ui = ui_command(space.base.mlflow, output_dir)
+                print_outcome(console, summary, best, label, folder, ui)
+            if num_failed := summary[NUM_FAILED]:
+                errors = [trial["error"] for trial in summary["trials"] if trial["error"]]
+                why = errors[0] if errors else f"see {folder / 'tune'}"
+                raise RunFailedError(f"{num_failed} of {space.trials} trials have failed: {why}")
 
 
 def _print_plan(space: SpaceConfig, settings: dict[str, Any], data: FewShotData) -> None:

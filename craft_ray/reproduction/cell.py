@@ -15,6 +15,7 @@ from craft_ray.errors import UserError
 from craft_ray.files import read_json, write_json
 from craft_ray.reproduction.grid import Cell
 from craft_ray.reproduction.pools import wait_for_pool
+from craft_ray.training.job import JOURNAL_FILE
 
 RESULT_FILE = "result.json"
 FAILURE_FILE = "failure.json"
@@ -67,5 +68,6 @@ def run_cell(params: dict[str, Any], job: ReproductionJob) -> None:
         write_json(folder / FAILURE_FILE, {"error": str(error)})
         return
     write_json(folder / RESULT_FILE, result)
-    # The checkpoints have served: the result says what was found.
+    # Checkpoints and answers have served: the result says what was found and spent.
     shutil.rmtree(folder / WORKER_FOLDER, ignore_errors=True)
+    (folder / JOURNAL_FILE).unlink(missing_ok=True)

@@ -13,15 +13,15 @@ from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset
 from craft_ray.data.sources import load_dataset
 from craft_ray.pool.address import PoolAddress
-from craft_ray.pool.client import PoolOracle
 from craft_ray.reproduction.cell import WORKER_FOLDER
 from craft_ray.reproduction.grid import Cell
 from craft_ray.training.artifact import Artifact
 from craft_ray.training.classifier import Classifier
+from craft_ray.training.driver import driver_oracle
 from craft_ray.training.examiner import Examiner
 from craft_ray.training.fine_tuning import fine_tune
 from craft_ray.training.job import TrainJob
-from craft_ray.training.ledger import QueryLedger, Spending
+from craft_ray.training.ledger import Spending
 from craft_ray.training.linear_probe import fit_linear_probe
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import classification_task, load_data, prepare
@@ -41,9 +41,21 @@ def measure_cell(
     report: Report,
 ) -> dict[str, Any]:
     """Tune, then test on the data set's test split and on the shifted sets; the cell's result."""
+    with driver_oracle(config, pool, folder) as oracle:
+        return _measure(cell, config, shifted, folder, pool, oracle, report)
+
+
+def _measure(
+    cell: Cell,
+    config: RunConfig,
+    shifted: Sequence[str],
+    folder: Path,
+    pool: PoolAddress,
+    oracle: MeteredOracle,
+    report: Report,
+) -> dict[str, Any]:
     started = time.monotonic()
     data = load_data(config)
-    oracle = MeteredOracle(PoolOracle(pool, config.pool), QueryLedger(0))
     prepared = prepare(config, data, oracle)
     examiner = Examiner(oracle, prepared, data)
     curve: list[tuple[float, float]] = []

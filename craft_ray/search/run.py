@@ -13,6 +13,7 @@ from rich.console import Console
 from craft_ray.config.documents import flatten
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import RunInterruptedError
+from craft_ray.run_folder import NUM_FAILED
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.search.optuna_search import make_scheduler, make_search
 from craft_ray.search.resources import concurrent_trials
@@ -25,6 +26,8 @@ from craft_ray.training.state import load_state
 
 TUNE_FOLDER = "tune"
 TRIALS_FOLDER = "trials"
+MAX_TRIAL_FAILURES = 1
+"""Beside those of its worker, which is replaced within the trial."""
 
 
 def run_search(
@@ -68,6 +71,7 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
     results: dict[str, Any] = {
         "zero_shot": {"validation": asdict(zero_shot)},
         "trials": [trial.as_dict() for trial in trials],
+        NUM_FAILED: sum(trial.status == "failed" for trial in trials),
         "best": None,
     }
     classifiers = [examiner.zero_shot]
@@ -115,6 +119,11 @@ def _tuner(
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),
         run_config=ray.tune.RunConfig(
-            name=TUNE_FOLDER, storage_path=str(folder), callbacks=[monitor], verbose=0
+            name=TUNE_FOLDER,
+            storage_path=str(folder),
+            # A trial whose process was lost goes on from its checkpoint and its record of queries.
+            failure_config=ray.tune.FailureConfig(max_failures=MAX_TRIAL_FAILURES),
+            callbacks=[monitor],
+            verbose=0,
         ),
     )

@@ -14,19 +14,17 @@ from rich.console import Console
 from craft_ray.config.run import RunConfig
 from craft_ray.files import write_json
 from craft_ray.pool.address import PoolAddress
-from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.keeper import PoolKeeper, cluster_nodes
 from craft_ray.pool.lifecycle import ClipFactory, running_pool
 from craft_ray.pool.membership import decide_size, num_replicas
 from craft_ray.ray_session import ray_session
 from craft_ray.run_folder import SUMMARY_FILE
 from craft_ray.tracking import Tracker, make_tracker
-from craft_ray.training.answer_cache import open_answer_cache
 from craft_ray.training.artifact import Artifact
 from craft_ray.training.classifier import TunedClassifier
+from craft_ray.training.driver import driver_oracle
 from craft_ray.training.examiner import Examiner
-from craft_ray.training.ledger import QueryLedger, Spending
-from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.ledger import Spending
 from craft_ray.training.preparation import FewShotData, classification_task, prepare
 from craft_ray.training.provenance import data_summary, versions
 from craft_ray.training.task import PreparedTask
@@ -124,13 +122,10 @@ def open_experiment(
                 highlight=False,
             )
             factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
-            with running_pool(folder.name, factory, config.pool, size) as pool:
-                # The driver searches nothing: not one candidate query.
-                oracle = MeteredOracle(
-                    PoolOracle(pool.address, config.pool),
-                    QueryLedger(0),
-                    cache=open_answer_cache(config.answer_cache),
-                )
+            with (
+                running_pool(folder.name, factory, config.pool, size) as pool,
+                driver_oracle(config, pool.address, folder) as oracle,
+            ):
                 prepared = prepare(config, data, oracle)
                 yield Experiment(
                     config=config,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from craft_ray.errors import ArtifactError
+from craft_ray.errors import ArtifactError, RunFailedError
 from craft_ray.training.ledger import Spending
 
 SCHEMA = """
@@ -36,6 +37,8 @@ CREATE TABLE IF NOT EXISTS queries (
 PART = "start, stop, question, spending, dtype, shape, answer"
 LOCK_TIMEOUT_S = 30.0
 """A worker that is being replaced may still be writing its last answer."""
+ROOM_BYTES = 16 * 2**20
+"""Must be free before a question: its answer is a few kB, a checkpoint a few MB."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class QueryJournal:
 
     Raises:
         ArtifactError: the file is no journal.
+        RunFailedError: the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,10 +88,15 @@ class QueryJournal:
             self._database.execute(f"SELECT generation, purpose, number, {PART} FROM queries")
         except sqlite3.DatabaseError as error:
             self._database.close()
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise self._unwritable(error) from error
             raise self._no_journal(error) from error
 
     def _no_journal(self, error: object) -> ArtifactError:
         return ArtifactError(f"{self._path}: must be a journal of queries, but: {error}")
+
+    def _unwritable(self, error: object) -> RunFailedError:
+        return RunFailedError(f"{self._path}: must be writable, but: {error}")
 
     def __enter__(self) -> QueryJournal:
         return self
@@ -104,6 +113,19 @@ class QueryJournal:
         """No more will be recorded."""
         self._database.close()
 
+    def ensure_room(self) -> None:
+        """To be called before a question: what a full disk cannot keep must not be paid for.
+
+        Raises:
+            RunFailedError: the disk is full, or nearly so.
+        """
+        free = shutil.disk_usage(self._path.parent).free
+        if free < ROOM_BYTES:
+            raise RunFailedError(
+                f"{self._path.parent}: must have {ROOM_BYTES // 2**20} MB free to keep what is "
+                f"asked for, but has {free / 2**20:.1f} MB; nothing more was asked"
+            )
+
     def record(
         self,
         query: QueryId,
@@ -116,6 +138,9 @@ class QueryJournal:
 
         Returns False, and changes nothing, if that part is on record already: nothing is counted
         twice.
+
+        Raises:
+            RunFailedError: the file cannot be written.
         """
         row = (
             query.generation,
@@ -130,7 +155,7 @@ class QueryJournal:
             np.ascontiguousarray(answer).tobytes(),
         )
         marks = ", ".join("?" * len(row))
-        cursor = self._database.execute(f"INSERT OR IGNORE INTO queries VALUES ({marks})", row)
+        cursor = self._write(f"INSERT OR IGNORE INTO queries VALUES ({marks})", row)
         return cursor.rowcount == 1
 
     def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
@@ -167,10 +192,18 @@ class QueryJournal:
 
     def forget_answers(self, before_generation: int) -> None:
         """Drop the answers that no checkpoint needs any more; what they cost stays on record."""
-        self._database.execute(
+        self._write(
             "UPDATE queries SET answer = NULL WHERE generation < ? AND answer IS NOT NULL",
             (before_generation,),
         )
+
+    def compact(self) -> None:
+        """Give back the room of forgotten answers."""
+        self._write("VACUUM", ())
+
+    def is_empty(self) -> bool:
+        """Whether nothing is on record."""
+        return not self._read("SELECT 1 FROM queries LIMIT 1")
 
     def total(self) -> Spending:
         """What all queries on record have cost.
@@ -180,6 +213,12 @@ class QueryJournal:
         """
         rows = self._read("SELECT spending FROM queries")
         return sum((self._spending(spending) for (spending,) in rows), start=Spending())
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            raise self._unwritable(error) from error
 
     def _read(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
         """All rows; a broken page is found only when it is read."""

@@ -43,6 +43,8 @@ class MeteredOracle:
         ledger: the cap and the totals.
         journal: of the run; None for questions that no other process would take up.
         cache: answers of earlier runs, which cost nothing; or None.
+        by_content: a question is known by what it asks, and not by its place among the others: for
+            an asker that starts from its first question after a resume, and may by then ask others.
     """
 
     def __init__(
@@ -51,12 +53,16 @@ class MeteredOracle:
         ledger: QueryLedger,
         journal: QueryJournal | None = None,
         cache: AnswerCache | None = None,
+        *,
+        by_content: bool = False,
     ) -> None:
         self._oracle = oracle
         self._journal = journal
         self._cache = cache
         self._generation = 0
         self._asked: Counter[str] = Counter()
+        self._by_content = by_content
+        self._counted: set[QueryId] = set()
         self.ledger = ledger
 
     def begin_generation(self, generation: int) -> None:
@@ -78,7 +84,7 @@ class MeteredOracle:
         cost = Spending(images_sent=len(pixels_NSS))
         question = digest_of_question(handle.digest)
         # Sending a set again after a resume is counted once: its answers are paid for once.
-        query = self._next_query("images")
+        query = self._next_query("images", question)
         if not self._on_record(query, question):
             self._record(query, question, 0, cost, np.zeros((1, 0), dtype=np.uint8))
         return handle
@@ -96,6 +102,7 @@ class MeteredOracle:
 
         Raises:
             BudgetError: the candidate budget does not cover it; nothing was asked.
+            RunFailedError: the journal has no room for an answer; nothing was asked.
         """
         cost = cost_of(purpose, len(contexts_KLE), images.num_images, task.num_classes)
         question = digest_of_question(task.digest, images.digest, answer, contexts_KLE.tobytes())
@@ -121,11 +128,12 @@ class MeteredOracle:
 
         Raises:
             BudgetError: the candidate budget does not cover it; nothing was asked.
+            RunFailedError: the journal has no room for an answer; nothing was asked.
         """
-        query = self._next_query("search")
         question = digest_of_question(
             task.digest, images.digest, reduction.digest, contexts_KLE.tobytes()
         )
+        query = self._next_query("search", question)
         losses_K = np.full(len(contexts_KLE), np.nan)
         missing_K = np.ones(len(contexts_KLE), dtype=bool)
         for part in self._on_record(query, question):
@@ -138,7 +146,7 @@ class MeteredOracle:
         places = np.flatnonzero(missing_K)
         if len(places) == 0:
             return losses_K
-        self.ledger.authorize(_search_cost(len(places), task, images))
+        self._authorize(_search_cost(len(places), task, images))
 
         def on_part(start: int, losses: LossArray) -> None:
             # What is missing may lie apart: runs of neighbours are recorded each.
@@ -211,17 +219,23 @@ class MeteredOracle:
         self, purpose: str, question: bytes, cost: Spending, ask: Callable[[], Array]
     ) -> Array:
         """A question that is answered as a whole."""
-        query = self._next_query(purpose)
+        query = self._next_query(purpose, question)
         for part in self._on_record(query, question):
             return part.answer
         if (known := self._from_cache(question)) is not None:
             self._record(query, question, 0, Spending(), known)
             return known
-        self.ledger.authorize(cost)
+        self._authorize(cost)
         answer = ask()
         self._record(query, question, 0, cost, answer)
         self._to_cache(question, answer)
         return answer
+
+    def _authorize(self, cost: Spending) -> None:
+        """Refuse before anything is spent."""
+        self.ledger.authorize(cost)
+        if self._journal is not None:
+            self._journal.ensure_room()
 
     def _from_cache(self, question: bytes) -> Array | None:
         """What an earlier run was answered, by content. Whole questions only: a part of a
@@ -235,7 +249,9 @@ class MeteredOracle:
     def _content(self, question: bytes) -> bytes:
         return digest_of_question(self._oracle.describe().oracle_id, question)
 
-    def _next_query(self, purpose: str) -> QueryId:
+    def _next_query(self, purpose: str, question: bytes) -> QueryId:
+        if self._by_content:
+            return QueryId(0, purpose, int.from_bytes(question[:7], "big"))
         query = QueryId(self._generation, purpose, self._asked[purpose])
         self._asked[purpose] += 1
         return query
@@ -243,8 +259,10 @@ class MeteredOracle:
     def _on_record(self, query: QueryId, question: bytes) -> list[RecordedPart]:
         """What an earlier process has paid for; this run's totals do not have it yet."""
         parts = [] if self._journal is None else self._journal.parts(query, question)
-        for part in parts:
-            self.ledger.record(part.spending)
+        if query not in self._counted:
+            self._counted.add(query)
+            for part in parts:
+                self.ledger.record(part.spending)
         return parts
 
     def _record(

@@ -30,7 +30,7 @@ def run_training(
     Raises:
         UserError: see `open_experiment`.
         RunInterruptedError: the user stopped it; `--resume` continues.
-        RunFailedError: the worker was lost more often than it is replaced; `--resume` continues.
+        RunFailedError: the worker failed more often than it is replaced; `--resume` continues.
     """
     with open_experiment(config, data, folder, console) as experiment:
         return _train(experiment)
@@ -50,11 +50,8 @@ def _train(experiment: Experiment) -> dict[str, Any]:
         raise RunInterruptedError("stopped") from error
     except (TrainingFailedError, RayError) as error:
         tracker.close(key, "FAILED")
-        reason = str(error).strip().splitlines()
-        raise RunFailedError(
-            f"the worker was lost ({reason[-1] if reason else type(error).__name__}); --resume "
-            f"name={key} continues from its last checkpoint"
-        ) from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise RunFailedError(f"the worker did not come to its end: {reason}") from error
     selected = tuned.selected
     experiment.deliver(selected.classifier, key)
     zero_shot_test, test = examiner.test([examiner.zero_shot, selected.classifier])

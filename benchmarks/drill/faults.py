@@ -1,0 +1,254 @@
+"""What is broken, and what is needed to break it. All of it is real, and of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import psutil
+from mlflow.tracking import MlflowClient
+from ray.cluster_utils import Cluster
+
+from benchmarks.product import TIMEOUT_S, Command
+from craft_ray.environment import set_environment
+
+MIB = 2**20
+
+
+class Fault:
+    """Breaks something; a context manager for what it needs around the command.
+
+    Attributes:
+        module: the command that is hit.
+        words: what the command is told besides the drill's settings.
+        directory: where the command is started.
+    """
+
+    module: ClassVar[str] = "train"
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.directory = Path()
+
+    def enter(self, directory: Path) -> Self:
+        """Prepare; `directory` is this drill's own."""
+        self.directory = directory
+        return self
+
+    def leave(self) -> None:
+        """End what `enter` has started."""
+
+    def strike(self, command: Command) -> None:
+        """Break it, while the command runs."""
+        raise NotImplementedError
+
+    def repair(self, command: Command) -> None:
+        """What a user does before `--resume`."""
+
+    def after(self, command: Command) -> None:
+        """What is looked at besides the result, when all has ended.
+
+        Raises:
+            RuntimeError: it is not as it should be.
+        """
+
+
+class Kill(Fault):
+    """SIGKILL to processes of Ray whose title begins with `title`."""
+
+    def __init__(self, title: str, at_most: int | None = None) -> None:
+        super().__init__()
+        self._title = title
+        self._at_most = at_most
+
+    def strike(self, command: Command) -> None:
+        """See `Fault`."""
+        victims = command.processes(self._title)[: self._at_most]
+        if not victims:
+            raise RuntimeError(f"{command.name}: there is no process ray::{self._title}")
+        for victim in victims:
+            victim.send_signal(signal.SIGKILL)
+
+
+class KillTrial(Kill):
+    """SIGKILL to the process of a Tune trial, which waits for a Train worker."""
+
+    module = "tune"
+
+    def __init__(self) -> None:
+        super().__init__("ImplicitFunc")
+
+
+class Hang(Fault):
+    """SIGSTOP to a replica, and after a while SIGCONT: it comes back."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def strike(self, command: Command) -> None:
+        """See `Fault`."""
+        victim = command.processes("OracleReplica")[0]
+        victim.suspend()
+        time.sleep(self._seconds)
+        if victim.is_running():
+            victim.resume()
+
+
+class SignalDriver(Fault):
+    """A signal to the command, or to it and all that it has started; it must then end."""
+
+    def __init__(self, number: signal.Signals, *, whole_group: bool) -> None:
+        super().__init__()
+        self._number = number
+        self._whole_group = whole_group
+
+    def strike(self, command: Command) -> None:
+        """See `Fault`."""
+        (os.killpg if self._whole_group else os.kill)(command.process.pid, self._number)
+        command.process.wait(TIMEOUT_S)
+
+
+class FullDisk(Fault):
+    """A file system of its own that is filled to its last byte; for `--resume`, it is emptied.
+
+    Needs the right to mount.
+    """
+
+    def enter(self, directory: Path) -> Self:
+        """See `Fault`."""
+        options = ["-t", "tmpfs", "-o", f"size={128 * MIB}"]
+        subprocess.run(["mount", *options, "tmpfs", str(directory)], check=True)
+        return super().enter(directory)
+
+    def leave(self) -> None:
+        """See `Fault`."""
+        subprocess.run(["umount", "--lazy", str(self.directory)], check=True)
+
+    @property
+    def _ballast(self) -> Path:
+        return self.directory / "ballast"
+
+    def strike(self, command: Command) -> None:
+        """See `Fault`."""
+        with self._ballast.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"0" * 4096)
+            except OSError:  # full
+                pass
+        if command.process.wait(TIMEOUT_S) != 1:
+            raise RuntimeError(f"{command.name}: must fail, but {command.process.returncode}")
+
+    def repair(self, command: Command) -> None:
+        """See `Fault`."""
+        self._ballast.unlink()
+
+
+class FullDiskOfSearch(FullDisk):
+    """The same under a search."""
+
+    module = "tune"
+
+
+class LostNode(Fault):
+    """One node of a cluster of three, with a replica on it, is gone at once."""
+
+    def enter(self, directory: Path) -> Self:
+        """See `Fault`."""
+        set_environment()
+        bounds = {"object_store_memory": 100 * MIB}
+        self._cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "include_dashboard": True, **bounds},
+        )
+        self._nodes = [self._cluster.add_node(num_cpus=2, **bounds) for _ in range(2)]
+        self.words = [f"ray.address={self._cluster.address}"]
+        return super().enter(directory)
+
+    def leave(self) -> None:
+        """See `Fault`."""
+        self._cluster.shutdown()
+
+    def strike(self, command: Command) -> None:
+        """See `Fault`."""
+        node = next((node for node in self._nodes if _has_a_replica(node)), None)
+        if node is None:
+            raise RuntimeError(f"{command.name}: no node has a replica")
+        self._cluster.remove_node(node, allow_graceful=False)
+
+
+class DeadTracker(Fault):
+    """MLflow's server is killed, and comes back when the run has ended."""
+
+    def enter(self, directory: Path) -> Self:
+        """See `Fault`."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self._uri = f"http://127.0.0.1:{self._port}"
+        self.words = ["mlflow.enabled=true", f"mlflow.tracking_uri={self._uri}"]
+        super().enter(directory)
+        self._start()
+        return self
+
+    def _start(self) -> None:
+        store = f"sqlite:///{self.directory.resolve() / 'server.db'}"
+        words = ["--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(self._port)]
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *words, "--workers", "1"],
+            cwd=self.directory,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self._uri}/health", timeout=2):
+                    return
+            except OSError:
+                if self._server.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.3)
+
+    def leave(self) -> None:
+        """See `Fault`."""
+        self.strike_server()
+
+    def strike_server(self) -> None:
+        """SIGKILL to it and its workers."""
+        if self._server.poll() is None:
+            os.killpg(self._server.pid, signal.SIGKILL)
+            self._server.wait(TIMEOUT_S)
+
+    def strike(self, command: Command) -> None:
+        """See `Fault`."""
+        self.strike_server()
+
+    def after(self, command: Command) -> None:
+        """What the server has missed is sent, and nothing is missing."""
+        self._start()
+        words = [sys.executable, "-m", "craft_ray.tracking", "runs"]
+        subprocess.run(words, cwd=self.directory, check=True, capture_output=True)
+        client = MlflowClient(tracking_uri=self._uri)
+        experiment = client.get_experiment_by_name("craft-ray")
+        (run,) = client.search_runs([experiment.experiment_id]) if experiment else [None]
+        if run is None or run.info.status != "FINISHED":
+            raise RuntimeError(f"{command.name}: MLflow must have a finished run, but has {run}")
+        steps = [m.step for m in client.get_metric_history(run.info.run_id, "fitness_best")]
+        if steps != list(range(1, len(steps) + 1)) or not steps:
+            raise RuntimeError(f"{command.name}: MLflow must have every generation, but {steps}")
+
+
+def _has_a_replica(node: Any) -> bool:
+    (raylet,) = [process for kind, process in node.live_processes() if kind == "raylet"]
+    children = psutil.Process(raylet.pid).children()
+    return any(child.cmdline()[:1] == ["ray::OracleReplica"] for child in children)
