@@ -76,7 +76,8 @@ class Command:
         deadline = time.monotonic() + TIMEOUT_S
         while self.queries() < at_least:
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name}: {at_least} queries were not reached")
+                output = self.wait() if self.process.poll() is not None else ""
+                raise RuntimeError(f"{self.name}: {at_least} queries were not reached: {output}")
             time.sleep(0.05)
 
     def wait(self) -> str:

@@ -16,6 +16,7 @@ ENVIRONMENT = {
     # Our own monitor, summary and tracker replace Tune's tables and file loggers.
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     # The processes of a trial only wait for each other; Ray warns that they are more than the CPUs.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "PYTHON worker processes have been started",
 }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 EXIT_CODE_FAILED = 1
@@ -57,3 +58,9 @@ class RunFailedError(RuntimeError):
 
 class PoolError(RunFailedError):
     """The replicas could not answer after all permitted attempts."""
+
+
+def last_words(error: BaseException) -> str:
+    """The last line of an error that has come through Ray: its cause, after tracebacks and notes."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    return re.sub(rf"^{re.escape(__name__)}\.\w+: ", "", line)

@@ -105,6 +105,13 @@ class SearchMonitor(LiveCallback):
         )
         self._end(trial)
 
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Say that the trial is started again."""
+        number = number_of(trial.experiment_tag)
+        self.say(f"  trial {number}: was lost, and goes on from its last checkpoint")
+
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from craft_ray.errors import last_words
 from craft_ray.training.classifier import Score
 from craft_ray.training.job import CHECKPOINT_PATH
 from craft_ray.training.ledger import Spending
@@ -79,7 +80,7 @@ def read_results(grid: ResultGrid) -> list[TrialResult]:
                 retried_chunks=int(metrics.get("retried_chunks", 0)),
                 seconds=float(metrics.get("train_seconds", 0.0)),
                 checkpoint=Path(metrics[CHECKPOINT_PATH]) if has_report else None,
-                error=str(result.error).splitlines()[-1] if result.error else None,
+                error=last_words(result.error) if result.error else None,
             )
         )
     return sorted(results, key=lambda result: result.number)

@@ -100,14 +100,14 @@ def _tuner(
     trainable = ray.tune.with_resources(
         ray.tune.with_parameters(run_trial, job=job), {"CPU": space.base.ray.cpus_per_trial}
     )
+    # A continued trial counts its reports from 1 again, and Optuna keeps the first of each.
+    warnings.filterwarnings("ignore", message="The reported value is ignored")
     path = folder / TUNE_FOLDER
     if ray.tune.Tuner.can_restore(str(path)):
         tuner = ray.tune.Tuner.restore(
             str(path), trainable=trainable, resume_unfinished=True, resume_errored=True
         )
         monitor.attach_to(tuner)
-        # A continued trial counts its reports from 1 again, and Optuna keeps the first of each.
-        warnings.filterwarnings("ignore", message="The reported value is ignored")
         return tuner
     return ray.tune.Tuner(
         trainable,

@@ -88,7 +88,7 @@ class QueryJournal:
             self._database.execute(f"SELECT generation, purpose, number, {PART} FROM queries")
         except sqlite3.DatabaseError as error:
             self._database.close()
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            if self._free_bytes() < ROOM_BYTES:  # SQLite calls it many names
                 raise self._unwritable(error) from error
             raise self._no_journal(error) from error
 
@@ -119,12 +119,15 @@ class QueryJournal:
         Raises:
             RunFailedError: the disk is full, or nearly so.
         """
-        free = shutil.disk_usage(self._path.parent).free
+        free = self._free_bytes()
         if free < ROOM_BYTES:
             raise RunFailedError(
                 f"{self._path.parent}: must have {ROOM_BYTES // 2**20} MB free to keep what is "
                 f"asked for, but has {free / 2**20:.1f} MB; nothing more was asked"
             )
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self._path.parent).free
 
     def record(
         self,

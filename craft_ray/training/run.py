@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
-from craft_ray.errors import RunFailedError, RunInterruptedError
+from craft_ray.errors import RunFailedError, RunInterruptedError, last_words
 from craft_ray.training.experiment import Experiment, open_experiment
 from craft_ray.training.fine_tuning import FineTuned, fine_tune
 from craft_ray.training.job import TrainJob
@@ -50,8 +50,8 @@ def _train(experiment: Experiment) -> dict[str, Any]:
         raise RunInterruptedError("stopped") from error
     except (TrainingFailedError, RayError) as error:
         tracker.close(key, "FAILED")
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise RunFailedError(f"the worker did not come to its end: {reason}") from error
+        message = f"the worker did not come to its end: {last_words(error)}"
+        raise RunFailedError(message) from error
     selected = tuned.selected
     experiment.deliver(selected.classifier, key)
     zero_shot_test, test = examiner.test([examiner.zero_shot, selected.classifier])
