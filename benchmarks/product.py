@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from craft_ray.errors import ArtifactError
+from craft_ray.errors import ArtifactError, RunFailedError
 from craft_ray.run_folder import SUMMARY_FILE
 from craft_ray.training.job import JOURNAL_FILE
 from craft_ray.training.journal import QueryJournal
@@ -55,7 +55,7 @@ class Command:
             try:
                 with QueryJournal(path) as journal:
                     total += journal.total().candidate_queries
-            except ArtifactError:  # it is being made
+            except (ArtifactError, RunFailedError):  # it is being made, or the disk is full
                 continue
         return total
 

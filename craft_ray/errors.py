@@ -61,6 +61,6 @@ class PoolError(RunFailedError):
 
 
 def last_words(error: BaseException) -> str:
-    """The last line of an error that has come through Ray: its cause, after tracebacks and notes."""
+    """The last line of an error that has come through Ray: its cause, after all tracebacks."""
     line = (str(error).strip() or type(error).__name__).splitlines()[-1]
     return re.sub(rf"^{re.escape(__name__)}\.\w+: ", "", line)
