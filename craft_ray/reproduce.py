@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "a grid (default: tune_spaces/reproduce/smoke.yaml, or paper.yaml if root is given), then "
         "settings of it or of its runs",
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     return exit_with(lambda: _run(options))
 
 

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "CONFIG.yaml",
         "settings of the run (default: those of craft_ray/config/run.py), then overrides",
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     return exit_with(lambda: _run(options))
 
 

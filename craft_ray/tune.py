@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "a search space (default: tune_spaces/quickstart.yaml), then settings of it or of its "
         "base run; base=RUN.yaml searches around the settings in a file",
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     return exit_with(lambda: _run(options))
 
 
