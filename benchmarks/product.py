@@ -92,7 +92,13 @@ class Command:
 
 
 def start(
-    module: str, name: str, words: Sequence[str], directory: Path, *, log: Path | None = None
+    module: str,
+    name: str,
+    words: Sequence[str],
+    directory: Path,
+    *,
+    log: Path | None = None,
+    temporary: Path | None = None,
 ) -> Command:
     """Start `python -m craft_ray.<module>`.
 
@@ -102,8 +108,11 @@ def start(
         words: further words of the command line.
         directory: where it is started, and has its `runs/`.
         log: where its output goes; None: `Command.wait` returns it.
+        temporary: its folder of temporary files; None: everybody's.
     """
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    if temporary is not None:
+        environment["TMPDIR"] = str(temporary)
     process = subprocess.Popen(
         [sys.executable, "-m", f"craft_ray.{module}", *words, f"name={name}"],
         cwd=directory,

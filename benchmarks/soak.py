@@ -52,7 +52,7 @@ WARM_UP = 1 / 4
 LONG_LIVED = ("driver", "raylet", "gcs_server", "dashboard", "ray::Registry")
 PER_TRIAL = ("ray::RayTrainWorker", "ray::TrainController", "ray::ImplicitFunc", "ray::_QueueActor")
 PER_KILL = ("ray::OracleReplica",)
-LEFT_BY_RAY = ("ray",)
+LEFT_BY_RAY = "ray"
 """Under the folder of temporary files: sessions with their logs, which Ray keeps."""
 
 Samples = dict[str, dict[int, list[tuple[float, float]]]]
@@ -66,11 +66,15 @@ def main() -> None:
     parser.add_argument("--kill-every", type=float, default=30.0, metavar="SECONDS")
     options = parser.parse_args()
     commit_id = commit()
-    temporary = Path(tempfile.gettempdir())
-    files_before = files_outside(temporary)
-    with tempfile.TemporaryDirectory(prefix="craft-soak") as name:
+    # Short names: the paths of Ray's sockets may have 107 characters.
+    with (
+        tempfile.TemporaryDirectory(prefix="run") as name,
+        tempfile.TemporaryDirectory(prefix="t") as temporary,
+    ):
         directory = Path(name)
-        command = start("tune", "soak", SETTINGS, directory, log=directory / "output")
+        log = directory / "output"
+        shared_memory_before = shared_memory()
+        command = start("tune", "soak", SETTINGS, directory, log=log, temporary=Path(temporary))
         watch = Watch(command)
         watch.run(60 * options.minutes, options.kill_every)
         seen = command.processes()
@@ -79,15 +83,17 @@ def main() -> None:
         result = {
             "minutes": options.minutes,
             "kills": watch.kills,
-            **trials_of(command, (directory / "output").read_text()),
+            **trials_of(command, log.read_text()),
             "growth": growth(watch.samples),
             "counts": watch.counts,
             "exit_code": command.process.returncode,
             "seconds_to_end": round(time.monotonic() - started_s, 1),
             "processes_left": still_running(seen),
+            "files_left": sorted(
+                path.name for path in Path(temporary).iterdir() if path.name != LEFT_BY_RAY
+            ),
+            "shared_memory_left": sorted(shared_memory() - shared_memory_before),
         }
-    left = files_outside(temporary) - files_before
-    result["files_left"] = sorted(path.name for path in left)
     show(result)
     print(write_result("soak", commit_id, {"settings": SETTINGS, **result}))
 
@@ -227,16 +233,9 @@ def still_running(seen: list[psutil.Process]) -> list[str]:
     return [" ".join(process.cmdline())[:80] for process in alive]
 
 
-def files_outside(temporary: Path) -> set[Path]:
-    """What lies where temporary files and shared memory do."""
-    places = [temporary, Path("/dev/shm")]
-    return {
-        path
-        for place in places
-        if place.exists()
-        for path in place.iterdir()
-        if path.name not in LEFT_BY_RAY
-    }
+def shared_memory() -> set[str]:
+    """Names in shared memory."""
+    return {path.name for path in Path("/dev/shm").iterdir()}
 
 
 def show(result: dict[str, Any]) -> None:
