@@ -12,6 +12,7 @@ process, no file outside the run's folder and Ray's logs.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import signal
@@ -23,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-from ray.util.state import list_actors, list_placement_groups
 from rich.console import Console
 from rich.table import Table
 
@@ -76,10 +76,12 @@ def main() -> None:
         shared_memory_before = shared_memory()
         command = start("tune", "soak", SETTINGS, directory, log=log, temporary=Path(temporary))
         watch = Watch(command)
-        watch.run(60 * options.minutes, options.kill_every)
-        seen = command.processes()
-        started_s = time.monotonic()
-        command.interrupt()
+        try:
+            watch.run(60 * options.minutes, options.kill_every)
+        finally:
+            seen = command.processes()
+            started_s = time.monotonic()
+            command.interrupt()
         result = {
             "minutes": options.minutes,
             "kills": watch.kills,
@@ -153,6 +155,10 @@ class Watch:
             for word in process.cmdline()
             if word.startswith("--gcs-address=")
         )
+        # A local Ray asks for a token; this is read when Ray is imported.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        from ray.util.state import list_actors, list_placement_groups
+
         bounds: dict[str, Any] = {"address": address, "limit": 10_000}
         actors = list_actors(filters=[("state", "!=", "DEAD")], **bounds)
         groups = list_placement_groups(filters=[("state", "!=", "REMOVED")], **bounds)
