@@ -12,10 +12,13 @@ process, no file outside the run's folder and Ray's logs.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -155,24 +158,31 @@ class Watch:
             for word in process.cmdline()
             if word.startswith("--gcs-address=")
         )
-        # A local Ray asks for a token; this is read when Ray is imported.
-        os.environ["RAY_AUTH_MODE"] = "token"
-        from ray.util.state import list_actors, list_placement_groups
-
-        bounds: dict[str, Any] = {"address": address, "limit": 10_000}
-        actors = list_actors(filters=[("state", "!=", "DEAD")], **bounds)
-        groups = list_placement_groups(filters=[("state", "!=", "REMOVED")], **bounds)
+        actors = _number_of("actors", "DEAD", address)
+        groups = _number_of("placement-groups", "REMOVED", address)
         driver = psutil.Process(self._command.process.pid)
         self.counts.append(
             {
                 "minute": round(now_s / 60, 1),
-                "actors": len(actors),
-                "placement_groups": len(groups),
+                "actors": actors,
+                "placement_groups": groups,
                 "processes": len(self._command.processes()),
                 "open_files_of_driver": driver.num_fds(),
                 "threads_of_driver": driver.num_threads(),
             }
         )
+
+
+def _number_of(what: str, gone: str, address: str) -> int:
+    words = ["--address", address, "--filter", f"state!={gone}", "--limit", "10000"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ray.scripts.scripts", "list", what, *words, "--format", "json"],
+        env=os.environ | {"RAY_AUTH_MODE": "token"},  # a local Ray asks for its token
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return len(json.loads(done.stdout[done.stdout.index("[") :]))
 
 
 def kind_of(process: psutil.Process) -> str | None:

@@ -17,8 +17,9 @@ from craft_ray.run_folder import NUM_FAILED
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.search.optuna_search import make_scheduler, make_search
 from craft_ray.search.resources import concurrent_trials
-from craft_ray.search.results import best_of, print_table, read_results
+from craft_ray.search.results import best_of, number_of, print_table, read_results
 from craft_ray.search.trial import SearchJob, run_trial
+from craft_ray.storage import whole_files
 from craft_ray.training.experiment import Experiment, open_experiment
 from craft_ray.training.preparation import FewShotData
 from craft_ray.training.selection import Selected
@@ -103,12 +104,21 @@ def _tuner(
     # A continued trial counts its reports from 1 again, and Optuna keeps the first of each.
     warnings.filterwarnings("ignore", message="The reported value is ignored")
     path = folder / TUNE_FOLDER
-    if ray.tune.Tuner.can_restore(str(path)):
+    files = whole_files()
+    if ray.tune.Tuner.can_restore(str(path), storage_filesystem=files):
         tuner = ray.tune.Tuner.restore(
-            str(path), trainable=trainable, resume_unfinished=True, resume_errored=True
+            str(path),
+            trainable=trainable,
+            resume_unfinished=True,
+            resume_errored=True,
+            storage_filesystem=files,
         )
         monitor.attach_to(tuner)
         return tuner
+
+    def name_of(trial: ray.tune.experiment.Trial) -> str:
+        return f"{number_of(trial.experiment_tag)}"
+
     return ray.tune.Tuner(
         trainable,
         tune_config=ray.tune.TuneConfig(
@@ -116,11 +126,15 @@ def _tuner(
             max_concurrent_trials=concurrency,
             search_alg=make_search(space),
             scheduler=make_scheduler(space),
-            trial_dirname_creator=lambda trial: str(trial.trial_id),
+            # By number: should Tune forget a trial that it has just made, the one that it makes in
+            # its place finds what was paid for.
+            trial_name_creator=name_of,
+            trial_dirname_creator=name_of,
         ),
         run_config=ray.tune.RunConfig(
             name=TUNE_FOLDER,
             storage_path=str(folder),
+            storage_filesystem=files,
             # A trial whose process was lost goes on from its checkpoint and its record of queries.
             failure_config=ray.tune.FailureConfig(max_failures=MAX_TRIAL_FAILURES),
             callbacks=[monitor],

@@ -31,7 +31,7 @@ def run_trial(params: dict[str, Any], job: SearchJob) -> None:
     """
     run_job(
         TrainJob(job.space.resolve(params), job.prepared, job.pool),
-        name=ray.tune.get_context().get_trial_id(),
+        name=ray.tune.get_context().get_trial_name(),
         storage_path=job.storage_path,
         on_report=ray.tune.report,
     )

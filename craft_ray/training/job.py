@@ -21,6 +21,7 @@ from ray.util.queue import Empty, Queue
 
 from craft_ray.config.run import RunConfig as CraftRunConfig
 from craft_ray.pool.address import PoolAddress
+from craft_ray.storage import whole_files
 from craft_ray.training.task import PreparedTask
 
 KEPT_CHECKPOINTS = 2
@@ -111,6 +112,7 @@ def _make_trainer(
         run_config=RunConfig(
             name=name,
             storage_path=str(storage_path),
+            storage_filesystem=whole_files(),
             checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
             # Finite limits: starved of resources, Ray Train would otherwise wait for ever.
             failure_config=FailureConfig(

@@ -47,8 +47,7 @@ def _train(
     trainer = make_trainer(oracle, job.prepared, job.config)
     seconds_before, retried_before = 0.0, 0
     if (checkpoint := ray.train.get_checkpoint()) is not None:
-        with checkpoint.as_directory() as folder:
-            state = load_newest_state(Path(folder))
+        state = load_newest_state(Path(checkpoint.path))
         trainer.load_state_dict(state)
         seconds_before = float(state.values["seconds"])
         retried_before = int(state.values["retried_chunks"])
