@@ -37,7 +37,7 @@ from craft_ray.training.journal import QueryJournal
 
 MB = 1e6
 SAMPLE_S = 5.0
-COUNT_EVERY_S = 60.0
+COUNT_EVERY_S = 180.0
 MAX_QUERIES = 16_000
 SETTINGS = (
     "data.shots=2",
