@@ -251,4 +251,4 @@ class DeadTracker(Fault):
 def _has_a_replica(node: Any) -> bool:
     (raylet,) = [process for kind, process in node.live_processes() if kind == "raylet"]
     children = psutil.Process(raylet.pid).children()
-    return any(child.cmdline()[:1] == ["ray::OracleReplica"] for child in children)
+    return any(" ".join(child.cmdline()).startswith("ray::OracleReplica") for child in children)
