@@ -18,11 +18,13 @@ def orthogonal_directions(
     angles (Choromanski et al., "Structured Evolution with Compact Architectures", ICML 2018)."""
     drawn_KD = generator.standard_normal((num_directions, dim))
     lengths_K = np.linalg.norm(drawn_KD, axis=1)
-    groups = [
-        np.linalg.qr(drawn_KD[start : start + dim].T).Q.T for start in range(0, num_directions, dim)
-    ]
-    rotated_KD: FloatArray64 = lengths_K[:, None] * np.concatenate(groups)
-    return rotated_KD
+    groups = []
+    for start in range(0, num_directions, dim):
+        turned, triangle = np.linalg.qr(drawn_KD[start : start + dim].T)
+        # The signs of a QR decomposition follow a rule; with those of R every turn is as likely.
+        groups.append((turned * np.sign(np.diag(triangle))).T)
+    turned_KD: FloatArray64 = lengths_K[:, None] * np.concatenate(groups)
+    return turned_KD
 
 
 class ZoAdam(PairedOptimizer):
