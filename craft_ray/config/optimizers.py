@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from craft_ray.config.base import Settings
 
@@ -54,14 +54,19 @@ class VkdCmaEsConfig(SamplingConfig):
 class PairedConfig(SamplingConfig):
     """What every optimizer has that asks on both sides of its centre."""
 
-    @model_validator(mode="after")
-    def _candidates_are_pairs(self) -> Self:
-        if self.population % 2:
+    population: int = Field(10, ge=4)
+    """Candidates that are asked for at a time, an even number; each is one query. Few at a time is
+    many steps: BlackVIP and ZIP average five pairs, too."""
+
+    @field_validator("population")
+    @classmethod
+    def _candidates_are_pairs(cls, population: int) -> int:
+        if population % 2:
             raise ValueError(
-                "population must be even, because candidates are pairs on both sides of the "
-                f"centre, but got {self.population}"
+                "must be even, because candidates are pairs on both sides of the centre, but got "
+                f"{population}"
             )
-        return self
+        return population
 
 
 class GainConfig(PairedConfig):
@@ -80,9 +85,9 @@ class SpsaConfig(GainConfig):
     """Simultaneous perturbation with Spall's gains."""
 
     kind: Literal["spsa"] = "spsa"
-    learning_rate: float = Field(0.1, gt=0)
+    learning_rate: float = Field(0.3, gt=0)
     """a."""
-    sigma: float = Field(0.1, gt=0)
+    sigma: float = Field(0.01, gt=0)
     """c."""
     stability: float = Field(20.0, ge=0)
     """A, in generations: holds the first steps back. Spall: a tenth of the generations."""
@@ -92,9 +97,9 @@ class SpsaGcConfig(GainConfig):
     """SPSA with gradient correction, BlackVIP's: a Nesterov momentum on the estimates."""
 
     kind: Literal["spsa_gc"] = "spsa_gc"
-    learning_rate: float = Field(0.1, gt=0)
+    learning_rate: float = Field(0.001, gt=0)
     """a."""
-    sigma: float = Field(0.1, gt=0)
+    sigma: float = Field(0.01, gt=0)
     """c."""
     learning_rate_decay: float = Field(0.4, ge=0, le=1)
     """alpha."""
@@ -110,9 +115,9 @@ class ZipConfig(GainConfig):
     """ZIP's: z is a low-rank matrix with a shared row, and clipped SPSA searches its factors."""
 
     kind: Literal["zip"] = "zip"
-    learning_rate: float = Field(0.1, gt=0)
+    learning_rate: float = Field(0.01, gt=0)
     """a."""
-    sigma: float = Field(0.1, gt=0)
+    sigma: float = Field(0.01, gt=0)
     """c, in the factors."""
     learning_rate_decay: float = Field(0.4, ge=0, le=1)
     """alpha."""
@@ -138,8 +143,8 @@ class ZoAdamConfig(PairedConfig):
     """Two-sided random gradient estimates with Adam."""
 
     kind: Literal["zo_adam"] = "zo_adam"
-    learning_rate: float = Field(0.01, gt=0)
-    sigma: float = Field(0.1, gt=0)
+    learning_rate: float = Field(0.03, gt=0)
+    sigma: float = Field(0.01, gt=0)
     """Of the Gaussian smoothing."""
     directions: Literal["gaussian", "orthogonal"] = "orthogonal"
     """`orthogonal`: those of a generation are at right angles, up to the dimension of z."""
@@ -154,15 +159,16 @@ class SharpZoConfig(PairedConfig):
     two-sided estimates on a part of the coordinates."""
 
     kind: Literal["sharp_zo"] = "sharp_zo"
-    warm_up_generations: int = Field(100, ge=1)
+    population: int = Field(20, ge=4)
+    warm_up_generations: int = Field(200, ge=1)
     """Of CMA-ES; the descent has the rest."""
     sigma: float = Field(0.1, gt=0)
     """Initial step size of CMA-ES."""
     sharpness_radius: float = Field(0.1, ge=0)
     """rho: how far beside a candidate its loss is asked for, as a length in z; 0: CMA-ES alone."""
-    learning_rate: float = Field(0.01, gt=0)
+    learning_rate: float = Field(0.1, gt=0)
     """Of the descent."""
-    descent_sigma: float = Field(0.1, gt=0)
+    descent_sigma: float = Field(0.01, gt=0)
     """Spread of the pairs of the descent."""
     pruned_share: float = Field(0.1, ge=0, lt=1)
     """Share of the coordinates that the descent leaves alone."""

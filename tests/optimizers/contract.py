@@ -104,6 +104,7 @@ STAGED = Case(
 LEARNING = [*RANKED, *PAIRED, STAGED]
 FLOOR = Case("random_search", RandomSearchConfig(population=8, sigma=0.5, bound=None))
 CASES = [*LEARNING, FLOOR]
+KINDS = {case.config.kind for case in CASES}
 
 
 def _each(cases: list[Case]) -> pytest.MarkDecorator:
