@@ -71,13 +71,17 @@ class PairedConfig(SamplingConfig):
 
 class GainConfig(PairedConfig):
     """The gain sequences of SPSA: step a_k = a / (A + k + 1)^alpha, spread c_k = c / (k + 1)^gamma,
-    in generation k = 0, 1, ..."""
+    in generation k = 0, 1, ... Decays and A are those of BlackVIP and ZIP."""
 
-    learning_rate_decay: float = Field(0.602, ge=0, le=1)
-    """alpha."""
-    sigma_decay: float = Field(0.101, ge=0, le=1)
+    sigma: float = Field(0.01, gt=0)
+    """c."""
+    sigma_decay: float = Field(0.1, ge=0, le=1)
     """gamma."""
-    stability: float = Field(0.0, ge=0)
+    learning_rate: float = Field(0.01, gt=0)
+    """a."""
+    learning_rate_decay: float = Field(0.4, ge=0, le=1)
+    """alpha."""
+    stability: float = Field(1.0, ge=0)
     """A, in generations: holds the first steps back."""
 
 
@@ -85,12 +89,14 @@ class SpsaConfig(GainConfig):
     """Simultaneous perturbation with Spall's gains."""
 
     kind: Literal["spsa"] = "spsa"
+    sigma_decay: float = Field(0.101, ge=0, le=1)
+    """gamma."""
     learning_rate: float = Field(0.3, gt=0)
     """a."""
-    sigma: float = Field(0.01, gt=0)
-    """c."""
+    learning_rate_decay: float = Field(0.602, ge=0, le=1)
+    """alpha."""
     stability: float = Field(20.0, ge=0)
-    """A, in generations: holds the first steps back. Spall: a tenth of the generations."""
+    """A, in generations: holds the first steps back. Spall: a tenth of the generations or less."""
 
 
 class SpsaGcConfig(GainConfig):
@@ -99,32 +105,15 @@ class SpsaGcConfig(GainConfig):
     kind: Literal["spsa_gc"] = "spsa_gc"
     learning_rate: float = Field(0.001, gt=0)
     """a."""
-    sigma: float = Field(0.01, gt=0)
-    """c."""
-    learning_rate_decay: float = Field(0.4, ge=0, le=1)
-    """alpha."""
-    sigma_decay: float = Field(0.1, ge=0, le=1)
-    """gamma."""
-    stability: float = Field(1.0, ge=0)
-    """A, in generations."""
     momentum: float = Field(0.9, gt=0, lt=1)
-    """Share of the accumulated estimates that is kept; without it this is `spsa`."""
+    """Share of the accumulated estimates that is kept."""
 
 
 class ZipConfig(GainConfig):
-    """ZIP's: z is a low-rank matrix with a shared row, and clipped SPSA searches its factors."""
+    """ZIP's: z is a low-rank matrix with a shared row, and clipped SPSA searches its factors, whose
+    spread is `sigma`."""
 
     kind: Literal["zip"] = "zip"
-    learning_rate: float = Field(0.01, gt=0)
-    """a."""
-    sigma: float = Field(0.01, gt=0)
-    """c, in the factors."""
-    learning_rate_decay: float = Field(0.4, ge=0, le=1)
-    """alpha."""
-    sigma_decay: float = Field(0.1, ge=0, le=1)
-    """gamma."""
-    stability: float = Field(1.0, ge=0)
-    """A, in generations."""
     blocks: int = Field(8, ge=2)
     """Rows that z is cut into; ZIP has one for each context token."""
     rank: int = Field(5, ge=1)
@@ -160,6 +149,7 @@ class SharpZoConfig(PairedConfig):
 
     kind: Literal["sharp_zo"] = "sharp_zo"
     population: int = Field(20, ge=4)
+    """Candidates that are asked for at a time, an even number; each is one query."""
     warm_up_generations: int = Field(200, ge=1)
     """Of CMA-ES; the descent has the rest."""
     sigma: float = Field(0.1, gt=0)

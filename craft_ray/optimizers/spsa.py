@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from craft_ray.config.optimizers import SpsaConfig, SpsaGcConfig, ZipConfig
+from craft_ray.config.optimizers import GainConfig, SpsaGcConfig
 from craft_ray.optimizers.base import FloatArray64, within
 from craft_ray.optimizers.paired import PairedOptimizer
 
@@ -29,7 +29,7 @@ class Spsa(PairedOptimizer):
     c_k = c / (k + 1)^gamma (step 1); within a bound the centre is projected.
     """
 
-    def __init__(self, config: SpsaConfig | SpsaGcConfig | ZipConfig, dim: int, seed: int) -> None:
+    def __init__(self, config: GainConfig, dim: int, seed: int) -> None:
         self._gains = config
         super().__init__(dim, config.population, config.bound, seed)
 
@@ -56,10 +56,11 @@ class Spsa(PairedOptimizer):
 
 
 class SpsaGc(Spsa):
-    """SPSA with gradient correction (Oh et al., "BlackVIP", CVPR 2023, section 4.2).
+    """SPSA with gradient correction (Oh et al., "BlackVIP", CVPR 2023).
 
-    Nesterov's accelerated gradient on SPSA's estimates, in the form of the authors' code, where the
-    centre is the point looked ahead to: m <- b m + g, x <- x - a_k (g + b m).
+    Nesterov's accelerated gradient on SPSA's estimates, m <- b m - a_k g(x + b m) and x <- x + m,
+    in the form of the authors' code, whose centre is the point looked ahead to: m <- b m + g and
+    x <- x - a_k (g + b m). Directions are uniform on [-1, -0.5] and [0.5, 1].
     """
 
     def __init__(self, config: SpsaGcConfig, dim: int, seed: int) -> None:

@@ -12,10 +12,10 @@ from craft_ray.optimizers.spsa import Spsa, segmented_uniform
 class Zip(Spsa):
     """SPSA in the factors of z, with the norm of its estimate clipped.
 
-    z, cut into B rows of Q, is U diag(s) V' + 1 u' (low-rank representation with a diagonal and a
-    shared row, ZIP section 4.1). Searched are the M numbers of U [B, R], s [R], V [Q, R] and u [Q]:
-    U and u start at zero, s at one, V at N(0, 1). The norm of the estimate is clipped to sqrt(M)
-    (intrinsic-dimensional clipping, section 4.2), which needs no setting.
+    z, cut into B rows of Q, is U diag(s) V' + 1 u': low rank with a diagonal, and a shared row.
+    Searched are the M numbers of U [B, R], s [R], V [Q, R] and u [Q], where U and u start at zero,
+    s at one and V at N(0, 1). The norm of the estimate is clipped to sqrt(M) (intrinsic-dimensional
+    clipping), which needs no setting.
 
     ZIP's rows are context tokens, each with a random projection of its own. Here z goes through the
     one projection of the task, so that a row is a part of z and no token; docs/optimizers.md.

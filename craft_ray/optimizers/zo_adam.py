@@ -31,8 +31,8 @@ class ZoAdam(PairedOptimizer):
     """Adam (Kingma & Ba, ICLR 2015, algorithm 1) on antithetic estimates.
 
     g = mean_k e_k (f(x + s e_k) - f(x - s e_k)) / (2 s), e_k in N(0, I): the gradient of f smoothed
-    by N(0, s^2 I) (Nesterov & Spokoiny, Found. Comput. Math. 2017, eq. 26; NES with mirrored
-    samples, Salimans et al. 2017, section 2). With Adam it is ZO-AdaMM (Chen et al., NeurIPS 2019)
+    by N(0, s^2 I) (Nesterov & Spokoiny, Found. Comput. Math. 2017; NES with mirrored samples,
+    Salimans et al. 2017). With Adam it is ZO-AdaMM (Chen et al., NeurIPS 2019)
     without its maximum. Only the ratio of estimates matters, not the scale of the losses.
     """
 
