@@ -11,7 +11,12 @@ from craft_ray.config.base import Settings
 from craft_ray.config.budget import resolve_max_queries
 from craft_ray.config.data import DataConfig
 from craft_ray.config.fidelity import FidelityConfig
-from craft_ray.config.optimizers import CmaEsConfig, OptimizerConfig
+from craft_ray.config.optimizers import (
+    CmaEsConfig,
+    OptimizerConfig,
+    SepCmaEsConfig,
+    SharpZoConfig,
+)
 from craft_ray.config.secrets import conceal
 
 Auto = Literal["auto"]
@@ -223,6 +228,20 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _budget_pays_the_descent(self) -> Self:
+        optimizer = self.optimizer
+        if not isinstance(optimizer, SharpZoConfig) or self.method in ("head", "white_box"):
+            return self
+        if optimizer.warm_up_generations >= self.num_generations:
+            raise ValueError(
+                "optimizer.warm_up_generations < max_queries // optimizer.population must hold, "
+                f"but got warm_up_generations={optimizer.warm_up_generations}, max_queries="
+                f"{self.max_queries} and population={optimizer.population}: nothing is left for "
+                "the descent"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gradients_need_permission(self) -> Self:
         if self.method == "white_box" and not self.oracle.white_box:
             raise ValueError(
@@ -235,10 +254,11 @@ class RunConfig(Settings):
     def _resampling_needs_csa(self) -> Self:
         if self.fidelity.deployed_prompt != "resampled_mean":
             return self
-        if not isinstance(self.optimizer, CmaEsConfig):
+        if not isinstance(self.optimizer, CmaEsConfig | SepCmaEsConfig):
             raise ValueError(
-                "fidelity.deployed_prompt resampled_mean needs optimizer.kind cma_es, but got "
-                f"{self.optimizer.kind}: a mean of independent draws is the start"
+                "fidelity.deployed_prompt resampled_mean needs optimizer.kind cma_es or "
+                f"sep_cma_es, but got {self.optimizer.kind}: no other draws around its mean a "
+                "population that it is never told about"
             )
         if self.optimizer.step_size_rule == "tpa":
             raise ValueError(

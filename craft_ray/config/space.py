@@ -71,6 +71,10 @@ class IntUniform(Range[int]):
     kind: Literal["int_uniform"]
     step: int = Field(1, ge=1)
 
+    def corners(self) -> tuple[Scalar, ...]:
+        """One step on as well: a setting that must be even would take 8 and 16, but not 9."""
+        return (self.low, min(self.low + self.step, self.high), self.high)
+
 
 class Choice(Settings):
     """One of the listed values."""

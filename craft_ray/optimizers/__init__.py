@@ -2,7 +2,6 @@
 oracle nor Ray; the loop belongs to the caller."""
 
 from craft_ray.optimizers.base import ZerothOrderOptimizer
-from craft_ray.optimizers.cma_es import CmaEs
 from craft_ray.optimizers.registry import make_optimizer
 
-__all__ = ["CmaEs", "ZerothOrderOptimizer", "make_optimizer"]
+__all__ = ["ZerothOrderOptimizer", "make_optimizer"]

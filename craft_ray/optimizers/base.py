@@ -19,6 +19,11 @@ FloatArray64 = npt.NDArray[np.float64]
 State = dict[str, npt.NDArray[np.generic]]
 
 
+def within(bound: float | None, points_PD: FloatArray64) -> FloatArray64:
+    """The points, each coordinate beyond the bound set to it."""
+    return points_PD if bound is None else points_PD.clip(-bound, bound)
+
+
 class ZerothOrderOptimizer(Protocol):
     """Asks for the losses of candidates and sees nothing else."""
 
@@ -42,7 +47,8 @@ class ZerothOrderOptimizer(Protocol):
         ...
 
     def tell(self, losses_P: FloatArray64) -> None:
-        """Losses of the candidates last asked for. NaN and infinity rank last.
+        """Losses of the candidates last asked for. NaN and infinity are failures: they rank last,
+        and a pair with one teaches nothing.
 
         Raises:
             ValueError: nothing was asked, the length differs from P, or no loss is finite.

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from craft_ray.optimizers.base import FloatArray64
+from craft_ray.config.optimizers import RandomSearchConfig
+from craft_ray.optimizers.base import FloatArray64, within
 from craft_ray.optimizers.replayed import ReplayedOptimizer
 
 
 class RandomSearch(ReplayedOptimizer):
-    """Independent draws from N(0, sigma^2 I) on R^dim; the best of them is kept.
+    """Independent draws from N(0, sigma^2 I) on R^dim; the best of them is kept. Draws beyond the
+    bound are set to it."""
 
-    Args:
-        dim: D, dimension of the search space.
-        population: P, candidates a generation.
-        sigma: spread of the draws.
-        bound: |z_i| <= bound (draws beyond it are set to it), or None.
-        seed: seeds a random stream of its own.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        population: int = 40,
-        sigma: float = 1.0,
-        bound: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        self._settings = (sigma, bound, seed)
-        super().__init__(dim, population)
+    def __init__(self, config: RandomSearchConfig, dim: int, seed: int) -> None:
+        self._config = config
+        self._seed = seed
+        super().__init__(dim, config.population)
 
     def _start(self) -> None:
-        self._generator = np.random.default_rng(self._settings[2])
+        self._generator = np.random.default_rng(self._seed)
 
     @property
     def mean(self) -> FloatArray64:
@@ -39,9 +27,8 @@ class RandomSearch(ReplayedOptimizer):
         return self.best
 
     def _draw(self) -> FloatArray64:
-        sigma, bound, _ = self._settings
-        draws_PD = self._generator.normal(0.0, sigma, (self._population, self._dim))
-        return draws_PD if bound is None else draws_PD.clip(-bound, bound)
+        draws_PD = self._generator.normal(0.0, self._config.sigma, (self._population, self._dim))
+        return within(self._config.bound, draws_PD)
 
-    def _learn(self, candidates_PD: FloatArray64, ranks_P: FloatArray64) -> None:
+    def _learn(self, candidates_PD: FloatArray64, losses_P: FloatArray64) -> None:
         """Nothing is learnt."""

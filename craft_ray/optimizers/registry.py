@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from craft_ray.config.optimizers import CmaEsConfig, OptimizerConfig
+from craft_ray.config.optimizers import (
+    OptimizerConfig,
+    RandomSearchConfig,
+    SharpZoConfig,
+    SpsaConfig,
+    SpsaGcConfig,
+    ZipConfig,
+    ZoAdamConfig,
+)
 from craft_ray.optimizers.base import ZerothOrderOptimizer
 from craft_ray.optimizers.cma_es import CmaEs
 from craft_ray.optimizers.random_search import RandomSearch
+from craft_ray.optimizers.sharp_zo import SharpZo
+from craft_ray.optimizers.spsa import Spsa, SpsaGc
+from craft_ray.optimizers.zip import Zip
+from craft_ray.optimizers.zo_adam import ZoAdam
 
 
 def make_optimizer(config: OptimizerConfig, dim: int, seed: int) -> ZerothOrderOptimizer:
-    """The optimizer that `config.kind` names, on R^dim."""
-    if isinstance(config, CmaEsConfig):
-        return CmaEs(
-            dim=dim,
-            population=config.population,
-            sigma=config.sigma,
-            bound=config.bound,
-            seed=seed,
-            step_size_rule=config.step_size_rule,
-        )
-    return RandomSearch(dim, config.population, config.sigma, config.bound, seed)
+    """The optimizer that `config.kind` names, on R^dim, with a random stream of its own."""
+    match config:
+        case SpsaConfig():
+            return Spsa(config, dim, seed)
+        case SpsaGcConfig():
+            return SpsaGc(config, dim, seed)
+        case ZipConfig():
+            return Zip(config, dim, seed)
+        case ZoAdamConfig():
+            return ZoAdam(config, dim, seed)
+        case SharpZoConfig():
+            return SharpZo(config, dim, seed)
+        case RandomSearchConfig():
+            return RandomSearch(config, dim, seed)
+        case _:
+            return CmaEs(config, dim, seed)

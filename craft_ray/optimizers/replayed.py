@@ -11,6 +11,13 @@ import numpy.typing as npt
 from craft_ray.optimizers.base import FloatArray64, State
 
 
+def ranks_of(losses_P: FloatArray64) -> FloatArray64:
+    """[P], from 0 for the lowest. Equal ones are ties; a failure shares its rank with no finite
+    loss, not even the worst: in a tie it could become a parent."""
+    _, ranks_P = np.unique(losses_P, return_inverse=True)
+    return ranks_P.astype(np.float64)
+
+
 class ReplayedOptimizer(ABC):
     """An optimizer whose state is the losses that it was told.
 
@@ -44,8 +51,8 @@ class ReplayedOptimizer(ABC):
         """The next candidates, [P, D]."""
 
     @abstractmethod
-    def _learn(self, candidates_PD: FloatArray64, ranks_P: FloatArray64) -> None:
-        """Take in a generation. Equal ranks are ties; a failure has a rank of its own, the last."""
+    def _learn(self, candidates_PD: FloatArray64, losses_P: FloatArray64) -> None:
+        """Take in a generation. The loss of a failure is infinity; at least one is finite."""
 
     @property
     @abstractmethod
@@ -79,10 +86,7 @@ class ReplayedOptimizer(ABC):
         if not finite.any():
             raise ValueError("tell: at least one loss must be finite, but none is")
         ordered = np.where(finite, losses, np.inf)
-        # Ranks only. A failure shares its rank with no finite loss, not even the worst: in a tie it
-        # could become a parent.
-        _, ranks = np.unique(ordered, return_inverse=True)
-        self._learn(self._asked_PD, ranks.astype(np.float64))
+        self._learn(self._asked_PD, ordered)
         winner = int(np.argmin(ordered))
         if losses[winner] < self._best_loss:
             self._best_loss = float(losses[winner])

@@ -74,4 +74,12 @@ def test_resampling_with_two_point_adaptation_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"needs optimizer\.step_size_rule csa, but got tpa"):
         load_run_config(None, words)
     load_run_config(None, ["fidelity=reference"])
+    load_run_config(None, ["fidelity=reference", "optimizer.kind=sep_cma_es"])
     load_run_config(None, ["optimizer.step_size_rule=tpa"])
+
+
+@pytest.mark.parametrize("kind", ["vkd_cma_es", "spsa", "zo_adam", "random_search"])
+def test_resampling_needs_an_optimizer_that_can_draw_in_vain(kind: str) -> None:
+    words = ["fidelity.deployed_prompt=resampled_mean", f"optimizer.kind={kind}"]
+    with pytest.raises(ConfigError, match=f"needs optimizer.kind cma_es or sep_cma_es, .*{kind}"):
+        load_run_config(None, words)

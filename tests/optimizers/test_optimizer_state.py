@@ -12,7 +12,16 @@ from hypothesis.extra.numpy import arrays
 
 from craft_ray.files import read_arrays, write_arrays
 from craft_ray.optimizers import ZerothOrderOptimizer
-from tests.optimizers.contract import ALL, CASES, LEARNING, Case, run, sphere
+from tests.optimizers.contract import (
+    ALL,
+    BY_PAIRS,
+    CASES,
+    RANKED,
+    STAGED,
+    Case,
+    run,
+    sphere,
+)
 
 CSA = CASES[0]
 
@@ -95,7 +104,7 @@ def test_taking_a_state_changes_nothing_and_shares_nothing(case: Case) -> None:
 @ALL
 @pytest.mark.parametrize(
     "other",
-    [{"seed": 2}, {"sigma": 0.4}, {"bound": 0.1}, {"dim": 6}, {"population": 9}],
+    [{"seed": 2}, {"sigma": 0.4}, {"bound": 0.1}, {"dim": 6}, {"population": 10}],
     ids=lambda other: next(iter(other)),
 )
 def test_the_state_of_other_settings_is_refused(case: Case, other: dict[str, int]) -> None:
@@ -106,10 +115,26 @@ def test_the_state_of_other_settings_is_refused(case: Case, other: dict[str, int
 
 
 def test_the_state_of_another_step_size_rule_is_refused() -> None:
-    csa, tpa = (case.make() for case in LEARNING)
+    csa, tpa = (case.make() for case in RANKED[:2])
     run(csa, sphere, 3)
     with pytest.raises(ValueError, match="state: "):
         tpa.load_state_dict(csa.state_dict())
+
+
+@BY_PAIRS
+def test_the_state_of_another_learning_rate_is_refused(case: Case) -> None:
+    original = case.make()
+    run(original, sphere, 2)
+    with pytest.raises(ValueError, match="state: "):
+        case.make(learning_rate=0.01).load_state_dict(original.state_dict())
+
+
+@pytest.mark.parametrize("generations", range(1, 9))
+def test_a_state_of_either_stage_continues_identically(generations: int) -> None:
+    original, loaded = STAGED.make(), STAGED.make()
+    run(original, sphere, generations)
+    loaded.load_state_dict(original.state_dict())
+    assert_same_future(original, loaded)
 
 
 def test_the_resampled_mean_is_the_mean_of_a_population_never_told() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from craft_ray.config.run import RunConfig
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.training.classifier import TunedClassifier
 from craft_ray.training.examiner import Examiner
@@ -15,6 +16,7 @@ from craft_ray.training.ledger import QueryLedger, Spending
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.plan import DataSize, plan_driver, plan_run
 from craft_ray.training.preparation import FewShotData, prepare
+from tests.optimizers.contract import KINDS
 from tests.support.fake_oracle import EMBED_DIM
 from tests.support.world import make_world, run_config, world_data
 
@@ -52,6 +54,22 @@ def test_a_run_spends_what_was_planned(
     assert trainer.generation == max_queries // population
     queries = 0 if method == "head" else max_queries // population * population
     assert ledger.spent.candidate_queries == queries <= max_queries
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("max_queries", [40, 47])
+def test_every_optimizer_spends_whole_populations_and_nothing_else(
+    kind: str, max_queries: int
+) -> None:
+    own = {"warm_up_generations": 2} if kind == "sharp_zo" else {}
+    document = run_config(method="prompt", max_queries=max_queries).model_dump(mode="json")
+    document["optimizer"] = {"kind": kind, "population": 8, **own}
+    world = make_world(RunConfig.model_validate(document), data=DATA)
+    trainer, ledger = world.trainer()
+    while not trainer.finished:
+        trainer.run_generation()
+    assert ledger.spent == plan_run(world.config, world.data.size)
+    assert ledger.spent.candidate_queries == 40
 
 
 def test_the_papers_budget_in_image_predictions() -> None:
