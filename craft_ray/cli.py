@@ -101,7 +101,7 @@ def resume_hint(name: str, words: Sequence[str], folder: Path) -> Iterator[None]
     try:
         yield
     except (RunInterruptedError, KeyboardInterrupt) as error:
-        raise RunInterruptedError(f"{error or 'stopped'}; {hint}") from error
+        raise RunInterruptedError(f"{str(error) or 'stopped'}; {hint}") from error
     except RunFailedError as error:
         raise RunFailedError(f"{error}; {hint}") from error
     except OSError as error:

@@ -78,7 +78,7 @@ class QueryJournal:
         try:
             self._database = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
         except sqlite3.DatabaseError as error:
-            raise self._no_journal(error) from error
+            raise self._cannot_be_opened(error) from error
         try:
             # WAL with NORMAL: a commit is in the file system's hands when it returns, so the end of
             # this process cannot undo it, and a part costs 0.1 ms instead of a disk's fsync.
@@ -88,9 +88,12 @@ class QueryJournal:
             self._database.execute(f"SELECT generation, purpose, number, {PART} FROM queries")
         except sqlite3.DatabaseError as error:
             self._database.close()
-            if self._free_bytes() < ROOM_BYTES:  # SQLite calls it many names
-                raise self._unwritable(error) from error
-            raise self._no_journal(error) from error
+            raise self._cannot_be_opened(error) from error
+
+    def _cannot_be_opened(self, error: sqlite3.DatabaseError) -> Exception:
+        if self._free_bytes() < ROOM_BYTES:  # SQLite has many names for a full disk
+            return self._unwritable(error)
+        return self._no_journal(error)
 
     def _no_journal(self, error: object) -> ArtifactError:
         return ArtifactError(f"{self._path}: must be a journal of queries, but: {error}")

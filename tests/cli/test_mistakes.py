@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from PIL import Image
 
 from craft_ray import train, tune
-from craft_ray.cli import exit_with
+from craft_ray.cli import exit_with, resume_hint
 from craft_ray.errors import DataError, PoolError, RunInterruptedError
 
 MISTAKES = {
@@ -107,6 +109,39 @@ def test_each_kind_of_end_has_its_exit_code_and_no_traceback(
     errors = capsys.readouterr().err
     assert errors.startswith(first_word)
     assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted: stopped; "),
+        (PoolError("lost"), 1, "failed: lost; "),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "runs/a/summary.json"),
+            1,
+            "failed: runs/a/summary.json: must be writable, but: No space left on device; ",
+        ),
+    ],
+)
+def test_a_run_that_is_cut_short_says_how_to_go_on(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        with resume_hint("train", ["seed=1"], Path("runs/a")):
+            raise error
+
+    assert exit_with(command) == code
+    hint = "continue with\n  python -m craft_ray.train seed=1 name=a --resume\n"
+    assert capsys.readouterr().err == said + hint
+
+
+@pytest.mark.parametrize("module", [train, tune])
+def test_options_and_settings_may_come_in_any_order(
+    module: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--resume", "name=none"], ["name=none", "--resume"]):
+        assert module.main(["seed=3", *words, "max_queries=400"]) == 2
+        assert "none must be the folder of a run" in capsys.readouterr().err
 
 
 def test_a_defect_keeps_its_traceback() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from craft_ray.config.run import RunConfig
-from craft_ray.errors import ArtifactError
+from craft_ray.errors import ArtifactError, RunFailedError
 from craft_ray.training.journal import QueryId, QueryJournal, digest_of_question
 from craft_ray.training.ledger import QueryLedger, Spending
 from craft_ray.training.metered import MeteredOracle
@@ -196,3 +197,43 @@ def test_a_file_that_is_no_journal_is_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes(b"not a database at all, but long enough to look at" * 20)
     with pytest.raises(ArtifactError, match=r"queries\.db: must be a journal"):
         QueryJournal(path)
+
+
+def no_room(path: object) -> Any:
+    return SimpleNamespace(free=100_000)
+
+
+def test_what_a_full_disk_cannot_keep_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = DyingOracle()
+    config = run_config()
+    world = make_world(config, oracle, DATA)
+    with QueryJournal(tmp_path / "queries.db") as journal:
+        metered = MeteredOracle(oracle, QueryLedger(config.max_queries), journal)
+        trainer = make_trainer(metered, world.prepared, config)
+        trainer.run_generation()
+        served = oracle.candidates_served
+        monkeypatch.setattr("craft_ray.training.journal.shutil.disk_usage", no_room)
+        with pytest.raises(RunFailedError, match=r"must have 16 MB free .* but has 0\.1 MB"):
+            trainer.run_generation()
+        assert oracle.candidates_served == served
+        assert journal.total().candidate_queries == served
+
+
+def test_a_journal_that_cannot_be_written_is_named(
+    journal: QueryJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal._database.execute("PRAGMA max_page_count = 4")  # as a full disk
+    with pytest.raises(RunFailedError, match=r"queries\.db: must be writable, but: .* is full"):
+        journal.record(QueryId(1, "search", 0), QUESTION, 0, COST, np.zeros(100_000))
+    assert journal.total() == Spending()
+
+
+def test_a_journal_on_a_full_disk_is_no_broken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("craft_ray.training.journal.shutil.disk_usage", no_room)
+    (tmp_path / "queries.db").mkdir()  # cannot be opened
+    with pytest.raises(RunFailedError, match=r"queries\.db: must be writable"):
+        QueryJournal(tmp_path / "queries.db")

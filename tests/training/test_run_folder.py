@@ -17,6 +17,7 @@ from craft_ray.run_folder import (
     create_run_folder,
     default_name,
     find_run_folder,
+    is_finished,
     open_run_folder,
 )
 
@@ -161,3 +162,14 @@ def test_a_users_error_while_resuming_keeps_the_folder(tmp_path: Path) -> None:
     ):
         raise UserError("the cluster is away")
     assert find(tmp_path, "mine") == tmp_path / "mine"
+
+
+def test_a_search_with_failed_trials_can_be_resumed(tmp_path: Path) -> None:
+    folder = started(tmp_path, "train-20260101-000000", 5)
+    (folder / SUMMARY_FILE).write_text('{"failed_trials": 1}')
+    assert not is_finished(folder)
+    assert find(tmp_path) == folder
+    (folder / SUMMARY_FILE).write_text('{"failed_trials": 0}')
+    assert is_finished(folder)
+    with pytest.raises(ConfigError, match="is finished"):
+        find(tmp_path, folder.name)
