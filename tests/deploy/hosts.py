@@ -14,9 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from getpass import getuser
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncssh
@@ -24,10 +23,16 @@ import asyncssh
 from .project import ROOT
 
 HERE = Path(__file__).resolve().parent
-PROGRAMS = ("curl", "ip", "nsenter", "setpriv", "ssh", "tar", "unshare")
+PROGRAMS = ("curl", "ip", "mount", "nsenter", "setpriv", "ssh", "tar", "unshare")
+COMMAND_TIMEOUT_S = 180
+USER = "root"  # in the namespaces, whoever we are outside
 LAPTOP_IP = "10.77.0.1"
-# The first process of a PID namespace must take in the orphans, which bash does.
-INIT = "echo ready; {work} & wait"
+# The first process of a PID namespace must take in the orphans, which bash does. SSH asks passwd for
+# its user's home, whatever HOME is, and a cluster's temporary folder has one path on all its hosts.
+INIT = (
+    "mount --bind {folder}/passwd /etc/passwd; mount --bind {folder}/tmp {folder}/../tmp;"
+    " echo ready; {work} & wait"
+)
 UNSHARE = ("unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child")
 AS_ROOT = () if os.geteuid() == 0 else ("--user", "--map-root-user")
 
@@ -37,7 +42,7 @@ def why_impossible() -> str | None:
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if missing:
         return f"needs the programs {', '.join(missing)}"
-    probe = "ip link add bridge type bridge && ip link add end type veth peer name other"
+    probe = "mount --bind /etc/passwd /etc/passwd && ip link add bridge type bridge && ip link add end type veth peer name other"
     command = [*UNSHARE[:1], *AS_ROOT, *UNSHARE[1:], "sh", "-c", probe]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     if done.returncode:
@@ -79,10 +84,17 @@ class Host:
 
     def run(self, *command: str) -> str:
         """Run a command there to its end; returns what it printed."""
-        process = self.start(*command, output=subprocess.PIPE)
-        printed, _ = process.communicate()
-        assert process.returncode == 0, f"{' '.join(command)} on {self.name}:\n{printed}"
-        return printed
+        done = subprocess.run(
+            self.inside(["timeout", str(COMMAND_TIMEOUT_S), *command]),
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)} on {self.name}:\n{done.stdout}"
+        return done.stdout
 
     def processes(self) -> list[str]:
         """The command lines of all its processes but the first and its SSH server."""
@@ -94,7 +106,7 @@ class Host:
                     lines.append(b" ".join(words).decode().strip())
             except OSError:
                 continue  # ended while we looked
-        ours = (str(HERE / "ssh_server.py"), INIT.split(";")[0])
+        ours = (str(HERE / "ssh_server.py"), "/passwd /etc/passwd; ")
         return [line for line in lines if line and not any(text in line for text in ours)]
 
 
@@ -105,7 +117,7 @@ class Network:
     laptop: Host
     hosts: Mapping[str, Host]
     key: Path
-    """Private; opens all hosts for this process's user."""
+    """Private; opens all hosts."""
 
     def cut_off(self, name: str) -> None:
         """Pull the host's cable."""
@@ -131,9 +143,10 @@ def hosts_on_this_machine(folder: Path, names: Sequence[str]) -> Iterator[Networ
         pair.write_public_key(f"{path}.pub")
         path.chmod(0o600)
     command = ("setpriv", "--pdeathsig", "KILL", UNSHARE[0], *AS_ROOT, *UNSHARE[1:])
-    first = _start_init([*command], "sleep infinity", None)
-    try:
-        laptop = _host("laptop", LAPTOP_IP, _child(first.pid), folder)
+    laptop = _make("laptop", LAPTOP_IP, folder)
+    with ExitStack() as stack:
+        first = _start_init(stack, command, "sleep infinity", laptop)
+        laptop = replace(laptop, pid=_child(first.pid))
         for words in (
             "link set lo up",
             "link add bridge type bridge",
@@ -142,17 +155,14 @@ def hosts_on_this_machine(folder: Path, names: Sequence[str]) -> Iterator[Networ
         ):
             laptop.run("ip", *words.split())
         hosts = {
-            name: _start_host(laptop, name, f"10.77.0.{number}", folder)
+            name: _start_host(stack, laptop, name, f"10.77.0.{number}", folder)
             for number, name in enumerate(names, 2)
         }
         yield Network(laptop, hosts, key)
-    finally:
-        first.kill()
-        first.wait()
 
 
-def _start_host(laptop: Host, name: str, ip: str, folder: Path) -> Host:
-    environment = _host(name, ip, 0, folder).environment
+def _start_host(stack: ExitStack, laptop: Host, name: str, ip: str, folder: Path) -> Host:
+    host = _make(name, ip, folder)
     server = [sys.executable, str(HERE / "ssh_server.py"), f"{folder}/server_key"]
     wait_for_link = "until ip link show eth0 > /dev/null 2>&1; do sleep 0.1; done"
     # Without a default route Ray would take 127.0.0.1 for the host's address.
@@ -161,8 +171,8 @@ def _start_host(laptop: Host, name: str, ip: str, folder: Path) -> Host:
         f" ip route add default via {LAPTOP_IP};"
         f" exec {' '.join(server)} {folder}/key.pub 2> {folder / name}/ssh.log; }}"
     )
-    process = _start_init(laptop.inside(UNSHARE), work, environment)
-    host = _host(name, ip, _child(_child(process.pid)), folder)
+    process = _start_init(stack, laptop.inside(UNSHARE), work, host)
+    host = replace(host, pid=_child(_child(process.pid)))
     for words in (
         f"link add {name} type veth peer name peer",
         f"link set {name} master bridge up",
@@ -175,39 +185,44 @@ def _start_host(laptop: Host, name: str, ip: str, folder: Path) -> Host:
     return host
 
 
-def _host(name: str, ip: str, pid: int, folder: Path) -> Host:
+def _make(name: str, ip: str, folder: Path) -> Host:
+    """A host that does not run yet."""
     place = folder / name
     for part in ("home", "tmp"):
         (place / part).mkdir(parents=True, exist_ok=True)
+    (folder / "tmp").mkdir(exist_ok=True)
     (place / "home" / ".bashrc").touch()
+    (place / "passwd").write_text(f"{USER}:x:0:0::{place}/home:/bin/bash\n")
     environment = {
         "HOME": f"{place}/home",
-        "RAY_TMPDIR": f"{place}/tmp",
+        "RAY_TMPDIR": f"{folder}/tmp",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "LANG": "C.UTF-8",
-        "USER": getuser(),
+        "USER": USER,
     }
     if shutil.which("rsync") is None:
         substitute = folder / "bin" / "rsync"
         substitute.parent.mkdir(exist_ok=True)
         substitute.write_text(
-            f"#!/bin/sh\nexec {sys.executable} {HERE / 'rsync_over_tar.py'} \"$@\"\n"
+            f'#!/bin/sh\nexec {sys.executable} {HERE / "rsync_over_tar.py"} "$@"\n'
         )
         substitute.chmod(0o755)
         environment["PATH"] = f"{substitute.parent}:{environment['PATH']}"
-    return Host(name, ip, pid, place, environment)
+    return Host(name, ip, 0, place, environment)
 
 
 def _start_init(
-    command: Sequence[str], work: str, environment: Mapping[str, str] | None
+    stack: ExitStack, command: Sequence[str], work: str, host: Host
 ) -> subprocess.Popen[bytes]:
-    """Start the first process of new namespaces, and wait until it runs in them."""
+    """Start the first process of new namespaces, and wait until it runs in them; `stack` ends it."""
     process = subprocess.Popen(
-        [*command, "bash", "-c", INIT.format(work=work)],
-        env=None if environment is None else dict(environment),
+        [*command, "bash", "-c", INIT.format(folder=host.folder, work=work)],
+        env=dict(host.environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
+    stack.enter_context(process)
+    stack.callback(process.kill)
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     return process

@@ -1,8 +1,8 @@
 """An SSH server for the tests: what sshd does, from a package that pip installs.
 
 Runs as a process of its own, in the namespaces of the host that it makes reachable:
-`python ssh_server.py HOST_KEY AUTHORIZED_KEYS HOME`. Every session gets the environment of this
-process with HOME replaced.
+`python ssh_server.py HOST_KEY AUTHORIZED_KEYS`. Sessions get the environment of this process, and
+start in its HOME.
 """
 
 from __future__ import annotations
@@ -19,6 +19,15 @@ from typing import Any
 import asyncssh
 
 DRAIN_S = 0.2
+
+
+class Server(asyncssh.SSHServer):
+    """Forwards ports, as sshd does by default."""
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> bool:
+        return True
 
 
 def take_terminal() -> None:
@@ -95,12 +104,11 @@ async def run_in_pipes(
     )
 
 
-async def main(host_key: str, authorized_keys: str, home: str) -> None:
+async def main(host_key: str, authorized_keys: str) -> None:
     """Listen on the port of SSH, on all addresses of this host."""
-    os.environ["HOME"] = home
-    os.chdir(home)
+    os.chdir(os.environ["HOME"])
     await asyncssh.create_server(
-        asyncssh.SSHServer,
+        Server,
         "",
         22,
         server_host_keys=[host_key],

@@ -14,20 +14,20 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from getpass import getuser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from .hosts import Host, Network, hosts_on_this_machine, why_impossible
+from .hosts import USER, Host, Network, hosts_on_this_machine, why_impossible
 from .project import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 CLUSTER_NAME = "craft-ray-test"
 DASHBOARD = "http://127.0.0.1:8265"
+CURL_REFUSED = 22
 SEARCH = [
     "python",
     "-m",
@@ -58,7 +58,7 @@ def write_cluster_file(network: Network, path: Path) -> None:
     head, worker = network.hosts["head"], network.hosts["worker"]
     config["cluster_name"] = CLUSTER_NAME
     config["provider"].update(head_ip=head.ip, worker_ips=[worker.ip])
-    config["auth"] = {"ssh_user": getuser(), "ssh_private_key": str(network.key)}
+    config["auth"] = {"ssh_user": USER, "ssh_private_key": str(network.key)}
     (last,) = [line for line in config["setup_commands"] if "RAY_AUTH_MODE" in line]
     setup = last.replace("$HOME/craft-env/bin:$PATH", f"{head.environment['PATH']}:craft-env")
     config["setup_commands"] = [setup, "echo export PYTHONPATH=$HOME/craft-ray >> ~/.bashrc"]
@@ -88,12 +88,11 @@ class Dashboard:
         rows: list[dict[str, Any]] = self.get(f"v0/{what}")["data"]["result"]["result"]
         return rows
 
-    def answers(self, token: str | None = None) -> bool:
-        done = self._laptop.start(
-            "curl", "-fs", *(["-H", f"Authorization: Bearer {token}"] if token else []),
-            f"{DASHBOARD}/api/version", output=subprocess.DEVNULL
-        )
-        return done.wait() == 0
+    def refuses_strangers(self) -> bool:
+        """It answers, and only with the token."""
+        asked = [command + [f"{DASHBOARD}/api/version"] for command in (self._get, self._get[:2])]
+        codes = [self._laptop.start(*c, output=subprocess.DEVNULL).wait() for c in asked]
+        return codes == [0, CURL_REFUSED]
 
     def hosts_of_replicas(self) -> set[str]:
         nodes = {row["node_id"]: row["node_ip"] for row in self.list("nodes")}
@@ -134,11 +133,20 @@ def test_a_search_on_two_hosts_survives_the_loss_of_one(folder: Path) -> None:
         note("ray up")
         forward = laptop.start("ray", "dashboard", cluster_file, output=subprocess.DEVNULL)
         dashboard = Dashboard(laptop)
-        wait_for("dashboard", dashboard.answers)
+        wait_for("dashboard", dashboard.refuses_strangers)
         wait_for("worker", lambda: len(dashboard.list("nodes")) == 2)
         note("worker joined")
         laptop.run(
-            *("ray", "job", "submit", "--address", DASHBOARD, "--no-wait"),
+            *(
+                "env",
+                "RAY_AUTH_MODE=token",
+                "ray",
+                "job",
+                "submit",
+                "--address",
+                DASHBOARD,
+                "--no-wait",
+            ),
             *("--submission-id", "search", "--runtime-env", "clusters/job.yaml", "--"),
             *SEARCH,
             f"output_dir={folder}/disturbed",
@@ -158,6 +166,8 @@ def test_a_search_on_two_hosts_survives_the_loss_of_one(folder: Path) -> None:
         network.reconnect("worker")
         print(laptop.run("ray", "down", cluster_file, "--yes"))
         note("down")
+        forward.kill()
+        forward.wait()
         print(head.processes(), worker.processes())
         time.sleep(10)
         print(head.processes(), worker.processes())
