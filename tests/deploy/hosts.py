@@ -1,9 +1,9 @@
 """Hosts on this machine: network and PID namespaces, joined by a bridge, reached over SSH.
 
-The laptop is the outer namespace, and holds the bridge; the hosts are inside it. Nothing in them can
-reach anything else, and when the laptop's first process ends, all others end with it. Home and Ray's
-temporary folder are each host's own; all other files are this machine's, which stands for a shared
-file system.
+The laptop is the outer namespace, and holds the bridge; the hosts are inside it. Nothing in them
+can reach anything else, and when the laptop's first process ends, all others end with it. Home and
+Ray's temporary folder are each host's own; all other files are this machine's, which stands for a
+shared file system.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ PROGRAMS = ("curl", "ip", "mount", "nsenter", "setpriv", "ssh", "tar", "unshare"
 COMMAND_TIMEOUT_S = 180
 USER = "root"  # in the namespaces, whoever we are outside
 LAPTOP_IP = "10.77.0.1"
-# The first process of a PID namespace must take in the orphans, which bash does. SSH asks passwd for
-# its user's home, whatever HOME is, and a cluster's temporary folder has one path on all its hosts.
+# The first process of a PID namespace must take in the orphans, which bash does. SSH asks passwd
+# for its user's home, whatever HOME is, and Ray's temporary folder has one path on all nodes.
 INIT = (
     "mount --bind {folder}/passwd /etc/passwd; mount --bind {folder}/tmp {folder}/../tmp;"
     " echo ready; {work} & wait"
@@ -42,7 +42,10 @@ def why_impossible() -> str | None:
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if missing:
         return f"needs the programs {', '.join(missing)}"
-    probe = "mount --bind /etc/passwd /etc/passwd && ip link add bridge type bridge && ip link add end type veth peer name other"
+    probe = (
+        "mount --bind /etc/passwd /etc/passwd && ip link add bridge type bridge"
+        " && ip link add end type veth peer name other"
+    )
     command = [*UNSHARE[:1], *AS_ROOT, *UNSHARE[1:], "sh", "-c", probe]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     if done.returncode:
@@ -214,7 +217,7 @@ def _make(name: str, ip: str, folder: Path) -> Host:
 def _start_init(
     stack: ExitStack, command: Sequence[str], work: str, host: Host
 ) -> subprocess.Popen[bytes]:
-    """Start the first process of new namespaces, and wait until it runs in them; `stack` ends it."""
+    """Start the first process of new namespaces and wait until it runs; `stack` ends it."""
     process = subprocess.Popen(
         [*command, "bash", "-c", INIT.format(folder=host.folder, work=work)],
         env=dict(host.environment),
