@@ -23,14 +23,13 @@ def main() -> int:
     options = parser.parse_args()
     host, target = options.target.split(":", 1)
     ssh = [*shlex.split(options.rsh), host]
-    source = Path(options.source)
     if options.source.endswith("/"):
         excludes = [f"--exclude={pattern.rstrip('/')}" for pattern in options.exclude]
-        command = ["tar", "-C", source, "-cz", *excludes, "."]
+        command = ["tar", "-C", options.source, "-cz", *excludes, "."]
         receive = f"mkdir -p {target} && tar -C {target} -xz"
     else:
-        command = ["cat", source]
-        mode = source.stat().st_mode & 0o777
+        command = ["cat", options.source]
+        mode = Path(options.source).stat().st_mode & 0o777
         receive = f"umask 077 && cat > {target} && chmod {mode:o} {target}"
     with subprocess.Popen(command, stdout=subprocess.PIPE) as sender:
         received = subprocess.run([*ssh, receive], stdin=sender.stdout, check=False)
