@@ -24,7 +24,7 @@ from .project import ROOT
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("curl", "ip", "mount", "nsenter", "setpriv", "ssh", "tar", "unshare")
-COMMAND_TIMEOUT_S = 180
+COMMAND_TIMEOUT_S = 300
 USER = "root"  # in the namespaces, whoever we are outside
 LAPTOP_IP = "10.77.0.1"
 # The first process of a PID namespace must take in the orphans, which bash does. SSH asks passwd
