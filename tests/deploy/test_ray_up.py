@@ -103,6 +103,13 @@ def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = 240.0) 
     return found
 
 
+def wait_until_empty(host: Host) -> None:
+    deadline = time.monotonic() + 60
+    while host.processes() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert host.processes() == []
+
+
 class Dashboard:
     """What Ray says of itself, seen from the laptop through the forwarded port."""
 
@@ -183,12 +190,13 @@ def test_a_search_on_two_hosts_survives_the_loss_of_one(network: Network, folder
     assert rows == [("FINISHED", 3)]  # the search and two trials
 
     network.reconnect("worker")
-    forward.kill()
+    for process in psutil.Process(forward.pid).children(recursive=True):
+        process.terminate()
     forward.wait()
     laptop.run("ray", "exec", str(cluster_file), "kill $(cat ~/mlflow/server.pid)")
     laptop.run("ray", "down", str(cluster_file), "--yes")
     # Ray's log monitor outlives the raylet of a worker that has lost its head.
     trust = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
     laptop.run("ssh", "-i", str(network.key), *trust, worker.ip, "bash -ic 'ray stop'")
-    wait_for("an empty head", lambda: not head.processes())
-    wait_for("an empty worker", lambda: not worker.processes())
+    wait_until_empty(head)
+    wait_until_empty(worker)
