@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from craft_ray.config.run import OracleConfig, PoolConfig
 from craft_ray.pool.address import PoolAddress
@@ -57,7 +58,14 @@ def running_pool(
     address = PoolAddress(namespace=NAMESPACE, registry=f"{name}/registry")
     registry_class: Any = ray.remote(Registry)
     registry = registry_class.options(
-        name=address.registry, namespace=NAMESPACE, num_cpus=0, get_if_exists=True
+        name=address.registry,
+        namespace=NAMESPACE,
+        num_cpus=0,
+        get_if_exists=True,
+        # Ray puts what needs no CPU on any node; the pool must not end with one that may be lost.
+        scheduling_strategy=NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        ),
     ).remote()
     keeper = PoolKeeper(address, registry, make_oracle, config, size)
     try:

@@ -64,12 +64,13 @@ def status_of(outcome: str) -> str:
 def read_results(grid: ResultGrid) -> list[TrialResult]:
     """All trials, in the order in which they were made."""
     results = []
-    for result in (grid[index] for index in range(len(grid))):
+    for position, result in enumerate((grid[index] for index in range(len(grid))), 1):
         metrics = result.metrics or {}
         has_report = "val_accuracy" in metrics
         results.append(
             TrialResult(
-                number=number_of(metrics["experiment_tag"]),
+                # One that died before its first report has no tag; they come as they were made.
+                number=number_of(metrics.get("experiment_tag", str(position))),
                 trial_id=str(metrics.get("trial_id", "")),
                 status="failed" if result.error else status_of(metrics.get("outcome", "failed")),
                 params=dict(result.config or {}),

@@ -37,10 +37,21 @@ PROVIDER_KEYS: Mapping[str, frozenset[str]] = {
             "security_group",
             "use_internal_ips",
         }
-    )
+    ),
+    "gcp": frozenset(
+        {
+            "type",
+            "project_id",
+            "region",
+            "availability_zone",
+            "cache_stopped_nodes",
+            "use_internal_ips",
+        }
+    ),
+    "local": frozenset({"type", "head_ip", "external_head_ip", "worker_ips"}),
 }
 # Nested keys; None stands for any value. The names are those of EC2's RunInstances, but for Ray's
-# SubnetIds.
+# SubnetIds, and those of Compute Engine's instances.insert.
 NODE_CONFIG_KEYS: Mapping[str, Mapping[str, Any]] = {
     "aws": {
         "BlockDeviceMappings": {
@@ -61,10 +72,38 @@ NODE_CONFIG_KEYS: Mapping[str, Mapping[str, Any]] = {
         "KeyName": None,
         "SecurityGroupIds": None,
         "SubnetIds": None,
-    }
+    },
+    "gcp": {
+        "machineType": None,
+        "disks": {
+            "autoDelete": None,
+            "boot": None,
+            "initializeParams": {"diskSizeGb": None, "diskType": None, "sourceImage": None},
+            "type": None,
+        },
+        "guestAccelerators": {"acceleratorCount": None, "acceleratorType": None},
+        "metadata": {"items": {"key": None, "value": None}},
+        "networkInterfaces": {"accessConfigs": None, "network": None, "subnetwork": None},
+        "scheduling": {
+            "automaticRestart": None,
+            "instanceTerminationAction": None,
+            "onHostMaintenance": None,
+            "provisioningModel": None,
+        },
+        "serviceAccounts": {"email": None, "scopes": None},
+    },
+    "local": {},
 }
-GPU_INSTANCE = re.compile(r"[gp]\d")
+# CPUs and GPUs, from the clouds' own tables; an instance that a file uses must be among them.
+INSTANCES = {
+    "m5.2xlarge": (8, 0),
+    "g5.xlarge": (4, 1),
+    "n2-standard-8": (8, 0),
+    "g2-standard-4": (4, 1),
+}
 AMI = re.compile(r"ami-[0-9a-f]{8,17}")
+IMAGE = re.compile(r"projects/[\w-]+/global/images/(family/)?[\w-]+")
+TOKEN = "~/.ray/auth_token"
 RAY_PIN = re.compile(r"(?:\bray(?:\[[^]]*\])?==|rayproject/ray:)(\d+\.\d+\.\d+)")
 RAY_WITHOUT_PIN = re.compile(r"\bray\[[^]]*\](?!==)|rayproject/ray(?!:\d+\.\d+\.\d+)")
 
@@ -88,7 +127,8 @@ def find_problems(config: Config, root: Path, ray_allowed: SpecifierSet) -> list
         *_address_problems(completed),
         *_start_problems(completed),
         *_size_problems(completed),
-        *_head_problems(completed),
+        *_resource_problems(completed),
+        *_token_problems(completed),
         *_mount_problems(completed, root),
         *version_problems("\n".join(_strings(completed)), ray_allowed),
     ]
@@ -142,19 +182,27 @@ def _key_problems(config: Config) -> Iterator[str]:
     if kind not in PROVIDER_KEYS:
         yield f"provider.type: {kind!r} must be one of {sorted(PROVIDER_KEYS)}"
         return
-    yield from _unknown(config["provider"], dict.fromkeys(PROVIDER_KEYS[kind]), "provider")
+    yield from unknown_keys(config["provider"], dict.fromkeys(PROVIDER_KEYS[kind]), "provider")
     for name, node_type in config["available_node_types"].items():
         node_config, where = node_type["node_config"], f"available_node_types.{name}.node_config"
-        yield from _unknown(node_config, NODE_CONFIG_KEYS[kind], where)
+        yield from unknown_keys(node_config, NODE_CONFIG_KEYS[kind], where)
         # Without one, Ray takes an AMI of 2018's Ubuntu, with a Python that is too old.
         if kind == "aws" and not AMI.fullmatch(node_config.get("ImageId", "")):
             yield f"{where}.ImageId: must be an AMI, but got {node_config}"
+        if kind == "gcp" and not all(IMAGE.fullmatch(name) for name in _images(node_config)):
+            yield f"{where}.disks: must name an image, but got {node_config}"
 
 
-def _unknown(value: object, allowed: Mapping[str, Any], where: str) -> Iterator[str]:
+def _images(node_config: Mapping[str, Any]) -> list[str]:
+    disks = node_config.get("disks") or [{}]
+    return [disk.get("initializeParams", {}).get("sourceImage", "") for disk in disks]
+
+
+def unknown_keys(value: object, allowed: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Keys of `value`, at any depth and in lists, that `allowed` does not have."""
     if isinstance(value, list):
         for item in value:
-            yield from _unknown(item, allowed, where)
+            yield from unknown_keys(item, allowed, where)
         return
     if not isinstance(value, Mapping):
         yield f"{where}: must have keys {sorted(allowed)}, but got {value!r}"
@@ -163,7 +211,7 @@ def _unknown(value: object, allowed: Mapping[str, Any], where: str) -> Iterator[
         if key not in allowed:
             yield f"{where}: key {key!r} must be one of {sorted(allowed)}"
         elif allowed[key] is not None:
-            yield from _unknown(inner, allowed[key], f"{where}.{key}")
+            yield from unknown_keys(inner, allowed[key], f"{where}.{key}")
 
 
 def _shell_problems(config: Config) -> Iterator[str]:
@@ -211,11 +259,33 @@ def _size_problems(config: Config) -> Iterator[str]:
             )
 
 
-def _head_problems(config: Config) -> Iterator[str]:
-    head = config["available_node_types"][config["head_node_type"]]
-    instance = head["node_config"].get("InstanceType", "")
-    if head["resources"].get("GPU") or GPU_INSTANCE.match(instance):
-        yield f"head: must have no GPU, which would be paid for while idle, but got {head}"
+def _resource_problems(config: Config) -> Iterator[str]:
+    if config["provider"]["type"] == "local":
+        return  # Ray counts what the machines have
+    for name, node_type in config["available_node_types"].items():
+        node_config, resources = node_type["node_config"], node_type["resources"]
+        instance = node_config.get("InstanceType") or node_config.get("machineType")
+        if instance not in INSTANCES:
+            yield f"{name}: instance must be one of {sorted(INSTANCES)}, but got {instance}"
+            continue
+        cpus, gpus = INSTANCES[instance]
+        if resources.get("CPU", 0) > cpus or resources.get("GPU", 0) != gpus:
+            yield (
+                f"{name}: resources must be at most {cpus} CPU and exactly {gpus} GPU of a "
+                f"{instance}, but got {resources}"
+            )
+        if name == config["head_node_type"] and gpus:
+            yield f"head: must have no GPU, which would be paid for while idle, but got {instance}"
+
+
+def _token_problems(config: Config) -> Iterator[str]:
+    if config["file_mounts"].get(TOKEN) != TOKEN:
+        yield f"token: {TOKEN} must be mounted, but got {sorted(config['file_mounts'])}"
+    if not any("RAY_AUTH_MODE=token" in command for command in config["setup_commands"]):
+        yield "token: setup_commands must set RAY_AUTH_MODE=token"
+    for section in ("head_start_ray_commands", "worker_start_ray_commands"):
+        if f"chmod 600 {TOKEN}" not in config[section]:
+            yield f"token: {section} must have 'chmod 600 {TOKEN}', but got {config[section]}"
 
 
 def _mount_problems(config: Config, root: Path) -> Iterator[str]:

@@ -9,7 +9,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parents[2]
-CLUSTER_FILES = tuple(sorted((ROOT / "clusters").glob("*.yaml")))
+# For `ray up`.
+CLUSTER_FILES = tuple(ROOT / "clusters" / f"{name}.yaml" for name in ("gcp", "gpu", "local"))
+KUBERAY_FILE = ROOT / "clusters" / "kuberay.yaml"
+JOB_FILE = ROOT / "clusters" / "job.yaml"
 CLUSTER_GUIDE = ROOT / "docs" / "cluster.md"
 
 

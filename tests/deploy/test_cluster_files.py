@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from .cluster_checks import Config, find_problems, version_problems
-from .project import CLUSTER_FILES, CLUSTER_GUIDE, ROOT, ray_allowed
+from .project import CLUSTER_FILES, CLUSTER_GUIDE, JOB_FILE, KUBERAY_FILE, ROOT, ray_allowed
 
 GPU_FILE = ROOT / "clusters" / "gpu.yaml"
 
@@ -25,8 +25,9 @@ def test_a_cluster_file_has_no_problems(path: Path) -> None:
     assert find_problems(load(path), ROOT, ray_allowed()) == []
 
 
-def test_the_gpu_file_is_among_them() -> None:
-    assert GPU_FILE in CLUSTER_FILES
+def test_every_file_is_checked() -> None:
+    checked = {*CLUSTER_FILES, KUBERAY_FILE, JOB_FILE}
+    assert set((ROOT / "clusters").iterdir()) == checked
 
 
 def test_one_version_of_ray_in_all_files() -> None:
@@ -37,8 +38,9 @@ def test_one_version_of_ray_in_all_files() -> None:
     assert list(version_problems("\n".join(texts), ray_allowed())) == []
 
 
-def test_gpu_workers_start_from_zero_and_end_when_idle() -> None:
-    config = load(GPU_FILE)
+@pytest.mark.parametrize("name", ["gcp", "gpu"])
+def test_gpu_workers_start_from_zero_and_end_when_idle(name: str) -> None:
+    config = load(ROOT / "clusters" / f"{name}.yaml")
     worker = config["available_node_types"]["gpu_worker"]
     assert worker["min_workers"] == 0 < worker["max_workers"]
     assert worker["resources"]["GPU"] >= 1
@@ -156,10 +158,24 @@ MISTAKES: dict[str, tuple[Callable[[Config], None], str]] = {
         set_at(*WORKER, "max_workers", value=5),
         "gpu_worker: 0 <= min_workers",
     ),
-    "a GPU to the head": (set_at(*HEAD, "resources", "GPU", value=1), "head: must have no GPU"),
+    "a GPU to the head": (set_at(*HEAD, "resources", "GPU", value=1), "exactly 0 GPU"),
     "a head with a GPU": (
-        set_at(*HEAD, "node_config", "InstanceType", value="g5.2xlarge"),
+        set_at(*HEAD, "node_config", "InstanceType", value="g5.xlarge"),
         "head: must have no GPU",
+    ),
+    "more GPUs than there are": (set_at(*WORKER, "resources", "GPU", value=2), "exactly 1 GPU"),
+    "an instance that nobody looked up": (
+        set_at(*WORKER, "node_config", "InstanceType", value="g5.xxlarge"),
+        "instance must be one of",
+    ),
+    "no token": (remove("file_mounts", "~/.ray/auth_token"), "token: ~/.ray/auth_token must be"),
+    "a token that is not asked for": (
+        replace_in_commands("setup_commands", " RAY_AUTH_MODE=token", ""),
+        "token: setup_commands",
+    ),
+    "a token for all": (
+        replace_in_commands(WORKER_START, "chmod 600", "chmod 644"),
+        "token: worker_start_ray_commands",
     ),
     "nothing to mount": (
         set_at("file_mounts", "~/x", value="no/such/folder"),
@@ -175,7 +191,7 @@ MISTAKES: dict[str, tuple[Callable[[Config], None], str]] = {
         set_at("docker", value={"image": "rayproject/ray:latest", "container_name": "ray"}),
         "an exact version",
     ),
-    "another cloud": (set_at("provider", value={"type": "gcp"}), "provider.type: 'gcp'"),
+    "another cloud": (set_at("provider", value={"type": "azure"}), "provider.type: 'azure'"),
 }
 
 

@@ -19,9 +19,10 @@ from craft_ray.pool.membership import NodeView, decide_size, num_replicas
 from craft_ray.search.resources import concurrent_trials
 
 from .cluster_checks import Config, shell_error
-from .project import CLUSTER_GUIDE, ROOT
+from .project import CLUSTER_FILES, CLUSTER_GUIDE, JOB_FILE, ROOT
 
 BLOCKS = re.findall(r"^ *```sh\n(.*?)^ *```", CLUSTER_GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+LAUNCHER = {"up", "down", "attach", "dashboard", "exec", "rsync-down"}
 COMMANDS = [line.strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
 
 
@@ -34,7 +35,9 @@ def cluster() -> Config:
 @pytest.fixture
 def search() -> SpaceConfig:
     (command,) = [line for line in COMMANDS if "craft_ray.tune" in line]
-    words = shlex.split(command)
+    submit, entrypoint = command.split(" -- ")
+    assert submit.startswith("ray job submit ")
+    words = shlex.split(entrypoint)
     assert words[:3] == ["python", "-m", "craft_ray.tune"]
     path, overrides = split_words(words[3:])
     assert path is not None
@@ -52,17 +55,49 @@ def test_a_command_is_valid_shell(block: str) -> None:
 
 
 def test_the_guide_goes_from_up_to_down() -> None:
-    steps = [line.split()[:3] for line in COMMANDS if line.startswith("ray ")]
-    assert steps[0] == ["ray", "up", "clusters/gpu.yaml"]
-    assert steps[-1] == ["ray", "down", "clusters/gpu.yaml"]
-    assert all(step[2] == "clusters/gpu.yaml" for step in steps)
-    assert any("--disable-usage-stats" in line for line in COMMANDS if line.startswith("ray up"))
+    words = [shlex.split(line, comments=True) for line in COMMANDS if line.startswith("ray ")]
+    steps = [line for line in words if line[1] in LAUNCHER]
+    files = {str(path.relative_to(ROOT)) for path in CLUSTER_FILES}
+    assert {line[2] for line in steps} <= files
+    main = [line[1] for line in steps if line[2] == "clusters/gpu.yaml"]
+    assert main[0] == "up"
+    assert "down" in main[main.index("rsync-down") :]
+    assert "--disable-usage-stats" in steps[0]
 
 
-def test_the_names_in_the_guide_are_those_of_the_file(cluster: Config) -> None:
+def test_what_the_guide_runs_a_job_with_exists() -> None:
+    environment = yaml.safe_load(JOB_FILE.read_text())
+    assert environment["working_dir"] == "."
+    assert all((ROOT / name).exists() for name in ("craft_ray", "tune_spaces"))
+    assert not {"craft_ray", "tune_spaces"} & set(environment["excludes"])
+    assert f"--runtime-env {JOB_FILE.relative_to(ROOT)}" in " ".join(COMMANDS)
+
+
+def test_the_names_in_the_guide_are_those_of_the_files(cluster: Config) -> None:
     guide = CLUSTER_GUIDE.read_text()
     assert f"Values={cluster['cluster_name']}" in guide
     assert set(re.findall(r"--region (\S+)", guide)) == {cluster["provider"]["region"]}
+    google = yaml.safe_load((ROOT / "clusters" / "gcp.yaml").read_text())
+    assert f"labels.ray-cluster-name={google['cluster_name']} " in guide
+    for node_type in (
+        *google["available_node_types"].values(),
+        *cluster["available_node_types"].values(),
+    ):
+        node = node_type["node_config"]
+        assert f"`{node.get('InstanceType') or node['machineType']}`" in guide
+
+
+def test_the_costs_add_up(cluster: Config) -> None:
+    rows = re.findall(
+        r"^\|.* \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$",
+        CLUSTER_GUIDE.read_text(),
+        re.MULTILINE,
+    )
+    assert len(rows) == 3
+    for row in rows:
+        head, worker, workers, everything = map(float, row)
+        assert workers == pytest.approx(cluster["max_workers"] * worker)
+        assert everything == pytest.approx(head + workers)
 
 
 def test_the_search_makes_rays_autoscaler_add_all_gpu_workers(

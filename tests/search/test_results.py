@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ray.tune import Result
 from rich.console import Console
 
-from craft_ray.search.results import TrialResult, best_of, print_table, status_of
+from craft_ray.search.results import (
+    TrialResult,
+    best_of,
+    print_table,
+    read_results,
+    status_of,
+)
 from craft_ray.training.classifier import Score
 from craft_ray.training.ledger import Spending
 
@@ -25,6 +33,13 @@ def trial(number: int, validation: Score | None, status: str = "finished") -> Tr
         seconds=12.34,
         checkpoint=Path("checkpoint"),
     )
+
+
+def test_a_trial_that_died_before_its_first_report_is_a_failed_one() -> None:
+    lost: Any = [Result(metrics=None, checkpoint=None, error=RuntimeError("lost"), path="")]
+    (result,) = read_results(lost)
+    assert (result.number, result.status, result.validation) == (1, "failed", None)
+    assert result.error == "lost"
 
 
 def test_the_best_trial_has_the_highest_validation_accuracy() -> None:
