@@ -11,6 +11,7 @@ import ray
 
 from craft_ray.config.run import OracleConfig, PoolConfig
 from craft_ray.pool.address import PoolAddress
+from craft_ray.pool.autoscaling import beside_driver
 from craft_ray.pool.keeper import PoolKeeper
 from craft_ray.pool.membership import PoolSize
 from craft_ray.pool.registry import Registry
@@ -57,7 +58,11 @@ def running_pool(
     address = PoolAddress(namespace=NAMESPACE, registry=f"{name}/registry")
     registry_class: Any = ray.remote(Registry)
     registry = registry_class.options(
-        name=address.registry, namespace=NAMESPACE, num_cpus=0, get_if_exists=True
+        name=address.registry,
+        namespace=NAMESPACE,
+        num_cpus=0,
+        get_if_exists=True,
+        scheduling_strategy=beside_driver(),
     ).remote()
     keeper = PoolKeeper(address, registry, make_oracle, config, size)
     try:
