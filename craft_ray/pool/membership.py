@@ -88,7 +88,7 @@ def desired_members(
     if size.replicas is not None:
         return {f"oracle-{index}": None for index in range(size.replicas)}
     seats = {
-        f"oracle-{node.node_id[:12]}-{seat}": node.node_id
+        f"oracle-{node.node_id[-12:]}-{seat}": node.node_id
         for node in nodes
         if not node.draining
         for seat in range(_seats(node, size.gpus_per_replica))

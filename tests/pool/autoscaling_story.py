@@ -13,7 +13,6 @@ from craft_ray.environment import set_environment
 set_environment()
 
 import ray  # noqa: E402
-from ray.autoscaler.v2.sdk import get_cluster_resource_state  # noqa: E402
 
 from craft_ray.config.run import PoolConfig  # noqa: E402
 from craft_ray.pool.client import PoolOracle  # noqa: E402
@@ -21,7 +20,7 @@ from craft_ray.pool.keeper import cluster_nodes  # noqa: E402
 from craft_ray.pool.lifecycle import NAMESPACE, running_pool  # noqa: E402
 from craft_ray.pool.membership import decide_size  # noqa: E402
 from tests.pool.test_pool import question_to, replicas_of  # noqa: E402
-from tests.support.autoscaling_cluster import autoscaling_cluster  # noqa: E402
+from tests.support.autoscaling_cluster import asked_for, autoscaling_cluster  # noqa: E402
 from tests.support.hosted_oracle import HostedFakeFactory  # noqa: E402
 
 GPU_NODE = {"resources": {"CPU": 1, "GPU": 1, "object_store_memory": 80 * 2**20}}
@@ -40,14 +39,13 @@ def gpu_nodes() -> int:
     return sum(node.num_gpus > 0 and not node.draining for node in cluster_nodes())
 
 
-def asked_for(address: str) -> int:
-    """Bundles that the autoscaler is asked for."""
-    state = get_cluster_resource_state(ray._raylet.GcsClient(address=address))
-    return sum(
-        request.count
-        for constraint in state.cluster_resource_constraints
-        for request in constraint.resource_requests
-    )
+def nodes_of_replicas() -> set[str]:
+    """Ids."""
+    return {
+        actor["Address"]["NodeID"]
+        for actor in ray._private.state.actors().values()
+        if actor["ActorClassName"] == "OracleReplica" and actor["State"] == "ALIVE"
+    }
 
 
 def tell(event: str, **values: object) -> None:
@@ -81,27 +79,17 @@ def main() -> None:
             asker = threading.Thread(target=ask)
             asker.start()
             wait_until(lambda: len(replicas_of(pool)) == 2)
-            places = {actor["node_id"] for actor in _replica_actors()}
-            tell("queued", replicas=2, replica_nodes=len(places))
+            tell("queued", replicas=2, replica_nodes=len(nodes_of_replicas()))
             finished.set()
             asker.join()
             wait_until(lambda: gpu_nodes() == 0)
-            tell("idle", replicas=len(replicas_of(pool)), asked_for=asked_for(address))
+            tell("idle", replicas=len(replicas_of(pool)), asked_for=asked_for())
             last = client.predict(task, images, contexts)
             equal = all((answer == last).all() for answer in answers)
             tell("asked again", equal=equal, retries=client.totals.retries)
-        wait_until(lambda: asked_for(address) == 0)
-        tell("ended", asked_for=asked_for(address))
+        wait_until(lambda: asked_for() == 0)
+        tell("ended", asked_for=asked_for())
         ray.shutdown()
-
-
-def _replica_actors() -> list[dict[str, str]]:
-    actors = ray._private.state.actors().values()
-    return [
-        {"node_id": actor["Address"]["NodeID"]}
-        for actor in actors
-        if actor["ActorClassName"] == "OracleReplica" and actor["State"] == "ALIVE"
-    ]
 
 
 if __name__ == "__main__":

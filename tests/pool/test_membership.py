@@ -117,7 +117,7 @@ def test_as_many_run_as_are_wanted_and_fit_and_none_moves_without_need(
 nodes_strategy = st.lists(
     st.builds(
         NodeView,
-        st.integers(0, 30).map(lambda number: f"{number:056x}"[::-1]),
+        st.integers(0, 30).map(lambda number: f"{number:056x}"),
         st.floats(0, 16),
         st.floats(0, 8),
         st.booleans(),

@@ -17,7 +17,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray.autoscaler.v2.sdk import get_cluster_resource_state
+
 HEAD_ID = "f" * 51 + "00000"
+HEAD_TYPE = "ray.head.default"
+"""The fake provider knows no other."""
+EMPTY_LISTS = (
+    "initialization_commands",
+    "setup_commands",
+    "head_setup_commands",
+    "worker_setup_commands",
+    "head_start_ray_commands",
+    "worker_start_ray_commands",
+    "cluster_synced_files",
+    "rsync_exclude",
+    "rsync_filter",
+)
 OWN_PIDS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 
@@ -63,10 +79,12 @@ def autoscaling_cluster(
             "gcs_address": address,
             "launch_multiple": True,
         },
-        "auth": {},
-        "head_node_type": "head",
+        # There is nothing to install, but Ray wants all of these.
+        **{"auth": {}, "file_mounts": {}, "file_mounts_sync_continuously": False},
+        **dict.fromkeys(EMPTY_LISTS, []),
+        "head_node_type": HEAD_TYPE,
         "available_node_types": {
-            "head": {"resources": {"CPU": 2}, "node_config": {}, "max_workers": 0},
+            HEAD_TYPE: {"resources": {"CPU": 2}, "node_config": {}, "max_workers": 0},
             "worker": {
                 **node_type,
                 "node_config": {},
@@ -98,3 +116,14 @@ def autoscaling_cluster(
             },
         )
         yield address
+
+
+def asked_for() -> int:
+    """Bundles that the autoscaler of the connected cluster is asked for."""
+    address = ray.get_runtime_context().gcs_address
+    state = get_cluster_resource_state(ray._raylet.GcsClient(address=address))
+    return sum(
+        request.count
+        for constraint in state.cluster_resource_constraints
+        for request in constraint.resource_requests
+    )
