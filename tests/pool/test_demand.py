@@ -1,7 +1,8 @@
-"""When a pool asks for replicas and when it gives them back; and what is asked of the autoscaler."""
+"""When a pool asks for replicas and when it gives back; and what is asked of the autoscaler."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -103,7 +104,7 @@ def test_a_steady_load_never_makes_the_pool_swing(
     pool.run(peak_s, lambda _: 100.0)
 
     def load(replicas: int) -> float:
-        return scale / max(replicas, 1) ** exponent
+        return scale / math.pow(max(replicas, 1), exponent)
 
     pool.run(40 * GIVE_BACK_AFTER_S, load)
     settled = pool.run(5 * GIVE_BACK_AFTER_S, load)

@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
 from ray.autoscaler.v2.sdk import get_cluster_resource_state
+from ray.autoscaler.v2.utils import is_autoscaler_v2
+from ray.experimental.internal_kv import _internal_kv_get
 
 HEAD_ID = "f" * 51 + "00000"
 HEAD_TYPE = "ray.head.default"
@@ -80,8 +83,10 @@ def autoscaling_cluster(
             "launch_multiple": True,
         },
         # There is nothing to install, but Ray wants all of these.
-        **{"auth": {}, "file_mounts": {}, "file_mounts_sync_continuously": False},
-        **dict.fromkeys(EMPTY_LISTS, []),
+        "auth": {},
+        "file_mounts": {},
+        "file_mounts_sync_continuously": False,
+        **{key: [] for key in EMPTY_LISTS},
         "head_node_type": HEAD_TYPE,
         "available_node_types": {
             HEAD_TYPE: {"resources": {"CPU": 2}, "node_config": {}, "max_workers": 0},
@@ -119,7 +124,9 @@ def autoscaling_cluster(
 
 
 def asked_for() -> int:
-    """Bundles that the autoscaler of the connected cluster is asked for."""
+    """Bundles that the autoscaler of the connected cluster is asked for, whichever it has."""
+    if not is_autoscaler_v2():
+        return len(json.loads(_internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL) or "[]"))
     address = ray.get_runtime_context().gcs_address
     state = get_cluster_resource_state(ray._raylet.GcsClient(address=address))
     return sum(
