@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import psutil
@@ -82,12 +83,15 @@ def main() -> None:
     options = parser.parse_args()
     commit_id = commit()
     times_s = [milliseconds / 1000 for milliseconds in options.service_ms]
-    rows = []
-    for count in options.nodes:
-        with cluster_of(count):
+    rows: list[Nodes] = []
+    drivers: list[Driver] = []
+    with empty_cluster() as cluster:
+        for count in sorted(options.nodes):
+            while len(cluster.worker_nodes) < count:
+                cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE_BYTES)
             rows += [measure_nodes(count, service_s, options.repeats) for service_s in times_s]
-    with cluster_of(1):
-        drivers = [measure_driver(count, options.repeats) for count in options.driver]
+            if not drivers:
+                drivers = [measure_driver(number, options.repeats) for number in options.driver]
     full = [round(saturated_at(drivers, service_s)) for service_s in times_s]
     show(rows, drivers, options.service_ms, full)
     result = {
@@ -102,17 +106,15 @@ def main() -> None:
 
 
 @contextmanager
-def cluster_of(count: int) -> Iterator[None]:
-    """A head node without a GPU, and so many nodes with one."""
+def empty_cluster() -> Iterator[Cluster]:
+    """A head node without a GPU, connected."""
     cluster = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 2, "object_store_memory": STORE_BYTES},
     )
     try:
-        for _ in range(count):
-            cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=STORE_BYTES)
         ray.init(address=cluster.address, namespace=NAMESPACE, log_to_driver=False)
-        yield
+        yield cluster
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -194,7 +196,7 @@ def saturated_at(drivers: Sequence[Driver], service_s: float) -> float:
     load = [
         (row.replicas, row.replicas / service_s * row.cpu_ms_per_chunk / 1000) for row in drivers
     ]
-    for (fewer, low), (more, high) in zip(load, load[1:], strict=False):
+    for (fewer, low), (more, high) in pairwise(load):
         if low <= 1 < high:
             return fewer + (more - fewer) * (1 - low) / (high - low)
     replicas, used = load[0] if load[0][1] > 1 else load[-1]
