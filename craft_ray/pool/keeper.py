@@ -40,6 +40,7 @@ def cluster_nodes() -> list[NodeView]:
             num_cpus=node["Resources"].get("CPU", 0.0),
             num_gpus=node["Resources"].get("GPU", 0.0),
             draining=node["NodeID"] in draining,
+            accelerator=node["Labels"].get("ray.io/accelerator-type"),
         )
         for node in ray.nodes()
         if node["Alive"]

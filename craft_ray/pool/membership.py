@@ -21,6 +21,8 @@ class NodeView:
     num_gpus: float = 0.0
     draining: bool = False
     """It will leave: what runs there may finish, nothing new is sent."""
+    accelerator: str | None = None
+    """Ray's name of the kind of GPU, if it knows it."""
 
 
 @dataclass(frozen=True)
