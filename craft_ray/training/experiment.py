@@ -114,8 +114,9 @@ def open_experiment(
             nodes = cluster_nodes()
             size = decide_size(config.pool, nodes)
             replicas = num_replicas(size, nodes)
+            most = "up to " if size.max_replicas else ""
             console.print(
-                f"Starting {'up to ' if size.max_replicas else ''}{replicas} oracle replica(s) of {config.oracle.model} on "
+                f"Starting {most}{replicas} oracle replica(s) of {config.oracle.model} on "
                 f"{size.device} ...",
                 highlight=False,
             )
