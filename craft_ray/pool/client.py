@@ -32,6 +32,7 @@ from craft_ray.oracle.contract import (
 )
 from craft_ray.pool.address import PoolAddress, Refused
 from craft_ray.pool.answers import AnswerSheet, BadAnswerError
+from craft_ray.pool.demand import LoadMeter
 from craft_ray.pool.metrics import ClientMetrics, ClientTotals
 from craft_ray.pool.scheduler import (
     Assignment,
@@ -79,6 +80,7 @@ class PoolOracle:
             raise PoolError(f"the oracle pool is not running: {error}") from error
         self._description: OracleDescription | None = None
         self._metrics = ClientMetrics()
+        self._load = LoadMeter()
         self._replicas: dict[str, Any] = {}
         self._members_read_s = float("-inf")
 
@@ -226,6 +228,7 @@ class PoolOracle:
         )
         in_flight: dict[Any, _Flight] = {}
         last_seen_s = time.monotonic()
+        self._load.start(last_seen_s)
         while not scheduler.finished:
             if (present := self._members()) != members:
                 members = present
@@ -233,18 +236,20 @@ class PoolOracle:
             now_s = time.monotonic()
             if members:
                 last_seen_s = now_s
-            elif now_s - last_seen_s > self._config.chunk_timeout_s:
+            elif now_s - last_seen_s > self._config.start_timeout_s:
                 raise PoolError(f"the pool has had no replica for {now_s - last_seen_s:.0f} s")
             for assignment in scheduler.assign(now_s):
                 reference = submit(self._replicas[assignment.replica], assignment.chunk)
                 in_flight[reference] = _Flight(assignment, now_s)
+            waiting = scheduler.num_unfinished
             self._collect(scheduler, in_flight, receive)
+            self._load.waited(waiting, time.monotonic())
         self._metrics.record_retries(scheduler.retries)
 
     def _members(self) -> list[str]:
         """The replicas of the pool, read again now and then: they come and go."""
         if time.monotonic() - self._members_read_s > MEMBERS_VALID_S:
-            names = ray.get(self._registry.members.remote())
+            names = ray.get(self._registry.members.remote(self._load.take()))
             for name in names:
                 if name not in self._replicas:
                     self._replicas[name] = ray.get_actor(name, namespace=self._address.namespace)

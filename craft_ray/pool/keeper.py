@@ -17,6 +17,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from craft_ray.config.run import PoolConfig
 from craft_ray.errors import OracleError, PoolError
 from craft_ray.pool.address import PoolAddress
+from craft_ray.pool.autoscaling import NodeRequest
+from craft_ray.pool.demand import Demand
 from craft_ray.pool.membership import NodeView, PoolSize, desired_members, to_retire, to_start
 from craft_ray.pool.replica import OracleFactory, OracleReplica, ReplicaStats
 
@@ -38,6 +40,7 @@ def cluster_nodes() -> list[NodeView]:
             num_cpus=node["Resources"].get("CPU", 0.0),
             num_gpus=node["Resources"].get("GPU", 0.0),
             draining=node["NodeID"] in draining,
+            accelerator=node["Labels"].get("ray.io/accelerator-type"),
         )
         for node in ray.nodes()
         if node["Alive"]
@@ -68,6 +71,11 @@ class PoolKeeper:
         self._make_oracle = make_oracle
         self._config = config
         self._size = size
+        self._demand: Demand | None = None
+        if size.max_replicas is not None:
+            self._demand = Demand(config.min_replicas, size.max_replicas, config.give_back_after_s)
+            bundle = {"CPU": config.cpus_per_replica, "GPU": size.gpus_per_replica}
+            self._request = NodeRequest(address.registry, address.namespace, bundle)
         self._actors: dict[str, Any] = {}
         self._loading: dict[Any, str] = {}
         """Reference to a description that has not come yet -> replica."""
@@ -98,6 +106,7 @@ class PoolKeeper:
                 )
             if not self._actors:
                 time.sleep(LOOK_EVERY_S)
+            if not self._actors or self._demand is not None:  # what is asked for may have come
                 self._start_missing(self._desired())
             for error in self._admit_ready(wait_s=LOOK_EVERY_S):
                 raise error
@@ -109,6 +118,8 @@ class PoolKeeper:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+        if self._demand is not None:
+            self._request.withdraw()
         for actor in [*self._actors.values(), *(actor for actor, _ in self._leaving)]:
             ray.kill(actor)
 
@@ -130,7 +141,10 @@ class PoolKeeper:
                 logger.exception("the pool's members could not be brought up to date")
 
     def look(self) -> None:
-        """Follow the cluster once."""
+        """Follow queries and cluster once."""
+        if self._demand is not None:
+            chunk_seconds = ray.get(self._registry.chunk_seconds.remote())
+            self._demand.observe(chunk_seconds, len(self._serving), time.monotonic())
         desired = self._desired()
         self._start_missing(desired)
         self._retire_surplus(desired)
@@ -138,7 +152,11 @@ class PoolKeeper:
             logger.error("a new replica is not used: %s", error)
 
     def _desired(self) -> dict[str, str | None]:
-        return desired_members(self._size, cluster_nodes())
+        wanted = None
+        if self._demand is not None:
+            wanted = self._demand.wanted
+            self._request.renew(wanted)
+        return desired_members(self._size, cluster_nodes(), wanted, self._actors)
 
     def _start_missing(self, desired: Mapping[str, str | None]) -> None:
         self._failed &= desired.keys()
@@ -161,6 +179,8 @@ class PoolKeeper:
             max_restarts=UNLIMITED,
             # The client retries on another replica; Ray would repeat a deadly request here.
             max_task_retries=0,
+            # Ray would keep the history of every chunk, 800 MB an hour of them (benchmarks.soak).
+            enable_task_events=False,
         ).remote(self._make_oracle, name, self._address.registry)
 
     def _admit_ready(self, wait_s: float) -> Iterator[Exception]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from craft_ray.config.run import OracleConfig, PoolConfig
 from craft_ray.pool.address import PoolAddress
+from craft_ray.pool.autoscaling import beside_driver
 from craft_ray.pool.keeper import PoolKeeper
 from craft_ray.pool.membership import PoolSize
 from craft_ray.pool.registry import Registry
@@ -62,10 +62,7 @@ def running_pool(
         namespace=NAMESPACE,
         num_cpus=0,
         get_if_exists=True,
-        # Ray puts what needs no CPU on any node; the pool must not end with one that may be lost.
-        scheduling_strategy=NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=False
-        ),
+        scheduling_strategy=beside_driver(),
     ).remote()
     keeper = PoolKeeper(address, registry, make_oracle, config, size)
     try:

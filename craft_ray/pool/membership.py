@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from craft_ray.config.run import PoolConfig
@@ -20,6 +21,8 @@ class NodeView:
     num_gpus: float = 0.0
     draining: bool = False
     """It will leave: what runs there may finish, nothing new is sent."""
+    accelerator: str | None = None
+    """Ray's name of the kind of GPU, if it knows it."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class PoolSize:
 
     Attributes:
         replicas: a fixed number, which Ray places; None follows the cluster's nodes.
+        max_replicas: what an autoscaler may be asked for; None asks for nothing.
         gpus_per_replica: 0 for replicas on the CPU.
         threads_per_replica: CPU threads.
     """
@@ -35,6 +39,7 @@ class PoolSize:
     replicas: int | None
     gpus_per_replica: float
     threads_per_replica: int
+    max_replicas: int | None = None
 
     @property
     def device(self) -> str:
@@ -52,7 +57,9 @@ def decide_size(config: PoolConfig, nodes: Sequence[NodeView]) -> PoolSize:
         gpus_per_replica = 1.0 if any(node.num_gpus for node in nodes) else 0.0
     replicas = None if config.replicas == "auto" else config.replicas
     if config.threads_per_replica != "auto":
-        return PoolSize(replicas, gpus_per_replica, config.threads_per_replica)
+        return PoolSize(replicas, gpus_per_replica, config.threads_per_replica, config.max_replicas)
+    if config.max_replicas is not None:
+        return PoolSize(replicas, gpus_per_replica, 1, config.max_replicas)
     # The number of replicas that the user sets has no say: sums of another number of threads round
     # differently, and answers must not depend on how many replicas there are.
     shares = [
@@ -61,26 +68,41 @@ def decide_size(config: PoolConfig, nodes: Sequence[NodeView]) -> PoolSize:
     return PoolSize(replicas, gpus_per_replica, max(1, min(shares, default=1)))
 
 
-def desired_members(size: PoolSize, nodes: Iterable[NodeView]) -> dict[str, str | None]:
+def desired_members(
+    size: PoolSize,
+    nodes: Iterable[NodeView],
+    wanted: int | None = None,
+    present: Collection[str] = (),
+) -> dict[str, str | None]:
     """Replica -> the node it belongs to (None: wherever Ray finds room).
 
     One a GPU, or its share; on nodes of a cluster without GPUs one a CPU, at most four. A name says
     node and seat, so the decision needs no memory: what is desired and absent is to be started,
     what is present and not desired is to go.
+
+    Args:
+        size: what the pool takes.
+        nodes: of the cluster.
+        wanted: no more than this; None for a replica on every seat.
+        present: replicas that run. Nodes that hold most of them are filled first, so that others
+            become empty and can be given back.
     """
     if size.replicas is not None:
         return {f"oracle-{index}": None for index in range(size.replicas)}
-    return {
-        f"oracle-{node.node_id[:12]}-{seat}": node.node_id
+    seats = {
+        f"oracle-{node.node_id[-12:]}-{seat}": node.node_id
         for node in nodes
         if not node.draining
         for seat in range(_seats(node, size.gpus_per_replica))
     }
+    held = Counter(seats[name] for name in present if name in seats)
+    order = sorted(seats, key=lambda name: (-held[seats[name]], seats[name], name not in present))
+    return {name: seats[name] for name in order[:wanted]}
 
 
 def num_replicas(size: PoolSize, nodes: Iterable[NodeView]) -> int:
-    """How many replicas the pool has on these nodes."""
-    return len(desired_members(size, nodes))
+    """How many replicas the pool has on these nodes; the most, where an autoscaler is asked."""
+    return size.max_replicas or len(desired_members(size, nodes))
 
 
 def to_start(desired: Mapping[str, str | None], present: Iterable[str]) -> list[str]:

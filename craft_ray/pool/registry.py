@@ -28,14 +28,23 @@ class Registry:
 
     def __init__(self) -> None:
         self._members: tuple[str, ...] = ()
+        self._chunk_seconds = 0.0
         self._description: OracleDescription | None = None
         self._tasks: dict[str, tuple[ClassificationTask, TaskHandle]] = {}
         self._kept: dict[str, ray.ObjectRef[Any]] = {}
         self._passing: OrderedDict[str, tuple[ray.ObjectRef[Any], int]] = OrderedDict()
 
-    def members(self) -> tuple[str, ...]:
-        """Names of the replicas that questions may be sent to."""
+    def members(self, chunk_seconds: float = 0.0) -> tuple[str, ...]:
+        """Names of the replicas that questions may be sent to.
+
+        A client says how long it has waited for chunks since it last asked (see `LoadMeter`).
+        """
+        self._chunk_seconds += chunk_seconds
         return self._members
+
+    def chunk_seconds(self) -> float:
+        """What all clients have waited."""
+        return self._chunk_seconds
 
     def set_members(self, members: Sequence[str]) -> None:
         """Replicas have become ready, or are leaving."""

@@ -97,6 +97,11 @@ class ChunkScheduler:
         return not self._unfinished
 
     @property
+    def num_unfinished(self) -> int:
+        """Chunks that have not been answered."""
+        return len(self._unfinished)
+
+    @property
     def retries(self) -> int:
         """Chunks sent again, counted each time."""
         return sum(attempts - 1 for attempts in self._attempts.values())

@@ -18,7 +18,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.errors import RunFailedError, RunInterruptedError
 from craft_ray.files import write_json
 from craft_ray.pool.keeper import cluster_nodes
-from craft_ray.pool.membership import decide_size, num_replicas
+from craft_ray.pool.placement import place_trials
 from craft_ray.ray_session import ray_session
 from craft_ray.reproduction.cell import ReproductionJob, read_result, run_cell
 from craft_ray.reproduction.grid import Cell
@@ -34,6 +34,7 @@ from craft_ray.reproduction.results import summarise
 from craft_ray.reproduction.tables import write_tables
 from craft_ray.run_folder import SUMMARY_FILE
 from craft_ray.search.resources import concurrent_trials
+from craft_ray.search.trial import trial_resources
 from craft_ray.tracking import Tracker, make_tracker
 from craft_ray.training.provenance import versions
 
@@ -113,11 +114,10 @@ def _run_cells(
 
     tracker = make_tracker(shared.mlflow, job.folder.parent, say)
     try:
-        with ray_session(shared.ray) as resources:
-            nodes = cluster_nodes()
-            replicas = num_replicas(decide_size(shared.pool, nodes), nodes)
+        with ray_session(shared.ray):
+            place = place_trials(shared, cluster_nodes())
             wanted = config.max_concurrent_cells
-            concurrency = concurrent_trials(shared, wanted, replicas, resources["CPU"])
+            concurrency = concurrent_trials(shared, wanted, place.num_replicas, place.num_cpus)
             with PoolRelay(job.folder.name, oracles, num_cells, shared.pool, say) as relay:
                 num_done = len(job.cells) - len(left)
                 monitor = CellMonitor(console, tracker, job, num_done, relay.cell_ended)
@@ -153,9 +153,9 @@ def _tuner(
     # Results and checkpoints are in the cells' own folders: of an earlier part of this reproduction
     # Tune needs to know nothing.
     shutil.rmtree(job.folder / TUNE_FOLDER, ignore_errors=True)
-    cpus = job.settings[left[0].id].ray.cpus_per_trial
+    resources = trial_resources(job.settings[left[0].id])
     return ray.tune.Tuner(
-        ray.tune.with_resources(ray.tune.with_parameters(run_cell, job=job), {"CPU": cpus}),
+        ray.tune.with_resources(ray.tune.with_parameters(run_cell, job=job), resources),
         param_space={"cell": ray.tune.grid_search([cell.id for cell in left])},
         tune_config=ray.tune.TuneConfig(
             max_concurrent_trials=concurrency,

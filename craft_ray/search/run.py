@@ -13,12 +13,14 @@ from rich.console import Console
 from craft_ray.config.documents import flatten
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import RunInterruptedError
+from craft_ray.pool.keeper import cluster_nodes
+from craft_ray.pool.placement import place_trials
 from craft_ray.run_folder import NUM_FAILED
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.search.optuna_search import make_scheduler, make_search
 from craft_ray.search.resources import concurrent_trials
 from craft_ray.search.results import best_of, number_of, print_table, read_results
-from craft_ray.search.trial import SearchJob, run_trial
+from craft_ray.search.trial import SearchJob, run_trial, trial_resources
 from craft_ray.storage import whole_files
 from craft_ray.training.experiment import Experiment, open_experiment
 from craft_ray.training.preparation import FewShotData
@@ -41,11 +43,9 @@ def run_search(
         RunInterruptedError: the user stopped it; `--resume` continues.
     """
     with open_experiment(space.base, data, folder, console) as experiment:
+        place = place_trials(space.base, cluster_nodes())
         concurrency = concurrent_trials(
-            space.base,
-            space.max_concurrent_trials,
-            experiment.num_replicas,
-            experiment.resources["CPU"],
+            space.base, space.max_concurrent_trials, place.num_replicas, place.num_cpus
         )
         return _search(space, experiment, concurrency)
 
@@ -99,7 +99,7 @@ def _tuner(
     space: SpaceConfig, job: SearchJob, folder: Path, concurrency: int, monitor: SearchMonitor
 ) -> ray.tune.Tuner:
     trainable = ray.tune.with_resources(
-        ray.tune.with_parameters(run_trial, job=job), {"CPU": space.base.ray.cpus_per_trial}
+        ray.tune.with_parameters(run_trial, job=job), trial_resources(space.base)
     )
     # A continued trial counts its reports from 1 again, and Optuna keeps the first of each.
     warnings.filterwarnings("ignore", message="The reported value is ignored")

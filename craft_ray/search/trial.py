@@ -8,8 +8,11 @@ from typing import Any
 
 import ray.tune
 
+from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.pool.address import PoolAddress
+from craft_ray.pool.keeper import cluster_nodes
+from craft_ray.pool.placement import place_trials
 from craft_ray.training.job import TrainJob, run_job
 from craft_ray.training.task import PreparedTask
 
@@ -22,6 +25,15 @@ class SearchJob:
     prepared: PreparedTask
     pool: PoolAddress
     storage_path: Path
+
+
+def trial_resources(config: RunConfig) -> dict[str, float] | ray.tune.PlacementGroupFactory:
+    """Of the Tune function, and where; its Train worker has its own (`run_job`)."""
+    cpus = {"CPU": config.ray.cpus_per_trial}
+    selector = place_trials(config, cluster_nodes()).selector
+    if not selector:
+        return cpus
+    return ray.tune.PlacementGroupFactory([cpus], bundle_label_selector=[selector])
 
 
 def run_trial(params: dict[str, Any], job: SearchJob) -> None:

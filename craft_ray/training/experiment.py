@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,10 +42,6 @@ class Experiment:
     folder: Path
     console: Console
     tracker: Tracker
-    resources: Mapping[str, float]
-    """Of the whole cluster, with key CPU."""
-    num_replicas: int
-    """When the pool was started."""
     pool: PoolAddress
     keeper: PoolKeeper
     prepared: PreparedTask
@@ -112,12 +108,13 @@ def open_experiment(
         config.mlflow, folder.parent, lambda text: console.print(text, highlight=False)
     )
     try:
-        with ray_session(config.ray) as resources:
+        with ray_session(config.ray):
             nodes = cluster_nodes()
             size = decide_size(config.pool, nodes)
             replicas = num_replicas(size, nodes)
+            most = "up to " if size.max_replicas else ""
             console.print(
-                f"Starting {replicas} oracle replica(s) of {config.oracle.model} on "
+                f"Starting {most}{replicas} oracle replica(s) of {config.oracle.model} on "
                 f"{size.device} ...",
                 highlight=False,
             )
@@ -133,8 +130,6 @@ def open_experiment(
                     folder=folder,
                     console=console,
                     tracker=tracker,
-                    resources=resources,
-                    num_replicas=replicas,
                     pool=pool.address,
                     keeper=pool.keeper,
                     prepared=prepared,

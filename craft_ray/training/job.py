@@ -21,6 +21,8 @@ from ray.util.queue import Empty, Queue
 
 from craft_ray.config.run import RunConfig as CraftRunConfig
 from craft_ray.pool.address import PoolAddress
+from craft_ray.pool.keeper import cluster_nodes
+from craft_ray.pool.placement import place_trials
 from craft_ray.storage import whole_files
 from craft_ray.training.task import PreparedTask
 
@@ -107,7 +109,9 @@ def _make_trainer(
         _run_in_worker,
         train_loop_config={"job": replace(job, journal=storage_path / name / JOURNAL_FILE)},
         scaling_config=ScalingConfig(
-            num_workers=1, resources_per_worker={"CPU": job.config.ray.cpus_per_worker}
+            num_workers=1,
+            resources_per_worker={"CPU": job.config.ray.cpus_per_worker},
+            label_selector=place_trials(job.config, cluster_nodes()).selector or None,
         ),
         run_config=RunConfig(
             name=name,

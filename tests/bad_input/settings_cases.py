@@ -47,6 +47,26 @@ RUN_CONFIGS = [
     Case("endless", endless_file, r"run\.yaml: must be at most 1000000 bytes"),
     Case("deep nesting", run_file("[" * 5000), r"run\.yaml: is not valid YAML: "),
     Case(
+        "an autoscaler beside a fixed number",
+        run_file("pool: {replicas: 2, max_replicas: 4, gpus_per_replica: 1}"),
+        r"pool: max_replicas must be null when replicas is a number, but got 4 and 2",
+    ),
+    Case(
+        "an autoscaler and a device that it decides",
+        run_file("pool: {max_replicas: 4}"),
+        r"pool: gpus_per_replica must be a number > 0 with max_replicas, but got 'auto'",
+    ),
+    Case(
+        "an autoscaler for CPUs",
+        run_file("pool: {max_replicas: 4, gpus_per_replica: 0}"),
+        r"pool: gpus_per_replica must be a number > 0 with max_replicas, but got 0",
+    ),
+    Case(
+        "more than the most",
+        run_file("pool: {min_replicas: 5, max_replicas: 4, gpus_per_replica: 1}"),
+        r"pool: min_replicas <= max_replicas must hold, but got 5 and 4",
+    ),
+    Case(
         "a tag that makes a Python object",
         run_file("seed: !!python/object/apply:os.system ['touch executed']"),
         r"run\.yaml: is not valid YAML: .*could not determine a constructor",

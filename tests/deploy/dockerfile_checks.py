@@ -45,6 +45,7 @@ def find_problems(dockerfile: str, ignore: str, root: Path, ray_allowed: Specifi
     return [
         *_image_problems(instructions),
         *_user_problems(instructions),
+        *_health_problems(instructions),
         *_copy_problems(instructions, ignore, root),
         *_run_problems(instructions),
         *_entrypoint_problems(instructions),
@@ -78,19 +79,41 @@ def _values(instructions: Sequence[Instruction], keyword: str) -> list[str]:
     return [each.value for each in instructions if each.keyword == keyword]
 
 
+def stages(instructions: Sequence[Instruction]) -> dict[str, list[Instruction]]:
+    """Name of a stage (its number, if it has none) -> its instructions, those of the stage it
+    starts from before them."""
+    found: dict[str, list[Instruction]] = {}
+    current: list[Instruction] = []
+    for each in instructions:
+        if each.keyword == "FROM":
+            words = each.value.split()
+            current = list(found.get(words[0], []))
+            found[words[2] if len(words) == 3 else str(len(found))] = current
+        current.append(each)
+    return found
+
+
 def _image_problems(instructions: Sequence[Instruction]) -> Iterator[str]:
+    named: set[str] = set()
     for value in _values(instructions, "FROM"):
-        if not FIXED_IMAGE.fullmatch(value.split()[0]):
+        image, *alias = value.split()
+        if image not in named and not FIXED_IMAGE.fullmatch(image):
             yield f"FROM: must name a tag other than latest, or a digest, but got {value!r}"
+        named.update(alias[1:])
+
+
+def _health_problems(instructions: Sequence[Instruction]) -> Iterator[str]:
+    *_, last = stages(instructions).values()
+    if not any(each.keyword == "HEALTHCHECK" and each.value != "NONE" for each in last):
+        yield "HEALTHCHECK: the last stage must have one"
 
 
 def _user_problems(instructions: Sequence[Instruction]) -> Iterator[str]:
     users = _values(instructions, "USER")
+    *_, last = stages(instructions).values()
     if not users or users[-1].split(":")[0] in {"root", "0"}:
         yield f"USER: the last one must not be root, but got {users}"
-    elif instructions.index(Instruction("USER", users[-1])) < max(
-        (i for i, each in enumerate(instructions) if each.keyword == "FROM"), default=0
-    ):
+    elif not _values(last, "USER"):
         yield "USER: must follow the last FROM"
 
 

@@ -16,8 +16,12 @@ JOB_FILE = ROOT / "clusters" / "job.yaml"
 CLUSTER_GUIDE = ROOT / "docs" / "cluster.md"
 
 
+def requirements() -> list[Requirement]:
+    """What the package depends on."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [Requirement(text) for text in project["dependencies"]]
+
+
 def ray_allowed() -> SpecifierSet:
     """The versions of Ray that the package depends on."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    requirements = [Requirement(text) for text in project["dependencies"]]
-    return next(item.specifier for item in requirements if item.name == "ray")
+    return next(item.specifier for item in requirements() if item.name == "ray")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from .cluster_checks import RAY_PIN
 from .dockerfile_checks import Instruction, find_problems, is_ignored, parse
-from .project import ROOT, ray_allowed
+from .project import ROOT, ray_allowed, requirements
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 IGNORE = (ROOT / ".dockerignore").read_text()
@@ -13,6 +20,27 @@ IGNORE = (ROOT / ".dockerignore").read_text()
 
 def test_the_dockerfile_has_no_problems() -> None:
     assert find_problems(DOCKERFILE, IGNORE, ROOT, ray_allowed()) == []
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_every_dependency_of_the_image_has_one_version_that_the_project_allows() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    assert len({canonicalize_name(pin.name) for pin in pins}) == len(pins)
+    versions = {}
+    for pin in pins:
+        (specifier,) = pin.specifier
+        assert specifier.operator == "=="
+        versions[canonicalize_name(pin.name)] = specifier.version
+    for requirement in requirements():
+        assert versions[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+    (ray,) = set(RAY_PIN.findall(DOCKERFILE))
+    assert versions[canonicalize_name("ray")] == ray
 
 
 def test_the_image_starts_the_search() -> None:
@@ -69,21 +97,24 @@ def test_ignore_patterns_mean_what_docker_says(path: str, ignore: str, expected:
     assert is_ignored(path, ignore) is expected
 
 
-BASE = "FROM python:3.11-slim-bookworm"
+BASE = "FROM python:3.11.14-slim-bookworm"
+USER = "USER 1000:1000"
 MISTAKES = {
     "latest": (BASE, "FROM python:latest", "FROM: must name a tag"),
     "no tag": (BASE, "FROM python", "FROM: must name a tag"),
-    "root by default": ("USER craft", "", "USER: the last one must not be root"),
-    "root again": ("USER craft", "USER craft\nUSER 0:0", "USER: the last one must not be root"),
-    "user of another stage": ("USER craft", f"USER craft\n{BASE}", "USER: must follow"),
+    "a stage that comes later": ("FROM base AS mlflow\n", "FROM late\n", "FROM: must name a tag"),
+    "root by default": (USER, "", "USER: the last one must not be root"),
+    "root again": (USER, f"{USER}\nUSER 0:0", "USER: the last one must not be root"),
+    "user of another stage": (USER, f"{USER}\n{BASE}", "USER: must follow"),
+    "no health check": ("HEALTHCHECK", "LABEL", "HEALTHCHECK: the last stage"),
     "nothing to copy": ("README.md", "README.rst", "COPY: 'README.rst' must exist"),
     "ignored": ("COPY tune_spaces/", "COPY tests/", "COPY: 'tests/' must not be in .dockerignore"),
     "unclosed quote": ("==2.60.0'", "==2.60.0", "RUN: "),
-    "no command": ("&& install", "&& && install", "RUN: "),
+    "no command": ("RUN install", "RUN && install", "RUN: "),
     "any Ray": ("]==2.60.0", "]", "an exact version"),
     "an old Ray": ("==2.60.0", "==2.9.3", "must satisfy"),
     "shell entrypoint": ('["python", "-m", "craft_ray.tune"]', "python", "must be a JSON list"),
-    "no entrypoint": ('ENTRYPOINT ["python", "-m", "craft_ray.tune"]', "", "must be a JSON list"),
+    "no entrypoint": ('ENTRYPOINT ["python", "-m", "craft_ray.tune"]', "", "must be python -m"),
     "unknown module": ("craft_ray.tune", "craft_ray.tume", "must be python -m and a module"),
     "a script": ('"-m", ', "", "must be python -m and a module"),
 }

@@ -9,15 +9,21 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import ray
+from ray._private.internal_api import node_stats
 from ray.cluster_utils import Cluster
+from ray.tune import PlacementGroupFactory
+from ray.util import placement_group_table
 
-from craft_ray.config.run import PoolConfig
+from craft_ray.config.run import PoolConfig, RayConfig, RunConfig
 from craft_ray.environment import set_environment
+from craft_ray.method.reduction import Reduction
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.lifecycle import NAMESPACE, RunningPool, running_pool
 from craft_ray.pool.membership import PoolSize
+from craft_ray.search.trial import trial_resources
 from tests.pool.test_pool import question_to, replicas_of
+from tests.support.fake_oracle import IMAGE_SIZE
 from tests.support.hosted_oracle import HostedFakeFactory
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -90,6 +96,49 @@ def test_replicas_follow_nodes_that_join_and_are_lost_while_questions_are_asked(
         answered = len(asker.answers)
         wait_until(lambda: asker.error is not None or len(asker.answers) > answered + 3)
         asker.finish()
+
+
+def test_images_are_shipped_once_a_node_and_a_replica_has_a_gpu_for_itself(
+    cluster: Cluster,
+) -> None:
+    other = cluster.add_node(num_cpus=1, num_gpus=3, object_store_memory=100 * 2**20)
+    with running_pool("ship", HostedFakeFactory(service_s=0.05), CONFIG, FAKE_GPUS) as pool:
+        assert len(replicas_of(pool)) == 4
+        client = PoolOracle(pool.address, CONFIG)
+        num_images = 50_000
+        task, images, contexts = question_to(client, num_contexts=16, num_images=num_images)
+        stored_before = bytes_stored(other.node_id)
+        reduction = Reduction(np.zeros(num_images, dtype=np.int64), None, 0.0)
+        client.score(task, images, contexts, reduction)
+        stats = pool.keeper.stats(30)
+        assert [entry.images_encoded for entry in stats.values()] == [num_images] * 4
+        shipped = bytes_stored(other.node_id) - stored_before
+    size = num_images * 3 * IMAGE_SIZE**2
+    # The labels travel as well, as an object of their own.
+    assert size <= shipped < size + 2 * reduction.num_bytes
+
+
+def test_trials_are_placed_beside_the_gpus(cluster: Cluster) -> None:
+    cluster.add_node(num_cpus=4, num_gpus=1, object_store_memory=100 * 2**20)
+    plain = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    config = RunConfig(ray=RayConfig(cpus_per_trial=0.1, cpus_per_worker=0.1))
+    resources = trial_resources(config)
+    assert isinstance(resources, PlacementGroupFactory)
+    groups = [resources.to_placement_group() for _ in range(5)]
+    ray.get([group.ready() for group in groups], timeout=60)
+    nodes = {
+        node
+        for group in groups
+        for node in placement_group_table(group)["bundles_to_node_id"].values()
+    }
+    assert nodes == {plain.node_id}
+
+
+def bytes_stored(node_id: str) -> int:
+    """All that ever came into a node's object store."""
+    (node,) = [node for node in ray.nodes() if node["NodeID"] == node_id]
+    stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"])
+    return int(stats.store_stats.cumulative_created_bytes)
 
 
 def test_a_draining_node_is_left_without_losing_a_chunk(cluster: Cluster) -> None:

@@ -79,10 +79,45 @@ def test_a_new_node_gets_replicas_and_those_of_a_leaving_one_go() -> None:
     assert to_start(after, desired) == []
 
 
+ASKING = PoolConfig(min_replicas=0, max_replicas=4, gpus_per_replica=1.0)
+
+
+def test_with_an_autoscaler_nothing_depends_on_the_nodes_that_are_already_there() -> None:
+    sizes = [decide_size(ASKING, nodes) for nodes in ([], [cpu_node()], [gpu_node(gpus=4.0)])]
+    assert set(sizes) == {PoolSize(None, 1.0, 1, max_replicas=4)}
+    assert num_replicas(sizes[0], []) == 4
+    assert desired_members(sizes[0], [cpu_node()], 4) == {}
+
+
+def test_nodes_are_emptied_whole() -> None:
+    nodes = [gpu_node(f"{index}" * 56, gpus=2.0) for index in (1, 2, 3)]
+    size = decide_size(ASKING, nodes)
+    all_of_them = desired_members(size, nodes, 6)
+    assert len(all_of_them) == 6
+    present = [name for name in all_of_them if "111" not in name]
+    assert set(desired_members(size, nodes, 4, present).values()) == {"2" * 56, "3" * 56}
+    half = [name for name in present if name != "oracle-222222222222-0"]
+    assert set(desired_members(size, nodes, 2, half).values()) == {"3" * 56}
+    assert set(desired_members(size, nodes, 3, half)) == set(half)
+    assert desired_members(size, nodes, 0, half) == {}
+
+
+@given(wanted=st.integers(0, 12), ran=st.integers(0, 12), gpus=st.integers(1, 4))
+def test_as_many_run_as_are_wanted_and_fit_and_none_moves_without_need(
+    wanted: int, ran: int, gpus: int
+) -> None:
+    nodes = [gpu_node(f"{index}" * 56, gpus=gpus) for index in (1, 2, 3)]
+    size = decide_size(ASKING, nodes)
+    present = set(desired_members(size, nodes, ran))
+    desired = set(desired_members(size, nodes, wanted, present))
+    assert len(desired) == min(wanted, 3 * gpus)
+    assert desired <= present or present <= desired
+
+
 nodes_strategy = st.lists(
     st.builds(
         NodeView,
-        st.integers(0, 30).map(lambda number: f"{number:056x}"[::-1]),
+        st.integers(0, 30).map(lambda number: f"{number:056x}"),
         st.floats(0, 16),
         st.floats(0, 8),
         st.booleans(),

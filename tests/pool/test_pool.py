@@ -27,11 +27,13 @@ from craft_ray.oracle.contract import (
 )
 from craft_ray.pool import registry
 from craft_ray.pool.address import PoolAddress
+from craft_ray.pool.autoscaling import ASKER, NodeRequest
 from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.lifecycle import NAMESPACE, ClipFactory, RunningPool, running_pool
 from craft_ray.pool.membership import PoolSize
 from craft_ray.pool.registry import Registry
 from craft_ray.ray_session import ray_session
+from tests.support.autoscaling_cluster import asked_for
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
 from tests.support.hosted_oracle import CRASHES, FAILS, HostedFakeFactory
 
@@ -306,6 +308,18 @@ def test_a_pool_that_no_node_can_hold_says_so() -> None:
         running_pool("huge", HostedFakeFactory(), config, PoolSize(1, 0.0, 1)),
     ):
         pytest.fail("the pool must not start")
+
+
+def test_who_is_killed_does_not_keep_its_nodes() -> None:
+    request = NodeRequest("killed", NAMESPACE, {"CPU": 1.0, "GPU": 1.0}, lease_s=3.0)
+    request.renew(2)
+    assert asked_for() == 2
+    deadline = time.monotonic() + 30
+    while (
+        asked_for() or ASKER in ray.util.list_named_actors()
+    ):  # nothing more is heard of the holder
+        assert time.monotonic() < deadline, "the request has outlived its holder"
+        time.sleep(0.2)
 
 
 def test_an_ended_pool_leaves_no_actor() -> None:

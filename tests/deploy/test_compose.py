@@ -1,0 +1,95 @@
+"""docker-compose.yaml: nothing is open to the network, no secret is in it, and its commands are
+those of the programs that will run them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+import mlflow.cli
+import pytest
+import yaml
+
+from .cluster_checks import shell_error
+from .dockerfile_checks import FIXED_IMAGE, parse, stages
+from .project import ROOT
+
+TEXT = (ROOT / "docker-compose.yaml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+SECRET = re.compile(r"(PASSWORD|TOKEN|SECRET|KEY)")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_pinned_checked_and_has_no_rights(name: str) -> None:
+    service = SERVICES[name]
+    assert FIXED_IMAGE.fullmatch(service["image"])
+    assert service["healthcheck"]["test"][0] == "CMD"
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.get("privileged")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_only_the_loopback_of_the_machine_is_published(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
+    assert "network_mode" not in SERVICES[name]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_secrets_are_files_that_git_and_docker_do_not_see(name: str) -> None:
+    service = SERVICES[name]
+    for key, value in service.get("environment", {}).items():
+        if SECRET.search(key):
+            assert key.endswith(("_FILE", "_PATH")), key
+            assert value.removeprefix("/run/secrets/") in service["secrets"]
+    assert set(service.get("secrets", [])) <= COMPOSE["secrets"].keys()
+    for secret in COMPOSE["secrets"].values():
+        assert secret["file"].startswith("./secrets/")
+    assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+    assert not re.search(r"://[^\s/@]+:[^\s/@]+@", TEXT), "a password in an address"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_a_service_names_is_there(name: str) -> None:
+    service = SERVICES[name]
+    assert service.get("depends_on", {}).keys() <= SERVICES.keys()
+    for volume in service.get("volumes", []):
+        assert volume.split(":")[0] in COMPOSE["volumes"]
+    build = service.get("build")
+    if isinstance(build, dict):
+        assert build["target"] in stages(parse((ROOT / "Dockerfile").read_text()))
+    elif build is None:
+        assert not service["image"].startswith("craft-ray")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray Serve, at import
+@pytest.mark.parametrize("name", ["head", "worker", "gpu-worker"])
+def test_ray_understands_how_it_is_started_and_asked(name: str) -> None:
+    from ray.scripts import scripts
+
+    program, start, *words = SERVICES[name]["entrypoint"] + SERVICES[name]["command"]
+    assert (program, start) == ("ray", "start")
+    options = scripts.start.make_context("start", words).params
+    assert options["block"]
+    assert options["head"] == (name == "head")
+    assert options["head"] or options["address"] == "head:6379"
+    _, ray_word, check, *words = SERVICES[name]["healthcheck"]["test"]
+    assert (ray_word, check) == ("ray", "health-check")
+    scripts.healthcheck.make_context("health-check", words)
+
+
+def test_mlflow_understands_how_it_is_started() -> None:
+    (script,) = SERVICES["mlflow"]["command"]
+    script = script.replace("$$", "$")
+    assert SERVICES["mlflow"]["entrypoint"] == ["sh", "-euc"]
+    assert shell_error(script, "sh") is None
+    words = shlex.split(script.partition("exec mlflow server ")[2])
+    options = mlflow.cli.server.make_context("server", words).params
+    assert options["backend_store_uri"] == "postgresql://mlflow@postgres/mlflow"
+    assert "mlflow:5000" in options["allowed_hosts"].split(",")
+    published = SERVICES["mlflow"]["ports"][0].removesuffix(":5000")
+    assert published in options["allowed_hosts"].split(",")
+    assert f"{options['artifacts_destination']}" in SERVICES["mlflow"]["volumes"][0].split(":")
