@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,8 @@ def network(folder: Path) -> Iterator[Network]:
     # Ray's launcher keeps its SSH connections in a folder of its own.
     for sockets in Path("/tmp").glob(f"ray_ssh_*/{sha256(folder.name.encode()).hexdigest()[:10]}"):
         shutil.rmtree(sockets)
+        with suppress(OSError):  # other clusters' may be beside it
+            sockets.parent.rmdir()
     assert os.listdir("/sys/class/net") == devices
     wait_for("the end of all processes", lambda: not processes_that_name(folder))
 
