@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from craft_ray.errors import ArtifactError
 
@@ -58,7 +58,8 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write safetensors, complete or not at all."""
     temporary = path.with_name(path.name + ".part")
     # Not np.ascontiguousarray, which gives a scalar an axis.
-    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, temporary)
+    content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+    temporary.write_bytes(content)  # not by safetensors, whose error of a full disk is no OSError
     _move_into_place(temporary, path)
 
 
