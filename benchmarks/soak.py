@@ -3,9 +3,10 @@
     python -m benchmarks.soak --minutes 30
 
 Runs `python -m craft_ray.tune` on the embedded task, four trials at a time, and kills an oracle
-replica every 30 s. Resident memory of every kind of process is sampled. What lives as long as the
-search must not grow (MB an hour, by least squares after a warm-up); of what lives as long as a
-trial, the growth within its life is told. At the end comes Ctrl-C, and nothing may be left: no
+replica every 30 s. Private memory (resident, without what is shared: that is Ray's object store) of
+every kind of process is sampled. What lives as long as the search must not grow (MB an hour, by
+least squares after a warm-up); of what lives as long as a trial, the growth within its life is
+told. At the end comes Ctrl-C, and nothing may be left: no
 process, no file outside the run's folder and Ray's logs.
 """
 
@@ -59,7 +60,7 @@ LEFT_BY_RAY = "ray"
 """Under the folder of temporary files: sessions with their logs, which Ray keeps."""
 
 Samples = dict[str, dict[int, list[tuple[float, float]]]]
-"""Kind of process -> process id -> (seconds since the start, resident bytes)."""
+"""Kind of process -> process id -> (seconds since the start, private bytes)."""
 
 
 def main() -> None:
@@ -140,7 +141,8 @@ class Watch:
             try:
                 kind = "driver" if process == driver else kind_of(process)
                 if kind is not None:
-                    memory = float(process.memory_info().rss)
+                    info = process.memory_info()
+                    memory = float(info.rss - info.shared)
                     self.samples[kind][process.pid].append((now_s, memory))
             except psutil.Error:  # it has just ended
                 continue
@@ -250,7 +252,7 @@ def still_running(seen: list[psutil.Process]) -> list[str]:
 
 
 def shared_memory() -> set[str]:
-    """Names in shared memory."""
+    """Names in shared memory, of everybody on this machine."""
     return {path.name for path in Path("/dev/shm").iterdir()}
 
 
