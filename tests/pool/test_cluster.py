@@ -106,8 +106,9 @@ def test_images_are_shipped_once_a_node_and_a_replica_has_a_gpu_for_itself(
         assert len(replicas_of(pool)) == 4
         client = PoolOracle(pool.address, CONFIG)
         num_images = 50_000
-        task, images, contexts = question_to(client, num_contexts=16, num_images=num_images)
+        # Before the images are registered: they may arrive any time from then on.
         stored_before = bytes_stored(other.node_id)
+        task, images, contexts = question_to(client, num_contexts=16, num_images=num_images)
         reduction = Reduction(np.zeros(num_images, dtype=np.int64), None, 0.0)
         client.score(task, images, contexts, reduction)
         stats = pool.keeper.stats(30)
