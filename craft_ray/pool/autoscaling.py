@@ -31,8 +31,9 @@ ATTEMPTS = 2
 
 def beside_driver() -> NodeAffinitySchedulingStrategy:
     """For actors without resources of their own: on another node they would keep it from ever being
-    idle."""
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    idle, and end with it when it is lost."""
+    # Not soft: Ray then chose another node in two of six tries.
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 class Asker:
