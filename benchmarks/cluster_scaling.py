@@ -22,6 +22,8 @@ from itertools import pairwise
 from typing import Any
 
 import psutil
+import ray
+from ray.cluster_utils import Cluster
 from rich.console import Console
 from rich.table import Table
 
@@ -29,17 +31,11 @@ from benchmarks.fixed_service import FixedServiceFactory
 from benchmarks.pool_scaling import CHUNK, CONFIG, Asker
 from benchmarks.record import commit, write_result
 from craft_ray.environment import set_environment
-
-set_environment()
-
-import ray  # noqa: E402
-from ray.cluster_utils import Cluster  # noqa: E402
-
-from craft_ray.pool.client import PoolOracle  # noqa: E402
-from craft_ray.pool.keeper import cluster_nodes  # noqa: E402
-from craft_ray.pool.lifecycle import NAMESPACE, RunningPool, running_pool  # noqa: E402
-from craft_ray.pool.membership import PoolSize, num_replicas  # noqa: E402
-from craft_ray.pool.replica import OracleReplica  # noqa: E402
+from craft_ray.pool.client import PoolOracle
+from craft_ray.pool.keeper import cluster_nodes
+from craft_ray.pool.lifecycle import NAMESPACE, RunningPool, running_pool
+from craft_ray.pool.membership import PoolSize, num_replicas
+from craft_ray.pool.replica import OracleReplica
 
 A_GPU_EACH = PoolSize(None, 1.0, 1)
 STORE_BYTES = 100 * 2**20
@@ -108,6 +104,7 @@ def main() -> None:
 @contextmanager
 def empty_cluster() -> Iterator[Cluster]:
     """A head node without a GPU, connected."""
+    set_environment()
     cluster = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 2, "object_store_memory": STORE_BYTES},

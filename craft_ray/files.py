@@ -19,12 +19,16 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write indented JSON, complete or not at all."""
+    _write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def _write_whole(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    _move_into_place(temporary, path)
+    temporary.write_bytes(content)
+    move_into_place(temporary, path)
 
 
-def _move_into_place(temporary: Path, path: Path) -> None:
+def move_into_place(temporary: Path, path: Path) -> None:
     """Rename, after what was written is on the disk: else a crash may leave an empty file."""
     _flush(temporary)
     os.replace(temporary, path)
@@ -56,11 +60,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write safetensors, complete or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    # Not np.ascontiguousarray, which gives a scalar an axis.
+    # Not np.ascontiguousarray, which gives a scalar an axis; and not written by safetensors, whose
+    # error of a full disk is no OSError.
     content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-    temporary.write_bytes(content)  # not by safetensors, whose error of a full disk is no OSError
-    _move_into_place(temporary, path)
+    _write_whole(path, content)
 
 
 def read_arrays(path: Path) -> Arrays:

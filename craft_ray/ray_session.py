@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,8 @@ from craft_ray.pool.lifecycle import NAMESPACE
 
 
 @contextmanager
-def ray_session(config: RayConfig) -> Iterator[Mapping[str, float]]:
+def ray_session(config: RayConfig) -> Iterator[None]:
     """Connect, and leave nothing running that was started here.
-
-    Yields the cluster's total resources, with key CPU and, where there are any, GPU.
 
     Raises:
         ConfigError: the named cluster does not answer, or wants a token that we do not have.
@@ -60,7 +58,7 @@ def ray_session(config: RayConfig) -> Iterator[Mapping[str, float]]:
         )
     treat_sigterm_as_ctrl_c()
     try:
-        yield ray.cluster_resources()
+        yield
     finally:
         ray.shutdown()
 

@@ -6,7 +6,6 @@ process, would leave half a file in the place of a good one, and nothing to resu
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from pyarrow.fs import (
     LocalFileSystem,
     PyFileSystem,
 )
+
+from craft_ray.files import move_into_place
 
 PART_SUFFIX = ".part"
 
@@ -59,13 +60,12 @@ class WholeFile:
         """Put it in its place."""
         if self.closed:
             return
+        self._file.close()
         try:
-            os.fsync(self._file.fileno())
+            move_into_place(self._part, self._path)
         except OSError:
             self._discard()
             raise
-        self._file.close()
-        os.replace(self._part, self._path)
 
     def _discard(self) -> None:
         self._file.close()

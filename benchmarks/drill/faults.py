@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,6 +16,7 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.product import TIMEOUT_S, Command
 from craft_ray.environment import set_environment
+from tests.support.mlflow_server import MlflowServer, runs_of
 
 MIB = 2**20
 
@@ -47,7 +46,7 @@ class Fault:
 
     def strike(self, command: Command) -> None:
         """Break it, while the command runs."""
-        raise NotImplementedError
+        raise NotImplementedError  # each fault is one
 
     def repair(self, command: Command) -> None:
         """What a user does before `--resume`."""
@@ -190,58 +189,27 @@ class DeadTracker(Fault):
 
     def enter(self, directory: Path) -> Self:
         """See `Fault`."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self._uri = f"http://127.0.0.1:{self._port}"
-        self.words = ["mlflow.enabled=true", f"mlflow.tracking_uri={self._uri}"]
-        super().enter(directory)
-        self._start()
-        return self
-
-    def _start(self) -> None:
-        store = f"sqlite:///{self.directory.resolve() / 'server.db'}"
-        words = ["--backend-store-uri", store, "--host", "127.0.0.1", "--port", str(self._port)]
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *words, "--workers", "1"],
-            cwd=self.directory,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            try:
-                with urllib.request.urlopen(f"{self._uri}/health", timeout=2):
-                    return
-            except OSError:
-                if self._server.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.3)
+        self._server = MlflowServer(directory)
+        self._server.start()
+        self.words = ["mlflow.enabled=true", f"mlflow.tracking_uri={self._server.uri}"]
+        return super().enter(directory)
 
     def leave(self) -> None:
         """See `Fault`."""
-        self.strike_server()
-
-    def strike_server(self) -> None:
-        """SIGKILL to it and its workers."""
-        if self._server.poll() is None:
-            os.killpg(self._server.pid, signal.SIGKILL)
-            self._server.wait(TIMEOUT_S)
+        self._server.kill()
 
     def strike(self, command: Command) -> None:
         """See `Fault`."""
-        self.strike_server()
+        self._server.kill()
 
     def after(self, command: Command) -> None:
         """What the server has missed is sent, and nothing is missing."""
-        self._start()
+        self._server.start()
         words = [sys.executable, "-m", "craft_ray.tracking", "runs"]
         subprocess.run(words, cwd=self.directory, check=True, capture_output=True)
-        client = MlflowClient(tracking_uri=self._uri)
-        experiment = client.get_experiment_by_name("craft-ray")
-        (run,) = client.search_runs([experiment.experiment_id]) if experiment else [None]
-        if run is None or run.info.status != "FINISHED":
+        client = MlflowClient(tracking_uri=self._server.uri)
+        (run,) = runs_of(self._server.uri)
+        if run.info.status != "FINISHED":
             raise RuntimeError(f"{command.name}: MLflow must have a finished run, but has {run}")
         steps = [m.step for m in client.get_metric_history(run.info.run_id, "fitness_best")]
         if steps != list(range(1, len(steps) + 1)) or not steps:

@@ -22,13 +22,13 @@ with ray_session(RayConfig(num_cpus=1, object_store_mb=80)):
     sys.stdin.readline()
 """
 CLIENT = """
-import sys
+import sys, ray
 from craft_ray.cli import exit_with
 from craft_ray.config.run import RayConfig
 from craft_ray.ray_session import ray_session
 def connect():
-    with ray_session(RayConfig(address=sys.argv[1])) as resources:
-        print("connected", resources["CPU"])
+    with ray_session(RayConfig(address=sys.argv[1])):
+        print("connected", ray.cluster_resources()["CPU"])
 sys.exit(exit_with(connect))
 """
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from craft_ray.environment import set_environment
 
-set_environment()
+set_environment()  # Ray reads some of it when it is imported
 
 import ray  # noqa: E402
 

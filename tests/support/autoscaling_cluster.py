@@ -23,20 +23,12 @@ from ray.autoscaler.v2.sdk import get_cluster_resource_state
 from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.experimental.internal_kv import _internal_kv_get
 
+from tests.deploy.cluster_checks import COMMAND_SECTIONS
+
 HEAD_ID = "f" * 51 + "00000"
 HEAD_TYPE = "ray.head.default"
 """The fake provider knows no other."""
-EMPTY_LISTS = (
-    "initialization_commands",
-    "setup_commands",
-    "head_setup_commands",
-    "worker_setup_commands",
-    "head_start_ray_commands",
-    "worker_start_ray_commands",
-    "cluster_synced_files",
-    "rsync_exclude",
-    "rsync_filter",
-)
+EMPTY_LISTS = (*COMMAND_SECTIONS, "cluster_synced_files", "rsync_exclude", "rsync_filter")
 OWN_PIDS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 
