@@ -39,10 +39,11 @@ from craft_ray.oracle.contract import (
 )
 from craft_ray.oracle.loading import LoadedModel
 from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.loop import CollaborativeTrainer
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import load_data, prepare
 from craft_ray.training.task import ViewBank
+from craft_ray.training.trainer import Trainer
+from craft_ray.training.trainers import make_trainer
 
 VIEWS_TIMED = 4
 """Of the bank's 16: the cost is linear in them."""
@@ -87,7 +88,7 @@ class Side:
     """One way to run a generation, with the times of its turns."""
 
     name: str
-    trainer: CollaborativeTrainer
+    trainer: Trainer
     bank_s: float = 0.0
     """One-time cost of the bank of views, from `VIEWS_TIMED` of them."""
     times: list[float] = field(default_factory=list)
@@ -167,7 +168,7 @@ def make_side(name: str, oracle: Oracle, views: int | str, device: str) -> Side:
             oracle.predict(prepared.task, handle, prepared.task.initial_context[None])
         synchronize(device)
         bank_s = (time.perf_counter() - started) * len(handles) / VIEWS_TIMED
-    trainer = CollaborativeTrainer(metered, prepared, config)
+    trainer = make_trainer(metered, prepared, config)
     trainer.run_generation()  # fitness and validation images are encoded now
     return Side(name, trainer, bank_s)
 

@@ -33,9 +33,9 @@ from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.text.encoder import TextTower
 from craft_ray.oracle.text.prompts import tokenize_task
 from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.loop import CollaborativeTrainer
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import load_data, prepare
+from craft_ray.training.trainers import make_trainer
 
 MIB = 2**20
 STEPS = 3
@@ -80,7 +80,7 @@ def optimizer_side(model: str, device: str) -> dict[str, float]:
     config = RunConfig.model_validate({"data": {"views": 1}, "evaluate_every_generations": 1})
     metered = MeteredOracle(FixedServiceOracle(0.0), QueryLedger(config.max_queries))
     prepared = prepare(config, load_data(config), metered)
-    trainer = CollaborativeTrainer(metered, prepared, config)
+    trainer = make_trainer(metered, prepared, config)
     for _ in range(STEPS):
         trainer.run_generation()
     state = trainer.state_dict()

@@ -11,6 +11,7 @@ from craft_ray.config.base import Settings
 from craft_ray.config.budget import resolve_max_queries
 from craft_ray.config.data import DataConfig
 from craft_ray.config.fidelity import FidelityConfig
+from craft_ray.config.heads import HeadConfig, ProbingHeadConfig, ResidualMlpConfig
 from craft_ray.config.optimizers import (
     CmaEsConfig,
     OptimizerConfig,
@@ -131,18 +132,6 @@ class PromptConfig(Settings):
     """Standard deviation of the frozen Gaussian A."""
 
 
-class HeadConfig(Settings):
-    """Prediction refinement: y = l + MLP(l) (CraFT section 3.2)."""
-
-    hidden: int = Field(256, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    """AdamW's decoupled decay; 0 is Adam."""
-    batch_size: int = Field(256, ge=1)
-    epochs_per_generation: int = Field(1, ge=1)
-    """Epochs on the answers already paid for: they cost time, no queries."""
-
-
 class LossConfig(Settings):
     """Weights of the two consistency terms (lambda_I and lambda_O of the paper)."""
 
@@ -231,7 +220,7 @@ class RunConfig(Settings):
     pool: PoolConfig = PoolConfig()
     prompt: PromptConfig = PromptConfig()
     optimizer: OptimizerConfig = CmaEsConfig()
-    head: HeadConfig = HeadConfig()
+    head: HeadConfig = ResidualMlpConfig()
     loss: LossConfig = LossConfig()
     white_box: WhiteBoxConfig = WhiteBoxConfig()
     answer_cache: AnswerCacheConfig = AnswerCacheConfig()
@@ -244,12 +233,47 @@ class RunConfig(Settings):
         return resolve_max_queries(document, DataConfig().shots)
 
     @property
+    def probing_head(self) -> ProbingHeadConfig | None:
+        """The head's section, if it is one that is fitted to fixed questions."""
+        if self.method == "white_box" or isinstance(self.head, ResidualMlpConfig):
+            return None
+        return self.head
+
+    @property
     def num_generations(self) -> int:
         """Whole generations that the budget pays for; a generation is never cut. Gradients have no
-        budget: there it is the number of steps."""
+        budget: there it is the number of steps. A linear head is done when all its prompts are."""
         if self.method == "white_box":
             return self.white_box.steps
+        if (head := self.probing_head) is not None:
+            return -(-head.num_contexts // head.contexts_per_generation)
         return self.max_queries // self.optimizer.population
+
+    @model_validator(mode="after")
+    def _linear_heads_search_nothing(self) -> Self:
+        if (head := self.probing_head) is None:
+            return self
+        if self.method != "head":
+            raise ValueError(
+                f"method must be head when head.kind is {head.kind}, but got {self.method}: such a "
+                "head sees fixed prompts"
+            )
+        if self.data.views == "fresh":
+            raise ValueError(
+                f"data.views must be a number when head.kind is {head.kind}, but got fresh: all "
+                "prompts are asked about the same views"
+            )
+        if self.fidelity.head_inputs != "logits":
+            raise ValueError(
+                f"fidelity.head_inputs must be logits when head.kind is {head.kind}, but got "
+                f"{self.fidelity.head_inputs}"
+            )
+        if head.num_contexts > self.max_queries:
+            raise ValueError(
+                "1 + head.contexts <= max_queries must hold, but got contexts="
+                f"{head.num_contexts - 1} and max_queries={self.max_queries}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _budget_pays_one_generation(self) -> Self:

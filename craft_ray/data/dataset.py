@@ -155,7 +155,7 @@ def class_name_problems(dataset: Dataset) -> list[str]:
         problems.append(f"at least 2 classes are needed, but got {len(dataset.class_names)}")
     seen: dict[str, str] = {}
     for class_name in dataset.class_names:
-        normalized = _normalized(class_name)
+        normalized = normalized_name(class_name)
         if (problem := class_name_problem(class_name)) is not None:
             problems.append(problem)
         elif normalized in seen and dataset.class_ids is None:
@@ -169,7 +169,7 @@ def class_name_problems(dataset: Dataset) -> list[str]:
 def class_name_problem(class_name: str) -> str | None:
     """Why a name cannot stand in a prompt, in a sentence; None if it can."""
     shown = f"{class_name[:60]!r}"
-    if not _normalized(class_name):
+    if not normalized_name(class_name):
         return f"a class name must not be empty, but got {shown}"
     if len(class_name) > LONGEST_CLASS_NAME:
         return (
@@ -185,7 +185,7 @@ def class_name_problem(class_name: str) -> str | None:
     return None
 
 
-def _normalized(class_name: str) -> str:
+def normalized_name(class_name: str) -> str:
     """What the prompt and the tokenizer keep of a name: underscores are read as spaces, letters in
     lower case, of usual width and composed."""
     folded = unicodedata.normalize("NFKC", class_name).replace("_", " ").casefold()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import fields
 
 from craft_ray.config.space import SpaceConfig
 from craft_ray.training.ledger import Spending
 from craft_ray.training.plan import DataSize, plan_driver, plan_run
 
-PARAMETERS_THAT_CHANGE_SPENDING = ("method", "optimizer.population")
+PARAMETERS_THAT_CHANGE_SPENDING = (
+    "method",
+    "optimizer.population",
+    "head.contexts",
+    "head.contexts_per_generation",
+    "head.names",
+)
 
 
 def plan_search(space: SpaceConfig, size: DataSize) -> Spending:
@@ -19,12 +26,15 @@ def plan_search(space: SpaceConfig, size: DataSize) -> Spending:
     """
     relevant = [path for path in PARAMETERS_THAT_CHANGE_SPENDING if path in space.parameters]
     corners = itertools.product(*(space.parameters[path].corners() for path in relevant))
-    plans = [
-        plan_run(space.resolve(dict(zip(relevant, corner, strict=True))), size)
-        for corner in corners
-    ]
-    worst = Spending(**{f.name: max(getattr(p, f.name) for p in plans) for f in fields(Spending)})
-    total = plan_driver(space.base, size)
+    configs = [space.resolve(dict(zip(relevant, corner, strict=True))) for corner in corners]
+    total = _most(plan_driver(config, size) for config in configs)
+    worst = _most(plan_run(config, size) for config in configs)
     for _ in range(space.trials):
         total += worst
     return total
+
+
+def _most(plans: Iterable[Spending]) -> Spending:
+    """Of each kind."""
+    every = list(plans)
+    return Spending(**{f.name: max(getattr(p, f.name) for p in every) for f in fields(Spending)})

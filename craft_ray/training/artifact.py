@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import AfterValidator, Field, StrictBool, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from craft_ray.config.base import Settings
 from craft_ray.config.data import Template
@@ -21,11 +21,11 @@ from craft_ray.oracle.contract import (
     ImageHandle,
     Oracle,
 )
-from craft_ray.training.classifier import TunedClassifier
+from craft_ray.training.classifier import Kind, TunedClassifier, restore_classifier
 
 ARRAYS_FILE = "classifier.safetensors"
 DESCRIPTION_FILE = "classifier.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 def _check_class_name(class_name: str) -> str:
@@ -37,11 +37,21 @@ def _check_class_name(class_name: str) -> str:
 class _Description(Settings):
     """What stands in `DESCRIPTION_FILE` beside the checksums."""
 
-    format_version: Literal[2]
+    format_version: Literal[3]
     oracle_id: str = Field(min_length=1)
     class_names: tuple[Annotated[str, AfterValidator(_check_class_name)], ...] = Field(min_length=2)
     template: Template
-    has_head: StrictBool
+    kind: Kind
+    extra_names: tuple[Annotated[str, AfterValidator(_check_class_name)], ...]
+
+    @model_validator(mode="after")
+    def _prompts_have_no_extra_names(self) -> Self:
+        if self.kind != "probes" and self.extra_names:
+            raise ValueError(
+                f"extra_names must be empty when kind is {self.kind}, but got "
+                f"{len(self.extra_names)}"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -54,18 +64,15 @@ class Artifact:
 
     def save(self, folder: Path) -> None:
         """Write both files with their checksums; a folder with the description is complete."""
-        head = self.classifier.head or {}
-        arrays = {
-            "context": self.classifier.context_LE,
-            **{f"head.{name}": weights for name, weights in head.items()},
-        }
         description = {
             "format_version": FORMAT_VERSION,
             "oracle_id": self.oracle_id,
             "class_names": list(self.task.class_names),
             "template": self.task.template,
-            "has_head": self.classifier.head is not None,
+            "kind": self.classifier.kind,
+            "extra_names": list(self.classifier.extra_names),
         }
+        arrays = self.classifier.arrays()
         write_signed_pair(folder / ARRAYS_FILE, arrays, folder / DESCRIPTION_FILE, description)
 
     @classmethod
@@ -82,13 +89,10 @@ class Artifact:
             description = _Description.model_validate(document)
         except ValidationError as error:
             raise ArtifactError(f"{path}: {'; '.join(describe_problems(error))}") from error
-        if description.has_head != any(name.startswith("head.") for name in arrays):
-            raise ArtifactError(f"{folder}: has_head must tell whether head arrays are stored")
         _check_arrays(arrays, description, arrays_path)
-        context = arrays.pop("context")
-        head = {name.removeprefix("head."): array for name, array in arrays.items()}
+        classifier = restore_classifier(description.kind, arrays, description.extra_names)
         task = ClassificationTask(description.class_names, description.template)
-        return cls(TunedClassifier(context, head or None), task, description.oracle_id)
+        return cls(classifier, task, description.oracle_id)
 
     def predict(self, oracle: Oracle, images: ImageHandle) -> FloatArray:
         """Final logits [N, C] of registered images.
@@ -102,36 +106,65 @@ class Artifact:
                 f"oracle_id: must be {self.oracle_id[:12]} as tuned, but the oracle is "
                 f"{oracle_id[:12]}"
             )
-        task = oracle.register_task(self.task)
-        logits_KNC = oracle.predict(task, images, self.classifier.context_LE[None])
-        return self.classifier.refine(logits_KNC[0])
+        task = oracle.register_task(self.classifier.asked_task(self.task))
+        return self.classifier.refine(
+            oracle.predict(task, images, self.classifier.asked_contexts())
+        )
 
 
 def _check_arrays(arrays: Arrays, description: _Description, path: Path) -> None:
     """Raise ArtifactError unless these are finite float32 arrays that fit together."""
-    num_classes = len(description.class_names)
-    enter = arrays.get("head.enter.weight")
-    hidden = 1 if enter is None or enter.ndim != 2 else max(1, len(enter))
-    shapes: dict[str, tuple[int, ...] | None] = {"context": None}
-    if description.has_head:
-        shapes |= {
-            "head.enter.weight": (hidden, num_classes),
-            "head.enter.bias": (hidden,),
-            "head.leave.weight": (num_classes, hidden),
-            "head.leave.bias": (num_classes,),
-        }
+    shapes = _shapes(arrays, description)
     for name in sorted(shapes.keys() - arrays.keys()):
         raise ArtifactError(f"{path}: must have {name}")
     for name in sorted(arrays.keys() - shapes.keys()):
         raise ArtifactError(f"{path}: {name[:60]!r} is no part of a classifier")
     for name, shape in shapes.items():
         array = arrays[name]
-        # The context's width is the oracle's to check.
-        fits = array.ndim == 2 and array.size > 0 if shape is None else array.shape == shape
-        if array.dtype != np.float32 or not fits:
-            law = "[L >= 1, E >= 1]" if shape is None else list(shape)
+        if array.dtype != np.float32 or not _fits(array.shape, shape):
+            law = "[" + ", ".join(str(length or ">= 1") for length in shape) + "]"
             raise ArtifactError(
                 f"{path}: {name} must be float32 {law}, but is {array.dtype} {list(array.shape)}"
             )
         if not np.isfinite(array).all():
             raise ArtifactError(f"{path}: {name} must be finite, but has NaN or infinity")
+
+
+Shape = tuple[int | None, ...]
+"""None: any length but 0."""
+
+
+def _fits(found: tuple[int, ...], shape: Shape) -> bool:
+    return len(found) == len(shape) and all(
+        length == wanted or (wanted is None and length > 0)
+        for length, wanted in zip(found, shape, strict=True)
+    )
+
+
+def _shapes(arrays: Arrays, description: _Description) -> dict[str, Shape]:
+    """What each array must be like; the width of a context is the oracle's to check."""
+    num_classes = len(description.class_names)
+    if description.kind == "probes":
+        num_names = num_classes + len(description.extra_names)
+        num_logits = _length(arrays, "contexts") * num_names
+        return {
+            "contexts": (None, None, None),
+            "weight": (num_logits, num_classes),
+            "bias": (num_classes,),
+        }
+    if description.kind == "prompt":
+        return {"context": (None, None)}
+    hidden = _length(arrays, "head.enter.weight")
+    return {
+        "context": (None, None),
+        "head.enter.weight": (hidden, num_classes),
+        "head.enter.bias": (hidden,),
+        "head.leave.weight": (num_classes, hidden),
+        "head.leave.bias": (num_classes,),
+    }
+
+
+def _length(arrays: Arrays, name: str) -> int:
+    """Of the first axis; 1 where there is none to tell."""
+    array = arrays.get(name)
+    return 1 if array is None or array.ndim == 0 else max(1, len(array))

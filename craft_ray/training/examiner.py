@@ -9,6 +9,7 @@ from craft_ray.data.pixels import plain_pixels
 from craft_ray.errors import DataError
 from craft_ray.training.classifier import (
     Classifier,
+    PromptClassifier,
     Score,
     ScoreCount,
     TunedClassifier,
@@ -40,12 +41,12 @@ class Examiner:
     @property
     def zero_shot(self) -> TunedClassifier:
         """The untouched classifier."""
-        return TunedClassifier(self._prepared.task.initial_context, None)
+        return PromptClassifier(self._prepared.task.initial_context, None)
 
     def validate(self, classifier: Classifier) -> Score:
         """Score on the validation images."""
         validation = self._prepared.validation
-        logits_NC = classifier.predict(self._oracle, self._prepared.task, validation.handle)
+        logits_NC = classifier.predict(self._oracle, self._prepared.classes, validation.handle)
         return score_logits(logits_NC, validation.labels_N)
 
     def test(self, classifiers: Sequence[Classifier], on: Dataset | None = None) -> list[Score]:
@@ -75,6 +76,6 @@ class Examiner:
             handle = self._oracle.register_images(plain_pixels(block, image_size), keep=False)
             labels_N = labels_of(block)
             for classifier, count in zip(classifiers, counts, strict=True):
-                logits_NC = classifier.predict(self._oracle, self._prepared.task, handle)
+                logits_NC = classifier.predict(self._oracle, self._prepared.classes, handle)
                 count.add(logits_NC, labels_N)
         return [count.score for count in counts]

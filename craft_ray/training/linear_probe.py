@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from craft_ray.oracle.contract import FloatArray, ImageHandle, TaskHandle
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
 from craft_ray.training.classifier import Score, score_logits
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.task import LabelledImages, PreparedTask
@@ -38,7 +38,9 @@ class LinearProbe:
         result: FloatArray = features_NF @ self.weights_CF.T + self.bias_C
         return result
 
-    def predict(self, oracle: MeteredOracle, task: TaskHandle, images: ImageHandle) -> FloatArray:
+    def predict(
+        self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
+    ) -> FloatArray:
         """See `Classifier`."""
         return self.logits(oracle.image_features(images))
 

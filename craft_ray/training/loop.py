@@ -1,6 +1,6 @@
 """Collaborative fine-tuning, one generation at a time (CraFT section 3.4, Algorithm 1).
 
-In: a metered oracle, a prepared task, settings. Out: a `TunedClassifier` and reports.
+In: a metered oracle, a prepared task, settings. Out: a `PromptClassifier` and reports.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from craft_ray.config.heads import ResidualMlpConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.method.head import RefinementHead
 from craft_ray.method.losses import head_loss
@@ -17,7 +18,7 @@ from craft_ray.method.projection import PromptProjection
 from craft_ray.method.reduction import Reduction
 from craft_ray.optimizers import make_optimizer
 from craft_ray.oracle.contract import LossArray
-from craft_ray.training.classifier import TunedClassifier
+from craft_ray.training.classifier import PromptClassifier
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
 from craft_ray.training.task import PreparedTask
@@ -29,10 +30,24 @@ _PROJECTION_STREAM, _OPTIMIZER_STREAM, _HEAD_STREAM = 10, 11, 12
 
 
 class CollaborativeTrainer(Trainer):
-    """Searches the prompt by zeroth-order optimization and trains the head by gradients."""
+    """Searches the prompt by zeroth-order optimization and trains the head by gradients.
 
-    def __init__(self, oracle: MeteredOracle, prepared: PreparedTask, config: RunConfig) -> None:
+    Args:
+        oracle: answers and counts.
+        prepared: the task and its image sets.
+        config: settings of the run.
+        head: its section of the head.
+    """
+
+    def __init__(
+        self,
+        oracle: MeteredOracle,
+        prepared: PreparedTask,
+        config: RunConfig,
+        head: ResidualMlpConfig,
+    ) -> None:
         super().__init__(oracle, prepared, config)
+        self._head_config = head
         self._searches = config.method != "head"
         self._refines = config.method != "prompt"
         self._projection = PromptProjection(
@@ -47,14 +62,14 @@ class CollaborativeTrainer(Trainer):
         self._generator = torch.Generator().manual_seed(self._seed(_HEAD_STREAM))
         self._head = RefinementHead(
             prepared.task.num_classes,
-            config.head.hidden,
+            head.hidden,
             config.fidelity.head_init,
             self._generator,
         )
         self._adam = torch.optim.AdamW(
             self._head.parameters(),
-            lr=config.head.learning_rate,
-            weight_decay=config.head.weight_decay,
+            lr=head.learning_rate,
+            weight_decay=head.weight_decay,
         )
         self._context_LE = prepared.task.initial_context
         self._fitness_labels = torch.from_numpy(prepared.fitness.labels_N.copy())
@@ -102,9 +117,9 @@ class CollaborativeTrainer(Trainer):
         )
         consistency = self._head_consistency()
         losses = []
-        for _ in range(self._config.head.epochs_per_generation):
+        for _ in range(self._head_config.epochs_per_generation):
             order = torch.randperm(len(logits), generator=self._generator)
-            for batch in torch.split(order, self._config.head.batch_size):
+            for batch in torch.split(order, self._head_config.batch_size):
                 loss = head_loss(
                     logits[batch],
                     self._head(logits[batch]),
@@ -129,8 +144,8 @@ class CollaborativeTrainer(Trainer):
         within = spent <= self._config.loss.head_consistency_share * self._config.max_queries
         return self._config.loss.head_consistency if within else 0.0
 
-    def _working_classifier(self) -> TunedClassifier:
-        return TunedClassifier.capture(self._context_LE, self._head if self._refines else None)
+    def _working_classifier(self) -> PromptClassifier:
+        return PromptClassifier.capture(self._context_LE, self._head if self._refines else None)
 
     def _arrays(self) -> dict[str, Any]:
         return {
@@ -149,6 +164,3 @@ class CollaborativeTrainer(Trainer):
         unpack_adam(self._adam, state.group("adam."))
         self._generator.set_state(torch.from_numpy(state.arrays["generator"]))
         self._context_LE = state.arrays["context"]
-
-    def _seed(self, stream: int) -> int:
-        return int(np.random.SeedSequence([self._config.seed, stream]).generate_state(1)[0])

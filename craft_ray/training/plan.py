@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.training.ledger import Spending, cost_of
 
@@ -24,10 +25,11 @@ class DataSize:
 
 def plan_run(config: RunConfig, size: DataSize) -> Spending:
     """Spending of the worker of a run that goes to the end of its budget."""
-    total = Spending()
+    total = cost_of("evaluation", 1, size.num_validation, size.num_classes)  # zero-shot
+    if config.probing_head is not None:
+        return total + _plan_probing(config, config.probing_head, size)
     generations = config.num_generations
-    evaluations = 1 + -(-generations // config.evaluate_every_generations)
-    for _ in range(evaluations):
+    for _ in range(-(-generations // config.evaluate_every_generations)):
         total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
     for _ in range(generations):
         if config.method == "white_box":
@@ -45,6 +47,22 @@ def plan_run(config: RunConfig, size: DataSize) -> Spending:
     return total
 
 
+def _plan_probing(config: RunConfig, head: ProbingHeadConfig, size: DataSize) -> Spending:
+    """Every context once on the plain images and once on each view; a validation asks about all
+    contexts so far."""
+    assert config.data.views != "fresh"  # a law of the settings
+    num_names = size.num_classes + head.num_names
+    total = cost_of("search", head.num_contexts, size.num_train, num_names)
+    for _ in range(config.data.views):
+        total += cost_of("head", head.num_contexts, size.num_train, num_names)
+    for generation in range(1, config.num_generations + 1):
+        num_contexts = min(generation * head.contexts_per_generation, head.num_contexts)
+        is_last = generation == config.num_generations
+        if generation % config.evaluate_every_generations == 0 or is_last:
+            total += cost_of("evaluation", num_contexts, size.num_validation, num_names)
+    return total
+
+
 def plan_driver(config: RunConfig, size: DataSize) -> Spending:
     """The driver's own part: it sends the image sets, asks zero-shot on validation, and zero-shot
     and the result on test."""
@@ -52,8 +70,11 @@ def plan_driver(config: RunConfig, size: DataSize) -> Spending:
     num_sent = (1 + num_views) * size.num_train + size.num_validation + size.num_test
     total = Spending(images_sent=num_sent)
     total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
+    num_contexts, num_names = 1, size.num_classes
+    if (head := config.probing_head) is not None:
+        num_contexts, num_names = head.num_contexts, num_names + head.num_names
     for start in range(0, size.num_test, TEST_BLOCK_IMAGES):
         num_images = min(TEST_BLOCK_IMAGES, size.num_test - start)
-        for _ in ("zero-shot", "result"):
-            total += cost_of("evaluation", 1, num_images, size.num_classes)
+        total += cost_of("evaluation", 1, num_images, size.num_classes)  # zero-shot
+        total += cost_of("evaluation", num_contexts, num_images, num_names)  # the result
     return total

@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 
 from craft_ray.config.fidelity import Selection
-from craft_ray.files import Arrays
-from craft_ray.training.classifier import Score, TunedClassifier, score_logits
+from craft_ray.training.classifier import (
+    PromptClassifier,
+    Score,
+    TunedClassifier,
+    restore_classifier,
+    score_logits,
+)
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import TrainerState
 from craft_ray.training.task import PreparedTask
+
+SELECTED_PREFIX = "selected."
+"""Of its arrays in the state of a training."""
 
 
 @dataclass(frozen=True)
@@ -25,20 +33,20 @@ class Selected:
 
     def values(self) -> dict[str, Any]:
         """What JSON can hold."""
-        return {**asdict(self.validation), "generation": self.generation}
-
-    def arrays(self) -> Arrays:
-        """Context and head."""
-        head = self.classifier.head or {}
-        return {"context": self.classifier.context_LE, **{f"head.{k}": v for k, v in head.items()}}
+        return {
+            **asdict(self.validation),
+            "generation": self.generation,
+            "kind": self.classifier.kind,
+            "extra_names": list(self.classifier.extra_names),
+        }
 
     @classmethod
     def from_state(cls, state: TrainerState) -> Selected:
         """What a stored training would return."""
         values = state.values["selected"]
-        head = state.group("selected.head.") or None
+        arrays = state.group(SELECTED_PREFIX)
         return cls(
-            TunedClassifier(state.arrays["selected.context"], head),
+            restore_classifier(values["kind"], arrays, values["extra_names"]),
             Score(float(values["accuracy"]), float(values["loss"])),
             int(values["generation"]),
         )
@@ -67,7 +75,7 @@ class Selector:
     def selected(self) -> Selected:
         """What would be returned now; zero-shot before anything else was considered."""
         if self._selected is None:
-            zero_shot = TunedClassifier(self._prepared.task.initial_context, None)
+            zero_shot = PromptClassifier(self._prepared.task.initial_context, None)
             self._selected = Selected(zero_shot, self._validate(zero_shot), 0)
         return self._selected
 
@@ -85,5 +93,5 @@ class Selector:
 
     def _validate(self, classifier: TunedClassifier) -> Score:
         images = self._prepared.validation
-        logits_NC = classifier.predict(self._oracle, self._prepared.task, images.handle)
+        logits_NC = classifier.predict(self._oracle, self._prepared.classes, images.handle)
         return score_logits(logits_NC, images.labels_N)

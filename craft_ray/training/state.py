@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 ARRAYS_FILE = "state.safetensors"
 VALUES_FILE = "state.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from craft_ray.data.dataset import Item
-from craft_ray.oracle.contract import ImageHandle, TaskHandle
+from craft_ray.oracle.contract import ClassificationTask, ImageHandle, TaskHandle
 
 LabelArray = npt.NDArray[np.int64]
 
@@ -63,3 +63,8 @@ class PreparedTask:
     views: ViewBank | FreshViews
     """Of the same training images, for the head."""
     validation: LabelledImages
+
+    @property
+    def classes(self) -> ClassificationTask:
+        """What `task` is the handle of."""
+        return ClassificationTask(self.class_names, self.template)

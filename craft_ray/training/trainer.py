@@ -12,7 +12,7 @@ import numpy as np
 from craft_ray.config.run import RunConfig
 from craft_ray.training.classifier import Score, TunedClassifier
 from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.selection import Selected, Selector
+from craft_ray.training.selection import SELECTED_PREFIX, Selected, Selector
 from craft_ray.training.state import TrainerState, refuse_other_state
 from craft_ray.training.task import PreparedTask
 
@@ -93,7 +93,8 @@ class Trainer(ABC):
 
     def state_dict(self) -> TrainerState:
         """Everything that decides the future, the ledger included."""
-        selected = {f"selected.{k}": v for k, v in self.selected.arrays().items()}
+        classifier = self.selected.classifier
+        selected = {f"{SELECTED_PREFIX}{k}": v for k, v in classifier.arrays().items()}
         arrays = {**self._arrays(), **selected}
         return TrainerState(
             arrays={name: np.array(array) for name, array in arrays.items()},
@@ -117,6 +118,10 @@ class Trainer(ABC):
             self._oracle.ledger.restore(state.values["spent"])
             self._load_arrays(state)
             self._selector.restore(state)
+
+    def _seed(self, stream: int) -> int:
+        """Of an independent random stream of this run."""
+        return int(np.random.SeedSequence([self._config.seed, stream]).generate_state(1)[0])
 
     @abstractmethod
     def _tune(self) -> Losses:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from craft_ray.config.heads import ResidualMlpConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.training.loop import CollaborativeTrainer
 from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.probing import ProbingTrainer
 from craft_ray.training.task import PreparedTask
 from craft_ray.training.trainer import Trainer
 from craft_ray.training.white_box import WhiteBoxTrainer
@@ -18,4 +20,6 @@ def make_trainer(oracle: MeteredOracle, prepared: PreparedTask, config: RunConfi
     """
     if config.method == "white_box":
         return WhiteBoxTrainer(oracle, prepared, config)
-    return CollaborativeTrainer(oracle, prepared, config)
+    if isinstance(config.head, ResidualMlpConfig):
+        return CollaborativeTrainer(oracle, prepared, config, config.head)
+    return ProbingTrainer(oracle, prepared, config, config.head)

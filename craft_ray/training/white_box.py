@@ -14,7 +14,7 @@ import torch
 
 from craft_ray.config.run import RunConfig
 from craft_ray.oracle.contract import FloatArray
-from craft_ray.training.classifier import TunedClassifier
+from craft_ray.training.classifier import PromptClassifier
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
 from craft_ray.training.task import PreparedTask
@@ -55,8 +55,8 @@ class WhiteBoxTrainer(Trainer):
         self._context.grad = torch.from_numpy(gradient_LE.copy())
         self._adam.step()
 
-    def _working_classifier(self) -> TunedClassifier:
-        return TunedClassifier.capture(self._present_context(), None)
+    def _working_classifier(self) -> PromptClassifier:
+        return PromptClassifier.capture(self._present_context(), None)
 
     def _arrays(self) -> dict[str, Any]:
         moments = {f"adam.{k}": v for k, v in pack_adam(self._adam).items()}

@@ -136,7 +136,9 @@ CLASSIFIERS = [
         arrays(lambda a: a.update(context=np.repeat(a["context"], 9, axis=0))),
         r"contexts: must be shorter than the oracle's context",
     ),
-    Case("no head", arrays(lambda a: [a.pop(n) for n in HEAD_KEYS]), r"has_head must tell whether"),
+    Case(
+        "no head", arrays(lambda a: [a.pop(n) for n in HEAD_KEYS]), r"must have head\.enter\.bias"
+    ),
     Case("half a head", arrays(lambda a: a.pop("head.leave.bias")), r"must have head\.leave\.bias"),
     Case(
         "an array too many",
@@ -148,8 +150,8 @@ CLASSIFIERS = [
         arrays(lambda a: a.update({"head.enter.weight": a["head.enter.weight"][:, :-1]})),
         r"head\.enter\.weight must be float32 \[8, 4\], but is float32 \[8, 3\]",
     ),
-    Case("another version", description(format_version=1), r"format_version must be 2, but got 1"),
-    Case("a version that is true", description(format_version=True), r"format_version must be 2"),
+    Case("another version", description(format_version=1), r"format_version must be 3, but got 1"),
+    Case("a version that is true", description(format_version=True), r"format_version must be 3"),
     Case("no JSON", describe(b"{"), NO_VALUES),
     Case("a list", describe(b"[]"), WRONG_VALUE + "must be a JSON object, but is l"),
     Case(
@@ -165,7 +167,7 @@ CLASSIFIERS = [
     Case(
         "an infinite version",
         describe(b'{"format_version": 1e999}'),
-        r"must be 2, but go",
+        r"must be 3, but go",
     ),
     Case(
         "another class order, by hand",
@@ -213,7 +215,13 @@ CLASSIFIERS = [
         description(arrays_file="../../secret.safetensors"),
         r"arrays_file: is not a known setting",
     ),
-    Case("a head by a word", description(has_head="yes"), r"has_head: .*boolean.*got 'yes'"),
+    Case("a head denied", description(kind="prompt"), r"'head\.enter\.bias' is no part of"),
+    Case("a strange kind", description(kind="tree"), r"kind: .*'probes'.*got 'tree'"),
+    Case(
+        "names for one prompt",
+        description(extra_names=["cow"]),
+        r"extra_names must be empty when kind is refined_prompt, but got 1",
+    ),
     Case(
         "another oracle",
         classifier(lambda folder: None, seed=1),

@@ -10,6 +10,7 @@ import yaml
 
 from craft_ray import tune
 from craft_ray.config.data import CoopSource, DataConfig, EmbeddedSource
+from craft_ray.config.heads import ResidualMlpConfig
 from craft_ray.config.loading import load_run_config, load_space_config
 from craft_ray.config.optimizers import CmaEsConfig
 from craft_ray.config.run import RunConfig
@@ -67,9 +68,13 @@ def test_a_preset_has_the_values_of_the_table(name: str) -> None:
     )
     assert config.prompt.intrinsic_dim == 512
     assert config.prompt.projection_std == row.std
-    assert config.head.hidden == (512 if is_imagenet else 256)
-    assert (config.head.batch_size, config.head.learning_rate) == (row.batch, 1e-3)
-    assert (config.head.weight_decay, config.head.epochs_per_generation) == (0, 1)
+    assert config.head == ResidualMlpConfig(
+        hidden=512 if is_imagenet else 256,
+        batch_size=row.batch,
+        learning_rate=1e-3,
+        weight_decay=0,
+        epochs_per_generation=1,
+    )
     assert config.loss.prompt_consistency == config.loss.head_consistency == row.weight
     assert config.loss.head_consistency_share == 1 / row.n
     assert config.seed == 1

@@ -12,6 +12,7 @@ from craft_ray.config.documents import MAX_CONFIG_BYTES, flatten
 from craft_ray.config.loading import load_run_config
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
+from tests.support.heads import mlp_of
 
 
 def write(folder: Path, document: Any) -> Path:
@@ -95,7 +96,7 @@ def test_a_value_that_breaks_a_law_is_named_by_its_field(word: str, field: str) 
 def test_numbers_that_yaml_reads_as_words_are_repaired(tmp_path: Path, number: str) -> None:
     in_file = load_run_config(write(tmp_path, f"head: {{learning_rate: {number}}}"))
     in_word = load_run_config(None, [f"head.learning_rate={number}"])
-    assert in_file.head.learning_rate == in_word.head.learning_rate == 1e-4
+    assert mlp_of(in_file).learning_rate == mlp_of(in_word).learning_rate == 1e-4
     bound = load_run_config(None, ["optimizer.bound=5e0"]).optimizer.bound
     assert bound == 5.0
 
@@ -104,13 +105,13 @@ def test_overrides_change_single_values_and_the_last_one_wins(tmp_path: Path) ->
     path = write(tmp_path, {"seed": 3, "head": {"hidden": 7, "batch_size": 9}})
     config = load_run_config(path, ["head.hidden=8", "head.hidden=11", "optimizer.bound=null"])
     assert config.seed == 3
-    assert (config.head.hidden, config.head.batch_size) == (11, 9)
+    assert (mlp_of(config).hidden, mlp_of(config).batch_size) == (11, 9)
     assert config.optimizer.bound is None
 
 
 def test_a_section_may_be_replaced_and_then_changed() -> None:
     config = load_run_config(None, ["head={hidden: 5}", "head.batch_size=2"])
-    assert (config.head.hidden, config.head.batch_size) == (5, 2)
+    assert (mlp_of(config).hidden, mlp_of(config).batch_size) == (5, 2)
 
 
 @pytest.mark.parametrize(

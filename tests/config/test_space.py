@@ -11,6 +11,7 @@ import yaml
 from craft_ray.config.loading import load_run_config, load_space_config
 from craft_ray.config.space import Choice, LogUniform, SpaceConfig, TpeSampler
 from craft_ray.errors import ConfigError
+from tests.support.heads import mlp_of
 
 RATE = {"kind": "log_uniform", "low": 1e-4, "high": 1e-2}
 SPACES = Path(__file__).parents[2] / "tune_spaces"
@@ -89,9 +90,9 @@ def test_a_trial_is_the_base_with_its_values(tmp_path: Path) -> None:
         {"base": {"seed": 5, "fidelity": "reference"}, "parameters": {"head.learning_rate": RATE}},
     )
     trial = space.resolve({"head.learning_rate": 2e-3})
-    assert trial.head.learning_rate == 2e-3
+    assert mlp_of(trial).learning_rate == 2e-3
     assert trial.model_copy(update={"head": space.base.head}) == space.base
-    assert space.base.head.learning_rate == 1e-3
+    assert mlp_of(space.base).learning_rate == 1e-3
 
 
 @pytest.mark.parametrize(

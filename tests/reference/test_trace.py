@@ -1,7 +1,7 @@
 """`fidelity: reference` follows the authors' procedure, candidate by candidate.
 
 Expected: `authors_procedure.py`, which shares no line with craft_ray. Actual: the system as
-`benchmarks/methods.py` runs it: `prepare`, `ClipOracle`, `CollaborativeTrainer`.
+`benchmarks/methods.py` runs it: `prepare`, `ClipOracle`, `Trainer`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from craft_ray.oracle.clip import ClipOracle
 from craft_ray.training import loop
 from craft_ray.training.examiner import Examiner
 from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.loop import CollaborativeTrainer
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import load_data, prepare
+from craft_ray.training.trainers import make_trainer
 from craft_ray.zoo import EMBEDDED_DATASET, EMBEDDED_ORACLE
 from tests.reference import authors_procedure
 from tests.reference.authors_procedure import Settings, Trace
@@ -94,7 +94,7 @@ def run_system(document: dict[str, Any]) -> Trace:
     data = load_data(config)
     prepared = prepare(config, data, metered(recording))
     ledger = QueryLedger(config.max_queries)
-    trainer = CollaborativeTrainer(MeteredOracle(recording, ledger), prepared, config)
+    trainer = make_trainer(MeteredOracle(recording, ledger), prepared, config)
     trace = Trace()
     while not trainer.finished:
         asked = len(recording.questions)

@@ -37,10 +37,12 @@ SMALL_RUN = RunConfig.model_validate(
 
 
 def run_config(**changes: object) -> RunConfig:
-    """`SMALL_RUN` with other settings; sections are merged."""
+    """`SMALL_RUN` with other settings; sections are merged, but for a head of another kind."""
     document = SMALL_RUN.model_dump(mode="json")
     for section, value in changes.items():
-        if isinstance(value, dict):
+        if section == "head" and isinstance(value, dict) and "kind" in value:
+            document[section] = value
+        elif isinstance(value, dict):
             document[section] = {**document[section], **value}
         else:
             document[section] = value

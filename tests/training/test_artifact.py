@@ -13,6 +13,7 @@ from craft_ray.errors import ArtifactError, UserError
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.training.artifact import ARRAYS_FILE, DESCRIPTION_FILE, Artifact
 from tests.support.artifacts import edit_arrays, edit_description
+from tests.support.classifiers import as_prompt
 from tests.support.fake_oracle import FakeOracle
 from tests.support.world import make_world, register_test_images, run_config, world_data
 
@@ -48,14 +49,14 @@ def test_a_stored_classifier_predicts_as_the_one_that_was_trained(
     loaded = Artifact.load(tmp_path)
     assert loaded.task == artifact.task
     assert loaded.oracle_id == artifact.oracle_id
-    assert (loaded.classifier.head is None) == (method == "prompt")
+    assert (as_prompt(loaded.classifier).head is None) == (method == "prompt")
     oracle = FakeOracle()
     images = register_test_images(DATA, oracle).handle
     task = oracle.register_task(artifact.task)
-    raw = oracle.predict(task, images, artifact.classifier.context_LE[None])[0]
+    raw = oracle.predict(task, images, as_prompt(artifact.classifier).context_LE[None])
     expected = artifact.classifier.refine(raw)
     np.testing.assert_array_equal(loaded.predict(oracle, images), expected)
-    assert np.array_equal(expected, raw) == (method == "prompt")
+    assert np.array_equal(expected, raw[0]) == (method == "prompt")
 
 
 def test_a_new_process_needs_only_the_folder_and_the_oracle(folder: Path) -> None:
@@ -77,8 +78,10 @@ def test_saving_again_replaces_what_was_stored(folder: Path) -> None:
     other = trained("prompt")
     other.save(folder)
     loaded = Artifact.load(folder)
-    assert loaded.classifier.head is None
-    np.testing.assert_array_equal(loaded.classifier.context_LE, other.classifier.context_LE)
+    assert as_prompt(loaded.classifier).head is None
+    np.testing.assert_array_equal(
+        as_prompt(loaded.classifier).context_LE, as_prompt(other.classifier).context_LE
+    )
     assert {path.name for path in folder.iterdir()} == {ARRAYS_FILE, DESCRIPTION_FILE}
 
 
@@ -102,13 +105,13 @@ def test_a_truncated_file_is_refused(folder: Path, name: str, share: float) -> N
     "change",
     [
         pytest.param(lambda d: d.pop("format_version"), id="no version"),
-        pytest.param(lambda d: d.update(format_version=3), id="another version"),
+        pytest.param(lambda d: d.update(format_version=4), id="another version"),
         pytest.param(lambda d: d.pop("class_names"), id="no class names"),
         pytest.param(lambda d: d.update(class_names=None), id="class names are null"),
         pytest.param(lambda d: d.update(class_names=3), id="class names are a number"),
         pytest.param(lambda d: d.pop("template"), id="no template"),
         pytest.param(lambda d: d.pop("oracle_id"), id="no oracle"),
-        pytest.param(lambda d: d.update(has_head=False), id="the head is denied"),
+        pytest.param(lambda d: d.update(kind="prompt"), id="the head is denied"),
     ],
 )
 def test_a_tampered_description_is_refused(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_ray.method.head import RefinementHead
-from craft_ray.training.classifier import Score, TunedClassifier, score_logits
+from craft_ray.training.classifier import PromptClassifier, Score, score_logits
 
 CONTEXT = np.ones((4, 6), np.float32)
 
@@ -44,15 +44,15 @@ def test_of_two_scores_at_most_one_is_better(first: Score, second: Score) -> Non
 
 
 def test_without_a_head_logits_stay_as_they_are() -> None:
-    logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    np.testing.assert_array_equal(TunedClassifier(CONTEXT, None).refine(logits), logits)
+    logits = np.random.default_rng(0).normal(size=(1, 5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(PromptClassifier(CONTEXT, None).refine(logits), logits[0])
 
 
 def test_a_captured_classifier_does_not_follow_later_training() -> None:
     head = RefinementHead(3, 4, init="default")
     context = CONTEXT.copy()
-    classifier = TunedClassifier.capture(context, head)
-    logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    classifier = PromptClassifier.capture(context, head)
+    logits = np.random.default_rng(0).normal(size=(1, 5, 3)).astype(np.float32)
     logits.setflags(write=False)  # as Ray's object store hands them out
     before = classifier.refine(logits)
     assert not np.array_equal(before, logits)

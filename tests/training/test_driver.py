@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_ray.training.classifier import Score, TunedClassifier
+from craft_ray.training.classifier import PromptClassifier, Score
 from craft_ray.training.examiner import Examiner
 from craft_ray.training.journal import QueryJournal
 from craft_ray.training.ledger import QueryLedger, Spending
@@ -21,12 +21,12 @@ from tests.support.world import SMALL_RUN, world_data
 
 DATA = world_data(shots=2, num_validation=3, num_test=5)
 TUNED, OTHER = (
-    TunedClassifier(np.full((4, EMBED_DIM), value, dtype=np.float32), None) for value in (0.1, 0.2)
+    PromptClassifier(np.full((4, EMBED_DIM), value, dtype=np.float32), None) for value in (0.1, 0.2)
 )
 
 
 def examine(
-    oracle: DyingOracle, journal: QueryJournal, classifiers: list[TunedClassifier]
+    oracle: DyingOracle, journal: QueryJournal, classifiers: list[PromptClassifier]
 ) -> tuple[list[Score], Spending]:
     """What a driver asks, from its first question on."""
     driver = MeteredOracle(oracle, QueryLedger(0), journal, by_content=True)

@@ -12,7 +12,7 @@ from craft_ray.data.dataset import Item
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.oracle.contract import FloatArray, PixelArray
 from craft_ray.training import examiner as module
-from craft_ray.training.classifier import ScoreCount, TunedClassifier, score_logits
+from craft_ray.training.classifier import PromptClassifier, ScoreCount, score_logits
 from craft_ray.training.examiner import Examiner
 from craft_ray.training.preparation import FewShotData
 from tests.support.fake_oracle import EMBED_DIM, FakeOracle
@@ -35,13 +35,13 @@ def recorded_world(data: FewShotData = DATA) -> tuple[World, RecordingOracle]:
     return make_world(oracle=oracle, data=data), oracle
 
 
-def classifiers(count: int) -> list[TunedClassifier]:
+def classifiers(count: int) -> list[PromptClassifier]:
     rng = np.random.default_rng(1)
     contexts = rng.normal(0, 0.5, size=(count, 4, EMBED_DIM)).astype(np.float32)
-    return [TunedClassifier(context, None) for context in contexts]
+    return [PromptClassifier(context, None) for context in contexts]
 
 
-def logits_of_all(world: World, classifier: TunedClassifier) -> FloatArray:
+def logits_of_all(world: World, classifier: PromptClassifier) -> FloatArray:
     images = register_test_images(world.data, world.oracle)
     contexts = classifier.context_LE[None]
     logits: FloatArray = world.oracle.predict(world.prepared.task, images.handle, contexts)[0]

@@ -9,6 +9,7 @@ import pytest
 
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.training.trainer import GenerationReport
+from tests.support.classifiers import as_prompt
 from tests.support.fake_oracle import FakeOracle
 from tests.support.recording import Question, RecordingOracle
 from tests.support.world import BOTH_ANSWERS, World, make_world, run_config, world_data
@@ -166,7 +167,7 @@ def test_the_heads_consistency_is_dropped_after_its_share_of_the_budget(
 def test_weight_decay_pulls_the_head_towards_zero() -> None:
     def size(weight_decay: float) -> float:
         record = Record(method="head", fidelity="reference", head={"weight_decay": weight_decay})
-        head = record.trainer.selected.classifier.head
+        head = as_prompt(record.trainer.selected.classifier).head
         assert head is not None
         return float(np.square(head["enter.weight"]).sum())
 

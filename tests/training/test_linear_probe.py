@@ -65,7 +65,7 @@ def test_separable_features_are_separated(
     probe, score = fit_linear_probe(oracle, prepared)
     assert score.accuracy == 1.0
     images = ImageHandle("test", len(labels["test"]))
-    logits = probe.predict(oracle, prepared.task, images)
+    logits = probe.predict(oracle, prepared.classes, images)
     assert logits.shape == (6 * num_classes, num_classes)
     assert logits.argmax(axis=1).tolist() == labels["test"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from craft_ray.config.run import RunConfig
 from craft_ray.oracle.contract import FloatArray
-from craft_ray.training.classifier import TunedClassifier
+from craft_ray.training.classifier import PromptClassifier
 from craft_ray.training.examiner import Examiner
 from craft_ray.training.ledger import QueryLedger, Spending
 from craft_ray.training.metered import MeteredOracle
@@ -98,7 +98,7 @@ def test_the_driver_spends_what_was_planned(num_test: int) -> None:
     driver = MeteredOracle(world.oracle, QueryLedger(0))
     examiner = Examiner(driver, prepare(world.config, world.data, driver), world.data)
     examiner.validate(examiner.zero_shot)
-    examiner.test([examiner.zero_shot, TunedClassifier(random_context(), None)])
+    examiner.test([examiner.zero_shot, PromptClassifier(random_context(), None)])
     assert examiner.spent == plan_driver(world.config, world.data.size)
 
 

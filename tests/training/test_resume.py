@@ -25,6 +25,7 @@ from craft_ray.training.state import (
     save_state,
 )
 from craft_ray.training.trainer import GenerationReport, Trainer
+from tests.support.classifiers import as_prompt
 from tests.support.world import World, make_world, run_config, world_data
 
 DATA = world_data(shots=3, num_validation=4)
@@ -144,11 +145,11 @@ def test_the_result_can_be_read_from_a_state_alone(method: str) -> None:
     selected = Selected.from_state(through_files(trainer))
     assert selected.validation == trainer.selected.validation
     assert selected.generation == trainer.selected.generation
-    logits = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    logits = np.random.default_rng(0).normal(size=(1, 5, 4)).astype(np.float32)
     expected = trainer.selected.classifier.refine(logits)
     np.testing.assert_array_equal(selected.classifier.refine(logits), expected)
-    context = trainer.selected.classifier.context_LE
-    np.testing.assert_array_equal(selected.classifier.context_LE, context)
+    context = as_prompt(trainer.selected.classifier).context_LE
+    np.testing.assert_array_equal(as_prompt(selected.classifier).context_LE, context)
 
 
 def test_the_state_of_another_seed_is_refused() -> None:
@@ -183,7 +184,7 @@ def test_a_state_of_another_format_is_refused(saved: Path) -> None:
     document = json.loads((saved / VALUES_FILE).read_text())
     for version in (None, 0, 2, "1"):
         (saved / VALUES_FILE).write_text(json.dumps({**document, "format_version": version}))
-        with pytest.raises(ArtifactError, match="format_version must be 1"):
+        with pytest.raises(ArtifactError, match="format_version must be 2"):
             load_state(saved)
 
 

@@ -14,6 +14,7 @@ from craft_ray.oracle.contract import Oracle
 from craft_ray.training.classifier import Score
 from craft_ray.training.task import LabelledImages
 from craft_ray.training.trainer import GenerationReport, Trainer
+from tests.support.classifiers import as_prompt
 from tests.support.fake_oracle import FakeOracle
 from tests.support.recording import RecordingOracle
 from tests.support.world import (
@@ -53,11 +54,11 @@ def test_every_method_improves_accuracy_on_images_it_never_saw(method: str, fide
     test = register_test_images(world.data, world.oracle)
     start = world.prepared.task.initial_context
     zero_shot, tuned = (
-        world.oracle.predict(world.prepared.task, test.handle, context[None])[0]
-        for context in (start, trainer.selected.classifier.context_LE)
+        world.oracle.predict(world.prepared.task, test.handle, context[None])
+        for context in (start, as_prompt(trainer.selected.classifier).context_LE)
     )
     refined = trainer.selected.classifier.refine(tuned)
-    before = (zero_shot.argmax(axis=1) == test.labels_N).mean()
+    before = (zero_shot[0].argmax(axis=1) == test.labels_N).mean()
     after = (refined.argmax(axis=1) == test.labels_N).mean()
     assert 0.5 < before < 0.8
     assert after > before + 0.1
@@ -83,9 +84,9 @@ def test_zero_shot_is_validated_before_anything_is_tuned() -> None:
     world = small_world(recording)
     trainer, ledger = world.trainer()
     assert trainer.selected.generation == 0
-    assert trainer.selected.classifier.head is None
+    assert as_prompt(trainer.selected.classifier).head is None
     start = world.prepared.task.initial_context
-    np.testing.assert_array_equal(trainer.selected.classifier.context_LE, start)
+    np.testing.assert_array_equal(as_prompt(trainer.selected.classifier).context_LE, start)
     (question,) = recording.questions
     accuracy = (question.logits_KNC[0].argmax(axis=1) == world.prepared.validation.labels_N).mean()
     assert trainer.selected.validation.accuracy == pytest.approx(accuracy)

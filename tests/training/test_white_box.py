@@ -16,6 +16,7 @@ from craft_ray.training.plan import plan_run
 from craft_ray.training.state import load_state, save_state
 from craft_ray.training.trainer import GenerationReport, Trainer
 from tests.support.checkpoints import tiny_clip_dir
+from tests.support.classifiers import as_prompt
 from tests.support.fake_oracle import FakeOracle
 from tests.support.world import World, make_world, run_config, world_data
 
@@ -57,7 +58,7 @@ def test_gradients_lower_the_loss_without_a_candidate_query(world: World) -> Non
     assert losses[-1] < losses[0]
     assert ledger.spent.candidate_queries == 0
     assert [r.generation for r in reports if r.validation is not None] == [5, 10, 12]
-    assert trainer.selected.classifier.head is None
+    assert as_prompt(trainer.selected.classifier).head is None
 
 
 def test_it_spends_what_was_planned(world: World) -> None:
@@ -89,7 +90,8 @@ def test_a_stopped_training_continues_identically(world: World, tmp_path: Path) 
     assert first + finish(resumed) == reports
     assert resumed_ledger.spent == ledger.spent
     np.testing.assert_array_equal(
-        resumed.selected.classifier.context_LE, undisturbed.selected.classifier.context_LE
+        as_prompt(resumed.selected.classifier).context_LE,
+        as_prompt(undisturbed.selected.classifier).context_LE,
     )
 
 

@@ -1,0 +1,124 @@
+"""Settings of the heads on the oracle's predictions. Imports neither torch nor Ray."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from craft_ray.config.base import Settings
+from craft_ray.config.words import unprintable
+
+MAX_EXTRA_NAMES = 900
+"""Of the 1,000 ImageNet classes some share a name, and some may be the task's own."""
+
+
+class ResidualMlpConfig(Settings):
+    """Prediction refinement: y = l + MLP(l), trained by AdamW (CraFT section 3.2)."""
+
+    kind: Literal["residual_mlp"] = "residual_mlp"
+    hidden: int = Field(256, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW's decoupled decay; 0 is Adam."""
+    batch_size: int = Field(256, ge=1)
+    epochs_per_generation: int = Field(1, ge=1)
+    """Epochs on the answers already paid for: they cost time, no queries."""
+
+
+class CrossValidatedConfig(Settings):
+    """What heads have whose penalty is chosen on the training images."""
+
+    folds: int = Field(5, ge=2)
+    """Of the cross-validation; fewer where a class has fewer images."""
+
+
+class LinearHeadConfig(CrossValidatedConfig):
+    """A linear map of the task's logits under the template's own prompt."""
+
+    kind: Literal["linear"] = "linear"
+
+    @property
+    def num_contexts(self) -> int:
+        """The template's own."""
+        return 1
+
+    @property
+    def contexts_per_generation(self) -> int:
+        """All."""
+        return 1
+
+    @property
+    def num_names(self) -> int:
+        """Class names beside the task's own."""
+        return 0
+
+
+def _check_name(name: str) -> str:
+    if not name.strip():
+        raise ValueError(f"must not be empty, but got {name[:40]!r}")
+    if (character := unprintable(name)) is not None:
+        raise ValueError(f"must have printable characters only, but has {character}")
+    return name
+
+
+class ProbesHeadConfig(CrossValidatedConfig):
+    """A linear map of many logits: of random contexts, of class names beside the task's own, or of
+    both. None is tuned; each is one more look at the features that the black box hides."""
+
+    kind: Literal["probes"] = "probes"
+    names: int = Field(500, ge=0, le=MAX_EXTRA_NAMES)
+    """Class names that are asked about beside the task's own, in the same queries: at deployment an
+    image still costs one prediction for each context."""
+    vocabulary: tuple[Annotated[str, AfterValidator(_check_name)], ...] = ()
+    """Names to draw from. Default: those of ImageNet's classes."""
+    contexts: int = Field(0, ge=0)
+    """Random contexts beside the template's own. Each is one query, and at deployment one more
+    prediction an image: for an oracle that answers about fixed classes only (`names: 0`)."""
+    context_std: float = Field(1.0, gt=0)
+    """Of what is added to each number of the template's own context."""
+    contexts_per_generation: int = Field(10, ge=1)
+
+    @property
+    def num_contexts(self) -> int:
+        """The template's own and the random ones."""
+        return 1 + self.contexts
+
+    @property
+    def num_names(self) -> int:
+        """Class names beside the task's own."""
+        return self.names
+
+    @model_validator(mode="after")
+    def _there_are_probes(self) -> Self:
+        if self.names == 0 and self.contexts == 0:
+            raise ValueError("names + contexts >= 1 must hold, but got 0: say kind: linear")
+        return self
+
+    @model_validator(mode="after")
+    def _the_vocabulary_suffices(self) -> Self:
+        if self.vocabulary and len(set(self.vocabulary)) < self.names:
+            raise ValueError(
+                "vocabulary must have at least `names` different names, but got "
+                f"{len(set(self.vocabulary))} for names={self.names}"
+            )
+        return self
+
+
+ProbingHeadConfig = LinearHeadConfig | ProbesHeadConfig
+"""Heads on the answers to fixed questions, which are fitted and not trained."""
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value.get("kind", "residual_mlp"))
+    return str(getattr(value, "kind", ""))
+
+
+HeadConfig = Annotated[
+    Annotated[ResidualMlpConfig, Tag("residual_mlp")]
+    | Annotated[LinearHeadConfig, Tag("linear")]
+    | Annotated[ProbesHeadConfig, Tag("probes")],
+    Discriminator(_kind_of),
+]
+"""`kind` may be left out: it is then the paper's."""

@@ -1,0 +1,245 @@
+"""A linear head on many logits of an image, its penalty chosen by cross-validation.
+
+Each prompt and each class name that a black box is asked about is one more projection of the image
+features that it hides: a linear head on enough of them sees what a linear probe on the features
+sees (Radford et al. 2021, section 3.2). It corrects the zero-shot logits instead of replacing them,
+
+    y = t l + W x + b,   l: logits of the classes under the first prompt, x: all logits, whitened,
+
+so that few images leave it near zero-shot. Fitted by L-BFGS on the mean cross-entropy of all views
+plus penalty / 2 ||(W, b)||^2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from craft_ray.method.reduction import FloatArray, LabelArray
+
+Array = npt.NDArray[np.float64]
+
+PENALTIES = tuple(float(penalty) for penalty in 10.0 ** np.arange(1, -5.1, -0.5))
+"""From strong to weak; each fit starts from the one before."""
+WHITENINGS = (0.0, 0.5)
+"""Exponents of the singular values that the logits' principal components are divided by: 0 keeps
+the standardised logits' own metric, which suits many names, 1/2 suits few prompts."""
+UNTESTED_PENALTY = 1e-3
+"""Where a class has one image, nothing can be held out: what cross-validation chooses from four
+images a class on (benchmarks.probes)."""
+NEGLIGIBLE = 1e-4
+"""Singular values below this share of the largest are noise of float32."""
+MAX_ITERATIONS = 200
+GIVE_UP_AFTER = 2
+"""Penalties in a row without a lower loss; weaker ones overfit more."""
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """Final logits from all logits z of an image: z A + b.
+
+    Attributes:
+        weight_FC: float32 [F, C].
+        bias_C: float32 [C].
+    """
+
+    weight_FC: FloatArray
+    bias_C: FloatArray
+
+    def __call__(self, logits_NF: FloatArray) -> FloatArray:
+        """[N, C]."""
+        final: FloatArray = logits_NF @ self.weight_FC + self.bias_C
+        return final
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A head and how it was chosen."""
+
+    head: LinearHead
+    penalty: float
+    whitening: float
+    held_out_loss: float | None
+    """Mean cross-entropy of plain images that the head did not see; None where each class has one
+    image only."""
+
+
+def fit_linear_head(
+    logits_VNF: FloatArray, labels_N: LabelArray, num_classes: int, folds: int, seed: int
+) -> FittedHead:
+    """The head whose penalty and whitening have the lowest held-out loss, fitted to all images.
+
+    Args:
+        logits_VNF: all logits [1 + V, N, F] of the plain images and of V augmented views of them;
+            the first C are those of the classes under the first prompt.
+        labels_N: their classes.
+        num_classes: C.
+        folds: of the cross-validation, at most; all views of an image are in the same one.
+        seed: draws the folds.
+    """
+    folds_N = _assign_folds(labels_N, folds, seed)
+    choices = []
+    for whitening in WHITENINGS:
+        space = _Space.of(logits_VNF.reshape(-1, logits_VNF.shape[2]), whitening)
+        problem = _Problem.of(logits_VNF, labels_N, num_classes, space)
+        penalty, loss = _choose_penalty(problem, labels_N, folds_N)
+        choices.append((loss, penalty, space, problem))
+    loss, penalty, space, problem = min(choices, key=lambda choice: choice[0])
+    scale, weights_RC = _fit(problem, penalty)
+    held_out_loss = None if folds_N is None else loss
+    head = space.head(scale, weights_RC)
+    return FittedHead(head, penalty, space.whitening, held_out_loss)
+
+
+def _assign_folds(labels_N: LabelArray, folds: int, seed: int) -> LabelArray | None:
+    """A fold for each image, every class spread over all of them; None where a class has one image:
+    a head that never saw the class cannot be judged by it."""
+    folds = min(folds, int(np.unique(labels_N, return_counts=True)[1].min()))
+    if folds < 2:
+        return None
+    generator = np.random.default_rng(seed)
+    folds_N = np.empty(len(labels_N), dtype=np.int64)
+    for label in np.unique(labels_N):
+        members = generator.permutation(np.flatnonzero(labels_N == label))
+        # Classes start at different folds, or the first folds would get what does not divide.
+        folds_N[members] = (np.arange(len(members)) + generator.integers(folds)) % folds
+    return folds_N
+
+
+@dataclass(frozen=True)
+class _Space:
+    """Standardised logits in their principal components: the black box's features have far fewer
+    dimensions than it can be asked for logits, and a rotation leaves the penalty as it is."""
+
+    mean_F: Array
+    basis_FR: Array
+    whitening: float
+
+    @classmethod
+    def of(cls, logits_MF: FloatArray, whitening: float) -> _Space:
+        logits = logits_MF.astype(np.float64)
+        mean_F, std_F = logits.mean(axis=0), logits.std(axis=0)
+        # A name that never changes its logit says nothing; dividing by its std would be noise.
+        inverse_F = np.divide(1.0, std_F, out=np.zeros_like(std_F), where=std_F > NEGLIGIBLE)
+        standardised_MF = (logits - mean_F) * inverse_F
+        _, values, components_RF = np.linalg.svd(standardised_MF, full_matrices=False)
+        kept = values > NEGLIGIBLE * values[0]
+        scales_R = values[kept] ** -whitening
+        # One unit of squared length an image, whatever the number of logits: penalties compare.
+        length = np.sqrt(((values[kept] * scales_R) ** 2).sum() / len(logits))
+        basis_FR = inverse_F[:, None] * components_RF[kept].T * (scales_R / length)
+        return cls(mean_F, basis_FR, whitening)
+
+    def points(self, logits_MF: FloatArray) -> Array:
+        """[M, R + 1]; the last is constant, so that the bias is penalised like all weights."""
+        points_MR: Array = (logits_MF - self.mean_F) @ self.basis_FR
+        return np.hstack([points_MR, np.ones((len(points_MR), 1))])
+
+    def head(self, scale: float, weights_RC: Array) -> LinearHead:
+        """The head on the logits themselves."""
+        weight_FC = self.basis_FR @ weights_RC[:-1]
+        bias_C = weights_RC[-1] - self.mean_F @ weight_FC
+        num_classes = len(bias_C)
+        weight_FC[:num_classes] += scale * np.eye(num_classes)
+        return LinearHead(weight_FC.astype(np.float32), bias_C.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What a head is fitted to, all views in a row."""
+
+    points_MR: Array
+    base_MC: Array
+    """Logits that the head corrects."""
+    labels_M: LabelArray
+
+    @classmethod
+    def of(
+        cls, logits_VNF: FloatArray, labels_N: LabelArray, num_classes: int, space: _Space
+    ) -> _Problem:
+        logits_MF = logits_VNF.reshape(-1, logits_VNF.shape[2])
+        base_MC = logits_MF[:, :num_classes].astype(np.float64)
+        return cls(space.points(logits_MF), base_MC, np.tile(labels_N, len(logits_VNF)))
+
+    def part(self, chosen_M: npt.NDArray[np.bool_]) -> _Problem:
+        """Some of its rows."""
+        return _Problem(self.points_MR[chosen_M], self.base_MC[chosen_M], self.labels_M[chosen_M])
+
+    def targets(self) -> Array:
+        """The labels as probabilities, [M, C]."""
+        return np.eye(self.base_MC.shape[1])[self.labels_M]
+
+
+def _choose_penalty(
+    problem: _Problem, labels_N: LabelArray, folds_N: LabelArray | None
+) -> tuple[float, float]:
+    """The penalty with the lowest held-out loss on the plain images, and that loss."""
+    if folds_N is None:
+        return UNTESTED_PENALTY, 0.0
+    num_images = len(labels_N)
+    folds_M = np.tile(folds_N, len(problem.labels_M) // num_images)
+    is_plain_M = np.arange(len(folds_M)) < num_images
+    starts: dict[int, Array | None] = dict.fromkeys(range(int(folds_N.max()) + 1))
+    best_penalty, best_loss, without_gain = PENALTIES[0], np.inf, 0
+    for penalty in PENALTIES:
+        total = 0.0
+        for fold in starts:
+            solution = _solve(problem.part(folds_M != fold), penalty, starts[fold])
+            starts[fold] = solution
+            held_out = problem.part((folds_M == fold) & is_plain_M)
+            total += _mean_loss(solution, held_out) * len(held_out.labels_M)
+        loss = total / num_images
+        if loss < best_loss:
+            best_penalty, best_loss, without_gain = penalty, loss, 0
+        else:
+            without_gain += 1
+        if without_gain == GIVE_UP_AFTER:
+            break
+    return best_penalty, best_loss
+
+
+def _fit(problem: _Problem, penalty: float) -> tuple[float, Array]:
+    """Scale of the base and weights [R + 1, C]."""
+    solution = _solve(problem, penalty, None)
+    return float(solution[-1]), solution[:-1].reshape(problem.points_MR.shape[1], -1)
+
+
+def _solve(problem: _Problem, penalty: float, start: Array | None) -> Array:
+    """Weights and scale in a row; starts from zero-shot."""
+    num_weights = problem.points_MR.shape[1] * problem.base_MC.shape[1]
+    if start is None:
+        start = np.append(np.zeros(num_weights), 1.0)
+    targets_MC = problem.targets()
+
+    def objective(values: Array) -> tuple[float, Array]:
+        weights_RC = values[:-1].reshape(problem.points_MR.shape[1], -1)
+        log_probabilities_MC = log_softmax(_final(values, problem), axis=1)
+        loss = -(targets_MC * log_probabilities_MC).sum() / len(targets_MC)
+        slopes_MC = (np.exp(log_probabilities_MC) - targets_MC) / len(targets_MC)
+        gradient_RC = problem.points_MR.T @ slopes_MC + penalty * weights_RC
+        slope_of_scale = (slopes_MC * problem.base_MC).sum()
+        total = float(loss + penalty / 2 * (weights_RC**2).sum())
+        return total, np.append(gradient_RC.ravel(), slope_of_scale)
+
+    found = minimize(
+        objective, start, jac=True, method="L-BFGS-B", options={"maxiter": MAX_ITERATIONS}
+    )
+    solution: Array = found.x
+    return solution
+
+
+def _final(values: Array, problem: _Problem) -> Array:
+    """y = t l + W x + b of every row."""
+    weights_RC = values[:-1].reshape(problem.points_MR.shape[1], -1)
+    final_MC: Array = problem.points_MR @ weights_RC + values[-1] * problem.base_MC
+    return final_MC
+
+
+def _mean_loss(values: Array, problem: _Problem) -> float:
+    """Mean cross-entropy."""
+    log_probabilities_MC = log_softmax(_final(values, problem), axis=1)
+    return float(-(problem.targets() * log_probabilities_MC).sum() / len(problem.labels_M))

@@ -1,0 +1,121 @@
+"""Training without a search: a linear head on the answers to many fixed questions.
+
+In: a metered oracle, a prepared task, settings. Out: a `ProbesClassifier` and reports. A generation
+asks about the next contexts, on the plain training images and on their views, and fits the head
+anew to all answers so far.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from craft_ray.config.heads import ProbesHeadConfig, ProbingHeadConfig
+from craft_ray.config.run import RunConfig
+from craft_ray.method.linear_head import LinearHead, fit_linear_head
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
+from craft_ray.training.classifier import ProbesClassifier, flatten_probes
+from craft_ray.training.ledger import Purpose
+from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.state import TrainerState
+from craft_ray.training.task import PreparedTask, ViewBank
+from craft_ray.training.trainer import Losses, Trainer
+from craft_ray.training.vocabulary import draw_names
+
+# Independent random streams under one seed.
+_NAMES_STREAM, _CONTEXTS_STREAM, _FOLDS_STREAM = 20, 21, 22
+
+
+class ProbingTrainer(Trainer):
+    """Asks, and fits a linear head; no prompt is searched.
+
+    Args:
+        oracle: answers and counts.
+        prepared: the task and its image sets.
+        config: settings of the run.
+        head: its section of the head.
+
+    Raises:
+        ConfigError: the vocabulary has too few names that are not the task's own.
+    """
+
+    def __init__(
+        self,
+        oracle: MeteredOracle,
+        prepared: PreparedTask,
+        config: RunConfig,
+        head: ProbingHeadConfig,
+    ) -> None:
+        super().__init__(oracle, prepared, config)
+        self._head_config = head
+        self._names: tuple[str, ...] = ()
+        if isinstance(head, ProbesHeadConfig):
+            self._names = draw_names(
+                head.vocabulary, head.names, prepared.class_names, self._seed(_NAMES_STREAM)
+            )
+        asked = ClassificationTask((*prepared.class_names, *self._names), prepared.template)
+        self._task = oracle.register_task(asked)
+        self._contexts_KLE = self._draw_contexts()
+        num_views = len(self._view_handles)
+        self._logits_VNF = np.zeros(
+            (1 + num_views, prepared.fitness.handle.num_images, 0), dtype=np.float32
+        )
+        """All answers so far."""
+        self._head = LinearHead(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
+
+    def _draw_contexts(self) -> FloatArray:
+        """The template's own, then random ones around it."""
+        own_LE = self._prepared.task.initial_context
+        head = self._head_config
+        num_random = head.num_contexts - 1
+        generator = np.random.default_rng(self._seed(_CONTEXTS_STREAM))
+        std = head.context_std if isinstance(head, ProbesHeadConfig) else 0.0
+        shifts_KLE = generator.normal(0.0, 1.0, (num_random, *own_LE.shape)) * std
+        contexts: FloatArray = np.concatenate([own_LE[None], own_LE + shifts_KLE])
+        return contexts.astype(np.float32)
+
+    @property
+    def _view_handles(self) -> tuple[ImageHandle, ...]:
+        views = self._prepared.views
+        assert isinstance(views, ViewBank)  # a law of the settings
+        return views.handles
+
+    def _tune(self) -> Losses:
+        start = self.generation * self._head_config.contexts_per_generation
+        contexts_KLE = self._contexts_KLE[start : start + self._head_config.contexts_per_generation]
+        answers = [self._ask(self._prepared.fitness.handle, contexts_KLE, "search")]
+        answers += [self._ask(view, contexts_KLE, "head") for view in self._view_handles]
+        self._logits_VNF = np.concatenate([self._logits_VNF, np.stack(answers)], axis=2)
+        fitted = fit_linear_head(
+            self._logits_VNF,
+            self._prepared.fitness.labels_N,
+            self._prepared.task.num_classes,
+            self._head_config.folds,
+            self._seed(_FOLDS_STREAM),
+        )
+        self._head = fitted.head
+        return Losses(head_loss=fitted.held_out_loss)
+
+    def _ask(self, images: ImageHandle, contexts_KLE: FloatArray, purpose: Purpose) -> FloatArray:
+        """[N, F of these contexts]."""
+        logits_KNC = self._oracle.predict(self._task, images, contexts_KLE, purpose=purpose)
+        return flatten_probes(logits_KNC)
+
+    def _working_classifier(self) -> ProbesClassifier:
+        num_logits = len(self._head.weight_FC)
+        num_contexts = num_logits // self._task.num_classes
+        return ProbesClassifier(self._contexts_KLE[:num_contexts], self._names, self._head)
+
+    def _arrays(self) -> dict[str, Any]:
+        return {
+            "logits": self._logits_VNF,
+            "head.weight": self._head.weight_FC,
+            "head.bias": self._head.bias_C,
+        }
+
+    def _load_arrays(self, state: TrainerState) -> None:
+        if state.arrays["logits"].shape[:2] != self._logits_VNF.shape[:2]:
+            raise ValueError(f"its answers are of {state.arrays['logits'].shape[:2]} images")
+        self._logits_VNF = state.arrays["logits"]
+        self._head = LinearHead(state.arrays["head.weight"], state.arrays["head.bias"])

@@ -1,0 +1,44 @@
+"""Class names that a task does not have, for a head that sees more than the task's own logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from open_clip import IMAGENET_CLASSNAMES
+
+from craft_ray.data.dataset import normalized_name
+from craft_ray.errors import ConfigError
+
+
+def draw_names(
+    vocabulary: Sequence[str], count: int, class_names: Sequence[str], seed: int
+) -> tuple[str, ...]:
+    """`count` different names of the vocabulary, none of which is one of `class_names`.
+
+    Args:
+        vocabulary: to draw from; empty: the names of ImageNet's classes, as open_clip has them.
+        count: how many.
+        class_names: of the task.
+        seed: draws.
+
+    Raises:
+        ConfigError: the vocabulary has fewer.
+    """
+    seen = {normalized_name(name) for name in class_names}
+    candidates = []
+    for name in vocabulary or IMAGENET_CLASSNAMES:
+        if (normalized := normalized_name(name)) not in seen:
+            seen.add(normalized)
+            candidates.append(name)
+    if len(candidates) < count:
+        raise ConfigError(
+            "head.names",
+            [
+                f"head.names <= {len(candidates)} must hold, which is what the vocabulary has "
+                f"beside the task's own classes, but got {count}"
+            ],
+        )
+    order = np.random.default_rng(seed).permutation(len(candidates))
+    # The first names are the same for every count: more of them add to what fewer saw.
+    return tuple(candidates[index] for index in order[:count])
