@@ -224,16 +224,17 @@ def test_a_search_stopped_by_ctrl_c_continues_where_it_was(
 def test_a_killed_run_gives_the_result_of_an_undisturbed_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [*SMALL, "max_queries=1200", "evaluate_every_generations=5"]
+    words = [*SMALL, "max_queries=1200", "evaluate_every_generations=5", "mlflow.enabled=false"]
     words.append("price_per_thousand_predictions=0.5")
-    undisturbed = run(tmp_path, "train", *words, "name=whole")
-    assert undisturbed.returncode == 0, undisturbed.stdout + undisturbed.stderr
+    undisturbed = start(tmp_path, "train", *words, "name=whole")  # both wait a lot: at a time
     process = start(tmp_path, "train", *words, "name=killed")
     worker = tmp_path / "runs" / "killed" / "worker"
     wait_for(process, worker, "checkpoint*")
     wait_for_queries(process, worker / "queries.db", at_least=300)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=120)
+    output, errors = undisturbed.communicate(timeout=600)
+    assert undisturbed.returncode == 0, output + errors
     resumed = run(tmp_path, "train", *words, "name=killed", "--resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     whole, killed = summary_of(tmp_path, "whole"), summary_of(tmp_path, "killed")
@@ -243,7 +244,7 @@ def test_a_killed_run_gives_the_result_of_an_undisturbed_one(
     with QueryJournal(worker / "queries.db") as journal:
         assert journal.total().candidate_queries == 1200
     assert whole["cost"] == pytest.approx(whole["ledger"]["image_predictions"] * 0.0005)
-    assert f"They cost {whole['cost']:,.2f}." in undisturbed.stdout
+    assert f"They cost {whole['cost']:,.2f}." in output
     assert train.main([*words, "--dry-run"]) == 0
     assert re.search(rf"cost +{whole['cost']:,.2f}", capsys.readouterr().out)
 
