@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from craft_ray.errors import (
     EXIT_CODE_FAILED,
     EXIT_CODE_INTERRUPTED,
     EXIT_CODE_USER_ERROR,
+    FULL_DISK,
     ConfigError,
     RunFailedError,
     RunInterruptedError,
@@ -105,7 +105,7 @@ def resume_hint(name: str, words: Sequence[str], folder: Path) -> Iterator[None]
     except RunFailedError as error:
         raise RunFailedError(f"{error}; {hint}") from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL_DISK:
             raise
         where = error.filename or folder
         raise RunFailedError(f"{where}: must be writable, but: {error.strerror}; {hint}") from error

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 
 EXIT_CODE_FAILED = 1
 EXIT_CODE_USER_ERROR = 2
 EXIT_CODE_INTERRUPTED = 130
+
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+"""`OSError.errno` of a disk, or a share of it, that takes no more."""
 
 
 class UserError(ValueError):

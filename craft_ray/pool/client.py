@@ -230,10 +230,10 @@ class PoolOracle:
         last_seen_s = time.monotonic()
         self._load.start(last_seen_s)
         while not scheduler.finished:
-            if (present := self._members()) != members:
+            present, now_s = self._members(), time.monotonic()
+            if present != members:
                 members = present
-                scheduler.set_replicas(rank_replicas(members, key))
-            now_s = time.monotonic()
+                scheduler.set_replicas(rank_replicas(members, key), now_s)
             if members:
                 last_seen_s = now_s
             elif now_s - last_seen_s > self._config.start_timeout_s:
@@ -298,6 +298,12 @@ class PoolOracle:
                     num_candidates, self._config.candidates_per_chunk, answer.service_s, wait_s
                 )
         for reference in late:
-            if in_flight[reference].submitted_s + timeout_s <= now_s:
-                assignment = in_flight.pop(reference).assignment
-                scheduler.fail(assignment, f"no answer in {timeout_s:g} s", now_s)
+            flight = in_flight[reference]
+            if scheduler.is_overdue(flight.assignment, now_s):
+                reason = "it is no member of the pool any more"
+            elif flight.submitted_s + timeout_s <= now_s:
+                reason = f"no answer in {timeout_s:g} s"
+            else:
+                continue
+            del in_flight[reference]
+            scheduler.fail(flight.assignment, reason, now_s)

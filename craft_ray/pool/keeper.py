@@ -19,7 +19,14 @@ from craft_ray.errors import OracleError, PoolError
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.autoscaling import NodeRequest
 from craft_ray.pool.demand import Demand
-from craft_ray.pool.membership import NodeView, PoolSize, desired_members, to_retire, to_start
+from craft_ray.pool.membership import (
+    NodeView,
+    PoolSize,
+    desired_members,
+    to_publish,
+    to_retire,
+    to_start,
+)
 from craft_ray.pool.replica import OracleFactory, OracleReplica, ReplicaStats
 
 logger = logging.getLogger(__name__)
@@ -45,6 +52,14 @@ def cluster_nodes() -> list[NodeView]:
         for node in ray.nodes()
         if node["Alive"]
     ]
+
+
+def state_of(actor: Any) -> str | None:
+    """Ray's word on an actor; None if it has none. The actor itself is not asked, so a busy one
+    need not answer."""
+    # The public twin in `ray.util.state` asks the dashboard, which a cluster may do without.
+    state: str | None = ray._private.state.state.actor_table(actor._actor_id.hex()).get("State")
+    return state
 
 
 class PoolKeeper:
@@ -80,6 +95,8 @@ class PoolKeeper:
         self._loading: dict[Any, str] = {}
         """Reference to a description that has not come yet -> replica."""
         self._serving: set[str] = set()
+        """Have loaded the model; those of them that live are published."""
+        self._published: list[str] = []
         self._leaving: list[tuple[Any, float]] = []
         """Retired actors, and when they may be ended."""
         self._failed: set[str] = set()
@@ -110,8 +127,8 @@ class PoolKeeper:
                 self._start_missing(self._desired())
             for error in self._admit_ready(wait_s=LOOK_EVERY_S):
                 raise error
-        if self._size.replicas is None:
-            self._thread.start()
+        self._publish()
+        self._thread.start()
 
     def stop(self) -> None:
         """End all replicas."""
@@ -150,6 +167,7 @@ class PoolKeeper:
         self._retire_surplus(desired)
         for error in self._admit_ready(wait_s=0.0):
             logger.error("a new replica is not used: %s", error)
+        self._publish()
 
     def _desired(self) -> dict[str, str | None]:
         wanted = None
@@ -203,7 +221,6 @@ class PoolKeeper:
                 self._oracle_id = description.oracle_id
                 ray.get(self._registry.set_description.remote(description))
             self._serving.add(seat)
-            self._publish()
 
     def _retire_surplus(self, desired: Mapping[str, str | None]) -> None:
         now_s = time.monotonic()
@@ -212,16 +229,21 @@ class PoolKeeper:
             self._serving.discard(seat)
             self._loading = {ref: name for ref, name in self._loading.items() if name != seat}
             self._leaving.append((self._actors.pop(seat), now_s + FAREWELL_S))
-        if surplus:
-            self._publish()
         for actor, until in self._leaving:
             if until <= now_s:
                 ray.kill(actor)
         self._leaving = [(actor, until) for actor, until in self._leaving if until > now_s]
 
     def _publish(self) -> None:
-        members = [f"{self._address.registry}/{seat}" for seat in sorted(self._serving)]
-        ray.get(self._registry.set_members.remote(members))
+        living = to_publish(
+            self._serving, {seat: state_of(self._actors[seat]) for seat in self._serving}
+        )
+        if living != self._published:
+            if lost := sorted(self._serving - set(living)):
+                logger.warning("replicas are not asked until they are back: %s", ", ".join(lost))
+            members = [f"{self._address.registry}/{seat}" for seat in living]
+            ray.get(self._registry.set_members.remote(members))
+            self._published = living
 
 
 def _start_error(error: Exception) -> Exception:

@@ -11,6 +11,9 @@ from craft_ray.config.run import PoolConfig
 MAX_CPU_REPLICAS = 4
 """Of a node without GPUs: more copies of a model take memory and bring no speed."""
 
+ALIVE = "ALIVE"
+"""Ray's state of an actor that has loaded and not been lost since."""
+
 
 @dataclass(frozen=True)
 class NodeView:
@@ -113,6 +116,19 @@ def to_start(desired: Mapping[str, str | None], present: Iterable[str]) -> list[
 def to_retire(desired: Mapping[str, str | None], present: Iterable[str]) -> list[str]:
     """Replicas that have no place any more, in a fixed order."""
     return sorted(set(present) - desired.keys())
+
+
+def to_publish(serving: Collection[str], states: Mapping[str, str | None]) -> list[str]:
+    """Replicas that questions may be sent to, in a fixed order: those that live.
+
+    What is sent to one that restarts waits with it, for ever if no node has room for it.
+
+    Args:
+        serving: replicas that have loaded the model at least once.
+        states: Ray's word on them. Who works for minutes is alive all the time, and of whom Ray
+            says nothing is not doubted.
+    """
+    return sorted(name for name in serving if states.get(name) in (ALIVE, None))
 
 
 def _seats(node: NodeView, gpus_per_replica: float) -> int:

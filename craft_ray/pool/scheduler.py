@@ -22,6 +22,8 @@ from craft_ray.errors import PoolError
 
 FIRST_REST_S = 0.5
 LONGEST_REST_S = 30.0
+LAST_ANSWERS_S = 10.0
+"""More than a pool leaves to a replica that has to go."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class ChunkScheduler:
         max_attempts: int,
     ) -> None:
         self._waiting = deque(chunks)
-        self.set_replicas(replicas)
+        self._preference = {replica: rank for rank, replica in enumerate(replicas)}
+        self._gone_since: dict[str, float] = {}
         self._max_in_flight = max_in_flight
         self._max_attempts = max_attempts
         self._outstanding: Counter[str] = Counter()
@@ -87,8 +90,11 @@ class ChunkScheduler:
         self._resting_until: dict[str, float] = {}
         self._unfinished = {chunk.index for chunk in chunks}
 
-    def set_replicas(self, replicas: Sequence[str]) -> None:
-        """Replicas have come or gone. What one that has gone still has, it may answer."""
+    def set_replicas(self, replicas: Sequence[str], now_s: float) -> None:
+        """Replicas have come or gone. What one that has gone still has, it may answer for a
+        while (`is_overdue`)."""
+        gone = (self._preference.keys() | self._gone_since.keys()) - set(replicas)
+        self._gone_since = {replica: self._gone_since.get(replica, now_s) for replica in gone}
         self._preference = {replica: rank for rank, replica in enumerate(replicas)}
 
     @property
@@ -119,6 +125,11 @@ class ChunkScheduler:
     def wakes_at(self) -> float | None:
         """When the next resting replica may be used again; None if no chunk waits for one."""
         return min(self._resting_until.values(), default=None) if self._waiting else None
+
+    def is_overdue(self, assignment: Assignment, now_s: float) -> bool:
+        """Whether its replica went so long ago that no answer is to be expected: one that leaves
+        answers in time or is ended, but with one that was lost a chunk may wait for ever."""
+        return now_s - self._gone_since.get(assignment.replica, now_s) > LAST_ANSWERS_S
 
     def complete(self, assignment: Assignment) -> None:
         """Note an answer."""

@@ -41,6 +41,8 @@ class SearchMonitor(LiveCallback):
         self._max_queries = max_queries
         self._bars: dict[str, TaskID] = {}
         self._ended: set[str] = set()
+        self.failed: list[int] = []
+        """Numbers of the trials that ended with an error."""
         self._saw_first_step = False
 
     @property
@@ -118,6 +120,7 @@ class SearchMonitor(LiveCallback):
         """Close the trial's run as failed."""
         self._tracker.close(self._key(trial), "FAILED")
         number = number_of(trial.experiment_tag)
+        self.failed.append(number)
         self.say(f"  trial {number}: failed, see {trial.error_file}")
         self._end(trial)
 

@@ -12,10 +12,11 @@ from rich.console import Console
 
 from craft_ray.config.documents import flatten
 from craft_ray.config.space import SpaceConfig
-from craft_ray.errors import RunInterruptedError
+from craft_ray.errors import RunFailedError, RunInterruptedError
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import place_trials
 from craft_ray.run_folder import NUM_FAILED
+from craft_ray.search.full_disk import full_disk_log
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.search.optuna_search import make_scheduler, make_search
 from craft_ray.search.resources import concurrent_trials
@@ -41,6 +42,7 @@ def run_search(
     Raises:
         UserError: see `open_experiment`; or not even one trial fits into the resources.
         RunInterruptedError: the user stopped it; `--resume` continues.
+        RunFailedError: the disk was full; `--resume` continues when it no longer is.
     """
     with open_experiment(space.base, data, folder, console) as experiment:
         place = place_trials(space.base, cluster_nodes())
@@ -61,8 +63,16 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
     settings = {"trials": space.trials, **flatten(space.base.model_dump(mode="json"))}
     tracker.open(monitor.parent_key, folder.name, settings)
     job = SearchJob(space, experiment.prepared, experiment.pool, folder / TRIALS_FOLDER)
-    with monitor:
+    with monitor, full_disk_log() as full_disk:
         grid = _tuner(space, job, folder, concurrency, monitor).fit()
+    if full_disk.error is not None and monitor.failed:
+        # What the trials have stored is not all that they have done: nothing to be examined.
+        tracker.close(monitor.parent_key, "FAILED")
+        raise RunFailedError(
+            f"{folder}: must be writable, but: {full_disk.error.strerror}; "
+            f"{len(monitor.failed)} of {space.trials} trials did not complete: "
+            f"{', '.join(map(str, monitor.failed))}; details are in {full_disk.path}"
+        )
     if monitor.num_ended < space.trials:
         tracker.close(monitor.parent_key, "KILLED")
         raise RunInterruptedError(f"{monitor.num_ended} of {space.trials} trials have ended")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
+from craft_ray import train, tune
 from craft_ray.config.run import OracleConfig, RunConfig
 from craft_ray.data.dataset import labels_of
 from craft_ray.data.pixels import plain_pixels
@@ -36,16 +38,15 @@ def command(module: str, *words: str) -> list[str]:
 
 
 def run(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-    return subprocess.run(
-        command(module, *words),
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    """Run a command to its end; nothing of it may be left."""
+    process = start(folder, module, *words)
+    try:
+        output, errors = process.communicate(timeout=600)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert_nothing_is_left(process)
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def summary_of(folder: Path, name: str) -> dict[str, Any]:
@@ -54,10 +55,11 @@ def summary_of(folder: Path, name: str) -> dict[str, Any]:
 
 
 def start(folder: Path, module: str, *words: str) -> subprocess.Popen[str]:
-    """Start a command in a process group of its own, as a shell does."""
+    """Start a command in a session of its own, as a terminal does."""
     return subprocess.Popen(
         command(module, *words),
         cwd=folder,
+        env={key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -84,22 +86,29 @@ def wait_for_queries(process: subprocess.Popen[str], path: Path, at_least: int) 
             time.sleep(0.05)
 
 
-def ray_processes() -> set[int]:
-    return {
-        process.pid
-        for process in psutil.process_iter(["name", "cmdline"])
-        if any("gcs_server" in word or "raylet" in word for word in process.info["cmdline"] or [])
-    }
+def session_of(process: subprocess.Popen[str]) -> list[str]:
+    """The command lines of all that it has started and that runs, whoever its parent is by now."""
+    lines = []
+    for entry in psutil.process_iter(["cmdline", "status"]):
+        with suppress(ProcessLookupError):
+            if os.getsid(entry.pid) == process.pid and entry.info["status"] != psutil.STATUS_ZOMBIE:
+                lines.append(" ".join(entry.info["cmdline"] or []))
+    return lines
+
+
+def assert_nothing_is_left(process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 10
+    while left := session_of(process):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished small search and what it printed."""
     folder = tmp_path_factory.mktemp("search")
-    ray_before = ray_processes()
     result = run(folder, "tune", *SEARCH, "name=small")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert ray_processes() <= ray_before, "the command must leave no Ray behind"
     return folder, result.stdout
 
 
@@ -111,10 +120,13 @@ def test_a_search_ends_with_a_table_and_the_ui_command(searched: tuple[Path, str
     assert "Traceback" not in output
 
 
-def test_the_ledger_of_a_search_is_what_the_dry_run_said(searched: tuple[Path, str]) -> None:
+def test_the_ledger_of_a_search_is_what_the_dry_run_said(
+    searched: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, _ = searched
     ledger = summary_of(folder, "small")["ledger"]
-    dry = run(folder, "tune", *SEARCH, "optimizer.population=40", "--dry-run").stdout
+    assert tune.main([*SEARCH, "optimizer.population=40", "--dry-run"]) == 0
+    dry = capsys.readouterr().out
     assert f"{ledger['candidate_queries']:,}" in dry
     assert "nothing was started" in dry
     assert ledger["candidate_queries"] == 2 * 80
@@ -181,39 +193,48 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(searched: tuple[Pat
     }
 
 
-def test_a_search_stopped_by_ctrl_c_continues_where_it_was(tmp_path: Path) -> None:
-    words = [*SEARCH, "name=stopped", "max_queries=4000"]
+def test_a_search_stopped_by_ctrl_c_continues_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*SEARCH, "name=stopped", "max_queries=1600", "evaluate_every_generations=4"]
     process = start(tmp_path, "tune", *words)
     wait_for(process, tmp_path / "runs" / "stopped" / "trials", "*/checkpoint*")
+    running = session_of(process)
+    assert all(any(part in line for line in running) for part in ("gcs_server", "raylet"))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the whole group
     _, errors = process.communicate(timeout=120)
+    assert_nothing_is_left(process)
     assert process.returncode == 130, errors
     assert "--resume" in errors
     assert "Traceback" not in errors
     assert not (tmp_path / "runs" / "stopped" / "summary.json").exists()
 
-    changed = run(tmp_path, "tune", *words, "seed=4", "--resume")
-    assert changed.returncode == 2
-    assert "base.seed: must be 3" in changed.stderr
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert tune.main([*words, "seed=4", "--resume"]) == 2
+    assert "base.seed: must be 3" in capsys.readouterr().err
 
     resumed = run(tmp_path, "tune", *words, "--resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     summary = summary_of(tmp_path, "stopped")
     assert {trial["status"] for trial in summary["trials"]} == {"finished"}
-    assert summary["ledger"]["candidate_queries"] == 2 * 4000
+    assert summary["ledger"]["candidate_queries"] == 2 * 1600
 
 
-def test_a_killed_run_gives_the_result_of_an_undisturbed_one(tmp_path: Path) -> None:
-    words = [*SMALL, "max_queries=1200", "evaluate_every_generations=5"]
+def test_a_killed_run_gives_the_result_of_an_undisturbed_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*SMALL, "max_queries=1200", "evaluate_every_generations=5", "mlflow.enabled=false"]
     words.append("price_per_thousand_predictions=0.5")
-    undisturbed = run(tmp_path, "train", *words, "name=whole")
-    assert undisturbed.returncode == 0, undisturbed.stdout + undisturbed.stderr
+    undisturbed = start(tmp_path, "train", *words, "name=whole")  # both wait a lot: at a time
     process = start(tmp_path, "train", *words, "name=killed")
     worker = tmp_path / "runs" / "killed" / "worker"
     wait_for(process, worker, "checkpoint*")
     wait_for_queries(process, worker / "queries.db", at_least=300)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=120)
+    output, errors = undisturbed.communicate(timeout=600)
+    assert undisturbed.returncode == 0, output + errors
     resumed = run(tmp_path, "train", *words, "name=killed", "--resume")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     whole, killed = summary_of(tmp_path, "whole"), summary_of(tmp_path, "killed")
@@ -223,9 +244,9 @@ def test_a_killed_run_gives_the_result_of_an_undisturbed_one(tmp_path: Path) -> 
     with QueryJournal(worker / "queries.db") as journal:
         assert journal.total().candidate_queries == 1200
     assert whole["cost"] == pytest.approx(whole["ledger"]["image_predictions"] * 0.0005)
-    assert f"They cost {whole['cost']:,.2f}." in undisturbed.stdout
-    dry = run(tmp_path, "train", *words, "--dry-run").stdout
-    assert re.search(rf"cost +{whole['cost']:,.2f}", dry)
+    assert f"They cost {whole['cost']:,.2f}." in output
+    assert train.main([*words, "--dry-run"]) == 0
+    assert re.search(rf"cost +{whole['cost']:,.2f}", capsys.readouterr().out)
 
 
 def test_method_head_spends_no_candidate_query(tmp_path: Path) -> None:

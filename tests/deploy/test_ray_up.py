@@ -43,10 +43,11 @@ SEARCH = [
     ),
     *("pool.replicas=2", "pool.threads_per_replica=1"),
 ]
-# A cluster has more patience than a test: nodes are dead after about 15 s in place of 70, and end
+# A cluster has more patience than a test: nodes are dead after about 9 s in place of 70, and end
 # by themselves 10 s after they have missed the head in place of 60.
 IMPATIENCE = (
     "export RAY_health_check_period_ms=1000 RAY_health_check_timeout_ms=2000"
+    " RAY_health_check_failure_threshold=3"
     " RAY_gcs_rpc_server_reconnect_timeout_s=10"
 )
 
@@ -161,10 +162,8 @@ def test_a_search_on_two_hosts_survives_the_loss_of_one(network: Network, folder
     cluster_file = folder / "cluster.yaml"
     write_cluster_file(network, cluster_file)
     undisturbed = ("ray.num_cpus=2", "mlflow.enabled=false", f"output_dir={folder}/undisturbed")
-    with laptop.start(*SEARCH, *undisturbed, output=subprocess.DEVNULL) as alone:
-        laptop.run("ray", "up", str(cluster_file), "--yes", "--disable-usage-stats")
-    assert alone.returncode == 0
-
+    alone = laptop.start(*SEARCH, *undisturbed, output=subprocess.DEVNULL)
+    laptop.run("ray", "up", str(cluster_file), "--yes", "--disable-usage-stats")
     forward = laptop.start("ray", "dashboard", str(cluster_file), output=subprocess.DEVNULL)
     dashboard = Dashboard(laptop)
     wait_for("the dashboard", dashboard.refuses_strangers)
@@ -186,6 +185,7 @@ def test_a_search_on_two_hosts_survives_the_loss_of_one(network: Network, folder
     wait_for("the end", lambda: dashboard.get("jobs/search")["status"] != "RUNNING")
     log = dashboard.get("jobs/search/logs")["logs"]
     assert dashboard.get("jobs/search")["status"] == "SUCCEEDED", log
+    assert alone.wait() == 0
     assert outcome(folder / "disturbed") == outcome(folder / "undisturbed")
     with closing(sqlite3.connect(head.home / "mlflow" / "mlflow.db")) as database:
         rows = database.execute("SELECT status, COUNT(*) FROM runs GROUP BY status").fetchall()
@@ -195,10 +195,11 @@ def test_a_search_on_two_hosts_survives_the_loss_of_one(network: Network, folder
     for process in psutil.Process(forward.pid).children(recursive=True):
         process.terminate()
     forward.wait()
-    laptop.run("ray", "exec", str(cluster_file), "kill $(cat ~/mlflow/server.pid)")
-    laptop.run("ray", "down", str(cluster_file), "--yes")
     # Ray's log monitor outlives the raylet of a worker that has lost its head.
     trust = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
-    laptop.run("ssh", "-i", str(network.key), *trust, worker.ip, "bash -ic 'ray stop'")
+    stop = laptop.start("ssh", "-i", str(network.key), *trust, worker.ip, "bash -ic 'ray stop'")
+    laptop.run("ray", "exec", str(cluster_file), "kill $(cat ~/mlflow/server.pid)")
+    laptop.run("ray", "down", str(cluster_file), "--yes")
+    assert stop.wait() == 0
     wait_until_empty(head)
     wait_until_empty(worker)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,13 @@ from craft_ray.config.run import PoolConfig, RayConfig, RunConfig
 from craft_ray.environment import set_environment
 from craft_ray.method.reduction import Reduction
 from craft_ray.oracle.contract import FloatArray
+from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.lifecycle import NAMESPACE, RunningPool, running_pool
 from craft_ray.pool.membership import PoolSize
 from craft_ray.search.trial import trial_resources
 from tests.pool.test_pool import question_to, replicas_of
-from tests.support.fake_oracle import IMAGE_SIZE
+from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
 from tests.support.hosted_oracle import HostedFakeFactory
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -96,6 +98,36 @@ def test_replicas_follow_nodes_that_join_and_are_lost_while_questions_are_asked(
         answered = len(asker.answers)
         wait_until(lambda: asker.error is not None or len(asker.answers) > answered + 3)
         asker.finish()
+
+
+def ask_anew(address: PoolAddress) -> FloatArray:
+    """What a trial does that has just started: in its process nothing is known of the replicas."""
+    client = PoolOracle(address, CONFIG)
+    return client.predict(*question_to(client, num_contexts=8))
+
+
+def test_who_comes_after_a_node_was_lost_asks_the_replicas_that_are_left(cluster: Cluster) -> None:
+    node = cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 * 2**20)
+    alone = FakeOracle()
+    expected = alone.predict(*question_to(alone, num_contexts=8))
+    ask: Any = ray.remote(num_cpus=0)(ask_anew)
+    with running_pool("lost", HostedFakeFactory(), CONFIG, PoolSize(2, 1.0, 1)) as pool:
+        members = replicas_of(pool)
+        assert len(members) == 2
+        cluster.remove_node(node, allow_graceful=False)
+        # At once: there is a chunk with the lost replica before anyone knows that it is lost.
+        answers = [ask.remote(pool.address)]
+        wait_until(lambda: sum(entry["Alive"] for entry in ray.nodes()) == 1)
+        wait_until(lambda: len(replicas_of(pool)) == 1)
+        answers.append(ask.remote(pool.address))
+        # Far less than `chunk_timeout_s`.
+        for answer in ray.get(answers, timeout=60):
+            np.testing.assert_allclose(answer, expected, atol=1e-6)
+        cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 * 2**20)
+        wait_until(lambda: replicas_of(pool) == members)
+        np.testing.assert_allclose(
+            ray.get(ask.remote(pool.address), timeout=60), expected, atol=1e-6
+        )
 
 
 def test_images_are_shipped_once_a_node_and_a_replica_has_a_gpu_for_itself(

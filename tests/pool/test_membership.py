@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 
 from craft_ray.config.run import PoolConfig
 from craft_ray.pool.membership import (
+    ALIVE,
     NodeView,
     PoolSize,
     decide_size,
     desired_members,
     num_replicas,
+    to_publish,
     to_retire,
     to_start,
 )
@@ -140,3 +142,28 @@ def test_starting_and_retiring_leads_to_what_is_desired(
     assert set(retired) <= present
     leaving = {node.node_id for node in after if node.draining}
     assert not leaving & set(desired.values())
+
+
+STATES = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", ALIVE, "RESTARTING", "DEAD", None)
+states_strategy = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(STATES))
+
+
+@given(serving=st.sets(st.sampled_from("abcdef")), states=states_strategy)
+def test_questions_go_to_all_that_serve_and_live_and_to_nobody_else(
+    serving: set[str], states: dict[str, str | None]
+) -> None:
+    published = to_publish(serving, states)
+    assert published == sorted(set(published)), "who compares lists must see changes only"
+    assert set(published) <= serving
+    doubted = {name for name in serving if states.get(name) not in (ALIVE, None)}
+    assert set(published) == serving - doubted
+    assert set(to_publish(serving, {**states, **dict.fromkeys(doubted, ALIVE)})) == serving
+
+
+@given(serving=st.sets(st.sampled_from("abcdef")), states=states_strategy)
+def test_a_lost_replica_changes_nothing_for_the_others(
+    serving: set[str], states: dict[str, str | None]
+) -> None:
+    for lost in serving:
+        after = to_publish(serving, {**states, lost: "RESTARTING"})
+        assert after == [name for name in to_publish(serving, states) if name != lost]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from craft_ray.errors import PoolError
 from craft_ray.pool.scheduler import (
     FIRST_REST_S,
+    LAST_ANSWERS_S,
     Assignment,
     ChunkScheduler,
     rank_replicas,
@@ -105,11 +106,11 @@ def test_whatever_happens_a_chunk_is_at_one_replica_and_answered_once(
             now_s += number / 20
         elif kind == "come":
             replicas = [*replicas, f"r{next(names)}"]
-            scheduler.set_replicas(replicas)
+            scheduler.set_replicas(replicas, now_s)
         elif kind == "go":
             replicas = [name for name in replicas if name != replicas[number % len(replicas)]]
             replicas = replicas or [f"r{next(names)}"]
-            scheduler.set_replicas(replicas)
+            scheduler.set_replicas(replicas, now_s)
         elif not in_flight:
             wakes_at = scheduler.wakes_at()
             assert wakes_at is not None, "nothing in flight, nothing resting, yet not finished"
@@ -161,6 +162,30 @@ def test_a_chunk_that_is_always_lost_ends_the_query_with_the_reason() -> None:
     (second,) = scheduler.assign(0.0)
     with pytest.raises(PoolError, match=r"lost 2 times; the last time at b: bang"):
         scheduler.fail(second, "bang", now_s=0.0)
+
+
+@given(
+    script=st.lists(
+        st.tuples(st.floats(0, 2 * LAST_ANSWERS_S), st.sets(st.sampled_from("abc"))), max_size=8
+    )
+)
+def test_a_chunk_is_overdue_when_its_replica_has_been_away_too_long_in_one_piece(
+    script: list[tuple[float, set[str]]],
+) -> None:
+    scheduler = ChunkScheduler(split_population(3, 1), ["a", "b", "c"], 1, 3)
+    at = {assignment.replica: assignment for assignment in scheduler.assign(0.0)}
+    now_s, last_seen_s = 0.0, dict.fromkeys("abc", 0.0)
+    present = set("abc")
+    for pause_s, members in script:
+        last_seen_s |= dict.fromkeys(present, now_s)
+        now_s += pause_s
+        last_seen_s |= dict.fromkeys(present, now_s)
+        scheduler.set_replicas(sorted(members), now_s)
+        present = members
+    for later_s in (0.0, LAST_ANSWERS_S, LAST_ANSWERS_S + 1.0):
+        for name, assignment in at.items():
+            away_s = 0.0 if name in present else now_s + later_s - last_seen_s[name]
+            assert scheduler.is_overdue(assignment, now_s + later_s) == (away_s > LAST_ANSWERS_S)
 
 
 def test_all_clients_prefer_the_same_replica_for_the_same_images() -> None:
