@@ -220,6 +220,12 @@ def locate(text: str) -> Place:
     return RemotePath(text) if is_address(text) else Path(text)
 
 
+def entries(folder: Place) -> Iterator[Place]:
+    """What is in a folder; nothing if there is none."""
+    if folder.exists():
+        yield from folder.iterdir()
+
+
 def open_store(root: str) -> FileSystem:
     """The file system of an address.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from craft_ray.errors import ConfigError, StorageError, UserError
 from craft_ray.files import read_json, write_json
-from craft_ray.remote import Place, RemotePath, check_answers
+from craft_ray.remote import Place, RemotePath, check_answers, entries
 from craft_ray.storage import remove_folder
 
 SETTINGS_FILE = "settings.json"
@@ -90,7 +90,7 @@ def find_run_folder(
         pattern = re.compile(re.escape(stem) + r"-\d{8}-\d{6}")
         candidates = [
             folder
-            for folder in _entries(output_dir.resolve())
+            for folder in entries(output_dir.resolve())
             if pattern.fullmatch(folder.name)
             and (folder / SETTINGS_FILE).exists()
             and not is_finished(folder)
@@ -110,12 +110,6 @@ def find_run_folder(
     if changed:
         raise ConfigError("--resume", changed)
     return folder
-
-
-def _entries(folder: Place) -> Iterator[Place]:
-    """What is in a folder; nothing if there is none."""
-    if folder.exists():
-        yield from folder.iterdir()
 
 
 def _differences(

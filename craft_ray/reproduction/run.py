@@ -37,6 +37,7 @@ from craft_ray.search.trial import trial_resources
 from craft_ray.storage import ray_storage, remove_folder
 from craft_ray.tracking import Tracker, make_tracker, tracking_folder
 from craft_ray.training.provenance import versions
+from craft_ray.training.shared_storage import check_nodes_share
 
 TUNE_FOLDER = "tune"
 MAX_CELL_FAILURES = 1
@@ -118,6 +119,7 @@ def _run_cells(
             place = place_trials(shared, cluster_nodes())
             wanted = config.max_concurrent_cells
             concurrency = concurrent_trials(shared, wanted, place.num_replicas, place.num_cpus)
+            check_nodes_share(job.folder, shared, kept_free=shared.pool.cpus_per_replica)
             with PoolRelay(job.folder.name, oracles, num_cells, shared.pool, say) as relay:
                 num_done = len(job.cells) - len(left)
                 monitor = CellMonitor(console, tracker, job, num_done, relay.cell_ended)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from craft_ray.training.examiner import Examiner
 from craft_ray.training.ledger import Spending
 from craft_ray.training.preparation import FewShotData, classification_task, prepare
 from craft_ray.training.provenance import data_summary, versions
+from craft_ray.training.shared_storage import check_nodes_share
 from craft_ray.training.task import PreparedTask
 
 RESULT_FOLDER = "best"
@@ -103,7 +104,8 @@ def open_experiment(
     """Start tracker, Ray and pool, register the task; end what was started.
 
     Raises:
-        UserError: tracking or the cluster does not answer, or the model cannot be loaded.
+        UserError: tracking or the cluster does not answer, the model cannot be loaded, or a node that
+            can run a trial does not see `folder`.
     """
     started_s = time.monotonic()
     tracker = make_tracker(
@@ -123,10 +125,10 @@ def open_experiment(
                 highlight=False,
             )
             factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
-            with (
-                running_pool(folder.name, factory, config.pool, size) as pool,
-                driver_oracle(config, pool.address, folder) as oracle,
-            ):
+            with ExitStack() as stack:
+                pool = stack.enter_context(running_pool(folder.name, factory, config.pool, size))
+                check_nodes_share(folder, config)  # now that replicas have taken their CPUs
+                oracle = stack.enter_context(driver_oracle(config, pool.address, folder))
                 prepared = prepare(config, data, oracle)
                 yield Experiment(
                     config=config,
