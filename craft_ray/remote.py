@@ -94,7 +94,10 @@ class RemotePath:
     @property
     def name(self) -> str:
         """The last name."""
-        return PurePosixPath(self.store_path).name
+        if self._parts:
+            return self._parts[-1]
+        parts = urlsplit(self._root)
+        return unquote(PurePosixPath(parts.path).name) or parts.netloc
 
     @property
     def parent(self) -> RemotePath:

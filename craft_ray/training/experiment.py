@@ -104,8 +104,8 @@ def open_experiment(
     """Start tracker, Ray and pool, register the task; end what was started.
 
     Raises:
-        UserError: tracking or the cluster does not answer, the model cannot be loaded, or a node that
-            can run a trial does not see `folder`.
+        UserError: tracking or the cluster does not answer, the model cannot be loaded, or a node
+            that can run a trial does not see `folder`.
     """
     started_s = time.monotonic()
     tracker = make_tracker(

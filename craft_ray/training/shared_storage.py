@@ -81,6 +81,8 @@ def _other_hosts(config: RunConfig, kept_free: float) -> dict[str, str]:
 
 def _ask(hosts: Mapping[str, str], marker: Place) -> dict[str, str]:
     """Node -> what is wrong there."""
+    if not hosts:
+        return {}
     task: Any = ray.remote(_look_for)
     asked = {
         task.options(
