@@ -45,7 +45,7 @@ def exit_with(command: Callable[[], None]) -> int:
     except UserError as error:
         print(f"error: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_USER_ERROR
-    except RunFailedError as error:
+    except (RunFailedError, StorageError) as error:
         print(f"failed: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_FAILED
     except RunInterruptedError as error:

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from pyarrow import ArrowException, NativeFile
+from pyarrow import ArrowException
 from pyarrow.fs import (
     AwsStandardS3RetryStrategy,
     FileInfo,
@@ -155,18 +155,13 @@ class RemotePath:
             FileNotFoundError: there is none.
             StorageError: the store does not give it.
         """
-        with self.open() as file:
+        with _told(self), self._store.open_input_file(self.store_path) as file:
             content: bytes = file.read()
             return content
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The whole file as text."""
         return self.read_bytes().decode(encoding)
-
-    def open(self) -> NativeFile:
-        """For reading, here and there; only what is read is fetched."""
-        with _told(self):
-            return self._store.open_input_file(self.store_path)
 
     def write_bytes(self, content: bytes) -> int:
         """Put the whole file in its place, or nothing."""
