@@ -15,7 +15,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import trial_nodes
-from craft_ray.remote import Place
+from craft_ray.remote import Place, RemotePath
 
 ANSWER_TIMEOUT_S = 60.0
 """A node that does not answer for so long is not judged: it may be on its way out."""
@@ -54,12 +54,20 @@ def check_nodes_share(folder: Place, config: RunConfig, *, kept_free: float = 0.
             "output_dir",
             [
                 f"{folder.parent} must be seen by every node that can run a trial, but node "
-                f"{hosts[node]} {problem}: give a folder that all nodes share (NFS) or an address "
-                "on an object store (s3://bucket/prefix), or keep trials off that node "
+                f"{hosts[node]} {problem}: {_remedy(folder)}, or keep trials off that node "
                 '(docs/cluster.md, "Storage")'
                 for node, problem in problems.items()
             ],
         )
+
+
+def _remedy(folder: Place) -> str:
+    if isinstance(folder, RemotePath):
+        return "give its environment the way and the credentials to the object store"
+    return (
+        "give a folder that all nodes share (NFS) or an address on an object store "
+        "(s3://bucket/prefix)"
+    )
 
 
 def _other_hosts(config: RunConfig, kept_free: float) -> dict[str, str]:

@@ -52,7 +52,12 @@ def two_nodes(output_dir: Path) -> Iterator[None]:
     set_environment()
     memory = 100 * 2**20
     cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory}
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 1,
+            "object_store_memory": memory,
+            "include_dashboard": False,
+        },
     )
     start = (
         f"mount -t tmpfs tmpfs {output_dir} && exec {sys.executable} -m ray.scripts.scripts start "
@@ -62,13 +67,16 @@ def two_nodes(output_dir: Path) -> Iterator[None]:
         [*OWN_DISK, "sh", "-c", start],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # An endpoint that only the first node knows the credentials of.
-        env={key: value for key, value in os.environ.items() if key not in CREDENTIALS},
+        env={
+            # Credentials of the object store are the first node's only.
+            **{key: value for key, value in os.environ.items() if key not in CREDENTIALS},
+            "RAY_raylet_start_wait_time_s": "120",  # a busy machine
+        },
         start_new_session=True,
     )
     try:
         ray.init(address=cluster.address, log_to_driver=False)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 150
         while len([each for each in ray.nodes() if each["Alive"]]) < 2:
             assert node.poll() is None
             assert time.monotonic() < deadline
@@ -103,8 +111,12 @@ def test_a_folder_that_both_see_is_fine(two_nodes: None, tmp_path: Path) -> None
     check_nodes_share(create_run_folder(tmp_path, "mine", {}), CONFIG)
 
 
-def test_an_object_store_is_shared(two_nodes: None, s3: S3Server) -> None:
-    check_nodes_share(create_run_folder(locate(s3.address("shared")), "mine", {}), CONFIG)
+def test_a_node_without_credentials_is_named(two_nodes: None, s3: S3Server) -> None:
+    folder = create_run_folder(locate(s3.address("shared")), "mine", {})
+    law = rf"but node {other_node()} cannot read it: s3://.* ACCESS_DENIED .*: give its environment"
+    with pytest.raises(ConfigError, match=law):
+        check_nodes_share(folder, CONFIG)
+    assert [path.name for path in folder.iterdir()] == [SETTINGS_FILE]
 
 
 @ray.remote(num_cpus=1)
