@@ -15,8 +15,8 @@ import psutil
 
 from craft_ray.errors import ArtifactError, RunFailedError
 from craft_ray.run_folder import SUMMARY_FILE
-from craft_ray.training.job import JOURNAL_FILE
 from craft_ray.training.journal import QueryJournal
+from craft_ray.training.journals import JOURNAL_FILE
 
 TIMEOUT_S = 300.0
 

@@ -22,6 +22,7 @@ from craft_ray.errors import (
     ConfigError,
     RunFailedError,
     RunInterruptedError,
+    StorageError,
     UserError,
 )
 from craft_ray.interrupts import treat_sigterm_as_ctrl_c
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from craft_ray.config.run import RunConfig
+    from craft_ray.remote import Place
     from craft_ray.training.ledger import Spending
     from craft_ray.training.preparation import FewShotData
 
@@ -43,7 +45,7 @@ def exit_with(command: Callable[[], None]) -> int:
     except UserError as error:
         print(f"error: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_USER_ERROR
-    except RunFailedError as error:
+    except (RunFailedError, StorageError) as error:
         print(f"failed: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_FAILED
     except RunInterruptedError as error:
@@ -87,7 +89,7 @@ def command_parser(
 
 
 @contextmanager
-def resume_hint(name: str, words: Sequence[str], folder: Path) -> Iterator[None]:
+def resume_hint(name: str, words: Sequence[str], folder: Place) -> Iterator[None]:
     """Tell a user whose run was cut short how to continue it.
 
     Raises:
@@ -104,6 +106,8 @@ def resume_hint(name: str, words: Sequence[str], folder: Path) -> Iterator[None]
         raise RunInterruptedError(f"{str(error) or 'stopped'}; {hint}") from error
     except RunFailedError as error:
         raise RunFailedError(f"{error}; {hint}") from error
+    except StorageError as error:
+        raise RunFailedError(f"{error}; {hint}") from error
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise
@@ -116,7 +120,7 @@ def print_outcome(
     summary: Mapping[str, Any],
     result: Mapping[str, Any],
     label: str,
-    folder: Path,
+    folder: Place,
     ui_command: str | None,
 ) -> None:
     """The last lines of a command: what was gained, spent and stored."""

@@ -11,6 +11,9 @@ ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # The history of every call, which Ray keeps in memory: 1 GB an hour of them (benchmarks.soak).
+    # The dashboard of our own Ray shows actors and nodes, but no list of calls.
+    "RAY_task_events_report_interval_ms": "0",
     # A worker without a GPU keeps CUDA_VISIBLE_DEVICES; without this Ray warns of a change to come.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Our own monitor, summary and tracker replace Tune's tables and file loggers.

@@ -52,6 +52,10 @@ class ArtifactError(UserError):
     """A stored prompt and head cannot be read or does not fit the oracle."""
 
 
+class StorageError(OSError):
+    """An object store has refused a request, or did not answer."""
+
+
 class RunInterruptedError(Exception):
     """The user stopped a run; what was done so far can be continued."""
 

@@ -10,19 +10,23 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, load_file, save
 
 from craft_ray.errors import ArtifactError
+from craft_ray.remote import Place, RemotePath
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def write_json(path: Path, document: dict[str, Any]) -> None:
+def write_json(path: Place, document: dict[str, Any]) -> None:
     """Write indented JSON, complete or not at all."""
     _write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def _write_whole(path: Place, content: bytes) -> None:
+    if isinstance(path, RemotePath):
+        path.write_bytes(content)
+        return
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(content)
     move_into_place(temporary, path)
@@ -43,7 +47,7 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Place) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
@@ -58,7 +62,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def write_arrays(path: Path, arrays: Arrays) -> None:
+def write_arrays(path: Place, arrays: Arrays) -> None:
     """Write safetensors, complete or not at all."""
     # Not np.ascontiguousarray, which gives a scalar an axis; and not written by safetensors, whose
     # error of a full disk is no OSError.
@@ -66,21 +70,21 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     _write_whole(path, content)
 
 
-def read_arrays(path: Path) -> Arrays:
+def read_arrays(path: Place) -> Arrays:
     """Read safetensors.
 
     Raises:
         ArtifactError: the file is missing or broken.
     """
     try:
-        return load_file(path)
+        return load(path.read_bytes()) if isinstance(path, RemotePath) else load_file(path)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"{path}: cannot be read: {error}") from error
     except (KeyError, TypeError, ValueError) as error:  # of a type that numpy does not have
         raise ArtifactError(f"{path}: cannot be read: {error}") from error
 
 
-def sha256_of_file(path: Path) -> str:
+def sha256_of_file(path: Place) -> str:
     """Checksum of a file.
 
     Raises:
@@ -98,7 +102,7 @@ def sha256_of_values(values: dict[str, Any]) -> str:
 
 
 def write_signed_pair(
-    arrays_path: Path, arrays: Arrays, path: Path, values: dict[str, Any]
+    arrays_path: Place, arrays: Arrays, path: Place, values: dict[str, Any]
 ) -> None:
     """Write arrays, then JSON with the checksums of both: a folder that has it is complete.
 
@@ -111,7 +115,7 @@ def write_signed_pair(
 
 
 def read_signed_pair(
-    arrays_path: Path, path: Path, format_version: int
+    arrays_path: Place, path: Place, format_version: int
 ) -> tuple[Arrays, dict[str, Any]]:
     """Read what `write_signed_pair` wrote, without the checksums.
 

@@ -68,13 +68,14 @@ def _run(options: argparse.Namespace) -> None:
         check_model_exists(oracle)
     from rich.console import Console
 
+    from craft_ray.remote import locate
     from craft_ray.reproduction.run import run_reproduction
     from craft_ray.reproduction.tables import TABLE_FILE
     from craft_ray.run_folder import open_run_folder
-    from craft_ray.tracking import ui_command
+    from craft_ray.tracking import tracking_folder, ui_command
 
     console = Console()
-    output_dir = Path(config.output_dir)
+    output_dir = locate(config.output_dir)
     document = config.model_dump(mode="json", exclude={"name"})
     with open_run_folder(
         output_dir, config.name, "reproduce", document, resume=options.resume
@@ -86,7 +87,7 @@ def _run(options: argparse.Namespace) -> None:
     console.print((folder / TABLE_FILE).read_text(), highlight=False, markup=False, soft_wrap=True)
     lines = [f"Tables and plots: {folder}"]
     first = next(iter(found.values()))
-    if command := ui_command(first.mlflow, output_dir):
+    if command := ui_command(first.mlflow, tracking_folder(output_dir)):
         lines.append(f"Look at it: {command}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from craft_ray.errors import ConfigError, UserError
+from craft_ray.errors import ConfigError, StorageError, UserError
 from craft_ray.files import read_json, write_json
+from craft_ray.remote import Place, RemotePath, check_answers, entries
+from craft_ray.storage import remove_folder
 
 SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
@@ -24,7 +26,25 @@ def default_name(stem: str) -> str:
     return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def create_run_folder(output_dir: Path, name: str, settings: dict[str, Any]) -> Path:
+def check_store(output_dir: Place) -> None:
+    """That an object store can be written and read, before anything is looked for on it.
+
+    Raises:
+        ConfigError: it cannot: no bucket, endpoint, credentials or permission.
+    """
+    if not isinstance(output_dir, RemotePath):
+        return
+    try:
+        check_answers(output_dir, f".craft-ray-{uuid.uuid4().hex}")
+    except StorageError as error:
+        problem = (
+            f"{error}; the bucket must exist, and the environment must have credentials for it "
+            "that may list, read, write and delete (docs/cluster.md)"
+        )
+        raise ConfigError("output_dir", [problem]) from error
+
+
+def create_run_folder(output_dir: Place, name: str, settings: dict[str, Any]) -> Place:
     """Make `output_dir/name` and store the settings in it.
 
     Raises:
@@ -43,7 +63,7 @@ def create_run_folder(output_dir: Path, name: str, settings: dict[str, Any]) -> 
     return folder
 
 
-def is_finished(folder: Path) -> bool:
+def is_finished(folder: Place) -> bool:
     """Whether nothing is left to do.
 
     Raises:
@@ -54,8 +74,8 @@ def is_finished(folder: Path) -> bool:
 
 
 def find_run_folder(
-    output_dir: Path, name: str | None, stem: str, settings: dict[str, Any]
-) -> Path:
+    output_dir: Place, name: str | None, stem: str, settings: dict[str, Any]
+) -> Place:
     """The run to resume: `name`, or the newest unfinished one that got its name from `stem`.
 
     Raises:
@@ -69,15 +89,17 @@ def find_run_folder(
         # Not a glob: the stem may hold its characters, and `a-*` would find the runs of `a-b`.
         pattern = re.compile(re.escape(stem) + r"-\d{8}-\d{6}")
         candidates = [
-            path.parent
-            for path in output_dir.resolve().glob(f"*/{SETTINGS_FILE}")
-            if pattern.fullmatch(path.parent.name) and not is_finished(path.parent)
+            folder
+            for folder in entries(output_dir.resolve())
+            if pattern.fullmatch(folder.name)
+            and (folder / SETTINGS_FILE).exists()
+            and not is_finished(folder)
         ]
         if not candidates:
             raise ConfigError(
                 "--resume", [f"{output_dir.resolve()} must have an unfinished run {stem}-*"]
             )
-        folder = max(candidates, key=lambda path: (path / SETTINGS_FILE).stat().st_mtime)
+        folder = max(candidates, key=lambda folder: (folder / SETTINGS_FILE).stat().st_mtime)
     if is_finished(folder):
         raise ConfigError("--resume", [f"{folder} is finished: see {SUMMARY_FILE} there"])
     stored = read_json(folder / SETTINGS_FILE)
@@ -103,13 +125,14 @@ def _differences(
 
 @contextmanager
 def open_run_folder(
-    output_dir: Path, name: str | None, stem: str, settings: dict[str, Any], *, resume: bool
-) -> Iterator[Path]:
+    output_dir: Place, name: str | None, stem: str, settings: dict[str, Any], *, resume: bool
+) -> Iterator[Place]:
     """A new folder or the one to resume. A user's error before any work leaves no folder behind.
 
     Raises:
-        ConfigError: see `create_run_folder` and `find_run_folder`.
+        ConfigError: see `check_store`, `create_run_folder` and `find_run_folder`.
     """
+    check_store(output_dir)
     if resume:
         yield find_run_folder(output_dir, name, stem, settings)
         return
@@ -118,6 +141,5 @@ def open_run_folder(
         yield folder
     except UserError:
         if [path.name for path in folder.iterdir()] == [SETTINGS_FILE]:
-            (folder / SETTINGS_FILE).unlink()
-            folder.rmdir()
+            remove_folder(folder)
         raise

@@ -1,4 +1,5 @@
-"""Where Ray Tune and Ray Train keep what they need for a resume: whole files only.
+"""Where Ray Tune and Ray Train keep what they need for a resume: whole files only, on a local disk
+or on an object store.
 
 Both write their state over the old one. A disk that fills up in that moment, or the end of the
 process, would leave half a file in the place of a good one, and nothing to resume from.
@@ -6,20 +7,26 @@ process, would leave half a file in the place of a good one, and nothing to resu
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import uuid
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, TypedDict
 
 from pyarrow import NativeFile, PythonFile
 from pyarrow.fs import (
     FileInfo,
     FileSelector,
+    FileSystem,
     FileSystemHandler,
     LocalFileSystem,
     PyFileSystem,
 )
 
 from craft_ray.files import move_into_place
+from craft_ray.remote import Place, RemotePath, open_store
 
 PART_SUFFIX = ".part"
 
@@ -72,69 +79,138 @@ class WholeFile:
         self._part.unlink(missing_ok=True)
 
 
-class WholeFiles(FileSystemHandler):  # type: ignore[misc]
-    """The local file system, but for how files are written."""
+class _Handler(FileSystemHandler):  # type: ignore[misc]
+    """Passes everything on to another file system.
 
-    def __init__(self) -> None:
-        self._local = LocalFileSystem()
+    Args:
+        inner: that file system.
+        arguments: of the class, to make it again in another process.
+    """
+
+    def __init__(self, inner: FileSystem, *arguments: str) -> None:
+        self._inner = inner
+        self._arguments = arguments
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, WholeFiles)
+        return type(other) is type(self) and other._arguments == self._arguments
 
     def __hash__(self) -> int:
-        return hash(WholeFiles)
+        return hash((type(self), self._arguments))
 
-    def __reduce__(self) -> tuple[type[WholeFiles], tuple[()]]:
-        return (WholeFiles, ())
-
-    def open_output_stream(self, path: str, metadata: Any) -> NativeFile:
-        """A file that appears when it is closed."""
-        return PythonFile(WholeFile(Path(path)), mode="w")
+    def __reduce__(self) -> tuple[type[_Handler], tuple[str, ...]]:
+        return (type(self), self._arguments)
 
     def get_type_name(self) -> str:
-        return "whole-files"
+        return "craft-ray"
 
-    def normalize_path(self, path: str) -> str:
-        return str(self._local.normalize_path(path))
-
-    def get_file_info(self, paths: list[str]) -> list[FileInfo]:
-        return list(self._local.get_file_info(paths))
+    def open_output_stream(self, path: str, metadata: Any) -> NativeFile:
+        return self._inner.open_output_stream(path, metadata=metadata)
 
     def get_file_info_selector(self, selector: FileSelector) -> list[FileInfo]:
-        found = self._local.get_file_info(selector)
-        return [info for info in found if not info.path.endswith(PART_SUFFIX)]
+        return list(self._inner.get_file_info(selector))
+
+    def normalize_path(self, path: str) -> str:
+        return str(self._inner.normalize_path(path))
+
+    def get_file_info(self, paths: list[str]) -> list[FileInfo]:
+        return list(self._inner.get_file_info(paths))
 
     def create_dir(self, path: str, recursive: bool) -> None:
-        self._local.create_dir(path, recursive=recursive)
+        self._inner.create_dir(path, recursive=recursive)
 
     def delete_dir(self, path: str) -> None:
-        self._local.delete_dir(path)
+        self._inner.delete_dir(path)
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool) -> None:
-        self._local.delete_dir_contents(path, missing_dir_ok=missing_dir_ok)
+        self._inner.delete_dir_contents(path, missing_dir_ok=missing_dir_ok)
 
     def delete_root_dir_contents(self) -> None:
         raise NotImplementedError("nobody deletes everything")
 
     def delete_file(self, path: str) -> None:
-        self._local.delete_file(path)
+        self._inner.delete_file(path)
 
     def move(self, src: str, dest: str) -> None:
-        self._local.move(src, dest)
+        self._inner.move(src, dest)
 
     def copy_file(self, src: str, dest: str) -> None:
-        self._local.copy_file(src, dest)
+        self._inner.copy_file(src, dest)
 
     def open_input_stream(self, path: str) -> NativeFile:
-        return self._local.open_input_stream(path)
+        return self._inner.open_input_stream(path)
 
     def open_input_file(self, path: str) -> NativeFile:
-        return self._local.open_input_file(path)
+        return self._inner.open_input_file(path)
 
     def open_append_stream(self, path: str, metadata: Any) -> NativeFile:
-        return self._local.open_append_stream(path, metadata=metadata)
+        return self._inner.open_append_stream(path, metadata=metadata)
+
+
+class WholeFiles(_Handler):
+    """The local file system, but for how files are written."""
+
+    def __init__(self) -> None:
+        super().__init__(LocalFileSystem())
+
+    def open_output_stream(self, path: str, metadata: Any) -> NativeFile:
+        """A file that appears when it is closed."""
+        return PythonFile(WholeFile(Path(path)), mode="w")
+
+    def get_file_info_selector(self, selector: FileSelector) -> list[FileInfo]:
+        found = super().get_file_info_selector(selector)
+        return [info for info in found if not info.path.endswith(PART_SUFFIX)]
+
+
+class RemoteFiles(_Handler):
+    """An object store, whose files are whole by nature. Ray pickles it, and pyarrow would forget
+    the limits of its retries: what travels is the address, and each process opens it."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(open_store(root), root)
 
 
 def whole_files() -> PyFileSystem:
-    """For `storage_filesystem` of Ray's run configurations."""
+    """The local file system for `storage_filesystem` of Ray's run configurations."""
     return PyFileSystem(WholeFiles())
+
+
+class RayStorage(TypedDict):
+    """Where Ray keeps a run, in the words of its run configurations."""
+
+    storage_path: str
+    storage_filesystem: PyFileSystem
+
+
+def ray_storage(folder: Place) -> RayStorage:
+    """For Ray Tune and Ray Train."""
+    if isinstance(folder, RemotePath):
+        files = PyFileSystem(RemoteFiles(folder.root))
+        return {"storage_path": folder.store_path, "storage_filesystem": files}
+    return {"storage_path": str(folder), "storage_filesystem": whole_files()}
+
+
+def place_of(path: str, beside: Place) -> Place:
+    """What Ray calls `path` in the storage that `beside` is in, such as a checkpoint's."""
+    return beside.at(path) if isinstance(beside, RemotePath) else Path(path)
+
+
+def remove_folder(folder: Place) -> None:
+    """With all that is in it, if it is there; what a local disk refuses to remove stays."""
+    if isinstance(folder, RemotePath):
+        folder.remove_all()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def on_this_disk(folder: Place) -> Iterator[Path]:
+    """The folder, or a copy of it for as long as the block lasts."""
+    if not isinstance(folder, RemotePath):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        for file in folder.files_below():
+            copy = Path(temporary) / PurePosixPath(file.store_path).relative_to(folder.store_path)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
+        yield Path(temporary)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from craft_ray.cli import (
     check_inputs,
@@ -48,12 +47,13 @@ def _run(options: argparse.Namespace) -> None:
         return
     from rich.console import Console
 
+    from craft_ray.remote import locate
     from craft_ray.run_folder import open_run_folder
-    from craft_ray.tracking import ui_command
+    from craft_ray.tracking import tracking_folder, ui_command
     from craft_ray.training.run import run_training
 
     console = Console()
-    output_dir = Path(config.output_dir)
+    output_dir = locate(config.output_dir)
     stem = path.stem if path else "train"
     with open_run_folder(output_dir, config.name, stem, settings, resume=options.resume) as folder:
         console.print(f"Run {folder.name} on {data.describe()}", highlight=False)
@@ -62,7 +62,14 @@ def _run(options: argparse.Namespace) -> None:
     tuned = summary["tuned"]
     is_last = config.fidelity.selection == "last"
     label = f"Generation {tuned['generation']}, {'the last' if is_last else 'chosen by validation'}"
-    print_outcome(console, summary, tuned, label, folder, ui_command(config.mlflow, output_dir))
+    print_outcome(
+        console,
+        summary,
+        tuned,
+        label,
+        folder,
+        ui_command(config.mlflow, tracking_folder(output_dir)),
+    )
 
 
 if __name__ == "__main__":

@@ -54,12 +54,13 @@ def _run(options: argparse.Namespace) -> None:
         return
     from rich.console import Console
 
+    from craft_ray.remote import locate
     from craft_ray.run_folder import NUM_FAILED, open_run_folder
     from craft_ray.search.run import run_search
-    from craft_ray.tracking import ui_command
+    from craft_ray.tracking import tracking_folder, ui_command
 
     console = Console()
-    output_dir = Path(space.base.output_dir)
+    output_dir = locate(space.base.output_dir)
     with open_run_folder(
         output_dir, space.base.name, space.name, settings, resume=options.resume
     ) as folder:
@@ -68,7 +69,7 @@ def _run(options: argparse.Namespace) -> None:
             summary = run_search(space, data, folder, console)
             if (best := summary["best"]) is not None:
                 label = f"Best: trial {best['number']}"
-                ui = ui_command(space.base.mlflow, output_dir)
+                ui = ui_command(space.base.mlflow, tracking_folder(output_dir))
                 print_outcome(console, summary, best, label, folder, ui)
             if num_failed := summary[NUM_FAILED]:
                 errors = [trial["error"] for trial in summary["trials"] if trial["error"]]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from craft_ray.config.base import Settings
+from craft_ray.config.places import PlaceText
 from craft_ray.config.words import unprintable
 
 PaperDataset = Literal[
@@ -91,7 +92,8 @@ class ParquetSource(Settings):
     `root/{split}-00000-of-0000N.parquet`, also under `root/data`."""
 
     kind: Literal["parquet"] = "parquet"
-    root: str
+    root: PlaceText
+    """Also an address on an object store, such as `s3://bucket/prefix`."""
     image_column: str = Field("image", min_length=1)
     label_column: str = Field("label", min_length=1)
     """Such as `fine_label`; its schema must name the classes."""

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
 from craft_ray.config.data import PaperDataset, ShiftedName
+from craft_ray.config.places import PlaceText
 from craft_ray.config.run import RUN_NAME_PATTERN
 from craft_ray.config.secrets import conceal
 
@@ -61,7 +62,8 @@ class ReproductionConfig(Settings):
 
     name: Annotated[str, Field(pattern=RUN_NAME_PATTERN)] | None = None
     """Folder under `output_dir`. Default: `reproduce` and the time."""
-    output_dir: str = "runs"
+    output_dir: PlaceText = "runs"
+    """A folder, or an address on an object store such as `s3://bucket/prefix`."""
     root: str | None = None
     """Folder of all data sets in CoOp's layout; the embedded one needs none."""
     datasets: tuple[DatasetName, ...] = Field(PAPER_DATASETS, min_length=1)

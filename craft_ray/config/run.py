@@ -18,6 +18,7 @@ from craft_ray.config.optimizers import (
     SepCmaEsConfig,
     SharpZoConfig,
 )
+from craft_ray.config.places import PlaceText
 from craft_ray.config.secrets import conceal
 
 Auto = Literal["auto"]
@@ -202,7 +203,8 @@ class RunConfig(Settings):
 
     name: Annotated[str, Field(pattern=RUN_NAME_PATTERN)] | None = None
     """Folder under `output_dir`. Default: the file's name and the time."""
-    output_dir: str = "runs"
+    output_dir: PlaceText = "runs"
+    """A folder, or an address on an object store such as `s3://bucket/prefix`."""
     seed: int = Field(1, ge=0)
     method: Method = "both"
     """`prompt` searches the context only, `head` trains the head only, `both` is CraFT;

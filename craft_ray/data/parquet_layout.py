@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from craft_ray.data.dataset import Dataset, Split
-from craft_ray.errors import DataError
+from craft_ray.errors import DataError, StorageError
+from craft_ray.remote import Place, entries
 
 SPLIT_KEYS: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
@@ -37,14 +37,18 @@ class Classes:
     scored: tuple[int, ...] | None = None
 
 
-def split_files(root: Path) -> dict[Split, list[Path]]:
+def split_files(root: Place) -> dict[Split, list[Place]]:
     """The files of each split that there is, in `root` or else in `root/data`.
 
     Raises:
-        DataError: there are none, shards are missing, or a split is there twice.
+        DataError: there are none, shards are missing, a split is there twice, or an object store
+            does not answer.
     """
     for folder in (root, root / "data"):
-        names = sorted(path.name for path in folder.glob("*.parquet"))
+        try:
+            names = sorted(path.name for path in entries(folder) if path.name.endswith(".parquet"))
+        except StorageError as error:
+            raise DataError(f"data.source.root: must be readable, but: {error}") from error
         found = {
             split: files
             for split, keys in SPLIT_KEYS.items()
@@ -58,7 +62,7 @@ def split_files(root: Path) -> dict[Split, list[Path]]:
     )
 
 
-def _files_of(folder: Path, names: list[str], keys: tuple[str, ...]) -> list[str]:
+def _files_of(folder: Place, names: list[str], keys: tuple[str, ...]) -> list[str]:
     """Names of the files of one split."""
     # `datasets` before 2.15 put a hash behind the number of shards.
     pattern = re.compile(
@@ -110,7 +114,7 @@ def schema_of(dataset: Dataset) -> pa.Schema:
     return pa.schema({IMAGE_COLUMN: image, LABEL_COLUMN: pa.int64()}, metadata=metadata)
 
 
-def classes_of(schema: pa.Schema, label_column: str, path: Path) -> Classes:
+def classes_of(schema: pa.Schema, label_column: str, path: Place) -> Classes:
     """Class names from the metadata that Hugging Face `datasets` or `schema_of` wrote.
 
     Raises:

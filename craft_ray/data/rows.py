@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from craft_ray.remote import Place
 
 ROW_GROUPS_KEPT = 2
 """Items are asked for in their order, or nearly so: one row group, and its successor where threads
@@ -39,11 +42,23 @@ class ParquetRow:
         return encoded
 
 
+def open_parquet(path: Place) -> Any:
+    """A `pyarrow.parquet.ParquetFile`; of one on an object store only what is read is fetched."""
+    # Here and not above, as below: items also travel to processes that read no Parquet at all.
+    import pyarrow.parquet as pq
+
+    from craft_ray.remote import RemotePath, open_store
+
+    if isinstance(path, RemotePath):
+        return pq.ParquetFile(path.store_path, filesystem=open_store(path.root))
+    return pq.ParquetFile(path)
+
+
 def _row_group(file: str, column: str, row_group: int) -> Any:
     """The encoded images of a row group: a `pyarrow.ChunkedArray` of bytes."""
-    # Here and not above: items also travel to processes that read no Parquet at all.
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
+
+    from craft_ray.remote import locate
 
     key = (file, column, row_group)
     # Held while reading, so that threads that ask for the same row group read it once.
@@ -52,7 +67,7 @@ def _row_group(file: str, column: str, row_group: int) -> Any:
             # Room first: at no time are there more row groups in memory than are kept.
             while len(_kept) >= ROW_GROUPS_KEPT:
                 _kept.popitem(last=False)
-            with pq.ParquetFile(file) as parquet:
+            with open_parquet(locate(file)) as parquet:
                 table = parquet.read_row_group(row_group, columns=[f"{column}.bytes"])
             _kept[key] = pc.struct_field(table.column(column), "bytes")
         _kept.move_to_end(key)

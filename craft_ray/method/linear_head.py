@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from threadpoolctl import threadpool_limits
 
 from craft_ray.method.reduction import FloatArray, LabelArray
 
@@ -81,7 +82,14 @@ def fit_linear_head(
         folds: of the cross-validation, at most; all views of an image are in the same one.
         seed: draws the folds.
     """
-    folds_N = _assign_folds(labels_N, folds, seed)
+    # Threads of the linear algebra would show in the last bits, and cost more than they give here.
+    with threadpool_limits(1, user_api="blas"):
+        return _fit_best(logits_VNF, labels_N, num_classes, _assign_folds(labels_N, folds, seed))
+
+
+def _fit_best(
+    logits_VNF: FloatArray, labels_N: LabelArray, num_classes: int, folds_N: LabelArray | None
+) -> FittedHead:
     choices = []
     for whitening in WHITENINGS:
         space = _Space.of(logits_VNF.reshape(-1, logits_VNF.shape[2]), whitening)

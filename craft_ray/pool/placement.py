@@ -29,16 +29,23 @@ class TrialPlace:
     num_replicas: int
 
 
-def place_trials(config: RunConfig, nodes: Sequence[NodeView]) -> TrialPlace:
-    """Nodes without a GPU, if the cluster has both kinds and a trial fits there; else all."""
-    size = decide_size(config.pool, nodes)
-    replicas = num_replicas(size, nodes)
-    with_gpu = [node for node in nodes if node.num_gpus]
+def trial_nodes(config: RunConfig, nodes: Sequence[NodeView]) -> list[NodeView]:
+    """Those without a GPU, if the cluster has both kinds and a trial fits there; else all."""
     without = [node for node in nodes if not node.num_gpus]
     needed = config.ray.cpus_per_trial + config.ray.cpus_per_worker
-    if not with_gpu or max((node.num_cpus for node in without), default=0.0) < needed:
+    fits = max((node.num_cpus for node in without), default=0.0) >= needed
+    return without if fits else list(nodes)
+
+
+def place_trials(config: RunConfig, nodes: Sequence[NodeView]) -> TrialPlace:
+    """On `trial_nodes`."""
+    size = decide_size(config.pool, nodes)
+    replicas = num_replicas(size, nodes)
+    chosen = trial_nodes(config, nodes)
+    if len(chosen) == len(nodes):
         return TrialPlace({}, sum(node.num_cpus for node in nodes), replicas)
     # By type, so that nodes that join later are left alone as well; by name where Ray knows none.
+    with_gpu = [node for node in nodes if node.num_gpus]
     refused = {
         "ray.io/accelerator-type": {node.accelerator for node in with_gpu if node.accelerator},
         "ray.io/node-id": {node.node_id for node in with_gpu if not node.accelerator},
@@ -46,5 +53,5 @@ def place_trials(config: RunConfig, nodes: Sequence[NodeView]) -> TrialPlace:
     selector = {
         label: f"!in({','.join(sorted(values))})" for label, values in refused.items() if values
     }
-    num_cpus = sum(node.num_cpus for node in without)
+    num_cpus = sum(node.num_cpus for node in chosen)
     return TrialPlace(selector, num_cpus, 0 if size.gpus_per_replica else replicas)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray.tune
@@ -13,9 +11,11 @@ import ray.tune
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import UserError
 from craft_ray.files import read_json, write_json
+from craft_ray.remote import Place
 from craft_ray.reproduction.grid import Cell
 from craft_ray.reproduction.pools import wait_for_pool
-from craft_ray.training.job import JOURNAL_FILE
+from craft_ray.storage import remove_folder
+from craft_ray.training.journals import remove_journal
 
 RESULT_FILE = "result.json"
 FAILURE_FILE = "failure.json"
@@ -31,21 +31,21 @@ class ReproductionJob:
     cells: Mapping[str, Cell]
     shifted: Sequence[str]
     board: str
-    folder: Path
+    folder: Place
 
 
-def cell_folder(folder: Path, cell_id: str) -> Path:
+def cell_folder(folder: Place, cell_id: str) -> Place:
     """Where a cell keeps its result, and while it runs its checkpoints."""
     return folder / "cells" / cell_id
 
 
-def read_result(folder: Path, cell_id: str) -> dict[str, Any] | None:
+def read_result(folder: Place, cell_id: str) -> dict[str, Any] | None:
     """What a cell has found; None if it has not ended yet."""
     path = cell_folder(folder, cell_id) / RESULT_FILE
     return read_json(path) if path.exists() else None
 
 
-def read_failure(folder: Path, cell_id: str) -> str | None:
+def read_failure(folder: Place, cell_id: str) -> str | None:
     """What a user must mend before a cell can run; None if nothing is known."""
     path = cell_folder(folder, cell_id) / FAILURE_FILE
     return str(read_json(path)["error"]) if path.exists() else None
@@ -69,5 +69,5 @@ def run_cell(params: dict[str, Any], job: ReproductionJob) -> None:
         return
     write_json(folder / RESULT_FILE, result)
     # Checkpoints and answers have served: the result says what was found and spent.
-    shutil.rmtree(folder / WORKER_FOLDER, ignore_errors=True)
-    (folder / JOURNAL_FILE).unlink(missing_ok=True)
+    remove_folder(folder / WORKER_FOLDER)
+    remove_journal(folder)

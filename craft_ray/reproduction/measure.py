@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from craft_ray.config.data import CoopSource
@@ -13,6 +12,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset
 from craft_ray.data.sources import load_dataset
 from craft_ray.pool.address import PoolAddress
+from craft_ray.remote import Place
 from craft_ray.reproduction.cell import WORKER_FOLDER
 from craft_ray.reproduction.grid import Cell
 from craft_ray.training.artifact import Artifact
@@ -36,7 +36,7 @@ def measure_cell(
     cell: Cell,
     config: RunConfig,
     shifted: Sequence[str],
-    folder: Path,
+    folder: Place,
     pool: PoolAddress,
     report: Report,
 ) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _measure(
     cell: Cell,
     config: RunConfig,
     shifted: Sequence[str],
-    folder: Path,
+    folder: Place,
     pool: PoolAddress,
     oracle: MeteredOracle,
     report: Report,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from craft_ray.remote import Place
 from craft_ray.reproduction.grid import shots_in_words
 from craft_ray.reproduction.results import ZERO_SHOT, Row
 
@@ -19,7 +20,7 @@ COLUMNS = 4
 PANEL_INCHES = (3.4, 2.8)
 
 
-def plot_by_shots(rows: Sequence[Row], path: Path) -> None:
+def plot_by_shots(rows: Sequence[Row], path: Place) -> None:
     """Test accuracy against shots, a line a backbone and method with bars of one standard
     deviation; dashed what is published for CraFT, dotted zero-shot."""
     tuned = [row for row in rows if row.method != ZERO_SHOT]
@@ -51,10 +52,10 @@ def plot_by_shots(rows: Sequence[Row], path: Path) -> None:
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
         axes.legend(fontsize=6)
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
 
 
-def plot_by_queries(results: Sequence[Mapping[str, Any]], path: Path) -> None:
+def plot_by_queries(results: Sequence[Mapping[str, Any]], path: Place) -> None:
     """Validation accuracy of the working classifier against candidate queries, a line a cell.
 
     Validation, because test images are asked about once, at the end of a fine-tuning.
@@ -76,7 +77,13 @@ def plot_by_queries(results: Sequence[Mapping[str, Any]], path: Path) -> None:
             axes.plot(queries, percent, color=colour, linewidth=0.9, label=label)
         axes.set(title=dataset, xlabel="candidate queries", ylabel="validation accuracy (%)")
         axes.legend(fontsize=6, loc="lower right")
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Place) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    path.write_bytes(content.getvalue())
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ray.tune
@@ -20,6 +18,7 @@ from craft_ray.files import write_json
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import place_trials
 from craft_ray.ray_session import ray_session
+from craft_ray.remote import Place
 from craft_ray.reproduction.cell import ReproductionJob, read_result, run_cell
 from craft_ray.reproduction.grid import Cell
 from craft_ray.reproduction.monitor import CellMonitor
@@ -35,8 +34,10 @@ from craft_ray.reproduction.tables import write_tables
 from craft_ray.run_folder import SUMMARY_FILE
 from craft_ray.search.resources import concurrent_trials
 from craft_ray.search.trial import trial_resources
-from craft_ray.tracking import Tracker, make_tracker
+from craft_ray.storage import ray_storage, remove_folder
+from craft_ray.tracking import Tracker, make_tracker, tracking_folder
 from craft_ray.training.provenance import versions
+from craft_ray.training.shared_storage import check_nodes_share
 
 TUNE_FOLDER = "tune"
 MAX_CELL_FAILURES = 1
@@ -47,7 +48,7 @@ def run_reproduction(
     config: ReproductionConfig,
     settings: Mapping[Cell, RunConfig],
     missing: Mapping[str, str],
-    folder: Path,
+    folder: Place,
     console: Console,
 ) -> dict[str, Any]:
     """Run the cells that have no result yet, then write tables and plots; returns the summary.
@@ -112,12 +113,13 @@ def _run_cells(
     def say(text: str) -> None:
         console.print(text, highlight=False)
 
-    tracker = make_tracker(shared.mlflow, job.folder.parent, say)
+    tracker = make_tracker(shared.mlflow, tracking_folder(job.folder.parent), say)
     try:
         with ray_session(shared.ray):
             place = place_trials(shared, cluster_nodes())
             wanted = config.max_concurrent_cells
             concurrency = concurrent_trials(shared, wanted, place.num_replicas, place.num_cpus)
+            check_nodes_share(job.folder, shared, kept_free=shared.pool.cpus_per_replica)
             with PoolRelay(job.folder.name, oracles, num_cells, shared.pool, say) as relay:
                 num_done = len(job.cells) - len(left)
                 monitor = CellMonitor(console, tracker, job, num_done, relay.cell_ended)
@@ -152,7 +154,7 @@ def _tuner(
 ) -> ray.tune.Tuner:
     # Results and checkpoints are in the cells' own folders: of an earlier part of this reproduction
     # Tune needs to know nothing.
-    shutil.rmtree(job.folder / TUNE_FOLDER, ignore_errors=True)
+    remove_folder(job.folder / TUNE_FOLDER)
     resources = trial_resources(job.settings[left[0].id])
     return ray.tune.Tuner(
         ray.tune.with_resources(ray.tune.with_parameters(run_cell, job=job), resources),
@@ -163,7 +165,7 @@ def _tuner(
         ),
         run_config=ray.tune.RunConfig(
             name=TUNE_FOLDER,
-            storage_path=str(job.folder),
+            **ray_storage(job.folder),
             callbacks=[monitor],
             failure_config=ray.tune.FailureConfig(max_failures=MAX_CELL_FAILURES),
             verbose=0,

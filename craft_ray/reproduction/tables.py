@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from craft_ray.remote import Place
 from craft_ray.reproduction.grid import shots_in_words
 from craft_ray.reproduction.results import ZERO_SHOT, Row
 
@@ -34,12 +35,15 @@ SCHEMA = pa.schema(
 )
 
 
-def write_tables(rows: Sequence[Row], folder: Path) -> None:
+def write_tables(rows: Sequence[Row], folder: Place) -> None:
     """Write all three files."""
     table = pa.Table.from_pylist([row.as_dict() for row in rows], schema=SCHEMA)
-    pyarrow.csv.write_csv(table, folder / CSV_FILE)
-    pq.write_table(table, folder / PARQUET_FILE)
-    (folder / TABLE_FILE).write_text(markdown(rows), encoding="utf-8")
+    csv, parquet = io.BytesIO(), io.BytesIO()
+    pyarrow.csv.write_csv(table, csv)
+    pq.write_table(table, parquet)
+    (folder / CSV_FILE).write_bytes(csv.getvalue())
+    (folder / PARQUET_FILE).write_bytes(parquet.getvalue())
+    (folder / TABLE_FILE).write_bytes(markdown(rows).encode())
 
 
 def markdown(rows: Sequence[Row]) -> str:

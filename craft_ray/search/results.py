@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ray.tune import ResultGrid
@@ -13,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from craft_ray.errors import last_words
+from craft_ray.remote import Place
+from craft_ray.storage import place_of
 from craft_ray.training.classifier import Score
 from craft_ray.training.job import CHECKPOINT_PATH
 from craft_ray.training.ledger import Spending
@@ -33,7 +34,7 @@ class TrialResult:
     retried_chunks: int
     """Chunks that were sent again after they were lost; they are paid for once."""
     seconds: float
-    checkpoint: Path | None
+    checkpoint: Place | None
     error: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -61,8 +62,8 @@ def status_of(outcome: str) -> str:
     return "stopped early" if outcome == "running" else outcome
 
 
-def read_results(grid: ResultGrid) -> list[TrialResult]:
-    """All trials, in the order in which they were made."""
+def read_results(grid: ResultGrid, folder: Place) -> list[TrialResult]:
+    """All trials of the search in `folder`, in the order in which they were made."""
     results = []
     for position, result in enumerate((grid[index] for index in range(len(grid))), 1):
         metrics = result.metrics or {}
@@ -80,7 +81,7 @@ def read_results(grid: ResultGrid) -> list[TrialResult]:
                 spent=Spending.from_dict(metrics["spent"]) if has_report else Spending(),
                 retried_chunks=int(metrics.get("retried_chunks", 0)),
                 seconds=float(metrics.get("train_seconds", 0.0)),
-                checkpoint=Path(metrics[CHECKPOINT_PATH]) if has_report else None,
+                checkpoint=place_of(metrics[CHECKPOINT_PATH], folder) if has_report else None,
                 error=last_words(result.error) if result.error else None,
             )
         )

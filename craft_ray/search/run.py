@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import ray.tune
@@ -15,6 +14,7 @@ from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import RunFailedError, RunInterruptedError
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import place_trials
+from craft_ray.remote import Place
 from craft_ray.run_folder import NUM_FAILED
 from craft_ray.search.full_disk import full_disk_log
 from craft_ray.search.monitor import SearchMonitor
@@ -22,7 +22,7 @@ from craft_ray.search.optuna_search import make_scheduler, make_search
 from craft_ray.search.resources import concurrent_trials
 from craft_ray.search.results import best_of, number_of, print_table, read_results
 from craft_ray.search.trial import SearchJob, run_trial, trial_resources
-from craft_ray.storage import whole_files
+from craft_ray.storage import ray_storage
 from craft_ray.training.experiment import Experiment, open_experiment
 from craft_ray.training.preparation import FewShotData
 from craft_ray.training.selection import Selected
@@ -35,7 +35,7 @@ MAX_TRIAL_FAILURES = 1
 
 
 def run_search(
-    space: SpaceConfig, data: FewShotData, folder: Path, console: Console
+    space: SpaceConfig, data: FewShotData, folder: Place, console: Console
 ) -> dict[str, Any]:
     """Run or continue the search of `folder`; returns its summary.
 
@@ -76,7 +76,7 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
     if monitor.num_ended < space.trials:
         tracker.close(monitor.parent_key, "KILLED")
         raise RunInterruptedError(f"{monitor.num_ended} of {space.trials} trials have ended")
-    trials = read_results(grid)
+    trials = read_results(grid, folder)
     best = best_of(trials)
     print_table(experiment.console, zero_shot, trials, best)
     results: dict[str, Any] = {
@@ -106,18 +106,18 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
 
 
 def _tuner(
-    space: SpaceConfig, job: SearchJob, folder: Path, concurrency: int, monitor: SearchMonitor
+    space: SpaceConfig, job: SearchJob, folder: Place, concurrency: int, monitor: SearchMonitor
 ) -> ray.tune.Tuner:
     trainable = ray.tune.with_resources(
         ray.tune.with_parameters(run_trial, job=job), trial_resources(space.base)
     )
     # A continued trial counts its reports from 1 again, and Optuna keeps the first of each.
     warnings.filterwarnings("ignore", message="The reported value is ignored")
-    path = folder / TUNE_FOLDER
-    files = whole_files()
-    if ray.tune.Tuner.can_restore(str(path), storage_filesystem=files):
+    storage = ray_storage(folder / TUNE_FOLDER)
+    path, files = storage["storage_path"], storage["storage_filesystem"]
+    if ray.tune.Tuner.can_restore(path, storage_filesystem=files):
         tuner = ray.tune.Tuner.restore(
-            str(path),
+            path,
             trainable=trainable,
             resume_unfinished=True,
             resume_errored=True,
@@ -143,8 +143,7 @@ def _tuner(
         ),
         run_config=ray.tune.RunConfig(
             name=TUNE_FOLDER,
-            storage_path=str(folder),
-            storage_filesystem=files,
+            **ray_storage(folder),
             # A trial whose process was lost goes on from its checkpoint and its record of queries.
             failure_config=ray.tune.FailureConfig(max_failures=MAX_TRIAL_FAILURES),
             callbacks=[monitor],

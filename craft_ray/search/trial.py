@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray.tune
@@ -13,6 +12,7 @@ from craft_ray.config.space import SpaceConfig
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import place_trials
+from craft_ray.remote import Place
 from craft_ray.training.job import TrainJob, run_job
 from craft_ray.training.task import PreparedTask
 
@@ -24,7 +24,7 @@ class SearchJob:
     space: SpaceConfig
     prepared: PreparedTask
     pool: PoolAddress
-    storage_path: Path
+    storage_path: Place
 
 
 def trial_resources(config: RunConfig) -> dict[str, float] | ray.tune.PlacementGroupFactory:

@@ -2,5 +2,14 @@
 
 from craft_ray.tracking.base import NullTracker, RunStatus, Tracker
 from craft_ray.tracking.mlflow_tracker import MlflowTracker, make_tracker, ui_command
+from craft_ray.tracking.places import tracking_folder
 
-__all__ = ["MlflowTracker", "NullTracker", "RunStatus", "Tracker", "make_tracker", "ui_command"]
+__all__ = [
+    "MlflowTracker",
+    "NullTracker",
+    "RunStatus",
+    "Tracker",
+    "make_tracker",
+    "tracking_folder",
+    "ui_command",
+]

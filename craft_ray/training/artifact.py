@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -21,6 +20,7 @@ from craft_ray.oracle.contract import (
     ImageHandle,
     Oracle,
 )
+from craft_ray.remote import Place
 from craft_ray.training.classifier import Kind, TunedClassifier, restore_classifier
 
 ARRAYS_FILE = "classifier.safetensors"
@@ -62,7 +62,7 @@ class Artifact:
     task: ClassificationTask
     oracle_id: str
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Place) -> None:
         """Write both files with their checksums; a folder with the description is complete."""
         description = {
             "format_version": FORMAT_VERSION,
@@ -76,7 +76,7 @@ class Artifact:
         write_signed_pair(folder / ARRAYS_FILE, arrays, folder / DESCRIPTION_FILE, description)
 
     @classmethod
-    def load(cls, folder: Path) -> Artifact:
+    def load(cls, folder: Place) -> Artifact:
         """Read what `save` wrote.
 
         Raises:
@@ -112,7 +112,7 @@ class Artifact:
         )
 
 
-def _check_arrays(arrays: Arrays, description: _Description, path: Path) -> None:
+def _check_arrays(arrays: Arrays, description: _Description, path: Place) -> None:
     """Raise ArtifactError unless these are finite float32 arrays that fit together."""
     shapes = _shapes(arrays, description)
     for name in sorted(shapes.keys() - arrays.keys()):

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from craft_ray.config.run import RunConfig
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
+from craft_ray.remote import Place
 from craft_ray.run_folder import is_finished
 from craft_ray.training.answer_cache import open_answer_cache
-from craft_ray.training.job import JOURNAL_FILE
-from craft_ray.training.journal import QueryJournal
+from craft_ray.training.journals import open_journal, remove_journal
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.metered import MeteredOracle
 
 
 @contextmanager
-def driver_oracle(config: RunConfig, pool: PoolAddress, folder: Path) -> Iterator[MeteredOracle]:
+def driver_oracle(config: RunConfig, pool: PoolAddress, folder: Place) -> Iterator[MeteredOracle]:
     """The oracle of a run's driver, with its record in `folder`: a driver that is started again
     asks nothing that is on it.
 
@@ -27,8 +26,7 @@ def driver_oracle(config: RunConfig, pool: PoolAddress, folder: Path) -> Iterato
     Raises:
         ArtifactError: the record is damaged.
     """
-    path = folder / JOURNAL_FILE
-    with QueryJournal(path) as journal:
+    with open_journal(folder) as journal:
         cache = open_answer_cache(config.answer_cache)
         try:
             # No budget: not one candidate query.
@@ -42,4 +40,4 @@ def driver_oracle(config: RunConfig, pool: PoolAddress, folder: Path) -> Iterato
                 cache.close()
             is_empty = journal.is_empty()
     if is_empty:
-        path.unlink()
+        remove_journal(folder)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,8 +17,10 @@ from craft_ray.pool.keeper import PoolKeeper, cluster_nodes
 from craft_ray.pool.lifecycle import ClipFactory, running_pool
 from craft_ray.pool.membership import decide_size, num_replicas
 from craft_ray.ray_session import ray_session
+from craft_ray.remote import Place
 from craft_ray.run_folder import SUMMARY_FILE
-from craft_ray.tracking import Tracker, make_tracker
+from craft_ray.storage import on_this_disk
+from craft_ray.tracking import Tracker, make_tracker, tracking_folder
 from craft_ray.training.artifact import Artifact
 from craft_ray.training.classifier import TunedClassifier
 from craft_ray.training.driver import driver_oracle
@@ -27,6 +28,7 @@ from craft_ray.training.examiner import Examiner
 from craft_ray.training.ledger import Spending
 from craft_ray.training.preparation import FewShotData, classification_task, prepare
 from craft_ray.training.provenance import data_summary, versions
+from craft_ray.training.shared_storage import check_nodes_share
 from craft_ray.training.task import PreparedTask
 
 RESULT_FOLDER = "best"
@@ -39,7 +41,7 @@ class Experiment:
 
     config: RunConfig
     data: FewShotData
-    folder: Path
+    folder: Place
     console: Console
     tracker: Tracker
     pool: PoolAddress
@@ -57,7 +59,8 @@ class Experiment:
         task = classification_task(self.config, self.data)
         folder = self.folder / RESULT_FOLDER
         Artifact(classifier, task, self.prepared.oracle_id).save(folder)
-        self.tracker.log_folder(key, folder)
+        with on_this_disk(folder) as local:
+            self.tracker.log_folder(key, local)
 
     def report_pool(self, key: str) -> dict[str, dict[str, float]]:
         """What each replica has done, also in the tracker's run `key`. A replica that was restarted
@@ -96,16 +99,19 @@ class Experiment:
 
 @contextmanager
 def open_experiment(
-    config: RunConfig, data: FewShotData, folder: Path, console: Console
+    config: RunConfig, data: FewShotData, folder: Place, console: Console
 ) -> Iterator[Experiment]:
     """Start tracker, Ray and pool, register the task; end what was started.
 
     Raises:
-        UserError: tracking or the cluster does not answer, or the model cannot be loaded.
+        UserError: tracking or the cluster does not answer, the model cannot be loaded, or a node
+            that can run a trial does not see `folder`.
     """
     started_s = time.monotonic()
     tracker = make_tracker(
-        config.mlflow, folder.parent, lambda text: console.print(text, highlight=False)
+        config.mlflow,
+        tracking_folder(folder.parent),
+        lambda text: console.print(text, highlight=False),
     )
     try:
         with ray_session(config.ray):
@@ -119,10 +125,10 @@ def open_experiment(
                 highlight=False,
             )
             factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
-            with (
-                running_pool(folder.name, factory, config.pool, size) as pool,
-                driver_oracle(config, pool.address, folder) as oracle,
-            ):
+            with ExitStack() as stack:
+                pool = stack.enter_context(running_pool(folder.name, factory, config.pool, size))
+                check_nodes_share(folder, config)  # now that replicas have taken their CPUs
+                oracle = stack.enter_context(driver_oracle(config, pool.address, folder))
                 prepared = prepare(config, data, oracle)
                 yield Experiment(
                     config=config,

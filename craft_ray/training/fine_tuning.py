@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from craft_ray.remote import Place
+from craft_ray.storage import place_of
 from craft_ray.training.job import TrainJob, run_job
 from craft_ray.training.ledger import Spending
 from craft_ray.training.selection import Selected
@@ -26,12 +27,12 @@ class FineTuned:
 
 
 def fine_tune(
-    job: TrainJob, name: str, storage_path: Path, on_report: Callable[[dict[str, Any]], None]
+    job: TrainJob, name: str, storage_path: Place, on_report: Callable[[dict[str, Any]], None]
 ) -> FineTuned:
     """Run `job` to its end, or take it up where it was left. See `run_job`."""
     result = run_job(job, name, storage_path, on_report)
     assert result.checkpoint is not None  # the last generation always reports one
-    state = load_state(Path(result.checkpoint.path))
+    state = load_state(place_of(result.checkpoint.path, storage_path))
     return FineTuned(
         selected=Selected.from_state(state),
         spent=Spending.from_dict(state.values["spent"]),

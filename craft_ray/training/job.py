@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from ray.train import Checkpoint, Result
@@ -23,12 +22,12 @@ from craft_ray.config.run import RunConfig as CraftRunConfig
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import place_trials
-from craft_ray.storage import whole_files
+from craft_ray.remote import Place
+from craft_ray.storage import ray_storage
 from craft_ray.training.task import PreparedTask
 
 KEPT_CHECKPOINTS = 2
 MAX_WORKER_FAILURES = 2
-JOURNAL_FILE = "queries.db"
 
 CHECKPOINT_PATH = "checkpoint_path"
 """Key of a report: the folder of the state that belongs to it."""
@@ -41,8 +40,8 @@ class TrainJob:
     config: CraftRunConfig
     prepared: PreparedTask
     pool: PoolAddress
-    journal: Path | None = None
-    """The run's record of queries; it is put beside the checkpoints."""
+    folder: Place | None = None
+    """Of the checkpoints, and beside them of the record of queries."""
 
 
 class ReportsToQueue(UserCallback):
@@ -60,7 +59,7 @@ class ReportsToQueue(UserCallback):
 
 
 def run_job(
-    job: TrainJob, name: str, storage_path: Path, on_report: Callable[[dict[str, Any]], None]
+    job: TrainJob, name: str, storage_path: Place, on_report: Callable[[dict[str, Any]], None]
 ) -> Result:
     """Run `job` in a Ray Train worker; every report is passed on, in order, in this thread.
 
@@ -102,12 +101,12 @@ def _waiting_reports(queue: Queue, wait_s: float) -> Iterator[dict[str, Any]]:
 
 
 def _make_trainer(
-    job: TrainJob, name: str, storage_path: Path, callback: UserCallback
+    job: TrainJob, name: str, storage_path: Place, callback: UserCallback
 ) -> DataParallelTrainer:
     """One Ray Train worker for `job`, without a torch process group."""
     return DataParallelTrainer(
         _run_in_worker,
-        train_loop_config={"job": replace(job, journal=storage_path / name / JOURNAL_FILE)},
+        train_loop_config={"job": replace(job, folder=storage_path / name)},
         scaling_config=ScalingConfig(
             num_workers=1,
             resources_per_worker={"CPU": job.config.ray.cpus_per_worker},
@@ -115,8 +114,7 @@ def _make_trainer(
         ),
         run_config=RunConfig(
             name=name,
-            storage_path=str(storage_path),
-            storage_filesystem=whole_files(),
+            **ray_storage(storage_path),
             checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
             # Finite limits: starved of resources, Ray Train would otherwise wait for ever.
             failure_config=FailureConfig(

@@ -26,7 +26,8 @@ from craft_ray.oracle.contract import (
     check_white_box,
 )
 from craft_ray.training.answer_cache import AnswerCache
-from craft_ray.training.journal import QueryId, QueryJournal, RecordedPart, digest_of_question
+from craft_ray.training.journal import QueryId, RecordedPart, digest_of_question
+from craft_ray.training.journals import Journal
 from craft_ray.training.ledger import Purpose, QueryLedger, Spending, cost_of
 
 Array = np.ndarray[Any, Any]
@@ -51,7 +52,7 @@ class MeteredOracle:
         self,
         oracle: Oracle,
         ledger: QueryLedger,
-        journal: QueryJournal | None = None,
+        journal: Journal | None = None,
         cache: AnswerCache | None = None,
         *,
         by_content: bool = False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ray.exceptions import RayError
@@ -14,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import RunFailedError, RunInterruptedError, last_words
+from craft_ray.remote import Place
 from craft_ray.training.experiment import Experiment, open_experiment
 from craft_ray.training.fine_tuning import FineTuned, fine_tune
 from craft_ray.training.job import TrainJob
@@ -23,7 +23,7 @@ WORKER_FOLDER = "worker"
 
 
 def run_training(
-    config: RunConfig, data: FewShotData, folder: Path, console: Console
+    config: RunConfig, data: FewShotData, folder: Place, console: Console
 ) -> dict[str, Any]:
     """Run or continue the fine-tuning of `folder`; returns its summary.
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 
 from craft_ray.errors import ArtifactError
 from craft_ray.files import Arrays, read_signed_pair, write_signed_pair
+from craft_ray.remote import Place
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +38,13 @@ class TrainerState:
         }
 
 
-def save_state(state: TrainerState, folder: Path) -> None:
+def save_state(state: TrainerState, folder: Place) -> None:
     """Write both files with their checksums; a folder with values is complete."""
     values = {"format_version": FORMAT_VERSION, **state.values}
     write_signed_pair(folder / ARRAYS_FILE, state.arrays, folder / VALUES_FILE, values)
 
 
-def load_state(folder: Path) -> TrainerState:
+def load_state(folder: Place) -> TrainerState:
     """Read what `save_state` wrote.
 
     Raises:
@@ -71,14 +71,14 @@ def refuse_other_state() -> Iterator[None]:
         raise ArtifactError(law + " ".join(str(error).split())) from error
 
 
-def load_newest_state(folder: Path) -> TrainerState:
+def load_newest_state(folder: Place) -> TrainerState:
     """The state in `folder`, or if that is damaged the newest whole one beside it.
 
     Raises:
         ArtifactError: none is whole. Starting anew would ask what has been paid for already.
     """
-    others = sorted(folder.parent.glob(f"*/{VALUES_FILE}"), reverse=True)
-    folders = [folder, *(path.parent for path in others if path.parent != folder)]
+    others = [path for path in folder.parent.iterdir() if (path / VALUES_FILE).exists()]
+    folders = [folder, *(path for path in sorted(others, reverse=True) if path != folder)]
     problems = []
     for candidate in folders:
         try:

@@ -11,9 +11,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from craft_ray.pool.client import PoolOracle
+from craft_ray.storage import place_of
 from craft_ray.training.answer_cache import AnswerCache, open_answer_cache
 from craft_ray.training.job import TrainJob
-from craft_ray.training.journal import QueryJournal
+from craft_ray.training.journals import Journal, open_journal
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import load_newest_state, save_state
@@ -32,22 +33,21 @@ def train_worker(job: TrainJob) -> None:
     torch.set_num_threads(1)
     threadpool_limits(1)
     pool = PoolOracle(job.pool, job.config.pool)
-    assert job.journal is not None  # named where the job is started
+    assert job.folder is not None  # named where the job is started
     cache = open_answer_cache(job.config.answer_cache)
-    with QueryJournal(job.journal) as journal:
+    with open_journal(job.folder) as journal:
         _train(job, pool, journal, cache)
     if cache is not None:
         cache.close()
 
 
-def _train(
-    job: TrainJob, pool: PoolOracle, journal: QueryJournal, cache: AnswerCache | None
-) -> None:
+def _train(job: TrainJob, pool: PoolOracle, journal: Journal, cache: AnswerCache | None) -> None:
     oracle = MeteredOracle(pool, QueryLedger(job.config.max_queries), journal, cache)
     trainer = make_trainer(oracle, job.prepared, job.config)
     seconds_before, retried_before = 0.0, 0
     if (checkpoint := ray.train.get_checkpoint()) is not None:
-        state = load_newest_state(Path(checkpoint.path))
+        assert job.folder is not None
+        state = load_newest_state(place_of(checkpoint.path, job.folder))
         trainer.load_state_dict(state)
         seconds_before = float(state.values["seconds"])
         retried_before = int(state.values["retried_chunks"])

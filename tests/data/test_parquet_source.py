@@ -11,13 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.fs import PyFileSystem
 
 from craft_ray.config.data import EmbeddedSource, ParquetSource
 from craft_ray.data import rows
 from craft_ray.data.dataset import Dataset, check_fine_tunable
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError
+from craft_ray.remote import locate
+from craft_ray.storage import RemoteFiles
 from tests.support.images import encoded, hugging_face_metadata, noise, rgb, write_parquet
+from tests.support.s3_server import S3Server
 
 
 def load(root: Path) -> Dataset:
@@ -305,3 +309,65 @@ def test_a_file_that_is_gone_is_named_with_the_row(tmp_path: Path) -> None:
     (root / "test.parquet").unlink()
     with pytest.raises(DataError, match=r"test\.parquet row 1: must be readable"):
         item.decode()
+
+
+def test_a_data_set_may_be_on_an_object_store(tmp_path: Path, s3: S3Server) -> None:
+    on_disk = write_parquet(tmp_path / "pets", (0, 1, 0), ("a cat", "dog"))
+    root = locate(s3.address("some/pets"))
+    for path in on_disk.iterdir():
+        (root / "data" / path.name).write_bytes(path.read_bytes())
+    dataset = load_dataset(ParquetSource(root=str(root)))
+    expected = load(on_disk)
+    assert (dataset.name, dataset.class_names) == ("pets", expected.class_names)
+    for split in ("train", "val", "test"):
+        items = pickle.loads(pickle.dumps(dataset.splits[split]))  # as they reach a worker
+        assert [item.read() for item in items] == [i.read() for i in expected.splits[split]]
+    (root / "data" / "val.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"val\.parquet\?.*: must be a Parquet file"):
+        load_dataset(ParquetSource(root=str(root)))
+    with pytest.raises(DataError, match=r"nowhere\?.*: must have Parquet files"):
+        load_dataset(ParquetSource(root=s3.address("nowhere")))
+
+
+class CountedFile:
+    """Counts what is read."""
+
+    num_bytes = 0
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+        self.seek, self.tell, self.close = file.seek, file.tell, file.close
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._file.closed)
+
+    def read(self, size: int | None = None) -> bytes:
+        content: bytes = self._file.read(size)
+        CountedFile.num_bytes += len(content)
+        return content
+
+
+class CountedFiles(RemoteFiles):
+    def open_input_file(self, path: str) -> Any:
+        return pa.PythonFile(CountedFile(super().open_input_file(path)), mode="r")
+
+
+def test_of_a_large_file_on_an_object_store_only_what_is_asked_for_is_fetched(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [{"bytes": bytes([i]) * 2**19, "path": None} for i in range(24)]
+    table = pa.table({"image": pictures, "label": [0, 1] * 12})
+    table = table.replace_schema_metadata(hugging_face_metadata(("cat", "dog")))
+    path = tmp_path / "train.parquet"
+    pq.write_table(table, path, row_group_size=4, compression="none", use_dictionary=False)
+    root = locate(s3.address("large"))
+    (root / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(
+        "craft_ray.remote.open_store", lambda root: PyFileSystem(CountedFiles(root))
+    )
+    items = load_dataset(ParquetSource(root=str(root))).splits["train"]
+    assert items[9].read() == bytes([9]) * 2**19
+    row_group = 4 * 2**19
+    assert row_group <= CountedFile.num_bytes < 1.5 * row_group

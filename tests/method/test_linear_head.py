@@ -38,14 +38,14 @@ def accuracy(head: LinearHead, logits_NF: FloatArray, labels_N: LabelArray) -> f
     return float((head(logits_NF).argmax(axis=1) == labels_N).mean())
 
 
-def test_enough_logits_see_what_the_hidden_features_know() -> None:
-    train, labels = problem(80, noise=0.3)
-    fresh, fresh_labels = problem(400, noise=0.3, seed=1)
+def test_more_logits_see_more_of_the_hidden_features() -> None:
+    train, labels = problem(80, noise=0.5)
+    fresh, fresh_labels = problem(400, noise=0.5, seed=1)
     few = fit_linear_head(train[:, :, :NUM_CLASSES], labels, NUM_CLASSES, 5, 0).head
     many = fit_linear_head(train, labels, NUM_CLASSES, 5, 0).head
     before = accuracy(few, fresh[0, :, :NUM_CLASSES], fresh_labels)
     after = accuracy(many, fresh[0], fresh_labels)
-    assert before < 0.9 < 0.97 < after
+    assert before < 0.8 < 0.85 < after
 
 
 @pytest.mark.parametrize("num_logits", [20, 60])

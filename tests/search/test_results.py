@@ -37,7 +37,7 @@ def trial(number: int, validation: Score | None, status: str = "finished") -> Tr
 
 def test_a_trial_that_died_before_its_first_report_is_a_failed_one() -> None:
     lost: Any = [Result(metrics=None, checkpoint=None, error=RuntimeError("lost"), path="")]
-    (result,) = read_results(lost)
+    (result,) = read_results(lost, Path("search"))
     assert (result.number, result.status, result.validation) == (1, "failed", None)
     assert result.error == "lost"
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,13 +19,16 @@ from hypothesis import strategies as st
 
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ArtifactError, RunFailedError
+from craft_ray.remote import Place, RemotePath
 from craft_ray.training.journal import QueryId, QueryJournal, digest_of_question
+from craft_ray.training.journals import Journal, open_journal, remove_journal
 from craft_ray.training.ledger import QueryLedger, Spending
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import TrainerState, load_state, save_state
 from craft_ray.training.trainer import GenerationReport
 from craft_ray.training.trainers import make_trainer
 from tests.support.dying_oracle import DiedError, DyingOracle
+from tests.support.s3_server import S3Server, s3_server
 from tests.support.world import World, make_world, run_config, world_data
 
 DATA = world_data(shots=3, num_validation=4)
@@ -102,11 +106,12 @@ def test_a_run_that_dies_anywhere_ends_the_same_and_asks_nothing_twice(
 
 WRITER = """
 import sys
-from pathlib import Path
 import numpy as np
-from craft_ray.training.journal import QueryId, QueryJournal
+from craft_ray.remote import locate
+from craft_ray.training.journal import QueryId
+from craft_ray.training.journals import open_journal
 from craft_ray.training.ledger import Spending
-journal = QueryJournal(Path(sys.argv[1]))
+journal = open_journal(locate(sys.argv[1]))
 for generation in range(1_000_000):
     cost = Spending(candidate_queries=1)
     losses = np.full(50, float(generation))
@@ -115,11 +120,10 @@ for generation in range(1_000_000):
 """
 
 
-@pytest.mark.parametrize("lines", [1, 40, 300])
-def test_what_was_recorded_survives_sigkill(tmp_path: Path, lines: int) -> None:
-    path = tmp_path / "queries.db"
+@pytest.mark.parametrize("lines", [1, 40, 120])
+def test_what_was_recorded_survives_sigkill(folder: Place, lines: int) -> None:
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True
     )
     assert writer.stdout is not None
     for _ in range(lines):
@@ -127,7 +131,7 @@ def test_what_was_recorded_survives_sigkill(tmp_path: Path, lines: int) -> None:
     os.kill(writer.pid, signal.SIGKILL)
     rest = writer.communicate()[0].split()
     acknowledged = max(last, int(rest[-1]) if rest and rest[-1].isdigit() else last)
-    with QueryJournal(path) as journal:
+    with open_journal(folder) as journal:
         # At most the one whose acknowledgement was cut off is there as well.
         assert 0 <= journal.total().candidate_queries - (acknowledged + 1) <= 1
         for generation in range(last + 1):
@@ -136,21 +140,57 @@ def test_what_was_recorded_survives_sigkill(tmp_path: Path, lines: int) -> None:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Any:
-    with QueryJournal(tmp_path / "folder" / "queries.db") as opened:
+def folder(place: Place) -> Place:
+    """Of a journal; each test of the contract runs on every kind."""
+    return place / "folder"
+
+
+@pytest.fixture
+def journal(folder: Place) -> Iterator[Journal]:
+    with open_journal(folder) as opened:
         yield opened
 
 
-def test_a_part_is_counted_once_however_often_it_comes(journal: QueryJournal) -> None:
+def test_a_part_is_counted_once_however_often_it_comes(journal: Journal, folder: Place) -> None:
     query = QueryId(3, "search", 0)
     assert journal.record(query, QUESTION, 0, COST, np.array([1.0, 2.0]))
     assert not journal.record(query, QUESTION, 0, COST, np.array([8.0, 9.0]))
-    assert journal.total() == COST
-    (part,) = journal.parts(query, QUESTION)
-    assert part.answer.tolist() == [1.0, 2.0]
+    with open_journal(folder) as later:
+        assert not later.record(query, QUESTION, 0, COST, np.array([8.0, 9.0]))
+        for each in (journal, later):
+            assert each.total() == COST
+            (part,) = each.parts(query, QUESTION)
+            assert part.answer.tolist() == [1.0, 2.0]
 
 
-def test_parts_come_back_in_order_with_type_and_shape(journal: QueryJournal) -> None:
+def test_two_writers_do_not_undo_each_other(journal: Journal, folder: Place) -> None:
+    """A worker that is being replaced still writes its last answer."""
+    query = QueryId(1, "search", 0)
+    with open_journal(folder) as replacement:
+        journal.record(query, QUESTION, 0, COST, np.array([1.0, 2.0]))
+        replacement.record(query, QUESTION, 2, COST, np.array([3.0, 4.0]))
+        replacement.record(query, QUESTION, 0, COST, np.array([1.0, 2.0]))
+        journal.record(query, QUESTION, 2, COST, np.array([3.0, 4.0]))
+    with open_journal(folder) as later:
+        answers = [part.answer.tolist() for part in later.parts(query, QUESTION)]
+        assert answers == [[1.0, 2.0], [3.0, 4.0]]
+        assert later.total() == COST + COST
+
+
+def test_a_new_journal_is_empty(journal: Journal, folder: Place) -> None:
+    assert journal.is_empty()
+    journal.record(QueryId(1, "search", 0), QUESTION, 0, COST, np.zeros(2))
+    assert not journal.is_empty()
+    with open_journal(folder) as later:
+        assert not later.is_empty()
+        later.forget_answers(before_generation=2)
+        assert not later.is_empty()
+    remove_journal(folder)
+    with open_journal(folder) as removed:
+        assert removed.is_empty()
+
+
+def test_parts_come_back_in_order_with_type_and_shape(journal: Journal) -> None:
     query = QueryId(3, "search", 0)
     late = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     journal.record(query, QUESTION, 5, COST, late)
@@ -164,7 +204,7 @@ def test_parts_come_back_in_order_with_type_and_shape(journal: QueryJournal) -> 
     assert journal.parts(QueryId(4, "search", 0), QUESTION) == []
 
 
-def test_an_empty_answer_can_be_kept(journal: QueryJournal) -> None:
+def test_an_empty_answer_can_be_kept(journal: Journal) -> None:
     query = QueryId(0, "images", 0)
     journal.record(query, QUESTION, 0, Spending(images_sent=7), np.zeros((1, 0), np.uint8))
     (part,) = journal.parts(query, QUESTION)
@@ -172,19 +212,33 @@ def test_an_empty_answer_can_be_kept(journal: QueryJournal) -> None:
     assert part.spending.images_sent == 7
 
 
-def test_another_question_at_the_same_place_is_refused(journal: QueryJournal) -> None:
+def test_another_question_at_the_same_place_is_refused(journal: Journal, folder: Place) -> None:
     query = QueryId(3, "search", 0)
     journal.record(query, QUESTION, 0, COST, np.zeros(2))
-    with pytest.raises(ArtifactError, match="generation 3 must ask what is on record"):
-        journal.parts(query, digest_of_question("something else?"))
+    with open_journal(folder) as later:
+        for each in (journal, later):
+            with pytest.raises(ArtifactError, match="generation 3 must ask what is on record"):
+                each.parts(query, digest_of_question("something else?"))
+        later.forget_answers(before_generation=4)
+        with pytest.raises(ArtifactError, match="generation 3 must ask what is on record"):
+            later.parts(query, digest_of_question("something else?"))
 
 
-def test_forgotten_answers_stay_counted(journal: QueryJournal) -> None:
-    for generation in range(4):
+def test_forgotten_answers_stay_counted(journal: Journal, folder: Place) -> None:
+    for generation in range(6):
         journal.record(QueryId(generation, "search", 0), QUESTION, 0, COST, np.zeros(2))
+    journal.forget_answers(before_generation=1)
     journal.forget_answers(before_generation=2)
-    assert [len(journal.parts(QueryId(g, "search", 0), QUESTION)) for g in range(4)] == [0, 0, 1, 1]
-    assert journal.total().candidate_queries == 8
+    with open_journal(folder) as resumed:
+        resumed.forget_answers(before_generation=3)
+        resumed.compact()
+        resumed.record(QueryId(6, "search", 0), QUESTION, 0, COST, np.zeros(2))
+        assert not resumed.record(QueryId(1, "search", 0), QUESTION, 0, COST, np.zeros(2))
+        with open_journal(folder) as later:
+            for each in (resumed, later):
+                counts = [len(each.parts(QueryId(g, "search", 0), QUESTION)) for g in range(7)]
+                assert counts == [0, 0, 0, 1, 1, 1, 1]
+                assert each.total().candidate_queries == 14
 
 
 def test_digests_tell_where_one_part_ends() -> None:
@@ -221,13 +275,13 @@ def test_what_a_full_disk_cannot_keep_is_not_asked(
         assert journal.total().candidate_queries == served
 
 
-def test_a_journal_that_cannot_be_written_is_named(
-    journal: QueryJournal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_journal_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    journal = QueryJournal(tmp_path / "queries.db")
     journal._database.execute("PRAGMA max_page_count = 4")  # as a full disk
     with pytest.raises(RunFailedError, match=r"queries\.db: must be writable, but: .* is full"):
         journal.record(QueryId(1, "search", 0), QUESTION, 0, COST, np.zeros(100_000))
     assert journal.total() == Spending()
+    journal.close()
 
 
 def test_a_journal_on_a_full_disk_is_no_broken_one(
@@ -237,3 +291,72 @@ def test_a_journal_on_a_full_disk_is_no_broken_one(
     (tmp_path / "queries.db").mkdir()  # cannot be opened
     with pytest.raises(RunFailedError, match=r"queries\.db: must be writable"):
         QueryJournal(tmp_path / "queries.db")
+
+
+@pytest.fixture
+def objects(s3: S3Server, request: pytest.FixtureRequest) -> RemotePath:
+    return RemotePath(s3.address(request.node.name))
+
+
+def test_a_damaged_object_is_refused_by_name(objects: RemotePath) -> None:
+    query = QueryId(1, "search", 0)
+    with open_journal(objects) as journal:
+        journal.record(query, QUESTION, 0, COST, np.zeros(2))
+    (path,) = objects.files_below()
+    content = path.read_bytes()
+    cheaper = content.replace(b'"search_predictions": 20', b'"search_predictions": 10')
+    assert cheaper != content
+    for damaged in (b"", content[:-1], content + b"x", cheaper):
+        path.write_bytes(damaged)
+        with open_journal(objects) as journal:
+            with pytest.raises(ArtifactError, match=r"search-0-00000000\?.*: must be of a journal"):
+                journal.parts(query, QUESTION)
+            with pytest.raises(ArtifactError, match="its checksum differs"):
+                journal.total()
+
+
+def test_a_strange_object_is_refused_by_name(objects: RemotePath) -> None:
+    (objects / "queries" / "00000001" / "note.txt").write_bytes(b"hello")
+    with pytest.raises(ArtifactError, match=r"note\.txt\?.*: must be of a journal"):
+        open_journal(objects)
+
+
+def test_what_was_forgotten_but_not_removed_is_counted_once(
+    objects: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends between the two."""
+    with open_journal(objects) as journal:
+        journal.record(QueryId(0, "search", 0), QUESTION, 0, COST, np.zeros(2))
+        with monkeypatch.context() as patch:
+            patch.setattr(RemotePath, "remove_all", lambda _: None)
+            journal.forget_answers(before_generation=1)
+    with open_journal(objects) as journal:
+        assert journal.total() == COST
+        assert journal.parts(QueryId(0, "search", 0), QUESTION) == []
+
+
+def test_a_part_is_one_object_and_forgetting_leaves_few(objects: RemotePath) -> None:
+    with open_journal(objects) as journal:
+        for generation in range(5):
+            for start in range(0, 30, 10):
+                query = QueryId(generation, "search", 0)
+                journal.record(query, QUESTION, start, COST, np.zeros(10))
+        assert len(objects.files_below()) == 15
+        for generation in range(1, 5):
+            journal.forget_answers(before_generation=generation)
+        assert len(objects.files_below()) == 4 + 3
+        journal.compact()
+        assert len(objects.files_below()) == 1 + 3
+
+
+def test_a_store_that_is_gone_ends_the_run_and_not_with_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("craft_ray.remote.MAX_ATTEMPTS", 2)
+    with s3_server() as server:
+        address = RemotePath(server.address("gone"))
+        journal = open_journal(address)
+        server.kill()
+        with pytest.raises(RunFailedError, match=r"queries/00000001/search-0-00000000\?"):
+            journal.record(QueryId(1, "search", 0), QUESTION, 0, COST, np.zeros(2))
+        assert journal.is_empty()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from craft_ray.errors import ConfigError, RunInterruptedError, UserError
+from craft_ray.remote import Place
 from craft_ray.run_folder import (
     SETTINGS_FILE,
     SUMMARY_FILE,
@@ -26,13 +27,14 @@ SETTINGS: dict[str, Any] = {"seed": 1, "head": {"hidden": 8, "rate": 1e-3}, "val
 
 def started(output: Path, name: str, age_s: int, *, finished: bool = False) -> Path:
     folder = create_run_folder(output, name, SETTINGS)
+    assert isinstance(folder, Path)
     os.utime(folder / SETTINGS_FILE, (1_000_000_000 - age_s, 1_000_000_000 - age_s))
     if finished:
         (folder / SUMMARY_FILE).write_text("{}")
     return folder
 
 
-def find(output: Path, name: str | None = None, **changes: Any) -> Path:
+def find(output: Path, name: str | None = None, **changes: Any) -> Place:
     return find_run_folder(output, name, "train", {**SETTINGS, **changes})
 
 
@@ -123,7 +125,7 @@ def test_broken_settings_are_a_users_error(tmp_path: Path) -> None:
         find(tmp_path, "mine")
 
 
-def open_new(output: Path, error: BaseException | None = None, *, work: bool = False) -> Path:
+def open_new(output: Path, error: BaseException | None = None, *, work: bool = False) -> Place:
     with open_run_folder(output, "mine", "train", SETTINGS, resume=False) as folder:
         if work:
             (folder / "checkpoint").mkdir()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from craft_ray.config.data import CoopSource, CsvSource, DataSource, FolderSource, ParquetSource
 from craft_ray.data.dataset import Dataset, check_class_names
 from craft_ray.data.sources.coop import load_coop
@@ -11,6 +9,7 @@ from craft_ray.data.sources.csv_table import load_csv
 from craft_ray.data.sources.folder import load_folder
 from craft_ray.data.sources.parquet import load_parquet
 from craft_ray.errors import DataError
+from craft_ray.remote import locate
 from craft_ray.zoo import EMBEDDED_DATASET
 
 
@@ -47,7 +46,7 @@ def _read(source: DataSource) -> Dataset:
     if isinstance(source, CsvSource):
         return load_csv(source)
     if isinstance(source, ParquetSource):
-        return load_parquet(source, name=Path(source.root).name)
+        return load_parquet(source, name=locate(source.root).name)
     if isinstance(source, CoopSource):
         return load_coop(source)
     return load_parquet(ParquetSource(root=str(EMBEDDED_DATASET)), name="embedded")

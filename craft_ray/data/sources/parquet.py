@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,8 +10,9 @@ import pyarrow.parquet as pq
 from craft_ray.config.data import ParquetSource
 from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.data.parquet_layout import Classes, classes_of, split_files
-from craft_ray.data.rows import ParquetRow
+from craft_ray.data.rows import ParquetRow, open_parquet
 from craft_ray.errors import DataError
+from craft_ray.remote import Place, locate
 
 
 def load_parquet(source: ParquetSource, name: str) -> Dataset:
@@ -24,7 +24,7 @@ def load_parquet(source: ParquetSource, name: str) -> Dataset:
     """
     classes: Classes | None = None
     splits: dict[Split, list[Item]] = {}
-    for split, paths in split_files(Path(source.root)).items():
+    for split, paths in split_files(locate(source.root)).items():
         splits[split] = []
         for path in paths:
             found, items = _read_file(path, source)
@@ -36,9 +36,9 @@ def load_parquet(source: ParquetSource, name: str) -> Dataset:
     return Dataset(name, classes.names, splits, classes.scored, classes.ids)
 
 
-def _read_file(path: Path, source: ParquetSource) -> tuple[Classes, list[Item]]:
+def _read_file(path: Place, source: ParquetSource) -> tuple[Classes, list[Item]]:
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             classes = _check_schema(file.schema_arrow, path, source)
             labels = file.read(columns=[source.label_column]).column(0).to_pylist()
             group_sizes = [
@@ -61,7 +61,7 @@ def _read_file(path: Path, source: ParquetSource) -> tuple[Classes, list[Item]]:
     return classes, items
 
 
-def _check_schema(schema: pa.Schema, path: Path, source: ParquetSource) -> Classes:
+def _check_schema(schema: pa.Schema, path: Place, source: ParquetSource) -> Classes:
     image_column, label_column = source.image_column, source.label_column
     for column in (image_column, label_column):
         if column not in schema.names:

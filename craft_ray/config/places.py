@@ -1,0 +1,55 @@
+"""Where files may be: a folder, or the address of one on an object store. Neither torch nor Ray."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator
+
+from craft_ray.config.secrets import conceal, is_masked
+
+S3_OPTIONS = ("region", "scheme", "endpoint_override", "tls_ca_file_path")
+"""What may stand in the query of an s3 address; of others it is pyarrow's to say."""
+SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
+
+
+def is_address(text: str) -> bool:
+    """Whether it names a place on an object store, and not a folder."""
+    return "://" in text
+
+
+def check_place(text: str) -> str:
+    """The text itself.
+
+    Raises:
+        ValueError: an address with credentials, of an unknown scheme, without a bucket, or with
+            an unknown option.
+    """
+    if not is_address(text):
+        return text
+    masked = conceal(text)
+    if masked != text or is_masked(text):
+        raise ValueError(
+            "must be without credentials (an @ counts as their end): they belong into the "
+            f"environment of every node, such as AWS_ACCESS_KEY_ID, but got {masked!r}"
+        )
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise ValueError(f"must be an address, but: {error}, and got {text!r}") from error
+    if parts.scheme not in SCHEMES:
+        raise ValueError(
+            f"must be a folder or an address of {', '.join(SCHEMES)}, but got {text!r}"
+        )
+    if not parts.netloc or parts.fragment or " " in text:
+        raise ValueError(f"must be such as s3://bucket/prefix, but got {text!r}")
+    for key, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if parts.scheme == "s3" and key not in S3_OPTIONS:
+            raise ValueError(
+                f"options of an s3 address are {', '.join(S3_OPTIONS)}, but got {key!r}"
+            )
+    return text
+
+
+PlaceText = Annotated[str, AfterValidator(check_place)]

@@ -1,0 +1,79 @@
+"""Which record of queries a run has: SQLite on a disk, objects on an object store."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from craft_ray.remote import Place, RemotePath
+from craft_ray.storage import remove_folder
+from craft_ray.training.journal import QueryId, QueryJournal, RecordedPart
+from craft_ray.training.ledger import Spending
+from craft_ray.training.object_journal import ObjectJournal
+
+JOURNAL_FILE = "queries.db"
+JOURNAL_FOLDER = "queries"
+
+
+class Journal(Protocol):
+    """The durable record of one run's queries. `QueryJournal` says what each method promises."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def ensure_room(self) -> None:
+        """Before a question: what cannot be kept must not be paid for."""
+        ...
+
+    def record(
+        self,
+        query: QueryId,
+        question: bytes,
+        start: int,
+        spending: Spending,
+        answer: np.ndarray[Any, Any],
+    ) -> bool:
+        """Keep a part of an answer; on record when it returns. False if it was so already."""
+        ...
+
+    def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
+        """What is on record of a question, in order."""
+        ...
+
+    def forget_answers(self, before_generation: int) -> None:
+        """Drop the answers that no checkpoint needs any more; what they cost stays on record."""
+        ...
+
+    def compact(self) -> None:
+        """Give back the room of forgotten answers."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether nothing is on record."""
+        ...
+
+    def total(self) -> Spending:
+        """What all queries on record have cost."""
+        ...
+
+
+def open_journal(folder: Place) -> Journal:
+    """The record in `folder`; made if it does not exist.
+
+    Raises:
+        ArtifactError: what is there is no journal.
+        RunFailedError: the disk is full, or the store does not answer.
+    """
+    if isinstance(folder, RemotePath):
+        return ObjectJournal(folder / JOURNAL_FOLDER)
+    return QueryJournal(folder / JOURNAL_FILE)
+
+
+def remove_journal(folder: Place) -> None:
+    """The record in `folder`, if there is one."""
+    if isinstance(folder, RemotePath):
+        remove_folder(folder / JOURNAL_FOLDER)
+    else:
+        (folder / JOURNAL_FILE).unlink(missing_ok=True)
