@@ -101,9 +101,10 @@ class SearchMonitor(LiveCallback):
         result = trial.last_result
         status = status_of(result.get("outcome", "failed"))
         number = number_of(trial.experiment_tag)
+        queries = result.get(RESOURCE, 0)
         self.say(
             f"  trial {number}: validation {result.get(METRIC, 0.0):.1%} after "
-            f"{result.get(RESOURCE, 0):,.0f} queries, {status}"
+            f"{queries:,.0f} {'query' if queries == 1 else 'queries'}, {status}"
         )
         self._end(trial)
 

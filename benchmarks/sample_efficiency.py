@@ -1,0 +1,255 @@
+"""Accuracy against queries: probes, the paper's procedure, prompt searches, over seeds.
+
+    python -m benchmarks.sample_efficiency --seeds 1 2 3 4 5
+
+One unit for all: a pass, which is one prediction of every training image, whatever it is for (a
+candidate, a probe, a view for the head). Validation is not counted; it is the same for all. Each
+run returns what validation selects at every mark, and all of that is tested once, at the end: no
+choice sees a test image. Intervals are 95 %, Student's t over the seeds; differences from the
+paper's procedure are paired by seed.
+
+Two tasks on the embedded oracle: its own (Fashion-MNIST), and scikit-learn's handwritten digits,
+which it was not made for. `low shots` trains on 1, 2, 4 and 8 images a class and selects by as
+many validation images as the paper has (at most 4 a class).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import t as student_t
+from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
+
+from benchmarks.record import commit, write_result
+from craft_ray.config.loading import load_run_config
+from craft_ray.oracle.clip import ClipOracle
+from craft_ray.oracle.white_box import load_oracle
+from craft_ray.training.classifier import Classifier
+from craft_ray.training.examiner import Examiner
+from craft_ray.training.ledger import QueryLedger, Spending
+from craft_ray.training.linear_probe import fit_linear_probe
+from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.preparation import load_data, prepare
+from craft_ray.training.trainers import make_trainer
+
+PAPER = "CraFT, the paper's procedure"
+HIDDEN = "linear probe on the hidden features"
+ZERO_SHOT = "zero-shot"
+DEFAULT = "probes: 500 names"
+PROBING = ("method=head", "head.kind=probes", "data.views=4", "evaluate_every_generations=1")
+METHODS: dict[str, tuple[str, ...]] = {
+    DEFAULT: PROBING,
+    "probes: 25 contexts": (*PROBING, "head.names=0", "head.contexts=25"),
+    "probes: 100 contexts": (*PROBING, "head.names=0", "head.contexts=100"),
+    "linear head, one prompt": ("method=head", "head.kind=linear", "data.views=4"),
+    # The authors' settings for EuroSAT, the data set most like these.
+    PAPER: ("fidelity=reference", "optimizer.sigma=0.02"),
+    "CraFT, corrected": (),
+    "white-box prompt tuning": ("method=white_box", "evaluate_every_generations=20"),
+}
+SEARCHES = ("cma_es", "sep_cma_es", "spsa", "zo_adam", "random_search")
+METHODS |= {
+    f"prompt search: {kind}": ("method=prompt", f"optimizer.kind={kind}") for kind in SEARCHES
+}
+MARKS = (5, 50, 200, 500, 1000, 2000, 4000, 8000)
+LOW_SHOTS = (1, 2, 4, 8)
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sample_efficiency", description=__doc__
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--tasks", nargs="+", choices=("embedded", "digits"), default=["embedded"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--max-queries", type=int, default=8000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--name", default="sample_efficiency", help="of the result file")
+    options = parser.parse_args()
+    commit_id = commit()
+    torch.set_num_threads(options.threads)
+    threadpool_limits(1, user_api="blas")  # as in a worker
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "embedded": (),
+            "digits": (
+                f"data.source={{kind: folder, root: {write_digits(Path(folder))}}}",
+                "data.template=a photo of the number {}.",
+            ),
+        }
+        base = load_run_config(None, ["oracle.white_box=true"])
+        oracle = load_oracle(base.oracle)
+        for task in options.tasks:
+            common = [
+                *settings[task],
+                "oracle.white_box=true",
+                f"max_queries={options.max_queries}",
+            ]
+            for seed in options.seeds:
+                of_seed = [*common, "oracle.white_box=true", f"seed={seed}"]
+                runs.append(
+                    {"task": task, "method": HIDDEN, "shots": 16, **hidden_probe(oracle, of_seed)}
+                )
+                for method in options.methods:
+                    run = run_once(oracle, [*of_seed, *METHODS[method]])
+                    runs.append({"task": task, "method": method, "shots": 16, **run})
+                    print(task, seed, method, run["accuracy"], run["seconds"], flush=True)
+                for shots in LOW_SHOTS:
+                    few = (f"data.shots={shots}", "data.validation=few_shot")
+                    run = run_once(oracle, [*of_seed, *METHODS[DEFAULT], *few])
+                    runs.append({"task": task, "method": DEFAULT, "shots": shots, **run})
+    rows = summarise(runs)
+    path = write_result(options.name, commit_id, {"rows": rows, "runs": runs})
+    show(rows)
+    print(path)
+
+
+def write_digits(folder: Path) -> Path:
+    """scikit-learn's digits as a folder of images, dark on white."""
+    digits = load_digits()
+    for index, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        place = folder / "digits" / DIGITS[label]
+        place.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray((255 - pixels * (255 / 16)).astype(np.uint8))
+        image.resize((96, 96), Image.Resampling.BICUBIC).save(place / f"{index:04d}.png")
+    return folder / "digits"
+
+
+def hidden_probe(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
+    """What a black box never gives: the yardstick."""
+    config = load_run_config(None, settings)
+    data = load_data(config)
+    driver = MeteredOracle(oracle, QueryLedger(0))
+    prepared = prepare(config, data, driver)
+    probe, _ = fit_linear_probe(driver, prepared)
+    examiner = Examiner(driver, prepared, data)
+    zero_shot, test = examiner.test([examiner.zero_shot, probe])
+    return {"seed": config.seed, "zero_shot": zero_shot.accuracy, "accuracy": test.accuracy}
+
+
+def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
+    """One training: what validation selected at each mark, tested."""
+    config = load_run_config(None, settings)
+    data = load_data(config)
+    driver = MeteredOracle(oracle, QueryLedger(0))
+    prepared = prepare(config, data, driver)
+    ledger = QueryLedger(config.max_queries)
+    trainer = make_trainer(MeteredOracle(oracle, ledger), prepared, config)
+    started = time.perf_counter()
+    selected: dict[int, Classifier] = {}
+    passes = 0.0
+    marks = list(MARKS)
+    while not trainer.finished:
+        before = trainer.selected.classifier
+        trainer.run_generation()
+        passes = passes_of(ledger.spent, prepared.fitness.handle.num_images)
+        while marks and passes > marks[0]:  # what had been selected when the mark was passed
+            selected[marks.pop(0)] = before
+    selected |= dict.fromkeys(marks, trainer.selected.classifier)
+    seconds = time.perf_counter() - started
+    examiner = Examiner(driver, prepared, data)
+    scores = examiner.test([examiner.zero_shot, trainer.selected.classifier, *selected.values()])
+    zero_shot, final, *at_marks = (score.accuracy for score in scores)
+    return {
+        "seed": config.seed,
+        "zero_shot": zero_shot,
+        "accuracy": final,
+        "passes": round(passes, 1),
+        "at_passes": {str(m): a for m, a in zip(selected, at_marks, strict=True) if m <= passes},
+        "text_encodes": ledger.spent.text_encodes,
+        "predictions_per_image": len(trainer.selected.classifier.asked_contexts()),
+        "seconds": round(seconds, 1),
+    }
+
+
+def passes_of(spent: Spending, num_train: int) -> float:
+    """Predictions of the training images, whatever for, over their number."""
+    predictions = spent.search_predictions + spent.head_predictions + spent.white_box_predictions
+    return predictions / num_train
+
+
+def summarise(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each task, number of shots and method: means, intervals, and how it compares."""
+    rows = []
+    keys = dict.fromkeys((run["task"], run["shots"], run["method"]) for run in runs)
+    for task, shots, method in keys:
+        own = {
+            r["seed"]: r
+            for r in runs
+            if (r["task"], r["shots"], r["method"]) == (task, shots, method)
+        }
+        paper = {
+            r["seed"]: r
+            for r in runs
+            if (r["task"], r["shots"], r["method"]) == (task, shots, PAPER)
+        }
+        accuracies = [run["accuracy"] for run in own.values()]
+        gains = [run["accuracy"] - run["zero_shot"] for run in own.values()]
+        row: dict[str, Any] = {
+            "task": task,
+            "shots": shots,
+            "method": method,
+            "seeds": sorted(own),
+            "accuracy": interval(accuracies),
+            "over_zero_shot": interval(gains),
+            "runs_below_zero_shot": sum(gain < 0 for gain in gains),
+        }
+        if method != HIDDEN:
+            row["passes"] = max(run["passes"] for run in own.values())
+            row["predictions_per_image"] = max(r["predictions_per_image"] for r in own.values())
+            marks = set.intersection(*(set(run["at_passes"]) for run in own.values()))
+            row["at_passes"] = {
+                mark: interval([run["at_passes"][mark] for run in own.values()])
+                for mark in sorted(marks, key=int)
+            }
+        if method != PAPER and own.keys() <= paper.keys():
+            row["over_the_paper"] = interval(
+                [run["accuracy"] - paper[seed]["accuracy"] for seed, run in own.items()]
+            )
+        rows.append(row)
+    return rows
+
+
+def interval(values: Sequence[float]) -> list[float]:
+    """Mean and half width of the 95 % interval, in points; width 0 for one seed."""
+    mean = 100 * statistics.mean(values)
+    if len(values) < 2:
+        return [round(mean, 2), 0.0]
+    error = 100 * statistics.stdev(values) / len(values) ** 0.5
+    return [round(mean, 2), round(float(student_t.ppf(0.975, len(values) - 1)) * error, 2)]
+
+
+def show(rows: Sequence[dict[str, Any]]) -> None:
+    """A table."""
+    table = Table(
+        "task", "shots", "method", "passes", "accuracy", "over zero-shot", "over the paper"
+    )
+    for row in rows:
+        cells = [row.get(key) for key in ("accuracy", "over_zero_shot", "over_the_paper")]
+        table.add_row(
+            row["task"],
+            str(row["shots"]),
+            row["method"],
+            f"{row['passes']:g}" if "passes" in row else "",
+            *[f"{cell[0]:.1f} ± {cell[1]:.1f}" if cell else "" for cell in cells],
+        )
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
