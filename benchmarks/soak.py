@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.product import Command, start
-from benchmarks.record import commit, write_result
+from benchmarks.record import ROOT, commit, write_result
 from craft_ray.training.journal import QueryJournal
 from craft_ray.training.journals import JOURNAL_FILE
 
@@ -41,6 +41,7 @@ SAMPLE_S = 5.0
 COUNT_EVERY_S = 180.0
 MAX_QUERIES = 16_000
 SETTINGS = (
+    str(ROOT / "tune_spaces" / "collaborative.yaml"),
     "data.shots=2",
     "data.views=1",
     f"max_queries={MAX_QUERIES}",

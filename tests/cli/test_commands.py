@@ -30,7 +30,8 @@ from craft_ray.training.preparation import load_data
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SMALL = ["data.shots=2", "data.views=1", "max_queries=80", "evaluate_every_generations=1"]
-SEARCH = [*SMALL, "trials=2", "scheduler={kind: none}", "seed=3"]
+COLLABORATIVE = str(tune.DEFAULT_SPACE.with_name("collaborative.yaml"))
+SEARCH = [COLLABORATIVE, *SMALL, "trials=2", "scheduler={kind: none}", "seed=3"]
 
 
 def command(module: str, *words: str) -> list[str]:

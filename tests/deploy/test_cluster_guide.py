@@ -34,9 +34,8 @@ def cluster() -> Config:
 
 @pytest.fixture
 def search() -> SpaceConfig:
-    (command,) = [line for line in COMMANDS if "craft_ray.tune" in line]
-    submit, entrypoint = command.split(" -- ")
-    assert submit.startswith("ray job submit ")
+    (command,) = [line for line in COMMANDS if line.startswith("ray job submit ")]
+    _, entrypoint = command.split(" -- ")
     words = shlex.split(entrypoint)
     assert words[:3] == ["python", "-m", "craft_ray.tune"]
     path, overrides = split_words(words[3:])

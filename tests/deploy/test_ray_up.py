@@ -33,7 +33,8 @@ DASHBOARD = "http://127.0.0.1:8265"
 CURL_REFUSED = 22
 MLFLOW = "mlflow.tracking_uri=http://127.0.0.1:5000"
 SEARCH = [
-    *("python", "-m", "craft_ray.tune", "name=search", "trials=2", "max_concurrent_trials=1"),
+    *("python", "-m", "craft_ray.tune", "tune_spaces/collaborative.yaml"),
+    *("name=search", "trials=2", "max_concurrent_trials=1"),
     *(
         "max_queries=240",
         "evaluate_every_generations=2",

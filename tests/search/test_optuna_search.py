@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import optuna
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
@@ -12,7 +10,8 @@ from craft_ray.config.space import Choice, IntUniform, LogUniform, NoScheduler, 
 from craft_ray.search.optuna_search import make_scheduler, make_search, optuna_distribution
 from craft_ray.tune import DEFAULT_SPACE
 
-OWN_IMAGES = Path(DEFAULT_SPACE).with_name("own_images.yaml")
+OWN_IMAGES = DEFAULT_SPACE.with_name("own_images.yaml")
+COLLABORATIVE = DEFAULT_SPACE.with_name("collaborative.yaml")
 
 
 def test_each_kind_of_distribution_has_its_counterpart() -> None:
@@ -50,7 +49,7 @@ def test_one_seed_gives_one_sequence_of_suggestions() -> None:
 
 
 def test_the_scheduler_halves_by_queries_and_never_counts_the_whole_budget_as_a_stop() -> None:
-    space = load_space_config(DEFAULT_SPACE, ["max_queries=100"])
+    space = load_space_config(COLLABORATIVE, ["max_queries=100"])
     scheduler = make_scheduler(space)
     assert isinstance(scheduler, ASHAScheduler)
     assert scheduler._time_attr == "candidate_queries"

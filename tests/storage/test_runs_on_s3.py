@@ -20,6 +20,7 @@ from craft_ray.remote import Place, RemotePath
 from craft_ray.run_folder import SUMMARY_FILE
 from craft_ray.training.artifact import Artifact
 from craft_ray.training.journals import JOURNAL_FOLDER, open_journal
+from craft_ray.tune import DEFAULT_SPACE
 from tests.support.s3_server import CREDENTIALS, S3Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -105,7 +106,8 @@ def test_a_killed_run_is_continued_elsewhere_as_if_nothing_had_been(
 
 
 def test_a_killed_search_is_continued_elsewhere(tmp_path: Path, s3: S3Server) -> None:
-    words = ["max_queries=400", "evaluate_every_generations=2", "trials=2", "name=search"]
+    space = str(DEFAULT_SPACE.with_name("collaborative.yaml"))
+    words = [space, "max_queries=400", "evaluate_every_generations=2", "trials=2", "name=search"]
     words += ["scheduler={kind: none}", f"output_dir={s3.address('searches')}"]
     folder = RemotePath(s3.address("searches")) / "search"
     trials = folder / "trials"
