@@ -6,7 +6,7 @@ encoded once a replica.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
@@ -25,6 +25,7 @@ from craft_ray.training.task import (
     ViewBank,
 )
 from craft_ray.training.views import FITNESS_STREAM, HEAD_STREAM, augmented_view
+from craft_ray.training.vocabulary import extra_names
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def prepare(config: RunConfig, data: FewShotData, oracle: MeteredOracle) -> Prep
     """Register the task and its image sets.
 
     Raises:
+        ConfigError: the head's vocabulary has too few names.
         OracleError: a class name does not fit, or an answer that `fidelity` needs is not served.
     """
     description = oracle.describe()
@@ -104,6 +106,8 @@ def prepare(config: RunConfig, data: FewShotData, oracle: MeteredOracle) -> Prep
             f"{config.fidelity.head_inputs!r} and it serves {description.answers}"
         )
     task = classification_task(config, data)
+    if names := extra_names(config, task.class_names):  # a mistake in them costs nothing here
+        oracle.register_task(replace(task, class_names=(*task.class_names, *names)))
     train_labels = labels_of(data.train)
     augmentation = Augmentation(config.seed, description.image_size, config.data.crop_scale_min)
     if config.fidelity.fitness_images == "plain":

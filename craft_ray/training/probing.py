@@ -21,10 +21,10 @@ from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import TrainerState
 from craft_ray.training.task import PreparedTask, ViewBank
 from craft_ray.training.trainer import Losses, Trainer
-from craft_ray.training.vocabulary import draw_names
+from craft_ray.training.vocabulary import extra_names
 
 # Independent random streams under one seed.
-_NAMES_STREAM, _CONTEXTS_STREAM, _FOLDS_STREAM = 20, 21, 22
+_CONTEXTS_STREAM, _FOLDS_STREAM = 21, 22
 
 
 class ProbingTrainer(Trainer):
@@ -49,11 +49,7 @@ class ProbingTrainer(Trainer):
     ) -> None:
         super().__init__(oracle, prepared, config)
         self._head_config = head
-        self._names: tuple[str, ...] = ()
-        if isinstance(head, ProbesHeadConfig):
-            self._names = draw_names(
-                head.vocabulary, head.names, prepared.class_names, self._seed(_NAMES_STREAM)
-            )
+        self._names = extra_names(config, prepared.class_names)
         asked = ClassificationTask((*prepared.class_names, *self._names), prepared.template)
         self._task = oracle.register_task(asked)
         self._contexts_KLE = self._draw_contexts()

@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from open_clip import IMAGENET_CLASSNAMES
 
+from craft_ray.config.heads import ProbesHeadConfig
+from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import normalized_name
 from craft_ray.errors import ConfigError
+
+_NAMES_STREAM = 20
+"""Independent of the run's other random streams."""
+
+
+def extra_names(config: RunConfig, class_names: Sequence[str]) -> tuple[str, ...]:
+    """What the run's head is asked about beside the task's own classes.
+
+    Raises:
+        ConfigError: see `draw_names`.
+    """
+    head = config.probing_head
+    if not isinstance(head, ProbesHeadConfig):
+        return ()
+    seed = np.random.SeedSequence([config.seed, _NAMES_STREAM]).generate_state(1)[0]
+    return draw_names(head.vocabulary, head.names, class_names, int(seed))
 
 
 def draw_names(
@@ -27,7 +44,7 @@ def draw_names(
     """
     seen = {normalized_name(name) for name in class_names}
     candidates = []
-    for name in vocabulary or IMAGENET_CLASSNAMES:
+    for name in vocabulary or _imagenet_names():
         if (normalized := normalized_name(name)) not in seen:
             seen.add(normalized)
             candidates.append(name)
@@ -42,3 +59,11 @@ def draw_names(
     order = np.random.default_rng(seed).permutation(len(candidates))
     # The first names are the same for every count: more of them add to what fewer saw.
     return tuple(candidates[index] for index in order[:count])
+
+
+def _imagenet_names() -> Sequence[str]:
+    # Here: a training that draws no names does not load the library.
+    from open_clip import IMAGENET_CLASSNAMES
+
+    names: Sequence[str] = IMAGENET_CLASSNAMES
+    return names

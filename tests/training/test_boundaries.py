@@ -10,10 +10,12 @@ from tests.support.imports import imported_by
 
 LOOP = (
     "craft_ray.training.loop",
+    "craft_ray.training.probing",
     "craft_ray.training.preparation",
     "craft_ray.training.artifact",
     "craft_ray.optimizers",
     "craft_ray.method.head",
+    "craft_ray.method.linear_head",
     "craft_ray.method.losses",
     "craft_ray.method.projection",
 )
