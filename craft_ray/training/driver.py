@@ -26,18 +26,21 @@ def driver_oracle(config: RunConfig, pool: PoolAddress, folder: Place) -> Iterat
     Raises:
         ArtifactError: the record is damaged.
     """
-    with open_journal(folder) as journal:
-        cache = open_answer_cache(config.answer_cache)
-        try:
-            # No budget: not one candidate query.
-            pool_oracle = PoolOracle(pool, config.pool)
-            yield MeteredOracle(pool_oracle, QueryLedger(0), journal, cache, by_content=True)
-            if is_finished(folder):  # answers on a large test split are hundreds of MB
-                journal.forget_answers(before_generation=1)
-                journal.compact()
-        finally:
-            if cache is not None:
-                cache.close()
-            is_empty = journal.is_empty()
-    if is_empty:
-        remove_journal(folder)
+    is_empty = False
+    try:
+        with open_journal(folder) as journal:
+            cache = open_answer_cache(config.answer_cache)
+            try:
+                # No budget: not one candidate query.
+                pool_oracle = PoolOracle(pool, config.pool)
+                yield MeteredOracle(pool_oracle, QueryLedger(0), journal, cache, by_content=True)
+                if is_finished(folder):  # answers on a large test split are hundreds of MB
+                    journal.forget_answers(before_generation=1)
+                    journal.compact()
+            finally:
+                if cache is not None:
+                    cache.close()
+                is_empty = journal.is_empty()
+    finally:
+        if is_empty:
+            remove_journal(folder)

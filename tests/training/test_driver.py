@@ -9,14 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from craft_ray.errors import ConfigError
+from craft_ray.pool.address import PoolAddress
 from craft_ray.training.classifier import PromptClassifier, Score
+from craft_ray.training.driver import driver_oracle
 from craft_ray.training.examiner import Examiner
 from craft_ray.training.journal import QueryJournal
 from craft_ray.training.ledger import QueryLedger, Spending
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import prepare
 from tests.support.dying_oracle import DiedError, DyingOracle
-from tests.support.fake_oracle import EMBED_DIM
+from tests.support.fake_oracle import EMBED_DIM, FakeOracle
 from tests.support.world import SMALL_RUN, world_data
 
 DATA = world_data(shots=2, num_validation=3, num_test=5)
@@ -80,3 +83,16 @@ def test_the_same_question_again_in_one_process_is_counted_once(tmp_path: Path) 
         assert examiner.validate(TUNED) == first
         assert examiner.spent == spent
         assert oracle.predictions_served == 1
+
+
+def test_a_mistake_before_the_first_question_leaves_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("craft_ray.training.driver.PoolOracle", lambda pool, config: FakeOracle())
+    pool = PoolAddress("", "")
+    with pytest.raises(ConfigError), driver_oracle(SMALL_RUN, pool, tmp_path):
+        raise ConfigError("head.names", ["too many"])
+    assert list(tmp_path.iterdir()) == []
+    with driver_oracle(SMALL_RUN, pool, tmp_path) as oracle:
+        oracle.register_images(np.zeros((1, 3, *[oracle.describe().image_size] * 2), np.uint8))
+    assert list(tmp_path.iterdir()) != []  # what was paid for stays
