@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
+from craft_ray.method.linear_head import LinearHead
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
 from craft_ray.training.classifier import Score, score_logits
 from craft_ray.training.metered import MeteredOracle
@@ -23,26 +24,16 @@ MAX_ITERATIONS = 5000
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Logits from features; implements `Classifier`.
+    """Logits from features; implements `Classifier`."""
 
-    Attributes:
-        weights_CF: float32 [C, F].
-        bias_C: float32 [C].
-    """
-
-    weights_CF: FloatArray
-    bias_C: FloatArray
-
-    def logits(self, features_NF: FloatArray) -> FloatArray:
-        """[N, C]."""
-        result: FloatArray = features_NF @ self.weights_CF.T + self.bias_C
-        return result
+    head: LinearHead
+    """Of the features."""
 
     def predict(
         self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
     ) -> FloatArray:
         """See `Classifier`."""
-        return self.logits(oracle.image_features(images))
+        return self.head(oracle.image_features(images))
 
 
 def fit_linear_probe(oracle: MeteredOracle, prepared: PreparedTask) -> tuple[LinearProbe, Score]:
@@ -56,7 +47,7 @@ def fit_linear_probe(oracle: MeteredOracle, prepared: PreparedTask) -> tuple[Lin
     best: tuple[LinearProbe, Score] | None = None
     for inverse_penalty in INVERSE_PENALTIES:
         probe = _fit(train_NF, prepared.fitness, inverse_penalty, prepared.task.num_classes)
-        score = score_logits(probe.logits(validation_NF), prepared.validation.labels_N)
+        score = score_logits(probe.head(validation_NF), prepared.validation.labels_N)
         if best is None or score.is_better_than(best[1]):
             best = probe, score
     assert best is not None
@@ -73,4 +64,5 @@ def _fit(
     if num_classes == 2:  # scikit-learn then gives the second class's row only
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercepts = np.concatenate([-intercepts, intercepts]) / 2
-    return LinearProbe(coefficients.astype(np.float32), intercepts.astype(np.float32))
+    head = LinearHead(coefficients.T.astype(np.float32), intercepts.astype(np.float32))
+    return LinearProbe(head)
