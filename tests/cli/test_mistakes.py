@@ -19,7 +19,7 @@ MISTAKES = {
     "unknown key": (["head.learnin_rate=1"], "head.learnin_rate: is not a known setting"),
     "wrong type": (["seed=one"], "seed: Input should be a valid integer"),
     "impossible value": (["optimizer.population=1"], "greater than or equal to 4, but got 1"),
-    "budget below a population": (["max_queries=10"], "max_queries >= optimizer.population"),
+    "no budget": (["max_queries=0"], "max_queries: Input should be greater than or equal to 1"),
     "missing file": (["absent.yaml"], "absent.yaml: cannot be read"),
     "two files": (["a.yaml", "b.yaml"], "at most one file is allowed"),
     "no value": (["=3"], "must read key=value, but got '=3'"),
