@@ -11,7 +11,7 @@ from craft_ray.storage import place_of
 from craft_ray.training.job import TrainJob, run_job
 from craft_ray.training.ledger import Spending
 from craft_ray.training.selection import Selected
-from craft_ray.training.state import load_state
+from craft_ray.training.state import LAST_REPORT, load_state
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,6 @@ def fine_tune(
     return FineTuned(
         selected=Selected.from_state(state),
         spent=Spending.from_dict(state.values["spent"]),
-        retried_chunks=int(state.values["retried_chunks"]),
+        retried_chunks=int(state.values[LAST_REPORT]["retried_chunks"]),
         diverged=bool(state.values["diverged"]),
     )

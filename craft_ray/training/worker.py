@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import ray.train
 import torch
@@ -17,7 +18,7 @@ from craft_ray.training.job import TrainJob
 from craft_ray.training.journals import Journal, open_journal
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.state import load_newest_state, save_state
+from craft_ray.training.state import LAST_REPORT, TrainerState, load_newest_state, save_state
 from craft_ray.training.trainer import GenerationReport, Trainer
 from craft_ray.training.trainers import make_trainer
 
@@ -49,8 +50,11 @@ def _train(job: TrainJob, pool: PoolOracle, journal: Journal, cache: AnswerCache
         assert job.folder is not None
         state = load_newest_state(place_of(checkpoint.path, job.folder))
         trainer.load_state_dict(state)
-        seconds_before = float(state.values["seconds"])
-        retried_before = int(state.values["retried_chunks"])
+        last = state.values[LAST_REPORT]
+        seconds_before, retried_before = float(last["train_seconds"]), int(last["retried_chunks"])
+        if trainer.finished:
+            # Who waited for the report may have died before it arrived, and no other will come.
+            _report(last, state)
     kept_generation = trainer.generation
     started = time.monotonic()
     points: list[dict[str, float]] = []
@@ -61,10 +65,6 @@ def _train(job: TrainJob, pool: PoolOracle, journal: Journal, cache: AnswerCache
         points.append(point_of(report) | rates)
         if report.validation is None:
             continue
-        seconds = seconds_before + time.monotonic() - started
-        state = trainer.state_dict()
-        retried_chunks = retried_before + pool.totals.retries
-        state.values.update(seconds=seconds, retried_chunks=retried_chunks)
         metrics = {
             "generation": report.generation,
             "candidate_queries": report.candidate_queries,
@@ -72,18 +72,24 @@ def _train(job: TrainJob, pool: PoolOracle, journal: Journal, cache: AnswerCache
             "val_loss": trainer.selected.validation.loss,
             "selected_generation": trainer.selected.generation,
             "spent": oracle.ledger.spent.as_dict(),
-            "retried_chunks": retried_chunks,
-            "train_seconds": seconds,
+            "retried_chunks": retried_before + pool.totals.retries,
+            "train_seconds": seconds_before + time.monotonic() - started,
             "outcome": outcome_of(trainer),
             "points": points,
         }
-        with tempfile.TemporaryDirectory() as folder:
-            save_state(state, Path(folder))
-            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        _report(metrics, trainer.state_dict())
         points = []
         # Two checkpoints are kept: the older may be needed, what lies before it is not.
         journal.forget_answers(before_generation=kept_generation)
         kept_generation = trainer.generation
+
+
+def _report(metrics: dict[str, Any], state: TrainerState) -> None:
+    """Hand over `metrics` with a checkpoint that holds them too."""
+    state.values[LAST_REPORT] = metrics
+    with tempfile.TemporaryDirectory() as folder:
+        save_state(state, Path(folder))
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
 def outcome_of(trainer: Trainer) -> str:

@@ -121,9 +121,11 @@ class Dashboard:
         self._laptop = laptop
         token = (laptop.home / ".ray" / "auth_token").read_text()
         self._get = ["curl", "-fsS", "-H", f"Authorization: Bearer {token}"]
+        # The tunnel is made anew when it breaks, which an overloaded machine can make it do.
+        self._retry = ["--retry", "10", "--retry-delay", "1", "--retry-all-errors"]
 
     def get(self, path: str) -> Any:
-        return json.loads(self._laptop.run(*self._get, f"{DASHBOARD}/api/{path}"))
+        return json.loads(self._laptop.run(*self._get, *self._retry, f"{DASHBOARD}/api/{path}"))
 
     def list(self, what: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.get(f"v0/{what}")["data"]["result"]["result"]

@@ -182,9 +182,9 @@ def test_a_state_with_a_missing_or_damaged_file_is_refused(saved: Path, name: st
 
 def test_a_state_of_another_format_is_refused(saved: Path) -> None:
     document = json.loads((saved / VALUES_FILE).read_text())
-    for version in (None, 0, 1, "2"):
+    for version in (None, 0, 2, "3"):
         (saved / VALUES_FILE).write_text(json.dumps({**document, "format_version": version}))
-        with pytest.raises(ArtifactError, match="format_version must be 2"):
+        with pytest.raises(ArtifactError, match="format_version must be 3"):
             load_state(saved)
 
 
