@@ -16,6 +16,7 @@ from craft_ray.remote import Place
 from craft_ray.storage import place_of
 from craft_ray.training.classifier import Score
 from craft_ray.training.job import CHECKPOINT_PATH
+from craft_ray.training.journals import spent_on_record
 from craft_ray.training.ledger import Spending
 
 
@@ -62,23 +63,28 @@ def status_of(outcome: str) -> str:
     return "stopped early" if outcome == "running" else outcome
 
 
-def read_results(grid: ResultGrid, folder: Place) -> list[TrialResult]:
-    """All trials of the search in `folder`, in the order in which they were made."""
+def read_results(grid: ResultGrid, folder: Place, trials: Place) -> list[TrialResult]:
+    """All trials of the search in `folder`, in the order in which they were made.
+
+    What a trial spent is what its record of queries in `trials` says: one that was stopped or died
+    has paid for more than it reported.
+    """
     results = []
     for position, result in enumerate((grid[index] for index in range(len(grid))), 1):
         metrics = result.metrics or {}
         has_report = "val_accuracy" in metrics
+        # One that died before its first report has no tag; they come as they were made.
+        number = number_of(metrics.get("experiment_tag", str(position)))
         results.append(
             TrialResult(
-                # One that died before its first report has no tag; they come as they were made.
-                number=number_of(metrics.get("experiment_tag", str(position))),
+                number=number,
                 trial_id=str(metrics.get("trial_id", "")),
                 status="failed" if result.error else status_of(metrics.get("outcome", "failed")),
                 params=dict(result.config or {}),
                 validation=(
                     Score(metrics["val_accuracy"], metrics["val_loss"]) if has_report else None
                 ),
-                spent=Spending.from_dict(metrics["spent"]) if has_report else Spending(),
+                spent=spent_on_record(trials / str(number)),
                 retried_chunks=int(metrics.get("retried_chunks", 0)),
                 seconds=float(metrics.get("train_seconds", 0.0)),
                 checkpoint=place_of(metrics[CHECKPOINT_PATH], folder) if has_report else None,

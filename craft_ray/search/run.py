@@ -76,7 +76,7 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
     if monitor.num_ended < space.trials:
         tracker.close(monitor.parent_key, "KILLED")
         raise RunInterruptedError(f"{monitor.num_ended} of {space.trials} trials have ended")
-    trials = read_results(grid, folder)
+    trials = read_results(grid, folder, job.storage_path)
     best = best_of(trials)
     print_table(experiment.console, zero_shot, trials, best)
     results: dict[str, Any] = {

@@ -71,6 +71,19 @@ def open_journal(folder: Place) -> Journal:
     return QueryJournal(folder / JOURNAL_FILE)
 
 
+def spent_on_record(folder: Place) -> Spending:
+    """What the run in `folder` has paid for, whatever became of it; nothing if it never asked.
+
+    Raises:
+        ArtifactError: what is there is no journal, or it is damaged.
+        RunFailedError: the store does not answer.
+    """
+    if not isinstance(folder, RemotePath) and not (folder / JOURNAL_FILE).exists():
+        return Spending()
+    with open_journal(folder) as journal:
+        return journal.total()
+
+
 def remove_journal(folder: Place) -> None:
     """The record in `folder`, if there is one."""
     if isinstance(folder, RemotePath):

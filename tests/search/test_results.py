@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ray.tune import Result
 from rich.console import Console
@@ -18,6 +19,9 @@ from craft_ray.search.results import (
     status_of,
 )
 from craft_ray.training.classifier import Score
+from craft_ray.training.job import CHECKPOINT_PATH
+from craft_ray.training.journal import QueryId
+from craft_ray.training.journals import open_journal
 from craft_ray.training.ledger import Spending
 
 
@@ -35,11 +39,30 @@ def trial(number: int, validation: Score | None, status: str = "finished") -> Tr
     )
 
 
-def test_a_trial_that_died_before_its_first_report_is_a_failed_one() -> None:
+def test_a_trial_that_died_before_its_first_report_is_a_failed_one(tmp_path: Path) -> None:
     lost: Any = [Result(metrics=None, checkpoint=None, error=RuntimeError("lost"), path="")]
-    (result,) = read_results(lost, Path("search"))
+    (result,) = read_results(lost, tmp_path, tmp_path / "trials")
     assert (result.number, result.status, result.validation) == (1, "failed", None)
-    assert result.error == "lost"
+    assert (result.error, result.spent) == ("lost", Spending())
+
+
+def test_a_trial_spent_what_is_on_record_whatever_it_reported(tmp_path: Path) -> None:
+    reported, paid = Spending(candidate_queries=400), Spending(candidate_queries=410)
+    folder = tmp_path / "trials" / "1"
+    folder.mkdir(parents=True)
+    with open_journal(folder) as journal:
+        journal.record(QueryId(0, "search", 0), b"question", 0, paid, np.zeros(410))
+    metrics = {
+        "experiment_tag": "1_head",
+        "val_accuracy": 0.5,
+        "val_loss": 1.0,
+        "spent": reported.as_dict(),
+        "outcome": "running",
+        CHECKPOINT_PATH: str(tmp_path / "checkpoint"),
+    }
+    stopped: Any = [Result(metrics=metrics, checkpoint=None, error=None, path="")]
+    (result,) = read_results(stopped, tmp_path, tmp_path / "trials")
+    assert (result.status, result.spent) == ("stopped early", paid)
 
 
 def test_the_best_trial_has_the_highest_validation_accuracy() -> None:
