@@ -1,4 +1,4 @@
-"""Settings of a search: what varies, how it is sampled and when a trial is stopped."""
+"""Settings of a search: what varies, around which settings of a run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from craft_ray.config.base import Settings
 from craft_ray.config.documents import describe_problems, set_by_path
 from craft_ray.config.run import RunConfig
+from craft_ray.config.sampling import Sampling
 
 SEARCHABLE_SECTIONS = ("fidelity", "head", "loss", "method", "optimizer", "prompt")
 
@@ -89,42 +90,7 @@ class Choice(Settings):
 Distribution = Annotated[Uniform | LogUniform | IntUniform | Choice, Field(discriminator="kind")]
 
 
-class TpeSampler(Settings):
-    """Optuna's tree-structured Parzen estimator."""
-
-    kind: Literal["tpe"] = "tpe"
-    startup_trials: int = Field(4, ge=1)
-    """Random trials before the model is used."""
-
-
-class RandomSampler(Settings):
-    """Optuna's independent sampling."""
-
-    kind: Literal["random"] = "random"
-
-
-Sampler = Annotated[TpeSampler | RandomSampler, Field(discriminator="kind")]
-
-
-class AshaScheduler(Settings):
-    """Asynchronous successive halving; its resource is candidate queries."""
-
-    kind: Literal["asha"] = "asha"
-    grace_queries: int = Field(400, ge=1)
-    """No trial is stopped before it has spent this much."""
-    reduction_factor: float = Field(2.0, gt=1)
-
-
-class NoScheduler(Settings):
-    """Every trial runs to the end of its budget."""
-
-    kind: Literal["none"] = "none"
-
-
-Scheduler = Annotated[AshaScheduler | NoScheduler, Field(discriminator="kind")]
-
-
-class SpaceConfig(Settings):
+class SpaceConfig(Sampling):
     """A search space file."""
 
     name: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -134,10 +100,6 @@ class SpaceConfig(Settings):
     """`section.key` of the run settings -> distribution."""
     first_trials: tuple[dict[str, Scalar], ...] = ()
     """Points that are tried before the sampler is asked."""
-    trials: int = Field(8, ge=1)
-    max_concurrent_trials: int = Field(2, ge=1)
-    sampler: Sampler = TpeSampler()
-    scheduler: Scheduler = AshaScheduler()
 
     def resolve(self, values: dict[str, Scalar]) -> RunConfig:
         """The run settings of a trial.
@@ -153,6 +115,11 @@ class SpaceConfig(Settings):
     @model_validator(mode="after")
     def _parameters_are_valid_settings(self) -> Self:
         problems = list(self._problems()) or list(self._problems_of_pairs())
+        if self.max_total_queries is not None and self.max_total_queries < self.base.max_queries:
+            problems.append(
+                "max_total_queries >= max_queries must hold, or no trial can be paid for, "
+                f"but got {self.max_total_queries} and {self.base.max_queries}"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self

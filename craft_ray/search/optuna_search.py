@@ -1,6 +1,9 @@
-"""From a space file to Ray Tune's Optuna search and scheduler."""
+"""From a space file to Optuna's terms, and to Ray Tune's search with them."""
 
 from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
 
 import optuna
 from optuna.distributions import (
@@ -9,21 +12,21 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 from ray.tune.search.optuna import OptunaSearch
 
-from craft_ray.config.space import (
-    AshaScheduler,
-    Choice,
-    Distribution,
-    IntUniform,
-    LogUniform,
-    SpaceConfig,
-    TpeSampler,
+from craft_ray.config.sampling import (
+    CmaEsSampler,
+    GpSampler,
+    Nsga3Sampler,
+    RandomSampler,
+    Sampler,
 )
-
-METRIC = "val_accuracy"
-RESOURCE = "candidate_queries"
+from craft_ray.config.space import Choice, Distribution, IntUniform, LogUniform, SpaceConfig
+from craft_ray.remote import Place
+from craft_ray.search.budgeted_search import BudgetedSearch, SearchBudget
+from craft_ray.search.objectives import MEASURES
 
 
 def optuna_distribution(distribution: Distribution) -> BaseDistribution:
@@ -36,37 +39,69 @@ def optuna_distribution(distribution: Distribution) -> BaseDistribution:
     return FloatDistribution(distribution.low, distribution.high, log=is_log)
 
 
-def make_search(space: SpaceConfig) -> OptunaSearch:
-    """Optuna's sampler, seeded by the base run's seed."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    seed = space.base.seed
-    sampler: optuna.samplers.BaseSampler
-    if isinstance(space.sampler, TpeSampler):
-        sampler = optuna.samplers.TPESampler(
-            n_startup_trials=space.sampler.startup_trials, seed=seed
+def optuna_space(space: SpaceConfig) -> dict[str, BaseDistribution]:
+    """All parameters of a search."""
+    return {path: optuna_distribution(each) for path, each in space.parameters.items()}
+
+
+def directions_of(space: SpaceConfig) -> list[str]:
+    """Optuna's word for each objective."""
+    words = {"max": "maximize", "min": "minimize"}
+    return [words[MEASURES[objective].mode] for objective in space.objectives]
+
+
+def make_sampler(sampler: Sampler, seed: int) -> BaseSampler:
+    """Optuna's sampler of that name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if isinstance(sampler, RandomSampler):
+            return optuna.samplers.RandomSampler(seed=seed)
+        if isinstance(sampler, GpSampler):
+            return optuna.samplers.GPSampler(n_startup_trials=sampler.startup_trials, seed=seed)
+        if isinstance(sampler, CmaEsSampler):
+            return optuna.samplers.CmaEsSampler(
+                n_startup_trials=sampler.startup_trials,
+                warn_independent_sampling=False,  # of choices
+                seed=seed,
+            )
+        if isinstance(sampler, Nsga3Sampler):
+            return optuna.samplers.NSGAIIISampler(population_size=sampler.population, seed=seed)
+        return optuna.samplers.TPESampler(
+            n_startup_trials=sampler.startup_trials,
+            multivariate=sampler.multivariate,
+            seed=seed,
         )
-    else:
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-    return OptunaSearch(
-        space={path: optuna_distribution(d) for path, d in space.parameters.items()},
-        metric=METRIC,
-        mode="max",
+
+
+def budget_of(space: SpaceConfig) -> SearchBudget | None:
+    """Of all trials together; None: they have only their own."""
+    if space.max_total_queries is None:
+        return None
+    return SearchBudget(space.max_total_queries, space.base.max_queries)
+
+
+def make_search(
+    space: SpaceConfig, trials: Place, earlier: Sequence[FrozenTrial] = ()
+) -> OptunaSearch:
+    """Optuna's study, seeded by the base run's seed.
+
+    Args:
+        space: its parameters, sampler, objectives and budget.
+        trials: where each trial has a folder of its number with its record of queries.
+        earlier: trials of other searches, see `warm_start`.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    measures = [MEASURES[objective] for objective in space.objectives]
+    is_single = len(measures) == 1
+    search = BudgetedSearch(
+        budget=budget_of(space),
+        trials=trials,
+        space=optuna_space(space),
+        # Ray takes a list for several objectives, each with its own mode.
+        metric=measures[0].metric if is_single else [measure.metric for measure in measures],
+        mode=measures[0].mode if is_single else [measure.mode for measure in measures],
         points_to_evaluate=[dict(point) for point in space.first_trials] or None,
-        sampler=sampler,
+        sampler=make_sampler(space.sampler, space.base.seed),
     )
-
-
-def make_scheduler(space: SpaceConfig) -> TrialScheduler:
-    """ASHA over candidate queries, or none."""
-    if not isinstance(space.scheduler, AshaScheduler):
-        return FIFOScheduler()
-    budget = space.base.max_queries
-    return ASHAScheduler(
-        time_attr=RESOURCE,
-        metric=METRIC,
-        mode="max",
-        grace_period=min(space.scheduler.grace_queries, budget),
-        reduction_factor=space.scheduler.reduction_factor,
-        # Above the budget: reaching max_t would count as being stopped by the scheduler.
-        max_t=budget + 1,
-    )
+    search.know(earlier)
+    return search

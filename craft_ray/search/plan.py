@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from craft_ray.config.space import SpaceConfig
 from craft_ray.training.ledger import Spending
@@ -22,7 +22,8 @@ PARAMETERS_THAT_CHANGE_SPENDING = (
 def plan_search(space: SpaceConfig, size: DataSize) -> Spending:
     """The most that all trials and the final examination can spend.
 
-    A scheduler that stops trials early spends less.
+    A scheduler that stops trials early spends less. Under a budget of the search, what is asked
+    for candidates stays within it, however many trials that makes.
     """
     relevant = [path for path in PARAMETERS_THAT_CHANGE_SPENDING if path in space.parameters]
     corners = itertools.product(*(space.parameters[path].corners() for path in relevant))
@@ -31,7 +32,14 @@ def plan_search(space: SpaceConfig, size: DataSize) -> Spending:
     worst = _most(plan_run(config, size) for config in configs)
     for _ in range(space.trials):
         total += worst
-    return total
+    if space.max_total_queries is None or total.candidate_queries <= space.max_total_queries:
+        return total
+    per_query = total.search_predictions // total.candidate_queries
+    return replace(
+        total,
+        candidate_queries=space.max_total_queries,
+        search_predictions=space.max_total_queries * per_query,
+    )
 
 
 def _most(plans: Iterable[Spending]) -> Spending:

@@ -1,18 +1,17 @@
-"""Ranking the trials of a search, and the summary that is written of it."""
+"""The trials of a search as they ended, and the best of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ray.tune import ResultGrid
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
+from craft_ray.config.sampling import Objective
 from craft_ray.errors import last_words
 from craft_ray.remote import Place
+from craft_ray.search.objectives import METRIC, objective_values, pareto_front
 from craft_ray.storage import place_of
 from craft_ray.training.classifier import Score
 from craft_ray.training.job import CHECKPOINT_PATH
@@ -31,6 +30,8 @@ class TrialResult:
     params: Mapping[str, Any]
     validation: Score | None
     """Of the selected state."""
+    objectives: Mapping[Objective, float] | None
+    """All that a search may seek, of the selected state."""
     spent: Spending
     retried_chunks: int
     """Chunks that were sent again after they were lost; they are paid for once."""
@@ -46,6 +47,7 @@ class TrialResult:
             "status": self.status,
             "params": dict(self.params),
             "validation": asdict(self.validation) if self.validation else None,
+            "objectives": dict(self.objectives) if self.objectives else None,
             "ledger": self.spent.as_dict(),
             "retried_chunks": self.retried_chunks,
             "seconds": round(self.seconds, 3),
@@ -72,7 +74,7 @@ def read_results(grid: ResultGrid, folder: Place, trials: Place) -> list[TrialRe
     results = []
     for position, result in enumerate((grid[index] for index in range(len(grid))), 1):
         metrics = result.metrics or {}
-        has_report = "val_accuracy" in metrics
+        has_report = METRIC in metrics
         # One that died before its first report has no tag; they come as they were made.
         number = number_of(metrics.get("experiment_tag", str(position)))
         results.append(
@@ -81,9 +83,8 @@ def read_results(grid: ResultGrid, folder: Place, trials: Place) -> list[TrialRe
                 trial_id=str(metrics.get("trial_id", "")),
                 status="failed" if result.error else status_of(metrics.get("outcome", "failed")),
                 params=dict(result.config or {}),
-                validation=(
-                    Score(metrics["val_accuracy"], metrics["val_loss"]) if has_report else None
-                ),
+                validation=_validation_of(metrics) if has_report else None,
+                objectives=objective_values(metrics) if has_report else None,
                 spent=spent_on_record(trials / str(number)),
                 retried_chunks=int(metrics.get("retried_chunks", 0)),
                 seconds=float(metrics.get("train_seconds", 0.0)),
@@ -92,6 +93,17 @@ def read_results(grid: ResultGrid, folder: Place, trials: Place) -> list[TrialRe
             )
         )
     return sorted(results, key=lambda result: result.number)
+
+
+def front_of(results: Sequence[TrialResult], objectives: Sequence[Objective]) -> list[TrialResult]:
+    """The Pareto front, best validation accuracy first."""
+    known = [result for result in results if result.objectives is not None]
+    values = [result.objectives for result in known if result.objectives is not None]
+    return [known[position] for position in pareto_front(values, objectives)]
+
+
+def _validation_of(report: Mapping[str, Any]) -> Score:
+    return Score(**{f.name: report[f"val_{f.name}"] for f in fields(Score)})
 
 
 def best_of(results: Sequence[TrialResult]) -> TrialResult | None:
@@ -107,46 +119,3 @@ def best_of(results: Sequence[TrialResult]) -> TrialResult | None:
         ):
             best = result
     return best
-
-
-def print_table(
-    console: Console, zero_shot: Score, results: Sequence[TrialResult], best: TrialResult | None
-) -> None:
-    """Zero-shot and every trial: validation accuracy, queries, seconds, status and parameters.
-
-    Two tables, as the parameters of a search do not fit beside the results in 80 columns.
-    """
-    outcomes = Table("trial", box=box.SIMPLE_HEAD)
-    for column in ("validation", "queries", "seconds"):
-        outcomes.add_column(column, justify="right")
-    outcomes.add_column("status")
-    outcomes.add_row("zero-shot", f"{zero_shot.accuracy:.1%}", "0", "", "")
-    parameters = Table("trial", box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    paths = list(results[0].params) if results else []
-    for path in paths:
-        parameters.add_column(short_name(path, paths), justify="right", overflow="fold")
-    for result in results:
-        style = "bold green" if result is best else None
-        outcomes.add_row(
-            f"{result.number}",
-            f"{result.validation.accuracy:.1%}" if result.validation else "-",
-            f"{result.spent.candidate_queries:,}",
-            f"{result.seconds:.1f}",
-            result.status,
-            style=style,
-        )
-        values = [_format(result.params.get(path)) for path in paths]
-        parameters.add_row(f"{result.number}", *values, style=style)
-    console.print(outcomes)
-    console.print(parameters)
-
-
-def short_name(path: str, paths: Sequence[str]) -> str:
-    """The last part of a parameter's path, where that is unique, broken into lines."""
-    leaf = path.split(".")[-1]
-    is_unique = sum(other.split(".")[-1] == leaf for other in paths) == 1
-    return (leaf if is_unique else path.replace(".", "\n")).replace("_", "\n")
-
-
-def _format(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import ray.tune
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from craft_ray.config.documents import flatten
@@ -17,21 +17,21 @@ from craft_ray.pool.placement import place_trials
 from craft_ray.remote import Place
 from craft_ray.run_folder import NUM_FAILED
 from craft_ray.search.full_disk import full_disk_log
+from craft_ray.search.importances import parameter_importances
 from craft_ray.search.monitor import SearchMonitor
-from craft_ray.search.optuna_search import make_scheduler, make_search
+from craft_ray.search.optuna_search import budget_of
+from craft_ray.search.report import print_front, print_importances, print_table
 from craft_ray.search.resources import concurrent_trials
-from craft_ray.search.results import best_of, number_of, print_table, read_results
-from craft_ray.search.trial import SearchJob, run_trial, trial_resources
-from craft_ray.storage import ray_storage
+from craft_ray.search.results import TrialResult, best_of, front_of, read_results
+from craft_ray.search.trial import SearchJob
+from craft_ray.search.tuner import is_begun, make_tuner
+from craft_ray.search.warm_start import earlier_trials
 from craft_ray.training.experiment import Experiment, open_experiment
 from craft_ray.training.preparation import FewShotData
 from craft_ray.training.selection import Selected
 from craft_ray.training.state import load_state
 
-TUNE_FOLDER = "tune"
 TRIALS_FOLDER = "trials"
-MAX_TRIAL_FAILURES = 1
-"""Beside those of its worker, which is replaced within the trial."""
 
 
 def run_search(
@@ -40,23 +40,30 @@ def run_search(
     """Run or continue the search of `folder`; returns its summary.
 
     Raises:
-        UserError: see `open_experiment`; or not even one trial fits into the resources.
+        UserError: see `open_experiment`; a trial to start from cannot be read; or not even one
+            trial fits into the resources.
         RunInterruptedError: the user stopped it; `--resume` continues.
         RunFailedError: the disk was full; `--resume` continues when it no longer is.
     """
+    earlier = [] if is_begun(folder) else earlier_trials(space)
     with open_experiment(space.base, data, folder, console) as experiment:
         place = place_trials(space.base, cluster_nodes())
         concurrency = concurrent_trials(
             space.base, space.max_concurrent_trials, place.num_replicas, place.num_cpus
         )
-        return _search(space, experiment, concurrency)
+        return _search(space, experiment, concurrency, earlier)
 
 
-def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dict[str, Any]:
+def _search(
+    space: SpaceConfig, experiment: Experiment, concurrency: int, earlier: Sequence[FrozenTrial]
+) -> dict[str, Any]:
     folder, tracker, examiner = experiment.folder, experiment.tracker, experiment.examiner
     zero_shot = examiner.validate(examiner.zero_shot)
+    trials_to_run = f"{space.trials} trials"
+    if space.max_total_queries is not None:
+        trials_to_run = f"At most {trials_to_run} for {space.max_total_queries:,} queries"
     experiment.say(
-        f"Zero-shot: {zero_shot.accuracy:.1%} on validation. {space.trials} trials, "
+        f"Zero-shot: {zero_shot.accuracy:.1%} on validation. {trials_to_run}, "
         f"{concurrency} at a time:"
     )
     monitor = SearchMonitor(experiment.console, tracker, folder.name, space.base.max_queries)
@@ -64,7 +71,7 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
     tracker.open(monitor.parent_key, folder.name, settings)
     job = SearchJob(space, experiment.prepared, experiment.pool, folder / TRIALS_FOLDER)
     with monitor, full_disk_log() as full_disk:
-        grid = _tuner(space, job, folder, concurrency, monitor).fit()
+        grid = make_tuner(job, folder, concurrency, monitor, earlier).fit()
     if full_disk.error is not None and monitor.failed:
         # What the trials have stored is not all that they have done: nothing to be examined.
         tracker.close(monitor.parent_key, "FAILED")
@@ -73,10 +80,10 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
             f"{len(monitor.failed)} of {space.trials} trials did not complete: "
             f"{', '.join(map(str, monitor.failed))}; details are in {full_disk.path}"
         )
-    if monitor.num_ended < space.trials:
+    trials = read_results(grid, folder, job.storage_path)
+    if monitor.num_ended < (len(trials) if _is_spent(space, trials) else space.trials):
         tracker.close(monitor.parent_key, "KILLED")
         raise RunInterruptedError(f"{monitor.num_ended} of {space.trials} trials have ended")
-    trials = read_results(grid, folder, job.storage_path)
     best = best_of(trials)
     print_table(experiment.console, zero_shot, trials, best)
     results: dict[str, Any] = {
@@ -84,6 +91,7 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
         "trials": [trial.as_dict() for trial in trials],
         NUM_FAILED: sum(trial.status == "failed" for trial in trials),
         "best": None,
+        **_compare(space, trials, experiment),
     }
     classifiers = [examiner.zero_shot]
     if best is not None and best.checkpoint is not None:
@@ -105,48 +113,25 @@ def _search(space: SpaceConfig, experiment: Experiment, concurrency: int) -> dic
     return experiment.write_summary(results, total, space.model_dump(mode="json"))
 
 
-def _tuner(
-    space: SpaceConfig, job: SearchJob, folder: Place, concurrency: int, monitor: SearchMonitor
-) -> ray.tune.Tuner:
-    trainable = ray.tune.with_resources(
-        ray.tune.with_parameters(run_trial, job=job), trial_resources(space.base)
-    )
-    # A continued trial counts its reports from 1 again, and Optuna keeps the first of each.
-    warnings.filterwarnings("ignore", message="The reported value is ignored")
-    storage = ray_storage(folder / TUNE_FOLDER)
-    path, files = storage["storage_path"], storage["storage_filesystem"]
-    if ray.tune.Tuner.can_restore(path, storage_filesystem=files):
-        tuner = ray.tune.Tuner.restore(
-            path,
-            trainable=trainable,
-            resume_unfinished=True,
-            resume_errored=True,
-            storage_filesystem=files,
-        )
-        monitor.attach_to(tuner)
-        return tuner
+def _is_spent(space: SpaceConfig, trials: Sequence[TrialResult]) -> bool:
+    """Whether what is left of the search's budget pays for no further trial."""
+    budget = budget_of(space)
+    if budget is None:
+        return False
+    failed = [trial for trial in trials if trial.status == "failed"]
+    spent = sum(trial.spent.candidate_queries for trial in trials if trial not in failed)
+    return not budget.affords_trial(spent, len(failed))
 
-    def name_of(trial: ray.tune.experiment.Trial) -> str:
-        return f"{number_of(trial.experiment_tag)}"
 
-    return ray.tune.Tuner(
-        trainable,
-        tune_config=ray.tune.TuneConfig(
-            num_samples=space.trials,
-            max_concurrent_trials=concurrency,
-            search_alg=make_search(space),
-            scheduler=make_scheduler(space),
-            # By number: should Tune forget a trial that it has just made, the one that it makes in
-            # its place finds what was paid for.
-            trial_name_creator=name_of,
-            trial_dirname_creator=name_of,
-        ),
-        run_config=ray.tune.RunConfig(
-            name=TUNE_FOLDER,
-            **ray_storage(folder),
-            # A trial whose process was lost goes on from its checkpoint and its record of queries.
-            failure_config=ray.tune.FailureConfig(max_failures=MAX_TRIAL_FAILURES),
-            callbacks=[monitor],
-            verbose=0,
-        ),
-    )
+def _compare(
+    space: SpaceConfig, trials: Sequence[TrialResult], experiment: Experiment
+) -> dict[str, Any]:
+    """What the trials say together; printed, and for the summary."""
+    importances = parameter_importances(space, trials)
+    if importances is not None:
+        print_importances(experiment.console, importances)
+    if len(space.objectives) == 1:
+        return {"importances": importances}
+    front = front_of(trials, space.objectives)
+    print_front(experiment.console, front, space.objectives)
+    return {"importances": importances, "pareto_front": [trial.number for trial in front]}

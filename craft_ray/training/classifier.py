@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+from scipy.special import softmax
 
 from craft_ray.files import Arrays
 from craft_ray.method.head import RefinementHead
@@ -20,6 +21,7 @@ from craft_ray.training.task import LabelArray
 
 HeadWeights = Mapping[str, FloatArray]
 HEAD_PREFIX = "head."
+NUM_CALIBRATION_BINS = 15
 Kind = Literal["prompt", "refined_prompt", "probes"]
 
 
@@ -184,10 +186,18 @@ def restore_classifier(
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy in [0, 1] and mean cross-entropy on one image set."""
+    """How good predictions are on one image set.
+
+    Attributes:
+        accuracy: in [0, 1].
+        loss: mean cross-entropy.
+        calibration_error: expected calibration error over 15 equal bins of the highest
+            probability, in [0, 1] (Guo et al., ICML 2017, equation 3).
+    """
 
     accuracy: float
     loss: float
+    calibration_error: float
 
     def is_better_than(self, other: Score) -> bool:
         """Higher accuracy; among equals the lower loss. A non-finite loss never wins."""
@@ -209,6 +219,8 @@ class ScoreCount:
         self._num_images = 0
         self._num_correct = 0
         self._loss_sum = 0.0
+        self._overconfidence_B = np.zeros(NUM_CALIBRATION_BINS)
+        """Probability of the predicted class, less 1 where it was right, summed in each bin."""
 
     def add(self, logits_NC: FloatArray, labels_N: LabelArray) -> None:
         """Take in final logits [N, C] and labels [N], each one of the scored classes."""
@@ -216,7 +228,12 @@ class ScoreCount:
             logits_NC = logits_NC[:, self._scored]
             labels_N = np.searchsorted(self._scored, labels_N)
         self._num_images += len(labels_N)
-        self._num_correct += int((logits_NC.argmax(axis=1) == labels_N).sum())
+        is_right_N = logits_NC.argmax(axis=1) == labels_N
+        self._num_correct += int(is_right_N.sum())
+        with np.errstate(invalid="ignore"):  # what is not finite gives an error of NaN
+            confidence_N = softmax(logits_NC.astype(np.float64), axis=1).max(axis=1)
+        bins_N = np.ceil(np.nan_to_num(confidence_N) * NUM_CALIBRATION_BINS).astype(int) - 1
+        np.add.at(self._overconfidence_B, np.maximum(bins_N, 0), confidence_N - is_right_N)
         # `copy`: answers from the object store are read-only, which torch warns about.
         losses_N = F.cross_entropy(
             torch.from_numpy(logits_NC.copy()), torch.from_numpy(labels_N.copy()), reduction="none"
@@ -227,7 +244,11 @@ class ScoreCount:
     @property
     def score(self) -> Score:
         """Of all images so far, of which there must be some."""
-        return Score(self._num_correct / self._num_images, self._loss_sum / self._num_images)
+        return Score(
+            self._num_correct / self._num_images,
+            self._loss_sum / self._num_images,
+            float(np.abs(self._overconfidence_B).sum()) / self._num_images,
+        )
 
 
 def score_logits(logits_NC: FloatArray, labels_N: LabelArray) -> Score:

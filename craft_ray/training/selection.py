@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class Selected:
         arrays = state.group(SELECTED_PREFIX)
         return cls(
             restore_classifier(values["kind"], arrays, values["extra_names"]),
-            Score(float(values["accuracy"]), float(values["loss"])),
+            Score(**{f.name: float(values[f.name]) for f in fields(Score)}),
             int(values["generation"]),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,13 @@ def _train(job: TrainJob, pool: PoolOracle, journal: Journal, cache: AnswerCache
         points.append(point_of(report) | rates)
         if report.validation is None:
             continue
+        selected = trainer.selected
         metrics = {
             "generation": report.generation,
             "candidate_queries": report.candidate_queries,
-            "val_accuracy": trainer.selected.validation.accuracy,
-            "val_loss": trainer.selected.validation.loss,
-            "selected_generation": trainer.selected.generation,
-            "spent": oracle.ledger.spent.as_dict(),
+            **{f"val_{name}": value for name, value in asdict(selected.validation).items()},
+            "selected_generation": selected.generation,
+            "predictions_per_image": len(selected.classifier.asked_contexts()),
             "retried_chunks": retried_before + pool.totals.retries,
             "train_seconds": seconds_before + time.monotonic() - started,
             "outcome": outcome_of(trainer),

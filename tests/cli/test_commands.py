@@ -222,6 +222,26 @@ def test_a_search_stopped_by_ctrl_c_continues_where_it_was(
     assert summary["ledger"]["candidate_queries"] == 2 * 1600
 
 
+def test_a_search_pays_for_what_it_says_and_never_more_than_its_budget(tmp_path: Path) -> None:
+    words = [COLLABORATIVE, *SMALL, "name=capped", "mlflow.enabled=false", "trials=9"]
+    words += [
+        "max_queries=240",
+        "max_total_queries=600",
+        "scheduler={kind: asha, grace_queries: 80}",
+    ]
+    result = run(tmp_path, "tune", *words)
+    assert result.returncode == 0, result.stdout + result.stderr
+    summary = summary_of(tmp_path, "capped")
+    trials = summary["trials"]
+    assert 2 <= len(trials) < 9
+    for trial in trials:
+        with QueryJournal(tmp_path / f"runs/capped/trials/{trial['number']}/queries.db") as journal:
+            assert trial["ledger"] == journal.total().as_dict()
+    spent = sum(trial["ledger"]["candidate_queries"] for trial in trials)
+    assert spent == summary["ledger"]["candidate_queries"] <= 600
+    assert spent > 600 - 240  # or one more trial could have been paid for
+
+
 def test_a_killed_run_gives_the_result_of_an_undisturbed_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

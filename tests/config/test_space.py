@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from craft_ray.config.loading import load_run_config, load_space_config
-from craft_ray.config.space import Choice, LogUniform, SpaceConfig, TpeSampler
+from craft_ray.config.sampling import TpeSampler
+from craft_ray.config.space import Choice, LogUniform, SpaceConfig
 from craft_ray.errors import ConfigError
 from tests.support.heads import mlp_of
 
@@ -207,3 +208,38 @@ def test_first_trials_outside_the_ranges_are_refused(
     document = {"parameters": parameters, "first_trials": [good, point]}
     with pytest.raises(ConfigError, match=rf"first_trials.1.*{message}"):
         load(tmp_path, document)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"objectives": ["queries"]}, "objectives: must be different ones with accuracy among"),
+        ({"objectives": ["accuracy", "accuracy"]}, "but got accuracy, accuracy"),
+        ({"objectives": []}, "but got none"),
+        ({"objectives": ["accuracy", "speed"]}, r"objectives\.1.*but got 'speed'"),
+        ({"objectives": ["accuracy", "queries"]}, "scheduler.kind: must be none with several"),
+        (
+            {
+                "objectives": ["accuracy", "queries"],
+                "scheduler": {"kind": "none"},
+                "sampler": {"kind": "cma_es"},
+            },
+            "sampler.kind: must not be cma_es with several objectives",
+        ),
+        ({"sampler": {"kind": "nsga3", "population": 1}}, "greater than or equal to 2"),
+        ({"sampler": {"kind": "bayes"}}, "sampler.*'bayes'"),
+        ({"scheduler": {"kind": "pbt"}}, "scheduler.*'pbt'"),
+        ({"max_total_queries": 100}, "max_total_queries >= max_queries must hold.*100 and 8000"),
+        ({"warm_start": [{"kind": "search", "path": "ftp://x/y"}]}, "warm_start.0.path"),
+        (
+            {"warm_start": [{"kind": "study", "storage": "mysql://me:pw@h/db", "study": "s"}]},
+            "warm_start.0.storage: must be without credentials",
+        ),
+    ],
+)
+def test_a_way_to_walk_the_space_that_cannot_be_gone_is_refused(
+    tmp_path: Path, section: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(tmp_path, {"parameters": {"head.learning_rate": RATE}, **section})
+    assert "pw@" not in str(caught.value)

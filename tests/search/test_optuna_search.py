@@ -1,17 +1,23 @@
-"""The space file in Optuna's terms."""
+"""The space file in Optuna's and Ray Tune's terms."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import optuna
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+import pytest
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
 from craft_ray.config.loading import load_space_config
-from craft_ray.config.space import Choice, IntUniform, LogUniform, NoScheduler, Uniform
-from craft_ray.search.optuna_search import make_scheduler, make_search, optuna_distribution
+from craft_ray.config.space import Choice, IntUniform, LogUniform, SpaceConfig, Uniform
+from craft_ray.search.optuna_search import make_search, optuna_distribution
+from craft_ray.search.schedulers import make_scheduler
 from craft_ray.tune import DEFAULT_SPACE
 
 OWN_IMAGES = DEFAULT_SPACE.with_name("own_images.yaml")
 COLLABORATIVE = DEFAULT_SPACE.with_name("collaborative.yaml")
+TWO_OBJECTIVES = ["objectives=[accuracy, queries]", "scheduler={kind: none}"]
+NOWHERE = Path("trials")
 
 
 def test_each_kind_of_distribution_has_its_counterpart() -> None:
@@ -31,7 +37,7 @@ def test_each_kind_of_distribution_has_its_counterpart() -> None:
 
 def test_first_trials_come_first_and_all_suggestions_are_valid_settings() -> None:
     space = load_space_config(OWN_IMAGES)
-    search = make_search(space)
+    search = make_search(space, NOWHERE)
     assert search.suggest("first") == space.first_trials[0]
     for index in range(10):
         point = search.suggest(f"t{index}")
@@ -39,24 +45,65 @@ def test_first_trials_come_first_and_all_suggestions_are_valid_settings() -> Non
         space.resolve(point)
 
 
-def test_one_seed_gives_one_sequence_of_suggestions() -> None:
-    def suggestions(*overrides: str) -> list[object]:
-        search = make_search(load_space_config(DEFAULT_SPACE, overrides))
-        return [search.suggest(f"t{index}") for index in range(4)]
+def walk(space: SpaceConfig, num_trials: int = 12) -> list[object]:
+    """Suggestions, each of which is told what its trial found."""
+    search = make_search(space, NOWHERE)
+    points: list[object] = []
+    for number in range(num_trials):
+        point = search.suggest(f"t{number}")
+        assert point is not None
+        space.resolve(point)
+        points.append(point)
+        result = {
+            "val_accuracy": 1 / (1 + float(point["head.context_std"])),
+            "candidate_queries": 10.0 * number,
+            "outcome": "finished",
+            "training_iteration": 1,
+        }
+        search.on_trial_result(f"t{number}", result)
+        search.on_trial_complete(f"t{number}", result)
+    return points
 
-    assert suggestions("seed=1") == suggestions("seed=1")
-    assert suggestions("seed=1") != suggestions("seed=2")
+
+@pytest.mark.parametrize("objectives", [[], TWO_OBJECTIVES], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "{kind: tpe}",
+        "{kind: tpe, multivariate: true}",
+        "{kind: gp}",
+        "{kind: cma_es}",
+        "{kind: nsga3, population: 4}",
+        "{kind: random}",
+    ],
+)
+def test_every_sampler_learns_from_results_and_repeats_itself_by_its_seed(
+    sampler: str, objectives: list[str]
+) -> None:
+    if objectives and "cma_es" in sampler:
+        pytest.skip("Optuna's CMA-ES has one objective")
+
+    def suggestions(seed: int) -> list[object]:
+        words = [f"sampler={sampler}", f"seed={seed}", *objectives]
+        return walk(load_space_config(DEFAULT_SPACE, words))
+
+    first = suggestions(1)
+    assert first == suggestions(1)
+    assert first != suggestions(2)
 
 
-def test_the_scheduler_halves_by_queries_and_never_counts_the_whole_budget_as_a_stop() -> None:
+def test_the_schedulers_compare_by_queries_and_never_count_the_whole_budget_as_a_stop() -> None:
     space = load_space_config(COLLABORATIVE, ["max_queries=100"])
     scheduler = make_scheduler(space)
     assert isinstance(scheduler, ASHAScheduler)
     assert scheduler._time_attr == "candidate_queries"
     assert scheduler._max_t > 100
+    words = ["max_queries=100", "scheduler={kind: median, grace_queries: 40, min_trials: 2}"]
+    median = make_scheduler(load_space_config(COLLABORATIVE, words))
+    assert isinstance(median, MedianStoppingRule)
+    assert median._time_attr == "candidate_queries"
 
 
 def test_every_trial_can_be_run_to_its_end() -> None:
     space = load_space_config(DEFAULT_SPACE, ["scheduler={kind: none}"])
-    assert isinstance(space.scheduler, NoScheduler)
     assert type(make_scheduler(space)) is FIFOScheduler

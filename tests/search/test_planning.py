@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from craft_ray.config.run import PoolConfig, RayConfig, RunConfig
-from craft_ray.config.space import Choice, LogUniform, NoScheduler, SpaceConfig
+from craft_ray.config.sampling import NoScheduler
+from craft_ray.config.space import Choice, LogUniform, SpaceConfig
 from craft_ray.errors import ConfigError
 from craft_ray.search.plan import plan_search
 from craft_ray.search.resources import concurrent_trials
@@ -56,3 +57,19 @@ def test_parameters_that_do_not_change_spending_do_not_change_the_plan() -> None
         trials=1,
     )
     assert plan_search(space, SIZE) == plan_run(space.base, SIZE) + plan_driver(space.base, SIZE)
+
+
+def test_a_budget_of_the_search_bounds_the_plan() -> None:
+    learning_rate = LogUniform(kind="log_uniform", low=1e-4, high=1e-2)
+    space = SpaceConfig(
+        name="s",
+        base=RunConfig(max_queries=400),
+        parameters={"head.learning_rate": learning_rate},
+        trials=5,
+        max_total_queries=900,
+    )
+    plan = plan_search(space, SIZE)
+    assert plan.candidate_queries == 900
+    assert plan.search_predictions == 900 * SIZE.num_train
+    roomy = space.model_copy(update={"max_total_queries": 2000})
+    assert plan_search(roomy, SIZE).candidate_queries == 2000 == 5 * 400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,9 @@ import pytest
 from ray.tune import Result
 from rich.console import Console
 
-from craft_ray.search.results import (
-    TrialResult,
-    best_of,
-    print_table,
-    read_results,
-    status_of,
-)
+from craft_ray.config.sampling import Objective
+from craft_ray.search.report import print_front, print_importances, print_table
+from craft_ray.search.results import TrialResult, best_of, front_of, read_results, status_of
 from craft_ray.training.classifier import Score
 from craft_ray.training.job import CHECKPOINT_PATH
 from craft_ray.training.journal import QueryId
@@ -32,6 +29,7 @@ def trial(number: int, validation: Score | None, status: str = "finished") -> Tr
         status=status,
         params={"head.learning_rate": 0.00123456, "optimizer.population": 40},
         validation=validation,
+        objectives=None,
         spent=Spending(candidate_queries=2000),
         retried_chunks=0,
         seconds=12.34,
@@ -47,7 +45,7 @@ def test_a_trial_that_died_before_its_first_report_is_a_failed_one(tmp_path: Pat
 
 
 def test_a_trial_spent_what_is_on_record_whatever_it_reported(tmp_path: Path) -> None:
-    reported, paid = Spending(candidate_queries=400), Spending(candidate_queries=410)
+    paid = Spending(candidate_queries=410)
     folder = tmp_path / "trials" / "1"
     folder.mkdir(parents=True)
     with open_journal(folder) as journal:
@@ -56,33 +54,46 @@ def test_a_trial_spent_what_is_on_record_whatever_it_reported(tmp_path: Path) ->
         "experiment_tag": "1_head",
         "val_accuracy": 0.5,
         "val_loss": 1.0,
-        "spent": reported.as_dict(),
+        "val_calibration_error": 0.2,
+        "candidate_queries": 400,
+        "predictions_per_image": 1,
         "outcome": "running",
         CHECKPOINT_PATH: str(tmp_path / "checkpoint"),
     }
     stopped: Any = [Result(metrics=metrics, checkpoint=None, error=None, path="")]
     (result,) = read_results(stopped, tmp_path, tmp_path / "trials")
     assert (result.status, result.spent) == ("stopped early", paid)
+    assert result.validation == Score(0.5, 1.0, 0.2)
+    assert result.objectives == {
+        "accuracy": 0.5,
+        "queries": 400.0,
+        "calibration_error": 0.2,
+        "predictions_per_image": 1.0,
+    }
 
 
 def test_the_best_trial_has_the_highest_validation_accuracy() -> None:
-    results = [trial(1, Score(0.5, 0.9)), trial(2, Score(0.7, 2.0)), trial(3, Score(0.6, 0.1))]
+    results = [
+        trial(1, Score(0.5, 0.9, 0.1)),
+        trial(2, Score(0.7, 2.0, 0.1)),
+        trial(3, Score(0.6, 0.1, 0.1)),
+    ]
     best = best_of(results)
     assert best is not None
     assert best.number == 2
 
 
 def test_equal_accuracies_are_decided_by_the_lower_loss() -> None:
-    best = best_of([trial(1, Score(0.7, 1.0)), trial(2, Score(0.7, 0.8))])
+    best = best_of([trial(1, Score(0.7, 1.0, 0.1)), trial(2, Score(0.7, 0.8, 0.1))])
     assert best is not None
     assert best.number == 2
 
 
 def test_trials_without_a_result_and_non_finite_losses_are_never_best() -> None:
     results = [
-        trial(1, Score(0.1, 3.0)),
+        trial(1, Score(0.1, 3.0, 0.1)),
         trial(2, None, "failed"),
-        trial(3, Score(0.9, float("nan"))),
+        trial(3, Score(0.9, float("nan"), 0.1)),
     ]
     best = best_of(results)
     assert best is not None
@@ -102,9 +113,27 @@ def test_a_trial_that_ended_while_running_was_stopped_by_the_scheduler(
 
 def test_the_table_fits_a_terminal_of_80_columns_and_loses_nothing() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
-    results = [trial(1, Score(0.712, 0.9)), trial(2, None, "failed")]
-    print_table(console, Score(0.4, 1.5), results, results[0])
+    results = [trial(1, Score(0.712, 0.9, 0.1)), trial(2, None, "failed")]
+    print_table(console, Score(0.4, 1.5, 0.1), results, results[0])
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     for part in ("zero-shot", "40.0%", "71.2%", "2,000", "12.3", "failed", "0.00123"):
+        assert part in text
+
+
+def test_the_front_and_the_importances_can_be_read_in_80_columns() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    values: list[dict[Objective, float]] = [
+        {"accuracy": 0.712, "queries": 1200},
+        {"accuracy": 0.6, "queries": 1300},
+        {"accuracy": 0.5, "queries": 17},
+    ]
+    results = [replace(trial(i, None), objectives=each) for i, each in enumerate(values, 1)]
+    front = front_of([*results, trial(4, None, "failed")], ("accuracy", "queries"))
+    assert [each.number for each in front] == [1, 3]
+    print_front(console, front, ("accuracy", "queries"))
+    print_importances(console, {"head.names": 0.75, "head.contexts": 0.25})
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("trial 1", "71.2%", "1,200", "trial 3", "head.names 75%", "head.contexts 25%"):
         assert part in text

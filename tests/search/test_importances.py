@@ -1,0 +1,54 @@
+"""Which parameter made the difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from craft_ray.config.loading import load_space_config
+from craft_ray.search.importances import MIN_TRIALS, parameter_importances
+from craft_ray.search.results import TrialResult
+from craft_ray.training.classifier import Score
+from craft_ray.training.ledger import Spending
+from craft_ray.tune import DEFAULT_SPACE
+
+SPACE = load_space_config(DEFAULT_SPACE)
+
+
+def trial(number: int, accuracy: float, status: str = "finished") -> TrialResult:
+    return TrialResult(
+        number=number,
+        trial_id=str(number),
+        status=status,
+        params={
+            "head.names": (100, 200, 500, 900)[number % 4],
+            "head.contexts": (0, 2, 5)[number % 3],
+            "head.context_std": 0.3 + 0.1 * number,
+        },
+        validation=Score(accuracy, 1.0, 0.1),
+        objectives=None,
+        spent=Spending(),
+        retried_chunks=0,
+        seconds=1.0,
+        checkpoint=Path("checkpoint"),
+    )
+
+
+def test_the_parameter_that_decides_is_the_most_important() -> None:
+    names = [100, 200, 500, 900]
+    trials = [trial(i, accuracy=0.5 + 0.1 * names.index(names[i % 4])) for i in range(1, 17)]
+    shares = parameter_importances(SPACE, trials)
+    assert shares is not None
+    assert next(iter(shares)) == "head.names"
+    assert shares["head.names"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares == parameter_importances(SPACE, trials)
+
+
+def test_too_few_or_equal_trials_say_nothing() -> None:
+    different = [trial(i, 0.1 * i) for i in range(1, MIN_TRIALS)]
+    assert parameter_importances(SPACE, different) is None
+    lost = [trial(9, 0.9, "stopped early")]
+    assert parameter_importances(SPACE, different + lost) is None
+    assert parameter_importances(SPACE, [trial(i, 0.5) for i in range(1, 9)]) is None

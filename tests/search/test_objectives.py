@@ -1,0 +1,36 @@
+"""Which trials are worth a look when several things count."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from craft_ray.config.sampling import Objective
+from craft_ray.search.objectives import dominates, pareto_front
+
+OBJECTIVES: tuple[Objective, ...] = ("accuracy", "queries", "calibration_error")
+numbers = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0, float("nan")])
+values = st.fixed_dictionaries({name: numbers for name in OBJECTIVES})
+
+
+def test_more_accuracy_and_fewer_queries_dominate() -> None:
+    good: dict[Objective, float] = {"accuracy": 0.8, "queries": 100}
+    costly: dict[Objective, float] = {"accuracy": 0.8, "queries": 200}
+    cheap: dict[Objective, float] = {"accuracy": 0.5, "queries": 10}
+    both: tuple[Objective, ...] = ("accuracy", "queries")
+    assert dominates(good, costly, both)
+    assert not dominates(costly, good, both)
+    assert not dominates(good, cheap, both)
+    assert pareto_front([cheap, costly, good], both) == [2, 0]
+    assert pareto_front([cheap, costly, good], ("accuracy",)) == [1, 2]
+
+
+@given(st.lists(values, min_size=1, max_size=12))
+def test_all_that_is_not_on_the_front_is_dominated_by_something_on_it(
+    trials: list[dict[Objective, float]],
+) -> None:
+    front = pareto_front(trials, OBJECTIVES)
+    assert front
+    for index, trial in enumerate(trials):
+        beaten = [dominates(trials[other], trial, OBJECTIVES) for other in front]
+        assert any(beaten) == (index not in front)
