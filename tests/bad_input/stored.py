@@ -91,7 +91,7 @@ STATES = [
     Case(
         "another version",
         damaged_state(VALUES_FILE, lambda path: path.write_text('{"format_version": 99}')),
-        r"state\.json: format_version must be 2, but got 99",
+        r"state\.json: format_version must be 3, but got 99",
     ),
     Case("another seed", other_state(nothing, seed=2), OTHER + r".*replaying the losses"),
     Case(

@@ -45,7 +45,7 @@ def test_first_trials_come_first_and_all_suggestions_are_valid_settings() -> Non
         space.resolve(point)
 
 
-def walk(space: SpaceConfig, num_trials: int = 12) -> list[object]:
+def walk(space: SpaceConfig, num_trials: int = 7) -> list[object]:
     """Suggestions, each of which is told what its trial found."""
     search = make_search(space, NOWHERE)
     points: list[object] = []
