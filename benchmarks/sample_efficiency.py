@@ -35,6 +35,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.record import commit, write_result
 from craft_ray.config.loading import load_run_config
 from craft_ray.oracle.clip import ClipOracle
+from craft_ray.oracle.contract import Oracle
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.training.classifier import Classifier
 from craft_ray.training.examiner import Examiner
@@ -95,13 +96,10 @@ def main() -> None:
         base = load_run_config(None, ["oracle.white_box=true"])
         oracle = load_oracle(base.oracle)
         for task in options.tasks:
-            common = [
-                *settings[task],
-                "oracle.white_box=true",
-                f"max_queries={options.max_queries}",
-            ]
+            common = [*settings[task], "oracle.white_box=true"]
+            common += [f"max_queries={options.max_queries}"]
             for seed in options.seeds:
-                of_seed = [*common, "oracle.white_box=true", f"seed={seed}"]
+                of_seed = [*common, f"seed={seed}"]
                 runs.append(
                     {"task": task, "method": HIDDEN, "shots": 16, **hidden_probe(oracle, of_seed)}
                 )
@@ -142,7 +140,7 @@ def hidden_probe(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
     return {"seed": config.seed, "zero_shot": zero_shot.accuracy, "accuracy": test.accuracy}
 
 
-def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
+def run_once(oracle: Oracle, settings: Sequence[str]) -> dict[str, Any]:
     """One training: what validation selected at each mark, tested."""
     config = load_run_config(None, settings)
     data = load_data(config)

@@ -19,6 +19,7 @@ from craft_ray.config.optimizers import (
     SharpZoConfig,
 )
 from craft_ray.config.places import PlaceText
+from craft_ray.config.prompts import PromptConfig
 from craft_ray.config.secrets import conceal
 
 Auto = Literal["auto"]
@@ -123,14 +124,6 @@ class PoolConfig(Settings):
                 f"{self.max_replicas}"
             )
         return self
-
-
-class PromptConfig(Settings):
-    """p = p0 + A z (CraFT section 3.1)."""
-
-    intrinsic_dim: int = Field(512, ge=2)
-    projection_std: float = Field(1.0, gt=0)
-    """Standard deviation of the frozen Gaussian A."""
 
 
 class LossConfig(Settings):

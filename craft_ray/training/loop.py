@@ -52,8 +52,7 @@ class CollaborativeTrainer(Trainer):
         self._refines = config.method != "prompt"
         self._projection = PromptProjection(
             prepared.task.initial_context,
-            config.prompt.intrinsic_dim,
-            config.prompt.projection_std,
+            config.prompt,
             self._seed(_PROJECTION_STREAM),
         )
         self._optimizer = make_optimizer(

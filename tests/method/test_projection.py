@@ -1,75 +1,156 @@
-"""Prompt generation: context = p0 + A z."""
+"""Prompt generation: context = p0 + A z, whatever the structure of A."""
 
 from __future__ import annotations
+
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import hadamard as hadamard_matrix
 
-from craft_ray.method.projection import PromptProjection
+from craft_ray.config.prompts import ProjectionKind, PromptConfig
+from craft_ray.method.projection import PromptProjection, hadamard
 
 START = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+KINDS: tuple[ProjectionKind, ...] = get_args(ProjectionKind)
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-def projection(dim: int = 5, std: float = 0.5, seed: int = 1) -> PromptProjection:
-    return PromptProjection(START, dim, std, seed)
+def projection(
+    kind: ProjectionKind = "gaussian",
+    dim: int = 9,
+    std: float = 0.5,
+    seed: int = 1,
+    start: np.ndarray[tuple[int, int], np.dtype[np.float32]] = START,
+) -> PromptProjection:
+    config = PromptConfig(intrinsic_dim=dim, projection=kind, projection_std=std)
+    return PromptProjection(start, config, seed)
 
 
-@settings(max_examples=20, deadline=None)
+def matrix_of(kind: ProjectionKind, dim: int, shape: tuple[int, int], std: float = 1.0) -> object:
+    """A, [D, L, E]."""
+    start = np.zeros(shape, np.float32)
+    return projection(kind, dim, std, start=start).contexts(np.eye(dim))
+
+
+@settings(max_examples=40, deadline=None)
 @given(
+    kind=st.sampled_from(KINDS),
     population=st.integers(1, 7),
     length=st.integers(1, 5),
     width=st.integers(1, 6),
-    dim=st.integers(1, 9),
+    dim=st.integers(2, 9),
 )
 def test_contexts_are_float32_of_population_length_and_width(
-    population: int, length: int, width: int, dim: int
+    kind: ProjectionKind, population: int, length: int, width: int, dim: int
 ) -> None:
     start = np.ones((length, width), np.float32)
     points = np.random.default_rng(0).normal(size=(population, dim))
-    contexts = PromptProjection(start, dim, 1.0, 1).contexts(points)
+    contexts = projection(kind, dim, start=start).contexts(points)
     assert contexts.shape == (population, length, width)
     assert contexts.dtype == np.float32
 
 
-def test_zero_gives_the_start_exactly() -> None:
-    np.testing.assert_array_equal(projection().contexts(np.zeros((2, 5))), [START, START])
+@every_kind
+def test_zero_gives_the_start_exactly(kind: ProjectionKind) -> None:
+    np.testing.assert_array_equal(projection(kind).contexts(np.zeros((2, 9))), [START, START])
 
 
-def test_the_map_is_affine() -> None:
-    one = projection()
-    x, y = np.random.default_rng(1).normal(size=(2, 3, 5))
+@every_kind
+def test_the_map_is_affine(kind: ProjectionKind) -> None:
+    one = projection(kind)
+    x, y = np.random.default_rng(1).normal(size=(2, 3, 9))
     shift_x, shift_y = one.contexts(x) - START, one.contexts(y) - START
     np.testing.assert_allclose(one.contexts(2 * x - y) - START, 2 * shift_x - shift_y, atol=1e-5)
 
 
-def test_a_point_is_mapped_alike_in_every_population() -> None:
-    points = np.random.default_rng(1).normal(size=(6, 5))
-    together = projection().contexts(points)
-    alone = [projection().contexts(point[None])[0] for point in points]
+@every_kind
+def test_a_point_is_mapped_alike_in_every_population(kind: ProjectionKind) -> None:
+    points = np.random.default_rng(1).normal(size=(6, 9))
+    together = projection(kind).contexts(points)
+    alone = [projection(kind).contexts(point[None])[0] for point in points]
     np.testing.assert_allclose(together, alone, rtol=1e-6, atol=1e-6)
 
 
 def test_the_matrix_is_gaussian_with_the_given_standard_deviation() -> None:
-    start = np.zeros((20, 50), np.float32)
-    matrix = PromptProjection(start, 200, 0.3, seed=1).contexts(np.eye(200)).reshape(200, -1)
+    matrix = np.asarray(matrix_of("gaussian", 200, (20, 50), std=0.3))
     assert matrix.std() == pytest.approx(0.3, rel=0.01)
     assert matrix.mean() == pytest.approx(0, abs=0.01)
     within_one_std = (np.abs(matrix) < 0.3).mean()
     assert within_one_std == pytest.approx(0.6827, abs=0.01)
 
 
-def test_the_matrix_is_frozen_by_its_seed() -> None:
-    points = np.random.default_rng(1).normal(size=(3, 5))
-    first = projection(seed=1).contexts(points)
+@every_kind
+@pytest.mark.parametrize("dim", [64, 130])
+def test_a_point_moves_every_value_by_its_length_whatever_the_structure(
+    kind: ProjectionKind, dim: int
+) -> None:
+    points = np.random.default_rng(3).normal(size=(200, dim))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    start = np.zeros((8, 32), np.float32)
+    shifts = projection(kind, dim, std=0.3, start=start).contexts(points)
+    assert shifts.std() == pytest.approx(0.3, rel=0.1)
+    # No token and no direction of the embedding is left out.
+    assert shifts.std(axis=(0, 2)) == pytest.approx(0.3, rel=0.25)
+    assert (shifts.std(axis=(0, 1)) > 0.1).all()
+
+
+def test_tokens_have_coordinates_and_directions_of_their_own() -> None:
+    matrix = np.asarray(matrix_of("per_token", 8, (4, 6)))
+    for token in range(4):
+        moving = np.abs(matrix[:, token]).max(axis=1) > 0
+        assert moving.tolist() == [index // 2 == token for index in range(8)]
+    assert not np.allclose(matrix[0, 0], matrix[2, 1])
+
+
+def test_in_low_rank_all_tokens_move_in_the_same_few_directions() -> None:
+    contexts = projection("low_rank", 8, start=np.zeros((4, 6), np.float32))
+    shift = contexts.contexts(np.random.default_rng(5).normal(size=(1, 8)))[0]
+    assert np.linalg.matrix_rank(shift) == 2
+    free = projection("per_token", 8, start=np.zeros((4, 6), np.float32))
+    other = free.contexts(np.random.default_rng(5).normal(size=(1, 8)))[0]
+    assert np.linalg.matrix_rank(other) == 4
+
+
+@pytest.mark.parametrize("width", [1, 2, 8, 64])
+def test_the_fast_transform_is_hadamards(width: int) -> None:
+    values = np.random.default_rng(0).normal(size=(3, width)).astype(np.float32)
+    expected = values @ hadamard_matrix(width).astype(np.float32)
+    np.testing.assert_allclose(hadamard(values), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_fastfood_has_entries_as_a_gaussian_has() -> None:
+    matrix = np.asarray(matrix_of("fastfood", 200, (20, 50), std=0.3))
+    assert matrix.std() == pytest.approx(0.3, rel=0.05)
+    assert (np.abs(matrix) < 0.3).mean() == pytest.approx(0.6827, abs=0.02)
+
+
+@every_kind
+def test_the_matrix_is_frozen_by_its_seed(kind: ProjectionKind) -> None:
+    points = np.random.default_rng(1).normal(size=(3, 9))
+    first = projection(kind, seed=1).contexts(points)
     np.random.seed(7)  # noqa: NPY002 (the legacy stream must not matter)
-    np.testing.assert_array_equal(projection(seed=1).contexts(points), first)
-    assert not np.array_equal(projection(seed=2).contexts(points), first)
+    np.testing.assert_array_equal(projection(kind, seed=1).contexts(points), first)
+    assert not np.array_equal(projection(kind, seed=2).contexts(points), first)
 
 
-def test_the_standard_deviation_only_scales_the_shift() -> None:
-    points = np.random.default_rng(1).normal(size=(3, 5))
-    narrow = projection(std=0.5).contexts(points) - START
-    wide = projection(std=1.0).contexts(points) - START
+@every_kind
+def test_the_standard_deviation_only_scales_the_shift(kind: ProjectionKind) -> None:
+    points = np.random.default_rng(1).normal(size=(3, 9))
+    narrow = projection(kind, std=0.5).contexts(points) - START
+    wide = projection(kind, std=1.0).contexts(points) - START
     np.testing.assert_allclose(wide, 2 * narrow, rtol=1e-4, atol=1e-5)
+
+
+def test_in_units_of_the_embedding_neither_model_nor_dimension_matters() -> None:
+    points = np.random.default_rng(1).normal(size=(50, 64))
+    for factor in (1.0, 10.0):
+        start = (factor * np.random.default_rng(0).normal(size=(8, 32))).astype(np.float32)
+        for dim in (16, 64):
+            config = PromptConfig(
+                intrinsic_dim=dim, projection_std=0.2, projection_unit="embedding"
+            )
+            shifts = PromptProjection(start, config, 1).contexts(points[:, :dim]) - start
+            assert shifts.std() == pytest.approx(0.2 * start.std(), rel=0.1)

@@ -1,0 +1,28 @@
+"""Where candidates lie: the search space of the prompt."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from craft_ray.config.base import Settings
+
+ProjectionKind = Literal["gaussian", "per_token", "low_rank", "fastfood"]
+"""See `craft_ray.method.projection`."""
+
+
+class PromptConfig(Settings):
+    """p = p0 + A z (CraFT section 3.1)."""
+
+    intrinsic_dim: int = Field(512, ge=2)
+    """Of z, the point that an optimizer moves."""
+    projection: ProjectionKind = "gaussian"
+    """The structure of the frozen A: Gaussian (the paper's), a block for each token of its own, one
+    block that all tokens share, or a fast transform in place of a matrix."""
+    projection_std: float = Field(1.0, gt=0)
+    """Standard deviation of a value of A z for a z of length 1, whatever the projection."""
+    projection_unit: Literal["absolute", "embedding"] = "absolute"
+    """`embedding`: the standard deviation is in units of that of p0's token embeddings, over
+    sqrt(intrinsic_dim), so that neither the model nor the dimension changes what it means (BBT, Sun
+    et al., ICML 2022, section 3.2)."""
