@@ -86,6 +86,7 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         if error:
             self._failed.add(trial_id)
             return
+        self._failed.discard(trial_id)  # a resumed search has brought it to its end
         was_stopped = result is None or result.get("outcome") == "running"
         self._ended[trial_id] = time.time() + (SETTLING_S if was_stopped else 0.0)
 

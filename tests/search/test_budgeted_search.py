@@ -93,6 +93,9 @@ def test_a_failed_trial_keeps_its_share_for_a_resumed_search(tmp_path: Path, clo
     search.suggest("a")
     search.on_trial_complete("a", None, error=True)
     assert search.suggest("b") == search.FINISHED
+    spend(tmp_path, 1, 50)
+    end(search, "a")  # taken up again
+    assert isinstance(search.suggest("b"), dict)
 
 
 def test_without_a_budget_trials_are_suggested_for_ever(tmp_path: Path) -> None:
