@@ -139,7 +139,7 @@ def main() -> None:
                 run = run_once(asked, [f"seed={seed}", *METHODS[method]])
                 runs.append({"answer": name, "method": method, **run})
                 print(seed, name, method, run["zero_shot"], run["accuracy"], flush=True)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in RESTRICTIONS:
         for method in COMPARED:
             own = [run for run in runs if (run["answer"], run["method"]) == (name, method)]

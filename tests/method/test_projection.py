@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.linalg import hadamard as hadamard_matrix
 
 from craft_ray.config.prompts import ProjectionKind, PromptConfig
-from craft_ray.method.projection import PromptProjection, hadamard
+from craft_ray.method.projection import FloatArray, PromptProjection, hadamard
 
 START = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 KINDS: tuple[ProjectionKind, ...] = get_args(ProjectionKind)
@@ -29,7 +29,9 @@ def projection(
     return PromptProjection(start, config, seed)
 
 
-def matrix_of(kind: ProjectionKind, dim: int, shape: tuple[int, int], std: float = 1.0) -> object:
+def matrix_of(
+    kind: ProjectionKind, dim: int, shape: tuple[int, int], std: float = 1.0
+) -> FloatArray:
     """A, [D, L, E]."""
     start = np.zeros(shape, np.float32)
     return projection(kind, dim, std, start=start).contexts(np.eye(dim))
@@ -75,7 +77,7 @@ def test_a_point_is_mapped_alike_in_every_population(kind: ProjectionKind) -> No
 
 
 def test_the_matrix_is_gaussian_with_the_given_standard_deviation() -> None:
-    matrix = np.asarray(matrix_of("gaussian", 200, (20, 50), std=0.3))
+    matrix = matrix_of("gaussian", 200, (20, 50), std=0.3)
     assert matrix.std() == pytest.approx(0.3, rel=0.01)
     assert matrix.mean() == pytest.approx(0, abs=0.01)
     within_one_std = (np.abs(matrix) < 0.3).mean()
@@ -98,7 +100,7 @@ def test_a_point_moves_every_value_by_its_length_whatever_the_structure(
 
 
 def test_tokens_have_coordinates_and_directions_of_their_own() -> None:
-    matrix = np.asarray(matrix_of("per_token", 8, (4, 6)))
+    matrix = matrix_of("per_token", 8, (4, 6))
     for token in range(4):
         moving = np.abs(matrix[:, token]).max(axis=1) > 0
         assert moving.tolist() == [index // 2 == token for index in range(8)]
@@ -122,7 +124,7 @@ def test_the_fast_transform_is_hadamards(width: int) -> None:
 
 
 def test_fastfood_has_entries_as_a_gaussian_has() -> None:
-    matrix = np.asarray(matrix_of("fastfood", 200, (20, 50), std=0.3))
+    matrix = matrix_of("fastfood", 200, (20, 50), std=0.3)
     assert matrix.std() == pytest.approx(0.3, rel=0.05)
     assert (np.abs(matrix) < 0.3).mean() == pytest.approx(0.6827, abs=0.02)
 
