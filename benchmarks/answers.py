@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,17 +22,15 @@ from rich.table import Table
 from scipy.special import log_softmax
 from threadpoolctl import threadpool_limits
 
+from benchmarks.black_box import WrappedOracle
 from benchmarks.record import commit, write_result
 from benchmarks.sample_efficiency import METHODS, interval, run_once
 from craft_ray.config.loading import load_run_config
 from craft_ray.oracle.contract import (
     Answer,
-    ClassificationTask,
     FloatArray,
     ImageHandle,
     Oracle,
-    OracleDescription,
-    PixelArray,
     TaskHandle,
 )
 from craft_ray.oracle.white_box import load_oracle
@@ -88,24 +85,12 @@ RESTRICTIONS: dict[str, Restriction | None] = {
 }
 
 
-@dataclass(frozen=True)
-class RestrictedOracle:
+class RestrictedOracle(WrappedOracle):
     """Passes questions on to `oracle`, and less than all of the answers back."""
 
-    oracle: Oracle
-    restriction: Restriction
-
-    def describe(self) -> OracleDescription:
-        """One that scores nothing and is closed."""
-        return replace(self.oracle.describe(), scores=False, white_box=False)
-
-    def register_task(self, task: ClassificationTask) -> TaskHandle:
-        """See `Oracle`."""
-        return self.oracle.register_task(task)
-
-    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        """See `Oracle`."""
-        return self.oracle.register_images(pixels_NSS, keep=keep)
+    def __init__(self, oracle: Oracle, restriction: Restriction) -> None:
+        super().__init__(oracle)
+        self._restriction = restriction
 
     def predict(
         self,
@@ -115,10 +100,10 @@ class RestrictedOracle:
         answer: Answer = "logits",
     ) -> FloatArray:
         """See `Oracle`; a repeated question has the same noise."""
-        logits_KNC = self.oracle.predict(task, images, contexts_KLE, answer)
+        logits_KNC = self._oracle.predict(task, images, contexts_KLE, answer)
         question = f"{task.digest} {images.digest} ".encode() + contexts_KLE.tobytes()
         seed = int.from_bytes(hashlib.sha256(question).digest()[:8], "big")
-        return self.restriction(logits_KNC, np.random.default_rng(seed))
+        return self._restriction(logits_KNC, np.random.default_rng(seed))
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+from benchmarks.black_box import WrappedOracle
 from benchmarks.machine import synchronize
 from benchmarks.models import load_or_draw
 from benchmarks.record import commit, write_result
@@ -29,12 +30,9 @@ from craft_ray.config.run import OracleConfig, RunConfig
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import (
     Answer,
-    ClassificationTask,
     FloatArray,
     ImageHandle,
     Oracle,
-    OracleDescription,
-    PixelArray,
     TaskHandle,
 )
 from craft_ray.oracle.loading import LoadedModel
@@ -52,24 +50,8 @@ GENERATIONS_OF_A_RUN = 200
 """16 shots: the bank's one-time cost is spread over these."""
 
 
-class OneByOne:
+class OneByOne(WrappedOracle):
     """The paper's order of work: a candidate at a time, and no reduction beside the model."""
-
-    def __init__(self, oracle: ClipOracle) -> None:
-        self._oracle = oracle
-
-    def describe(self) -> OracleDescription:
-        """See `Oracle`."""
-        description = asdict(self._oracle.describe())
-        return OracleDescription(**{**description, "scores": False})
-
-    def register_task(self, task: ClassificationTask) -> TaskHandle:
-        """See `Oracle`."""
-        return self._oracle.register_task(task)
-
-    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        """See `Oracle`."""
-        return self._oracle.register_images(pixels_NSS, keep=keep)
 
     def predict(
         self,

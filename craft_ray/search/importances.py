@@ -31,11 +31,12 @@ def parameter_importances(
     ]
     if len(finished) < MIN_TRIALS or len({accuracy for _, accuracy in finished}) == 1:
         return None
+    ranges = optuna_space(space)
     study = optuna.create_study(direction="maximize")
-    for params, accuracy in finished:
-        study.add_trial(
-            optuna.trial.create_trial(
-                params=dict(params), distributions=optuna_space(space), value=accuracy
-            )
-        )
+    study.add_trials(
+        [
+            optuna.trial.create_trial(params=dict(params), distributions=ranges, value=accuracy)
+            for params, accuracy in finished
+        ]
+    )
     return get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=SEED))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -33,6 +34,7 @@ def earlier_trials(space: SpaceConfig) -> list[FrozenTrial]:
     Raises:
         ConfigError: one cannot be read, has other objectives, or nothing that this space knows.
     """
+    ranges = optuna_space(space)
     found = []
     for index, source in enumerate(space.warm_start):
         try:
@@ -41,7 +43,7 @@ def earlier_trials(space: SpaceConfig) -> list[FrozenTrial]:
                 if isinstance(source, EarlierSearch)
                 else _of_study(source, space)
             )
-            trials = [trial for point in points if (trial := _as_trial(point, space)) is not None]
+            trials = [trial for point in points if (trial := _as_trial(point, ranges)) is not None]
             if not trials:
                 raise ValueError("must have a trial with these parameters within their ranges")
         except (ValueError, OSError) as error:
@@ -91,10 +93,9 @@ def _storage(text: str) -> BaseStorage:
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def _as_trial(point: Point, space: SpaceConfig) -> FrozenTrial | None:
+def _as_trial(point: Point, ranges: dict[str, BaseDistribution]) -> FrozenTrial | None:
     """None where it has other parameters, or values that this search would not try."""
     params, values = point
-    ranges = optuna_space(space)
     if params.keys() != ranges.keys():
         return None
     if any(math.isnan(value) for value in values):
