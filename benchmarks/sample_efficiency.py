@@ -9,17 +9,24 @@ choice sees a test image. Intervals are 95 %, Student's t over the seeds; differ
 paper's procedure are paired by seed.
 
 Two tasks on the embedded oracle: its own (Fashion-MNIST), and scikit-learn's handwritten digits,
-which it was not made for. `low shots` trains on 1, 2, 4 and 8 images a class and selects by as
-many validation images as the paper has (at most 4 a class).
+which it was not made for. The default also trains on 1, 2, 4 and 8 images a class, where it selects
+by as many validation images as the paper has (at most 4 a class).
+
+    python -m benchmarks.sample_efficiency --seeds 6 --take-in sample_efficiency
+
+adds to what was measured before: runs of the named results that are not repeated are taken in,
+each with its commit and command. The result is written after every seed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +39,7 @@ from scipy.stats import t as student_t
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from benchmarks.record import commit, write_result
+from benchmarks.record import RESULTS, commit, write_result
 from craft_ray.config.loading import load_run_config
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import Oracle
@@ -60,7 +67,17 @@ METHODS: dict[str, tuple[str, ...]] = {
     "CraFT, corrected": (),
     "white-box prompt tuning": ("method=white_box", "evaluate_every_generations=20"),
 }
-SEARCHES = ("cma_es", "sep_cma_es", "spsa", "zo_adam", "random_search")
+SEARCHES = (
+    "cma_es",
+    "sep_cma_es",
+    "vkd_cma_es",
+    "spsa",
+    "spsa_gc",
+    "zip",
+    "zo_adam",
+    "sharp_zo",
+    "random_search",
+)
 METHODS |= {
     f"prompt search: {kind}": ("method=prompt", f"optimizer.kind={kind}") for kind in SEARCHES
 }
@@ -74,17 +91,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.sample_efficiency", description=__doc__
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3, 4, 5])
     parser.add_argument("--tasks", nargs="+", choices=("embedded", "digits"), default=["embedded"])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    known = [HIDDEN, *METHODS]
+    parser.add_argument("--methods", nargs="+", choices=known, default=known)
     parser.add_argument("--max-queries", type=int, default=8000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--name", default="sample_efficiency", help="of the result file")
+    parser.add_argument("--take-in", nargs="*", default=[], help="names of earlier result files")
     options = parser.parse_args()
     commit_id = commit()
     torch.set_num_threads(options.threads)
     threadpool_limits(1, user_api="blas")  # as in a worker
-    runs = []
+    earlier = [run for name in options.take_in for run in earlier_runs(name)]
+    runs = merged(earlier, [])
+    origin = {"commit": commit_id, "arguments": sys.argv[1:]}
     with tempfile.TemporaryDirectory() as folder:
         settings = {
             "embedded": (),
@@ -99,22 +120,55 @@ def main() -> None:
             common = [*settings[task], "oracle.white_box=true"]
             common += [f"max_queries={options.max_queries}"]
             for seed in options.seeds:
-                of_seed = [*common, f"seed={seed}"]
-                runs.append(
-                    {"task": task, "method": HIDDEN, "shots": 16, **hidden_probe(oracle, of_seed)}
-                )
+                new = []
                 for method in options.methods:
-                    run = run_once(oracle, [*of_seed, *METHODS[method]])
-                    runs.append({"task": task, "method": method, "shots": 16, **run})
-                    print(task, seed, method, run["accuracy"], run["seconds"], flush=True)
-                for shots in LOW_SHOTS:
-                    few = (f"data.shots={shots}", "data.validation=few_shot")
-                    run = run_once(oracle, [*of_seed, *METHODS[DEFAULT], *few])
-                    runs.append({"task": task, "method": DEFAULT, "shots": shots, **run})
+                    for run in runs_of(oracle, method, [*common, f"seed={seed}"]):
+                        new.append({"task": task, "method": method, **run, **origin})
+                        print(task, seed, method, run["shots"], run["accuracy"], flush=True)
+                runs = merged(runs, new)
+                write_result(options.name, commit_id, result_of(runs), module="sample_efficiency")
     rows = summarise(runs)
-    path = write_result(options.name, commit_id, {"rows": rows, "runs": runs})
+    path = write_result(options.name, commit_id, result_of(runs), module="sample_efficiency")
     show(rows)
     print(path)
+
+
+def result_of(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is stored: rows for a reader, runs for the next who adds some."""
+    return {"rows": summarise(runs), "runs": runs}
+
+
+def earlier_runs(name: str) -> list[dict[str, Any]]:
+    """Those of a stored result."""
+    document = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    runs: list[dict[str, Any]] = document["runs"]
+    return runs
+
+
+def merged(
+    earlier: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Each run once, the last one of it, by seed within its method."""
+    runs = {
+        (run["task"], run["shots"], run["method"], run["seed"]): run for run in (*earlier, *new)
+    }
+    methods = [HIDDEN, *METHODS]
+    return sorted(
+        runs.values(),
+        key=lambda r: (r["task"], -r["shots"], methods.index(r["method"]), r["seed"]),
+    )
+
+
+def runs_of(oracle: ClipOracle, method: str, settings: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """What a method is run as: at 16 shots, and the default at few shots too."""
+    if method == HIDDEN:
+        yield {"shots": 16, **hidden_probe(oracle, settings)}
+        return
+    yield {"shots": 16, **run_once(oracle, [*settings, *METHODS[method]])}
+    if method == DEFAULT:
+        for shots in LOW_SHOTS:
+            few = (f"data.shots={shots}", "data.validation=few_shot")
+            yield {"shots": shots, **run_once(oracle, [*settings, *METHODS[method], *few])}
 
 
 def write_digits(folder: Path) -> Path:
