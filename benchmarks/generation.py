@@ -26,7 +26,8 @@ from benchmarks.black_box import WrappedOracle
 from benchmarks.machine import synchronize
 from benchmarks.models import load_or_draw
 from benchmarks.record import commit, write_result
-from craft_ray.config.run import OracleConfig, RunConfig
+from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.run import RunConfig
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import (
     Answer,

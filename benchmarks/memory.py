@@ -28,7 +28,8 @@ from benchmarks.fixed_service import FixedServiceOracle
 from benchmarks.models import load_or_draw
 from benchmarks.oracle_speed import CIFAR10, class_names
 from benchmarks.record import commit, write_result
-from craft_ray.config.run import OracleConfig, RunConfig
+from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.run import RunConfig
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.text.encoder import TextTower
 from craft_ray.oracle.text.prompts import tokenize_task

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.loading import LoadedModel, load_model
 

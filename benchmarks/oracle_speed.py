@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.machine import matmul_peak, seconds_of
 from benchmarks.models import load_or_draw
 from benchmarks.record import commit, write_result
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.loading import LoadedModel
 from craft_ray.oracle.text.encoder import DTYPES, TextTower

@@ -21,8 +21,9 @@ from rich.table import Table
 from benchmarks.models import DrawnOracle
 from benchmarks.oracle_speed import CIFAR10
 from benchmarks.record import commit, write_result
-from craft_ray.config.run import OracleConfig, PoolConfig, RayConfig
-from craft_ray.method.reduction import Reduction
+from craft_ray.config.oracle import OracleConfig, PoolConfig
+from craft_ray.config.run import RayConfig
+from craft_ray.method.reduction import PromptLoss
 from craft_ray.oracle.contract import (
     ClassificationTask,
     FloatArray,
@@ -77,7 +78,7 @@ def measure(model: str, threads: int, turns: int, device: str) -> list[Row]:
     factory = DrawnOracle(model, OracleConfig(), device, threads)
     alone = factory()
     gpus = 1.0 if device == "cuda" else 0.0
-    reduction = Reduction(np.arange(NUM_IMAGES) % len(CIFAR10), None, 0.0)
+    reduction = PromptLoss(np.arange(NUM_IMAGES) % len(CIFAR10), None, 0.0)
     chunks = split_population(NUM_CANDIDATES, config.candidates_per_chunk)
     with running_pool(f"of-{model}", factory, config, PoolSize(1, gpus, threads)) as pool:
         client = PoolOracle(pool.address, config)

@@ -22,8 +22,9 @@ from rich.table import Table
 
 from benchmarks.fixed_service import CONTEXT, FixedServiceFactory
 from benchmarks.record import commit, write_result
-from craft_ray.config.run import PoolConfig, RayConfig
-from craft_ray.method.reduction import Reduction
+from craft_ray.config.oracle import PoolConfig
+from craft_ray.config.run import RayConfig
+from craft_ray.method.reduction import PromptLoss
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
@@ -93,7 +94,7 @@ class Asker:
         self._task = self._oracle.register_task(ClassificationTask(("a",) * NUM_CLASSES))
         pixels = np.zeros((NUM_IMAGES, 3, 8, 8), dtype=np.uint8)
         self._images = self._oracle.register_images(pixels)
-        self._reduction = Reduction(np.zeros(NUM_IMAGES, dtype=np.int64), None, 0.0)
+        self._reduction = PromptLoss(np.zeros(NUM_IMAGES, dtype=np.int64), None, 0.0)
 
     def ask(self, population: int, generations: int, think_s: float) -> float:
         """CPU seconds of this process."""

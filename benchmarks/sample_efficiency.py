@@ -57,11 +57,22 @@ HIDDEN = "linear probe on the hidden features"
 ZERO_SHOT = "zero-shot"
 DEFAULT = "probes: 500 names"
 PROBING = ("method=head", "head.kind=probes", "data.views=4", "evaluate_every_generations=1")
+SEARCHING = ("max_queries=2000", "data.views=4", "optimizer.sigma=0.02")
 METHODS: dict[str, tuple[str, ...]] = {
     DEFAULT: PROBING,
     "probes: 25 contexts": (*PROBING, "head.names=0", "head.contexts=25"),
     "probes: 100 contexts": (*PROBING, "head.names=0", "head.contexts=100"),
     "linear head, one prompt": ("method=head", "head.kind=linear", "data.views=4"),
+    "1 searched for a linear head": (*SEARCHING, "head.kind=linear"),
+    **{
+        f"{count} searched for a linear head": (
+            *SEARCHING,
+            "head.kind=probes",
+            "head.names=0",
+            f"head.contexts={count - 1}",
+        )
+        for count in (2, 4)
+    },
     # The authors' settings for EuroSAT, the data set most like these.
     PAPER: ("fidelity=reference", "optimizer.sigma=0.02"),
     "CraFT, corrected": (),

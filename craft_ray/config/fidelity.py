@@ -17,6 +17,7 @@ from pydantic import model_validator
 from craft_ray.config.base import Settings
 
 Selection = Literal["best_validation", "last"]
+DeployedPrompt = Literal["mean", "best", "resampled_mean"]
 
 PRESETS: dict[str, dict[str, str]] = {
     "corrected": {
@@ -40,7 +41,7 @@ class FidelityConfig(Settings):
     """Named switches; `preset` gives those that are not set."""
 
     preset: Literal["corrected", "reference"] = "corrected"
-    deployed_prompt: Literal["mean", "best", "resampled_mean"] = "mean"
+    deployed_prompt: DeployedPrompt = "mean"
     """Mean of the search distribution, best candidate seen, or the mean of a second population
     that is drawn but never scored (the authors' code)."""
     head_inputs: Literal["logits", "unnormalized_logits"] = "logits"

@@ -63,8 +63,8 @@ def _check_name(name: str) -> str:
 
 
 class ProbesHeadConfig(CrossValidatedConfig):
-    """A linear map of many logits: of random contexts, of class names beside the task's own, or of
-    both. None is tuned; each is one more look at the features that the black box hides."""
+    """A linear map of many logits: of several contexts, of class names beside the task's own, or of
+    both. Each is one more look at the features that the black box hides."""
 
     kind: Literal["probes"] = "probes"
     names: int = Field(500, ge=0, le=MAX_EXTRA_NAMES)
@@ -73,15 +73,17 @@ class ProbesHeadConfig(CrossValidatedConfig):
     vocabulary: tuple[Annotated[str, AfterValidator(_check_name)], ...] = ()
     """Names to draw from. Default: those of ImageNet's classes."""
     contexts: int = Field(0, ge=0)
-    """Random contexts beside the template's own. Each is one query, and at deployment one more
-    prediction an image: for an oracle that answers about fixed classes only (`names: 0`)."""
+    """Contexts beside the template's own, at deployment one more prediction an image each: for an
+    oracle that answers about fixed classes only (`names: 0`). Random ones, one query each, with
+    `method: head`; with `method: both` all of them are searched, in equal parts of the budget."""
     context_std: float = Field(1.0, gt=0)
-    """Of what is added to each number of the template's own context."""
+    """Of what is added to each number of the template's own context, with `method: head`."""
     contexts_per_generation: int = Field(10, ge=1)
+    """With `method: head`."""
 
     @property
     def num_contexts(self) -> int:
-        """The template's own and the random ones."""
+        """The template's own, or what a search made of it, and the others."""
         return 1 + self.contexts
 
     @property
@@ -106,7 +108,7 @@ class ProbesHeadConfig(CrossValidatedConfig):
 
 
 ProbingHeadConfig = LinearHeadConfig | ProbesHeadConfig
-"""Heads on the answers to fixed questions, which are fitted and not trained."""
+"""Heads that are fitted in closed form or to convergence, and not trained by steps."""
 
 
 def _kind_of(value: Any) -> str:

@@ -18,112 +18,13 @@ from craft_ray.config.optimizers import (
     SepCmaEsConfig,
     SharpZoConfig,
 )
+from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.config.places import PlaceText
 from craft_ray.config.prompts import PromptConfig
 from craft_ray.config.secrets import conceal
 
-Auto = Literal["auto"]
 Method = Literal["both", "prompt", "head", "white_box"]
 RUN_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
-
-
-class OracleConfig(Settings):
-    """The black box."""
-
-    model: str = "embedded"
-    """`embedded`, an open_clip model name (`ViT-B-32`), or `local-dir:<folder>`."""
-    pretrained: str | None = None
-    """An open_clip tag (`laion2b_s34b_b79k`) or a checkpoint file, for a model name."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the matrix products of both towers; predictions are always float32."""
-    text_path: Literal["auto", "shared_prefix", "plain"] = "auto"
-    """`shared_prefix` computes a candidate's context once for all classes and no padding; exact for
-    causal towers. `plain` asks the model's own `encode_text`. `auto`: the fast one where a probe at
-    load proves it exact."""
-    max_tokens_per_forward: int = Field(8192, ge=1)
-    """Bounds the memory of one text forward, whatever the population and the number of classes; a
-    single prompt is always computed."""
-    images_per_forward: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """`auto`: 8 on a CPU, whose caches then hold the activations (measured twice as fast as 64),
-    256 on a GPU."""
-    feature_cache_mb: int = Field(1024, ge=1)
-    """Image features that one copy of the model keeps; the set asked for longest ago goes first."""
-    white_box: bool = False
-    """The owner's permission to give gradients and image features, for the baselines that black-box
-    tuning is compared with."""
-
-    @model_validator(mode="after")
-    def _weights_are_named_once(self) -> Self:
-        has_own_weights = self.model == "embedded" or self.model.startswith("local-dir:")
-        if has_own_weights and self.pretrained is not None:
-            raise ValueError(
-                f"pretrained must be null for model {self.model!r}, which brings its own weights, "
-                f"but got {self.pretrained!r}"
-            )
-        if not has_own_weights and self.pretrained is None:
-            raise ValueError(
-                f"pretrained must name a tag or a checkpoint file for model {self.model!r}: "
-                "an oracle with random weights answers nothing useful"
-            )
-        return self
-
-
-class PoolConfig(Settings):
-    """Replicas of the oracle and how a population is spread over them."""
-
-    replicas: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """`auto` follows the nodes of the cluster as they come and go: one for each GPU, or without
-    GPUs one for each CPU of a node, at most four; with `max_replicas` it also asks an autoscaler
-    for nodes. A number is placed by Ray and kept."""
-    min_replicas: int = Field(1, ge=0)
-    """Kept while nothing is asked. 0 gives everything back, and the next query waits for a node."""
-    max_replicas: Annotated[int, Field(ge=1)] | None = None
-    """The most that `auto` asks an autoscaler for, when queries queue; what it brings costs money,
-    so nothing is asked for unless this bound is set. Needs a number > 0 in `gpus_per_replica`:
-    answers must not depend on whether a GPU was already there."""
-    give_back_after_s: float = Field(300.0, gt=0)
-    """Replicas that queries could have done without for so long are ended, so that the autoscaler
-    can take their nodes."""
-    cpus_per_replica: float = Field(0.1, gt=0)
-    """Ray's bookkeeping share; the real use is `threads_per_replica`."""
-    gpus_per_replica: Annotated[float, Field(ge=0)] | Auto = "auto"
-    """`auto`: 1 where the cluster has GPUs when the run starts, else 0."""
-    threads_per_replica: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """CPU threads of a replica. `auto`: a node's CPUs shared by the replicas that `replicas: auto`
-    gives it, whatever `replicas` is, because the number of threads shows in the last bits; 1 with
-    `max_replicas`, whose nodes are not there yet."""
-    candidates_per_chunk: int = Field(10, ge=1)
-    """Fixed by configuration, never by the number of replicas: answers stay bit-identical."""
-    max_chunks_in_flight: int = Field(2, ge=1)
-    """Chunks that one client may have waiting at one replica (back-pressure)."""
-    max_attempts: int = Field(8, ge=1)
-    """Tries of one chunk. Between tries at the same replica the rest doubles, from 0.5 s, so that
-    the default outlasts the restart of a single replica."""
-    chunk_timeout_s: float = Field(600.0, gt=0)
-    start_timeout_s: float = Field(900.0, gt=0)
-    """Until the replicas must have loaded the model; an autoscaler may have to bring a node. So
-    long a query waits for a pool that has no replica."""
-
-    @model_validator(mode="after")
-    def _what_is_asked_for_is_known(self) -> Self:
-        if self.max_replicas is None:
-            return self
-        if self.replicas != "auto":
-            raise ValueError(
-                f"max_replicas must be null when replicas is a number, but got {self.max_replicas} "
-                f"and {self.replicas}"
-            )
-        if self.gpus_per_replica == "auto" or self.gpus_per_replica == 0:
-            raise ValueError(
-                "gpus_per_replica must be a number > 0 with max_replicas, but got "
-                f"{self.gpus_per_replica!r}"
-            )
-        if self.min_replicas > self.max_replicas:
-            raise ValueError(
-                f"min_replicas <= max_replicas must hold, but got {self.min_replicas} and "
-                f"{self.max_replicas}"
-            )
-        return self
 
 
 class LossConfig(Settings):
@@ -200,8 +101,10 @@ class RunConfig(Settings):
     """A folder, or an address on an object store such as `s3://bucket/prefix`."""
     seed: int = Field(1, ge=0)
     method: Method = "both"
-    """`prompt` searches the context only, `head` trains the head only, `both` is CraFT;
-    `white_box` tunes the context by gradients, for comparison, where `oracle.white_box` permits."""
+    """`prompt` searches the context only, `head` trains the head only, `both` does both: with
+    `head.kind: residual_mlp` it is CraFT, with a linear head each prompt is searched for what the
+    best head makes of it. `white_box` tunes the context by gradients, for comparison, where
+    `oracle.white_box` permits."""
     max_queries: int = Field(8000, ge=1)
     """Budget in candidates scored on the whole training set (the paper's unit). A file may also
     give it for each number of shots, `{1: 2000, 16: 8000}`, of which `data.shots` picks one."""
@@ -229,7 +132,7 @@ class RunConfig(Settings):
 
     @property
     def probing_head(self) -> ProbingHeadConfig | None:
-        """The head's section, if it is one that is fitted to fixed questions."""
+        """The head's section, if it is one that is fitted and not trained."""
         if self.method == "white_box" or isinstance(self.head, ResidualMlpConfig):
             return None
         return self.head
@@ -237,21 +140,39 @@ class RunConfig(Settings):
     @property
     def num_generations(self) -> int:
         """Whole generations that the budget pays for; a generation is never cut. Gradients have no
-        budget: there it is the number of steps. A linear head is done when all its prompts are."""
+        budget: there it is the number of steps. A head on fixed prompts is done when all its
+        prompts are."""
         if self.method == "white_box":
             return self.white_box.steps
-        if (head := self.probing_head) is not None:
+        if (head := self.probing_head) is not None and self.method == "head":
             return -(-head.num_contexts // head.contexts_per_generation)
         return self.max_queries // self.optimizer.population
 
+    @property
+    def num_searches(self) -> int:
+        """Searches that share the generations, one after another: a linear head's contexts are
+        searched one by one."""
+        head = self.probing_head
+        return 1 if head is None or self.method == "head" else head.num_contexts
+
+    @property
+    def search_ends(self) -> tuple[int, ...]:
+        """Generations after which a search is over: all searches have an equal part of them."""
+        searches = range(1, self.num_searches + 1)
+        return tuple(n * self.num_generations // self.num_searches for n in searches)
+
+    def evaluates_after(self, generation: int) -> bool:
+        """Whether the state after so many generations is validated."""
+        is_due = generation % self.evaluate_every_generations == 0
+        return is_due or generation == self.num_generations
+
     @model_validator(mode="after")
-    def _linear_heads_search_nothing(self) -> Self:
+    def _linear_heads_see_all_prompts_alike(self) -> Self:
         if (head := self.probing_head) is None:
             return self
-        if self.method != "head":
+        if self.method == "prompt":
             raise ValueError(
-                f"method must be head when head.kind is {head.kind}, but got {self.method}: such a "
-                "head sees fixed prompts"
+                f"method must be head or both when head.kind is {head.kind}, but got prompt"
             )
         if self.data.views == "fresh":
             raise ValueError(
@@ -263,10 +184,27 @@ class RunConfig(Settings):
                 f"fidelity.head_inputs must be logits when head.kind is {head.kind}, but got "
                 f"{self.fidelity.head_inputs}"
             )
-        if head.num_contexts > self.max_queries:
+        if self.method == "head" and head.num_contexts > self.max_queries:
             raise ValueError(
                 "1 + head.contexts <= max_queries must hold, but got contexts="
                 f"{head.num_contexts - 1} and max_queries={self.max_queries}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _searched_contexts_can_be_judged(self) -> Self:
+        if (head := self.probing_head) is None or self.method != "both":
+            return self
+        if self.data.shots < 2:
+            raise ValueError(
+                f"data.shots >= 2 must hold when method is both and head.kind is {head.kind}, but "
+                f"got {self.data.shots}: a class with one image leaves none to judge a prompt by"
+            )
+        if self.num_generations < head.num_contexts:
+            raise ValueError(
+                "max_queries >= optimizer.population * (1 + head.contexts) must hold when method "
+                f"is both, but got max_queries={self.max_queries}, population="
+                f"{self.optimizer.population} and contexts={head.num_contexts - 1}"
             )
         return self
 
@@ -284,12 +222,13 @@ class RunConfig(Settings):
         optimizer = self.optimizer
         if not isinstance(optimizer, SharpZoConfig) or self.method in ("head", "white_box"):
             return self
-        if optimizer.warm_up_generations >= self.num_generations:
+        if optimizer.warm_up_generations >= self.num_generations // self.num_searches:
+            searches = "" if self.num_searches == 1 else f" and {self.num_searches} searches"
             raise ValueError(
                 "optimizer.warm_up_generations < max_queries // optimizer.population must hold, "
                 f"but got warm_up_generations={optimizer.warm_up_generations}, max_queries="
-                f"{self.max_queries} and population={optimizer.population}: nothing is left for "
-                "the descent"
+                f"{self.max_queries} and population={optimizer.population}{searches}: nothing is "
+                "left for the descent"
             )
         return self
 

@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Reduction:
+class PromptLoss:
     """The prompt's loss (CraFT section 3.3) of one candidate's logits [N, C].
 
     Attributes:
@@ -30,6 +30,11 @@ class Reduction:
     labels_N: LabelArray
     head: Mapping[str, FloatArray] | None
     consistency: float
+
+    @property
+    def num_known(self) -> int:
+        """Logits of an image beside the candidate's."""
+        return 0
 
     @property
     def num_bytes(self) -> int:
@@ -46,22 +51,76 @@ class Reduction:
             digest.update(f"{name}{weights.shape}".encode() + weights.tobytes())
         return digest.hexdigest()
 
-    def check(self, num_images: int, num_classes: int) -> None:
-        """Raise ValueError unless it fits predictions [K, N, C]."""
-        labels = self.labels_N
-        if labels.shape != (num_images,) or not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(
-                f"labels must be integers [{num_images}], but got {labels.dtype} "
-                f"{list(labels.shape)}"
-            )
-        if labels.min() < 0 or labels.max() >= num_classes:
-            raise ValueError(
-                f"labels must lie in [0, {num_classes}), but got {labels.min()} to {labels.max()}"
-            )
+    def check(self, num_images: int, num_logits: int) -> None:
+        """Raise ValueError unless it fits predictions [K, num_images, num_logits]."""
+        _check_labels(self.labels_N, num_images, num_logits)
         if not (np.isfinite(self.consistency) and self.consistency >= 0):
             raise ValueError(f"consistency >= 0 must hold, but got {self.consistency}")
-        if self.head is not None and self.head["enter.weight"].shape[1] != num_classes:
+        if self.head is not None and self.head["enter.weight"].shape[1] != num_logits:
             raise ValueError(
-                f"head must be of {num_classes} classes, but is of "
+                f"head must be of {num_logits} classes, but is of "
                 f"{self.head['enter.weight'].shape[1]}"
             )
+
+
+@dataclass(frozen=True)
+class LinearHeadError:
+    """The error that the best linear head on one candidate's logits has on images it did not see,
+    as `craft_ray.method.cross_validation` estimates it.
+
+    Attributes:
+        labels_N: the true classes.
+        num_classes: C of the head; an image may have more logits, of names beside the classes.
+        known_NF: logits that the head sees beside the candidate's: of contexts chosen before.
+    """
+
+    labels_N: LabelArray
+    num_classes: int
+    known_NF: FloatArray
+
+    @property
+    def num_known(self) -> int:
+        """Logits of an image beside the candidate's."""
+        return int(self.known_NF.shape[1])
+
+    @property
+    def num_bytes(self) -> int:
+        """Of its arrays."""
+        return self.labels_N.nbytes + self.known_NF.nbytes
+
+    @property
+    def digest(self) -> str:
+        """Content address."""
+        shapes = (self.labels_N.shape, self.known_NF.shape)
+        digest = hashlib.sha256(f"linear head {self.num_classes} {shapes}".encode())
+        digest.update(self.labels_N.tobytes())
+        digest.update(np.ascontiguousarray(self.known_NF).data)
+        return digest.hexdigest()
+
+    def check(self, num_images: int, num_logits: int) -> None:
+        """Raise ValueError unless it fits predictions [K, num_images, num_logits]."""
+        _check_labels(self.labels_N, num_images, self.num_classes)
+        if not 2 <= self.num_classes <= num_logits:
+            raise ValueError(
+                f"2 <= num_classes <= {num_logits} must hold, but got {self.num_classes}"
+            )
+        if self.known_NF.dtype != np.float32 or self.known_NF.shape[:1] != (num_images,):
+            raise ValueError(
+                f"known logits must be float32 [{num_images}, F], but got {self.known_NF.dtype} "
+                f"{list(self.known_NF.shape)}"
+            )
+
+
+Reduction = PromptLoss | LinearHeadError
+
+
+def _check_labels(labels_N: LabelArray, num_images: int, num_classes: int) -> None:
+    if labels_N.shape != (num_images,) or not np.issubdtype(labels_N.dtype, np.integer):
+        raise ValueError(
+            f"labels must be integers [{num_images}], but got {labels_N.dtype} "
+            f"{list(labels_N.shape)}"
+        )
+    if labels_N.min() < 0 or labels_N.max() >= num_classes:
+        raise ValueError(
+            f"labels must lie in [0, {num_classes}), but got {labels_N.min()} to {labels_N.max()}"
+        )

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from craft_ray.method.cross_validation import LogitMoments
 from craft_ray.method.head import RefinementHead
 from craft_ray.method.losses import prompt_losses
-from craft_ray.method.reduction import FloatArray, Reduction
+from craft_ray.method.reduction import FloatArray, LinearHeadError, PromptLoss, Reduction
 
 LossArray = npt.NDArray[np.float64]
 
@@ -21,9 +22,14 @@ LOGITS_PER_BLOCK = 1 << 22
 """Bounds the memory of a reduction: 16 MB of float32 logits and a few temporaries as large."""
 
 
-def images_per_block(num_candidates: int, num_classes: int) -> int:
-    """Images whose logits are reduced at a time."""
-    return max(1, LOGITS_PER_BLOCK // (num_candidates * num_classes))
+def images_per_block(num_candidates: int, num_logits: int) -> int:
+    """Images whose logits are reduced at a time.
+
+    Args:
+        num_candidates: K.
+        num_logits: of an image under a candidate, with those that a reduction brings.
+    """
+    return max(1, LOGITS_PER_BLOCK // (num_candidates * num_logits))
 
 
 @torch.inference_mode()
@@ -32,8 +38,17 @@ def reduce_blocks(blocks: Iterable[torch.Tensor], reduction: Reduction) -> LossA
 
     Args:
         blocks: logits [K, n, C] of consecutive images, all on one device.
-        reduction: labels of all images, head and weight.
+        reduction: what becomes of the logits of all images.
     """
+    if isinstance(reduction, PromptLoss):
+        losses_K = _mean_prompt_loss(blocks, reduction)
+    else:
+        losses_K = _linear_head_error(blocks, reduction)
+    losses: LossArray = losses_K.cpu().numpy()
+    return losses
+
+
+def _mean_prompt_loss(blocks: Iterable[torch.Tensor], reduction: PromptLoss) -> torch.Tensor:
     total_K: torch.Tensor | None = None
     head: RefinementHead | None = None
     start = 0
@@ -50,14 +65,27 @@ def reduce_blocks(blocks: Iterable[torch.Tensor], reduction: Reduction) -> LossA
         start = stop
     assert total_K is not None
     assert start == len(reduction.labels_N)
-    losses: LossArray = (total_K / start).cpu().numpy()
-    return losses
+    return total_K / start
+
+
+def _linear_head_error(blocks: Iterable[torch.Tensor], reduction: LinearHeadError) -> torch.Tensor:
+    moments = LogitMoments(reduction.num_classes)
+    start = 0
+    for block_KnC in blocks:
+        stop = start + block_KnC.shape[1]
+        labels_n = torch.tensor(reduction.labels_N[start:stop], device=block_KnC.device)
+        known_nF = torch.tensor(reduction.known_NF[start:stop], device=block_KnC.device)
+        known_KnF = known_nF.expand(len(block_KnC), -1, -1)
+        moments.add(torch.cat([known_KnF, block_KnC], dim=2), labels_n)
+        start = stop
+    assert start == len(reduction.labels_N)
+    return moments.held_out_errors()
 
 
 def reduce_logits(logits_KNC: FloatArray, reduction: Reduction) -> LossArray:
     """The same from logits at hand: the client's side, where an oracle does not reduce."""
-    num_candidates, _, num_classes = logits_KNC.shape
+    num_candidates, _, num_logits = logits_KNC.shape
     # `copy`: answers from the object store are read-only, which torch warns about.
     logits = torch.from_numpy(logits_KNC.copy())
-    blocks = torch.split(logits, images_per_block(num_candidates, num_classes), dim=1)
-    return reduce_blocks(blocks, reduction)
+    size = images_per_block(num_candidates, num_logits + reduction.num_known)
+    return reduce_blocks(torch.split(logits, size, dim=1), reduction)

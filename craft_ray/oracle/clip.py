@@ -9,7 +9,7 @@ from typing import Self
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.method.reduction import Reduction
 from craft_ray.method.scoring import images_per_block, reduce_blocks
@@ -153,7 +153,8 @@ class ClipOracle:
         check_reduction(reduction, images, task)
         text_KCF = self._encode_contexts(task, contexts_KLE)
         image_NF = F.normalize(self._images.features(images), dim=-1)
-        size = images_per_block(*text_KCF.shape[:2])
+        num_candidates, num_logits = text_KCF.shape[:2]
+        size = images_per_block(num_candidates, num_logits + reduction.num_known)
         blocks = (self._logits(block_nF, text_KCF) for block_nF in torch.split(image_NF, size))
         losses = reduce_blocks(blocks, reduction)
         on_part(0, losses)

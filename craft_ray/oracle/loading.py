@@ -13,7 +13,7 @@ from typing import Any
 import open_clip
 import torch
 
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.weights import is_file, readable_by_open_clip, trained_with_quick_gelu
 from craft_ray.zoo import EMBEDDED_ORACLE

@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
-from craft_ray.config.run import OracleConfig
-from craft_ray.method.reduction import LabelArray, Reduction
+from craft_ray.config.oracle import OracleConfig
+from craft_ray.method.reduction import LabelArray, PromptLoss
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import (
     FloatArray,
@@ -45,7 +45,7 @@ class WhiteBoxClipOracle(ClipOracle):
         time, each of which is computed a second time for that.
         """
         check_contexts(context_LE[None], self._text.embed_dim)
-        check_reduction(Reduction(labels_N, None, 0.0), images, task)
+        check_reduction(PromptLoss(labels_N, None, 0.0), images, task)
         tokens = self._registered(task)
         # Clones: what was made in inference mode cannot take part in a backward pass.
         image_NF = F.normalize(self._images.features(images).clone(), dim=-1)

@@ -11,7 +11,7 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
-from craft_ray.config.run import PoolConfig
+from craft_ray.config.oracle import PoolConfig
 from craft_ray.errors import OracleError, PoolError
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (

@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from craft_ray.config.run import PoolConfig
+from craft_ray.config.oracle import PoolConfig
 from craft_ray.errors import OracleError, PoolError
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.autoscaling import NodeRequest

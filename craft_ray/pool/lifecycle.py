@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from craft_ray.config.run import OracleConfig, PoolConfig
+from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.autoscaling import beside_driver
 from craft_ray.pool.keeper import PoolKeeper

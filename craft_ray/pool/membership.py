@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from craft_ray.config.run import PoolConfig
+from craft_ray.config.oracle import PoolConfig
 
 MAX_CPU_REPLICAS = 4
 """Of a node without GPUs: more copies of a model take memory and bring no speed."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from craft_ray.config.run import OracleConfig, PoolConfig
+from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.errors import OracleError
 from craft_ray.pool.address import PoolAddress, Refused
 from craft_ray.pool.keeper import cluster_nodes

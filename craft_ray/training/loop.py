@@ -15,8 +15,8 @@ from craft_ray.config.run import RunConfig
 from craft_ray.method.head import RefinementHead
 from craft_ray.method.losses import head_loss
 from craft_ray.method.projection import PromptProjection
-from craft_ray.method.reduction import Reduction
-from craft_ray.optimizers import make_optimizer
+from craft_ray.method.reduction import PromptLoss
+from craft_ray.optimizers import deployed_point, make_optimizer
 from craft_ray.oracle.contract import LossArray
 from craft_ray.training.classifier import PromptClassifier
 from craft_ray.training.metered import MeteredOracle
@@ -91,17 +91,12 @@ class CollaborativeTrainer(Trainer):
             self._prepared.task,
             self._prepared.fitness.handle,
             self._projection.contexts(candidates_PD),
-            Reduction(self._prepared.fitness.labels_N, head, consistency),
+            PromptLoss(self._prepared.fitness.labels_N, head, consistency),
         )
         self._optimizer.tell(losses_P)
-        self._context_LE = self._projection.contexts(self._working_point()[None])[0]
+        point_D = deployed_point(self._optimizer, self._config.fidelity.deployed_prompt)
+        self._context_LE = self._projection.contexts(point_D[None])[0]
         return losses_P
-
-    def _working_point(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        choice = self._config.fidelity.deployed_prompt
-        if choice == "resampled_mean":
-            return self._optimizer.resampled_mean()
-        return self._optimizer.best if choice == "best" else self._optimizer.mean
 
     def _train_head(self) -> float:
         """Epochs on one augmented view; its logits are asked for once. Returns the mean loss."""

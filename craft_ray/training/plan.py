@@ -26,8 +26,9 @@ class DataSize:
 def plan_run(config: RunConfig, size: DataSize) -> Spending:
     """Spending of the worker of a run that goes to the end of its budget."""
     total = cost_of("evaluation", 1, size.num_validation, size.num_classes)  # zero-shot
-    if config.probing_head is not None:
-        return total + _plan_probing(config, config.probing_head, size)
+    if (head := config.probing_head) is not None:
+        plan = _plan_probe_search if config.method == "both" else _plan_probing
+        return total + plan(config, head, size)
     generations = config.num_generations
     for _ in range(-(-generations // config.evaluate_every_generations)):
         total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
@@ -57,8 +58,26 @@ def _plan_probing(config: RunConfig, head: ProbingHeadConfig, size: DataSize) ->
         total += cost_of("head", head.num_contexts, size.num_train, num_names)
     for generation in range(1, config.num_generations + 1):
         num_contexts = min(generation * head.contexts_per_generation, head.num_contexts)
-        is_last = generation == config.num_generations
-        if generation % config.evaluate_every_generations == 0 or is_last:
+        if config.evaluates_after(generation):
+            total += cost_of("evaluation", num_contexts, size.num_validation, num_names)
+    return total
+
+
+def _plan_probe_search(config: RunConfig, head: ProbingHeadConfig, size: DataSize) -> Spending:
+    """A population for each generation; where a head is fitted, the prompt found so far on the
+    plain images and on each view."""
+    assert config.data.views != "fresh"  # a law of the settings
+    num_names = size.num_classes + head.num_names
+    generations = config.num_generations
+    population = config.optimizer.population
+    total = cost_of("search", generations * population, size.num_train, num_names)
+    for generation in range(1, generations + 1):
+        is_evaluated = config.evaluates_after(generation)
+        if is_evaluated or generation in config.search_ends:
+            for _ in range(1 + config.data.views):
+                total += cost_of("head", 1, size.num_train, num_names)
+        if is_evaluated:
+            num_contexts = 1 + sum(end < generation for end in config.search_ends)
             total += cost_of("evaluation", num_contexts, size.num_validation, num_names)
     return total
 

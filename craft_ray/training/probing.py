@@ -13,15 +13,14 @@ import numpy as np
 
 from craft_ray.config.heads import ProbesHeadConfig, ProbingHeadConfig
 from craft_ray.config.run import RunConfig
-from craft_ray.method.linear_head import LinearHead, fit_linear_head
-from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
-from craft_ray.training.classifier import ProbesClassifier, flatten_probes
-from craft_ray.training.ledger import Purpose
+from craft_ray.method.linear_head import LinearHead
+from craft_ray.oracle.contract import FloatArray
+from craft_ray.training.classifier import ProbesClassifier
 from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.prober import Prober
 from craft_ray.training.state import TrainerState
-from craft_ray.training.task import PreparedTask, ViewBank
+from craft_ray.training.task import PreparedTask
 from craft_ray.training.trainer import Losses, Trainer
-from craft_ray.training.vocabulary import extra_names
 
 # Independent random streams under one seed.
 _CONTEXTS_STREAM, _FOLDS_STREAM = 21, 22
@@ -49,14 +48,9 @@ class ProbingTrainer(Trainer):
     ) -> None:
         super().__init__(oracle, prepared, config)
         self._head_config = head
-        self._names = extra_names(config, prepared.class_names)
-        asked = ClassificationTask((*prepared.class_names, *self._names), prepared.template)
-        self._task = oracle.register_task(asked)
+        self._prober = Prober(oracle, prepared, config, head, self._seed(_FOLDS_STREAM))
         self._contexts_KLE = self._draw_contexts()
-        num_views = len(self._view_handles)
-        self._logits_VNF = np.zeros(
-            (1 + num_views, prepared.fitness.handle.num_images, 0), dtype=np.float32
-        )
+        self._logits_VNF = self._prober.no_answers
         """All answers so far."""
         self._head = LinearHead(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
 
@@ -71,37 +65,19 @@ class ProbingTrainer(Trainer):
         contexts: FloatArray = np.concatenate([own_LE[None], own_LE + shifts_KLE])
         return contexts.astype(np.float32)
 
-    @property
-    def _view_handles(self) -> tuple[ImageHandle, ...]:
-        views = self._prepared.views
-        assert isinstance(views, ViewBank)  # a law of the settings
-        return views.handles
-
     def _tune(self) -> Losses:
         start = self.generation * self._head_config.contexts_per_generation
         contexts_KLE = self._contexts_KLE[start : start + self._head_config.contexts_per_generation]
-        answers = [self._ask(self._prepared.fitness.handle, contexts_KLE, "search")]
-        answers += [self._ask(view, contexts_KLE, "head") for view in self._view_handles]
-        self._logits_VNF = np.concatenate([self._logits_VNF, np.stack(answers)], axis=2)
-        fitted = fit_linear_head(
-            self._logits_VNF,
-            self._prepared.fitness.labels_N,
-            self._prepared.task.num_classes,
-            self._head_config.folds,
-            self._seed(_FOLDS_STREAM),
-        )
+        answers_VNF = self._prober.ask(contexts_KLE, "search")
+        self._logits_VNF = np.concatenate([self._logits_VNF, answers_VNF], axis=2)
+        fitted = self._prober.fit(self._logits_VNF)
         self._head = fitted.head
         return Losses(head_loss=fitted.held_out_loss)
 
-    def _ask(self, images: ImageHandle, contexts_KLE: FloatArray, purpose: Purpose) -> FloatArray:
-        """[N, F of these contexts]."""
-        logits_KNC = self._oracle.predict(self._task, images, contexts_KLE, purpose=purpose)
-        return flatten_probes(logits_KNC)
-
     def _working_classifier(self) -> ProbesClassifier:
         num_logits = len(self._head.weight_FC)
-        num_contexts = num_logits // self._task.num_classes
-        return ProbesClassifier(self._contexts_KLE[:num_contexts], self._names, self._head)
+        num_contexts = num_logits // self._prober.task.num_classes
+        return self._prober.classifier(self._contexts_KLE[:num_contexts], self._head)
 
     def _arrays(self) -> dict[str, Any]:
         return {

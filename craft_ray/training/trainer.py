@@ -80,7 +80,7 @@ class Trainer(ABC):
         losses = self._tune()
         self.generation += 1
         validation = None
-        if self.generation % self._config.evaluate_every_generations == 0 or self.finished:
+        if self._config.evaluates_after(self.generation) or self.finished:
             validation = self._selector.consider(self._working_classifier(), self.generation)
         return GenerationReport(
             generation=self.generation,
@@ -119,9 +119,9 @@ class Trainer(ABC):
             self._load_arrays(state)
             self._selector.restore(state)
 
-    def _seed(self, stream: int) -> int:
+    def _seed(self, *stream: int) -> int:
         """Of an independent random stream of this run."""
-        return int(np.random.SeedSequence([self._config.seed, stream]).generate_state(1)[0])
+        return int(np.random.SeedSequence([self._config.seed, *stream]).generate_state(1)[0])
 
     @abstractmethod
     def _tune(self) -> Losses:

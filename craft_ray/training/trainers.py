@@ -6,6 +6,7 @@ from craft_ray.config.heads import ResidualMlpConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.training.loop import CollaborativeTrainer
 from craft_ray.training.metered import MeteredOracle
+from craft_ray.training.probe_search import ProbeSearchTrainer
 from craft_ray.training.probing import ProbingTrainer
 from craft_ray.training.task import PreparedTask
 from craft_ray.training.trainer import Trainer
@@ -22,4 +23,6 @@ def make_trainer(oracle: MeteredOracle, prepared: PreparedTask, config: RunConfi
         return WhiteBoxTrainer(oracle, prepared, config)
     if isinstance(config.head, ResidualMlpConfig):
         return CollaborativeTrainer(oracle, prepared, config, config.head)
+    if config.method == "both":
+        return ProbeSearchTrainer(oracle, prepared, config, config.head)
     return ProbingTrainer(oracle, prepared, config, config.head)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.loading import check_model_exists

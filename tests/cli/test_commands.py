@@ -19,7 +19,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from craft_ray import train, tune
-from craft_ray.config.run import OracleConfig, RunConfig
+from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import labels_of
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.oracle.clip import ClipOracle

@@ -12,6 +12,7 @@ from craft_ray.errors import ConfigError
 from craft_ray.training.vocabulary import draw_names
 
 PROBES = ("method=head", "head.kind=probes")
+SEARCHED = ("method=both", "head.kind=probes")
 
 
 def test_the_head_is_the_papers_unless_its_kind_is_given() -> None:
@@ -22,8 +23,23 @@ def test_the_head_is_the_papers_unless_its_kind_is_given() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("head.kind=probes",), "method must be head when head.kind is probes, but got both"),
-        (("head.kind=linear", "method=prompt"), "method must be head when head.kind is linear"),
+        (
+            ("head.kind=linear", "method=prompt"),
+            "method must be head or both when head.kind is linear, but got prompt",
+        ),
+        (
+            (*SEARCHED, "data.shots=1"),
+            "data.shots >= 2 must hold when method is both and head.kind is probes, but got 1",
+        ),
+        (
+            (*SEARCHED, "head.contexts=3", "max_queries=159"),
+            r"max_queries >= optimizer.population \* \(1 \+ head.contexts\) must hold when method "
+            "is both, but got max_queries=159, population=40 and contexts=3",
+        ),
+        (
+            (*SEARCHED, "head.contexts=3", "optimizer.kind=sharp_zo", "max_queries=800"),
+            "optimizer.warm_up_generations < .* and 4 searches",
+        ),
         ((*PROBES, "data.views=fresh"), "data.views must be a number when head.kind is probes"),
         (
             (*PROBES, "fidelity.head_inputs=unnormalized_logits"),
@@ -54,6 +70,19 @@ def test_the_generations_are_what_the_contexts_need() -> None:
         return load_run_config(None, words).num_generations
 
     assert [generations(contexts) for contexts in (0, 4, 5, 9, 10)] == [1, 1, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("words", "ends"),
+    [
+        (("method=both",), (25,)),
+        (("method=both", "head.kind=linear"), (25,)),
+        ((*SEARCHED, "head.contexts=3"), (6, 12, 18, 25)),
+        ((*SEARCHED, "head.contexts=24"), tuple(range(1, 26))),
+    ],
+)
+def test_searches_share_the_generations(words: tuple[str, ...], ends: tuple[int, ...]) -> None:
+    assert load_run_config(None, [*words, "max_queries=1000"]).search_ends == ends
 
 
 def test_the_vocabulary_suffices_for_the_most_names(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from craft_ray.method.head import RefinementHead
 from craft_ray.method.losses import prompt_losses
-from craft_ray.method.reduction import Reduction
+from craft_ray.method.reduction import PromptLoss
 from craft_ray.method.scoring import images_per_block, reduce_blocks, reduce_logits
 
 K, N, C = 3, 11, 4
@@ -26,7 +26,7 @@ def test_it_is_the_mean_over_images(head: RefinementHead | None, consistency: fl
     with torch.inference_mode():
         refined = None if head is None else head(logits)
         losses = prompt_losses(logits, refined, torch.from_numpy(LABELS), consistency)
-    reduction = Reduction(LABELS, None if head is None else head.weights(), consistency)
+    reduction = PromptLoss(LABELS, None if head is None else head.weights(), consistency)
     expected = losses.double().mean(dim=1).numpy()
     reduced = reduce_logits(LOGITS, reduction)
     assert reduced.dtype == np.float64
@@ -39,15 +39,15 @@ def test_blocks_do_not_show(sizes: list[int]) -> None:
     cuts = [*np.cumsum(sizes)[np.cumsum(sizes) < N].tolist(), N]
     starts = [0, *cuts[:-1]]
     blocks = [torch.from_numpy(LOGITS[:, a:b]) for a, b in zip(starts, cuts, strict=True)]
-    reduction = Reduction(LABELS, HEAD.weights(), 0.3)
+    reduction = PromptLoss(LABELS, HEAD.weights(), 0.3)
     np.testing.assert_allclose(
         reduce_blocks(blocks, reduction), reduce_logits(LOGITS, reduction), rtol=1e-6
     )
 
 
 def test_a_block_of_imagenet_size_is_bounded() -> None:
-    assert images_per_block(num_candidates=10, num_classes=1000) * 10 * 1000 <= 1 << 22
-    assert images_per_block(num_candidates=10_000, num_classes=1000) == 1
+    assert images_per_block(num_candidates=10, num_logits=1000) * 10 * 1000 <= 1 << 22
+    assert images_per_block(num_candidates=10_000, num_logits=1000) == 1
 
 
 def test_read_only_arrays_are_taken() -> None:
@@ -55,21 +55,21 @@ def test_read_only_arrays_are_taken() -> None:
     weights = HEAD.weights()
     for array in (logits, labels, weights["enter.weight"], weights["leave.bias"]):
         array.setflags(write=False)  # as Ray's object store hands them out
-    reduce_logits(logits, Reduction(labels, weights, 0.1))
+    reduce_logits(logits, PromptLoss(labels, weights, 0.1))
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (Reduction(LABELS[:-1], None, 0.0), r"labels must be integers \[11\], but got .* \[10\]"),
-        (Reduction(LABELS + 1, None, 0.0), r"labels must lie in \[0, 4\), but got 1 to 4"),
-        (Reduction(LABELS - 1, None, 0.0), r"labels must lie in \[0, 4\), but got -1 to 2"),
-        (Reduction(LABELS.astype(float), None, 0.0), "labels must be integers"),
-        (Reduction(LABELS, None, float("nan")), "consistency >= 0 must hold, but got nan"),
-        (Reduction(LABELS, None, -1.0), "consistency >= 0 must hold, but got -1"),
-        (Reduction(LABELS, RefinementHead(5, 6).weights(), 0.1), "head must be of 4 classes"),
+        (PromptLoss(LABELS[:-1], None, 0.0), r"labels must be integers \[11\], but got .* \[10\]"),
+        (PromptLoss(LABELS + 1, None, 0.0), r"labels must lie in \[0, 4\), but got 1 to 4"),
+        (PromptLoss(LABELS - 1, None, 0.0), r"labels must lie in \[0, 4\), but got -1 to 2"),
+        (PromptLoss(LABELS.astype(float), None, 0.0), "labels must be integers"),
+        (PromptLoss(LABELS, None, float("nan")), "consistency >= 0 must hold, but got nan"),
+        (PromptLoss(LABELS, None, -1.0), "consistency >= 0 must hold, but got -1"),
+        (PromptLoss(LABELS, RefinementHead(5, 6).weights(), 0.1), "head must be of 4 classes"),
     ],
 )
-def test_what_does_not_fit_is_named(wrong: Reduction, message: str) -> None:
+def test_what_does_not_fit_is_named(wrong: PromptLoss, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         wrong.check(N, C)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from craft_ray.config.run import OracleConfig, PoolConfig, RayConfig
+from craft_ray.config.oracle import OracleConfig, PoolConfig
+from craft_ray.config.run import RayConfig
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import Oracle, PixelArray
 from craft_ray.pool.client import PoolOracle

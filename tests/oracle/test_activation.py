@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle import loading, weights
 from craft_ray.oracle.clip import ClipOracle

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask

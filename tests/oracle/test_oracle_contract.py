@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from craft_ray.errors import OracleError
+from craft_ray.method.reduction import LinearHeadError, PromptLoss, Reduction
+from craft_ray.method.scoring import reduce_logits
 from craft_ray.oracle.contract import (
     Answer,
     ClassificationTask,
@@ -17,6 +19,7 @@ from craft_ray.oracle.contract import (
     ImageHandle,
     Oracle,
     PixelArray,
+    ScoringOracle,
     TaskHandle,
     WhiteBoxOracle,
     digest_of_images,
@@ -124,6 +127,31 @@ def test_a_context_may_have_another_length(oracle: Oracle, pixels: PixelArray) -
     task, images = oracle.register_task(TASK), oracle.register_images(pixels)
     longer = np.repeat(task.initial_context[None], 2, axis=1)
     assert oracle.predict(task, images, longer).shape == (1, 5, 3)
+
+
+@pytest.mark.parametrize(
+    "reduction",
+    [
+        PromptLoss(np.array([0, 1, 2, 1, 0]), None, 0.0),
+        LinearHeadError(np.array([0, 1, 1, 1, 0]), 2, np.zeros((5, 0), dtype=np.float32)),
+        LinearHeadError(np.array([0, 1, 2, 1, 0]), 3, np.eye(5, dtype=np.float32)),
+    ],
+    ids=("prompt loss", "linear head, two of three names", "linear head, known logits"),
+)
+def test_a_score_is_the_reduction_of_the_answer(
+    reduction: Reduction, oracle: Oracle, pixels: PixelArray
+) -> None:
+    task, images = oracle.register_task(TASK), oracle.register_images(pixels)
+    contexts = noisy_contexts(task, 3)
+    expected = reduce_logits(oracle.predict(task, images, contexts), reduction)
+    assert len(np.unique(expected)) == 3
+    if oracle.describe().scores:
+        scoring = cast(ScoringOracle, oracle)
+        scores = scoring.score(task, images, contexts, reduction)
+        np.testing.assert_allclose(scores, expected, rtol=1e-4)
+        four = oracle.register_images(pixels[:4])
+        with pytest.raises(OracleError, match=r"reduction: labels must be integers \[4\]"):
+            scoring.score(task, four, contexts, reduction)
 
 
 def test_underscores_in_class_names_are_spaces(oracle: Oracle, pixels: PixelArray) -> None:

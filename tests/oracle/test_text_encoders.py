@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask, FloatArray
 from craft_ray.oracle.loading import LoadedModel, load_model

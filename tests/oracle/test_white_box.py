@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, PixelArray, WhiteBoxOracle
 from craft_ray.oracle.white_box import WhiteBoxClipOracle, load_oracle

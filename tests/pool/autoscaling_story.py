@@ -14,7 +14,7 @@ set_environment()  # Ray reads some of it when it is imported
 
 import ray  # noqa: E402
 
-from craft_ray.config.run import PoolConfig  # noqa: E402
+from craft_ray.config.oracle import PoolConfig  # noqa: E402
 from craft_ray.pool.client import PoolOracle  # noqa: E402
 from craft_ray.pool.keeper import cluster_nodes  # noqa: E402
 from craft_ray.pool.lifecycle import NAMESPACE, running_pool  # noqa: E402

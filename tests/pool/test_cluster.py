@@ -15,9 +15,10 @@ from ray.cluster_utils import Cluster
 from ray.tune import PlacementGroupFactory
 from ray.util import placement_group_table
 
-from craft_ray.config.run import PoolConfig, RayConfig, RunConfig
+from craft_ray.config.oracle import PoolConfig
+from craft_ray.config.run import RayConfig, RunConfig
 from craft_ray.environment import set_environment
-from craft_ray.method.reduction import Reduction
+from craft_ray.method.reduction import PromptLoss
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
@@ -141,7 +142,7 @@ def test_images_are_shipped_once_a_node_and_a_replica_has_a_gpu_for_itself(
         # Before the images are registered: they may arrive any time from then on.
         stored_before = bytes_stored(other.node_id)
         task, images, contexts = question_to(client, num_contexts=16, num_images=num_images)
-        reduction = Reduction(np.zeros(num_images, dtype=np.int64), None, 0.0)
+        reduction = PromptLoss(np.zeros(num_images, dtype=np.int64), None, 0.0)
         client.score(task, images, contexts, reduction)
         stats = pool.keeper.stats(30)
         assert [entry.images_encoded for entry in stats.values()] == [num_images] * 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_ray.config.run import PoolConfig
+from craft_ray.config.oracle import PoolConfig
 from craft_ray.pool.membership import (
     ALIVE,
     NodeView,

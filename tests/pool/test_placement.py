@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from craft_ray.config.run import PoolConfig, RunConfig
+from craft_ray.config.oracle import PoolConfig
+from craft_ray.config.run import RunConfig
 from craft_ray.pool.membership import NodeView
 from craft_ray.pool.placement import place_trials
 

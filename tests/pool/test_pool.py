@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import ray
 
-from craft_ray.config.run import OracleConfig, PoolConfig, RayConfig
+from craft_ray.config.oracle import OracleConfig, PoolConfig
+from craft_ray.config.run import RayConfig
 from craft_ray.errors import OracleError, PoolError
-from craft_ray.method.reduction import Reduction
+from craft_ray.method.reduction import PromptLoss
 from craft_ray.method.scoring import reduce_logits
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import (
@@ -88,7 +89,7 @@ def test_answers_are_bit_identical_for_one_two_and_four_replicas(
     embedded_pool: RunningPool,
 ) -> None:
     task, images, contexts = question_to(PoolOracle(embedded_pool.address, CONFIG), 20)
-    reduction = Reduction(np.array([0, 1, 2, 0, 1]), None, 0.0)
+    reduction = PromptLoss(np.array([0, 1, 2, 0, 1]), None, 0.0)
     answers, losses = [], []
     for replicas in (1, 2, 4):
         with running_pool(f"of-{replicas}", EMBEDDED, CONFIG, PoolSize(replicas, 0.0, 1)) as pool:
@@ -114,11 +115,11 @@ def test_scores_are_what_the_client_would_compute(embedded_pool: RunningPool) ->
         "leave.weight": rng.normal(size=(3, 4)).astype(np.float32),
         "leave.bias": rng.normal(size=3).astype(np.float32),
     }
-    reduction = Reduction(np.array([0, 1, 2, 0, 1]), head, 0.3)
+    reduction = PromptLoss(np.array([0, 1, 2, 0, 1]), head, 0.3)
     expected = reduce_logits(client.predict(task, images, contexts), reduction)
     scores = client.score(task, images, contexts, reduction)
     np.testing.assert_allclose(scores, expected, rtol=1e-6)
-    wrong = Reduction(np.array([0, 1, 2]), None, 0.0)
+    wrong = PromptLoss(np.array([0, 1, 2]), None, 0.0)
     with pytest.raises(OracleError, match=r"reduction: labels must be integers \[5\]"):
         client.score(task, images, contexts, wrong)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from craft_ray.config.run import OracleConfig, PoolConfig, RayConfig
+from craft_ray.config.oracle import OracleConfig, PoolConfig
+from craft_ray.config.run import RayConfig
 from craft_ray.errors import OracleError, PoolError
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle

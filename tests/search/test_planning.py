@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from craft_ray.config.run import PoolConfig, RayConfig, RunConfig
+from craft_ray.config.oracle import PoolConfig
+from craft_ray.config.run import RayConfig, RunConfig
 from craft_ray.config.sampling import NoScheduler
 from craft_ray.config.space import Choice, LogUniform, SpaceConfig
 from craft_ray.errors import ConfigError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import FloatArray, ImageHandle
 from craft_ray.oracle.white_box import load_oracle

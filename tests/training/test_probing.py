@@ -1,4 +1,4 @@
-"""A head on many fixed questions, on the fake world."""
+"""A linear head on fixed questions and on searched ones, on the fake world."""
 
 from __future__ import annotations
 
@@ -37,12 +37,18 @@ HEADS: dict[str, dict[str, Any]] = {
     "names": {"kind": "probes", "names": 30},
     "contexts": {"kind": "probes", "names": 0, "contexts": 7, "contexts_per_generation": 3},
     "both": {"kind": "probes", "names": 5, "contexts": 4, "contexts_per_generation": 2},
+    "one searched": {"kind": "linear", "folds": 2},
+    "three searched": {"kind": "probes", "names": 0, "contexts": 2, "folds": 2},
+    "searched and names": {"kind": "probes", "names": 5, "contexts": 1, "folds": 2},
 }
+SEARCHED = [head for head in HEADS if "searched" in head]
+FIXED = [head for head in HEADS if head not in SEARCHED]
 DATA = world_data(shots=6, num_test=50)
 
 
 def probing(head: str, **settings: Any) -> RunConfig:
-    return run_config(method="head", head=HEADS[head], **settings)
+    method = "both" if head in SEARCHED else "head"
+    return run_config(method=method, head=HEADS[head], **settings)
 
 
 def finish(trainer: Trainer) -> list[GenerationReport]:
@@ -70,7 +76,9 @@ def test_it_spends_what_was_planned(head: str, evaluate_every: int) -> None:
     trainer, ledger = world.trainer()
     finish(trainer)
     assert ledger.spent == plan_run(config, DATA.size)
-    assert ledger.spent.candidate_queries == HEADS[head].get("contexts", 0) + 1
+    fixed = HEADS[head].get("contexts", 0) + 1
+    searched = config.num_generations * config.optimizer.population
+    assert ledger.spent.candidate_queries == (searched if head in SEARCHED else fixed)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -91,7 +99,8 @@ def test_the_driver_spends_what_was_planned(head: str) -> None:
 def test_a_resumed_training_is_the_undisturbed_one(
     head: str, stop_after: int, tmp_path: Path
 ) -> None:
-    world = make_world(probing(head, evaluate_every_generations=1), data=DATA)
+    every = 2 if head in SEARCHED else 1
+    world = make_world(probing(head, evaluate_every_generations=every), data=DATA)
     undisturbed, ledger = world.trainer()
     reports = finish(undisturbed)
     stopped, _ = world.trainer()

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from craft_ray.config.loading import load_run_config
-from craft_ray.config.run import OracleConfig, RunConfig
+from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError, OracleError
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.training.plan import plan_run

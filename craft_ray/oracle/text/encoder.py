@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
-from craft_ray.config.run import OracleConfig
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.loading import LoadedModel

@@ -1,0 +1,110 @@
+"""Settings of the black box and of its replicas. Imports neither torch nor Ray."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from craft_ray.config.base import Settings
+
+Auto = Literal["auto"]
+
+
+class OracleConfig(Settings):
+    """The black box."""
+
+    model: str = "embedded"
+    """`embedded`, an open_clip model name (`ViT-B-32`), or `local-dir:<folder>`."""
+    pretrained: str | None = None
+    """An open_clip tag (`laion2b_s34b_b79k`) or a checkpoint file, for a model name."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the matrix products of both towers; predictions are always float32."""
+    text_path: Literal["auto", "shared_prefix", "plain"] = "auto"
+    """`shared_prefix` computes a candidate's context once for all classes and no padding; exact for
+    causal towers. `plain` asks the model's own `encode_text`. `auto`: the fast one where a probe at
+    load proves it exact."""
+    max_tokens_per_forward: int = Field(8192, ge=1)
+    """Bounds the memory of one text forward, whatever the population and the number of classes; a
+    single prompt is always computed."""
+    images_per_forward: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """`auto`: 8 on a CPU, whose caches then hold the activations (measured twice as fast as 64),
+    256 on a GPU."""
+    feature_cache_mb: int = Field(1024, ge=1)
+    """Image features that one copy of the model keeps; the set asked for longest ago goes first."""
+    white_box: bool = False
+    """The owner's permission to give gradients and image features, for the baselines that black-box
+    tuning is compared with."""
+
+    @model_validator(mode="after")
+    def _weights_are_named_once(self) -> Self:
+        has_own_weights = self.model == "embedded" or self.model.startswith("local-dir:")
+        if has_own_weights and self.pretrained is not None:
+            raise ValueError(
+                f"pretrained must be null for model {self.model!r}, which brings its own weights, "
+                f"but got {self.pretrained!r}"
+            )
+        if not has_own_weights and self.pretrained is None:
+            raise ValueError(
+                f"pretrained must name a tag or a checkpoint file for model {self.model!r}: "
+                "an oracle with random weights answers nothing useful"
+            )
+        return self
+
+
+class PoolConfig(Settings):
+    """Replicas of the oracle and how a population is spread over them."""
+
+    replicas: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """`auto` follows the nodes of the cluster as they come and go: one for each GPU, or without
+    GPUs one for each CPU of a node, at most four; with `max_replicas` it also asks an autoscaler
+    for nodes. A number is placed by Ray and kept."""
+    min_replicas: int = Field(1, ge=0)
+    """Kept while nothing is asked. 0 gives everything back, and the next query waits for a node."""
+    max_replicas: Annotated[int, Field(ge=1)] | None = None
+    """The most that `auto` asks an autoscaler for, when queries queue; what it brings costs money,
+    so nothing is asked for unless this bound is set. Needs a number > 0 in `gpus_per_replica`:
+    answers must not depend on whether a GPU was already there."""
+    give_back_after_s: float = Field(300.0, gt=0)
+    """Replicas that queries could have done without for so long are ended, so that the autoscaler
+    can take their nodes."""
+    cpus_per_replica: float = Field(0.1, gt=0)
+    """Ray's bookkeeping share; the real use is `threads_per_replica`."""
+    gpus_per_replica: Annotated[float, Field(ge=0)] | Auto = "auto"
+    """`auto`: 1 where the cluster has GPUs when the run starts, else 0."""
+    threads_per_replica: Annotated[int, Field(ge=1)] | Auto = "auto"
+    """CPU threads of a replica. `auto`: a node's CPUs shared by the replicas that `replicas: auto`
+    gives it, whatever `replicas` is, because the number of threads shows in the last bits; 1 with
+    `max_replicas`, whose nodes are not there yet."""
+    candidates_per_chunk: int = Field(10, ge=1)
+    """Fixed by configuration, never by the number of replicas: answers stay bit-identical."""
+    max_chunks_in_flight: int = Field(2, ge=1)
+    """Chunks that one client may have waiting at one replica (back-pressure)."""
+    max_attempts: int = Field(8, ge=1)
+    """Tries of one chunk. Between tries at the same replica the rest doubles, from 0.5 s, so that
+    the default outlasts the restart of a single replica."""
+    chunk_timeout_s: float = Field(600.0, gt=0)
+    start_timeout_s: float = Field(900.0, gt=0)
+    """Until the replicas must have loaded the model; an autoscaler may have to bring a node. So
+    long a query waits for a pool that has no replica."""
+
+    @model_validator(mode="after")
+    def _what_is_asked_for_is_known(self) -> Self:
+        if self.max_replicas is None:
+            return self
+        if self.replicas != "auto":
+            raise ValueError(
+                f"max_replicas must be null when replicas is a number, but got {self.max_replicas} "
+                f"and {self.replicas}"
+            )
+        if self.gpus_per_replica == "auto" or self.gpus_per_replica == 0:
+            raise ValueError(
+                "gpus_per_replica must be a number > 0 with max_replicas, but got "
+                f"{self.gpus_per_replica!r}"
+            )
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"min_replicas <= max_replicas must hold, but got {self.min_replicas} and "
+                f"{self.max_replicas}"
+            )
+        return self
