@@ -112,6 +112,9 @@ class RunConfig(Settings):
     """What the owner of the oracle charges, in any currency: a dry run and the summary then tell
     what the image predictions cost."""
     evaluate_every_generations: int = Field(5, ge=1)
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Early stopping: evaluations in a row without a better one after which the run ends, and what
+    is left of its budget is not spent. Default: none ends early."""
     fidelity: FidelityConfig = FidelityConfig()
     data: DataConfig = DataConfig()
     oracle: OracleConfig = OracleConfig()
@@ -229,6 +232,15 @@ class RunConfig(Settings):
                 f"but got warm_up_generations={optimizer.warm_up_generations}, max_queries="
                 f"{self.max_queries} and population={optimizer.population}{searches}: nothing is "
                 "left for the descent"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _patience_needs_a_choice(self) -> Self:
+        if self.patience is not None and self.fidelity.selection == "last":
+            raise ValueError(
+                "patience must be null when fidelity.selection is last, but got "
+                f"{self.patience}: the last state counts there, whatever was better before"
             )
         return self
 

@@ -61,6 +61,10 @@ class TunedClassifier(ABC):
     def arrays(self) -> Arrays:
         """What is stored; `restore_classifier` takes it."""
 
+    def variants(self) -> tuple[TunedClassifier, ...]:
+        """Itself, and what else the same answers give: nothing more is asked."""
+        return (self,)
+
     def asked_task(self, task: ClassificationTask) -> ClassificationTask:
         """`task` with the extra names."""
         return replace(task, class_names=(*task.class_names, *self.extra_names))
@@ -69,10 +73,14 @@ class TunedClassifier(ABC):
         self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
     ) -> FloatArray:
         """See `Classifier`."""
+        return self.refine(self.ask(oracle, task, images))
+
+    def ask(
+        self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
+    ) -> FloatArray:
+        """What `refine` takes."""
         handle = oracle.register_task(self.asked_task(task))
-        return self.refine(
-            oracle.predict(handle, images, self.asked_contexts(), purpose="evaluation")
-        )
+        return oracle.predict(handle, images, self.asked_contexts(), purpose="evaluation")
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,10 @@ class PromptClassifier(TunedClassifier):
     def asked_contexts(self) -> FloatArray:
         """The one."""
         return self.context_LE[None]
+
+    def variants(self) -> tuple[TunedClassifier, ...]:
+        """With its head and without."""
+        return (self,) if self.head is None else (self, replace(self, head=None))
 
     def refine(self, logits_KNC: FloatArray) -> FloatArray:
         """See `TunedClassifier`."""
@@ -201,8 +213,8 @@ class Score:
 
     def is_better_than(self, other: Score) -> bool:
         """Higher accuracy; among equals the lower loss. A non-finite loss never wins."""
-        if not np.isfinite(self.loss):
-            return False
+        if not (np.isfinite(self.loss) and np.isfinite(other.loss)):
+            return bool(np.isfinite(self.loss))
         return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 

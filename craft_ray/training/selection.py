@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -76,22 +77,33 @@ class Selector:
         """What would be returned now; zero-shot before anything else was considered."""
         if self._selected is None:
             zero_shot = PromptClassifier(self._prepared.task.initial_context, None)
-            self._selected = Selected(zero_shot, self._validate(zero_shot), 0)
+            self._selected = Selected(*self._best([zero_shot]), 0)
         return self._selected
 
     def consider(self, classifier: TunedClassifier, generation: int) -> Score:
-        """Validate a working state and keep it if the rule says so. It must not change later."""
-        score = self._validate(classifier)
+        """Validate a working state and keep it if the rule says so. It must not change later.
+
+        Under `best_validation` a head must be better than none: the prompt's own predictions, which
+        the same answers give, compete. Returned is the score of the better one.
+        """
+        variants = classifier.variants() if self._rule == "best_validation" else (classifier,)
+        best, score = self._best(variants)
         takes_last = self._rule == "last" and np.isfinite(score.loss)
         if takes_last or score.is_better_than(self.selected.validation):
-            self._selected = Selected(classifier, score, generation)
+            self._selected = Selected(best, score, generation)
         return score
 
     def restore(self, state: TrainerState) -> None:
         """Continue where a stored training was."""
         self._selected = Selected.from_state(state)
 
-    def _validate(self, classifier: TunedClassifier) -> Score:
+    def _best(self, variants: Sequence[TunedClassifier]) -> tuple[TunedClassifier, Score]:
+        """The first of the best, and its score. All need the same answers."""
         images = self._prepared.validation
-        logits_NC = classifier.predict(self._oracle, self._prepared.classes, images.handle)
-        return score_logits(logits_NC, images.labels_N)
+        logits_KNC = variants[0].ask(self._oracle, self._prepared.classes, images.handle)
+        scored = [(v, score_logits(v.refine(logits_KNC), images.labels_N)) for v in variants]
+        best = scored[0]
+        for other in scored[1:]:
+            if other[1].is_better_than(best[1]):
+                best = other
+        return best

@@ -61,8 +61,18 @@ class Trainer(ABC):
 
     @property
     def finished(self) -> bool:
-        """Whether the budget pays for no further generation, or the training has diverged."""
-        return self.diverged or self.generation >= self._config.num_generations
+        """Whether the budget pays for no further generation, nothing was gained for as long as the
+        run has patience, or the training has diverged."""
+        is_at_end = self.generation >= self._config.num_generations
+        return self.diverged or is_at_end or self._is_out_of_patience
+
+    @property
+    def _is_out_of_patience(self) -> bool:
+        patience = self._config.patience
+        if patience is None or self.generation == 0:
+            return False
+        since = range(self.selected.generation + 1, self.generation + 1)
+        return sum(map(self._config.evaluates_after, since)) >= patience
 
     @property
     def selected(self) -> Selected:

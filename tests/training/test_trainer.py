@@ -147,9 +147,53 @@ def test_selection_by_validation_returns_zero_shot_rather_than_what_is_worse(
     world = mislabelled(small_world(method=method, seed=seed, **THOROUGH))
     zero_shot = world.trainer()[0].selected.validation
     trainer, reports = train(world)
-    assert zero_shot.is_better_than(validations(reports)[-1]), "the harm must be real"
+    # That the harm is real, the test of the last state below tells.
+    assert not any(score.is_better_than(zero_shot) for score in validations(reports))
     assert trainer.selected.validation == zero_shot
     assert trainer.selected.generation == 0
+
+
+def test_a_head_that_harms_is_left_out() -> None:
+    harmful = {"hidden": 8, "learning_rate": 3.0, "batch_size": 4, "epochs_per_generation": 3}
+    recording = RecordingOracle(FakeOracle())
+    world = small_world(recording, head=harmful, max_queries=160)
+    trainer, reports = train(world)
+    selected = as_prompt(trainer.selected.classifier)
+    assert trainer.selected.generation > 0
+    assert selected.head is None
+    assert validations(reports)[-1].accuracy > 0.5, "what is reported is what would be kept"
+    # It costs nothing: one question about the validation images for each evaluation.
+    asked = [q for q in recording.questions if q.images == world.prepared.validation.handle.digest]
+    assert len(asked) == 1 + len(validations(reports))
+
+
+@pytest.mark.parametrize("head", [None, {"kind": "linear", "folds": 2}])
+def test_patience_keeps_the_rest_of_the_budget(head: dict[str, Any] | None) -> None:
+    settings: dict[str, Any] = {} if head is None else {"head": head}
+    patient = small_world(max_queries=400, **settings)
+    world = small_world(max_queries=400, patience=2, **settings)
+    (_, all_reports), (trainer, reports) = train(patient), train(world)
+    assert len(all_reports) == patient.config.num_generations == 50
+    assert reports == all_reports[: len(reports)]
+    assert len(reports) < 50
+    # It ended two evaluations after what it returns, and not before there had been two.
+    since = reports[trainer.selected.generation :]
+    assert [report.validation is not None for report in since].count(True) == 2
+    assert reports[-1].validation is not None
+    gone_without = 0
+    best = patient.trainer()[0].selected.validation
+    for score in validations(reports)[:-1]:
+        gone_without = 0 if score.is_better_than(best) else gone_without + 1
+        best = score if score.is_better_than(best) else best
+        assert gone_without < 2
+
+
+def test_a_run_out_of_patience_stays_finished_when_it_is_resumed() -> None:
+    world = small_world(max_queries=400, patience=1)
+    trainer, _ = train(world)
+    again, _ = world.trainer()
+    again.load_state_dict(trainer.state_dict())
+    assert again.finished
 
 
 @pytest.mark.parametrize("method", ["both", "prompt", "head"])
