@@ -34,7 +34,7 @@ class CrossValidatedConfig(Settings):
 
 
 class LinearHeadConfig(CrossValidatedConfig):
-    """A linear map of the task's logits under the template's own prompt."""
+    """A linear map of the task's logits under one prompt: probes without names and contexts."""
 
     kind: Literal["linear"] = "linear"
 
@@ -90,12 +90,6 @@ class ProbesHeadConfig(CrossValidatedConfig):
     def num_names(self) -> int:
         """Class names beside the task's own."""
         return self.names
-
-    @model_validator(mode="after")
-    def _there_are_probes(self) -> Self:
-        if self.names == 0 and self.contexts == 0:
-            raise ValueError("names + contexts >= 1 must hold, but got 0: say kind: linear")
-        return self
 
     @model_validator(mode="after")
     def _the_vocabulary_suffices(self) -> Self:

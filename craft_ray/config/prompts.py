@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from craft_ray.config.base import Settings
+from craft_ray.config.places import PlaceText, is_address
 
 ProjectionKind = Literal["gaussian", "per_token", "low_rank", "fastfood"]
 """See `craft_ray.method.projection`."""
@@ -14,6 +16,11 @@ ProjectionKind = Literal["gaussian", "per_token", "low_rank", "fastfood"]
 
 class PromptConfig(Settings):
     """p = p0 + A z (CraFT section 3.1)."""
+
+    start: PlaceText | None = None
+    """Where p0 is from: the classifier of an earlier run (its folder `best`), tuned on the same
+    oracle, for these classes or for others. Default: the first words of `data.template`. The
+    earlier prompt competes with all that is tuned; its head is not taken over."""
 
     intrinsic_dim: int = Field(512, ge=2)
     """Of z, the point that an optimizer moves."""
@@ -26,3 +33,11 @@ class PromptConfig(Settings):
     """`embedding`: the standard deviation is in units of that of p0's token embeddings, over
     sqrt(intrinsic_dim), so that neither the model nor the dimension changes what it means (BBT, Sun
     et al., ICML 2022, section 3.2)."""
+
+    @field_validator("start")
+    @classmethod
+    def _absolute(cls, start: str | None) -> str | None:
+        # A run may be resumed from another folder.
+        if start is None or is_address(start):
+            return start
+        return str(Path(start).expanduser().absolute())

@@ -51,7 +51,7 @@ class CollaborativeTrainer(Trainer):
         self._searches = config.method != "head"
         self._refines = config.method != "prompt"
         self._projection = PromptProjection(
-            prepared.task.initial_context,
+            prepared.start_context,
             config.prompt,
             self._seed(_PROJECTION_STREAM),
         )
@@ -70,7 +70,7 @@ class CollaborativeTrainer(Trainer):
             lr=head.learning_rate,
             weight_decay=head.weight_decay,
         )
-        self._context_LE = prepared.task.initial_context
+        self._context_LE = prepared.start_context
         self._fitness_labels = torch.from_numpy(prepared.fitness.labels_N.copy())
 
     def _tune(self) -> Losses:

@@ -25,7 +25,10 @@ class DataSize:
 
 def plan_run(config: RunConfig, size: DataSize) -> Spending:
     """Spending of the worker of a run that goes to the end of its budget."""
-    total = cost_of("evaluation", 1, size.num_validation, size.num_classes)  # zero-shot
+    untouched = 1 if config.prompt.start is None else 2  # zero-shot, an earlier run's prompt
+    total = Spending()
+    for _ in range(untouched):
+        total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
     if (head := config.probing_head) is not None:
         plan = _plan_probe_search if config.method == "both" else _plan_probing
         return total + plan(config, head, size)

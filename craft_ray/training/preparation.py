@@ -13,8 +13,10 @@ from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.data.sources import load_dataset
-from craft_ray.errors import OracleError
-from craft_ray.oracle.contract import ClassificationTask
+from craft_ray.errors import ArtifactError, OracleError
+from craft_ray.oracle.contract import ClassificationTask, FloatArray
+from craft_ray.remote import locate
+from craft_ray.training.artifact import Artifact
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.plan import DataSize
 from craft_ray.training.task import (
@@ -97,6 +99,7 @@ def prepare(config: RunConfig, data: FewShotData, oracle: MeteredOracle) -> Prep
 
     Raises:
         ConfigError: the head's vocabulary has too few names.
+        ArtifactError: the classifier to start from cannot be read or is of no use here.
         OracleError: a class name does not fit, or an answer that `fidelity` needs is not served.
     """
     description = oracle.describe()
@@ -114,6 +117,9 @@ def prepare(config: RunConfig, data: FewShotData, oracle: MeteredOracle) -> Prep
         fitness_pixels = plain_pixels(data.train, description.image_size)
     else:
         fitness_pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
+    earlier_prompt_LE = None
+    if config.prompt.start is not None:
+        earlier_prompt_LE = _earlier_prompt(config.prompt.start, description.oracle_id)
     return PreparedTask(
         task=oracle.register_task(task),
         class_names=task.class_names,
@@ -125,7 +131,25 @@ def prepare(config: RunConfig, data: FewShotData, oracle: MeteredOracle) -> Prep
             oracle.register_images(plain_pixels(data.validation, description.image_size)),
             labels_of(data.validation),
         ),
+        earlier_prompt_LE=earlier_prompt_LE,
     )
+
+
+def _earlier_prompt(place: str, oracle_id: str) -> FloatArray:
+    """[L, E]: what an earlier run tuned for this oracle."""
+    earlier = Artifact.load(locate(place))
+    if earlier.oracle_id != oracle_id:
+        raise ArtifactError(
+            f"prompt.start: must have been tuned for this oracle, {oracle_id[:12]}, but {place} "
+            f"was tuned for {earlier.oracle_id[:12]}"
+        )
+    contexts_KLE = earlier.classifier.asked_contexts()
+    if len(contexts_KLE) > 1:
+        raise ArtifactError(
+            f"prompt.start: must have one prompt, but {place} asks about {len(contexts_KLE)}"
+        )
+    context_LE: FloatArray = contexts_KLE[0]
+    return context_LE
 
 
 def _views(

@@ -55,14 +55,14 @@ class ProbingTrainer(Trainer):
         self._head = LinearHead(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
 
     def _draw_contexts(self) -> FloatArray:
-        """The template's own, then random ones around it."""
-        own_LE = self._prepared.task.initial_context
+        """The one to start from, then random ones around it."""
+        start_LE = self._prepared.start_context
         head = self._head_config
         num_random = head.num_contexts - 1
         generator = np.random.default_rng(self._seed(_CONTEXTS_STREAM))
         std = head.context_std if isinstance(head, ProbesHeadConfig) else 0.0
-        shifts_KLE = generator.normal(0.0, 1.0, (num_random, *own_LE.shape)) * std
-        contexts: FloatArray = np.concatenate([own_LE[None], own_LE + shifts_KLE])
+        shifts_KLE = generator.normal(0.0, 1.0, (num_random, *start_LE.shape)) * std
+        contexts: FloatArray = np.concatenate([start_LE[None], start_LE + shifts_KLE])
         return contexts.astype(np.float32)
 
     def _tune(self) -> Losses:

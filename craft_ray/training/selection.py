@@ -56,9 +56,9 @@ class Selected:
 class Selector:
     """Validates working states and keeps the one to return.
 
-    Before anything is tuned the untouched classifier (zero-shot) is validated; under
-    `best_validation` it competes like every other state, so that tuning does not return what
-    validation says is worse.
+    Before anything is tuned the untouched classifier (zero-shot) is validated, and the prompt of an
+    earlier run if this one starts from it; under `best_validation` they compete like every other
+    state, so that tuning does not return what validation says is worse.
 
     Args:
         oracle: answers and counts.
@@ -78,6 +78,8 @@ class Selector:
         if self._selected is None:
             zero_shot = PromptClassifier(self._prepared.task.initial_context, None)
             self._selected = Selected(*self._best([zero_shot]), 0)
+            if self._prepared.earlier_prompt_LE is not None:
+                self.consider(PromptClassifier(self._prepared.earlier_prompt_LE, None), 0)
         return self._selected
 
     def consider(self, classifier: TunedClassifier, generation: int) -> Score:

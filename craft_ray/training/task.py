@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from craft_ray.data.dataset import Item
-from craft_ray.oracle.contract import ClassificationTask, ImageHandle, TaskHandle
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 
 LabelArray = npt.NDArray[np.int64]
 
@@ -63,6 +63,14 @@ class PreparedTask:
     views: ViewBank | FreshViews
     """Of the same training images, for the head."""
     validation: LabelledImages
+    earlier_prompt_LE: FloatArray | None = None
+    """What an earlier run tuned, and this one starts from."""
+
+    @property
+    def start_context(self) -> FloatArray:
+        """p0: the context that is tuned."""
+        earlier = self.earlier_prompt_LE
+        return self.task.initial_context if earlier is None else earlier
 
     @property
     def classes(self) -> ClassificationTask:

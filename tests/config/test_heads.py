@@ -49,7 +49,6 @@ def test_the_head_is_the_papers_unless_its_kind_is_given() -> None:
             (*PROBES, "head.contexts=40", "max_queries=40"),
             r"1 \+ head.contexts <= max_queries must hold, but got contexts=40 and max_queries=40",
         ),
-        ((*PROBES, "head.names=0"), "say kind: linear"),
         ((*PROBES, f"head.names={MAX_EXTRA_NAMES + 1}"), "head.*names.*less than or equal to 900"),
         ((*PROBES, "head.vocabulary=[a, b, b]", "head.names=3"), "vocabulary must have at least"),
         ((*PROBES, "head.vocabulary=['']"), "vocabulary.*must not be empty"),
