@@ -92,6 +92,15 @@ SEARCHES = (
 METHODS |= {
     f"prompt search: {kind}": ("method=prompt", f"optimizer.kind={kind}") for kind in SEARCHES
 }
+PROJECTIONS = ("per_token", "low_rank", "fastfood")
+METHODS |= {
+    f"prompt search: cma_es, {projection}": (
+        *METHODS["prompt search: cma_es"],
+        "max_queries=2000",
+        f"prompt.projection={projection}",
+    )
+    for projection in PROJECTIONS
+}
 MARKS = (5, 50, 200, 500, 1000, 2000, 4000, 8000)
 LOW_SHOTS = (1, 2, 4, 8)
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
