@@ -52,8 +52,8 @@ class FidelityConfig(Settings):
     head_init: Literal["identity", "default"] = "identity"
     """`identity`: the last layer starts at zero, so that refined = raw logits."""
     selection: Selection = "best_validation"
-    """Which evaluated state is kept as the result. Zero-shot and the prompt without its head are among
-    them; test data never takes part."""
+    """Which evaluated state is kept as the result. Zero-shot competes, and the prompt without its
+    head. Test data never takes part."""
 
     @model_validator(mode="before")
     @classmethod
