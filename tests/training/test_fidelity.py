@@ -143,7 +143,9 @@ def test_an_untrained_identity_head_changes_no_prediction() -> None:
     assert report is not None
     assert report.loss == pytest.approx(expected, rel=1e-4)
     started_at_random = Record(
-        head={"learning_rate": 1e-12}, method="head", fidelity={"head_init": "default"}
+        head={"learning_rate": 1e-12},
+        method="head",
+        fidelity={"head_init": "default", "selection": "last"},  # with its head, whatever it does
     )
     other = started_at_random.reports[-1].validation
     assert other is not None
