@@ -69,17 +69,20 @@ def _mean_prompt_loss(blocks: Iterable[torch.Tensor], reduction: PromptLoss) -> 
 
 
 def _linear_head_error(blocks: Iterable[torch.Tensor], reduction: LinearHeadError) -> torch.Tensor:
-    moments = LogitMoments(reduction.num_classes)
+    total: LogitMoments | None = None
     start = 0
     for block_KnC in blocks:
         stop = start + block_KnC.shape[1]
         labels_n = torch.tensor(reduction.labels_N[start:stop], device=block_KnC.device)
         known_nF = torch.tensor(reduction.known_NF[start:stop], device=block_KnC.device)
         known_KnF = known_nF.expand(len(block_KnC), -1, -1)
-        moments.add(torch.cat([known_KnF, block_KnC], dim=2), labels_n)
+        logits_KnF = torch.cat([known_KnF, block_KnC], dim=2)
+        moments = LogitMoments.of(logits_KnF, labels_n, reduction.num_classes)
+        total = moments if total is None else total + moments
         start = stop
+    assert total is not None
     assert start == len(reduction.labels_N)
-    return moments.held_out_errors()
+    return total.held_out_errors()
 
 
 def reduce_logits(logits_KNC: FloatArray, reduction: Reduction) -> LossArray:

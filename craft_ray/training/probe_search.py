@@ -61,7 +61,7 @@ class ProbeSearchTrainer(Trainer):
         self._projection, self._optimizer = self._begin_search()
 
     def _begin_search(self) -> tuple[PromptProjection, ZerothOrderOptimizer]:
-        """Of the next context: from the template's own, in directions of its own."""
+        """Of the next context: from the same start, in directions of its own."""
         number = len(self._chosen_KLE)
         prompt = self._config.prompt
         projection = PromptProjection(
