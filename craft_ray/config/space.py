@@ -19,6 +19,7 @@ SEARCHABLE_SECTIONS = ("fidelity", "head", "loss", "method", "optimizer", "promp
 NOT_SEARCHABLE = {
     "fidelity.preset": "search its switches instead",
     "fidelity.fitness_images": "all trials share one set of images that candidates are scored on",
+    "prompt.start": "all trials start from the same prompt",
 }
 
 Scalar = bool | int | float | str

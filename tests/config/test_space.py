@@ -158,6 +158,7 @@ def test_values_that_are_valid_alone_but_not_together_are_refused(tmp_path: Path
         ("oracle.precision", "must belong to one of"),
         ("fidelity.preset", "cannot be searched: search its switches instead"),
         ("fidelity.fitness_images", "cannot be searched: all trials share one set of images"),
+        ("prompt.start", "cannot be searched: all trials start from the same prompt"),
         ("", "must belong to one of"),
     ],
 )
