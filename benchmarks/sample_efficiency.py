@@ -292,12 +292,20 @@ def summarise(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 mark: interval([run["at_passes"][mark] for run in own.values()])
                 for mark in sorted(marks, key=int)
             }
+            if paper:
+                goal = interval([run["accuracy"] for run in paper.values()])[0]
+                row["reaches_the_paper_within"] = first_mark(row["at_passes"], goal)
         if method != PAPER and own.keys() <= paper.keys():
             row["over_the_paper"] = interval(
                 [run["accuracy"] - paper[seed]["accuracy"] for seed, run in own.items()]
             )
         rows.append(row)
     return rows
+
+
+def first_mark(at_passes: dict[str, list[float]], goal: float) -> int | None:
+    """The first mark at which the mean is as high as the goal."""
+    return next((int(mark) for mark, (mean, _) in at_passes.items() if mean >= goal), None)
 
 
 def interval(values: Sequence[float]) -> list[float]:
