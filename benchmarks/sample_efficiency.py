@@ -60,8 +60,10 @@ SEARCHING = ("method=both", "head.kind=probes", "head.names=0", "data.views=4", 
 SHORT = ("method=prompt", "max_queries=2000")
 METHODS: dict[str, tuple[str, ...]] = {
     DEFAULT: PROBING,
-    "probes: 25 contexts": (*PROBING, "head.names=0", "head.contexts=25"),
-    "probes: 100 contexts": (*PROBING, "head.names=0", "head.contexts=100"),
+    **{
+        f"probes: {count} contexts": (*PROBING, "head.names=0", f"head.contexts={count}")
+        for count in (1, 3, 9, 25, 100)
+    },
     "linear head, one prompt": ("method=head", "head.kind=linear", "data.views=4"),
     **{
         f"{count} searched for a linear head": (
