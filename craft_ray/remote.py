@@ -155,9 +155,15 @@ class RemotePath:
             FileNotFoundError: there is none.
             StorageError: the store does not give it.
         """
-        with _told(self), self._store.open_input_file(self.store_path) as file:
-            content: bytes = file.read()
-            return content
+        try:
+            with _told(self), self._store.open_input_file(self.store_path) as file:
+                content: bytes = file.read()
+                return content
+        except StorageError as error:
+            if self.exists():
+                raise
+            # Removed between the question about its size and the one about its content.
+            raise FileNotFoundError(f"{self}: does not exist") from error
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The whole file as text."""

@@ -15,8 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -30,6 +30,12 @@ from craft_ray.training.ledger import Spending
 FORGOTTEN_FOLDER = "forgotten"
 _PART = re.compile(r"(\d{8,})/(\w+)-(\d+)-(\d{8,})")
 """Generation, purpose, number and first context of a part."""
+MAX_LISTINGS = 20
+"""A writer forgets once for each checkpoint; nobody reads so slowly as to meet that so often."""
+
+
+class PartGoneError(ArtifactError):
+    """What was listed is gone: its writer has forgotten it, or somebody else has removed it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,9 @@ class _Said:
 class ObjectJournal:
     """One run's folder.
 
-    It is listed once, when it is opened; answers are fetched when they are asked for.
+    It is listed when it is opened; answers are fetched when they are asked for. A search counts
+    what a trial has spent while the trial is still writing: where a part is gone by the time it is
+    read, its cost stands with what was forgotten, and the folder is listed again.
 
     Raises:
         ArtifactError: something in the folder is not of a journal.
@@ -56,16 +64,7 @@ class ObjectJournal:
         """Of the parts that have their answers, by their first context."""
         self._said: dict[QueryId, dict[int, _Said]] = {}
         """Of forgotten parts, and of those that this process has written or read."""
-        with _usable():
-            found = folder.files_below()
-        for path in found:
-            if path.parent.name == FORGOTTEN_FOLDER:
-                self._take_up_forgotten(path)
-        for path in found:
-            if path.parent.name != FORGOTTEN_FOLDER:
-                query, start = _place_of(path)
-                if start not in self._said.get(query, {}):
-                    self._paths.setdefault(query, {})[start] = path
+        self._while_others_forget(self._take_up)
 
     def __enter__(self) -> ObjectJournal:
         return self
@@ -150,10 +149,39 @@ class ObjectJournal:
 
     def total(self) -> Spending:
         """See `QueryJournal`. Reads what this process has neither written nor read."""
-        for query in self._paths:
-            self._fetch_what_is_unknown(query)
+
+        def fetch() -> None:
+            for query in self._paths:
+                self._fetch_what_is_unknown(query)
+
+        self._while_others_forget(fetch)
         said = (said for starts in self._said.values() for said in starts.values())
         return sum((each.spending for each in said), start=Spending())
+
+    def _while_others_forget(self, read: Callable[[], None]) -> None:
+        """Read, and where something is gone meanwhile, look again at what there is and read on."""
+        for _ in range(MAX_LISTINGS - 1):
+            try:
+                return read()
+            except PartGoneError:
+                with suppress(PartGoneError):
+                    self._take_up()
+        return read()
+
+    def _take_up(self) -> None:
+        """List the folder: which parts have their answers, and what was forgotten."""
+        with _usable():
+            found = self._folder.files_below()
+        forgotten: set[tuple[QueryId, int]] = set()
+        for path in found:
+            if path.parent.name == FORGOTTEN_FOLDER:
+                forgotten |= self._take_up_forgotten(path)
+        self._paths.clear()
+        for path in found:
+            if path.parent.name != FORGOTTEN_FOLDER:
+                query, start = _place_of(path)
+                if (query, start) not in forgotten:
+                    self._paths.setdefault(query, {})[start] = path
 
     def _fetch_what_is_unknown(self, query: QueryId) -> None:
         for start in self._paths[query].keys() - self._said.get(query, {}).keys():
@@ -186,15 +214,19 @@ class ObjectJournal:
         _write(path, {"parts": rows}, b"")
         return path
 
-    def _take_up_forgotten(self, path: RemotePath) -> None:
+    def _take_up_forgotten(self, path: RemotePath) -> set[tuple[QueryId, int]]:
+        """The places of the parts that it names."""
         head, _ = _read(path)
+        places = set()
         try:
             for generation, purpose, number, start, question, spending in head["parts"]:
                 query = QueryId(int(generation), str(purpose), int(number))
                 said = _Said(bytes.fromhex(question), Spending.from_dict(spending))
                 self._said.setdefault(query, {})[int(start)] = said
+                places.add((query, int(start)))
         except (ValueError, TypeError, KeyError) as error:
             raise _no_journal(path, error) from error
+        return places
 
 
 def _place_of(path: RemotePath) -> tuple[QueryId, int]:
@@ -217,7 +249,7 @@ def _read(path: RemotePath) -> tuple[dict[str, Any], bytes]:
         with _usable():
             checksum, _, body = path.read_bytes().partition(b"\n")
     except FileNotFoundError as error:
-        raise _no_journal(path, "it is gone") from error
+        raise PartGoneError(str(_no_journal(path, "it is gone"))) from error
     if checksum != hashlib.sha256(body).hexdigest().encode():
         raise _no_journal(path, "its checksum differs")
     line, _, content = body.partition(b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -347,6 +348,71 @@ def test_a_part_is_one_object_and_forgetting_leaves_few(objects: RemotePath) -> 
         assert len(objects.files_below()) == 4 + 3
         journal.compact()
         assert len(objects.files_below()) == 1 + 3
+
+
+def record_generations(journal: Journal, generations: range) -> None:
+    for generation in generations:
+        journal.record(QueryId(generation, "search", 0), QUESTION, 0, COST, np.zeros(2))
+
+
+def test_what_a_writer_forgets_while_it_is_counted_is_counted(objects: RemotePath) -> None:
+    with open_journal(objects) as writer:
+        record_generations(writer, range(4))
+        expected = writer.total()
+        reader = open_journal(objects)
+        writer.forget_answers(before_generation=3)
+        assert reader.total() == expected
+        # What was read keeps its answer, what was forgotten has none.
+        assert len(reader.parts(QueryId(3, "search", 0), QUESTION)) == 1
+        assert reader.parts(QueryId(2, "search", 0), QUESTION) == []
+
+
+@pytest.mark.parametrize("change", ["forget", "compact"])
+def test_a_journal_is_opened_while_its_writer_cleans_up(
+    change: str, objects: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_journal(objects) as writer:
+        record_generations(writer, range(4))
+        writer.forget_answers(before_generation=1)
+        writer.forget_answers(before_generation=2)
+        expected = writer.total()
+        stale = (objects / "queries").files_below()
+        if change == "forget":
+            writer.forget_answers(before_generation=3)
+        else:
+            writer.compact()
+        listings = [stale]
+        fresh = RemotePath.files_below
+
+        def files_below(folder: RemotePath) -> list[RemotePath]:
+            return listings.pop() if listings else fresh(folder)
+
+        monkeypatch.setattr(RemotePath, "files_below", files_below)
+        assert open_journal(objects).total() == expected
+        assert listings == []
+
+
+def test_a_file_that_goes_while_it_is_read_does_not_exist(objects: RemotePath) -> None:
+    path = objects / "file"
+    path.write_bytes(b"content")
+
+    class Vanishing:
+        """Answers how long the file is, and no more."""
+
+        def open_input_file(self, _: str) -> io.BytesIO:
+            path.unlink()
+            raise OSError("AWS Error RESOURCE_NOT_FOUND during GetObject operation")
+
+    class Racing(RemotePath):
+        @property
+        def _store(self) -> Any:
+            return Vanishing()
+
+        def exists(self) -> bool:
+            return path.exists()
+
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        Racing(str(path)).read_bytes()
 
 
 def test_a_store_that_is_gone_ends_the_run_and_not_with_a_traceback(
