@@ -22,9 +22,10 @@ from rich.table import Table
 from scipy.special import log_softmax
 from threadpoolctl import threadpool_limits
 
+from benchmarks.accuracy_rows import interval
 from benchmarks.black_box import WrappedOracle
 from benchmarks.record import commit, write_result
-from benchmarks.sample_efficiency import METHODS, interval, run_once
+from benchmarks.sample_efficiency import METHODS, run_once
 from craft_ray.config.loading import load_run_config
 from craft_ray.oracle.contract import (
     Answer,

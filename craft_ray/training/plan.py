@@ -26,9 +26,7 @@ class DataSize:
 def plan_run(config: RunConfig, size: DataSize) -> Spending:
     """Spending of the worker of a run that goes to the end of its budget."""
     untouched = 1 if config.prompt.start is None else 2  # zero-shot, an earlier run's prompt
-    total = Spending()
-    for _ in range(untouched):
-        total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
+    total = cost_of("evaluation", untouched, size.num_validation, size.num_classes)
     if (head := config.probing_head) is not None:
         plan = _plan_probe_search if config.method == "both" else _plan_probing
         return total + plan(config, head, size)
@@ -77,8 +75,7 @@ def _plan_probe_search(config: RunConfig, head: ProbingHeadConfig, size: DataSiz
     for generation in range(1, generations + 1):
         is_evaluated = config.evaluates_after(generation)
         if is_evaluated or generation in config.search_ends:
-            for _ in range(1 + config.data.views):
-                total += cost_of("head", 1, size.num_train, num_names)
+            total += cost_of("head", 1 + config.data.views, size.num_train, num_names)
         if is_evaluated:
             num_contexts = 1 + sum(end < generation for end in config.search_ends)
             total += cost_of("evaluation", num_contexts, size.num_validation, num_names)
