@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import AuthenticationError
 
@@ -18,6 +20,8 @@ from craft_ray.environment import ENVIRONMENT, set_environment
 from craft_ray.errors import ConfigError
 from craft_ray.interrupts import treat_sigterm_as_ctrl_c
 from craft_ray.pool.lifecycle import NAMESPACE
+
+SECONDS_TO_DIE = 10  # of Ray's workers whose raylet is gone; they take about one
 
 
 @contextmanager
@@ -28,6 +32,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         ConfigError: the named cluster does not answer, or wants a token that we do not have.
     """
     set_environment()
+    elsewhere = _raylets()
     address = config.address or os.environ.get("RAY_ADDRESS")
     common: dict[str, Any] = {
         "namespace": NAMESPACE,
@@ -60,7 +65,34 @@ def ray_session(config: RayConfig) -> Iterator[None]:
     try:
         yield
     finally:
+        ours = [raylet for raylet in _raylets() if raylet not in elsewhere]
+        workers = [worker for raylet in ours for worker in raylet.children(recursive=True)]
         ray.shutdown()
+        _end(workers)
+
+
+def _raylets() -> list[psutil.Process]:
+    """Nodes of Ray that this process has started."""
+    return [child for child in psutil.Process().children() if child.name() == "raylet"]
+
+
+def _end(workers: list[psutil.Process]) -> None:
+    """A worker that hangs while it exits is no longer known to Ray, and would stay for ever
+    (https://github.com/ray-project/ray/issues/52322)."""
+    deadline = time.monotonic() + SECONDS_TO_DIE
+    while workers and time.monotonic() < deadline:
+        time.sleep(0.05)
+        workers = [worker for worker in workers if _lives(worker)]
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:  # a dead one stays a zombie in a container whose first process looks after none
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def keep_token_private(path: Path) -> None:

@@ -204,7 +204,7 @@ def test_a_search_stopped_by_ctrl_c_continues_where_it_was(
     running = session_of(process)
     assert all(any(part in line for line in running) for part in ("gcs_server", "raylet"))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the whole group
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert_nothing_is_left(process)
     assert process.returncode == 130, errors
     assert "--resume" in errors
@@ -254,7 +254,7 @@ def test_a_killed_run_gives_the_result_of_an_undisturbed_one(
     wait_for(process, worker, "checkpoint*")
     wait_for_queries(process, worker / "queries.db", at_least=300)
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     output, errors = undisturbed.communicate(timeout=600)
     assert undisturbed.returncode == 0, output + errors
     resumed = run(tmp_path, "train", *words, "name=killed", "--resume")

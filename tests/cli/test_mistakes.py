@@ -162,7 +162,7 @@ def test_an_unreachable_tracking_server_is_loud_before_anything_is_started(tmp_p
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert result.returncode == 2

@@ -6,8 +6,10 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from craft_ray.ray_session import keep_token_private
@@ -94,13 +96,45 @@ def test_a_local_ray_answers_nobody_without_its_token(tmp_path: Path) -> None:
                 env=variables,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=300,
                 check=False,
             )
-        session.communicate("done\n", timeout=60)
+        session.communicate("done\n", timeout=300)
     assert outcomes["same token"].stdout.startswith("connected"), outcomes["same token"].stderr
     for label in ("wrong token", "no token"):
         assert outcomes[label].returncode == 2, outcomes[label].stderr
         assert f"ray: address: '{address}' must be a running Ray" in outcomes[label].stderr
         assert "RAY_AUTH_MODE=token" in outcomes[label].stderr
         assert "f" * 64 not in outcomes[label].stdout + outcomes[label].stderr
+
+
+STUCK = """
+import os, threading, time, ray
+from craft_ray.config.run import RayConfig
+from craft_ray.ray_session import ray_session
+@ray.remote(num_cpus=0)
+class Stuck:
+    def pid(self):
+        threading.Thread(target=time.sleep, args=(600,)).start()  # Python waits for it at the end
+        return os.getpid()
+with ray_session(RayConfig(num_cpus=1, object_store_mb=80)):
+    actor = Stuck.remote()
+    print(ray.get(actor.pid.remote()))
+    del actor  # Ray lets it go
+    time.sleep(5)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_no_ray_settings")
+def test_a_worker_that_does_not_exit_is_ended_with_its_session(tmp_path: Path) -> None:
+    session = subprocess.run(
+        [sys.executable, "-c", STUCK],
+        env=os.environ | {"HOME": str(tmp_path)},
+        text=True,
+        stdout=subprocess.PIPE,
+        timeout=300,
+        check=True,
+    )
+    with suppress(psutil.NoSuchProcess):
+        assert psutil.Process(int(session.stdout)).status() == psutil.STATUS_ZOMBIE

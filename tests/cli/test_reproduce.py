@@ -140,7 +140,7 @@ def test_a_stopped_reproduction_continues_and_gives_the_same(
     cells = place / "runs" / "stopped" / "cells"
     wait_for(process, cells, "*/result.json")
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert "name=stopped --resume" in errors

@@ -56,7 +56,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 def kill(process: subprocess.Popen[str]) -> str:
     with suppress(ProcessLookupError):  # it has ended
         os.killpg(process.pid, signal.SIGKILL)
-    return process.communicate(timeout=120)[0]
+    return process.communicate(timeout=300)[0]
 
 
 def kill_when(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:

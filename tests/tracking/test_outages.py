@@ -100,7 +100,7 @@ def test_a_killed_driver_and_a_dead_server_lose_nothing(by: str, tmp_path: Path)
             assert driver.stdout is not None
             assert driver.stdout.readline() == b"open\n"
             server.kill()
-            driver.communicate(b"go\n", timeout=60)
+            driver.communicate(b"go\n", timeout=300)
         assert driver.returncode == -signal.SIGKILL
         if by == "command":
             assert command.main([str(runs_dir)]) == 1
