@@ -149,7 +149,12 @@ class RunConfig(Settings):
             return self.white_box.steps
         if (head := self.probing_head) is not None and self.method == "head":
             return -(-head.num_contexts // head.contexts_per_generation)
-        return self.max_queries // self.optimizer.population
+        return self.max_queries // self.optimizer.population * self.num_batches
+
+    @property
+    def num_batches(self) -> int:
+        """Generations until candidates were scored on all training images."""
+        return 1 if self.method in ("head", "white_box") else self.data.batches
 
     @property
     def num_searches(self) -> int:
@@ -191,6 +196,15 @@ class RunConfig(Settings):
             raise ValueError(
                 "1 + head.contexts <= max_queries must hold, but got contexts="
                 f"{head.num_contexts - 1} and max_queries={self.max_queries}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_have_all_classes(self) -> Self:
+        if self.data.batches > self.data.shots:
+            raise ValueError(
+                f"data.batches <= data.shots must hold, but got batches={self.data.batches} and "
+                f"shots={self.data.shots}: each batch has images of all classes"
             )
         return self
 

@@ -15,7 +15,8 @@ class Spending:
     """Totals, each in its own unit."""
 
     candidate_queries: int = 0
-    """Candidates scored on the whole training set: the paper's unit and the budget's."""
+    """Candidates scored on the whole training set: the paper's unit and the budget's. Of candidates
+    that are asked about one of B batches of it, every B-th is counted."""
     search_predictions: int = 0
     """Images predicted to score candidates."""
     head_predictions: int = 0
@@ -61,12 +62,27 @@ class Spending:
         return cls(**{f.name: int(document[f.name]) for f in fields(cls)})
 
 
-def cost_of(purpose: Purpose, num_contexts: int, num_images: int, num_classes: int) -> Spending:
-    """What one `predict` call costs."""
+def cost_of(
+    purpose: Purpose,
+    num_contexts: int,
+    num_images: int,
+    num_classes: int,
+    num_queries: int | None = None,
+) -> Spending:
+    """What one `predict` call costs.
+
+    Args:
+        purpose: of the call.
+        num_contexts: asked about.
+        num_images: that each is asked about.
+        num_classes: of the task.
+        num_queries: how many of a search's contexts are counted as candidate queries, if not all.
+    """
     spending = replace(Spending(), text_encodes=num_contexts * num_classes)
     predictions = num_contexts * num_images
     if purpose == "search":
-        return replace(spending, candidate_queries=num_contexts, search_predictions=predictions)
+        queries = num_contexts if num_queries is None else num_queries
+        return replace(spending, candidate_queries=queries, search_predictions=predictions)
     if purpose == "head":
         return replace(spending, head_predictions=predictions)
     if purpose == "white_box":

@@ -23,7 +23,7 @@ from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
 from craft_ray.training.task import PreparedTask
 from craft_ray.training.trainer import Losses, Trainer
-from craft_ray.training.views import view_of_generation
+from craft_ray.training.views import nth_view
 
 # Independent random streams under one seed.
 _PROJECTION_STREAM, _OPTIMIZER_STREAM, _HEAD_STREAM = 10, 11, 12
@@ -74,9 +74,10 @@ class CollaborativeTrainer(Trainer):
         self._fitness_labels = torch.from_numpy(prepared.fitness.labels_N.copy())
 
     def _tune(self) -> Losses:
-        """One population, then one head epoch."""
+        """One population on one batch; the head when all batches had their turn."""
         losses_P = self._search_prompt() if self._searches else None
-        loss_of_head = self._train_head() if self._refines else None
+        is_end_of_pass = (self.generation + 1) % self._config.num_batches == 0
+        loss_of_head = self._train_head() if self._refines and is_end_of_pass else None
         return Losses(
             fitness_best=None if losses_P is None else float(np.nanmin(losses_P)),
             fitness_median=None if losses_P is None else float(np.nanmedian(losses_P)),
@@ -87,11 +88,13 @@ class CollaborativeTrainer(Trainer):
         candidates_PD = self._optimizer.ask()
         consistency = self._config.loss.prompt_consistency
         head = self._head.weights() if self._refines and consistency > 0 else None
+        batch = self._prepared.batch(self.generation)
         losses_P = self._oracle.score(
             self._prepared.task,
-            self._prepared.fitness.handle,
+            batch.handle,
             self._projection.contexts(candidates_PD),
-            PromptLoss(self._prepared.fitness.labels_N, head, consistency),
+            PromptLoss(self._prepared.fitness.labels_N[batch.rows_M], head, consistency),
+            batch.counts(len(candidates_PD)),
         )
         self._optimizer.tell(losses_P)
         point_D = deployed_point(self._optimizer, self._config.fidelity.deployed_prompt)
@@ -100,16 +103,17 @@ class CollaborativeTrainer(Trainer):
 
     def _train_head(self) -> float:
         """Epochs on one augmented view; its logits are asked for once. Returns the mean loss."""
+        num_passes_before = self.generation // self._config.num_batches
         logits = torch.from_numpy(
             self._oracle.predict(
                 self._prepared.task,
-                view_of_generation(self._oracle, self._prepared, self.generation),
+                nth_view(self._oracle, self._prepared, num_passes_before),
                 self._context_LE[None],
                 purpose="head",
                 answer=self._config.fidelity.head_inputs,
             )[0].copy()
         )
-        consistency = self._head_consistency()
+        consistency = self._head_consistency(num_passes_before + 1)
         losses = []
         for _ in range(self._head_config.epochs_per_generation):
             order = torch.randperm(len(logits), generator=self._generator)
@@ -131,10 +135,10 @@ class CollaborativeTrainer(Trainer):
         self.diverged = not (is_finite and np.isfinite(mean_loss))
         return mean_loss
 
-    def _head_consistency(self) -> float:
+    def _head_consistency(self, num_passes: int) -> float:
         """The weight, for as long as what is spent, this generation included, is within the share:
         the authors count a population before they train the head (`steps <= budget // n`)."""
-        spent = (self.generation + 1) * self._config.optimizer.population
+        spent = num_passes * self._config.optimizer.population
         within = spent <= self._config.loss.head_consistency_share * self._config.max_queries
         return self._config.loss.head_consistency if within else 0.0
 

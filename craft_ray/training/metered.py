@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.method.scoring import reduce_logits
@@ -31,6 +32,8 @@ from craft_ray.training.journals import Journal
 from craft_ray.training.ledger import Purpose, QueryLedger, Spending, cost_of
 
 Array = np.ndarray[Any, Any]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intp]
 
 
 class MeteredOracle:
@@ -121,11 +124,19 @@ class MeteredOracle:
         images: ImageHandle,
         contexts_KLE: FloatArray,
         reduction: Reduction,
+        counts_K: BoolArray | None = None,
     ) -> LossArray:
         """Losses of candidates, float64 [K], reduced beside the oracle if it offers that.
 
         Either way every image is predicted, and costs the same. Each part is on record as soon as
         it arrives; only what is not on record yet is asked.
+
+        Args:
+            task: registered.
+            images: registered.
+            contexts_KLE: the candidates.
+            reduction: what becomes of their logits.
+            counts_K: which of them are counted as a query (`Batch.counts`). None: all.
 
         Raises:
             BudgetError: the candidate budget does not cover it; nothing was asked.
@@ -137,24 +148,29 @@ class MeteredOracle:
         query = self._next_query("search", question)
         losses_K = np.full(len(contexts_KLE), np.nan)
         missing_K = np.ones(len(contexts_KLE), dtype=bool)
+        counts_K = missing_K.copy() if counts_K is None else counts_K
         for part in self._on_record(query, question):
             losses_K[part.start : part.stop] = part.answer
             missing_K[part.start : part.stop] = False
         if missing_K.all() and (known := self._from_cache(question)) is not None:
-            cost = Spending(cached_candidates=len(known))
+            cost = Spending(cached_candidates=int(counts_K.sum()))
             self._record(query, question, 0, cost, known)
             return known
         places = np.flatnonzero(missing_K)
         if len(places) == 0:
             return losses_K
-        self._authorize(_search_cost(len(places), task, images))
+
+        def cost_at(places: IntArray) -> Spending:
+            queries = int(counts_K[places].sum())
+            return cost_of("search", len(places), images.num_images, task.num_classes, queries)
+
+        self._authorize(cost_at(places))
 
         def on_part(start: int, losses: LossArray) -> None:
             # What is missing may lie apart: runs of neighbours are recorded each.
             own = places[start : start + len(losses)]
             for run in np.split(np.arange(len(own)), np.flatnonzero(np.diff(own) > 1) + 1):
-                cost = _search_cost(len(run), task, images)
-                self._record(query, question, int(own[run[0]]), cost, losses[run])
+                self._record(query, question, int(own[run[0]]), cost_at(own[run]), losses[run])
             losses_K[own] = losses
             missing_K[own] = False
 
@@ -272,7 +288,3 @@ class MeteredOracle:
         if self._journal is not None:
             self._journal.record(query, question, start, cost, answer)
         self.ledger.record(cost)
-
-
-def _search_cost(num_candidates: int, task: TaskHandle, images: ImageHandle) -> Spending:
-    return cost_of("search", num_candidates, images.num_images, task.num_classes)

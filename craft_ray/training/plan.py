@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.run import RunConfig
@@ -33,7 +33,7 @@ def plan_run(config: RunConfig, size: DataSize) -> Spending:
     generations = config.num_generations
     for _ in range(-(-generations // config.evaluate_every_generations)):
         total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
-    for _ in range(generations):
+    for _ in range(generations // config.num_batches):
         if config.method == "white_box":
             total += cost_of("white_box", 1, size.num_train, size.num_classes)
             if config.data.views == "fresh":
@@ -42,11 +42,17 @@ def plan_run(config: RunConfig, size: DataSize) -> Spending:
         if config.method != "prompt" and config.data.views == "fresh":
             total += Spending(images_sent=size.num_train)
         if config.method != "head":
-            population = config.optimizer.population
-            total += cost_of("search", population, size.num_train, size.num_classes)
+            total += _cost_of_pass(config, size, size.num_classes)
         if config.method != "prompt":
             total += cost_of("head", 1, size.num_train, size.num_classes)
     return total
+
+
+def _cost_of_pass(config: RunConfig, size: DataSize, num_names: int) -> Spending:
+    """A population for each batch of the training images."""
+    population, num_batches = config.optimizer.population, config.num_batches
+    cost = cost_of("search", population, size.num_train, num_names)
+    return replace(cost, text_encodes=num_batches * cost.text_encodes)
 
 
 def _plan_probing(config: RunConfig, head: ProbingHeadConfig, size: DataSize) -> Spending:
@@ -70,8 +76,9 @@ def _plan_probe_search(config: RunConfig, head: ProbingHeadConfig, size: DataSiz
     assert config.data.views != "fresh"  # a law of the settings
     num_names = size.num_classes + head.num_names
     generations = config.num_generations
-    population = config.optimizer.population
-    total = cost_of("search", generations * population, size.num_train, num_names)
+    total = Spending()
+    for _ in range(generations // config.num_batches):
+        total += _cost_of_pass(config, size, num_names)
     for generation in range(1, generations + 1):
         is_evaluated = config.evaluates_after(generation)
         if is_evaluated or generation in config.search_ends:
@@ -86,7 +93,8 @@ def plan_driver(config: RunConfig, size: DataSize) -> Spending:
     """The driver's own part: it sends the image sets, asks zero-shot on validation, and zero-shot
     and the result on test."""
     num_views = 0 if config.data.views == "fresh" else config.data.views
-    num_sent = (1 + num_views) * size.num_train + size.num_validation + size.num_test
+    num_times = 1 + num_views + (config.data.batches > 1)
+    num_sent = num_times * size.num_train + size.num_validation + size.num_test
     total = Spending(images_sent=num_sent)
     total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
     num_contexts, num_names = 1, size.num_classes

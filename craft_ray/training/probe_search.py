@@ -73,15 +73,17 @@ class ProbeSearchTrainer(Trainer):
     def _tune(self) -> Losses:
         """One population; where it is due, the head on what was found."""
         candidates_PD = self._optimizer.ask()
+        batch = self._prepared.batch(self.generation)
         losses_P = self._oracle.score(
             self._prober.task,
-            self._prepared.fitness.handle,
+            batch.handle,
             self._projection.contexts(candidates_PD),
             LinearHeadError(
-                self._prepared.fitness.labels_N,
+                self._prepared.fitness.labels_N[batch.rows_M],
                 self._prepared.task.num_classes,
-                self._known_VNF[0],
+                self._known_VNF[0, batch.rows_M],
             ),
+            batch.counts(len(candidates_PD)),
         )
         self._optimizer.tell(losses_P)
         point_D = deployed_point(self._optimizer, self._config.fidelity.deployed_prompt)

@@ -25,12 +25,10 @@ def augmented_view(
     return augmented_pixels(items, augmentation.image_size, augmentation.crop_scale_min, int(seed))
 
 
-def view_of_generation(
-    oracle: MeteredOracle, prepared: PreparedTask, generation: int
-) -> ImageHandle:
-    """What the head is trained on in a generation. A fresh view is sent now, and counted."""
+def nth_view(oracle: MeteredOracle, prepared: PreparedTask, number: int) -> ImageHandle:
+    """What is trained on when `number` views were before. A fresh one is sent now, and counted."""
     views = prepared.views
     if isinstance(views, ViewBank):
-        return views.handles[generation % len(views.handles)]
-    pixels = augmented_view(views.items, views.augmentation, HEAD_STREAM, generation)
+        return views.handles[number % len(views.handles)]
+    pixels = augmented_view(views.items, views.augmentation, HEAD_STREAM, number)
     return oracle.register_images(pixels, keep=False)

@@ -19,7 +19,7 @@ from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
 from craft_ray.training.task import PreparedTask
 from craft_ray.training.trainer import Losses, Trainer
-from craft_ray.training.views import view_of_generation
+from craft_ray.training.views import nth_view
 
 
 class WhiteBoxTrainer(Trainer):
@@ -33,7 +33,7 @@ class WhiteBoxTrainer(Trainer):
     def _tune(self) -> Losses:
         loss, gradient = self._oracle.context_gradient(
             self._prepared.task,
-            view_of_generation(self._oracle, self._prepared, self.generation),
+            nth_view(self._oracle, self._prepared, self.generation),
             self._present_context(),
             self._prepared.fitness.labels_N,
         )

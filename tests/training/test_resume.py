@@ -71,15 +71,20 @@ def assert_same_state(first: TrainerState, second: TrainerState) -> None:
 @pytest.mark.parametrize("fidelity", FIDELITIES)
 @pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=6, deadline=None)
-@given(stops=st.frozensets(st.integers(0, 5), min_size=1, max_size=4), seed=st.integers(0, 3))
+@given(
+    stops=st.frozensets(st.integers(0, 5), min_size=1, max_size=4),
+    seed=st.integers(0, 3),
+    batches=st.integers(1, 3),
+)
 def test_a_stopped_training_ends_as_an_undisturbed_one(
-    method: str, fidelity: str, stops: frozenset[int], seed: int
+    method: str, fidelity: str, stops: frozenset[int], seed: int, batches: int
 ) -> None:
     changes: dict[str, Any] = {
         "method": method,
         "fidelity": fidelity,
         "seed": seed,
         "max_queries": 48,
+        "data": {"batches": batches, "shots": 3},
         "head": {"weight_decay": 0.01},
         "loss": {"head_consistency_share": 0.5},
     }
