@@ -102,7 +102,7 @@ class RestrictedOracle(WrappedOracle):
     ) -> FloatArray:
         """See `Oracle`; a repeated question has the same noise."""
         logits_KNC = self._oracle.predict(task, images, contexts_KLE, answer)
-        question = f"{task.digest} {images.digest} ".encode() + contexts_KLE.tobytes()
+        question = f"{task.digest} {images.content} ".encode() + contexts_KLE.tobytes()
         seed = int.from_bytes(hashlib.sha256(question).digest()[:8], "big")
         return self._restriction(logits_KNC, np.random.default_rng(seed))
 

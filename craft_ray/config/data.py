@@ -131,9 +131,5 @@ class DataConfig(Settings):
     """Augmented views of each training image, sent and encoded once, through which the head's
     epochs cycle. `fresh`: the paper's new view for every generation, sent and encoded each time;
     `fidelity: reference` leaves this setting alone, the presets of tune_spaces/paper set it."""
-    batches: int = Field(1, ge=1)
-    """Parts of the training images, alike in their classes. A generation scores all its candidates
-    on one of them, and the next generation on the next: with 8 there are 8 times as many for the
-    same queries."""
     crop_scale_min: float = Field(0.5, gt=0, le=1)
     """Smallest area share of RandomResizedCrop."""

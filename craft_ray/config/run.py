@@ -154,7 +154,7 @@ class RunConfig(Settings):
     @property
     def num_batches(self) -> int:
         """Generations until candidates were scored on all training images."""
-        return 1 if self.method in ("head", "white_box") else self.data.batches
+        return 1 if self.method in ("head", "white_box") else self.optimizer.batches
 
     @property
     def num_searches(self) -> int:
@@ -201,10 +201,10 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _batches_have_all_classes(self) -> Self:
-        if self.data.batches > self.data.shots:
+        if self.num_batches > self.data.shots:
             raise ValueError(
-                f"data.batches <= data.shots must hold, but got batches={self.data.batches} and "
-                f"shots={self.data.shots}: each batch has images of all classes"
+                "optimizer.batches <= data.shots must hold, but got batches="
+                f"{self.num_batches} and shots={self.data.shots}: each has images of all classes"
             )
         return self
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -94,10 +94,26 @@ class TaskHandle:
 
 @dataclass(frozen=True)
 class ImageHandle:
-    """A registered set of images."""
+    """A registered set of images, or a part of one, about which can be asked alone."""
 
     digest: str
+    """Content address of the registered set."""
     num_images: int
+    """That are asked about."""
+    rows: tuple[int, ...] | None = None
+    """Which of the registered ones, in which order. None: all."""
+
+    @property
+    def content(self) -> str:
+        """Content address of what is asked about."""
+        if self.rows is None:
+            return self.digest
+        return hashlib.sha256(f"{self.digest} {self.rows}".encode()).hexdigest()
+
+    def part(self, rows: Sequence[int]) -> ImageHandle:
+        """Some images of this set; nothing is sent."""
+        chosen = tuple(int(row) if self.rows is None else self.rows[row] for row in rows)
+        return ImageHandle(self.digest, len(chosen), chosen)
 
 
 class Oracle(Protocol):
@@ -220,6 +236,17 @@ def check_pixels(pixels_NSS: PixelArray, image_size: int) -> None:
         )
     if len(pixels_NSS) == 0:
         raise OracleError("images: must have at least one image, but got 0")
+
+
+def rows_of(images: ImageHandle, num_registered: int) -> list[int]:
+    """Where the images of a handle are in the registered set; raise OracleError if it has them
+    not."""
+    rows = range(num_registered) if images.rows is None else images.rows
+    if not rows or min(rows) < 0 or max(rows) >= num_registered:
+        raise OracleError(
+            f"images: rows must be of 0 to {num_registered - 1}, but got {list(rows)[:10]}"
+        )
+    return list(rows)
 
 
 def check_contexts(contexts_KLE: FloatArray, embed_dim: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from craft_ray.errors import OracleError
-from craft_ray.oracle.contract import ImageHandle, PixelArray
+from craft_ray.oracle.contract import ImageHandle, PixelArray, rows_of
 
 Encode = Callable[[PixelArray], torch.Tensor]
 
@@ -49,8 +49,13 @@ class ImageStore:
         """Unnormalised features [N, F].
 
         Raises:
-            OracleError: the set is not registered, or was forgotten.
+            OracleError: the set is not registered, or was forgotten, or has no such rows.
         """
+        features_NF = self._all_features(handle)
+        rows = rows_of(handle, len(features_NF))
+        return features_NF if handle.rows is None else features_NF[rows]
+
+    def _all_features(self, handle: ImageHandle) -> torch.Tensor:
         if handle.digest not in self:
             raise OracleError(f"images: {handle.digest[:12]} must be registered first")
         if handle.digest in self._features:

@@ -12,6 +12,7 @@ from craft_ray.training.plan import DataSize, plan_driver, plan_run
 
 PARAMETERS_THAT_CHANGE_SPENDING = (
     "method",
+    "optimizer.batches",
     "optimizer.population",
     "head.contexts",
     "head.contexts_per_generation",

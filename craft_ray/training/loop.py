@@ -18,6 +18,7 @@ from craft_ray.method.projection import PromptProjection
 from craft_ray.method.reduction import PromptLoss
 from craft_ray.optimizers import deployed_point, make_optimizer
 from craft_ray.oracle.contract import LossArray
+from craft_ray.training.batches import Batches
 from craft_ray.training.classifier import PromptClassifier
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import TrainerState, pack_adam, unpack_adam
@@ -26,7 +27,7 @@ from craft_ray.training.trainer import Losses, Trainer
 from craft_ray.training.views import nth_view
 
 # Independent random streams under one seed.
-_PROJECTION_STREAM, _OPTIMIZER_STREAM, _HEAD_STREAM = 10, 11, 12
+_PROJECTION_STREAM, _OPTIMIZER_STREAM, _HEAD_STREAM, _BATCHES_STREAM = 10, 11, 12, 13
 
 
 class CollaborativeTrainer(Trainer):
@@ -58,6 +59,7 @@ class CollaborativeTrainer(Trainer):
         self._optimizer = make_optimizer(
             config.optimizer, config.prompt.intrinsic_dim, self._seed(_OPTIMIZER_STREAM)
         )
+        self._batches = Batches(prepared.fitness, config, self._seed(_BATCHES_STREAM))
         self._generator = torch.Generator().manual_seed(self._seed(_HEAD_STREAM))
         self._head = RefinementHead(
             prepared.task.num_classes,
@@ -88,13 +90,13 @@ class CollaborativeTrainer(Trainer):
         candidates_PD = self._optimizer.ask()
         consistency = self._config.loss.prompt_consistency
         head = self._head.weights() if self._refines and consistency > 0 else None
-        batch = self._prepared.batch(self.generation)
+        batch = self._batches.of_generation(self.generation)
         losses_P = self._oracle.score(
             self._prepared.task,
             batch.handle,
             self._projection.contexts(candidates_PD),
-            PromptLoss(self._prepared.fitness.labels_N[batch.rows_M], head, consistency),
-            batch.counts(len(candidates_PD)),
+            PromptLoss(batch.labels_M, head, consistency),
+            batch.counts_P,
         )
         self._optimizer.tell(losses_P)
         point_D = deployed_point(self._optimizer, self._config.fidelity.deployed_prompt)

@@ -109,7 +109,7 @@ class MeteredOracle:
             RunFailedError: the journal has no room for an answer; nothing was asked.
         """
         cost = cost_of(purpose, len(contexts_KLE), images.num_images, task.num_classes)
-        question = digest_of_question(task.digest, images.digest, answer, contexts_KLE.tobytes())
+        question = digest_of_question(task.digest, images.content, answer, contexts_KLE.tobytes())
         logits: FloatArray = self._ask(
             purpose,
             question,
@@ -136,14 +136,14 @@ class MeteredOracle:
             images: registered.
             contexts_KLE: the candidates.
             reduction: what becomes of their logits.
-            counts_K: which of them are counted as a query (`Batch.counts`). None: all.
+            counts_K: which of them are counted as a query (`Batch.counts_P`). None: all.
 
         Raises:
             BudgetError: the candidate budget does not cover it; nothing was asked.
             RunFailedError: the journal has no room for an answer; nothing was asked.
         """
         question = digest_of_question(
-            task.digest, images.digest, reduction.digest, contexts_KLE.tobytes()
+            task.digest, images.content, reduction.digest, contexts_KLE.tobytes()
         )
         query = self._next_query("search", question)
         losses_K = np.full(len(contexts_KLE), np.nan)
@@ -201,7 +201,7 @@ class MeteredOracle:
         """
         box = self._open()
         cost = cost_of("white_box", 1, images.num_images, num_classes=0)
-        question = digest_of_question("features", images.digest)
+        question = digest_of_question("features", images.content)
         features: FloatArray = self._ask(
             "white_box", question, cost, lambda: box.image_features(images)[None]
         )[0]
@@ -223,7 +223,7 @@ class MeteredOracle:
 
         cost = cost_of("white_box", 1, images.num_images, task.num_classes)
         question = digest_of_question(
-            task.digest, images.digest, labels_N.tobytes(), context_LE.tobytes()
+            task.digest, images.content, labels_N.tobytes(), context_LE.tobytes()
         )
         loss, *gradient = self._ask("white_box", question, cost, ask)[0]
         return float(loss), np.array(gradient, dtype=np.float32).reshape(context_LE.shape)

@@ -93,8 +93,7 @@ def plan_driver(config: RunConfig, size: DataSize) -> Spending:
     """The driver's own part: it sends the image sets, asks zero-shot on validation, and zero-shot
     and the result on test."""
     num_views = 0 if config.data.views == "fresh" else config.data.views
-    num_times = 1 + num_views + (config.data.batches > 1)
-    num_sent = num_times * size.num_train + size.num_validation + size.num_test
+    num_sent = (1 + num_views) * size.num_train + size.num_validation + size.num_test
     total = Spending(images_sent=num_sent)
     total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
     num_contexts, num_names = 1, size.num_classes

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-from sklearn.model_selection import StratifiedKFold
-
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
-from craft_ray.data.pixels import PixelArray, plain_pixels
+from craft_ray.data.pixels import plain_pixels
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import ArtifactError, OracleError
 from craft_ray.oracle.contract import ClassificationTask, FloatArray
@@ -24,7 +21,6 @@ from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.plan import DataSize
 from craft_ray.training.task import (
     Augmentation,
-    Batch,
     FreshViews,
     LabelledImages,
     PreparedTask,
@@ -32,8 +28,6 @@ from craft_ray.training.task import (
 )
 from craft_ray.training.views import FITNESS_STREAM, HEAD_STREAM, augmented_view
 from craft_ray.training.vocabulary import extra_names
-
-_BATCHES_STREAM = 40  # of random numbers, under the run's seed
 
 
 @dataclass(frozen=True)
@@ -126,14 +120,12 @@ def prepare(config: RunConfig, data: FewShotData, oracle: MeteredOracle) -> Prep
     earlier_prompt_LE = None
     if config.prompt.start is not None:
         earlier_prompt_LE = _earlier_prompt(config.prompt.start, description.oracle_id)
-    fitness = LabelledImages(oracle.register_images(fitness_pixels), train_labels)
     return PreparedTask(
         task=oracle.register_task(task),
         class_names=task.class_names,
         template=task.template,
         oracle_id=description.oracle_id,
-        fitness=fitness,
-        batches=_batches(config, fitness, fitness_pixels, oracle),
+        fitness=LabelledImages(oracle.register_images(fitness_pixels), train_labels),
         views=_views(config, data, augmentation, oracle),
         validation=LabelledImages(
             oracle.register_images(plain_pixels(data.validation, description.image_size)),
@@ -158,23 +150,6 @@ def _earlier_prompt(place: str, oracle_id: str) -> FloatArray:
         )
     context_LE: FloatArray = contexts_KLE[0]
     return context_LE
-
-
-def _batches(
-    config: RunConfig, fitness: LabelledImages, pixels_NSS: PixelArray, oracle: MeteredOracle
-) -> tuple[Batch, ...]:
-    """All training images, or parts of them with equally many of each class, which are sent once
-    more: an oracle answers about an image set as a whole."""
-    num_batches, labels_N = config.data.batches, fitness.labels_N
-    if num_batches == 1:
-        return (Batch(fitness.handle, np.arange(len(labels_N)), 0, 1),)
-    seed = np.random.SeedSequence([config.seed, _BATCHES_STREAM]).generate_state(1)[0]
-    folds = StratifiedKFold(num_batches, shuffle=True, random_state=int(seed))
-    parts = [rows_M for _, rows_M in folds.split(labels_N, labels_N)]
-    return tuple(
-        Batch(oracle.register_images(pixels_NSS[rows_M]), rows_M, number, num_batches)
-        for number, rows_M in enumerate(parts)
-    )
 
 
 def _views(

@@ -19,6 +19,7 @@ from craft_ray.method.projection import PromptProjection
 from craft_ray.method.reduction import LinearHeadError
 from craft_ray.optimizers import ZerothOrderOptimizer, deployed_point, make_optimizer
 from craft_ray.oracle.contract import FloatArray
+from craft_ray.training.batches import Batches
 from craft_ray.training.classifier import ProbesClassifier
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.prober import Prober
@@ -27,7 +28,7 @@ from craft_ray.training.task import PreparedTask
 from craft_ray.training.trainer import Losses, Trainer
 
 # Independent random streams under one seed; the number of a search follows.
-_PROJECTION_STREAM, _OPTIMIZER_STREAM, _FOLDS_STREAM = 30, 31, 32
+_PROJECTION_STREAM, _OPTIMIZER_STREAM, _FOLDS_STREAM, _BATCHES_STREAM = 30, 31, 32, 33
 
 
 class ProbeSearchTrainer(Trainer):
@@ -52,6 +53,7 @@ class ProbeSearchTrainer(Trainer):
     ) -> None:
         super().__init__(oracle, prepared, config)
         self._prober = Prober(oracle, prepared, config, head, self._seed(_FOLDS_STREAM))
+        self._batches = Batches(prepared.fitness, config, self._seed(_BATCHES_STREAM))
         start_LE = prepared.start_context
         self._chosen_KLE: FloatArray = np.zeros((0, *start_LE.shape), dtype=np.float32)
         """Contexts whose search is over."""
@@ -73,17 +75,17 @@ class ProbeSearchTrainer(Trainer):
     def _tune(self) -> Losses:
         """One population; where it is due, the head on what was found."""
         candidates_PD = self._optimizer.ask()
-        batch = self._prepared.batch(self.generation)
+        batch = self._batches.of_generation(self.generation)
         losses_P = self._oracle.score(
             self._prober.task,
             batch.handle,
             self._projection.contexts(candidates_PD),
             LinearHeadError(
-                self._prepared.fitness.labels_N[batch.rows_M],
+                batch.labels_M,
                 self._prepared.task.num_classes,
-                self._known_VNF[0, batch.rows_M],
+                self._known_VNF[0, batch.rows],
             ),
-            batch.counts(len(candidates_PD)),
+            batch.counts_P,
         )
         self._optimizer.tell(losses_P)
         point_D = deployed_point(self._optimizer, self._config.fidelity.deployed_prompt)

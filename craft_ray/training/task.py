@@ -14,7 +14,6 @@ from craft_ray.data.dataset import Item
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 
 LabelArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -23,27 +22,6 @@ class LabelledImages:
 
     handle: ImageHandle
     labels_N: LabelArray
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One of B parts of the training images, which are asked about in turn.
-
-    A candidate that is asked about one part is one B-th of a query. What is counted are whole
-    ones, so each place in a population counts in one of B generations.
-    """
-
-    handle: ImageHandle
-    rows_M: LabelArray
-    """Which of the training images."""
-    number: int
-    of: int
-    """B."""
-
-    def counts(self, population: int) -> BoolArray:
-        """[P]: which places in a population count as a query here."""
-        counts_P: BoolArray = np.arange(population) % self.of == self.number
-        return counts_P
 
 
 @dataclass(frozen=True)
@@ -81,18 +59,12 @@ class PreparedTask:
     template: str
     oracle_id: str
     fitness: LabelledImages
-    """The training images as candidates are scored on them."""
-    batches: tuple[Batch, ...]
-    """Their parts; one alone is all of them."""
+    """What candidates are scored on."""
     views: ViewBank | FreshViews
     """Of the same training images, for the head."""
     validation: LabelledImages
     earlier_prompt_LE: FloatArray | None = None
     """What an earlier run tuned, and this one starts from."""
-
-    def batch(self, generation: int) -> Batch:
-        """What a generation asks about."""
-        return self.batches[generation % len(self.batches)]
 
     @property
     def start_context(self) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -112,6 +113,29 @@ def test_an_image_is_answered_alike_in_every_set(oracle: Oracle, pixels: PixelAr
     part = oracle.predict(task, oracle.register_images(pixels[3:0:-1]), contexts)
     np.testing.assert_allclose(part, whole[:, 3:0:-1], atol=1e-4)
     assert np.abs(whole[:, 0] - whole[:, 1]).max() > 1e-3, "the image must matter"
+
+
+def test_a_part_of_a_set_is_answered_as_in_the_whole(oracle: Oracle, pixels: PixelArray) -> None:
+    task, images = oracle.register_task(TASK), oracle.register_images(pixels)
+    contexts = noisy_contexts(task, 2)
+    whole = oracle.predict(task, images, contexts)
+    part = images.part([3, 0, 4])
+    assert part.num_images == 3
+    np.testing.assert_allclose(oracle.predict(task, part, contexts), whole[:, [3, 0, 4]], atol=1e-4)
+    again = part.part([2, 1])
+    np.testing.assert_allclose(oracle.predict(task, again, contexts), whole[:, [4, 0]], atol=1e-4)
+    assert len({images.content, part.content, again.content}) == 3
+    assert again.content == images.part([4, 0]).content
+
+
+@pytest.mark.parametrize("rows", [(5,), (0, -1), ()])
+def test_a_part_that_is_not_there_is_refused(
+    oracle: Oracle, pixels: PixelArray, rows: tuple[int, ...]
+) -> None:
+    task, images = oracle.register_task(TASK), oracle.register_images(pixels)
+    wrong = replace(images, num_images=len(rows), rows=rows)
+    with pytest.raises(OracleError, match="images: rows must be of 0 to 4, but got"):
+        oracle.predict(task, wrong, task.initial_context[None])
 
 
 def test_a_class_is_answered_alike_beside_other_classes(oracle: Oracle, pixels: PixelArray) -> None:

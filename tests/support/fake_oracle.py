@@ -29,6 +29,7 @@ from craft_ray.oracle.contract import (
     check_contexts,
     check_pixels,
     digest_of_images,
+    rows_of,
 )
 
 IMAGE_SIZE = 8
@@ -106,7 +107,8 @@ class FakeOracle:
         mixing_CFE = np.stack([_mixing(self._seed, name) for name in names])
         pooled_KE = contexts_KLE.astype(np.float64).mean(axis=1)
         text_KCF = _normalized(base_CF + np.einsum("cfe,ke->kcf", mixing_CFE, pooled_KE))
-        image_NF = self._features[images.digest]
+        registered_NF = self._features[images.digest]
+        image_NF = registered_NF[rows_of(images, len(registered_NF))]
         if answer == "logits":
             image_NF = _normalized(image_NF)
         logits: FloatArray = (LOGIT_SCALE * np.einsum("nf,kcf->knc", image_NF, text_KCF)).astype(

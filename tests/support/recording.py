@@ -27,6 +27,7 @@ class Question:
     """One `predict` call and its answer."""
 
     images: str
+    rows: tuple[int, ...] | None
     contexts_KLE: FloatArray
     answer: Answer
     logits_KNC: FloatArray
@@ -71,7 +72,9 @@ class RecordingOracle:
             raise OracleError("the oracle is away")
         logits = self.oracle.predict(task, images, contexts_KLE, answer)
         logits.setflags(write=False)  # as Ray's object store hands them out
-        self.questions.append(Question(images.digest, contexts_KLE.copy(), answer, logits.copy()))
+        self.questions.append(
+            Question(images.digest, images.rows, contexts_KLE.copy(), answer, logits.copy())
+        )
         return logits
 
 

@@ -84,14 +84,16 @@ def test_a_run_that_dies_anywhere_ends_the_same_and_asks_nothing_twice(
     changes: dict[str, Any] = {
         "method": method,
         "fidelity": fidelity,
-        "data": {"views": views, "batches": batches},
-        "optimizer": {"population": 7},
+        "data": {"views": views},
+        "optimizer": {"population": 7, "batches": batches},
         "max_queries": 28,
         "evaluate_every_generations": 2,
     }
     config = run_config(**changes)
     if draws_at_random and fidelity == "corrected":
-        document = config.model_dump() | {"optimizer": {"kind": "random_search", "population": 7}}
+        document = config.model_dump() | {
+            "optimizer": {"kind": "random_search", "population": 7, "batches": batches}
+        }
         config = RunConfig.model_validate(document)
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
         undisturbed = Outcome(config, [], Path(one))

@@ -41,7 +41,6 @@ def task_of(features: dict[str, FloatArray], labels: dict[str, list[int]]) -> Pr
         template=world.prepared.template,
         oracle_id="x",
         fitness=images["train"],
-        batches=(),
         views=ViewBank(()),
         validation=images["validation"],
     )

@@ -84,7 +84,8 @@ def test_a_stopped_training_ends_as_an_undisturbed_one(
         "fidelity": fidelity,
         "seed": seed,
         "max_queries": 48,
-        "data": {"batches": batches, "shots": 3},
+        "data": {"shots": 3},
+        "optimizer": {"batches": batches},
         "head": {"weight_decay": 0.01},
         "loss": {"head_consistency_share": 0.5},
     }
