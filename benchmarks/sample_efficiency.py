@@ -53,7 +53,13 @@ DEFAULT = "probes: 500 names"
 PROBING = ("method=head", "head.kind=probes", "data.views=4", "evaluate_every_generations=1")
 SEARCHING = ("method=both", "head.kind=probes", "head.names=0", "data.views=4", "max_queries=2000")
 SHORT = ("method=prompt", "max_queries=2000")
-BATCHES = ("evaluate_every_generations=40",)
+
+
+def in_batches(count: int) -> tuple[str, ...]:
+    """Evaluated as often for its queries as without batches."""
+    return (f"optimizer.batches={count}", f"evaluate_every_generations={5 * count}")
+
+
 METHODS: dict[str, tuple[str, ...]] = {
     DEFAULT: PROBING,
     **{
@@ -100,29 +106,26 @@ METHODS: dict[str, tuple[str, ...]] = {
         f"prompt search: cma_es, {projection}": (*SHORT, f"prompt.projection={projection}")
         for projection in ("per_token", "low_rank", "fastfood")
     },
-    # Evaluated as often for their queries as without batches.
-    "CraFT, corrected, 8 batches": (*BATCHES, "optimizer.batches=8"),
-    "prompt search: cma_es, 8 batches": ("method=prompt", *BATCHES, "optimizer.batches=8"),
+    "CraFT, corrected, 8 batches": in_batches(8),
+    "prompt search: cma_es, 8 batches": ("method=prompt", *in_batches(8)),
     **{
-        f"prompt search: cma_es, {count} batches": (*SHORT, *BATCHES, f"optimizer.batches={count}")
+        f"prompt search: cma_es, {count} batches": (*SHORT, *in_batches(count))
         for count in (2, 4, 16)
     },
     **{
         f"prompt search: {kind}, 8 batches": (
             *SHORT,
-            *BATCHES,
+            *in_batches(8),
             f"optimizer.kind={kind}",
-            "optimizer.batches=8",
         )
         for kind in ("spsa", "zo_adam")
     },
     **{
         f"{count} searched for a linear head, 2 batches": (
             *SEARCHING,
-            "evaluate_every_generations=10",
+            *in_batches(2),
             f"head.contexts={count - 1}",
             "optimizer.sigma=0.02",
-            "optimizer.batches=2",
         )
         for count in (1, 2)
     },
