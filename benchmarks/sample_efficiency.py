@@ -52,6 +52,7 @@ from craft_ray.training.trainers import make_trainer
 DEFAULT = "probes: 500 names"
 PROBING = ("method=head", "head.kind=probes", "data.views=4", "evaluate_every_generations=1")
 SEARCHING = ("method=both", "head.kind=probes", "head.names=0", "data.views=4", "max_queries=2000")
+PER_CLASS = ("prompt.per_class=true",)
 SHORT = ("method=prompt", "max_queries=2000")
 
 
@@ -124,6 +125,18 @@ METHODS: dict[str, tuple[str, ...]] = {
         f"{count} searched for a linear head, 2 batches": (
             *SEARCHING,
             *in_batches(2),
+            f"head.contexts={count - 1}",
+            "optimizer.sigma=0.02",
+        )
+        for count in (1, 2)
+    },
+    "CraFT, corrected, a context for each class, 8 batches": (*PER_CLASS, *in_batches(8)),
+    "CraFT, corrected, a context for each class": (*PER_CLASS, "max_queries=2000"),
+    "prompt search: cma_es, a context for each class": (*PER_CLASS, *SHORT),
+    **{
+        f"{count} searched for a linear head, a context for each class": (
+            *SEARCHING,
+            *PER_CLASS,
             f"head.contexts={count - 1}",
             "optimizer.sigma=0.02",
         )

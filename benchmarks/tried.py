@@ -34,7 +34,7 @@ from craft_ray.data.pixels import plain_pixels
 from craft_ray.method.linear_head import fit_linear_head
 from craft_ray.method.projection import PromptProjection
 from craft_ray.oracle.clip import ClipOracle
-from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
+from craft_ray.oracle.contract import FloatArray, ImageHandle
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.metered import MeteredOracle
@@ -62,7 +62,6 @@ class World:
         self.oracle = oracle
         self.config = config
         self.task = prepared.task
-        self.classes = prepared.classes
         self.train = prepared.fitness
         self.views = prepared.views.handles
         self.test = LabelledImages(oracle.register_images(pixels), labels_of(items))
@@ -221,32 +220,6 @@ class Tempered(Search):
         return np.min(tempered, axis=0), float(self.population)
 
 
-class PerClass(Search):
-    """A context for each class (CoOp's class-specific contexts), all moved by one point."""
-
-    name = "a context for each class"
-
-    def start(self) -> FloatArray:
-        """[C L, E]."""
-        world = self.world
-        self._tasks = [
-            world.oracle.register_task(ClassificationTask((name,), world.classes.template))
-            for name in world.classes.class_names
-        ]
-        return np.tile(super().start(), (len(self._tasks), 1))
-
-    def predict(self, images: ImageHandle, points_KD: Array) -> FloatArray:
-        """Each class is asked about alone, under its own context."""
-        num_classes, (length, width) = len(self._tasks), super().start().shape
-        shape = (len(points_KD), num_classes, length, width)
-        contexts_KCLE = self._projection.contexts(points_KD).reshape(shape)
-        columns = [
-            self.world.oracle.predict(task, images, np.ascontiguousarray(contexts_KCLE[:, c]))
-            for c, task in enumerate(self._tasks)
-        ]
-        return np.concatenate(columns, axis=2)
-
-
 class Longer(Search):
     """Random tokens (CoOp's start, N(0, 0.02)) before the template's words."""
 
@@ -296,7 +269,7 @@ def main() -> None:
     runs = []
     for seed in options.seeds:
         world = World(oracle, load_run_config(None, [f"seed={seed}", "data.views=4"]))
-        kinds = (Plain, Racing, PreScreening, Tempered, PerClass)
+        kinds = (Plain, Racing, PreScreening, Tempered)
         searches = [*(kind(world) for kind in kinds), Longer(world, 8), Longer(world, 16)]
         for search in searches:
             rows = [{"seed": seed, **row} for row in run(search)]
@@ -327,8 +300,8 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table("idea", *(f"{mark:,}" for mark in MARKS), "gain at the end")
     for idea in dict.fromkeys(row["idea"] for row in rows):
         own = [row for row in rows if row["idea"] == idea]
-        cells = [f"{100 * row['accuracy'][0]:.1f}" for row in own]
-        mean, half = (100 * value for value in own[-1]["gain"])
+        cells = [f"{row['accuracy'][0]:.1f}" for row in own]
+        mean, half = own[-1]["gain"]
         table.add_row(idea, *cells, f"{mean:+.1f} ± {half:.1f}")
     Console().print(table)
 

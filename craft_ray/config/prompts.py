@@ -22,6 +22,10 @@ class PromptConfig(Settings):
     oracle, for these classes or for others. Default: the first words of `data.template`. The
     earlier prompt competes with all that is tuned; its head is not taken over."""
 
+    per_class: bool = False
+    """A context for each class, from the same start and all moved by one z, in place of one for all
+    (CoOp's class-specific contexts). The same queries; for C classes, C times the numbers that are
+    sent, and an A of C times the size."""
     intrinsic_dim: int = Field(512, ge=2)
     """Of z, the point that an optimizer moves."""
     projection: ProjectionKind = "gaussian"

@@ -209,6 +209,21 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _contexts_of_classes_can_be_searched(self) -> Self:
+        if not self.prompt.per_class:
+            return self
+        if self.method == "white_box":
+            raise ValueError(
+                "prompt.per_class must be false when method is white_box, but got true"
+            )
+        if self.method == "both" and (head := self.probing_head) and head.num_names:
+            raise ValueError(
+                "head.names must be 0 when prompt.per_class is true, but got "
+                f"{head.num_names}: names beside the classes have no context of their own"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _searched_contexts_can_be_judged(self) -> Self:
         if (head := self.probing_head) is None or self.method != "both":
             return self

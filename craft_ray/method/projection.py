@@ -129,14 +129,16 @@ class PromptProjection:
     """Maps points of the search space to contexts.
 
     Args:
-        initial_context_LE: p0, the embeddings of the template's first words.
+        initial_context_LE: p0, the embeddings of the template's first words; or one for each class,
+            [C, L, E], which A then moves like one context of C L tokens.
         config: dimension, structure and scale of A.
         seed: draws A.
     """
 
     def __init__(self, initial_context_LE: FloatArray, config: PromptConfig, seed: int) -> None:
         self._initial_LE = initial_context_LE
-        num_tokens, width = initial_context_LE.shape
+        *_, width = initial_context_LE.shape
+        num_tokens = initial_context_LE.size // width
         std = config.projection_std
         if config.projection_unit == "embedding":
             std *= float(initial_context_LE.std()) / math.sqrt(config.intrinsic_dim)
@@ -145,7 +147,7 @@ class PromptProjection:
         )
 
     def contexts(self, points_PD: npt.NDArray[np.float64]) -> FloatArray:
-        """float32 [P, L, E]."""
+        """float32 [P, L, E], or [P, C, L, E]."""
         shifts = self._project(points_PD.astype(np.float32))
         result: FloatArray = self._initial_LE + shifts.reshape(-1, *self._initial_LE.shape)
         return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -162,10 +163,16 @@ class ClipOracle:
 
     def _encode_contexts(self, task: TaskHandle, contexts_KLE: FloatArray) -> torch.Tensor:
         """Normalised text features [K, C, F]."""
-        check_contexts(contexts_KLE, self._text.embed_dim)
         tokens = self._registered(task)
+        check_contexts(contexts_KLE, self._text.embed_dim, len(tokens.suffixes))
         contexts = torch.tensor(contexts_KLE, device=self._text.device)
-        return F.normalize(self._text.encode(tokens, contexts).float(), dim=-1)
+        if contexts.ndim == 3:
+            text_KCF = self._text.encode(tokens, contexts)
+        else:  # with contexts of their own, classes have no prefix that could be shared
+            alone = [replace(tokens, suffixes=(suffix,)) for suffix in tokens.suffixes]
+            parts = [self._text.encode(one, contexts[:, c]) for c, one in enumerate(alone)]
+            text_KCF = torch.cat(parts, dim=1)
+        return F.normalize(text_KCF.float(), dim=-1)
 
     def _registered(self, task: TaskHandle) -> PromptTokens:
         if task.digest not in self._tasks:

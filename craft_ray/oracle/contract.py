@@ -153,6 +153,12 @@ class Oracle(Protocol):
     ) -> FloatArray:
         """Logits of every context, image and class: float32 [K, N, C].
 
+        Args:
+            task: registered.
+            images: registered.
+            contexts_KLE: one for all classes; or one for each class, [K, C, L, E].
+            answer: what of them is wanted.
+
         Raises:
             OracleError: an unknown handle, another shape, a non-finite context, or an answer
                 that is not served.
@@ -249,13 +255,15 @@ def rows_of(images: ImageHandle, num_registered: int) -> list[int]:
     return list(rows)
 
 
-def check_contexts(contexts_KLE: FloatArray, embed_dim: int) -> None:
-    """Raise OracleError unless the array is finite float32 [K >= 1, L >= 1, E]."""
+def check_contexts(contexts_KLE: FloatArray, embed_dim: int, num_classes: int) -> None:
+    """Raise OracleError unless the array is finite float32 [K >= 1, L >= 1, E], or has a context
+    for each class, [K >= 1, C, L >= 1, E]."""
     shape = contexts_KLE.shape
-    if contexts_KLE.dtype != np.float32 or len(shape) != 3 or shape[2] != embed_dim or 0 in shape:
+    fits = len(shape) == 3 or (len(shape) == 4 and shape[1] == num_classes)
+    if contexts_KLE.dtype != np.float32 or not fits or shape[-1] != embed_dim or 0 in shape:
         raise OracleError(
-            f"contexts: must be float32 [K >= 1, L >= 1, {embed_dim}], but got "
-            f"{contexts_KLE.dtype} {list(shape)}"
+            f"contexts: must be float32 [K >= 1, L >= 1, {embed_dim}] or [K >= 1, {num_classes}, "
+            f"L >= 1, {embed_dim}], but got {contexts_KLE.dtype} {list(shape)}"
         )
     if not np.isfinite(contexts_KLE).all():
         raise OracleError("contexts: must be finite, but got NaN or infinity")

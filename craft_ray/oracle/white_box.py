@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
 from craft_ray.config.oracle import OracleConfig
+from craft_ray.errors import OracleError
 from craft_ray.method.reduction import LabelArray, PromptLoss
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import (
@@ -44,9 +45,11 @@ class WhiteBoxClipOracle(ClipOracle):
         differentiated by the text features, then the text tower by the context, a few classes at a
         time, each of which is computed a second time for that.
         """
-        check_contexts(context_LE[None], self._text.embed_dim)
-        check_reduction(PromptLoss(labels_N, None, 0.0), images, task)
         tokens = self._registered(task)
+        check_contexts(context_LE[None], self._text.embed_dim, len(tokens.suffixes))
+        if context_LE.ndim != 2:
+            raise OracleError("contexts: must be one for all classes where gradients are asked")
+        check_reduction(PromptLoss(labels_N, None, 0.0), images, task)
         # Clones: what was made in inference mode cannot take part in a backward pass.
         image_NF = F.normalize(self._images.features(images).clone(), dim=-1)
         context = torch.tensor(context_LE, device=self._text.device, requires_grad=True)

@@ -128,7 +128,7 @@ class PoolOracle:
             OracleError: the oracle refuses the question; it is not retried.
             PoolError: a chunk was lost more often than `max_attempts`.
         """
-        check_contexts(contexts_KLE, self.describe().embed_dim)
+        check_contexts(contexts_KLE, self.describe().embed_dim, task.num_classes)
         shape = (len(contexts_KLE), images.num_images, task.num_classes)
         answers_KNC = np.empty(shape, dtype=np.float32)
 
@@ -152,7 +152,7 @@ class PoolOracle:
         Raises:
             OracleError, PoolError: as `predict`.
         """
-        check_contexts(contexts_KLE, self.describe().embed_dim)
+        check_contexts(contexts_KLE, self.describe().embed_dim, task.num_classes)
         check_reduction(reduction, images, task)
         losses_K = np.empty(len(contexts_KLE), dtype=np.float64)
         # A small one travels with each chunk: fetching it from the object store would cost every

@@ -148,20 +148,29 @@ def _shapes(arrays: Arrays, description: _Description) -> dict[str, Shape]:
         num_names = num_classes + len(description.extra_names)
         num_logits = _length(arrays, "contexts") * num_names
         return {
-            "contexts": (None, None, None),
+            "contexts": (None, *_context(arrays, "contexts", 1, num_names)),
             "weight": (num_logits, num_classes),
             "bias": (num_classes,),
         }
+    context = _context(arrays, "context", 0, num_classes)
     if description.kind == "prompt":
-        return {"context": (None, None)}
+        return {"context": context}
     hidden = _length(arrays, "head.enter.weight")
     return {
-        "context": (None, None),
+        "context": context,
         "head.enter.weight": (hidden, num_classes),
         "head.enter.bias": (hidden,),
         "head.leave.weight": (num_classes, hidden),
         "head.leave.bias": (num_classes,),
     }
+
+
+def _context(arrays: Arrays, name: str, num_axes: int, num_classes: int) -> Shape:
+    """After its first axes: [L, E], or [C, L, E] where each class has its own."""
+    array = arrays.get(name)
+    if array is not None and array.ndim == num_axes + 3:
+        return (num_classes, None, None)
+    return (None, None)
 
 
 def _length(arrays: Arrays, name: str) -> int:

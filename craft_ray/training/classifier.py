@@ -51,7 +51,7 @@ class TunedClassifier(ABC):
 
     @abstractmethod
     def asked_contexts(self) -> FloatArray:
-        """What an image is asked about, float32 [K, L, E]: K predictions each."""
+        """What an image is asked about, float32 [K, L, E] or [K, C, L, E]: K predictions each."""
 
     @abstractmethod
     def refine(self, logits_KNC: FloatArray) -> FloatArray:
@@ -88,7 +88,7 @@ class PromptClassifier(TunedClassifier):
     """CraFT's: predictions are `head(logits of context)`.
 
     Attributes:
-        context_LE: float32 [L, E].
+        context_LE: float32 [L, E]; or one for each class, [C, L, E].
         head: the weights of a `RefinementHead`, or None for raw logits.
     """
 
@@ -136,7 +136,7 @@ class ProbesClassifier(TunedClassifier):
     """A linear head on the logits of several contexts and of more names than the task has.
 
     Attributes:
-        contexts_KLE: float32.
+        contexts_KLE: float32; or one for each class, [K, C, L, E].
         names: the extra ones.
         head: of F = K (C + extra names) logits.
     """

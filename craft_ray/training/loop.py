@@ -51,8 +51,9 @@ class CollaborativeTrainer(Trainer):
         self._head_config = head
         self._searches = config.method != "head"
         self._refines = config.method != "prompt"
+        start = prepared.start_context(config.prompt.per_class)
         self._projection = PromptProjection(
-            prepared.start_context,
+            start,
             config.prompt,
             self._seed(_PROJECTION_STREAM),
         )
@@ -72,7 +73,7 @@ class CollaborativeTrainer(Trainer):
             lr=head.learning_rate,
             weight_decay=head.weight_decay,
         )
-        self._context_LE = prepared.start_context
+        self._context_LE = start
         self._fitness_labels = torch.from_numpy(prepared.fitness.labels_N.copy())
 
     def _tune(self) -> Losses:

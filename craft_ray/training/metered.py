@@ -109,7 +109,9 @@ class MeteredOracle:
             RunFailedError: the journal has no room for an answer; nothing was asked.
         """
         cost = cost_of(purpose, len(contexts_KLE), images.num_images, task.num_classes)
-        question = digest_of_question(task.digest, images.content, answer, contexts_KLE.tobytes())
+        question = digest_of_question(
+            task.digest, images.content, answer, _content_of(contexts_KLE)
+        )
         logits: FloatArray = self._ask(
             purpose,
             question,
@@ -143,7 +145,7 @@ class MeteredOracle:
             RunFailedError: the journal has no room for an answer; nothing was asked.
         """
         question = digest_of_question(
-            task.digest, images.content, reduction.digest, contexts_KLE.tobytes()
+            task.digest, images.content, reduction.digest, _content_of(contexts_KLE)
         )
         query = self._next_query("search", question)
         losses_K = np.full(len(contexts_KLE), np.nan)
@@ -288,3 +290,9 @@ class MeteredOracle:
         if self._journal is not None:
             self._journal.record(query, question, start, cost, answer)
         self.ledger.record(cost)
+
+
+def _content_of(contexts_KLE: FloatArray) -> bytes:
+    """One context for each of C classes has the bytes of C contexts, and is another question."""
+    per_class = repr(contexts_KLE.shape).encode() if contexts_KLE.ndim == 4 else b""
+    return contexts_KLE.tobytes() + per_class

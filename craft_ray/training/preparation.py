@@ -13,8 +13,8 @@ from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.data.sources import load_dataset
-from craft_ray.errors import ArtifactError, OracleError
-from craft_ray.oracle.contract import ClassificationTask, FloatArray
+from craft_ray.errors import ArtifactError, ConfigError, OracleError
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, TaskHandle
 from craft_ray.remote import locate
 from craft_ray.training.artifact import Artifact
 from craft_ray.training.metered import MeteredOracle
@@ -28,6 +28,8 @@ from craft_ray.training.task import (
 )
 from craft_ray.training.views import FITNESS_STREAM, HEAD_STREAM, augmented_view
 from craft_ray.training.vocabulary import extra_names
+
+MAX_PROJECTION_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,11 @@ def prepare(config: RunConfig, data: FewShotData, oracle: MeteredOracle) -> Prep
         fitness_pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
     earlier_prompt_LE = None
     if config.prompt.start is not None:
-        earlier_prompt_LE = _earlier_prompt(config.prompt.start, description.oracle_id)
+        earlier_prompt_LE = _earlier_prompt(config, task, description.oracle_id)
+    handle = oracle.register_task(task)
+    _check_projection_fits(config, handle)
     return PreparedTask(
-        task=oracle.register_task(task),
+        task=handle,
         class_names=task.class_names,
         template=task.template,
         oracle_id=description.oracle_id,
@@ -135,8 +139,28 @@ def prepare(config: RunConfig, data: FewShotData, oracle: MeteredOracle) -> Prep
     )
 
 
-def _earlier_prompt(place: str, oracle_id: str) -> FloatArray:
-    """[L, E]: what an earlier run tuned for this oracle."""
+def _check_projection_fits(config: RunConfig, task: TaskHandle) -> None:
+    """A dense A for the contexts of 1,000 classes is larger than most machines."""
+    prompt = config.prompt
+    if not prompt.per_class or prompt.projection != "gaussian":
+        return
+    num_bytes = 4 * task.num_classes * task.initial_context.size * prompt.intrinsic_dim
+    if num_bytes > MAX_PROJECTION_BYTES:
+        law = f"prompt.projection: must not be gaussian when A has more than {MAX_PROJECTION_BYTES}"
+        raise ConfigError(
+            "settings",
+            [
+                f"{law} bytes, but with prompt.per_class, {task.num_classes} classes and "
+                f"prompt.intrinsic_dim={prompt.intrinsic_dim} it has {num_bytes}; fastfood needs "
+                "no matrix"
+            ],
+        )
+
+
+def _earlier_prompt(config: RunConfig, task: ClassificationTask, oracle_id: str) -> FloatArray:
+    """[L, E] or [C, L, E]: what an earlier run tuned for this oracle."""
+    place = config.prompt.start
+    assert place is not None
     earlier = Artifact.load(locate(place))
     if earlier.oracle_id != oracle_id:
         raise ArtifactError(
@@ -149,6 +173,18 @@ def _earlier_prompt(place: str, oracle_id: str) -> FloatArray:
             f"prompt.start: must have one prompt, but {place} asks about {len(contexts_KLE)}"
         )
     context_LE: FloatArray = contexts_KLE[0]
+    if context_LE.ndim == 2:
+        return context_LE
+    if earlier.task.class_names != task.class_names:
+        raise ArtifactError(
+            f"prompt.start: must have been tuned for these classes, but {place} has a context for "
+            "each of others"
+        )
+    if config.method == "white_box" or ((head := config.probing_head) and head.num_names):
+        raise ArtifactError(
+            "prompt.start: must have one context for all classes when method is white_box or "
+            f"head.names > 0, but {place} has one for each"
+        )
     return context_LE
 
 

@@ -54,8 +54,8 @@ class ProbeSearchTrainer(Trainer):
         super().__init__(oracle, prepared, config)
         self._prober = Prober(oracle, prepared, config, head, self._seed(_FOLDS_STREAM))
         self._batches = Batches(prepared.fitness, config, self._seed(_BATCHES_STREAM))
-        start_LE = prepared.start_context
-        self._chosen_KLE: FloatArray = np.zeros((0, *start_LE.shape), dtype=np.float32)
+        self._start_LE = prepared.start_context(config.prompt.per_class)
+        self._chosen_KLE: FloatArray = np.zeros((0, *self._start_LE.shape), dtype=np.float32)
         """Contexts whose search is over."""
         self._known_VNF = self._prober.no_answers
         """The answers to them."""
@@ -67,7 +67,7 @@ class ProbeSearchTrainer(Trainer):
         number = len(self._chosen_KLE)
         prompt = self._config.prompt
         projection = PromptProjection(
-            self._prepared.start_context, prompt, self._seed(_PROJECTION_STREAM, number)
+            self._start_LE, prompt, self._seed(_PROJECTION_STREAM, number)
         )
         seed = self._seed(_OPTIMIZER_STREAM, number)
         return projection, make_optimizer(self._config.optimizer, prompt.intrinsic_dim, seed)

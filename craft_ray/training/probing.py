@@ -56,7 +56,7 @@ class ProbingTrainer(Trainer):
 
     def _draw_contexts(self) -> FloatArray:
         """The one to start from, then random ones around it."""
-        start_LE = self._prepared.start_context
+        start_LE = self._prepared.start_context(per_class=False)
         head = self._head_config
         num_random = head.num_contexts - 1
         generator = np.random.default_rng(self._seed(_CONTEXTS_STREAM))

@@ -64,13 +64,15 @@ class PreparedTask:
     """Of the same training images, for the head."""
     validation: LabelledImages
     earlier_prompt_LE: FloatArray | None = None
-    """What an earlier run tuned, and this one starts from."""
+    """What an earlier run tuned, and this one starts from: [L, E] or [C, L, E]."""
 
-    @property
-    def start_context(self) -> FloatArray:
-        """p0: the context that is tuned."""
+    def start_context(self, per_class: bool) -> FloatArray:
+        """p0, what is tuned: [L, E]; or [C, L, E], if that is asked or an earlier run's is so."""
         earlier = self.earlier_prompt_LE
-        return self.task.initial_context if earlier is None else earlier
+        start = self.task.initial_context if earlier is None else earlier
+        if per_class and start.ndim == 2:
+            return np.repeat(start[None], self.task.num_classes, axis=0)
+        return start
 
     @property
     def classes(self) -> ClassificationTask:

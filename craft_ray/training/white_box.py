@@ -27,7 +27,7 @@ class WhiteBoxTrainer(Trainer):
 
     def __init__(self, oracle: MeteredOracle, prepared: PreparedTask, config: RunConfig) -> None:
         super().__init__(oracle, prepared, config)
-        self._context = torch.from_numpy(prepared.start_context.copy())
+        self._context = torch.from_numpy(prepared.start_context(per_class=False).copy())
         self._adam = torch.optim.Adam([self._context], lr=config.white_box.learning_rate)
 
     def _tune(self) -> Losses:

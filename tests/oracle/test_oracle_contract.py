@@ -147,6 +147,21 @@ def test_a_class_is_answered_alike_beside_other_classes(oracle: Oracle, pixels: 
     np.testing.assert_allclose(beside[:, :, :0:-1], logits, atol=1e-4)
 
 
+def test_a_class_may_have_a_context_of_its_own(oracle: Oracle, pixels: PixelArray) -> None:
+    task, images = oracle.register_task(TASK), oracle.register_images(pixels)
+    contexts_KCLE = noisy_contexts(task, 6).reshape(2, 3, *task.initial_context.shape)
+    together = oracle.predict(task, images, contexts_KCLE)
+    for index, name in enumerate(TASK.class_names):
+        alone = oracle.register_task(ClassificationTask((name,)))
+        own = oracle.predict(alone, images, np.ascontiguousarray(contexts_KCLE[:, index]))
+        np.testing.assert_allclose(together[:, :, index], own[:, :, 0], atol=1e-4)
+    shared = noisy_contexts(task, 2)
+    spread = np.repeat(shared[:, None], 3, axis=1)
+    np.testing.assert_allclose(
+        oracle.predict(task, images, spread), oracle.predict(task, images, shared), atol=1e-4
+    )
+
+
 def test_a_context_may_have_another_length(oracle: Oracle, pixels: PixelArray) -> None:
     task, images = oracle.register_task(TASK), oracle.register_images(pixels)
     longer = np.repeat(task.initial_context[None], 2, axis=1)

@@ -93,20 +93,21 @@ class FakeOracle:
         answer: Answer = "logits",
     ) -> FloatArray:
         """See `Oracle`."""
-        check_contexts(contexts_KLE, EMBED_DIM)
         if answer not in self._answers:
             raise OracleError(f"answer: must be one of {self._answers}, but got {answer!r}")
         if task.digest not in self._tasks:
             raise OracleError(f"task: {task.digest[:12]} must be registered first")
         if images.digest not in self._features:
             raise OracleError(f"images: {images.digest[:12]} must be registered first")
-        if 2 + contexts_KLE.shape[1] > CONTEXT_LENGTH:
-            raise OracleError("contexts: must be shorter than the oracle's context")
         names = [_words(name) for name in self._tasks[task.digest].class_names]
+        check_contexts(contexts_KLE, EMBED_DIM, len(names))
+        if 2 + contexts_KLE.shape[-2] > CONTEXT_LENGTH:
+            raise OracleError("contexts: must be shorter than the oracle's context")
         base_CF = np.stack([_direction(self._seed, name) for name in names])
         mixing_CFE = np.stack([_mixing(self._seed, name) for name in names])
-        pooled_KE = contexts_KLE.astype(np.float64).mean(axis=1)
-        text_KCF = _normalized(base_CF + np.einsum("cfe,ke->kcf", mixing_CFE, pooled_KE))
+        pooled = contexts_KLE.astype(np.float64).mean(axis=-2)
+        by_class = "ke" if pooled.ndim == 2 else "kce"
+        text_KCF = _normalized(base_CF + np.einsum(f"cfe,{by_class}->kcf", mixing_CFE, pooled))
         registered_NF = self._features[images.digest]
         image_NF = registered_NF[rows_of(images, len(registered_NF))]
         if answer == "logits":
