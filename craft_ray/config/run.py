@@ -257,9 +257,10 @@ class RunConfig(Settings):
         if optimizer.warm_up_generations >= self.num_generations // self.num_searches:
             searches = "" if self.num_searches == 1 else f" and {self.num_searches} searches"
             raise ValueError(
-                "optimizer.warm_up_generations < max_queries // optimizer.population must hold, "
-                f"but got warm_up_generations={optimizer.warm_up_generations}, max_queries="
-                f"{self.max_queries} and population={optimizer.population}{searches}: nothing is "
+                "optimizer.warm_up_generations < max_queries // optimizer.population * batches must"
+                f" hold, but got warm_up_generations={optimizer.warm_up_generations}, max_queries="
+                f"{self.max_queries}, population={optimizer.population} and batches="
+                f"{self.num_batches}{searches}: nothing is "
                 "left for the descent"
             )
         return self
