@@ -38,7 +38,7 @@ def test_the_head_is_the_papers_unless_its_kind_is_given() -> None:
         ),
         (
             (*SEARCHED, "head.contexts=3", "optimizer.kind=sharp_zo", "max_queries=800"),
-            "optimizer.warm_up_generations < .* and 4 searches",
+            "optimizer.warm_up_generations < .* and batches=1 and 4 searches",
         ),
         ((*PROBES, "data.views=fresh"), "data.views must be a number when head.kind is probes"),
         (

@@ -88,9 +88,10 @@ def test_a_warm_start_that_takes_the_whole_budget_is_refused() -> None:
     words = ("optimizer.kind=sharp_zo", "optimizer.population=20", "max_queries=400")
     problem = problem_of(*words, "optimizer.warm_up_generations=20")
     assert "optimizer.warm_up_generations < max_queries // optimizer.population" in problem
-    assert "but got warm_up_generations=20, max_queries=400 and population=20" in problem
+    assert "but got warm_up_generations=20, max_queries=400, population=20 and batches=1" in problem
     load_run_config(None, [*words, "optimizer.warm_up_generations=19"])
     load_run_config(None, [*words, "optimizer.warm_up_generations=20", "method=head"])
+    load_run_config(None, [*words, "optimizer.warm_up_generations=39", "optimizer.batches=2"])
 
 
 def test_a_range_of_odd_populations_is_refused(tmp_path: Path) -> None:
