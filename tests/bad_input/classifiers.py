@@ -129,7 +129,12 @@ CLASSIFIERS = [
     Case(
         "a narrow context",
         arrays(lambda a: a.update(context=a["context"][:, :-1])),
-        r"contexts: must be float32 \[K >= 1, L >= 1, 6\], but got float32 \[1, 4, 5\]",
+        r"contexts: must be float32 \[K >= 1, L >= 1, 6\] or .*, but got float32 \[1, 4, 5\]",
+    ),
+    Case(
+        "contexts of other classes",
+        arrays(lambda a: a.update(context=np.repeat(a["context"][None], 3, axis=0))),
+        r"context must be float32 \[4, >= 1, >= 1\], but is float32 \[3, 4, 6\]",
     ),
     Case(
         "a context that is too long",
