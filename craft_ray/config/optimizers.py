@@ -19,7 +19,7 @@ class SamplingConfig(Settings):
     """What every optimizer has that draws a population."""
 
     population: int = Field(40, ge=4)
-    """Candidates that are asked for at a time; each is one query."""
+    """Candidates that are asked for at a time; each is one query, in batches a part of one."""
     batches: int = Field(1, ge=1)
     """Parts of the training images, alike in their classes and drawn anew for each pass. A
     generation scores its candidates on one of them: with 8 there are 8 times as many generations
