@@ -52,8 +52,9 @@ class ImageStore:
             OracleError: the set is not registered, or was forgotten, or has no such rows.
         """
         features_NF = self._all_features(handle)
-        rows = rows_of(handle, len(features_NF))
-        return features_NF if handle.rows is None else features_NF[rows]
+        if handle.rows is None:
+            return features_NF
+        return features_NF[rows_of(handle, len(features_NF))]
 
     def _all_features(self, handle: ImageHandle) -> torch.Tensor:
         if handle.digest not in self:

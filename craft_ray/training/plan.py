@@ -33,6 +33,8 @@ def plan_run(config: RunConfig, size: DataSize) -> Spending:
     generations = config.num_generations
     for _ in range(-(-generations // config.evaluate_every_generations)):
         total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
+    if config.method in ("both", "prompt"):
+        total += _cost_of_search(config, size, size.num_classes)
     for _ in range(generations // config.num_batches):
         if config.method == "white_box":
             total += cost_of("white_box", 1, size.num_train, size.num_classes)
@@ -41,18 +43,16 @@ def plan_run(config: RunConfig, size: DataSize) -> Spending:
             continue
         if config.method != "prompt" and config.data.views == "fresh":
             total += Spending(images_sent=size.num_train)
-        if config.method != "head":
-            total += _cost_of_pass(config, size, size.num_classes)
         if config.method != "prompt":
             total += cost_of("head", 1, size.num_train, size.num_classes)
     return total
 
 
-def _cost_of_pass(config: RunConfig, size: DataSize, num_names: int) -> Spending:
-    """A population for each batch of the training images."""
-    population, num_batches = config.optimizer.population, config.num_batches
-    cost = cost_of("search", population, size.num_train, num_names)
-    return replace(cost, text_encodes=num_batches * cost.text_encodes)
+def _cost_of_search(config: RunConfig, size: DataSize, num_names: int) -> Spending:
+    """A population for each batch of the training images, in every pass over them."""
+    num_candidates = config.num_generations // config.num_batches * config.optimizer.population
+    cost = cost_of("search", num_candidates, size.num_train, num_names)
+    return replace(cost, text_encodes=config.num_batches * cost.text_encodes)
 
 
 def _plan_probing(config: RunConfig, head: ProbingHeadConfig, size: DataSize) -> Spending:
@@ -75,11 +75,8 @@ def _plan_probe_search(config: RunConfig, head: ProbingHeadConfig, size: DataSiz
     plain images and on each view."""
     assert config.data.views != "fresh"  # a law of the settings
     num_names = size.num_classes + head.num_names
-    generations = config.num_generations
-    total = Spending()
-    for _ in range(generations // config.num_batches):
-        total += _cost_of_pass(config, size, num_names)
-    for generation in range(1, generations + 1):
+    total = _cost_of_search(config, size, num_names)
+    for generation in range(1, config.num_generations + 1):
         is_evaluated = config.evaluates_after(generation)
         if is_evaluated or generation in config.search_ends:
             total += cost_of("head", 1 + config.data.views, size.num_train, num_names)
