@@ -14,7 +14,7 @@ are, however large their populations.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,7 +63,9 @@ class ChunkScheduler:
     """The state of one query. Time is an argument, in seconds of any monotonic clock.
 
     A replica that loses a chunk rests, twice as long after each loss in a row: it may be
-    restarting, and meanwhile the chunk goes elsewhere.
+    restarting. The chunk goes elsewhere, and rather waits for a busy replica than that it returns
+    to one that has lost it: of two replicas on a node that is gone the idle one is always the one
+    with least work, and a chunk would use up its attempts there.
 
     Args:
         chunks: what has to be answered.
@@ -86,6 +88,8 @@ class ChunkScheduler:
         self._max_attempts = max_attempts
         self._outstanding: Counter[str] = Counter()
         self._attempts: Counter[int] = Counter()
+        self._lost_at: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        """Chunk -> how often which replica has lost it."""
         self._losses_in_a_row: Counter[str] = Counter()
         self._resting_until: dict[str, float] = {}
         self._unfinished = {chunk.index for chunk in chunks}
@@ -114,12 +118,21 @@ class ChunkScheduler:
 
     def assign(self, now_s: float) -> list[Assignment]:
         """Take waiting chunks as far as back-pressure and rest allow."""
-        assignments = []
-        while self._waiting and (replica := self._pick(now_s)) is not None:
+        self._resting_until = {
+            replica: until for replica, until in self._resting_until.items() if until > now_s
+        }
+        awake = [replica for replica in self._preference if replica not in self._resting_until]
+        assignments, passed_over = [], []
+        while self._waiting and any(map(self._has_room, awake)):
             chunk = self._waiting.popleft()
+            replica = self._pick(chunk, awake)
+            if replica is None:
+                passed_over.append(chunk)
+                continue
             self._outstanding[replica] += 1
             self._attempts[chunk.index] += 1
             assignments.append(Assignment(chunk, replica))
+        self._waiting.extendleft(reversed(passed_over))
         return assignments
 
     def wakes_at(self) -> float | None:
@@ -150,23 +163,21 @@ class ChunkScheduler:
                 f"chunk {chunk.index} was lost {self._max_attempts} times; the last time at "
                 f"{replica}: {reason}"
             )
+        self._lost_at[chunk.index][replica] += 1
         self._losses_in_a_row[replica] += 1
         rest_s = FIRST_REST_S * 2 ** (self._losses_in_a_row[replica] - 1)
         self._resting_until[replica] = now_s + min(rest_s, LONGEST_REST_S)
         self._waiting.appendleft(chunk)
 
-    def _pick(self, now_s: float) -> str | None:
-        self._resting_until = {
-            replica: until for replica, until in self._resting_until.items() if until > now_s
-        }
-        free = [
-            replica
-            for replica in self._preference
-            if self._outstanding[replica] < self._max_in_flight
-            and replica not in self._resting_until
-        ]
+    def _has_room(self, replica: str) -> bool:
+        return self._outstanding[replica] < self._max_in_flight
+
+    def _pick(self, chunk: Chunk, awake: Sequence[str]) -> str | None:
+        """Of the replicas that have lost the chunk least, one with room."""
+        lost = self._lost_at.get(chunk.index, Counter())
+        least = min(lost[replica] for replica in awake)
         return min(
-            free,
-            key=lambda replica: (self._outstanding[replica], self._preference[replica]),
+            (name for name in awake if lost[name] == least and self._has_room(name)),
+            key=lambda name: (self._outstanding[name], self._preference[name]),
             default=None,
         )

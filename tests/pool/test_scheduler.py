@@ -15,6 +15,7 @@ from craft_ray.pool.scheduler import (
     FIRST_REST_S,
     LAST_ANSWERS_S,
     Assignment,
+    Chunk,
     ChunkScheduler,
     rank_replicas,
     split_population,
@@ -139,6 +140,42 @@ def test_a_lost_chunk_goes_to_another_replica_while_the_first_rests() -> None:
     scheduler.fail(first, "died", now_s=0.0)
     (second,) = scheduler.assign(0.0)
     assert (first.replica, second.replica) == ("a", "b")
+
+
+@given(
+    num_lost=st.integers(1, 6),
+    max_in_flight=st.integers(1, 3),
+    answers_after=st.floats(FIRST_REST_S, 10 * FIRST_REST_S),
+)
+def test_one_slow_replica_answers_all_when_the_others_are_lost_and_nobody_knows(
+    num_lost: int, max_in_flight: int, answers_after: float
+) -> None:
+    replicas = [*(f"lost{index}" for index in range(num_lost)), "slow"]
+    scheduler = ChunkScheduler(
+        split_population(20, 1), replicas, max_in_flight, max_attempts=num_lost + 1
+    )
+    now_s, waiting_since = 0.0, 0.0
+    at_slow: list[Assignment] = []
+    while not scheduler.finished:
+        for assignment in scheduler.assign(now_s):
+            if assignment.replica != "slow":
+                scheduler.fail(assignment, "node lost", now_s)
+                continue
+            waiting_since = now_s if not at_slow else waiting_since
+            at_slow.append(assignment)
+        now_s += FIRST_REST_S / 2
+        if at_slow and now_s - waiting_since >= answers_after:
+            scheduler.complete(at_slow.pop(0))
+            waiting_since = now_s
+
+
+def test_a_chunk_that_waits_for_a_busy_replica_holds_no_other_up() -> None:
+    scheduler = ChunkScheduler(split_population(3, 1), ["a", "b"], 1, 5)
+    at_a, _ = scheduler.assign(0.0)
+    scheduler.fail(at_a, "died", now_s=0.0)
+    assert scheduler.assign(0.0) == [], "a rests, b is busy"
+    (next_at_a,) = scheduler.assign(FIRST_REST_S)
+    assert next_at_a == Assignment(Chunk(2, 2, 3), "a"), "chunk 0 waits for b"
 
 
 def test_a_single_replica_is_tried_again_after_a_rest_that_doubles() -> None:
