@@ -58,21 +58,16 @@ def _measure(
     data = load_data(config)
     prepared = prepare(config, data, oracle)
     examiner = Examiner(oracle, prepared, data)
-    curve: list[tuple[float, float]] = []
-
-    def on_report(metrics: dict[str, Any]) -> None:
-        curve.extend(_validations(metrics["points"]))
-        report(metrics)
-
+    curve: list[tuple[int, float]] = []
     classifier: Classifier
     spent = Spending()
     tuning_started = time.monotonic()
     if cell.method == "linear_probe":
         classifier, validation = fit_linear_probe(oracle, prepared)
     else:
-        tuned = fine_tune(TrainJob(config, prepared, pool), WORKER_FOLDER, folder, on_report)
+        tuned = fine_tune(TrainJob(config, prepared, pool), WORKER_FOLDER, folder, report)
         classifier, validation = tuned.selected.classifier, tuned.selected.validation
-        spent = tuned.spent
+        spent, curve = tuned.spent, tuned.curve
         task = classification_task(config, data)
         Artifact(tuned.selected.classifier, task, prepared.oracle_id).save(
             folder / CLASSIFIER_FOLDER
@@ -100,11 +95,6 @@ def _measure(
         "versions": versions(),
         "settings": config.model_dump(mode="json"),
     }
-
-
-def _validations(points: Sequence[dict[str, float]]) -> list[tuple[float, float]]:
-    """(candidate queries, validation accuracy) wherever a training validated."""
-    return [(p["candidate_queries"], p["val_accuracy"]) for p in points if "val_accuracy" in p]
 
 
 def _load_shifted(config: RunConfig, name: str) -> Dataset:

@@ -8,7 +8,8 @@ from typing import Literal, Protocol
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 Point = Mapping[str, float]
-"""Metrics of one generation; the key `generation` is the step."""
+"""Metrics of one generation; the key `generation` is the step, `time_ms` (Unix time) when it was,
+else it is now. A point of the same time, logged again, is the same."""
 
 
 class Tracker(Protocol):

@@ -134,10 +134,10 @@ class MlflowTracker:
         """See `Tracker`."""
         now_ms = _now_ms()
         metrics = [
-            (name, float(value), now_ms, int(point["generation"]))
+            (name, float(value), int(point.get("time_ms", now_ms)), int(point["generation"]))
             for point in points
             for name, value in point.items()
-            if name != "generation"
+            if name not in ("generation", "time_ms")
         ]
         for start in range(0, len(metrics), MAX_METRICS_PER_REQUEST):
             batch = metrics[start : start + MAX_METRICS_PER_REQUEST]

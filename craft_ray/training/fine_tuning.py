@@ -24,6 +24,8 @@ class FineTuned:
     retried_chunks: int
     """Chunks that were sent again after they were lost; they are paid for once."""
     diverged: bool
+    curve: list[tuple[int, float]]
+    """Candidate queries and validation accuracy, from the start, however often it was taken up."""
 
 
 def fine_tune(
@@ -38,4 +40,5 @@ def fine_tune(
         spent=Spending.from_dict(state.values["spent"]),
         retried_chunks=int(state.values[LAST_REPORT]["retried_chunks"]),
         diverged=bool(state.values["diverged"]),
+        curve=state.values["curve"],
     )

@@ -58,6 +58,8 @@ class Trainer(ABC):
         """Generations that are done."""
         self.diverged = False
         """Whether the training left the finite numbers; the run then ends."""
+        self.curve: list[tuple[int, float]] = []
+        """Candidate queries, and the validation accuracy that the working state then had."""
 
     @property
     def finished(self) -> bool:
@@ -89,12 +91,14 @@ class Trainer(ABC):
         _ = self.selected  # zero-shot is validated before anything is tuned
         losses = self._tune()
         self.generation += 1
+        candidate_queries = self._oracle.ledger.spent.candidate_queries
         validation = None
         if self._config.evaluates_after(self.generation) or self.finished:
             validation = self._selector.consider(self._working_classifier(), self.generation)
+            self.curve.append((candidate_queries, validation.accuracy))
         return GenerationReport(
             generation=self.generation,
-            candidate_queries=self._oracle.ledger.spent.candidate_queries,
+            candidate_queries=candidate_queries,
             fitness_best=losses.fitness_best,
             fitness_median=losses.fitness_median,
             head_loss=losses.head_loss,
@@ -111,6 +115,7 @@ class Trainer(ABC):
             values={
                 "generation": self.generation,
                 "diverged": self.diverged,
+                "curve": self.curve,
                 "spent": self._oracle.ledger.spent.as_dict(),
                 "selected": self.selected.values(),
             },
@@ -125,6 +130,7 @@ class Trainer(ABC):
         with refuse_other_state():
             self.generation = int(state.values["generation"])
             self.diverged = bool(state.values["diverged"])
+            self.curve = [(int(queries), float(score)) for queries, score in state.values["curve"]]
             self._oracle.ledger.restore(state.values["spent"])
             self._load_arrays(state)
             self._selector.restore(state)

@@ -28,7 +28,9 @@ def train_worker(job: TrainJob) -> None:
     """Run a job, from its last checkpoint if there is one.
 
     Reports with each validation, so that the overhead of a report is paid a few times a run, and
-    hands over the generations since the last one under `points`.
+    hands over the generations since the last one under `points`. The first report after a
+    checkpoint hands over that one's once more: who waited for them may have died. A tracker knows
+    a point by its time.
     """
     # The arrays are small and the replicas need the cores. One thread also keeps the bits the same
     # whatever the number of CPUs: a threaded eigendecomposition would change the search.
@@ -47,23 +49,23 @@ def _train(job: TrainJob, pool: PoolOracle, journal: Journal, cache: AnswerCache
     oracle = MeteredOracle(pool, QueryLedger(job.config.max_queries), journal, cache)
     trainer = make_trainer(oracle, job.prepared, job.config)
     seconds_before, retried_before = 0.0, 0
+    points: list[dict[str, float]] = []
     if (checkpoint := ray.train.get_checkpoint()) is not None:
         assert job.folder is not None
         state = load_newest_state(place_of(checkpoint.path, job.folder))
         trainer.load_state_dict(state)
         last = state.values[LAST_REPORT]
         seconds_before, retried_before = float(last["train_seconds"]), int(last["retried_chunks"])
-        if trainer.finished:
-            # Who waited for the report may have died before it arrived, and no other will come.
+        points = last["points"]
+        if trainer.finished:  # no other report will come
             _report(last, state)
     kept_generation = trainer.generation
     started = time.monotonic()
-    points: list[dict[str, float]] = []
     while not trainer.finished:
         totals_before, began = pool.totals, time.monotonic()
         report = trainer.run_generation()
         rates = pool.totals.since(totals_before, time.monotonic() - began)
-        points.append(point_of(report) | rates)
+        points.append(point_of(report) | rates | {"time_ms": time.time_ns() // 10**6})
         if report.validation is None:
             continue
         selected = trainer.selected

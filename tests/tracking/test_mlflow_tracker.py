@@ -35,6 +35,23 @@ def test_runs_parents_params_and_metrics_arrive(tmp_path: Path) -> None:
     assert sorted(metric.step for metric in history) == list(range(1, 1501))
 
 
+def test_a_point_that_comes_again_is_the_same(tmp_path: Path) -> None:
+    point = {"generation": 1, "time_ms": 1_700_000_000_000, "fitness_best": 0.5}
+    for later in ([], [{**point, "generation": 2, "time_ms": 1_700_000_001_000}]):
+        tracker = make_tracker(MlflowConfig(), tmp_path)
+        tracker.open("search", "a search", {})
+        tracker.log("search", [point, *later])
+        tracker.shutdown()
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (run,) = runs_of(uri)
+    history = MlflowClient(tracking_uri=uri).get_metric_history(run.info.run_id, "fitness_best")
+    assert [(metric.step, metric.timestamp) for metric in history] == [
+        (1, 1_700_000_000_000),
+        (2, 1_700_000_001_000),
+    ]
+    assert "time_ms" not in run.data.metrics
+
+
 def test_a_resumed_run_goes_on_in_the_same_mlflow_run(tmp_path: Path) -> None:
     for status in ("KILLED", "FINISHED"):
         tracker = make_tracker(MlflowConfig(), tmp_path)

@@ -190,7 +190,7 @@ def test_a_state_of_another_format_is_refused(saved: Path) -> None:
     document = json.loads((saved / VALUES_FILE).read_text())
     for version in (None, 0, 2, "3"):
         (saved / VALUES_FILE).write_text(json.dumps({**document, "format_version": version}))
-        with pytest.raises(ArtifactError, match="format_version must be 3"):
+        with pytest.raises(ArtifactError, match="format_version must be 4"):
             load_state(saved)
 
 

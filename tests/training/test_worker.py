@@ -98,3 +98,26 @@ def test_one_that_goes_on_repeats_no_report(
     work(ray_train, monkeypatch)
     generations = [report["generation"] for report in ray_train.reports]
     assert generations == [2, 4, 5, 4, 5]
+
+
+def test_one_that_goes_on_knows_the_curve_from_the_start(
+    ray_train: FakeRayTrain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work(ray_train, monkeypatch)
+    whole = load_state(ray_train.checkpoints[-1]).values["curve"]
+    assert [queries for queries, _ in whole] == [16, 32, 40]
+    ray_train.start_from = ray_train.checkpoints[1]
+    work(ray_train, monkeypatch)
+    assert load_state(ray_train.checkpoints[-1]).values["curve"] == whole
+
+
+def test_points_that_nobody_may_have_heard_are_handed_over_again_as_they_were(
+    ray_train: FakeRayTrain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work(ray_train, monkeypatch)
+    unheard = ray_train.reports[1]["points"]
+    ray_train.start_from = ray_train.checkpoints[1]
+    work(ray_train, monkeypatch)
+    points = ray_train.reports[NUM_REPORTS]["points"]
+    assert points[: len(unheard)] == unheard
+    assert [point["generation"] for point in points] == [3, 4, 5]
