@@ -169,13 +169,7 @@ def main() -> None:
     runs = merged(earlier, [])
     origin = {"commit": commit_id, "arguments": sys.argv[1:]}
     with tempfile.TemporaryDirectory() as folder:
-        settings = {
-            "embedded": (),
-            "digits": (
-                f"data.source={{kind: folder, root: {write_digits(Path(folder))}}}",
-                "data.template=a photo of the number {}.",
-            ),
-        }
+        settings = task_settings(Path(folder))
         base = load_run_config(None, ["oracle.white_box=true"])
         oracle = load_oracle(base.oracle)
         for task in options.tasks:
@@ -231,6 +225,17 @@ def runs_of(oracle: ClipOracle, method: str, settings: Sequence[str]) -> Iterato
         for shots in LOW_SHOTS:
             few = (f"data.shots={shots}", "data.validation=few_shot")
             yield {"shots": shots, **run_once(oracle, [*settings, *METHODS[method], *few])}
+
+
+def task_settings(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Of the tasks by name; images are written into the folder."""
+    return {
+        "embedded": (),
+        "digits": (
+            f"data.source={{kind: folder, root: {write_digits(folder)}}}",
+            "data.template=a photo of the number {}.",
+        ),
+    }
 
 
 def write_digits(folder: Path) -> Path:
