@@ -138,7 +138,7 @@ def metric_upgrade(logits_MF: Array) -> Array:
 
     The logits' factors z b^T are features up to a linear map; of all metrics Q of the texts b in
     which b^T Q b = 1, the one next to a multiple of the identity (ridge regression with the kernel
-    (b . b')^2).
+    (b . b')^2). There is one only where the texts are more than R (R + 1) / 2.
     """
     _, values, components_RF = np.linalg.svd(logits_MF, full_matrices=False)
     kept = values > NEGLIGIBLE * values[0]
