@@ -15,6 +15,7 @@ from craft_ray.training.journal import QueryId, QueryJournal
 from craft_ray.training.ledger import Spending
 from craft_ray.training.state import (
     ARRAYS_FILE,
+    FORMAT_VERSION,
     VALUES_FILE,
     TrainerState,
     load_newest_state,
@@ -91,7 +92,7 @@ STATES = [
     Case(
         "another version",
         damaged_state(VALUES_FILE, lambda path: path.write_text('{"format_version": 99}')),
-        r"state\.json: format_version must be 3, but got 99",
+        rf"state\.json: format_version must be {FORMAT_VERSION}, but got 99",
     ),
     Case("another seed", other_state(nothing, seed=2), OTHER + r".*replaying the losses"),
     Case(

@@ -18,6 +18,7 @@ from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.selection import Selected
 from craft_ray.training.state import (
     ARRAYS_FILE,
+    FORMAT_VERSION,
     VALUES_FILE,
     TrainerState,
     load_newest_state,
@@ -188,9 +189,9 @@ def test_a_state_with_a_missing_or_damaged_file_is_refused(saved: Path, name: st
 
 def test_a_state_of_another_format_is_refused(saved: Path) -> None:
     document = json.loads((saved / VALUES_FILE).read_text())
-    for version in (None, 0, 2, "3"):
+    for version in (None, 0, FORMAT_VERSION - 1, str(FORMAT_VERSION)):
         (saved / VALUES_FILE).write_text(json.dumps({**document, "format_version": version}))
-        with pytest.raises(ArtifactError, match="format_version must be 4"):
+        with pytest.raises(ArtifactError, match=f"format_version must be {FORMAT_VERSION}"):
             load_state(saved)
 
 
