@@ -24,6 +24,8 @@ from benchmarks.record import commit, write_result
 from benchmarks.sample_efficiency import earlier_runs
 from craft_ray.files import read_json
 
+SEARCH_TIMEOUT_S = 1200.0
+
 
 def main() -> None:
     """The command."""
@@ -53,7 +55,7 @@ def search(seed: int, folder: Path) -> dict[str, Any]:
     """
     words = (f"seed={seed}", "mlflow.enabled=false")
     command = start("tune", f"seed-{seed}", words, folder)
-    output = command.wait()
+    output = command.wait(SEARCH_TIMEOUT_S)
     if command.process.returncode != 0:
         raise RuntimeError(output)
     summary = read_json(command.summary)

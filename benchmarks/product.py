@@ -80,9 +80,17 @@ class Command:
                 raise RuntimeError(f"{self.name}: {at_least} queries were not reached: {output}")
             time.sleep(0.05)
 
-    def wait(self) -> str:
-        """Its output, at its end."""
-        output, _ = self.process.communicate(timeout=TIMEOUT_S)
+    def wait(self, timeout_s: float = TIMEOUT_S) -> str:
+        """Its output, at its end.
+
+        Raises:
+            subprocess.TimeoutExpired: it took too long, and was ended.
+        """
+        try:
+            output, _ = self.process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            raise
         return output
 
     def interrupt(self) -> str:
