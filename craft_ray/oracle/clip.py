@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from typing import Self
 
 import torch
@@ -166,12 +165,7 @@ class ClipOracle:
         tokens = self._registered(task)
         check_contexts(contexts_KLE, self._text.embed_dim, len(tokens.suffixes))
         contexts = torch.tensor(contexts_KLE, device=self._text.device)
-        if contexts.ndim == 3:
-            text_KCF = self._text.encode(tokens, contexts)
-        else:  # with contexts of their own, classes have no prefix that could be shared
-            alone = [replace(tokens, suffixes=(suffix,)) for suffix in tokens.suffixes]
-            parts = [self._text.encode(one, contexts[:, c]) for c, one in enumerate(alone)]
-            text_KCF = torch.cat(parts, dim=1)
+        text_KCF = self._text.encode(tokens, contexts)
         return F.normalize(text_KCF.float(), dim=-1)
 
     def _registered(self, task: TaskHandle) -> PromptTokens:

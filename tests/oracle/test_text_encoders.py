@@ -74,7 +74,12 @@ def random_model(name: str) -> LoadedModel:
 
 
 def logits_of(
-    tower: TextTower, loaded: LoadedModel, noise: float = 0.1, length: int | None = None
+    tower: TextTower,
+    loaded: LoadedModel,
+    noise: float = 0.1,
+    length: int | None = None,
+    *,
+    per_class: bool = False,
 ) -> FloatArray:
     """[K, C, N] on the scale of 100 * cosine, of images whose features point anywhere."""
     tokens = tokenize_task(TASK, loaded.tokenizer, tower.context_length)
@@ -82,8 +87,10 @@ def logits_of(
     start = tower.embed(tokens.prefix_L)
     if length is not None:
         start = start[:1].expand(length, -1)
-    contexts = start + noise * torch.randn((3, *start.shape), generator=generator)
+    shape = (3, len(tokens.suffixes), *start.shape) if per_class else (3, *start.shape)
+    contexts = start + noise * torch.randn(shape, generator=generator)
     features = F.normalize(tower.encode(tokens, contexts).float(), dim=-1)
+    generator.manual_seed(2)  # the same images, however many contexts were drawn
     images = F.normalize(torch.randn((50, features.shape[-1]), generator=generator), dim=-1)
     result: FloatArray = (100 * features @ images.T).numpy()
     return result
@@ -98,6 +105,12 @@ def check_both_paths_agree(loaded: LoadedModel) -> None:
         assert np.ptp(expected, axis=1).max() > 1e-2, "classes must differ"
         if noise:
             assert np.ptp(expected, axis=0).max() > 1e-2, "contexts must differ"
+    for noise in (0.0, 0.1, 5.0):
+        expected = logits_of(plain, loaded, noise, per_class=True)
+        own = logits_of(fast, loaded, noise, per_class=True)
+        np.testing.assert_allclose(own, expected, atol=1e-4)
+        if noise == 0.0:
+            np.testing.assert_allclose(own, logits_of(fast, loaded, noise), atol=1e-4)
 
 
 @pytest.mark.parametrize("changes", CAUSAL.values(), ids=CAUSAL)
@@ -212,6 +225,13 @@ def test_no_forward_exceeds_its_tokens_and_none_is_padding(tmp_path: Path) -> No
         assert shared >= 40 * 5
         if limit == 10_000:
             assert shared == 40 * 5, "the context is computed once a candidate"
+        counter.num_tokens.clear()
+        own = contexts[:, None].expand(-1, 60, -1, -1)
+        assert tower.encode(tokens, own).shape == (40, 60, 32)
+        assert max(counter.num_tokens) <= limit
+        assert sum(counter.num_tokens) == 40 * (60 * 5 + suffix_tokens)
+        if limit == 10_000:
+            assert len(counter.num_tokens) < 10, "not one for each class"
 
 
 lengths = st.lists(st.integers(2, 20), min_size=1, max_size=50)

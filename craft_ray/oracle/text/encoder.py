@@ -31,8 +31,9 @@ PROBE_TOLERANCE = 1e-4
 class TextEncoder(Protocol):
     """Text features of soft prompts."""
 
-    def encode(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
-        """Features [K, C, F] up to a positive factor each.
+    def encode(self, tokens: PromptTokens, contexts: torch.Tensor) -> torch.Tensor:
+        """Features [K, C, F] up to a positive factor each, of contexts [K, L, E], or [K, C, L, E]
+        where every class has its own.
 
         Raises:
             OracleError: context and suffix together are longer than the tower's context.
@@ -89,9 +90,9 @@ class TextTower:
         return embedded
 
     @torch.inference_mode()
-    def encode(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
+    def encode(self, tokens: PromptTokens, contexts: torch.Tensor) -> torch.Tensor:
         """See `TextEncoder`."""
-        return self._encoder.encode(tokens, contexts_KLE)
+        return self._encoder.encode(tokens, contexts)
 
     def _plain(self, loaded: LoadedModel, dtype: torch.dtype, config: OracleConfig) -> PlainEncoder:
         max_tokens = config.max_tokens_per_forward

@@ -46,18 +46,21 @@ class PlainEncoder:
         self._context_length = context_length
         self._prompts_per_forward = max_tokens // context_length
 
-    def encode(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
+    def encode(self, tokens: PromptTokens, contexts: torch.Tensor) -> torch.Tensor:
         """See `TextEncoder`. Differentiable in the contexts."""
-        num_contexts, length, _ = contexts_KLE.shape
+        num_contexts, length = len(contexts), contexts.shape[-2]
         tokens.check_length(length, self._context_length)
-        ids_CT = self._full_rows(tokens, length).to(contexts_KLE.device)
+        ids_CT = self._full_rows(tokens, length).to(contexts.device)
         num_prompts = num_contexts * len(ids_CT)
+        if contexts.ndim == 3:  # the same for all classes
+            contexts = contexts[:, None].expand(-1, len(ids_CT), -1, -1)
         features = []
         for part in slices(num_prompts, self._prompts_per_forward):
-            prompts_B = torch.arange(part.start, part.stop, device=contexts_KLE.device)
-            contexts_BLE = contexts_KLE[prompts_B // len(ids_CT)]
-            with self._in_place_of_words(contexts_BLE), autocast(contexts_KLE.device, self._dtype):
-                features.append(self._model.encode_text(ids_CT[prompts_B % len(ids_CT)]).float())
+            prompts_B = torch.arange(part.start, part.stop, device=contexts.device)
+            candidates_B, classes_B = prompts_B // len(ids_CT), prompts_B % len(ids_CT)
+            contexts_BLE = contexts[candidates_B, classes_B]
+            with self._in_place_of_words(contexts_BLE), autocast(contexts.device, self._dtype):
+                features.append(self._model.encode_text(ids_CT[classes_B]).float())
         return torch.unflatten(torch.cat(features), 0, (num_contexts, len(ids_CT)))
 
     def _full_rows(self, tokens: PromptTokens, length: int) -> torch.Tensor:

@@ -10,8 +10,12 @@ Under a causal mask no position sees a later one, and the feature is read at the
 None of this is an approximation. Linear layers, which are nearly all of the arithmetic, see each
 token of a candidate exactly once, in one matrix product a layer.
 
-Shape suffixes: K candidates, S tokens of a row (`layout`), P = 1 + L tokens of its prefix, E width,
-B classes of a bucket, T tokens of each of their suffixes, H heads, D width of a head, C classes.
+With a context for each class nothing is the same for all: every class of a candidate is a row of
+its own, and rows of equal length go through the tower together.
+
+Shape suffixes: K candidates (or rows of one class), S tokens of a row (`layout`), P = 1 + L tokens
+of its prefix, E width, B classes of a bucket, T tokens of each of their suffixes, H heads, D width
+of a head, C classes.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from open_clip.transformer import ResidualAttentionBlock
 
-from craft_ray.oracle.text.layout import Bucket, ClassGroup, group_classes, slices
+from craft_ray.oracle.text.layout import Bucket, group_classes, slices
 from craft_ray.oracle.text.prompts import PromptTokens
 
 
@@ -60,22 +64,25 @@ class SharedPrefixEncoder:
         self._max_tokens = max_tokens
 
     @torch.inference_mode()
-    def encode(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
+    def encode(self, tokens: PromptTokens, contexts: torch.Tensor) -> torch.Tensor:
         """See `TextEncoder`."""
-        num_contexts, length, _ = contexts_KLE.shape
-        tokens.check_length(length, len(self._positions_TE))
-        prefix_length = 1 + length
+        tokens.check_length(contexts.shape[-2], len(self._positions_TE))
+        return (self._encode_shared if contexts.ndim == 3 else self._encode_own)(tokens, contexts)
+
+    def _encode_shared(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
+        """Classes of a candidate stand in one row behind their context."""
+        num_contexts, prefix_length = len(contexts_KLE), 1 + contexts_KLE.shape[1]
         lengths = [len(suffix) for suffix in tokens.suffixes]
         groups = group_classes(lengths, prefix_length, self._max_tokens)
         prefix_KPE = self._embed_prefix(tokens, contexts_KLE)
         features = []
         for group in groups:
-            suffix_SE = self._embed_suffixes(tokens, group, prefix_length)
+            suffix_SE = self._embed_suffixes(tokens, group.classes, prefix_length)
             candidates = self._max_tokens // (prefix_length + group.num_tokens)
             features.append(
                 torch.cat(
                     [
-                        self._forward(prefix_KPE[part], suffix_SE, group)
+                        self._forward(prefix_KPE[part], suffix_SE[None], group.buckets)
                         for part in slices(num_contexts, candidates)
                     ]
                 )
@@ -83,30 +90,53 @@ class SharedPrefixEncoder:
         order = torch.tensor([index for group in groups for index in group.classes])
         return torch.cat(features, dim=1)[:, order.argsort()]
 
+    def _encode_own(self, tokens: PromptTokens, contexts_KCLE: torch.Tensor) -> torch.Tensor:
+        """Every class of every candidate is a row, behind its own context."""
+        num_contexts, prefix_length = len(contexts_KCLE), 1 + contexts_KCLE.shape[2]
+        lengths = [len(suffix) for suffix in tokens.suffixes]
+        order, features = [], []
+        for length in sorted(set(lengths)):
+            classes = [index for index, own in enumerate(lengths) if own == length]
+            suffix_SE = self._embed_suffixes(tokens, classes, prefix_length)
+            suffix_BTE = torch.unflatten(suffix_SE, 0, (-1, length))
+            contexts_BKLE = contexts_KCLE[:, classes].transpose(0, 1)
+            bucket = Bucket(start=0, num_classes=1, length=length)
+            rows = []
+            for part in slices(
+                len(classes) * num_contexts, self._max_tokens // (prefix_length + length)
+            ):
+                rows_K = torch.arange(part.start, part.stop, device=contexts_KCLE.device)
+                classes_K, candidates_K = rows_K // num_contexts, rows_K % num_contexts
+                prefix_KPE = self._embed_prefix(tokens, contexts_BKLE[classes_K, candidates_K])
+                rows.append(self._forward(prefix_KPE, suffix_BTE[classes_K], [bucket]))
+            features.append(torch.cat(rows).reshape(len(classes), num_contexts, -1))
+            order += classes
+        return torch.cat(features)[torch.tensor(order).argsort()].transpose(0, 1)
+
     def _embed_prefix(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
         sos_1E = self._token_embedding(tokens.sos_1.to(contexts_KLE.device))
         rows = torch.cat([sos_1E.expand(len(contexts_KLE), 1, -1), contexts_KLE], dim=1)
         return rows + self._positions_TE[: rows.shape[1]]
 
     def _embed_suffixes(
-        self, tokens: PromptTokens, group: ClassGroup, prefix_length: int
+        self, tokens: PromptTokens, classes: Sequence[int], prefix_length: int
     ) -> torch.Tensor:
         device = self._positions_TE.device
-        suffixes = [tokens.suffixes[index] for index in group.classes]
+        suffixes = [tokens.suffixes[index] for index in classes]
         ids_S = torch.cat(suffixes).to(device)
         places_S = torch.cat([torch.arange(len(suffix)) for suffix in suffixes]).to(device)
         embedded: torch.Tensor = self._token_embedding(ids_S)
         return embedded + self._positions_TE[prefix_length + places_S]
 
     def _forward(
-        self, prefix_KPE: torch.Tensor, suffix_SE: torch.Tensor, group: ClassGroup
+        self, prefix_KPE: torch.Tensor, suffix_KSE: torch.Tensor, buckets: Sequence[Bucket]
     ) -> torch.Tensor:
-        """Features [K, C, F], classes in the group's order."""
+        """Features [K, C, F], classes in the order of the row. One row of suffixes is for all."""
         num_contexts, prefix_length, _ = prefix_KPE.shape
-        x_KSE = torch.cat([prefix_KPE, suffix_SE.expand(num_contexts, -1, -1)], dim=1)
+        x_KSE = torch.cat([prefix_KPE, suffix_KSE.expand(num_contexts, -1, -1)], dim=1)
         for layer in self._layers[:-1]:
-            x_KSE = layer.all_tokens(x_KSE, prefix_length, group.buckets)
-        x_KCE = self._layers[-1].end_tokens(x_KSE, prefix_length, group.buckets)
+            x_KSE = layer.all_tokens(x_KSE, prefix_length, buckets)
+        x_KCE = self._layers[-1].end_tokens(x_KSE, prefix_length, buckets)
         features: torch.Tensor = self._ln_final(x_KCE)
         if isinstance(self._projection, torch.nn.Linear):
             features = self._projection(features)
