@@ -115,7 +115,7 @@ class Trainer(ABC):
             values={
                 "generation": self.generation,
                 "diverged": self.diverged,
-                "curve": self.curve,
+                "curve": list(self.curve),
                 "spent": self._oracle.ledger.spent.as_dict(),
                 "selected": self.selected.values(),
             },
