@@ -13,7 +13,7 @@ from tests.support.autoscaling_cluster import in_own_namespace, namespaces_are_a
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(
     not namespaces_are_allowed(), reason="this machine allows no PID namespace (unshare)"
 )
@@ -23,7 +23,7 @@ def test_gpus_come_when_queries_queue_and_go_when_they_do_not() -> None:
         command,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=240,
+        timeout=600,
         # The fake provider's nodes would not find a token.
         env={**os.environ, "RAY_AUTH_MODE": "disabled"},
     )
