@@ -38,10 +38,10 @@ def main() -> None:
         for seed in options.seeds:
             runs.append(search(seed, Path(folder)))
             print(runs[-1], flush=True)
-    result = {**summarise(runs), "runs": runs}
-    path = write_result("default_search", commit_id, result)
+    rows = summarise(runs)
+    path = write_result("default_search", commit_id, {**rows, "runs": runs})
     table = Table("", "mean", "95 %")
-    for name, (mean, width) in summarise(runs).items():
+    for name, (mean, width) in rows.items():
         table.add_row(name.replace("_", " "), f"{mean:.1f}", f"± {width:.1f}")
     Console(width=110).print(table)
     print(path)

@@ -45,6 +45,7 @@ from craft_ray.method.linear_head import fit_linear_head
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask, FloatArray
 from craft_ray.oracle.white_box import load_oracle
+from craft_ray.training.classifier import score_logits
 from craft_ray.training.ledger import QueryLedger
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.preparation import load_data, prepare
@@ -130,7 +131,7 @@ class World:
     def shipped(self) -> float:
         """Accuracy of the head of `head.kind: probes`."""
         fitted = fit_linear_head(self.logits_VNF, self.labels_N, self.num_classes, FOLDS, self.seed)
-        return accuracy(fitted.head(self.test_logits_MF), self.test_labels_M)
+        return score_logits(fitted.head(self.test_logits_MF), self.test_labels_M).accuracy
 
 
 def metric_upgrade(logits_MF: Array) -> Array:
@@ -176,16 +177,11 @@ def fit_and_test(look: Look, world: World) -> tuple[float, float]:
             losses[inverse_penalty] -= final[truth].sum() / len(world.labels_N)
     best = min(losses, key=lambda inverse_penalty: losses[inverse_penalty])
     final_MC = _fit(train_MR, labels_M, best).decision_function(test_MR)
-    return losses[best], accuracy(final_MC, world.test_labels_M)
+    return losses[best], score_logits(final_MC, world.test_labels_M).accuracy
 
 
 def _fit(train_MR: Array, labels_M: LabelArray, inverse_penalty: float) -> LogisticRegression:
     return LogisticRegression(C=inverse_penalty, max_iter=1000).fit(train_MR, labels_M)
-
-
-def accuracy(logits_MC: npt.NDArray[Any], labels_M: LabelArray) -> float:
-    """Share of the images whose class has the highest logit."""
-    return float((logits_MC.argmax(axis=1) == labels_M).mean())
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ token of a candidate exactly once, in one matrix product a layer.
 With a context for each class nothing is the same for all: every class of a candidate is a row of
 its own, and rows of equal length go through the tower together.
 
-Shape suffixes: K candidates (or rows of one class), S tokens of a row (`layout`), P = 1 + L tokens
-of its prefix, E width, B classes of a bucket, T tokens of each of their suffixes, H heads, D width
-of a head, C classes.
+Shape suffixes: K candidates, S tokens of a row (`layout`), P = 1 + L tokens of its prefix, E width,
+B classes of a bucket, T tokens of each of their suffixes, H heads, D width of a head, C classes,
+R rows of one class each, in the place of K.
 """
 
 from __future__ import annotations
@@ -99,16 +99,14 @@ class SharedPrefixEncoder:
             classes = [index for index, own in enumerate(lengths) if own == length]
             suffix_SE = self._embed_suffixes(tokens, classes, prefix_length)
             suffix_BTE = torch.unflatten(suffix_SE, 0, (-1, length))
-            contexts_BKLE = contexts_KCLE[:, classes].transpose(0, 1)
+            contexts_RLE = contexts_KCLE[:, classes].transpose(0, 1).flatten(0, 1)
             bucket = Bucket(start=0, num_classes=1, length=length)
             rows = []
-            for part in slices(
-                len(classes) * num_contexts, self._max_tokens // (prefix_length + length)
-            ):
-                rows_K = torch.arange(part.start, part.stop, device=contexts_KCLE.device)
-                classes_K, candidates_K = rows_K // num_contexts, rows_K % num_contexts
-                prefix_KPE = self._embed_prefix(tokens, contexts_BKLE[classes_K, candidates_K])
-                rows.append(self._forward(prefix_KPE, suffix_BTE[classes_K], [bucket]))
+            for part in slices(len(contexts_RLE), self._max_tokens // (prefix_length + length)):
+                places_R = torch.arange(part.start, part.stop, device=suffix_BTE.device)
+                suffix_RTE = suffix_BTE[places_R // num_contexts]
+                prefix_RPE = self._embed_prefix(tokens, contexts_RLE[part])
+                rows.append(self._forward(prefix_RPE, suffix_RTE, [bucket]))
             features.append(torch.cat(rows).reshape(len(classes), num_contexts, -1))
             order += classes
         return torch.cat(features)[torch.tensor(order).argsort()].transpose(0, 1)
