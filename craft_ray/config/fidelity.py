@@ -53,7 +53,8 @@ class FidelityConfig(Settings):
     """`identity`: the last layer starts at zero, so that refined = raw logits."""
     selection: Selection = "best_validation"
     """Which evaluated state is kept as the result. Zero-shot competes, and the prompt without its
-    head. Test data never takes part."""
+    head. For a linear head on fixed contexts training images that it did not see count beside
+    those of the validation. Test data never takes part."""
 
     @model_validator(mode="before")
     @classmethod

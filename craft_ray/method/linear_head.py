@@ -64,9 +64,11 @@ class FittedHead:
     head: LinearHead
     penalty: float
     whitening: float
+    held_out_NC: FloatArray | None
+    """Final logits of the plain images, each by a head that saw no view of it, with this penalty
+    and whitening; None where a class has one image only."""
     held_out_loss: float | None
-    """Mean cross-entropy of plain images that the head did not see; None where each class has one
-    image only."""
+    """Their mean cross-entropy."""
 
 
 def fit_linear_head(
@@ -94,13 +96,14 @@ def _fit_best(
     for whitening in WHITENINGS:
         space = _Space.of(logits_VNF.reshape(-1, logits_VNF.shape[2]), whitening)
         problem = _Problem.of(logits_VNF, labels_N, num_classes, space)
-        penalty, loss = _choose_penalty(problem, labels_N, folds_N)
-        choices.append((loss, penalty, space, problem))
-    loss, penalty, space, problem = min(choices, key=lambda choice: choice[0])
-    scale, weights_RC = _fit(problem, penalty)
-    held_out_loss = None if folds_N is None else loss
+        choices.append((_choose_penalty(problem, folds_N), space, problem))
+    chosen, space, problem = min(choices, key=lambda choice: choice[0].loss)
+    scale, weights_RC = _fit(problem, chosen.penalty)
     head = space.head(scale, weights_RC)
-    return FittedHead(head, penalty, space.whitening, held_out_loss)
+    if folds_N is None:
+        return FittedHead(head, chosen.penalty, space.whitening, None, None)
+    held_out_NC = chosen.held_out_NC.astype(np.float32)
+    return FittedHead(head, chosen.penalty, space.whitening, held_out_NC, chosen.loss)
 
 
 def _assign_folds(labels_N: LabelArray, folds: int, seed: int) -> LabelArray | None:
@@ -182,32 +185,41 @@ class _Problem:
         return np.eye(self.base_MC.shape[1])[self.labels_M]
 
 
-def _choose_penalty(
-    problem: _Problem, labels_N: LabelArray, folds_N: LabelArray | None
-) -> tuple[float, float]:
-    """The penalty with the lowest held-out loss on the plain images, and that loss."""
+@dataclass(frozen=True)
+class _Chosen:
+    """A penalty, and what it gives for plain images that are held out."""
+
+    penalty: float
+    loss: float
+    held_out_NC: Array
+
+
+def _choose_penalty(problem: _Problem, folds_N: LabelArray | None) -> _Chosen:
+    """The penalty with the lowest held-out loss on the plain images."""
     if folds_N is None:
-        return UNTESTED_PENALTY, 0.0
-    num_images = len(labels_N)
+        return _Chosen(UNTESTED_PENALTY, 0.0, np.zeros((0, problem.base_MC.shape[1])))
+    num_images = len(folds_N)
     folds_M = np.tile(folds_N, len(problem.labels_M) // num_images)
     is_plain_M = np.arange(len(folds_M)) < num_images
     starts: dict[int, Array | None] = dict.fromkeys(range(int(folds_N.max()) + 1))
-    best_penalty, best_loss, without_gain = PENALTIES[0], np.inf, 0
+    best: _Chosen | None = None
+    without_gain = 0
     for penalty in PENALTIES:
-        total = 0.0
+        held_out_NC = np.empty((num_images, problem.base_MC.shape[1]))
         for fold in starts:
             solution = _solve(problem.part(folds_M != fold), penalty, starts[fold])
             starts[fold] = solution
             held_out = problem.part((folds_M == fold) & is_plain_M)
-            total += _mean_loss(solution, held_out) * len(held_out.labels_M)
-        loss = total / num_images
-        if loss < best_loss:
-            best_penalty, best_loss, without_gain = penalty, loss, 0
+            held_out_NC[folds_N == fold] = _final(solution, held_out)
+        loss = _mean_loss(held_out_NC, problem.targets()[:num_images])
+        if best is None or loss < best.loss:
+            best, without_gain = _Chosen(penalty, loss, held_out_NC), 0
         else:
             without_gain += 1
         if without_gain == GIVE_UP_AFTER:
             break
-    return best_penalty, best_loss
+    assert best is not None
+    return best
 
 
 def _fit(problem: _Problem, penalty: float) -> tuple[float, Array]:
@@ -247,7 +259,6 @@ def _final(values: Array, problem: _Problem) -> Array:
     return final_MC
 
 
-def _mean_loss(values: Array, problem: _Problem) -> float:
+def _mean_loss(final_NC: Array, targets_NC: Array) -> float:
     """Mean cross-entropy."""
-    log_probabilities_MC = log_softmax(_final(values, problem), axis=1)
-    return float(-(problem.targets() * log_probabilities_MC).sum() / len(problem.labels_M))
+    return float(-(targets_NC * log_softmax(final_NC, axis=1)).sum() / len(targets_NC))

@@ -263,6 +263,19 @@ class ScoreCount:
         )
 
 
+def score_together(scores: Sequence[Score], sizes: Sequence[int]) -> Score:
+    """Of several image sets as one; the calibration error is the most that it can be."""
+    total = sum(sizes)
+    pairs = list(zip(scores, sizes, strict=True))
+    # Counts are whole, so that equal ones stay equal.
+    num_correct = sum(round(score.accuracy * size) for score, size in pairs)
+    return Score(
+        num_correct / total,
+        sum(score.loss * size for score, size in pairs) / total,
+        sum(score.calibration_error * size for score, size in pairs) / total,
+    )
+
+
 def score_logits(logits_NC: FloatArray, labels_N: LabelArray) -> Score:
     """Score final logits [N, C] against labels [N]."""
     count = ScoreCount()

@@ -15,9 +15,10 @@ from craft_ray.config.heads import ProbesHeadConfig, ProbingHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.method.linear_head import LinearHead
 from craft_ray.oracle.contract import FloatArray
-from craft_ray.training.classifier import ProbesClassifier
+from craft_ray.training.classifier import ProbesClassifier, score_logits
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.prober import Prober
+from craft_ray.training.selection import HeldOut
 from craft_ray.training.state import TrainerState
 from craft_ray.training.task import PreparedTask
 from craft_ray.training.trainer import Losses, Trainer
@@ -53,6 +54,7 @@ class ProbingTrainer(Trainer):
         self._logits_VNF = self._prober.no_answers
         """All answers so far."""
         self._head = LinearHead(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
+        self._held_out_NC: FloatArray | None = None
 
     def _draw_contexts(self) -> FloatArray:
         """The one to start from, then random ones around it."""
@@ -71,8 +73,24 @@ class ProbingTrainer(Trainer):
         answers_VNF = self._prober.ask(contexts_KLE, "search")
         self._logits_VNF = np.concatenate([self._logits_VNF, answers_VNF], axis=2)
         fitted = self._prober.fit(self._logits_VNF)
-        self._head = fitted.head
+        self._head, self._held_out_NC = fitted.head, fitted.held_out_NC
         return Losses(head_loss=fitted.held_out_loss)
+
+    def _held_out(self) -> HeldOut | None:
+        """The contexts were fixed before anything was known of the images, unless an earlier run
+        tuned the first one, perhaps on the same ones; and the folds hold an image out, unless it
+        is there twice."""
+        starts_from_template = self._prepared.earlier_prompt_LE is None
+        if self._held_out_NC is None or not starts_from_template:
+            return None
+        if self._config.data.repeat_small_classes:
+            return None
+        labels_N = self._prepared.fitness.labels_N
+        zero_shot_NC = self._logits_VNF[0, :, : self._prepared.task.num_classes]
+        return HeldOut(
+            tuned=score_logits(self._held_out_NC, labels_N),
+            zero_shot=score_logits(zero_shot_NC, labels_N),
+        )
 
     def _working_classifier(self) -> ProbesClassifier:
         num_logits = len(self._head.weight_FC)

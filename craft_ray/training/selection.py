@@ -1,9 +1,15 @@
-"""Which state of a training is returned: decided on validation data, whatever is trained."""
+"""Which state of a training is returned: decided on images that it was not fitted to.
+
+Those are the validation images; and the training images, for a head that was fitted to answers and
+nothing else and can be cross-validated. Few validation images tell a gain of some points from none
+only together with them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +21,7 @@ from craft_ray.training.classifier import (
     TunedClassifier,
     restore_classifier,
     score_logits,
+    score_together,
 )
 from craft_ray.training.metered import MeteredOracle
 from craft_ray.training.state import TrainerState
@@ -31,6 +38,8 @@ class Selected:
     classifier: TunedClassifier
     validation: Score
     generation: int
+    held_out: Score | None = None
+    """On the training images, where they were held out for its choice."""
 
     def values(self) -> dict[str, Any]:
         """What JSON can hold."""
@@ -39,6 +48,7 @@ class Selected:
             "generation": self.generation,
             "kind": self.classifier.kind,
             "extra_names": list(self.classifier.extra_names),
+            "held_out": None if self.held_out is None else asdict(self.held_out),
         }
 
     @classmethod
@@ -46,11 +56,50 @@ class Selected:
         """What a stored training would return."""
         values = state.values["selected"]
         arrays = state.group(SELECTED_PREFIX)
+        held_out = values["held_out"]
         return cls(
             restore_classifier(values["kind"], arrays, values["extra_names"]),
-            Score(**{f.name: float(values[f.name]) for f in fields(Score)}),
+            _score_of(values),
             int(values["generation"]),
+            None if held_out is None else _score_of(held_out),
         )
+
+
+def _score_of(values: Mapping[str, Any]) -> Score:
+    return Score(**{f.name: float(values[f.name]) for f in fields(Score)})
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Scores on the training images, none of which took part in what it is scored by."""
+
+    tuned: Score
+    """Each image by a head that saw no view of it."""
+    zero_shot: Score
+
+
+def is_better(new: Selected, old: Selected, sizes: tuple[int, int]) -> bool:
+    """On all images that took part in neither; and validation alone must not clearly deny it, as
+    it may show another world than the training images.
+
+    Args:
+        new: the state to choose or not.
+        old: the one that was chosen before.
+        sizes: number of validation images and of training images.
+    """
+    if new.held_out is None or old.held_out is None:
+        return new.validation.is_better_than(old.validation)
+    if is_clearly_better(old.validation, new.validation, sizes[0]):
+        return False
+    pooled = score_together((new.validation, new.held_out), sizes)
+    return pooled.is_better_than(score_together((old.validation, old.held_out), sizes))
+
+
+def is_clearly_better(one: Score, other: Score, num_images: int) -> bool:
+    """Whether the gain in accuracy is more than two standard errors, as if of two image sets: on
+    one and the same it is less noisy."""
+    variance = sum(each.accuracy * (1 - each.accuracy) for each in (one, other)) / num_images
+    return one.accuracy - other.accuracy > 2 * math.sqrt(variance)
 
 
 class Selector:
@@ -58,7 +107,7 @@ class Selector:
 
     Before anything is tuned the untouched classifier (zero-shot) is validated, and the prompt of an
     earlier run if this one starts from it; under `best_validation` they compete like every other
-    state, so that tuning does not return what validation says is worse.
+    state, so that tuning does not return what unseen images say is worse.
 
     Args:
         oracle: answers and counts.
@@ -82,18 +131,29 @@ class Selector:
                 self.consider(PromptClassifier(self._prepared.earlier_prompt_LE, None), 0)
         return self._selected
 
-    def consider(self, classifier: TunedClassifier, generation: int) -> Score:
+    def consider(
+        self, classifier: TunedClassifier, generation: int, held_out: HeldOut | None = None
+    ) -> Score:
         """Validate a working state and keep it if the rule says so. It must not change later.
 
         Under `best_validation` a head must be better than none: the prompt's own predictions, which
-        the same answers give, compete. Returned is the score of the better one.
+        the same answers give, compete. Where training images were held out, they count beside the
+        validation images, one like the other. Returned is the better one's validation score.
         """
         variants = classifier.variants() if self._rule == "best_validation" else (classifier,)
         best, score = self._best(variants)
+        new = Selected(best, score, generation, None if held_out is None else held_out.tuned)
         takes_last = self._rule == "last" and np.isfinite(score.loss)
-        if takes_last or score.is_better_than(self.selected.validation):
-            self._selected = Selected(best, score, generation)
+        sizes = len(self._prepared.validation.labels_N), len(self._prepared.fitness.labels_N)
+        if takes_last or is_better(new, self._selected_beside(held_out), sizes):
+            self._selected = new
         return score
+
+    def _selected_beside(self, held_out: HeldOut | None) -> Selected:
+        """What is selected, if that is zero-shot with its score on the held-out images."""
+        if held_out is None or self.selected.generation > 0:
+            return self.selected
+        return replace(self.selected, held_out=held_out.zero_shot)
 
     def restore(self, state: TrainerState) -> None:
         """Continue where a stored training was."""

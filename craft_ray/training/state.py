@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 ARRAYS_FILE = "state.safetensors"
 VALUES_FILE = "state.json"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 LAST_REPORT = "last_report"
 """Key of a state's values: the report that was handed over with it."""

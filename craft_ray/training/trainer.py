@@ -12,7 +12,7 @@ import numpy as np
 from craft_ray.config.run import RunConfig
 from craft_ray.training.classifier import Score, TunedClassifier
 from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.selection import SELECTED_PREFIX, Selected, Selector
+from craft_ray.training.selection import SELECTED_PREFIX, HeldOut, Selected, Selector
 from craft_ray.training.state import TrainerState, refuse_other_state
 from craft_ray.training.task import PreparedTask
 
@@ -94,7 +94,8 @@ class Trainer(ABC):
         candidate_queries = self._oracle.ledger.spent.candidate_queries
         validation = None
         if self._config.evaluates_after(self.generation) or self.finished:
-            validation = self._selector.consider(self._working_classifier(), self.generation)
+            working, held_out = self._working_classifier(), self._held_out()
+            validation = self._selector.consider(working, self.generation, held_out)
             self.curve.append((candidate_queries, validation.accuracy))
         return GenerationReport(
             generation=self.generation,
@@ -146,6 +147,11 @@ class Trainer(ABC):
     @abstractmethod
     def _working_classifier(self) -> TunedClassifier:
         """A copy of the present state, as it would be deployed."""
+
+    def _held_out(self) -> HeldOut | None:
+        """What the working state would do on training images; None unless all that was fitted to
+        them is cross-validated."""
+        return None
 
     @abstractmethod
     def _arrays(self) -> Mapping[str, Any]:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
 from craft_ray.method import linear_head as module
 from craft_ray.method.linear_head import LinearHead, fit_linear_head
@@ -78,6 +80,9 @@ def test_held_out_loss_is_that_of_images_it_never_saw() -> None:
     fitted = fit_linear_head(logits, labels, NUM_CLASSES, 5, 0)
     assert fitted.held_out_loss is not None
     assert fitted.held_out_loss > 0.9 * np.log(NUM_CLASSES)
+    assert fitted.held_out_NC is not None
+    loss = log_loss(labels, softmax(fitted.held_out_NC, axis=1))
+    assert fitted.held_out_loss == pytest.approx(loss, rel=1e-4)
 
 
 def test_a_good_zero_shot_is_kept_where_nothing_else_is_known() -> None:
@@ -98,6 +103,7 @@ def test_one_image_a_class_is_fitted_without_holding_out() -> None:
     logits, labels = problem(NUM_CLASSES, num_views=4)
     fitted = fit_linear_head(logits, labels, NUM_CLASSES, 5, 0)
     assert fitted.held_out_loss is None
+    assert fitted.held_out_NC is None
     assert fitted.penalty == module.UNTESTED_PENALTY
     assert accuracy(fitted.head, logits[0], labels) == 1.0
 

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from craft_ray.method.head import RefinementHead
-from craft_ray.training.classifier import PromptClassifier, Score, ScoreCount, score_logits
+from craft_ray.training.classifier import (
+    PromptClassifier,
+    Score,
+    ScoreCount,
+    score_logits,
+    score_together,
+)
 
 CONTEXT = np.ones((4, 6), np.float32)
 
@@ -74,6 +80,21 @@ scores = st.builds(
 def test_of_two_scores_at_most_one_is_better(first: Score, second: Score) -> None:
     assert not (first.is_better_than(second) and second.is_better_than(first))
     assert not first.is_better_than(first)
+
+
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4), seed=st.integers(0, 99))
+def test_scores_of_parts_are_together_that_of_the_whole(sizes: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parts = [
+        (3 * rng.normal(size=(size, 4)).astype(np.float32), rng.integers(0, 4, size))
+        for size in sizes
+    ]
+    together = score_together([score_logits(*part) for part in parts], sizes)
+    logits, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    whole = score_logits(logits, labels)
+    assert together.accuracy == whole.accuracy
+    assert together.loss == pytest.approx(whole.loss)
+    assert together.calibration_error >= whole.calibration_error - 1e-12
 
 
 def test_without_a_head_logits_stay_as_they_are() -> None:
