@@ -27,12 +27,15 @@ from craft_ray.oracle.clip import ClipOracle
 from craft_ray.training.artifact import Artifact
 from craft_ray.training.journal import QueryJournal
 from craft_ray.training.preparation import load_data
+from tests.support.small_data import small_data
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-SMALL = ["data.shots=2", "data.views=1", "max_queries=80", "evaluate_every_generations=1"]
+SHORT = ["data.shots=2", "data.views=1", "max_queries=80", "evaluate_every_generations=1"]
+SMALL = [*SHORT, small_data(), "pool.replicas=1"]
 COLLABORATIVE = str(tune.DEFAULT_SPACE.with_name("collaborative.yaml"))
-SEARCH = [COLLABORATIVE, *SMALL, "trials=2", "scheduler={kind: none}", "seed=3"]
+TWO_TRIALS = ["trials=2", "scheduler={kind: none}", "seed=3"]
+SEARCH = [COLLABORATIVE, *SHORT, *TWO_TRIALS]
 
 
 def command(module: str, *words: str) -> list[str]:
@@ -198,7 +201,8 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(searched: tuple[Pat
 def test_a_search_stopped_by_ctrl_c_continues_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [*SEARCH, "name=stopped", "max_queries=1600", "evaluate_every_generations=4"]
+    words = [COLLABORATIVE, *SMALL, *TWO_TRIALS, "name=stopped"]
+    words += ["max_queries=1600", "evaluate_every_generations=4"]
     process = start(tmp_path, "tune", *words)
     wait_for(process, tmp_path / "runs" / "stopped" / "trials", "*/checkpoint*")
     running = session_of(process)

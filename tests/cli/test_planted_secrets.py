@@ -18,12 +18,16 @@ from craft_ray.errors import UserError
 from craft_ray.run_folder import open_run_folder
 from craft_ray.tracking.spool import SPOOL_FOLDER
 from tests.support.mlflow_server import mlflow_server, runs_of
+from tests.support.small_data import small_data
 
 IN_ADDRESS = "pl4nted-in-address"
 IN_PASSWORD = "pl4nted-in-password"
 IN_TOKEN = "pl4nted-in-token"
 PLANTED = (IN_ADDRESS, IN_PASSWORD, IN_TOKEN)
-SMALL = ["data.shots=2", "data.views=1", "max_queries=40", "evaluate_every_generations=1"]
+SMALL = [
+    *(small_data(), "data.shots=2", "data.views=1", "pool.replicas=1"),
+    *("max_queries=40", "evaluate_every_generations=1"),
+]
 
 
 def uri_with_secret(uri: str) -> str:

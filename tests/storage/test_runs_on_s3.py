@@ -22,10 +22,14 @@ from craft_ray.training.artifact import Artifact
 from craft_ray.training.journals import JOURNAL_FOLDER, open_journal
 from craft_ray.tune import DEFAULT_SPACE
 from tests.support.s3_server import CREDENTIALS, S3Server
+from tests.support.small_data import small_data
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-SMALL = ("data.shots=2", "data.views=1", "ray.num_cpus=2", "ray.object_store_mb=200")
+SMALL = (
+    *(small_data(), "data.shots=2", "data.views=1", "pool.replicas=1"),
+    *("ray.num_cpus=2", "ray.object_store_mb=200"),
+)
 TIMEOUT_S = 600
 
 
