@@ -69,6 +69,8 @@ class FittedHead:
     and whitening; None where a class has one image only."""
     held_out_loss: float | None
     """Their mean cross-entropy."""
+    folds: int
+    """Of the cross-validation; 1 where nothing could be held out."""
 
 
 def fit_linear_head(
@@ -101,9 +103,9 @@ def _fit_best(
     scale, weights_RC = _fit(problem, chosen.penalty)
     head = space.head(scale, weights_RC)
     if folds_N is None:
-        return FittedHead(head, chosen.penalty, space.whitening, None, None)
-    held_out_NC = chosen.held_out_NC.astype(np.float32)
-    return FittedHead(head, chosen.penalty, space.whitening, held_out_NC, chosen.loss)
+        return FittedHead(head, chosen.penalty, space.whitening, None, None, 1)
+    held_out_NC, folds = chosen.held_out_NC.astype(np.float32), int(folds_N.max()) + 1
+    return FittedHead(head, chosen.penalty, space.whitening, held_out_NC, chosen.loss, folds)
 
 
 def _assign_folds(labels_N: LabelArray, folds: int, seed: int) -> LabelArray | None:

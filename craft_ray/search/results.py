@@ -17,6 +17,7 @@ from craft_ray.training.classifier import Score
 from craft_ray.training.job import CHECKPOINT_PATH
 from craft_ray.training.journals import spent_on_record
 from craft_ray.training.ledger import Spending
+from craft_ray.training.selection import Evidence
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class TrialResult:
     status: str
     """`finished`, `stopped early` (by the scheduler), `diverged` or `failed`."""
     params: Mapping[str, Any]
-    validation: Score | None
+    evidence: Evidence | None
     """Of the selected state."""
     objectives: Mapping[Objective, float] | None
     """All that a search may seek, of the selected state."""
@@ -39,6 +40,11 @@ class TrialResult:
     checkpoint: Place | None
     error: str | None = None
 
+    @property
+    def validation(self) -> Score | None:
+        """Its score on the validation images."""
+        return None if self.evidence is None else self.evidence.validation
+
     def as_dict(self) -> dict[str, Any]:
         """For the summary."""
         return {
@@ -46,7 +52,7 @@ class TrialResult:
             "trial_id": self.trial_id,
             "status": self.status,
             "params": dict(self.params),
-            "validation": asdict(self.validation) if self.validation else None,
+            **(asdict(self.evidence) if self.evidence else {"validation": None, "held_out": None}),
             "objectives": dict(self.objectives) if self.objectives else None,
             "ledger": self.spent.as_dict(),
             "retried_chunks": self.retried_chunks,
@@ -83,7 +89,7 @@ def read_results(grid: ResultGrid, folder: Place, trials: Place) -> list[TrialRe
                 trial_id=str(metrics.get("trial_id", "")),
                 status="failed" if result.error else status_of(metrics.get("outcome", "failed")),
                 params=dict(result.config or {}),
-                validation=_validation_of(metrics) if has_report else None,
+                evidence=_evidence_of(metrics) if has_report else None,
                 objectives=objective_values(metrics) if has_report else None,
                 spent=spent_on_record(trials / str(number)),
                 retried_chunks=int(metrics.get("retried_chunks", 0)),
@@ -102,20 +108,24 @@ def front_of(results: Sequence[TrialResult], objectives: Sequence[Objective]) ->
     return [known[position] for position in pareto_front(values, objectives)]
 
 
-def _validation_of(report: Mapping[str, Any]) -> Score:
-    return Score(**{f.name: report[f"val_{f.name}"] for f in fields(Score)})
+def _evidence_of(report: Mapping[str, Any]) -> Evidence:
+    validation = Score(**{f.name: report[f"val_{f.name}"] for f in fields(Score)})
+    held_out = report.get("held_out")
+    return Evidence(validation, held_out and Score(**held_out))
 
 
-def best_of(results: Sequence[TrialResult]) -> TrialResult | None:
-    """The trial with the best validation score; None if no trial has one."""
+def best_of(
+    results: Sequence[TrialResult], num_validation: int, num_training: int
+) -> TrialResult | None:
+    """The trial with the best evidence, on so many images; None if no trial has any."""
     best: TrialResult | None = None
     for result in results:
-        if result.validation is None:
+        if result.evidence is None:
             continue
         if (
             best is None
-            or best.validation is None
-            or result.validation.is_better_than(best.validation)
+            or best.evidence is None
+            or result.evidence.is_better_than(best.evidence, num_validation, num_training)
         ):
             best = result
     return best

@@ -84,7 +84,7 @@ def _search(
     if monitor.num_ended < (len(trials) if _is_spent(space, trials) else space.trials):
         tracker.close(monitor.parent_key, "KILLED")
         raise RunInterruptedError(f"{monitor.num_ended} of {space.trials} trials have ended")
-    best = best_of(trials)
+    best = best_of(trials, *experiment.prepared.evidence_sizes)
     print_table(experiment.console, zero_shot, trials, best)
     results: dict[str, Any] = {
         "zero_shot": {"validation": asdict(zero_shot)},

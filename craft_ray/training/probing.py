@@ -26,6 +26,10 @@ from craft_ray.training.trainer import Losses, Trainer
 # Independent random streams under one seed.
 _CONTEXTS_STREAM, _FOLDS_STREAM = 21, 22
 
+MIN_FOLDS = 3
+"""For held-out images to count in the selection. With two, a head knows half of the images only,
+and is worse than the one that it stands for (benchmarks.guard)."""
+
 
 class ProbingTrainer(Trainer):
     """Asks, and fits a linear head; no prompt is searched.
@@ -73,7 +77,8 @@ class ProbingTrainer(Trainer):
         answers_VNF = self._prober.ask(contexts_KLE, "search")
         self._logits_VNF = np.concatenate([self._logits_VNF, answers_VNF], axis=2)
         fitted = self._prober.fit(self._logits_VNF)
-        self._head, self._held_out_NC = fitted.head, fitted.held_out_NC
+        self._head = fitted.head
+        self._held_out_NC = fitted.held_out_NC if fitted.folds >= MIN_FOLDS else None
         return Losses(head_loss=fitted.held_out_loss)
 
     def _held_out(self) -> HeldOut | None:

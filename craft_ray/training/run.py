@@ -61,7 +61,7 @@ def _train(experiment: Experiment) -> dict[str, Any]:
     results = {
         "zero_shot": {"validation": asdict(zero_shot), "test": asdict(zero_shot_test)},
         "tuned": {
-            "validation": asdict(selected.validation),
+            **asdict(selected.evidence),
             "test": asdict(test),
             "generation": selected.generation,
         },

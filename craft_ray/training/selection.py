@@ -32,14 +32,45 @@ SELECTED_PREFIX = "selected."
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """Scores on images that what is scored was not fitted to."""
+
+    validation: Score
+    held_out: Score | None = None
+    """On the training images, each under a head that saw no view of it; None unless everything that
+    was fitted to them is cross-validated."""
+
+    def is_better_than(self, other: Evidence, num_validation: int, num_training: int) -> bool:
+        """On all images that took part in neither; and validation alone must not clearly deny it,
+        as it may show another world than the training images."""
+        if self.held_out is None or other.held_out is None:
+            return self.validation.is_better_than(other.validation)
+        if is_clearly_better(other.validation, self.validation, num_validation):
+            return False
+        sizes = (num_validation, num_training)
+        pooled = score_together((self.validation, self.held_out), sizes)
+        return pooled.is_better_than(score_together((other.validation, other.held_out), sizes))
+
+
+def is_clearly_better(one: Score, other: Score, num_images: int) -> bool:
+    """Whether the gain in accuracy is more than two standard errors, as if of two image sets: on
+    one and the same it is less noisy."""
+    variance = sum(each.accuracy * (1 - each.accuracy) for each in (one, other)) / num_images
+    return one.accuracy - other.accuracy > 2 * math.sqrt(variance)
+
+
+@dataclass(frozen=True)
 class Selected:
     """The state that would be returned now."""
 
     classifier: TunedClassifier
-    validation: Score
+    evidence: Evidence
     generation: int
-    held_out: Score | None = None
-    """On the training images, where they were held out for its choice."""
+
+    @property
+    def validation(self) -> Score:
+        """Its score on the validation images."""
+        return self.evidence.validation
 
     def values(self) -> dict[str, Any]:
         """What JSON can hold."""
@@ -48,7 +79,7 @@ class Selected:
             "generation": self.generation,
             "kind": self.classifier.kind,
             "extra_names": list(self.classifier.extra_names),
-            "held_out": None if self.held_out is None else asdict(self.held_out),
+            "held_out": self.evidence.held_out and asdict(self.evidence.held_out),
         }
 
     @classmethod
@@ -59,9 +90,8 @@ class Selected:
         held_out = values["held_out"]
         return cls(
             restore_classifier(values["kind"], arrays, values["extra_names"]),
-            _score_of(values),
+            Evidence(_score_of(values), held_out and _score_of(held_out)),
             int(values["generation"]),
-            None if held_out is None else _score_of(held_out),
         )
 
 
@@ -71,35 +101,10 @@ def _score_of(values: Mapping[str, Any]) -> Score:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Scores on the training images, none of which took part in what it is scored by."""
+    """Scores on the held-out training images, see `Evidence`."""
 
     tuned: Score
-    """Each image by a head that saw no view of it."""
     zero_shot: Score
-
-
-def is_better(new: Selected, old: Selected, sizes: tuple[int, int]) -> bool:
-    """On all images that took part in neither; and validation alone must not clearly deny it, as
-    it may show another world than the training images.
-
-    Args:
-        new: the state to choose or not.
-        old: the one that was chosen before.
-        sizes: number of validation images and of training images.
-    """
-    if new.held_out is None or old.held_out is None:
-        return new.validation.is_better_than(old.validation)
-    if is_clearly_better(old.validation, new.validation, sizes[0]):
-        return False
-    pooled = score_together((new.validation, new.held_out), sizes)
-    return pooled.is_better_than(score_together((old.validation, old.held_out), sizes))
-
-
-def is_clearly_better(one: Score, other: Score, num_images: int) -> bool:
-    """Whether the gain in accuracy is more than two standard errors, as if of two image sets: on
-    one and the same it is less noisy."""
-    variance = sum(each.accuracy * (1 - each.accuracy) for each in (one, other)) / num_images
-    return one.accuracy - other.accuracy > 2 * math.sqrt(variance)
 
 
 class Selector:
@@ -126,7 +131,8 @@ class Selector:
         """What would be returned now; zero-shot before anything else was considered."""
         if self._selected is None:
             zero_shot = PromptClassifier(self._prepared.task.initial_context, None)
-            self._selected = Selected(*self._best([zero_shot]), 0)
+            classifier, score = self._best([zero_shot])
+            self._selected = Selected(classifier, Evidence(score), 0)
             if self._prepared.earlier_prompt_LE is not None:
                 self.consider(PromptClassifier(self._prepared.earlier_prompt_LE, None), 0)
         return self._selected
@@ -142,18 +148,16 @@ class Selector:
         """
         variants = classifier.variants() if self._rule == "best_validation" else (classifier,)
         best, score = self._best(variants)
-        new = Selected(best, score, generation, None if held_out is None else held_out.tuned)
+        evidence = Evidence(score, None if held_out is None else held_out.tuned)
+        old = self.selected
+        if held_out is not None and old.generation == 0:
+            old = replace(old, evidence=replace(old.evidence, held_out=held_out.zero_shot))
         takes_last = self._rule == "last" and np.isfinite(score.loss)
-        sizes = len(self._prepared.validation.labels_N), len(self._prepared.fitness.labels_N)
-        if takes_last or is_better(new, self._selected_beside(held_out), sizes):
-            self._selected = new
+        takes_it = takes_last or evidence.is_better_than(
+            old.evidence, *self._prepared.evidence_sizes
+        )
+        self._selected = Selected(best, evidence, generation) if takes_it else old
         return score
-
-    def _selected_beside(self, held_out: HeldOut | None) -> Selected:
-        """What is selected, if that is zero-shot with its score on the held-out images."""
-        if held_out is None or self.selected.generation > 0:
-            return self.selected
-        return replace(self.selected, held_out=held_out.zero_shot)
 
     def restore(self, state: TrainerState) -> None:
         """Continue where a stored training was."""

@@ -75,6 +75,11 @@ class PreparedTask:
         return start
 
     @property
+    def evidence_sizes(self) -> tuple[int, int]:
+        """Number of validation images and of training images."""
+        return len(self.validation.labels_N), len(self.fitness.labels_N)
+
+    @property
     def classes(self) -> ClassificationTask:
         """What `task` is the handle of."""
         return ClassificationTask(self.class_names, self.template)

@@ -69,10 +69,12 @@ def _train(job: TrainJob, pool: PoolOracle, journal: Journal, cache: AnswerCache
         if report.validation is None:
             continue
         selected = trainer.selected
+        held_out = selected.evidence.held_out
         metrics = {
             "generation": report.generation,
             "candidate_queries": report.candidate_queries,
             **{f"val_{name}": value for name, value in asdict(selected.validation).items()},
+            "held_out": held_out and asdict(held_out),
             "selected_generation": selected.generation,
             "predictions_per_image": len(selected.classifier.asked_contexts()),
             "retried_chunks": retried_before + pool.totals.retries,

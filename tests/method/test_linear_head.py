@@ -81,6 +81,7 @@ def test_held_out_loss_is_that_of_images_it_never_saw() -> None:
     assert fitted.held_out_loss is not None
     assert fitted.held_out_loss > 0.9 * np.log(NUM_CLASSES)
     assert fitted.held_out_NC is not None
+    assert fitted.folds == 5
     loss = log_loss(labels, softmax(fitted.held_out_NC, axis=1))
     assert fitted.held_out_loss == pytest.approx(loss, rel=1e-4)
 
@@ -104,6 +105,7 @@ def test_one_image_a_class_is_fitted_without_holding_out() -> None:
     fitted = fit_linear_head(logits, labels, NUM_CLASSES, 5, 0)
     assert fitted.held_out_loss is None
     assert fitted.held_out_NC is None
+    assert fitted.folds == 1
     assert fitted.penalty == module.UNTESTED_PENALTY
     assert accuracy(fitted.head, logits[0], labels) == 1.0
 

@@ -12,6 +12,7 @@ from craft_ray.search.importances import MIN_TRIALS, parameter_importances
 from craft_ray.search.results import TrialResult
 from craft_ray.training.classifier import Score
 from craft_ray.training.ledger import Spending
+from craft_ray.training.selection import Evidence
 from craft_ray.tune import DEFAULT_SPACE
 
 NAMES = (100, 200, 500, 900)
@@ -36,7 +37,7 @@ def trial(number: int, accuracy: float, status: str = "finished") -> TrialResult
             "head.contexts": CONTEXTS[number % 3],
             "head.context_std": 0.3 + 0.1 * number,
         },
-        validation=Score(accuracy, 1.0, 0.1),
+        evidence=Evidence(Score(accuracy, 1.0, 0.1)),
         objectives=None,
         spent=Spending(),
         retried_chunks=0,

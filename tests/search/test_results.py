@@ -20,6 +20,10 @@ from craft_ray.training.job import CHECKPOINT_PATH
 from craft_ray.training.journal import QueryId
 from craft_ray.training.journals import open_journal
 from craft_ray.training.ledger import Spending
+from craft_ray.training.selection import Evidence
+
+SIZES = (200, 160)
+"""Of validation and training images."""
 
 
 def trial(number: int, validation: Score | None, status: str = "finished") -> TrialResult:
@@ -28,7 +32,7 @@ def trial(number: int, validation: Score | None, status: str = "finished") -> Tr
         trial_id=f"id{number}",
         status=status,
         params={"head.learning_rate": 0.00123456, "optimizer.population": 40},
-        validation=validation,
+        evidence=None if validation is None else Evidence(validation),
         objectives=None,
         spent=Spending(candidate_queries=2000),
         retried_chunks=0,
@@ -78,15 +82,34 @@ def test_the_best_trial_has_the_highest_validation_accuracy() -> None:
         trial(2, Score(0.7, 2.0, 0.1)),
         trial(3, Score(0.6, 0.1, 0.1)),
     ]
-    best = best_of(results)
+    best = best_of(results, *SIZES)
     assert best is not None
     assert best.number == 2
 
 
 def test_equal_accuracies_are_decided_by_the_lower_loss() -> None:
-    best = best_of([trial(1, Score(0.7, 1.0, 0.1)), trial(2, Score(0.7, 0.8, 0.1))])
+    results = [trial(1, Score(0.7, 1.0, 0.1)), trial(2, Score(0.7, 0.8, 0.1))]
+    best = best_of(results, *SIZES)
     assert best is not None
     assert best.number == 2
+
+
+def test_held_out_training_images_count_where_all_trials_have_them() -> None:
+    few = [(0.75, 0.6), (0.5, 0.8), (0.75, 0.7)]  # of four and of ten images
+    results = [
+        replace(
+            trial(number, None),
+            evidence=Evidence(Score(validation, 1.0, 0.1), Score(held_out, 1.0, 0.1)),
+        )
+        for number, (validation, held_out) in enumerate(few, 1)
+    ]
+    best = best_of(results, 4, 10)
+    assert best is not None
+    assert best.number == 2  # with ten right answers of fourteen it is level with the third
+    assert best.as_dict()["held_out"]["accuracy"] == 0.8
+    best = best_of([*results, trial(4, Score(1.0, 1.0, 0.1))], 4, 10)
+    assert best is not None
+    assert best.number == 4
 
 
 def test_trials_without_a_result_and_non_finite_losses_are_never_best() -> None:
@@ -95,10 +118,10 @@ def test_trials_without_a_result_and_non_finite_losses_are_never_best() -> None:
         trial(2, None, "failed"),
         trial(3, Score(0.9, float("nan"), 0.1)),
     ]
-    best = best_of(results)
+    best = best_of(results, *SIZES)
     assert best is not None
     assert best.number == 1
-    assert best_of([trial(1, None, "failed")]) is None
+    assert best_of([trial(1, None, "failed")], *SIZES) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ import pytest
 
 from craft_ray.config.fidelity import Selection
 from craft_ray.training.classifier import PromptClassifier, Score, TunedClassifier
-from craft_ray.training.selection import HeldOut, Selected, Selector, is_clearly_better
+from craft_ray.training.selection import (
+    Evidence,
+    HeldOut,
+    Selected,
+    Selector,
+    is_clearly_better,
+)
 from tests.support.world import World, make_world, metered, world_data
 from tests.training.test_probing import DATA, FIXED, HEADS, finish, probing
 from tests.training.test_trainer import mislabelled
@@ -88,14 +94,21 @@ def selected_by(world: World) -> Selected:
 @pytest.mark.parametrize("head", HEADS)
 def test_images_are_held_out_only_from_what_is_fitted_by_cross_validation(head: str) -> None:
     selected = selected_by(make_world(probing(head), data=DATA))
-    assert selected.generation > 0
-    assert (selected.held_out is not None) == (head in FIXED)
+    assert (selected.evidence.held_out is not None) == (head in FIXED)
+
+
+@pytest.mark.parametrize("shots", [1, 2, 3])
+def test_held_out_images_count_from_three_a_class_on(shots: int) -> None:
+    config = probing("names", data={"shots": shots})
+    evidence = selected_by(make_world(config, data=world_data(shots=shots))).evidence
+    assert (evidence.held_out is not None) == (shots == 3)
 
 
 @pytest.mark.parametrize("repeat", [False, True])
 def test_an_image_that_may_be_there_twice_is_not_held_out(repeat: bool) -> None:
     config = probing("names", data={"repeat_small_classes": repeat})
-    assert (selected_by(make_world(config, data=DATA)).held_out is None) == repeat
+    evidence = selected_by(make_world(config, data=DATA)).evidence
+    assert (evidence.held_out is None) == repeat
 
 
 @pytest.mark.parametrize("head", FIXED)
@@ -122,7 +135,18 @@ def test_zero_shot_is_held_out_as_the_oracle_answers_it(
         assert evidence.zero_shot.loss == pytest.approx(expected.loss)
 
 
+def test_a_stored_choice_has_its_evidence() -> None:
+    trainer, _ = make_world(probing("contexts"), data=DATA).trainer()
+    finish(trainer)
+    again = Selected.from_state(trainer.state_dict())
+    assert again.evidence == trainer.selected.evidence
+    assert isinstance(again.evidence, Evidence)
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_wrong_labels_of_training_images_do_not_pass_validation(head: str) -> None:
     # Held-out images with wrong labels praise what has learnt them.
-    assert selected_by(mislabelled(make_world(probing(head), data=DATA))).generation == 0
+    selected = selected_by(mislabelled(make_world(probing(head), data=DATA)))
+    assert selected.generation == 0
+    # A search compares what its trials return: zero-shot has its evidence too.
+    assert (selected.evidence.held_out is not None) == (head in FIXED)
