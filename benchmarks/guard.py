@@ -25,23 +25,18 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.accuracy_rows import interval
 from benchmarks.record import commit, write_result
+from benchmarks.world import World
 from craft_ray.config.loading import load_run_config
-from craft_ray.data.dataset import labels_of
-from craft_ray.data.pixels import plain_pixels
+from craft_ray.data.few_shot import MAX_VALIDATION_SHOTS
 from craft_ray.method.linear_head import fit_linear_head
-from craft_ray.oracle.contract import ClassificationTask, FloatArray
+from craft_ray.oracle.contract import FloatArray
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.training.classifier import Score, score_logits
-from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import load_data, prepare
 from craft_ray.training.probing import MIN_FOLDS
 from craft_ray.training.selection import Evidence
-from craft_ray.training.task import LabelArray, ViewBank
-from craft_ray.training.vocabulary import extra_names
+from craft_ray.training.task import LabelArray
 
 SHOTS = (1, 2, 4, 8, 16)
-MAX_VALIDATION_SHOTS = 4
 NUM_CLASSES = (3, 4, 5)
 GOOD = (0.7, 0.97)
 """Zero-shot's accuracy on the training images, at least and at most."""
@@ -87,26 +82,12 @@ class Answers:
     def ask(cls) -> Answers:
         """With all training images and their views."""
         config = load_run_config(None, SETTINGS)
-        oracle = load_oracle(config.oracle)
-        data = load_data(config)
-        prepared = prepare(config, data, MeteredOracle(oracle, QueryLedger(0)))
-        assert isinstance(prepared.views, ViewBank)
-        names = (*prepared.class_names, *extra_names(config, prepared.class_names))
-        task = oracle.register_task(ClassificationTask(names, prepared.template))
-        items = data.dataset.splits["test"]
-        test = oracle.register_images(plain_pixels(items, oracle.describe().image_size))
-        context_1LE = prepared.start_context(per_class=False)[None]
-        training = (prepared.fitness.handle, *prepared.views.handles)
+        world = World(load_oracle(config.oracle), config)
+        validation, test = world.validation, world.test
         return cls(
-            Images(
-                np.stack([oracle.predict(task, views, context_1LE)[0] for views in training]),
-                prepared.fitness.labels_N,
-            ),
-            Images(
-                oracle.predict(task, prepared.validation.handle, context_1LE),
-                prepared.validation.labels_N,
-            ),
-            Images(oracle.predict(task, test, context_1LE), labels_of(items)),
+            Images(world.predict_names(*world.training_handles), world.train.labels_N),
+            Images(world.predict_names(validation.handle), validation.labels_N),
+            Images(world.predict_names(test.handle), test.labels_N),
         )
 
     def of_classes(self, classes: Sequence[int]) -> Answers:

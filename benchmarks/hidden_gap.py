@@ -38,19 +38,14 @@ from threadpoolctl import threadpool_limits
 from benchmarks.accuracy_rows import HIDDEN, interval
 from benchmarks.record import commit, write_result
 from benchmarks.sample_efficiency import METHODS, hidden_probe, task_settings
+from benchmarks.world import World
 from craft_ray.config.loading import load_run_config
-from craft_ray.data.dataset import labels_of
-from craft_ray.data.pixels import plain_pixels
 from craft_ray.method.linear_head import fit_linear_head
 from craft_ray.oracle.clip import ClipOracle
-from craft_ray.oracle.contract import ClassificationTask, FloatArray
+from craft_ray.oracle.contract import FloatArray
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.training.classifier import score_logits
-from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import load_data, prepare
-from craft_ray.training.task import LabelArray, ViewBank
-from craft_ray.training.vocabulary import extra_names
+from craft_ray.training.task import LabelArray
 
 Array = npt.NDArray[np.float64]
 
@@ -74,7 +69,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class World:
+class Sight:
     """One draw of a task: all answers, and what a black box never gives."""
 
     logits_VNF: FloatArray
@@ -86,30 +81,21 @@ class World:
     seed: int
 
     @classmethod
-    def of(cls, oracle: ClipOracle, settings: Sequence[str]) -> World:
+    def of(cls, oracle: ClipOracle, settings: Sequence[str]) -> Sight:
         """Asks."""
-        config = load_run_config(None, settings)
-        data = load_data(config)
-        driver = MeteredOracle(oracle, QueryLedger(0))
-        prepared = prepare(config, data, driver)
-        assert isinstance(prepared.views, ViewBank)
-        names = (*prepared.class_names, *extra_names(config, prepared.class_names))
-        task = oracle.register_task(ClassificationTask(names, prepared.template))
-        items = data.dataset.splits["test"]
-        test = oracle.register_images(plain_pixels(items, oracle.describe().image_size))
-        train = (prepared.fitness.handle, *prepared.views.handles)
-        context_1LE = prepared.start_context(per_class=False)[None]
+        world = World(oracle, load_run_config(None, settings))
+        features = world.driver.image_features
         return cls(
-            logits_VNF=np.stack([oracle.predict(task, h, context_1LE)[0] for h in train]),
-            test_logits_MF=oracle.predict(task, test, context_1LE)[0],
+            logits_VNF=world.predict_names(*world.training_handles),
+            test_logits_MF=world.predict_names(world.test.handle)[0],
             features=Look(
-                np.concatenate([driver.image_features(h) for h in train]).astype(np.float64),
-                driver.image_features(test).astype(np.float64),
+                np.concatenate([features(h) for h in world.training_handles]).astype(np.float64),
+                features(world.test.handle).astype(np.float64),
             ),
-            labels_N=prepared.fitness.labels_N,
-            test_labels_M=labels_of(items),
-            num_classes=prepared.task.num_classes,
-            seed=config.seed,
+            labels_N=world.train.labels_N,
+            test_labels_M=world.test.labels_N,
+            num_classes=world.task.num_classes,
+            seed=world.config.seed,
         )
 
     def looks(self) -> Iterator[tuple[str, Look]]:
@@ -156,7 +142,7 @@ def metric_upgrade(logits_MF: Array) -> Array:
     return upgrade
 
 
-def fit_and_test(look: Look, world: World) -> tuple[float, float]:
+def fit_and_test(look: Look, sight: Sight) -> tuple[float, float]:
     """Held-out loss of the best penalty, and the test accuracy of the head with it."""
     mean_R = look.train_MR.mean(axis=0)
     length = np.sqrt(((look.train_MR - mean_R) ** 2).sum(axis=1).mean())
@@ -164,20 +150,20 @@ def fit_and_test(look: Look, world: World) -> tuple[float, float]:
     # The head's parameters depend on the space by rotations only: the smaller one is faster.
     rotation_RR = np.linalg.svd(train_MR, full_matrices=False)[2].T
     train_MR, test_MR = train_MR @ rotation_RR, test_MR @ rotation_RR
-    labels_M = np.tile(world.labels_N, len(world.logits_VNF))
-    images_M = np.arange(len(labels_M)) % len(world.labels_N)
-    splits = StratifiedKFold(FOLDS, shuffle=True, random_state=world.seed)
+    labels_M = np.tile(sight.labels_N, len(sight.logits_VNF))
+    images_M = np.arange(len(labels_M)) % len(sight.labels_N)
+    splits = StratifiedKFold(FOLDS, shuffle=True, random_state=sight.seed)
     losses = dict.fromkeys(INVERSE_PENALTIES, 0.0)
-    for kept, held_out in splits.split(world.labels_N, world.labels_N):
+    for kept, held_out in splits.split(sight.labels_N, sight.labels_N):
         is_kept_M = np.isin(images_M, kept)
         for inverse_penalty in INVERSE_PENALTIES:
             head = _fit(train_MR[is_kept_M], labels_M[is_kept_M], inverse_penalty)
             final = log_softmax(head.decision_function(train_MR[held_out]), axis=1)
             truth = np.arange(len(held_out)), labels_M[held_out]
-            losses[inverse_penalty] -= final[truth].sum() / len(world.labels_N)
+            losses[inverse_penalty] -= final[truth].sum() / len(sight.labels_N)
     best = min(losses, key=lambda inverse_penalty: losses[inverse_penalty])
     final_MC = _fit(train_MR, labels_M, best).decision_function(test_MR)
-    return losses[best], score_logits(final_MC, world.test_labels_M).accuracy
+    return losses[best], score_logits(final_MC, sight.test_labels_M).accuracy
 
 
 def _fit(train_MR: Array, labels_M: LabelArray, inverse_penalty: float) -> LogisticRegression:
@@ -214,10 +200,10 @@ def main() -> None:
 
 def runs_of(oracle: ClipOracle, words: Sequence[str]) -> Iterator[dict[str, Any]]:
     """All heads of one draw."""
-    world = World.of(oracle, [*words, *METHODS["probes: 500 names"]])
-    yield {"look": SHIPPED, "accuracy": world.shipped()}
-    for name, look in world.looks():
-        loss, tested = fit_and_test(look, world)
+    sight = Sight.of(oracle, [*words, *METHODS["probes: 500 names"]])
+    yield {"look": SHIPPED, "accuracy": sight.shipped()}
+    for name, look in sight.looks():
+        loss, tested = fit_and_test(look, sight)
         yield {"look": name, "held_out_loss": loss, "accuracy": tested}
     yield {"look": HIDDEN, "accuracy": hidden_probe(oracle, words)["accuracy"]}
 

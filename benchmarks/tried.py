@@ -27,19 +27,13 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.accuracy_rows import interval
 from benchmarks.record import commit, write_result
+from benchmarks.world import World
 from craft_ray.config.loading import load_run_config
-from craft_ray.config.run import RunConfig
-from craft_ray.data.dataset import labels_of
-from craft_ray.data.pixels import plain_pixels
 from craft_ray.method.linear_head import fit_linear_head
 from craft_ray.method.projection import PromptProjection
-from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import FloatArray, ImageHandle
 from craft_ray.oracle.white_box import load_oracle
-from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import load_data, prepare
-from craft_ray.training.task import LabelArray, LabelledImages, ViewBank
+from craft_ray.training.task import LabelArray
 
 Array = npt.NDArray[np.float64]
 
@@ -48,27 +42,6 @@ LAST = 5
 """Centres, one every five generations, that are put together."""
 CANDIDATES = 8
 """Of the last generation, whose answers are in hand."""
-
-
-class World:
-    """The task of one seed."""
-
-    def __init__(self, oracle: ClipOracle, config: RunConfig) -> None:
-        data = load_data(config)
-        prepared = prepare(config, data, MeteredOracle(oracle, QueryLedger(0)))
-        assert isinstance(prepared.views, ViewBank)
-        items = data.dataset.splits["test"]
-        pixels = plain_pixels(items, oracle.describe().image_size)
-        self.oracle = oracle
-        self.config = config
-        self.task = prepared.task
-        self.train = prepared.fitness
-        self.views = prepared.views.handles
-        self.test = LabelledImages(oracle.register_images(pixels), labels_of(items))
-
-    def predict(self, images: ImageHandle, contexts_KLE: FloatArray) -> FloatArray:
-        """Logits [K, N, C]."""
-        return self.oracle.predict(self.task, images, contexts_KLE)
 
 
 class Search:
@@ -144,9 +117,7 @@ class Plain(Search):
         last: Array = np.array(self.centres)
         together_KNC = self.predict(world.test.handle, last)
         own_NC = self.predict(world.test.handle, centre)[0]
-        views_VNC = np.stack(
-            [self.predict(h, centre)[0] for h in (world.train.handle, *world.views)]
-        )
+        views_VNC = np.stack([self.predict(h, centre)[0] for h in world.training_handles])
         best = np.argsort(self.judge(self.answers_KNC)[0])[:CANDIDATES]
         more_VNC = np.concatenate([views_VNC, self.answers_KNC[best]])
         return {

@@ -85,10 +85,8 @@ class ProbingTrainer(Trainer):
         """The contexts were fixed before anything was known of the images, unless an earlier run
         tuned the first one, perhaps on the same ones; and the folds hold an image out, unless it
         is there twice."""
-        starts_from_template = self._prepared.earlier_prompt_LE is None
-        if self._held_out_NC is None or not starts_from_template:
-            return None
-        if self._config.data.repeat_small_classes:
+        is_tuned = self._prepared.earlier_prompt_LE is not None
+        if self._held_out_NC is None or is_tuned or self._config.data.repeat_small_classes:
             return None
         labels_N = self._prepared.fitness.labels_N
         zero_shot_NC = self._logits_VNF[0, :, : self._prepared.task.num_classes]

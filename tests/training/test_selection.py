@@ -19,9 +19,8 @@ from tests.support.world import World, make_world, metered, world_data
 from tests.training.test_probing import DATA, FIXED, HEADS, finish, probing
 from tests.training.test_trainer import mislabelled
 
-WORLD = make_world(
-    data=world_data(num_validation=2)
-)  # eight validation images, sixteen of training
+WORLD = make_world(data=world_data(num_validation=2))
+"""Eight validation images, sixteen of training."""
 
 
 class Told(Selector):
