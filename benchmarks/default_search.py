@@ -22,7 +22,7 @@ from benchmarks.accuracy_rows import HIDDEN, interval
 from benchmarks.product import start
 from benchmarks.record import commit, write_result
 from benchmarks.sample_efficiency import earlier_runs
-from craft_ray.files import read_json
+from craft_ray.files.whole_files import read_json
 
 SEARCH_TIMEOUT_S = 1200.0
 

@@ -28,6 +28,8 @@ from benchmarks.models import load_or_draw
 from benchmarks.record import commit, write_result
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import (
     Answer,
@@ -37,12 +39,10 @@ from craft_ray.oracle.contract import (
     TaskHandle,
 )
 from craft_ray.oracle.loading import LoadedModel
-from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import load_data, prepare
-from craft_ray.training.task import ViewBank
-from craft_ray.training.trainer import Trainer
-from craft_ray.training.trainers import make_trainer
+from craft_ray.task.preparation import load_data, prepare
+from craft_ray.task.prepared import ViewBank
+from craft_ray.tuners.base import Trainer
+from craft_ray.tuners.registry import make_trainer
 
 VIEWS_TIMED = 4
 """Of the bank's 16: the cost is linear in them."""

@@ -26,15 +26,15 @@ from threadpoolctl import threadpool_limits
 from benchmarks.accuracy_rows import interval
 from benchmarks.record import commit, write_result
 from benchmarks.world import World
+from craft_ray.classifiers.score import Score, score_logits
+from craft_ray.classifiers.selection import Evidence
 from craft_ray.config.loading import load_run_config
 from craft_ray.data.few_shot import MAX_VALIDATION_SHOTS
 from craft_ray.method.linear_head import fit_linear_head
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.oracle.white_box import load_oracle
-from craft_ray.training.classifier import Score, score_logits
-from craft_ray.training.probing import MIN_FOLDS
-from craft_ray.training.selection import Evidence
-from craft_ray.training.task import LabelArray
+from craft_ray.task.prepared import LabelArray
+from craft_ray.tuners.probes import MIN_FOLDS
 
 SHOTS = (1, 2, 4, 8, 16)
 NUM_CLASSES = (3, 4, 5)

@@ -39,13 +39,13 @@ from benchmarks.accuracy_rows import HIDDEN, interval
 from benchmarks.record import commit, write_result
 from benchmarks.sample_efficiency import METHODS, hidden_probe, task_settings
 from benchmarks.world import World
+from craft_ray.classifiers.score import score_logits
 from craft_ray.config.loading import load_run_config
 from craft_ray.method.linear_head import fit_linear_head
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.oracle.white_box import load_oracle
-from craft_ray.training.classifier import score_logits
-from craft_ray.training.task import LabelArray
+from craft_ray.task.prepared import LabelArray
 
 Array = npt.NDArray[np.float64]
 

@@ -30,13 +30,13 @@ from benchmarks.oracle_speed import CIFAR10, class_names
 from benchmarks.record import commit, write_result
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.text.encoder import TextTower
 from craft_ray.oracle.text.prompts import tokenize_task
-from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import load_data, prepare
-from craft_ray.training.trainers import make_trainer
+from craft_ray.task.preparation import load_data, prepare
+from craft_ray.tuners.registry import make_trainer
 
 MIB = 2**20
 STEPS = 3

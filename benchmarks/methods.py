@@ -21,15 +21,15 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from benchmarks.record import commit, write_result
+from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.loading import load_run_config
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.white_box import load_oracle
-from craft_ray.training.examiner import Examiner
-from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.linear_probe import fit_linear_probe
-from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import load_data, prepare
-from craft_ray.training.trainers import make_trainer
+from craft_ray.task.preparation import load_data, prepare
+from craft_ray.tuners.feature_probe import fit_linear_probe
+from craft_ray.tuners.registry import make_trainer
 
 METHODS: dict[str, tuple[str, ...]] = {
     "random search": (

@@ -23,6 +23,7 @@ from benchmarks.oracle_speed import CIFAR10
 from benchmarks.record import commit, write_result
 from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.config.run import RayConfig
+from craft_ray.jobs.ray_session import ray_session
 from craft_ray.method.reduction import PromptLoss
 from craft_ray.oracle.contract import (
     ClassificationTask,
@@ -35,7 +36,6 @@ from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.lifecycle import running_pool
 from craft_ray.pool.membership import PoolSize
 from craft_ray.pool.scheduler import split_population
-from craft_ray.ray_session import ray_session
 
 NUM_IMAGES, NUM_CANDIDATES = 160, 40
 Question = tuple[TaskHandle, ImageHandle, FloatArray]

@@ -24,13 +24,13 @@ from benchmarks.fixed_service import CONTEXT, FixedServiceFactory
 from benchmarks.record import commit, write_result
 from craft_ray.config.oracle import PoolConfig
 from craft_ray.config.run import RayConfig
+from craft_ray.jobs.ray_session import ray_session
 from craft_ray.method.reduction import PromptLoss
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.lifecycle import running_pool
 from craft_ray.pool.membership import PoolSize
-from craft_ray.ray_session import ray_session
 
 CHUNK = 10
 CONFIG = PoolConfig(candidates_per_chunk=CHUNK, cpus_per_replica=0.01)

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 
 from craft_ray.errors import ArtifactError, RunFailedError
-from craft_ray.run_folder import SUMMARY_FILE
-from craft_ray.training.journal import QueryJournal
-from craft_ray.training.journals import JOURNAL_FILE
+from craft_ray.jobs.run_folder import SUMMARY_FILE
+from craft_ray.metering.journal import JOURNAL_FILE
+from craft_ray.metering.journal_sqlite import QueryJournal
 
 TIMEOUT_S = 300.0
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from craft_ray.training.provenance import versions
+from craft_ray.task.provenance import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -33,8 +33,8 @@ from rich.table import Table
 
 from benchmarks.product import Command, start
 from benchmarks.record import ROOT, commit, write_result
-from craft_ray.training.journal import QueryJournal
-from craft_ray.training.journals import JOURNAL_FILE
+from craft_ray.metering.journal import JOURNAL_FILE
+from craft_ray.metering.journal_sqlite import QueryJournal
 
 MB = 1e6
 SAMPLE_S = 5.0

@@ -33,7 +33,7 @@ from craft_ray.method.linear_head import fit_linear_head
 from craft_ray.method.projection import PromptProjection
 from craft_ray.oracle.contract import FloatArray, ImageHandle
 from craft_ray.oracle.white_box import load_oracle
-from craft_ray.training.task import LabelArray
+from craft_ray.task.prepared import LabelArray
 
 Array = npt.NDArray[np.float64]
 

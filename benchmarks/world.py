@@ -10,13 +10,13 @@ import numpy as np
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import labels_of
 from craft_ray.data.pixels import plain_pixels
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
-from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import load_data, prepare
-from craft_ray.training.task import LabelledImages, ViewBank
-from craft_ray.training.vocabulary import extra_names
+from craft_ray.task.preparation import load_data, prepare
+from craft_ray.task.prepared import LabelledImages, ViewBank
+from craft_ray.task.vocabulary import extra_names
 
 
 class World:

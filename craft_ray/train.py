@@ -1,76 +1,8 @@
 """`python -m craft_ray.train`: one fine-tuning, without a search."""
 
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Sequence
 
-from craft_ray.cli import (
-    check_inputs,
-    command_parser,
-    exit_with,
-    pool_request,
-    print_outcome,
-    print_plan,
-    resume_hint,
-    split_words,
-)
-from craft_ray.config.loading import load_run_config
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    parser = command_parser(
-        "train",
-        "Fine-tune a black-box vision-language model once, in a Ray Train worker. Without "
-        "arguments: 16 shots and 8,000 queries on the embedded oracle and data set.",
-        "max_queries=2000 seed=2 method=prompt",
-        "CONFIG.yaml",
-        "settings of the run (default: those of craft_ray/config/run.py), then overrides",
-    )
-    options = parser.parse_intermixed_args(arguments)
-    return exit_with(lambda: _run(options))
-
-
-def _run(options: argparse.Namespace) -> None:
-    path, overrides = split_words(options.words)
-    config = load_run_config(path, overrides)
-    data = check_inputs(config)
-    settings = config.model_dump(mode="json", exclude={"name"})
-    if options.dry_run:
-        from craft_ray.training.plan import plan_driver, plan_run
-
-        requests = [pool_request(config), f"worker: {config.ray.cpus_per_worker:g} CPU"]
-        plan = plan_run(config, data.size) + plan_driver(config, data.size)
-        print_plan(settings, plan, requests, config.price_per_thousand_predictions)
-        return
-    from rich.console import Console
-
-    from craft_ray.remote import locate
-    from craft_ray.run_folder import open_run_folder
-    from craft_ray.tracking import tracking_folder, ui_command
-    from craft_ray.training.run import run_training
-
-    console = Console()
-    output_dir = locate(config.output_dir)
-    stem = path.stem if path else "train"
-    with open_run_folder(output_dir, config.name, stem, settings, resume=options.resume) as folder:
-        console.print(f"Run {folder.name} on {data.describe()}", highlight=False)
-        with resume_hint("train", options.words, folder):
-            summary = run_training(config, data, folder, console)
-    tuned = summary["tuned"]
-    is_last = config.fidelity.selection == "last"
-    label = f"Generation {tuned['generation']}, {'the last' if is_last else 'chosen by validation'}"
-    print_outcome(
-        console,
-        summary,
-        tuned,
-        label,
-        folder,
-        ui_command(config.mlflow, tracking_folder(output_dir)),
-    )
-
+from craft_ray.commands.train import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from craft_ray.remote import Place, locate
+from craft_ray.files.remote import Place, locate
 from tests.support.s3_server import CREDENTIALS, S3Server, s3_server
 
 # The models of the tests are tiny: threads only wait for each other, and for other processes.

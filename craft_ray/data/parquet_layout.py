@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from craft_ray.data.dataset import Dataset, Split
 from craft_ray.errors import DataError, StorageError
-from craft_ray.remote import Place, entries
+from craft_ray.files.remote import Place, entries
 
 SPLIT_KEYS: dict[Split, tuple[str, ...]] = {
     "train": ("train",),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from craft_ray.remote import Place
+    from craft_ray.files.remote import Place
 
 ROW_GROUPS_KEPT = 2
 """Items are asked for in their order, or nearly so: one row group, and its successor where threads
@@ -47,7 +47,7 @@ def open_parquet(path: Place) -> Any:
     # Here and not above, as below: items also travel to processes that read no Parquet at all.
     import pyarrow.parquet as pq
 
-    from craft_ray.remote import RemotePath, open_store
+    from craft_ray.files.remote import RemotePath, open_store
 
     if isinstance(path, RemotePath):
         return pq.ParquetFile(path.store_path, filesystem=open_store(path.root))
@@ -58,7 +58,7 @@ def _row_group(file: str, column: str, row_group: int) -> Any:
     """The encoded images of a row group: a `pyarrow.ChunkedArray` of bytes."""
     import pyarrow.compute as pc
 
-    from craft_ray.remote import locate
+    from craft_ray.files.remote import locate
 
     key = (file, column, row_group)
     # Held while reading, so that threads that ask for the same row group read it once.

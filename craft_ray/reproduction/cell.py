@@ -10,12 +10,12 @@ import ray.tune
 
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import UserError
-from craft_ray.files import read_json, write_json
-from craft_ray.remote import Place
+from craft_ray.files.folders import remove_folder
+from craft_ray.files.remote import Place
+from craft_ray.files.whole_files import read_json, write_json
+from craft_ray.metering.journal import remove_journal
 from craft_ray.reproduction.grid import Cell
 from craft_ray.reproduction.pools import wait_for_pool
-from craft_ray.storage import remove_folder
-from craft_ray.training.journals import remove_journal
 
 RESULT_FILE = "result.json"
 FAILURE_FILE = "failure.json"

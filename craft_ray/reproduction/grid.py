@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from craft_ray.config.loading import change_run_config
 from craft_ray.config.reproduction import EMBEDDED, METHOD_SETTINGS, MethodName, ReproductionConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.config.shipped import SPACES
 
-PRESETS = Path(__file__).resolve().parent.parent.parent / "tune_spaces" / "paper"
+PRESETS = SPACES / "paper"
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from craft_ray.classifiers.artifact import Artifact
+from craft_ray.classifiers.classifier import Classifier
+from craft_ray.classifiers.earlier_prompt import earlier_prompt
+from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.data import CoopSource
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset
 from craft_ray.data.sources import load_dataset
+from craft_ray.files.remote import Place
+from craft_ray.jobs.driver_oracle import driver_oracle
+from craft_ray.jobs.fine_tuning import fine_tune
+from craft_ray.jobs.job import TrainJob
+from craft_ray.metering.ledger import Spending
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.pool.address import PoolAddress
-from craft_ray.remote import Place
 from craft_ray.reproduction.cell import WORKER_FOLDER
 from craft_ray.reproduction.grid import Cell
-from craft_ray.training.artifact import Artifact
-from craft_ray.training.classifier import Classifier
-from craft_ray.training.driver import driver_oracle
-from craft_ray.training.examiner import Examiner
-from craft_ray.training.fine_tuning import fine_tune
-from craft_ray.training.job import TrainJob
-from craft_ray.training.ledger import Spending
-from craft_ray.training.linear_probe import fit_linear_probe
-from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import classification_task, load_data, prepare
-from craft_ray.training.provenance import data_summary, versions
+from craft_ray.task.preparation import classification_task, load_data, prepare
+from craft_ray.task.provenance import data_summary, versions
+from craft_ray.tuners.feature_probe import fit_linear_probe
 
 CLASSIFIER_FOLDER = "classifier"
 
@@ -56,7 +57,9 @@ def _measure(
 ) -> dict[str, Any]:
     started = time.monotonic()
     data = load_data(config)
-    prepared = prepare(config, data, oracle)
+    task = classification_task(config, data)
+    start = earlier_prompt(config, task, oracle.describe().oracle_id)
+    prepared = prepare(config, data, oracle, start)
     examiner = Examiner(oracle, prepared, data)
     curve: list[tuple[int, float]] = []
     classifier: Classifier
@@ -68,7 +71,6 @@ def _measure(
         tuned = fine_tune(TrainJob(config, prepared, pool), WORKER_FOLDER, folder, report)
         classifier, validation = tuned.selected.classifier, tuned.selected.validation
         spent, curve = tuned.spent, tuned.curve
-        task = classification_task(config, data)
         Artifact(tuned.selected.classifier, task, prepared.oracle_id).save(
             folder / CLASSIFIER_FOLDER
         )

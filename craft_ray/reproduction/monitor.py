@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from craft_ray.config.documents import flatten
+from craft_ray.jobs.live_callback import LiveCallback
 from craft_ray.reproduction.cell import ReproductionJob, read_failure, read_result
 from craft_ray.reproduction.grid import Cell, shots_in_words
-from craft_ray.search.live_callback import LiveCallback
 from craft_ray.tracking import Tracker
 
 

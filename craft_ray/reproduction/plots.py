@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from craft_ray.remote import Place
+from craft_ray.files.remote import Place
 from craft_ray.reproduction.grid import shots_in_words
 from craft_ray.reproduction.results import ZERO_SHOT, Row
 

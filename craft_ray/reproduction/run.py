@@ -14,11 +14,16 @@ from craft_ray.config.documents import flatten
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import RunFailedError, RunInterruptedError
-from craft_ray.files import write_json
+from craft_ray.files.folders import remove_folder
+from craft_ray.files.remote import Place
+from craft_ray.files.whole_files import write_json
+from craft_ray.jobs.ray_session import ray_session
+from craft_ray.jobs.ray_storage import ray_storage
+from craft_ray.jobs.resources import concurrent_trials
+from craft_ray.jobs.run_folder import SUMMARY_FILE
+from craft_ray.jobs.shared_storage import check_nodes_share
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import place_trials
-from craft_ray.ray_session import ray_session
-from craft_ray.remote import Place
 from craft_ray.reproduction.cell import ReproductionJob, read_result, run_cell
 from craft_ray.reproduction.grid import Cell
 from craft_ray.reproduction.monitor import CellMonitor
@@ -31,13 +36,9 @@ from craft_ray.reproduction.plots import (
 from craft_ray.reproduction.pools import PoolRelay, board_of
 from craft_ray.reproduction.results import summarise
 from craft_ray.reproduction.tables import write_tables
-from craft_ray.run_folder import SUMMARY_FILE
-from craft_ray.search.resources import concurrent_trials
 from craft_ray.search.trial import trial_resources
-from craft_ray.storage import ray_storage, remove_folder
+from craft_ray.task.provenance import versions
 from craft_ray.tracking import Tracker, make_tracker, tracking_folder
-from craft_ray.training.provenance import versions
-from craft_ray.training.shared_storage import check_nodes_share
 
 TUNE_FOLDER = "tune"
 MAX_CELL_FAILURES = 1

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from craft_ray.remote import Place
+from craft_ray.files.remote import Place
 from craft_ray.reproduction.grid import shots_in_words
 from craft_ray.reproduction.results import ZERO_SHOT, Row
 

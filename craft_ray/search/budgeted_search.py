@@ -10,8 +10,8 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from ray.tune.search.optuna import OptunaSearch
 
-from craft_ray.remote import Place
-from craft_ray.training.journals import spent_on_record
+from craft_ray.files.remote import Place
+from craft_ray.metering.journal import spent_on_record
 
 SETTLING_S = 15.0
 """After it was stopped, a trial's worker may have a question on its way, and dies in seconds."""

@@ -9,7 +9,7 @@ from ray.tune.experiment import Trial
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 
-from craft_ray.search.live_callback import LiveCallback
+from craft_ray.jobs.live_callback import LiveCallback
 from craft_ray.search.objectives import METRIC, RESOURCE
 from craft_ray.search.results import number_of, status_of
 from craft_ray.tracking import Tracker

@@ -24,7 +24,7 @@ from craft_ray.config.sampling import (
     Sampler,
 )
 from craft_ray.config.space import Choice, Distribution, IntUniform, LogUniform, SpaceConfig
-from craft_ray.remote import Place
+from craft_ray.files.remote import Place
 from craft_ray.search.budgeted_search import BudgetedSearch, SearchBudget
 from craft_ray.search.objectives import MEASURES
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import fields, replace
 
 from craft_ray.config.space import SpaceConfig
-from craft_ray.training.ledger import Spending
-from craft_ray.training.plan import DataSize, plan_driver, plan_run
+from craft_ray.metering.ledger import Spending
+from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
 
 PARAMETERS_THAT_CHANGE_SPENDING = (
     "method",

@@ -9,9 +9,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from craft_ray.classifiers.score import Score
 from craft_ray.config.sampling import Objective
 from craft_ray.search.results import TrialResult
-from craft_ray.training.classifier import Score
 
 FORMATS: dict[Objective, str] = {
     "accuracy": "{:.1%}",

@@ -8,16 +8,16 @@ from typing import Any
 
 from ray.tune import ResultGrid
 
+from craft_ray.classifiers.score import Score
+from craft_ray.classifiers.selection import Evidence
 from craft_ray.config.sampling import Objective
 from craft_ray.errors import last_words
-from craft_ray.remote import Place
+from craft_ray.files.folders import place_of
+from craft_ray.files.remote import Place
+from craft_ray.jobs.job import CHECKPOINT_PATH
+from craft_ray.metering.journal import spent_on_record
+from craft_ray.metering.ledger import Spending
 from craft_ray.search.objectives import METRIC, objective_values, pareto_front
-from craft_ray.storage import place_of
-from craft_ray.training.classifier import Score
-from craft_ray.training.job import CHECKPOINT_PATH
-from craft_ray.training.journals import spent_on_record
-from craft_ray.training.ledger import Spending
-from craft_ray.training.selection import Evidence
 
 
 @dataclass(frozen=True)

@@ -12,24 +12,23 @@ from rich.console import Console
 from craft_ray.config.documents import flatten
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import RunFailedError, RunInterruptedError
+from craft_ray.files.remote import Place
+from craft_ray.jobs.experiment import Experiment, open_experiment
+from craft_ray.jobs.resources import concurrent_trials
+from craft_ray.jobs.run_folder import NUM_FAILED
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import place_trials
-from craft_ray.remote import Place
-from craft_ray.run_folder import NUM_FAILED
 from craft_ray.search.full_disk import full_disk_log
 from craft_ray.search.importances import parameter_importances
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.search.optuna_search import budget_of
 from craft_ray.search.report import print_front, print_importances, print_table
-from craft_ray.search.resources import concurrent_trials
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results
 from craft_ray.search.trial import SearchJob
 from craft_ray.search.tuner import is_begun, make_tuner
 from craft_ray.search.warm_start import earlier_trials
-from craft_ray.training.experiment import Experiment, open_experiment
-from craft_ray.training.preparation import FewShotData
-from craft_ray.training.selection import Selected
-from craft_ray.training.state import load_state
+from craft_ray.task.preparation import FewShotData
+from craft_ray.tuners.state import load_state, selected_in
 
 TRIALS_FOLDER = "trials"
 
@@ -95,7 +94,7 @@ def _search(
     }
     classifiers = [examiner.zero_shot]
     if best is not None and best.checkpoint is not None:
-        classifiers.append(Selected.from_state(load_state(best.checkpoint)).classifier)
+        classifiers.append(selected_in(load_state(best.checkpoint)).classifier)
         experiment.deliver(classifiers[-1], monitor.parent_key)
     tests = examiner.test(classifiers)
     results["zero_shot"]["test"] = asdict(tests[0])

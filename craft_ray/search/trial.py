@@ -9,12 +9,12 @@ import ray.tune
 
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
+from craft_ray.files.remote import Place
+from craft_ray.jobs.job import TrainJob, run_job
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import place_trials
-from craft_ray.remote import Place
-from craft_ray.training.job import TrainJob, run_job
-from craft_ray.training.task import PreparedTask
+from craft_ray.task.prepared import PreparedTask
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import ray.tune
 from optuna.trial import FrozenTrial
 
-from craft_ray.remote import Place
+from craft_ray.files.remote import Place
+from craft_ray.jobs.ray_storage import ray_storage
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.search.optuna_search import make_search
 from craft_ray.search.results import number_of
 from craft_ray.search.schedulers import make_scheduler
 from craft_ray.search.trial import SearchJob, run_trial, trial_resources
-from craft_ray.storage import ray_storage
 
 TUNE_FOLDER = "tune"
 MAX_TRIAL_FAILURES = 1

@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from craft_ray.config.sampling import EarlierSearch, EarlierStudy
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError, last_words
-from craft_ray.files import read_json
-from craft_ray.remote import locate
-from craft_ray.run_folder import SUMMARY_FILE
+from craft_ray.files.remote import locate
+from craft_ray.files.whole_files import read_json
+from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.search.optuna_search import directions_of, optuna_space
 
 SQLITE_HEADER = b"SQLite format 3\x00"

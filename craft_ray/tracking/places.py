@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from craft_ray.remote import Place, RemotePath
+from craft_ray.files.remote import Place, RemotePath
 
 LOCAL_FOLDER = "runs"
 

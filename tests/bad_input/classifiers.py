@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from craft_ray.files import Arrays
+from craft_ray.classifiers.artifact import ARRAYS_FILE, DESCRIPTION_FILE, Artifact
+from craft_ray.files.whole_files import Arrays
 from craft_ray.oracle.contract import ClassificationTask
-from craft_ray.training.artifact import ARRAYS_FILE, DESCRIPTION_FILE, Artifact
 from tests.bad_input.case import CHANGED, Attempt, Case, cut, flip
 from tests.support.artifacts import edit_arrays, edit_description
 from tests.support.fake_oracle import FakeOracle

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from craft_ray.files import Arrays
-from craft_ray.training.journal import QueryId, QueryJournal
-from craft_ray.training.ledger import Spending
-from craft_ray.training.state import (
+from craft_ray.files.whole_files import Arrays
+from craft_ray.metering.journal_sqlite import QueryId, QueryJournal
+from craft_ray.metering.ledger import Spending
+from craft_ray.tuners.state import (
     ARRAYS_FILE,
     FORMAT_VERSION,
     VALUES_FILE,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from craft_ray.cli import exit_with
+from craft_ray.commands.common import exit_with
 from craft_ray.errors import EXIT_CODE_USER_ERROR
 from tests.bad_input.case import Case
 from tests.bad_input.classifiers import CLASSIFIERS

@@ -9,7 +9,7 @@ import pytest
 from craft_ray.config.heads import MAX_EXTRA_NAMES, LinearHeadConfig, ResidualMlpConfig
 from craft_ray.config.loading import load_run_config
 from craft_ray.errors import ConfigError
-from craft_ray.training.vocabulary import draw_names
+from craft_ray.task.vocabulary import draw_names
 
 PROBES = ("method=head", "head.kind=probes")
 SEARCHED = ("method=both", "head.kind=probes")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from craft_ray.commands.reproduce import SMOKE
 from craft_ray.config.data import ParquetSource
 from craft_ray.config.loading import load_reproduction_config, load_run_config
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
-from craft_ray.reproduce import SMOKE
 
 GOOD = (
     "runs",

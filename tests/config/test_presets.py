@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from craft_ray import tune
+from craft_ray.commands import tune
 from craft_ray.config.data import CoopSource, DataConfig, EmbeddedSource
 from craft_ray.config.heads import ResidualMlpConfig
 from craft_ray.config.loading import load_run_config, load_space_config

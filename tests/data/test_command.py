@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from craft_ray.commands.data import main
 from craft_ray.config.data import ParquetSource
-from craft_ray.data.__main__ import main
 from craft_ray.data.sources import load_dataset
 from craft_ray.data.sources.coop_table import COOP_TABLE
 from tests.support.coop_trees import write_coop

@@ -21,7 +21,7 @@ from craft_ray.data.dataset import Dataset, Item
 from craft_ray.data.few_shot import sample_few_shot
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError
-from craft_ray.training.provenance import manifest
+from craft_ray.task.provenance import manifest
 from tests.support.coop_trees import write_coop
 from tests.support.images import encoded, noise, rgb, write_tree
 

@@ -18,8 +18,8 @@ from craft_ray.data import rows
 from craft_ray.data.dataset import Dataset, check_fine_tunable
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError
-from craft_ray.remote import locate
-from craft_ray.storage import RemoteFiles
+from craft_ray.files.remote import locate
+from craft_ray.jobs.ray_storage import RemoteFiles
 from tests.support.images import encoded, hugging_face_metadata, noise, rgb, write_parquet
 from tests.support.s3_server import S3Server
 
@@ -365,7 +365,7 @@ def test_of_a_large_file_on_an_object_store_only_what_is_asked_for_is_fetched(
     root = locate(s3.address("large"))
     (root / path.name).write_bytes(path.read_bytes())
     monkeypatch.setattr(
-        "craft_ray.remote.open_store", lambda root: PyFileSystem(CountedFiles(root))
+        "craft_ray.files.remote.open_store", lambda root: PyFileSystem(CountedFiles(root))
     )
     items = load_dataset(ParquetSource(root=str(root))).splits["train"]
     assert items[9].read() == bytes([9]) * 2**19

@@ -12,11 +12,11 @@ from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
 from ray.autoscaler.v2.utils import ResourceRequestUtil
 
-from craft_ray.cli import split_words
+from craft_ray.commands.common import split_words
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.space import SpaceConfig
+from craft_ray.jobs.resources import concurrent_trials
 from craft_ray.pool.membership import NodeView, decide_size, num_replicas
-from craft_ray.search.resources import concurrent_trials
 
 from .cluster_checks import Config, shell_error
 from .project import CLUSTER_FILES, CLUSTER_GUIDE, JOB_FILE, ROOT

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from craft_ray.cli import split_words
+from craft_ray.commands.common import split_words
 from craft_ray.config.loading import load_space_config
 
 from .kube_checks import find_problems

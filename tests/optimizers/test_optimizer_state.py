@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from craft_ray.files import read_arrays, write_arrays
+from craft_ray.files.whole_files import read_arrays, write_arrays
 from craft_ray.optimizers import ZerothOrderOptimizer
 from tests.optimizers.contract import (
     ALL,

@@ -11,12 +11,12 @@ import pytest
 
 from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.config.run import RayConfig
+from craft_ray.jobs.ray_session import ray_session
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import Oracle, PixelArray
 from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.lifecycle import ClipFactory, running_pool
 from craft_ray.pool.membership import PoolSize
-from craft_ray.ray_session import ray_session
 from tests.support.checkpoints import tiny_clip_dir, tiny_custom_text_dir
 from tests.support.fake_oracle import FakeOracle
 

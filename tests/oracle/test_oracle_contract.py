@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from craft_ray.errors import OracleError
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.reduction import LinearHeadError, PromptLoss, Reduction
 from craft_ray.method.scoring import reduce_logits
 from craft_ray.oracle.contract import (
@@ -25,8 +27,6 @@ from craft_ray.oracle.contract import (
     WhiteBoxOracle,
     digest_of_images,
 )
-from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.metered import MeteredOracle
 
 TASK = ClassificationTask(("cat", "dog", "ankle boot"))
 

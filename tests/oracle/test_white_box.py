@@ -12,10 +12,10 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, PixelArray, WhiteBoxOracle
 from craft_ray.oracle.white_box import WhiteBoxClipOracle, load_oracle
-from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.metered import MeteredOracle
 from tests.oracle.conftest import clip_of, pool_of
 
 TASK = ClassificationTask(("cat", "dog", "ankle boot", "a very long railway station"))

@@ -15,6 +15,7 @@ import ray
 from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.config.run import RayConfig
 from craft_ray.errors import OracleError, PoolError
+from craft_ray.jobs.ray_session import ray_session
 from craft_ray.method.reduction import PromptLoss
 from craft_ray.method.scoring import reduce_logits
 from craft_ray.oracle.clip import ClipOracle
@@ -33,7 +34,6 @@ from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.lifecycle import NAMESPACE, ClipFactory, RunningPool, running_pool
 from craft_ray.pool.membership import PoolSize
 from craft_ray.pool.registry import Registry
-from craft_ray.ray_session import ray_session
 from tests.support.autoscaling_cluster import asked_for
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
 from tests.support.hosted_oracle import CRASHES, FAILS, HostedFakeFactory

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.run import RunConfig
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method import losses, scoring
 from craft_ray.oracle.clip import ClipOracle
-from craft_ray.training import loop
-from craft_ray.training.examiner import Examiner
-from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import load_data, prepare
-from craft_ray.training.trainers import make_trainer
+from craft_ray.task.preparation import load_data, prepare
+from craft_ray.tuners import craft as loop
+from craft_ray.tuners.registry import make_trainer
 from craft_ray.zoo import EMBEDDED_DATASET, EMBEDDED_ORACLE
 from tests.reference import authors_procedure
 from tests.reference.authors_procedure import Settings, Trace

@@ -12,9 +12,9 @@ import ray
 from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.config.run import RayConfig
 from craft_ray.errors import OracleError, PoolError
+from craft_ray.jobs.ray_session import ray_session
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
-from craft_ray.ray_session import ray_session
 from craft_ray.reproduction.pools import PoolRelay, wait_for_pool
 from tests.support.checkpoints import tiny_clip_dir
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from craft_ray.commands.tune import DEFAULT_SPACE
 from craft_ray.config.loading import load_space_config
+from craft_ray.metering.journal import open_journal
+from craft_ray.metering.journal_sqlite import QueryId
+from craft_ray.metering.ledger import Spending
 from craft_ray.search import budgeted_search
 from craft_ray.search.budgeted_search import SETTLING_S, BudgetedSearch, SearchBudget
 from craft_ray.search.optuna_search import make_search
-from craft_ray.training.journal import QueryId
-from craft_ray.training.journals import open_journal
-from craft_ray.training.ledger import Spending
-from craft_ray.tune import DEFAULT_SPACE
 
 PER_TRIAL = 100
 

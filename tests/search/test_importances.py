@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from craft_ray.classifiers.score import Score
+from craft_ray.classifiers.selection import Evidence
+from craft_ray.commands.tune import DEFAULT_SPACE
 from craft_ray.config.loading import load_space_config
+from craft_ray.metering.ledger import Spending
 from craft_ray.search.importances import MIN_TRIALS, parameter_importances
 from craft_ray.search.results import TrialResult
-from craft_ray.training.classifier import Score
-from craft_ray.training.ledger import Spending
-from craft_ray.training.selection import Evidence
-from craft_ray.tune import DEFAULT_SPACE
 
 NAMES = (100, 200, 500, 900)
 CONTEXTS = (0, 2, 5)

@@ -8,11 +8,11 @@ import optuna
 import pytest
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
+from craft_ray.commands.tune import DEFAULT_SPACE
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.space import Choice, IntUniform, LogUniform, SpaceConfig, Uniform
 from craft_ray.search.optuna_search import make_search, optuna_distribution
 from craft_ray.search.schedulers import make_scheduler
-from craft_ray.tune import DEFAULT_SPACE
 
 OWN_IMAGES = DEFAULT_SPACE.with_name("own_images.yaml")
 COLLABORATIVE = DEFAULT_SPACE.with_name("collaborative.yaml")

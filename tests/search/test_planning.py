@@ -9,9 +9,9 @@ from craft_ray.config.run import RayConfig, RunConfig
 from craft_ray.config.sampling import NoScheduler
 from craft_ray.config.space import Choice, LogUniform, SpaceConfig
 from craft_ray.errors import ConfigError
+from craft_ray.jobs.resources import concurrent_trials
+from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
 from craft_ray.search.plan import plan_search
-from craft_ray.search.resources import concurrent_trials
-from craft_ray.training.plan import DataSize, plan_driver, plan_run
 
 SIZE = DataSize(num_train=160, num_validation=200, num_test=1000, num_classes=10)
 

@@ -12,15 +12,15 @@ import pytest
 from ray.tune import Result
 from rich.console import Console
 
+from craft_ray.classifiers.score import Score
+from craft_ray.classifiers.selection import Evidence
 from craft_ray.config.sampling import Objective
+from craft_ray.jobs.job import CHECKPOINT_PATH
+from craft_ray.metering.journal import open_journal
+from craft_ray.metering.journal_sqlite import QueryId
+from craft_ray.metering.ledger import Spending
 from craft_ray.search.report import print_front, print_importances, print_table
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results, status_of
-from craft_ray.training.classifier import Score
-from craft_ray.training.job import CHECKPOINT_PATH
-from craft_ray.training.journal import QueryId
-from craft_ray.training.journals import open_journal
-from craft_ray.training.ledger import Spending
-from craft_ray.training.selection import Evidence
 
 SIZES = (200, 160)
 """Of validation and training images."""

@@ -12,12 +12,12 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from craft_ray.commands.tune import DEFAULT_SPACE
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
 from craft_ray.search.optuna_search import make_search
 from craft_ray.search.warm_start import earlier_trials
-from craft_ray.tune import DEFAULT_SPACE
 
 GOOD = {"head.names": 500, "head.contexts": 2, "head.context_std": 1.0}
 OUTSIDE = {**GOOD, "head.context_std": 100.0}

@@ -7,8 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from craft_ray.files import Arrays, read_arrays, sha256_of_file, sha256_of_values, write_arrays
-from craft_ray.training.artifact import ARRAYS_FILE, DESCRIPTION_FILE
+from craft_ray.classifiers.artifact import ARRAYS_FILE, DESCRIPTION_FILE
+from craft_ray.files.whole_files import (
+    Arrays,
+    read_arrays,
+    sha256_of_file,
+    sha256_of_values,
+    write_arrays,
+)
 
 
 def edit_description(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

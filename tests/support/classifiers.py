@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from craft_ray.training.classifier import PromptClassifier, TunedClassifier
+from craft_ray.classifiers.classifier import PromptClassifier, TunedClassifier
 
 
 def as_prompt(classifier: TunedClassifier) -> PromptClassifier:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from craft_ray.classifiers.earlier_prompt import earlier_prompt
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, Item, Split, labels_of
 from craft_ray.data.pixels import plain_pixels
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import Answer, ImageHandle, Oracle, PixelArray
-from craft_ray.training.ledger import QueryLedger
-from craft_ray.training.metered import MeteredOracle
-from craft_ray.training.preparation import FewShotData, prepare
-from craft_ray.training.task import LabelledImages, PreparedTask, ViewBank
-from craft_ray.training.trainer import Trainer
-from craft_ray.training.trainers import make_trainer
+from craft_ray.task.preparation import FewShotData, classification_task, prepare
+from craft_ray.task.prepared import LabelledImages, PreparedTask, ViewBank
+from craft_ray.tuners.base import Trainer
+from craft_ray.tuners.registry import make_trainer
 from tests.support.fake_oracle import FakeOracle, images_of
 
 CLASS_NAMES = ("cat", "dog", "ankle boot", "tin whistle")
@@ -117,4 +118,6 @@ def make_world(
     """Prepare the task of `config`."""
     oracle = oracle or FakeOracle(answers=BOTH_ANSWERS)
     data = data or world_data()
-    return World(config, oracle, data, prepare(config, data, metered(oracle)))
+    task = classification_task(config, data)
+    start = earlier_prompt(config, task, oracle.describe().oracle_id)
+    return World(config, oracle, data, prepare(config, data, metered(oracle), start))

@@ -15,8 +15,8 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 from mlflow.tracking import MlflowClient
 
+from craft_ray.commands import tracking as command
 from craft_ray.tracking import MlflowTracker, Tracker
-from craft_ray.tracking import __main__ as command
 from craft_ray.tracking.sender import MlflowSender, RefusedError
 from craft_ray.tracking.spool import SPOOL_FOLDER, Entry, Spool
 from tests.support.mlflow_server import mlflow_server, runs_of

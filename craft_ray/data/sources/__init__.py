@@ -9,7 +9,7 @@ from craft_ray.data.sources.csv_table import load_csv
 from craft_ray.data.sources.folder import load_folder
 from craft_ray.data.sources.parquet import load_parquet
 from craft_ray.errors import DataError
-from craft_ray.remote import locate
+from craft_ray.files.remote import locate
 from craft_ray.zoo import EMBEDDED_DATASET
 
 

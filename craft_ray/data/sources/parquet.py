@@ -12,7 +12,7 @@ from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.data.parquet_layout import Classes, classes_of, split_files
 from craft_ray.data.rows import ParquetRow, open_parquet
 from craft_ray.errors import DataError
-from craft_ray.remote import Place, locate
+from craft_ray.files.remote import Place, locate
 
 
 def load_parquet(source: ParquetSource, name: str) -> Dataset:

@@ -1,0 +1,179 @@
+"""The deployable result of a run: arrays in safetensors and a description in JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from craft_ray.classifiers.classifier import Kind, TunedClassifier, restore_classifier
+from craft_ray.config.base import Settings
+from craft_ray.config.data import Template
+from craft_ray.config.documents import describe_problems
+from craft_ray.data.dataset import class_name_problem
+from craft_ray.errors import ArtifactError
+from craft_ray.files.remote import Place
+from craft_ray.files.whole_files import Arrays, read_signed_pair, write_signed_pair
+from craft_ray.oracle.contract import (
+    ClassificationTask,
+    FloatArray,
+    ImageHandle,
+    Oracle,
+)
+
+ARRAYS_FILE = "classifier.safetensors"
+DESCRIPTION_FILE = "classifier.json"
+FORMAT_VERSION = 3
+
+
+def _check_class_name(class_name: str) -> str:
+    if (problem := class_name_problem(class_name)) is not None:
+        raise ValueError(problem)
+    return class_name
+
+
+class _Description(Settings):
+    """What stands in `DESCRIPTION_FILE` beside the checksums."""
+
+    format_version: Literal[3]
+    oracle_id: str = Field(min_length=1)
+    class_names: tuple[Annotated[str, AfterValidator(_check_class_name)], ...] = Field(min_length=2)
+    template: Template
+    kind: Kind
+    extra_names: tuple[Annotated[str, AfterValidator(_check_class_name)], ...]
+
+    @model_validator(mode="after")
+    def _prompts_have_no_extra_names(self) -> Self:
+        if self.kind != "probes" and self.extra_names:
+            raise ValueError(
+                f"extra_names must be empty when kind is {self.kind}, but got "
+                f"{len(self.extra_names)}"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A tuned classifier with what it must be used with."""
+
+    classifier: TunedClassifier
+    task: ClassificationTask
+    oracle_id: str
+
+    def save(self, folder: Place) -> None:
+        """Write both files with their checksums; a folder with the description is complete."""
+        description = {
+            "format_version": FORMAT_VERSION,
+            "oracle_id": self.oracle_id,
+            "class_names": list(self.task.class_names),
+            "template": self.task.template,
+            "kind": self.classifier.kind,
+            "extra_names": list(self.classifier.extra_names),
+        }
+        arrays = self.classifier.arrays()
+        write_signed_pair(folder / ARRAYS_FILE, arrays, folder / DESCRIPTION_FILE, description)
+
+    @classmethod
+    def load(cls, folder: Place) -> Artifact:
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: a file is missing, broken, changed, of another format version, or its
+                content cannot be that of a classifier.
+        """
+        arrays_path, path = folder / ARRAYS_FILE, folder / DESCRIPTION_FILE
+        arrays, document = read_signed_pair(arrays_path, path, FORMAT_VERSION)
+        try:
+            description = _Description.model_validate(document)
+        except ValidationError as error:
+            raise ArtifactError(f"{path}: {'; '.join(describe_problems(error))}") from error
+        _check_arrays(arrays, description, arrays_path)
+        classifier = restore_classifier(description.kind, arrays, description.extra_names)
+        task = ClassificationTask(description.class_names, description.template)
+        return cls(classifier, task, description.oracle_id)
+
+    def predict(self, oracle: Oracle, images: ImageHandle) -> FloatArray:
+        """Final logits [N, C] of registered images.
+
+        Raises:
+            ArtifactError: the oracle is not the one that this classifier was tuned for.
+        """
+        oracle_id = oracle.describe().oracle_id
+        if oracle_id != self.oracle_id:
+            raise ArtifactError(
+                f"oracle_id: must be {self.oracle_id[:12]} as tuned, but the oracle is "
+                f"{oracle_id[:12]}"
+            )
+        task = oracle.register_task(self.classifier.asked_task(self.task))
+        return self.classifier.refine(
+            oracle.predict(task, images, self.classifier.asked_contexts())
+        )
+
+
+def _check_arrays(arrays: Arrays, description: _Description, path: Place) -> None:
+    """Raise ArtifactError unless these are finite float32 arrays that fit together."""
+    shapes = _shapes(arrays, description)
+    for name in sorted(shapes.keys() - arrays.keys()):
+        raise ArtifactError(f"{path}: must have {name}")
+    for name in sorted(arrays.keys() - shapes.keys()):
+        raise ArtifactError(f"{path}: {name[:60]!r} is no part of a classifier")
+    for name, shape in shapes.items():
+        array = arrays[name]
+        if array.dtype != np.float32 or not _fits(array.shape, shape):
+            law = "[" + ", ".join(str(length or ">= 1") for length in shape) + "]"
+            raise ArtifactError(
+                f"{path}: {name} must be float32 {law}, but is {array.dtype} {list(array.shape)}"
+            )
+        if not np.isfinite(array).all():
+            raise ArtifactError(f"{path}: {name} must be finite, but has NaN or infinity")
+
+
+Shape = tuple[int | None, ...]
+"""None: any length but 0."""
+
+
+def _fits(found: tuple[int, ...], shape: Shape) -> bool:
+    return len(found) == len(shape) and all(
+        length == wanted or (wanted is None and length > 0)
+        for length, wanted in zip(found, shape, strict=True)
+    )
+
+
+def _shapes(arrays: Arrays, description: _Description) -> dict[str, Shape]:
+    """What each array must be like; the width of a context is the oracle's to check."""
+    num_classes = len(description.class_names)
+    if description.kind == "probes":
+        num_names = num_classes + len(description.extra_names)
+        num_logits = _length(arrays, "contexts") * num_names
+        return {
+            "contexts": (None, *_context(arrays, "contexts", 1, num_names)),
+            "weight": (num_logits, num_classes),
+            "bias": (num_classes,),
+        }
+    context = _context(arrays, "context", 0, num_classes)
+    if description.kind == "prompt":
+        return {"context": context}
+    hidden = _length(arrays, "head.enter.weight")
+    return {
+        "context": context,
+        "head.enter.weight": (hidden, num_classes),
+        "head.enter.bias": (hidden,),
+        "head.leave.weight": (num_classes, hidden),
+        "head.leave.bias": (num_classes,),
+    }
+
+
+def _context(arrays: Arrays, name: str, num_axes: int, num_classes: int) -> Shape:
+    """After its first axes: [L, E], or [C, L, E] where each class has its own."""
+    array = arrays.get(name)
+    if array is not None and array.ndim == num_axes + 3:
+        return (num_classes, None, None)
+    return (None, None)
+
+
+def _length(arrays: Arrays, name: str) -> int:
+    """Of the first axis; 1 where there is none to tell."""
+    array = arrays.get(name)
+    return 1 if array is None or array.ndim == 0 else max(1, len(array))

@@ -1,0 +1,192 @@
+"""The product of a fine-tuning: prompts and a head, usable with any client; and its score."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import torch
+
+from craft_ray.files.whole_files import Arrays
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.method.head import RefinementHead
+from craft_ray.method.linear_head import LinearHead
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
+
+HeadWeights = Mapping[str, FloatArray]
+HEAD_PREFIX = "head."
+NUM_CALIBRATION_BINS = 15
+Kind = Literal["prompt", "refined_prompt", "probes"]
+
+
+class Classifier(Protocol):
+    """Anything that can be examined."""
+
+    def predict(
+        self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
+    ) -> FloatArray:
+        """Final logits of registered images, float32 [N, C]; counted as an evaluation."""
+        ...
+
+
+class TunedClassifier(ABC):
+    """What a fine-tuning returns and a user deploys: contexts and class names to ask about, and
+    arithmetic on the answers. Implements `Classifier`."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> Kind:
+        """Which arrays it has."""
+
+    @property
+    def extra_names(self) -> tuple[str, ...]:
+        """Class names that are asked about after the task's own."""
+        return ()
+
+    @abstractmethod
+    def asked_contexts(self) -> FloatArray:
+        """What an image is asked about, float32 [K, L, E] or [K, C, L, E]: K predictions each."""
+
+    @abstractmethod
+    def refine(self, logits_KNC: FloatArray) -> FloatArray:
+        """Final logits [N, C] from the oracle's [K, N, C + extra names]."""
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """What is stored; `restore_classifier` takes it."""
+
+    def variants(self) -> tuple[TunedClassifier, ...]:
+        """Itself, and what else the same answers give: nothing more is asked."""
+        return (self,)
+
+    def asked_task(self, task: ClassificationTask) -> ClassificationTask:
+        """`task` with the extra names."""
+        return replace(task, class_names=(*task.class_names, *self.extra_names))
+
+    def predict(
+        self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
+    ) -> FloatArray:
+        """See `Classifier`."""
+        return self.refine(self.ask(oracle, task, images))
+
+    def ask(
+        self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
+    ) -> FloatArray:
+        """What `refine` takes."""
+        handle = oracle.register_task(self.asked_task(task))
+        return oracle.predict(handle, images, self.asked_contexts(), purpose="evaluation")
+
+
+@dataclass(frozen=True)
+class PromptClassifier(TunedClassifier):
+    """CraFT's: predictions are `head(logits of context)`.
+
+    Attributes:
+        context_LE: float32 [L, E]; or one for each class, [C, L, E].
+        head: the weights of a `RefinementHead`, or None for raw logits.
+    """
+
+    context_LE: FloatArray
+    head: HeadWeights | None
+
+    @property
+    def kind(self) -> Kind:
+        """See `TunedClassifier`."""
+        return "prompt" if self.head is None else "refined_prompt"
+
+    @classmethod
+    def capture(cls, context_LE: FloatArray, head: RefinementHead | None) -> PromptClassifier:
+        """Copy the present state of a training."""
+        if head is None:
+            return cls(context_LE.copy(), None)
+        return cls(context_LE.copy(), head.weights())
+
+    def asked_contexts(self) -> FloatArray:
+        """The one."""
+        return self.context_LE[None]
+
+    def variants(self) -> tuple[TunedClassifier, ...]:
+        """With its head and without."""
+        return (self,) if self.head is None else (self, replace(self, head=None))
+
+    def refine(self, logits_KNC: FloatArray) -> FloatArray:
+        """See `TunedClassifier`."""
+        logits_NC: FloatArray = logits_KNC[0]
+        if self.head is None:
+            return logits_NC
+        head = RefinementHead.from_weights(self.head)
+        with torch.inference_mode():
+            refined: FloatArray = head(torch.from_numpy(logits_NC.copy())).numpy()
+        return refined
+
+    def arrays(self) -> Arrays:
+        """Context and head."""
+        head = {f"{HEAD_PREFIX}{name}": weights for name, weights in (self.head or {}).items()}
+        return {"context": self.context_LE, **head}
+
+
+@dataclass(frozen=True)
+class ProbesClassifier(TunedClassifier):
+    """A linear head on the logits of several contexts and of more names than the task has.
+
+    Attributes:
+        contexts_KLE: float32; or one for each class, [K, C, L, E].
+        names: the extra ones.
+        head: of F = K (C + extra names) logits.
+    """
+
+    contexts_KLE: FloatArray
+    names: tuple[str, ...]
+    head: LinearHead
+
+    @property
+    def kind(self) -> Kind:
+        """See `TunedClassifier`."""
+        return "probes"
+
+    @property
+    def extra_names(self) -> tuple[str, ...]:
+        """See `TunedClassifier`."""
+        return self.names
+
+    def asked_contexts(self) -> FloatArray:
+        """All of them."""
+        return self.contexts_KLE
+
+    def refine(self, logits_KNC: FloatArray) -> FloatArray:
+        """See `TunedClassifier`."""
+        return self.head(flatten_probes(logits_KNC))
+
+    def arrays(self) -> Arrays:
+        """Contexts and head."""
+        return {
+            "contexts": self.contexts_KLE,
+            "weight": self.head.weight_FC,
+            "bias": self.head.bias_C,
+        }
+
+
+def flatten_probes(logits_KNC: FloatArray) -> FloatArray:
+    """All logits of an image in a row, those under the first context first: [N, K C]."""
+    return logits_KNC.transpose(1, 0, 2).reshape(logits_KNC.shape[1], -1)
+
+
+def restore_classifier(
+    kind: Kind, arrays: Mapping[str, FloatArray], extra_names: Sequence[str]
+) -> TunedClassifier:
+    """Inverse of `arrays`, for arrays that fit together.
+
+    Raises:
+        KeyError: an array is missing.
+    """
+    if kind == "probes":
+        head = LinearHead(arrays["weight"], arrays["bias"])
+        return ProbesClassifier(arrays["contexts"], tuple(extra_names), head)
+    weights = {
+        name.removeprefix(HEAD_PREFIX): array
+        for name, array in arrays.items()
+        if name.startswith(HEAD_PREFIX)
+    }
+    return PromptClassifier(arrays["context"], weights if kind == "refined_prompt" else None)

@@ -1,0 +1,47 @@
+"""The prompt that `prompt.start` names: from a stored classifier to where a tuning begins."""
+
+from __future__ import annotations
+
+from craft_ray.classifiers.artifact import Artifact
+from craft_ray.config.run import RunConfig
+from craft_ray.errors import ArtifactError
+from craft_ray.files.remote import locate
+from craft_ray.oracle.contract import ClassificationTask, FloatArray
+
+
+def earlier_prompt(
+    config: RunConfig, task: ClassificationTask, oracle_id: str
+) -> FloatArray | None:
+    """What an earlier run tuned for this oracle, [L, E] or [C, L, E]; None if none is named.
+
+    Raises:
+        ArtifactError: it cannot be read, or is of no use to this run.
+    """
+    place = config.prompt.start
+    if place is None:
+        return None
+    earlier = Artifact.load(locate(place))
+    if earlier.oracle_id != oracle_id:
+        raise ArtifactError(
+            f"prompt.start: must have been tuned for this oracle, {oracle_id[:12]}, but {place} "
+            f"was tuned for {earlier.oracle_id[:12]}"
+        )
+    contexts_KLE = earlier.classifier.asked_contexts()
+    if len(contexts_KLE) > 1:
+        raise ArtifactError(
+            f"prompt.start: must have one prompt, but {place} asks about {len(contexts_KLE)}"
+        )
+    context_LE: FloatArray = contexts_KLE[0]
+    if context_LE.ndim == 2:
+        return context_LE
+    if earlier.task.class_names != task.class_names:
+        raise ArtifactError(
+            f"prompt.start: must have been tuned for these classes, but {place} has a context for "
+            "each of others"
+        )
+    if config.method == "white_box" or ((head := config.probing_head) and head.num_names):
+        raise ArtifactError(
+            "prompt.start: must have one context for all classes when method is white_box or "
+            f"head.names > 0, but {place} has one for each"
+        )
+    return context_LE

@@ -1,0 +1,75 @@
+"""The driver's own questions: how good a classifier is on validation and, at the end, test data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from craft_ray.classifiers.classifier import Classifier, PromptClassifier, TunedClassifier
+from craft_ray.classifiers.score import Score, ScoreCount, score_logits
+from craft_ray.data.dataset import Dataset, labels_of
+from craft_ray.data.pixels import plain_pixels
+from craft_ray.errors import DataError
+from craft_ray.metering.ledger import Spending
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.metering.planned_spending import TEST_BLOCK_IMAGES
+from craft_ray.task.preparation import FewShotData
+from craft_ray.task.prepared import PreparedTask
+
+
+class Examiner:
+    """Scores classifiers on validation and test data, in the driver, and counts it.
+
+    Test images are sent when they are first asked for: after the search has ended.
+    """
+
+    def __init__(self, oracle: MeteredOracle, prepared: PreparedTask, data: FewShotData) -> None:
+        self._oracle = oracle
+        self._prepared = prepared
+        self._data = data
+
+    @property
+    def spent(self) -> Spending:
+        """What the driver has spent: these scores, and the image sets that it sent."""
+        return self._oracle.ledger.spent
+
+    @property
+    def zero_shot(self) -> TunedClassifier:
+        """The untouched classifier."""
+        return PromptClassifier(self._prepared.task.initial_context, None)
+
+    def validate(self, classifier: Classifier) -> Score:
+        """Score on the validation images."""
+        validation = self._prepared.validation
+        logits_NC = classifier.predict(self._oracle, self._prepared.classes, validation.handle)
+        return score_logits(logits_NC, validation.labels_N)
+
+    def test(self, classifiers: Sequence[Classifier], on: Dataset | None = None) -> list[Score]:
+        """Scores on the test split, in one go; for the report, never for a choice.
+
+        Args:
+            classifiers: all are tested on the same images.
+            on: another data set with the same classes; None: the one they were tuned on.
+
+        Images are decoded, sent and asked about in blocks that nobody keeps, so that memory does
+        not grow with the split. All classifiers are tested on a block while it is there.
+
+        Raises:
+            DataError: `on` has other classes.
+        """
+        dataset = on or self._data.dataset
+        if dataset.class_names != self._prepared.class_names:
+            raise DataError(
+                f"{dataset.name}: must have the classes of {self._data.dataset.name}, which the "
+                "classifier was tuned for, but has others"
+            )
+        items = dataset.splits["test"]
+        image_size = self._oracle.describe().image_size
+        counts = [ScoreCount(dataset.scored_classes) for _ in classifiers]
+        for start in range(0, len(items), TEST_BLOCK_IMAGES):
+            block = items[start : start + TEST_BLOCK_IMAGES]
+            handle = self._oracle.register_images(plain_pixels(block, image_size), keep=False)
+            labels_N = labels_of(block)
+            for classifier, count in zip(classifiers, counts, strict=True):
+                logits_NC = classifier.predict(self._oracle, self._prepared.classes, handle)
+                count.add(logits_NC, labels_N)
+        return [count.score for count in counts]

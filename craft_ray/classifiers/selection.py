@@ -1,0 +1,168 @@
+"""Which state of a training is returned: decided on images that it was not fitted to.
+
+Those are the validation images; and the training images, for a head that was fitted to answers and
+nothing else and can be cross-validated. Few validation images tell a gain of some points from none
+only together with them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from craft_ray.classifiers.classifier import (
+    PromptClassifier,
+    TunedClassifier,
+    restore_classifier,
+)
+from craft_ray.classifiers.score import Score, score_logits, score_together
+from craft_ray.config.fidelity import Selection
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.oracle.contract import FloatArray
+from craft_ray.task.prepared import PreparedTask
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Scores on images that what is scored was not fitted to."""
+
+    validation: Score
+    held_out: Score | None = None
+    """On the training images, each under a head that saw no view of it; None unless everything that
+    was fitted to them is cross-validated."""
+
+    def is_better_than(self, other: Evidence, num_validation: int, num_training: int) -> bool:
+        """On all images that took part in neither; and validation alone must not clearly deny it,
+        as it may show another world than the training images."""
+        if self.held_out is None or other.held_out is None:
+            return self.validation.is_better_than(other.validation)
+        if is_clearly_better(other.validation, self.validation, num_validation):
+            return False
+        sizes = (num_validation, num_training)
+        pooled = score_together((self.validation, self.held_out), sizes)
+        return pooled.is_better_than(score_together((other.validation, other.held_out), sizes))
+
+
+def is_clearly_better(one: Score, other: Score, num_images: int) -> bool:
+    """Whether the gain in accuracy is more than two standard errors, as if of two image sets: on
+    one and the same it is less noisy."""
+    variance = sum(each.accuracy * (1 - each.accuracy) for each in (one, other)) / num_images
+    return one.accuracy - other.accuracy > 2 * math.sqrt(variance)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The state that would be returned now."""
+
+    classifier: TunedClassifier
+    evidence: Evidence
+    generation: int
+
+    @property
+    def validation(self) -> Score:
+        """Its score on the validation images."""
+        return self.evidence.validation
+
+    def values(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {
+            **asdict(self.validation),
+            "generation": self.generation,
+            "kind": self.classifier.kind,
+            "extra_names": list(self.classifier.extra_names),
+            "held_out": self.evidence.held_out and asdict(self.evidence.held_out),
+        }
+
+    @classmethod
+    def restore(cls, values: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> Selected:
+        """Inverse of `values` and the classifier's `arrays`."""
+        held_out = values["held_out"]
+        return cls(
+            restore_classifier(values["kind"], arrays, values["extra_names"]),
+            Evidence(_score_of(values), held_out and _score_of(held_out)),
+            int(values["generation"]),
+        )
+
+
+def _score_of(values: Mapping[str, Any]) -> Score:
+    return Score(**{f.name: float(values[f.name]) for f in fields(Score)})
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Scores on the held-out training images, see `Evidence`."""
+
+    tuned: Score
+    zero_shot: Score
+
+
+class Selector:
+    """Validates working states and keeps the one to return.
+
+    Before anything is tuned the untouched classifier (zero-shot) is validated, and the prompt of an
+    earlier run if this one starts from it; under `best_validation` they compete like every other
+    state, so that tuning does not return what unseen images say is worse.
+
+    Args:
+        oracle: answers and counts.
+        prepared: the task and its image sets.
+        rule: `best_validation`, or `last`.
+    """
+
+    def __init__(self, oracle: MeteredOracle, prepared: PreparedTask, rule: Selection) -> None:
+        self._oracle = oracle
+        self._prepared = prepared
+        self._rule = rule
+        self._selected: Selected | None = None
+
+    @property
+    def selected(self) -> Selected:
+        """What would be returned now; zero-shot before anything else was considered."""
+        if self._selected is None:
+            zero_shot = PromptClassifier(self._prepared.task.initial_context, None)
+            classifier, score = self._best([zero_shot])
+            self._selected = Selected(classifier, Evidence(score), 0)
+            if self._prepared.earlier_prompt_LE is not None:
+                self.consider(PromptClassifier(self._prepared.earlier_prompt_LE, None), 0)
+        return self._selected
+
+    def consider(
+        self, classifier: TunedClassifier, generation: int, held_out: HeldOut | None = None
+    ) -> Score:
+        """Validate a working state and keep it if the rule says so. It must not change later.
+
+        Under `best_validation` a head must be better than none: the prompt's own predictions, which
+        the same answers give, compete. Where training images were held out, they count beside the
+        validation images, one like the other. Returned is the better one's validation score.
+        """
+        variants = classifier.variants() if self._rule == "best_validation" else (classifier,)
+        best, score = self._best(variants)
+        evidence = Evidence(score, None if held_out is None else held_out.tuned)
+        old = self.selected
+        if held_out is not None and old.generation == 0:
+            old = replace(old, evidence=replace(old.evidence, held_out=held_out.zero_shot))
+        takes_last = self._rule == "last" and np.isfinite(score.loss)
+        takes_it = takes_last or evidence.is_better_than(
+            old.evidence, *self._prepared.evidence_sizes
+        )
+        self._selected = Selected(best, evidence, generation) if takes_it else old
+        return score
+
+    def restore(self, selected: Selected) -> None:
+        """Continue where a stored training was."""
+        self._selected = selected
+
+    def _best(self, variants: Sequence[TunedClassifier]) -> tuple[TunedClassifier, Score]:
+        """The first of the best, and its score. All need the same answers."""
+        images = self._prepared.validation
+        logits_KNC = variants[0].ask(self._oracle, self._prepared.classes, images.handle)
+        scored = [(v, score_logits(v.refine(logits_KNC), images.labels_N)) for v in variants]
+        best = scored[0]
+        for other in scored[1:]:
+            if other[1].is_better_than(best[1]):
+                best = other
+        return best

@@ -1,0 +1,205 @@
+"""What the commands have in common: exit codes, checked inputs, and how plans are shown."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from craft_ray.config.secrets import mask
+from craft_ray.environment import set_environment
+from craft_ray.errors import (
+    EXIT_CODE_FAILED,
+    EXIT_CODE_INTERRUPTED,
+    EXIT_CODE_USER_ERROR,
+    FULL_DISK,
+    ConfigError,
+    RunFailedError,
+    RunInterruptedError,
+    StorageError,
+    UserError,
+)
+from craft_ray.interrupts import treat_sigterm_as_ctrl_c
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from craft_ray.config.run import RunConfig
+    from craft_ray.files.remote import Place
+    from craft_ray.metering.ledger import Spending
+    from craft_ray.task.preparation import FewShotData
+
+
+def exit_with(command: Callable[[], None]) -> int:
+    """Run a command; a user's mistake is one message and exit code 2, never a traceback."""
+    set_environment()
+    treat_sigterm_as_ctrl_c()
+    try:
+        command()
+    except UserError as error:
+        print(f"error: {_visible(error)}", file=sys.stderr)
+        return EXIT_CODE_USER_ERROR
+    except (RunFailedError, StorageError) as error:
+        print(f"failed: {_visible(error)}", file=sys.stderr)
+        return EXIT_CODE_FAILED
+    except RunInterruptedError as error:
+        print(f"interrupted: {_visible(error)}", file=sys.stderr)
+        return EXIT_CODE_INTERRUPTED
+    except KeyboardInterrupt:
+        print("interrupted before anything was started", file=sys.stderr)
+        return EXIT_CODE_INTERRUPTED
+    return 0
+
+
+def _visible(error: Exception) -> str:
+    """The message without secrets, and without what would control the terminal: a name in it may
+    be anybody's."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
+        for character in mask(str(error))
+    )
+
+
+def command_parser(
+    name: str, description: str, example: str, file_name: str, help_of_words: str
+) -> argparse.ArgumentParser:
+    """The options that the commands share."""
+    command = f"python -m craft_ray.{name}"
+    parser = argparse.ArgumentParser(
+        prog=command, description=description, epilog=f"Example: {command} {example}"
+    )
+    parser.add_argument("words", nargs="*", metavar=f"{file_name} | key=value", help=help_of_words)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the settings, what will be spent and what will be asked of Ray; start nothing",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue an interrupted run: the newest unfinished one, or name=RUN",
+    )
+    return parser
+
+
+@contextmanager
+def resume_hint(name: str, words: Sequence[str], folder: Place) -> Iterator[None]:
+    """Tell a user whose run was cut short how to continue it.
+
+    Raises:
+        RunInterruptedError: in place of Ctrl-C, with the command that continues.
+        RunFailedError: with that command; also in place of a full disk.
+    """
+    kept = [word for word in words if not word.startswith("name=")]
+    command = ["python", "-m", f"craft_ray.{name}", *kept, f"name={folder.name}", "--resume"]
+    # A password on this line would be on the screen and in the log of the terminal.
+    hint = "continue with\n  " + shlex.join(mask(word) for word in command)
+    try:
+        yield
+    except (RunInterruptedError, KeyboardInterrupt) as error:
+        raise RunInterruptedError(f"{str(error) or 'stopped'}; {hint}") from error
+    except RunFailedError as error:
+        raise RunFailedError(f"{error}; {hint}") from error
+    except StorageError as error:
+        raise RunFailedError(f"{error}; {hint}") from error
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        where = error.filename or folder
+        raise RunFailedError(f"{where}: must be writable, but: {error.strerror}; {hint}") from error
+
+
+def print_outcome(
+    console: Console,
+    summary: Mapping[str, Any],
+    result: Mapping[str, Any],
+    label: str,
+    folder: Place,
+    ui_command: str | None,
+) -> None:
+    """The last lines of a command: what was gained, spent and stored."""
+    before = summary["zero_shot"]["test"]["accuracy"]
+    after = result["test"]["accuracy"]
+    gain = f"{100 * (after - before):+.1f} points"
+    cost = f" They cost {summary['cost']:,.2f}." if summary["cost"] is not None else ""
+    lines = [
+        f"{label}: test accuracy [bold]{after:.1%}[/], zero-shot {before:.1%}: [bold]{gain}[/].",
+        f"Spent {summary['ledger']['candidate_queries']:,} candidate queries "
+        f"({summary['ledger']['image_predictions']:,} image predictions) in "
+        f"{summary['seconds']:.0f} s." + cost,
+        f"Summary:    {folder / 'summary.json'}",
+        f"Classifier: {folder / 'best'}",
+    ]
+    if ui_command:
+        lines.append(f"Look at it: {ui_command}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The words of a command line as a file, if there is one, and overrides.
+
+    Raises:
+        ConfigError: more than one file.
+    """
+    files = [word for word in words if "=" not in word]
+    if len(files) > 1:
+        raise ConfigError("command line", [f"at most one file is allowed, but got {files}"])
+    return (Path(files[0]) if files else None), [word for word in words if "=" in word]
+
+
+def check_inputs(config: RunConfig) -> FewShotData:
+    """Everything that can be wrong with model and data, found before anything is started.
+
+    Raises:
+        UserError: names the field or file, the law and the value.
+    """
+    # Imported late, here and in the commands: `--help` and a mistyped key wait for no library.
+    from craft_ray.oracle.loading import check_model_exists
+    from craft_ray.task.preparation import load_data
+
+    data = load_data(config)
+    check_model_exists(config.oracle)
+    return data
+
+
+def print_plan(
+    settings: Mapping[str, Any],
+    spending: Spending,
+    requests: Sequence[str],
+    price_per_thousand_predictions: float | None,
+) -> None:
+    """What `--dry-run` shows."""
+    print(yaml.safe_dump(dict(settings), sort_keys=False), end="")
+    print("\nWill spend at most")
+    for label, amount in (
+        ("candidate queries", spending.candidate_queries),
+        ("image predictions", spending.image_predictions),
+        ("  to score candidates", spending.search_predictions),
+        ("  to train the head", spending.head_predictions),
+        ("  to validate and test", spending.evaluation_predictions),
+        ("prompts encoded", spending.text_encodes),
+        ("images sent", spending.images_sent),
+    ):
+        print(f"  {label:<24}{amount:>16,}")
+    if price_per_thousand_predictions is not None:
+        print(f"  {'cost':<24}{spending.cost(price_per_thousand_predictions):>16,.2f}")
+    print("\nWill ask of Ray")
+    for request in requests:
+        print(f"  {request}")
+    print("\nDry run: nothing was started.")
+
+
+def pool_request(config: RunConfig) -> str:
+    """The pool in words; `auto` is resolved only when the cluster is known."""
+    pool = config.pool
+    return (
+        f"oracle replicas: {pool.replicas}, each {pool.cpus_per_replica:g} CPU and "
+        f"{pool.gpus_per_replica} GPU"
+    )

@@ -1,0 +1,163 @@
+"""`python -m craft_ray.data`: convert a data set to Parquet, or check it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from craft_ray.commands.common import exit_with
+from craft_ray.config.data import CoopName
+from craft_ray.errors import RunInterruptedError
+
+if TYPE_CHECKING:
+    from craft_ray.data.check import Report
+    from craft_ray.data.dataset import Dataset
+
+EXIT_CODE_FINDINGS = 1
+"""Of `check`, when there is something to look at."""
+
+BYTES_PER_MB = 2**20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    num_findings = 0
+
+    def command() -> None:
+        nonlocal num_findings
+        try:
+            if options.command == "convert":
+                _convert(options)
+            else:
+                num_findings = _check(options)
+        except KeyboardInterrupt as error:
+            raise RunInterruptedError(
+                f"{options.command} was stopped, and wrote nothing"
+            ) from error
+
+    code = exit_with(command)
+    return EXIT_CODE_FINDINGS if code == 0 and num_findings else code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m craft_ray.data",
+        description="Convert a data set to Parquet files, or check it.",
+        epilog="Example: python -m craft_ray.data check --dataset eurosat /path/to/data",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    convert = commands.add_parser(
+        "convert",
+        help="write a data set as Parquet files in the Hugging Face layout",
+        description="Write a data set as Parquet files in the Hugging Face layout.",
+    )
+    check = commands.add_parser(
+        "check",
+        help="look for broken images, leaks between splits and bad class names",
+        description="Look for broken images, leaks between splits and bad class names. Exit code "
+        "0: nothing found, 1: findings, 2: the data set cannot be read.",
+    )
+    for command in (convert, check):
+        command.add_argument(
+            "source",
+            type=Path,
+            metavar="SRC",
+            help="a CSV file, a folder with Parquet files, a tree of class folders; with "
+            "--dataset, the folder that holds CoOp's data sets",
+        )
+        command.add_argument(
+            "--dataset",
+            choices=get_args(CoopName),
+            metavar="NAME",
+            help=f"read this data set in CoOp's layout: {', '.join(get_args(CoopName))}",
+        )
+        command.add_argument("--image-column", default="image", help="of Parquet files")
+        command.add_argument("--label-column", default="label", help="of Parquet files")
+    convert.add_argument("destination", type=Path, metavar="DST", help="a folder, made anew")
+    convert.add_argument(
+        "--shard-mb", type=_positive, default=500, help="size of a file (default: %(default)s)"
+    )
+    convert.add_argument(
+        "--skip-broken", action="store_true", help="leave out, and list, what cannot be decoded"
+    )
+    check.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but got {text!r}")
+    return int(text)
+
+
+def _read(options: argparse.Namespace, *, names_may_be_any: bool) -> Dataset:
+    # Imported late: `--help` and a mistyped option wait for no library.
+    from craft_ray.data.sources import load_dataset, read_index
+    from craft_ray.data.sources.detect import detect_source
+
+    source = detect_source(
+        options.source, options.dataset, options.image_column, options.label_column
+    )
+    return read_index(source) if names_may_be_any else load_dataset(source)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from craft_ray.data.convert import convert
+    from craft_ray.data.progress import image_progress
+
+    dataset = _read(options, names_may_be_any=False)
+    console = Console()
+    total = sum(len(items) for items in dataset.splits.values())
+    with image_progress(console, "writing", total) as advance:
+        converted = convert(
+            dataset,
+            options.destination,
+            shard_bytes=options.shard_mb * BYTES_PER_MB,
+            skip_broken=options.skip_broken,
+            progress=lambda _, count: advance(count),
+        )
+    for reason in converted.skipped:
+        console.print(f"left out: {reason}", markup=False, highlight=False, soft_wrap=True)
+    counts = ", ".join(f"{count:,} {split}" for split, count in converted.num_images.items())
+    left_out = f", {len(converted.skipped):,} left out" if converted.skipped else ""
+    console.print(
+        f"{len(dataset.class_names):,} classes, {counts} images in {len(converted.files)} "
+        f"file(s){left_out}: {options.destination}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _check(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from craft_ray.data.check import check_dataset
+    from craft_ray.data.progress import image_progress
+    from craft_ray.data.sources.coop_table import COOP_TABLE
+
+    dataset = _read(options, names_may_be_any=True)
+    about = COOP_TABLE[options.dataset] if options.dataset else None
+    total = sum(len(items) for items in dataset.splits.values())
+    # Beside the report, not in it: standard output may go into a file.
+    with image_progress(Console(stderr=True), "reading", total) as advance:
+        report = check_dataset(dataset, about, advance)
+    if options.json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        _show(report)
+    return report.num_findings
+
+
+def _show(report: Report) -> None:
+    from rich.console import Console
+
+    from craft_ray.data.report import show_report
+
+    show_report(report, Console())

@@ -1,0 +1,133 @@
+"""`python -m craft_ray.reproduce`: the paper's tables, beside the published numbers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from craft_ray.commands.common import (
+    command_parser,
+    exit_with,
+    pool_request,
+    print_plan,
+    resume_hint,
+    split_words,
+)
+from craft_ray.config.data import DataConfig
+from craft_ray.config.loading import load_reproduction_config
+from craft_ray.config.reproduction import ReproductionConfig
+from craft_ray.config.run import RunConfig
+from craft_ray.config.shipped import SPACES
+from craft_ray.errors import DataError
+from craft_ray.reproduction.grid import Cell, make_cells, settings_of
+
+SMOKE, PAPER = SPACES / "reproduce" / "smoke.yaml", SPACES / "reproduce" / "paper.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = command_parser(
+        "reproduce",
+        "Fine-tune on data sets x shots x seeds x backbones x methods and write a table beside the "
+        "published numbers. Without arguments: a smoke test on the embedded oracle and data set; "
+        "with root=FOLDER: the paper's grid on what is found there.",
+        "root=/data datasets=[dtd,eurosat] shots=[1,16] backbones=[RN50,ViT-B-16]",
+        "GRID.yaml",
+        "a grid (default: tune_spaces/reproduce/smoke.yaml, or paper.yaml if root is given), then "
+        "settings of it or of its runs",
+    )
+    options = parser.parse_intermixed_args(arguments)
+    return exit_with(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    path, overrides = split_words(options.words)
+    if path is None:
+        path = PAPER if any(word.startswith("root=") for word in overrides) else SMOKE
+    config = load_reproduction_config(path, overrides)
+    # All of them at once: a mistake in the last preset must not be found after two days.
+    settings = {cell: settings_of(cell, config) for cell in make_cells(config)}
+    from craft_ray.reproduction.presence import find_missing
+
+    missing = find_missing(config)
+    found = {cell: run for cell, run in settings.items() if cell.dataset not in missing}
+    if not found:
+        raise DataError(
+            f"root: {config.root} must hold at least one of the data sets, but misses\n  "
+            + "\n  ".join(f"{name}: {path}" for name, path in missing.items())
+        )
+    if options.dry_run:
+        _print_plan(config, found, missing)
+        return
+    from craft_ray.oracle.loading import check_model_exists
+
+    for oracle in {run.oracle.model: run.oracle for run in found.values()}.values():
+        check_model_exists(oracle)
+    from rich.console import Console
+
+    from craft_ray.files.remote import locate
+    from craft_ray.jobs.run_folder import open_run_folder
+    from craft_ray.reproduction.run import run_reproduction
+    from craft_ray.reproduction.tables import TABLE_FILE
+    from craft_ray.tracking import tracking_folder, ui_command
+
+    console = Console()
+    output_dir = locate(config.output_dir)
+    document = config.model_dump(mode="json", exclude={"name"})
+    with open_run_folder(
+        output_dir, config.name, "reproduce", document, resume=options.resume
+    ) as folder:
+        for line in _describe(config, found, missing):
+            console.print(line, highlight=False, soft_wrap=True)
+        with resume_hint("reproduce", options.words, folder):
+            run_reproduction(config, found, missing, folder, console)
+    console.print((folder / TABLE_FILE).read_text(), highlight=False, markup=False, soft_wrap=True)
+    lines = [f"Tables and plots: {folder}"]
+    first = next(iter(found.values()))
+    if command := ui_command(first.mlflow, tracking_folder(output_dir)):
+        lines.append(f"Look at it: {command}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _describe(
+    config: ReproductionConfig, cells: Mapping[Cell, RunConfig], missing: Mapping[str, str]
+) -> list[str]:
+    datasets = list(dict.fromkeys(cell.dataset for cell in cells))
+    lines = [
+        f"{len(cells)} fine-tunings: {', '.join(datasets)} x {_join(config.shots)} shots x seeds "
+        f"{_join(config.seeds)} x {_join(config.backbones)} x {_join(config.methods)}"
+    ]
+    return lines + [f"Missing, and left out: {name}: {path}" for name, path in missing.items()]
+
+
+def _print_plan(
+    config: ReproductionConfig, cells: Mapping[Cell, RunConfig], missing: Mapping[str, str]
+) -> None:
+    from craft_ray.metering.ledger import Spending
+    from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
+    from craft_ray.task.preparation import sample_data
+
+    total = Spending()
+    sizes: dict[DataConfig, DataSize] = {}  # methods and seeds share them: an index is read once
+    for cell, run in cells.items():
+        if run.data not in sizes:
+            sizes[run.data] = sample_data(run).size
+        size = sizes[run.data]
+        total += plan_driver(run, size)
+        if cell.method != "linear_probe":
+            total += plan_run(run, size)
+    first = next(iter(cells.values()))
+    requests = [
+        f"{pool_request(first)}, for each of {_join(config.backbones)} in turn",
+        f"cells: {len(cells)}, at most {config.max_concurrent_cells} at a time, each "
+        f"{first.ray.cpus_per_trial:g} CPU and a worker of {first.ray.cpus_per_worker:g} CPU",
+    ]
+    print("\n".join(_describe(config, cells, missing)) + "\n")
+    price = first.price_per_thousand_predictions
+    print_plan(config.model_dump(mode="json", exclude={"name"}), total, requests, price)
+
+
+def _join(values: Sequence[Any]) -> str:
+    return ", ".join(str(value) for value in values)

@@ -1,0 +1,134 @@
+"""Files that are complete or absent: written beside their place, then moved into it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, load_file, save
+
+from craft_ray.errors import ArtifactError
+from craft_ray.files.remote import Place, RemotePath
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def write_json(path: Place, document: dict[str, Any]) -> None:
+    """Write indented JSON, complete or not at all."""
+    _write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def _write_whole(path: Place, content: bytes) -> None:
+    if isinstance(path, RemotePath):
+        path.write_bytes(content)
+        return
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_bytes(content)
+    move_into_place(temporary, path)
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Rename, after what was written is on the disk: else a crash may leave an empty file."""
+    _flush(temporary)
+    os.replace(temporary, path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: Place) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ArtifactError: the file is missing or is no JSON object.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: of deep nesting
+        raise ArtifactError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise ArtifactError(f"{path}: must be a JSON object, but is {type(document).__name__}")
+    return document
+
+
+def write_arrays(path: Place, arrays: Arrays) -> None:
+    """Write safetensors, complete or not at all."""
+    # Not np.ascontiguousarray, which gives a scalar an axis; and not written by safetensors, whose
+    # error of a full disk is no OSError.
+    content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+    _write_whole(path, content)
+
+
+def read_arrays(path: Place) -> Arrays:
+    """Read safetensors.
+
+    Raises:
+        ArtifactError: the file is missing or broken.
+    """
+    try:
+        return load(path.read_bytes()) if isinstance(path, RemotePath) else load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"{path}: cannot be read: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:  # of a type that numpy does not have
+        raise ArtifactError(f"{path}: cannot be read: {error}") from error
+
+
+def sha256_of_file(path: Place) -> str:
+    """Checksum of a file.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read: {error}") from error
+
+
+def sha256_of_values(values: dict[str, Any]) -> str:
+    """Checksum of what JSON can hold, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def write_signed_pair(
+    arrays_path: Place, arrays: Arrays, path: Place, values: dict[str, Any]
+) -> None:
+    """Write arrays, then JSON with the checksums of both: a folder that has it is complete.
+
+    A flipped bit or a line edited by hand would otherwise be a slightly different result.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(arrays_path, arrays)
+    document = {**values, "arrays_sha256": sha256_of_file(arrays_path)}
+    write_json(path, {**document, "values_sha256": sha256_of_values(document)})
+
+
+def read_signed_pair(
+    arrays_path: Place, path: Place, format_version: int
+) -> tuple[Arrays, dict[str, Any]]:
+    """Read what `write_signed_pair` wrote, without the checksums.
+
+    Raises:
+        ArtifactError: a file is missing, broken, changed or of another format version.
+    """
+    values = read_json(path)
+    found = values.get("format_version")
+    if found != format_version or isinstance(found, bool):
+        raise ArtifactError(f"{path}: format_version must be {format_version}, but got {found!r}")
+    if values.pop("values_sha256", None) != sha256_of_values(values):
+        raise ArtifactError(f"{path}: must be as it was written, but its checksum differs")
+    arrays = read_arrays(arrays_path)
+    if values.pop("arrays_sha256", None) != sha256_of_file(arrays_path):
+        raise ArtifactError(f"{arrays_path}: must be as it was written, but its checksum differs")
+    return arrays, values

@@ -1,0 +1,149 @@
+"""What a single run and a search have in common: tracker, Ray, pool, prepared task, and the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+
+from craft_ray.classifiers.artifact import Artifact
+from craft_ray.classifiers.classifier import TunedClassifier
+from craft_ray.classifiers.earlier_prompt import earlier_prompt
+from craft_ray.classifiers.examiner import Examiner
+from craft_ray.config.run import RunConfig
+from craft_ray.files.folders import on_this_disk
+from craft_ray.files.remote import Place
+from craft_ray.files.whole_files import write_json
+from craft_ray.jobs.driver_oracle import driver_oracle
+from craft_ray.jobs.ray_session import ray_session
+from craft_ray.jobs.run_folder import SUMMARY_FILE
+from craft_ray.jobs.shared_storage import check_nodes_share
+from craft_ray.metering.ledger import Spending
+from craft_ray.pool.address import PoolAddress
+from craft_ray.pool.keeper import PoolKeeper, cluster_nodes
+from craft_ray.pool.lifecycle import ClipFactory, running_pool
+from craft_ray.pool.membership import decide_size, num_replicas
+from craft_ray.task.preparation import FewShotData, classification_task, prepare
+from craft_ray.task.prepared import PreparedTask
+from craft_ray.task.provenance import data_summary, versions
+from craft_ray.tracking import Tracker, make_tracker, tracking_folder
+
+RESULT_FOLDER = "best"
+STATS_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that is running, and where its results go."""
+
+    config: RunConfig
+    data: FewShotData
+    folder: Place
+    console: Console
+    tracker: Tracker
+    pool: PoolAddress
+    keeper: PoolKeeper
+    prepared: PreparedTask
+    examiner: Examiner
+    started_s: float
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, highlight=False)
+
+    def deliver(self, classifier: TunedClassifier, key: str) -> None:
+        """Store the result as an artefact, also in the tracker's run `key`."""
+        task = classification_task(self.config, self.data)
+        folder = self.folder / RESULT_FOLDER
+        Artifact(classifier, task, self.prepared.oracle_id).save(folder)
+        with on_this_disk(folder) as local:
+            self.tracker.log_folder(key, local)
+
+    def report_pool(self, key: str) -> dict[str, dict[str, float]]:
+        """What each replica has done, also in the tracker's run `key`. A replica that was restarted
+        tells of its time since then."""
+        stats = self.keeper.stats(STATS_TIMEOUT_S)
+        report = {seat: {**asdict(s), "utilisation": s.utilisation} for seat, s in stats.items()}
+        if stats:
+            entries = stats.values()
+            totals = {
+                "pool_utilisation": sum(entry.utilisation for entry in entries) / len(stats),
+                "pool_candidates": float(sum(entry.candidates for entry in entries)),
+                "pool_images_encoded": float(sum(entry.images_encoded for entry in entries)),
+            }
+            self.tracker.log(key, [{"generation": 0, **totals}])
+        return report
+
+    def write_summary(
+        self, results: dict[str, Any], spent: Spending, settings: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Complete the results with what made them, and store them; the run is then finished."""
+        price = self.config.price_per_thousand_predictions
+        summary = {
+            "name": self.folder.name,
+            **results,
+            "ledger": spent.as_dict(),
+            "cost": None if price is None else round(spent.cost(price), 6),
+            "seconds": round(time.monotonic() - self.started_s, 3),
+            "data": data_summary(self.data),
+            "oracle_id": self.prepared.oracle_id,
+            "versions": versions(),
+            "settings": settings,
+        }
+        write_json(self.folder / SUMMARY_FILE, summary)
+        return summary
+
+
+@contextmanager
+def open_experiment(
+    config: RunConfig, data: FewShotData, folder: Place, console: Console
+) -> Iterator[Experiment]:
+    """Start tracker, Ray and pool, register the task; end what was started.
+
+    Raises:
+        UserError: tracking or the cluster does not answer, the model cannot be loaded, or a node
+            that can run a trial does not see `folder`.
+    """
+    started_s = time.monotonic()
+    tracker = make_tracker(
+        config.mlflow,
+        tracking_folder(folder.parent),
+        lambda text: console.print(text, highlight=False),
+    )
+    try:
+        with ray_session(config.ray):
+            nodes = cluster_nodes()
+            size = decide_size(config.pool, nodes)
+            replicas = num_replicas(size, nodes)
+            most = "up to " if size.max_replicas else ""
+            console.print(
+                f"Starting {most}{replicas} oracle replica(s) of {config.oracle.model} on "
+                f"{size.device} ...",
+                highlight=False,
+            )
+            factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
+            with ExitStack() as stack:
+                pool = stack.enter_context(running_pool(folder.name, factory, config.pool, size))
+                check_nodes_share(folder, config)  # now that replicas have taken their CPUs
+                oracle = stack.enter_context(driver_oracle(config, pool.address, folder))
+                task = classification_task(config, data)
+                start = earlier_prompt(config, task, oracle.describe().oracle_id)
+                prepared = prepare(config, data, oracle, start)
+                yield Experiment(
+                    config=config,
+                    data=data,
+                    folder=folder,
+                    console=console,
+                    tracker=tracker,
+                    pool=pool.address,
+                    keeper=pool.keeper,
+                    prepared=prepared,
+                    examiner=Examiner(oracle, prepared, data),
+                    started_s=started_s,
+                )
+    finally:
+        tracker.shutdown()

@@ -1,0 +1,145 @@
+"""The folder of a run: made once, found again by `--resume`, finished when it has a summary in
+which nothing has failed."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from craft_ray.errors import ConfigError, StorageError, UserError
+from craft_ray.files.folders import remove_folder
+from craft_ray.files.remote import Place, RemotePath, check_answers, entries
+from craft_ray.files.whole_files import read_json, write_json
+
+SETTINGS_FILE = "settings.json"
+SUMMARY_FILE = "summary.json"
+NUM_FAILED = "failed_trials"
+"""Key of a search's summary: as long as it is not 0, `--resume` tries them again."""
+
+
+def default_name(stem: str) -> str:
+    """`<stem>-<date>-<time>`."""
+    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def check_store(output_dir: Place) -> None:
+    """That an object store can be written and read, before anything is looked for on it.
+
+    Raises:
+        ConfigError: it cannot: no bucket, endpoint, credentials or permission.
+    """
+    if not isinstance(output_dir, RemotePath):
+        return
+    try:
+        check_answers(output_dir, f".craft-ray-{uuid.uuid4().hex}")
+    except StorageError as error:
+        problem = (
+            f"{error}; the bucket must exist, and the environment must have credentials for it "
+            "that may list, read, write and delete (docs/cluster.md)"
+        )
+        raise ConfigError("output_dir", [problem]) from error
+
+
+def create_run_folder(output_dir: Place, name: str, settings: dict[str, Any]) -> Place:
+    """Make `output_dir/name` and store the settings in it.
+
+    Raises:
+        ConfigError: the folder exists, or cannot be made.
+    """
+    folder = output_dir.resolve() / name
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise ConfigError(
+            "name", [f"{folder} must not exist yet: choose another name or say --resume"]
+        ) from None
+    except OSError as error:
+        raise ConfigError("output_dir", [f"{folder} cannot be made: {error}"]) from error
+    write_json(folder / SETTINGS_FILE, settings)
+    return folder
+
+
+def is_finished(folder: Place) -> bool:
+    """Whether nothing is left to do.
+
+    Raises:
+        ArtifactError: the summary cannot be read.
+    """
+    path = folder / SUMMARY_FILE
+    return path.exists() and not read_json(path).get(NUM_FAILED)
+
+
+def find_run_folder(
+    output_dir: Place, name: str | None, stem: str, settings: dict[str, Any]
+) -> Place:
+    """The run to resume: `name`, or the newest unfinished one that got its name from `stem`.
+
+    Raises:
+        ConfigError: there is none, it is finished, or its settings differ from `settings`.
+    """
+    if name is not None:
+        folder = output_dir.resolve() / name
+        if not (folder / SETTINGS_FILE).is_file():
+            raise ConfigError("--resume", [f"{folder} must be the folder of a run, but is not"])
+    else:
+        # Not a glob: the stem may hold its characters, and `a-*` would find the runs of `a-b`.
+        pattern = re.compile(re.escape(stem) + r"-\d{8}-\d{6}")
+        candidates = [
+            folder
+            for folder in entries(output_dir.resolve())
+            if pattern.fullmatch(folder.name)
+            and (folder / SETTINGS_FILE).exists()
+            and not is_finished(folder)
+        ]
+        if not candidates:
+            raise ConfigError(
+                "--resume", [f"{output_dir.resolve()} must have an unfinished run {stem}-*"]
+            )
+        folder = max(candidates, key=lambda folder: (folder / SETTINGS_FILE).stat().st_mtime)
+    if is_finished(folder):
+        raise ConfigError("--resume", [f"{folder} is finished: see {SUMMARY_FILE} there"])
+    stored = read_json(folder / SETTINGS_FILE)
+    changed = [
+        f"{key}: must be {was!r} as when {folder.name} was started, but is {now!r}"
+        for key, was, now in _differences(stored, settings)
+    ]
+    if changed:
+        raise ConfigError("--resume", changed)
+    return folder
+
+
+def _differences(
+    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            yield from _differences(was, now, f"{prefix}{key}.")
+        elif was != now:
+            yield f"{prefix}{key}", was, now
+
+
+@contextmanager
+def open_run_folder(
+    output_dir: Place, name: str | None, stem: str, settings: dict[str, Any], *, resume: bool
+) -> Iterator[Place]:
+    """A new folder or the one to resume. A user's error before any work leaves no folder behind.
+
+    Raises:
+        ConfigError: see `check_store`, `create_run_folder` and `find_run_folder`.
+    """
+    check_store(output_dir)
+    if resume:
+        yield find_run_folder(output_dir, name, stem, settings)
+        return
+    folder = create_run_folder(output_dir, name or default_name(stem), settings)
+    try:
+        yield folder
+    except UserError:
+        if [path.name for path in folder.iterdir()] == [SETTINGS_FILE]:
+            remove_folder(folder)
+        raise

@@ -1,0 +1,92 @@
+"""Which record of queries a run has: SQLite on a disk, objects on an object store."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from craft_ray.files.folders import remove_folder
+from craft_ray.files.remote import Place, RemotePath
+from craft_ray.metering.journal_objects import ObjectJournal
+from craft_ray.metering.journal_sqlite import QueryId, QueryJournal, RecordedPart
+from craft_ray.metering.ledger import Spending
+
+JOURNAL_FILE = "queries.db"
+JOURNAL_FOLDER = "queries"
+
+
+class Journal(Protocol):
+    """The durable record of one run's queries. `QueryJournal` says what each method promises."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def ensure_room(self) -> None:
+        """Before a question: what cannot be kept must not be paid for."""
+        ...
+
+    def record(
+        self,
+        query: QueryId,
+        question: bytes,
+        start: int,
+        spending: Spending,
+        answer: np.ndarray[Any, Any],
+    ) -> bool:
+        """Keep a part of an answer; on record when it returns. False if it was so already."""
+        ...
+
+    def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
+        """What is on record of a question, in order."""
+        ...
+
+    def forget_answers(self, before_generation: int) -> None:
+        """Drop the answers that no checkpoint needs any more; what they cost stays on record."""
+        ...
+
+    def compact(self) -> None:
+        """Give back the room of forgotten answers."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether nothing is on record."""
+        ...
+
+    def total(self) -> Spending:
+        """What all queries on record have cost."""
+        ...
+
+
+def open_journal(folder: Place) -> Journal:
+    """The record in `folder`; made if it does not exist.
+
+    Raises:
+        ArtifactError: what is there is no journal.
+        RunFailedError: the disk is full, or the store does not answer.
+    """
+    if isinstance(folder, RemotePath):
+        return ObjectJournal(folder / JOURNAL_FOLDER)
+    return QueryJournal(folder / JOURNAL_FILE)
+
+
+def spent_on_record(folder: Place) -> Spending:
+    """What the run in `folder` has paid for, whatever became of it; nothing if it never asked.
+
+    Raises:
+        ArtifactError: what is there is no journal, or it is damaged.
+        RunFailedError: the store does not answer.
+    """
+    if not isinstance(folder, RemotePath) and not (folder / JOURNAL_FILE).exists():
+        return Spending()
+    with open_journal(folder) as journal:
+        return journal.total()
+
+
+def remove_journal(folder: Place) -> None:
+    """The record in `folder`, if there is one."""
+    if isinstance(folder, RemotePath):
+        remove_folder(folder / JOURNAL_FOLDER)
+    else:
+        (folder / JOURNAL_FILE).unlink(missing_ok=True)

@@ -1,0 +1,244 @@
+"""The durable record of a run's queries: what was asked, what it cost, what came back.
+
+Written as each answer arrives, so that a run that dies between two checkpoints has lost nothing
+that was paid for: what continues it asks the same questions, and those that are on record are
+answered from here. SQLite keeps it whole through a SIGKILL at any instant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from craft_ray.errors import ArtifactError, RunFailedError
+from craft_ray.metering.ledger import Spending
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS queries (
+    generation INTEGER NOT NULL,
+    purpose TEXT NOT NULL,
+    number INTEGER NOT NULL,   -- of the questions of that purpose in that generation
+    start INTEGER NOT NULL,    -- first context of the part
+    stop INTEGER NOT NULL,
+    question BLOB NOT NULL,    -- digest
+    spending TEXT NOT NULL,    -- JSON, of this part
+    dtype TEXT, shape TEXT, answer BLOB,
+    PRIMARY KEY (generation, purpose, number, start)
+)
+"""
+PART = "start, stop, question, spending, dtype, shape, answer"
+LOCK_TIMEOUT_S = 30.0
+"""A worker that is being replaced may still be writing its last answer."""
+ROOM_BYTES = 16 * 2**20
+"""Must be free before a question: its answer is a few kB, a checkpoint a few MB."""
+
+
+@dataclass(frozen=True)
+class QueryId:
+    """Names a question within its run; the same one after a resume."""
+
+    generation: int
+    purpose: str
+    """A `Purpose`, or `images`."""
+    number: int
+
+
+@dataclass(frozen=True)
+class RecordedPart:
+    """An answer, or a part of one, that has been paid for."""
+
+    start: int
+    stop: int
+    spending: Spending
+    answer: np.ndarray[Any, Any]
+
+
+class QueryJournal:
+    """One run's file. One process writes at a time.
+
+    Args:
+        path: is made if it does not exist.
+
+    Raises:
+        ArtifactError: the file is no journal.
+        RunFailedError: the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        try:
+            self._database = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+        except sqlite3.DatabaseError as error:
+            raise self._cannot_be_opened(error) from error
+        try:
+            # WAL with NORMAL: a commit is in the file system's hands when it returns, so the end of
+            # this process cannot undo it, and a part costs 0.1 ms instead of a disk's fsync.
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute(SCHEMA)
+            self._database.execute(f"SELECT generation, purpose, number, {PART} FROM queries")
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            raise self._cannot_be_opened(error) from error
+
+    def _cannot_be_opened(self, error: sqlite3.DatabaseError) -> Exception:
+        if self._free_bytes() < ROOM_BYTES:  # SQLite has many names for a full disk
+            return self._unwritable(error)
+        return self._no_journal(error)
+
+    def _no_journal(self, error: object) -> ArtifactError:
+        return ArtifactError(f"{self._path}: must be a journal of queries, but: {error}")
+
+    def _unwritable(self, error: object) -> RunFailedError:
+        return RunFailedError(f"{self._path}: must be writable, but: {error}")
+
+    def __enter__(self) -> QueryJournal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """No more will be recorded."""
+        self._database.close()
+
+    def ensure_room(self) -> None:
+        """To be called before a question: what a full disk cannot keep must not be paid for.
+
+        Raises:
+            RunFailedError: the disk is full, or nearly so.
+        """
+        free = self._free_bytes()
+        if free < ROOM_BYTES:
+            raise RunFailedError(
+                f"{self._path.parent}: must have {ROOM_BYTES // 2**20} MB free to keep what is "
+                f"asked for, but has {free / 2**20:.1f} MB; nothing more was asked"
+            )
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self._path.parent).free
+
+    def record(
+        self,
+        query: QueryId,
+        question: bytes,
+        start: int,
+        spending: Spending,
+        answer: np.ndarray[Any, Any],
+    ) -> bool:
+        """Keep a part of an answer; durable against the end of this process when it returns.
+
+        Returns False, and changes nothing, if that part is on record already: nothing is counted
+        twice.
+
+        Raises:
+            RunFailedError: the file cannot be written.
+        """
+        row = (
+            query.generation,
+            query.purpose,
+            query.number,
+            start,
+            start + len(answer),
+            question,
+            json.dumps(spending.as_dict()),
+            answer.dtype.str,
+            json.dumps(answer.shape),
+            np.ascontiguousarray(answer).tobytes(),
+        )
+        marks = ", ".join("?" * len(row))
+        cursor = self._write(f"INSERT OR IGNORE INTO queries VALUES ({marks})", row)
+        return cursor.rowcount == 1
+
+    def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
+        """What is on record of a question, in order.
+
+        Raises:
+            ArtifactError: it is on record as another question: the run was continued with other
+                settings, data or another oracle; or the file is damaged.
+        """
+        rows = self._read(
+            f"SELECT {PART} FROM queries "
+            "WHERE generation = ? AND purpose = ? AND number = ? ORDER BY start",
+            (query.generation, query.purpose, query.number),
+        )
+        parts = []
+        for start, stop, known, spending, dtype, shape, answer in rows:
+            if known != question:
+                raise ArtifactError(
+                    f"{self._path}: generation {query.generation} must ask what is on record, but "
+                    f"its {query.purpose} question {query.number} is another one"
+                )
+            if answer is None:
+                continue
+            try:
+                array = np.frombuffer(answer, dtype=np.dtype(dtype)).reshape(json.loads(shape))
+            except (ValueError, TypeError) as error:
+                raise self._no_journal(error) from error
+            if array.ndim < 1 or len(array) != stop - start:
+                raise self._no_journal(
+                    f"a part must have {stop} - {start} answers, but has {array.shape}"
+                )
+            parts.append(RecordedPart(start, stop, self._spending(spending), array))
+        return parts
+
+    def forget_answers(self, before_generation: int) -> None:
+        """Drop the answers that no checkpoint needs any more; what they cost stays on record."""
+        self._write(
+            "UPDATE queries SET answer = NULL WHERE generation < ? AND answer IS NOT NULL",
+            (before_generation,),
+        )
+
+    def compact(self) -> None:
+        """Give back the room of forgotten answers."""
+        self._write("VACUUM", ())
+
+    def is_empty(self) -> bool:
+        """Whether nothing is on record."""
+        return not self._read("SELECT 1 FROM queries LIMIT 1")
+
+    def total(self) -> Spending:
+        """What all queries on record have cost.
+
+        Raises:
+            ArtifactError: the file is damaged.
+        """
+        rows = self._read("SELECT spending FROM queries")
+        return sum((self._spending(spending) for (spending,) in rows), start=Spending())
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            raise self._unwritable(error) from error
+
+    def _read(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        """All rows; a broken page is found only when it is read."""
+        try:
+            return self._database.execute(statement, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._no_journal(error) from error
+
+    def _spending(self, text: str) -> Spending:
+        try:
+            return Spending.from_dict(json.loads(text))
+        except (ValueError, TypeError, KeyError) as error:
+            raise self._no_journal(f"a spending must be whole, but: {error}") from error
+
+
+def digest_of_question(*parts: str | bytes) -> bytes:
+    """Names what is asked, whoever asks and whenever."""
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode() if isinstance(part, str) else part
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
+    return digest.digest()

@@ -1,0 +1,298 @@
+"""Every question to the oracle passes here: authorised before, counted and put on record after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from craft_ray.metering.answer_cache import AnswerCache
+from craft_ray.metering.journal import Journal
+from craft_ray.metering.journal_sqlite import QueryId, RecordedPart, digest_of_question
+from craft_ray.metering.ledger import Purpose, QueryLedger, Spending, cost_of
+from craft_ray.method.reduction import LabelArray, Reduction
+from craft_ray.method.scoring import reduce_logits
+from craft_ray.oracle.contract import (
+    Answer,
+    ClassificationTask,
+    FloatArray,
+    ImageHandle,
+    LossArray,
+    OnPart,
+    Oracle,
+    OracleDescription,
+    PixelArray,
+    ScoringOracle,
+    TaskHandle,
+    WhiteBoxOracle,
+    check_white_box,
+)
+
+Array = np.ndarray[Any, Any]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.intp]
+
+
+class MeteredOracle:
+    """The only way in which anybody asks.
+
+    With a journal, what is on record of this generation's questions is not asked again: it has been
+    paid for by the process that this one continues.
+
+    Args:
+        oracle: answers.
+        ledger: the cap and the totals.
+        journal: of the run; None for questions that no other process would take up.
+        cache: answers of earlier runs, which cost nothing; or None.
+        by_content: a question is known by what it asks, and not by its place among the others: for
+            an asker that starts from its first question after a resume, and may by then ask others.
+    """
+
+    def __init__(
+        self,
+        oracle: Oracle,
+        ledger: QueryLedger,
+        journal: Journal | None = None,
+        cache: AnswerCache | None = None,
+        *,
+        by_content: bool = False,
+    ) -> None:
+        self._oracle = oracle
+        self._journal = journal
+        self._cache = cache
+        self._generation = 0
+        self._asked: Counter[str] = Counter()
+        self._by_content = by_content
+        self._counted: set[QueryId] = set()
+        self.ledger = ledger
+
+    def begin_generation(self, generation: int) -> None:
+        """The questions from here on are those of `generation`, counted from its first."""
+        self._generation = generation
+        self._asked.clear()
+
+    def describe(self) -> OracleDescription:
+        """See `Oracle`; free."""
+        return self._oracle.describe()
+
+    def register_task(self, task: ClassificationTask) -> TaskHandle:
+        """See `Oracle`; free."""
+        return self._oracle.register_task(task)
+
+    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
+        """See `Oracle`; counted as images sent."""
+        handle = self._oracle.register_images(pixels_NSS, keep=keep)
+        cost = Spending(images_sent=len(pixels_NSS))
+        question = digest_of_question(handle.digest)
+        # Sending a set again after a resume is counted once: its answers are paid for once.
+        query = self._next_query("images", question)
+        if not self._on_record(query, question):
+            self._record(query, question, 0, cost, np.zeros((1, 0), dtype=np.uint8))
+        return handle
+
+    def predict(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        *,
+        purpose: Purpose,
+        answer: Answer = "logits",
+    ) -> FloatArray:
+        """Logits [K, N, C]; see `Oracle.predict`.
+
+        Raises:
+            BudgetError: the candidate budget does not cover it; nothing was asked.
+            RunFailedError: the journal has no room for an answer; nothing was asked.
+        """
+        cost = cost_of(purpose, len(contexts_KLE), images.num_images, task.num_classes)
+        question = digest_of_question(
+            task.digest, images.content, answer, _content_of(contexts_KLE)
+        )
+        logits: FloatArray = self._ask(
+            purpose,
+            question,
+            cost,
+            lambda: self._oracle.predict(task, images, contexts_KLE, answer),
+        )
+        return logits
+
+    def score(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        reduction: Reduction,
+        counts_K: BoolArray | None = None,
+    ) -> LossArray:
+        """Losses of candidates, float64 [K], reduced beside the oracle if it offers that.
+
+        Either way every image is predicted, and costs the same. Each part is on record as soon as
+        it arrives; only what is not on record yet is asked.
+
+        Args:
+            task: registered.
+            images: registered.
+            contexts_KLE: the candidates.
+            reduction: what becomes of their logits.
+            counts_K: which of them are counted as a query (`Batch.counts_P`). None: all.
+
+        Raises:
+            BudgetError: the candidate budget does not cover it; nothing was asked.
+            RunFailedError: the journal has no room for an answer; nothing was asked.
+        """
+        question = digest_of_question(
+            task.digest, images.content, reduction.digest, _content_of(contexts_KLE)
+        )
+        query = self._next_query("search", question)
+        losses_K = np.full(len(contexts_KLE), np.nan)
+        missing_K = np.ones(len(contexts_KLE), dtype=bool)
+        counts_K = missing_K.copy() if counts_K is None else counts_K
+        for part in self._on_record(query, question):
+            losses_K[part.start : part.stop] = part.answer
+            missing_K[part.start : part.stop] = False
+        if missing_K.all() and (known := self._from_cache(question)) is not None:
+            cost = Spending(cached_candidates=int(counts_K.sum()))
+            self._record(query, question, 0, cost, known)
+            return known
+        places = np.flatnonzero(missing_K)
+        if len(places) == 0:
+            return losses_K
+
+        def cost_at(places: IntArray) -> Spending:
+            queries = int(counts_K[places].sum())
+            return cost_of("search", len(places), images.num_images, task.num_classes, queries)
+
+        self._authorize(cost_at(places))
+
+        def on_part(start: int, losses: LossArray) -> None:
+            # What is missing may lie apart: runs of neighbours are recorded each.
+            own = places[start : start + len(losses)]
+            for run in np.split(np.arange(len(own)), np.flatnonzero(np.diff(own) > 1) + 1):
+                self._record(query, question, int(own[run[0]]), cost_at(own[run]), losses[run])
+            losses_K[own] = losses
+            missing_K[own] = False
+
+        losses = self._score(task, images, contexts_KLE[places], reduction, on_part)
+        if missing_K.any():  # an oracle that gives no parts
+            on_part(0, losses)
+        self._to_cache(question, losses_K)
+        return losses_K
+
+    def _score(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        reduction: Reduction,
+        on_part: OnPart,
+    ) -> LossArray:
+        if self._oracle.describe().scores:
+            scoring = cast(ScoringOracle, self._oracle)
+            return scoring.score(task, images, contexts_KLE, reduction, on_part)
+        return reduce_logits(self._oracle.predict(task, images, contexts_KLE), reduction)
+
+    def image_features(self, images: ImageHandle) -> FloatArray:
+        """See `WhiteBoxOracle`.
+
+        Raises:
+            OracleError: the oracle is a black box.
+        """
+        box = self._open()
+        cost = cost_of("white_box", 1, images.num_images, num_classes=0)
+        question = digest_of_question("features", images.content)
+        features: FloatArray = self._ask(
+            "white_box", question, cost, lambda: box.image_features(images)[None]
+        )[0]
+        return features
+
+    def context_gradient(
+        self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
+    ) -> tuple[float, FloatArray]:
+        """See `WhiteBoxOracle`.
+
+        Raises:
+            OracleError: the oracle is a black box.
+        """
+        box = self._open()
+
+        def ask() -> Array:
+            loss, gradient_LE = box.context_gradient(task, images, context_LE, labels_N)
+            return np.array([[loss, *gradient_LE.ravel()]], dtype=np.float64)  # exact for float32
+
+        cost = cost_of("white_box", 1, images.num_images, task.num_classes)
+        question = digest_of_question(
+            task.digest, images.content, labels_N.tobytes(), context_LE.tobytes()
+        )
+        loss, *gradient = self._ask("white_box", question, cost, ask)[0]
+        return float(loss), np.array(gradient, dtype=np.float32).reshape(context_LE.shape)
+
+    def _open(self) -> WhiteBoxOracle:
+        check_white_box(self._oracle.describe())
+        return cast(WhiteBoxOracle, self._oracle)
+
+    def _ask(
+        self, purpose: str, question: bytes, cost: Spending, ask: Callable[[], Array]
+    ) -> Array:
+        """A question that is answered as a whole."""
+        query = self._next_query(purpose, question)
+        for part in self._on_record(query, question):
+            return part.answer
+        if (known := self._from_cache(question)) is not None:
+            self._record(query, question, 0, Spending(), known)
+            return known
+        self._authorize(cost)
+        answer = ask()
+        self._record(query, question, 0, cost, answer)
+        self._to_cache(question, answer)
+        return answer
+
+    def _authorize(self, cost: Spending) -> None:
+        """Refuse before anything is spent."""
+        self.ledger.authorize(cost)
+        if self._journal is not None:
+            self._journal.ensure_room()
+
+    def _from_cache(self, question: bytes) -> Array | None:
+        """What an earlier run was answered, by content. Whole questions only: a part of a
+        population asked anew would be computed in other chunks, which shows in the last bits."""
+        return None if self._cache is None else self._cache.find(self._content(question))
+
+    def _to_cache(self, question: bytes, answer: Array) -> None:
+        if self._cache is not None:
+            self._cache.keep(self._content(question), answer)
+
+    def _content(self, question: bytes) -> bytes:
+        return digest_of_question(self._oracle.describe().oracle_id, question)
+
+    def _next_query(self, purpose: str, question: bytes) -> QueryId:
+        if self._by_content:
+            return QueryId(0, purpose, int.from_bytes(question[:7], "big"))
+        query = QueryId(self._generation, purpose, self._asked[purpose])
+        self._asked[purpose] += 1
+        return query
+
+    def _on_record(self, query: QueryId, question: bytes) -> list[RecordedPart]:
+        """What an earlier process has paid for; this run's totals do not have it yet."""
+        parts = [] if self._journal is None else self._journal.parts(query, question)
+        if query not in self._counted:
+            self._counted.add(query)
+            for part in parts:
+                self.ledger.record(part.spending)
+        return parts
+
+    def _record(
+        self, query: QueryId, question: bytes, start: int, cost: Spending, answer: Array
+    ) -> None:
+        if self._journal is not None:
+            self._journal.record(query, question, start, cost, answer)
+        self.ledger.record(cost)
+
+
+def _content_of(contexts_KLE: FloatArray) -> bytes:
+    """One context for each of C classes has the bytes of C contexts, and is another question."""
+    per_class = repr(contexts_KLE.shape).encode() if contexts_KLE.ndim == 4 else b""
+    return contexts_KLE.tobytes() + per_class

@@ -1,0 +1,103 @@
+"""What a run will spend, from its settings alone. A test holds this arithmetic to the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from craft_ray.config.heads import ProbingHeadConfig
+from craft_ray.config.run import RunConfig
+from craft_ray.metering.ledger import Spending, cost_of
+
+TEST_BLOCK_IMAGES = 1000
+"""Test images that are sent and asked about at a time: 50,000 at once would be 7.5 GB."""
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """What of a data set decides the spending."""
+
+    num_train: int
+    """Training images after sampling."""
+    num_validation: int
+    num_test: int
+    num_classes: int
+
+
+def plan_run(config: RunConfig, size: DataSize) -> Spending:
+    """Spending of the worker of a run that goes to the end of its budget."""
+    untouched = 1 if config.prompt.start is None else 2  # zero-shot, an earlier run's prompt
+    total = cost_of("evaluation", untouched, size.num_validation, size.num_classes)
+    if (head := config.probing_head) is not None:
+        plan = _plan_probe_search if config.method == "both" else _plan_probing
+        return total + plan(config, head, size)
+    generations = config.num_generations
+    for _ in range(-(-generations // config.evaluate_every_generations)):
+        total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
+    if config.method in ("both", "prompt"):
+        total += _cost_of_search(config, size, size.num_classes)
+    for _ in range(generations // config.num_batches):
+        if config.method == "white_box":
+            total += cost_of("white_box", 1, size.num_train, size.num_classes)
+            if config.data.views == "fresh":
+                total += Spending(images_sent=size.num_train)
+            continue
+        if config.method != "prompt" and config.data.views == "fresh":
+            total += Spending(images_sent=size.num_train)
+        if config.method != "prompt":
+            total += cost_of("head", 1, size.num_train, size.num_classes)
+    return total
+
+
+def _cost_of_search(config: RunConfig, size: DataSize, num_names: int) -> Spending:
+    """A population for each batch of the training images, in every pass over them."""
+    num_candidates = config.num_generations // config.num_batches * config.optimizer.population
+    cost = cost_of("search", num_candidates, size.num_train, num_names)
+    return replace(cost, text_encodes=config.num_batches * cost.text_encodes)
+
+
+def _plan_probing(config: RunConfig, head: ProbingHeadConfig, size: DataSize) -> Spending:
+    """Every context once on the plain images and once on each view; a validation asks about all
+    contexts so far."""
+    assert config.data.views != "fresh"  # a law of the settings
+    num_names = size.num_classes + head.num_names
+    total = cost_of("search", head.num_contexts, size.num_train, num_names)
+    for _ in range(config.data.views):
+        total += cost_of("head", head.num_contexts, size.num_train, num_names)
+    for generation in range(1, config.num_generations + 1):
+        num_contexts = min(generation * head.contexts_per_generation, head.num_contexts)
+        if config.evaluates_after(generation):
+            total += cost_of("evaluation", num_contexts, size.num_validation, num_names)
+    return total
+
+
+def _plan_probe_search(config: RunConfig, head: ProbingHeadConfig, size: DataSize) -> Spending:
+    """A population for each generation; where a head is fitted, the prompt found so far on the
+    plain images and on each view."""
+    assert config.data.views != "fresh"  # a law of the settings
+    num_names = size.num_classes + head.num_names
+    total = _cost_of_search(config, size, num_names)
+    for generation in range(1, config.num_generations + 1):
+        is_evaluated = config.evaluates_after(generation)
+        if is_evaluated or generation in config.search_ends:
+            total += cost_of("head", 1 + config.data.views, size.num_train, num_names)
+        if is_evaluated:
+            num_contexts = 1 + sum(end < generation for end in config.search_ends)
+            total += cost_of("evaluation", num_contexts, size.num_validation, num_names)
+    return total
+
+
+def plan_driver(config: RunConfig, size: DataSize) -> Spending:
+    """The driver's own part: it sends the image sets, asks zero-shot on validation, and zero-shot
+    and the result on test."""
+    num_views = 0 if config.data.views == "fresh" else config.data.views
+    num_sent = (1 + num_views) * size.num_train + size.num_validation + size.num_test
+    total = Spending(images_sent=num_sent)
+    total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
+    num_contexts, num_names = 1, size.num_classes
+    if (head := config.probing_head) is not None:
+        num_contexts, num_names = head.num_contexts, num_names + head.num_names
+    for start in range(0, size.num_test, TEST_BLOCK_IMAGES):
+        num_images = min(TEST_BLOCK_IMAGES, size.num_test - start)
+        total += cost_of("evaluation", 1, num_images, size.num_classes)  # zero-shot
+        total += cost_of("evaluation", num_contexts, num_images, num_names)  # the result
+    return total

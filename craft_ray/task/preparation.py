@@ -1,0 +1,177 @@
+"""From a data set to what a trial needs: handles of registered image sets, and labels.
+
+The driver prepares once and every trial shares the result, so an image set is sent once and
+encoded once a replica.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from craft_ray.config.run import RunConfig
+from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
+from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
+from craft_ray.data.pixels import plain_pixels
+from craft_ray.data.sources import load_dataset
+from craft_ray.errors import ConfigError, OracleError
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.metering.planned_spending import DataSize
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, TaskHandle
+from craft_ray.task.prepared import (
+    Augmentation,
+    FreshViews,
+    LabelledImages,
+    PreparedTask,
+    ViewBank,
+)
+from craft_ray.task.views import FITNESS_STREAM, HEAD_STREAM, augmented_view
+from craft_ray.task.vocabulary import extra_names
+
+MAX_PROJECTION_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class FewShotData:
+    """A data set with its training and validation images chosen."""
+
+    dataset: Dataset
+    train: tuple[Item, ...]
+    validation: tuple[Item, ...]
+
+    @property
+    def size(self) -> DataSize:
+        """What decides the spending."""
+        return DataSize(
+            num_train=len(self.train),
+            num_validation=len(self.validation),
+            num_test=len(self.dataset.splits["test"]),
+            num_classes=len(self.dataset.class_names),
+        )
+
+    def describe(self) -> str:
+        """One line for people."""
+        size = self.size
+        return (
+            f"{self.dataset.name}: {size.num_classes} classes, {size.num_train} training, "
+            f"{size.num_validation} validation and {size.num_test} test images"
+        )
+
+
+def load_data(config: RunConfig) -> FewShotData:
+    """Read, sample and verify all images, before anything is started.
+
+    Raises:
+        DataError: see `sample_data`, `verify_decodable`.
+    """
+    data = sample_data(config)
+    verify_decodable([*data.train, *data.validation, *data.dataset.splits["test"]])
+    return data
+
+
+def sample_data(config: RunConfig) -> FewShotData:
+    """Read the index and choose images, which nobody has decoded yet.
+
+    Raises:
+        DataError: see `load_dataset`, `check_fine_tunable`, `sample_few_shot`.
+    """
+    dataset = load_dataset(config.data.source)
+    check_fine_tunable(dataset)
+    sample = sample_few_shot(
+        dataset,
+        config.data.shots,
+        config.seed,
+        validation=config.data.validation,
+        repeat_small_classes=config.data.repeat_small_classes,
+    )
+    train, validation = hold_in_memory(sample.train), sample.validation
+    if config.data.validation == "few_shot" or "val" not in dataset.splits:
+        validation = hold_in_memory(validation)
+    return FewShotData(dataset, train, validation)
+
+
+def classification_task(config: RunConfig, data: FewShotData) -> ClassificationTask:
+    """The task that is registered with the oracle."""
+    return ClassificationTask(data.dataset.class_names, config.data.template)
+
+
+def prepare(
+    config: RunConfig,
+    data: FewShotData,
+    oracle: MeteredOracle,
+    earlier_prompt_LE: FloatArray | None = None,
+) -> PreparedTask:
+    """Register the task and its image sets.
+
+    Args:
+        config: settings of the run.
+        data: its images.
+        oracle: registers them.
+        earlier_prompt_LE: what `prompt.start` names, see `classifiers.earlier_prompt`.
+
+    Raises:
+        ConfigError: the head's vocabulary has too few names.
+        OracleError: a class name does not fit, or an answer that `fidelity` needs is not served.
+    """
+    assert (config.prompt.start is None) == (earlier_prompt_LE is None)
+    description = oracle.describe()
+    if config.fidelity.head_inputs not in description.answers:
+        raise OracleError(
+            f"fidelity.head_inputs: the oracle must serve it, but got "
+            f"{config.fidelity.head_inputs!r} and it serves {description.answers}"
+        )
+    task = classification_task(config, data)
+    if names := extra_names(config, task.class_names):  # a mistake in them costs nothing here
+        oracle.register_task(replace(task, class_names=(*task.class_names, *names)))
+    train_labels = labels_of(data.train)
+    augmentation = Augmentation(config.seed, description.image_size, config.data.crop_scale_min)
+    if config.fidelity.fitness_images == "plain":
+        fitness_pixels = plain_pixels(data.train, description.image_size)
+    else:
+        fitness_pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
+    handle = oracle.register_task(task)
+    _check_projection_fits(config, handle)
+    return PreparedTask(
+        task=handle,
+        class_names=task.class_names,
+        template=task.template,
+        oracle_id=description.oracle_id,
+        fitness=LabelledImages(oracle.register_images(fitness_pixels), train_labels),
+        views=_views(config, data, augmentation, oracle),
+        validation=LabelledImages(
+            oracle.register_images(plain_pixels(data.validation, description.image_size)),
+            labels_of(data.validation),
+        ),
+        earlier_prompt_LE=earlier_prompt_LE,
+    )
+
+
+def _check_projection_fits(config: RunConfig, task: TaskHandle) -> None:
+    """A dense A for the contexts of 1,000 classes is larger than most machines."""
+    prompt = config.prompt
+    if not prompt.per_class or prompt.projection != "gaussian":
+        return
+    num_bytes = 4 * task.num_classes * task.initial_context.size * prompt.intrinsic_dim
+    if num_bytes > MAX_PROJECTION_BYTES:
+        law = f"prompt.projection: must not be gaussian when A has more than {MAX_PROJECTION_BYTES}"
+        raise ConfigError(
+            "settings",
+            [
+                f"{law} bytes, but with prompt.per_class, {task.num_classes} classes and "
+                f"prompt.intrinsic_dim={prompt.intrinsic_dim} it has {num_bytes}; fastfood needs "
+                "no matrix"
+            ],
+        )
+
+
+def _views(
+    config: RunConfig, data: FewShotData, augmentation: Augmentation, oracle: MeteredOracle
+) -> ViewBank | FreshViews:
+    # Also for a base run without a head: a trial may have one. What is not asked is not encoded.
+    if config.data.views == "fresh":
+        return FreshViews(data.train, augmentation)
+    return ViewBank(
+        tuple(
+            oracle.register_images(augmented_view(data.train, augmentation, HEAD_STREAM, index))
+            for index in range(config.data.views)
+        )
+    )

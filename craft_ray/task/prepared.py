@@ -1,0 +1,85 @@
+"""What a fine-tuning may look at. Light: every process of a trial loads it.
+
+A prepared task has no test data: trials cannot leak what they never see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from craft_ray.data.dataset import Item
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
+
+LabelArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """A registered image set and its labels [N]."""
+
+    handle: ImageHandle
+    labels_N: LabelArray
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a random view of an image is cropped; `craft_ray.task.views` does it."""
+
+    seed: int
+    """Of the run."""
+    image_size: int
+    crop_scale_min: float
+    """Smallest area share of RandomResizedCrop."""
+
+
+@dataclass(frozen=True)
+class ViewBank:
+    """V augmented views of the training images, sent and encoded once; epochs cycle through it."""
+
+    handles: tuple[ImageHandle, ...]
+
+
+@dataclass(frozen=True)
+class FreshViews:
+    """A new augmented view for every generation, as the paper's code does."""
+
+    items: tuple[Item, ...]
+    augmentation: Augmentation
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """Everything that a fine-tuning may look at."""
+
+    task: TaskHandle
+    class_names: tuple[str, ...]
+    template: str
+    oracle_id: str
+    fitness: LabelledImages
+    """What candidates are scored on."""
+    views: ViewBank | FreshViews
+    """Of the same training images, for the head."""
+    validation: LabelledImages
+    earlier_prompt_LE: FloatArray | None = None
+    """What an earlier run tuned, and this one starts from: [L, E] or [C, L, E]."""
+
+    def start_context(self, per_class: bool) -> FloatArray:
+        """p0, what is tuned: [L, E]; or [C, L, E], if that is asked or an earlier run's is so."""
+        earlier = self.earlier_prompt_LE
+        start = self.task.initial_context if earlier is None else earlier
+        if per_class and start.ndim == 2:
+            return np.repeat(start[None], self.task.num_classes, axis=0)
+        return start
+
+    @property
+    def evidence_sizes(self) -> tuple[int, int]:
+        """Number of validation images and of training images."""
+        return len(self.validation.labels_N), len(self.fitness.labels_N)
+
+    @property
+    def classes(self) -> ClassificationTask:
+        """What `task` is the handle of."""
+        return ClassificationTask(self.class_names, self.template)

@@ -1,0 +1,48 @@
+"""What decides a result besides its settings: versions and the chosen images."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from craft_ray import __version__
+from craft_ray.data.dataset import Item
+from craft_ray.task.preparation import FewShotData
+
+RECORDED_VERSIONS = ("torch", "open_clip_torch", "ray", "optuna", "cma", "mlflow")
+
+
+def versions() -> dict[str, str]:
+    """Versions that decide a result."""
+    return {
+        "python": platform.python_version(),
+        "craft_ray": __version__,
+        **{package: version(package) for package in RECORDED_VERSIONS},
+    }
+
+
+def manifest(items: tuple[Item, ...]) -> str:
+    """Content address of chosen images: SHA-256 of the SHA-256 of each image file as it is stored
+    and its label, in order. Equal samples have equal manifests, wherever the files lie: in folders,
+    or in Parquet files that they were converted to.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(hashlib.sha256(item.read()).digest() + str(item.label).encode())
+    return digest.hexdigest()
+
+
+def data_summary(data: FewShotData) -> dict[str, Any]:
+    """Sizes, and manifests of the images that the fine-tuning looked at, for a summary."""
+    return {
+        "name": data.dataset.name,
+        **asdict(data.size),
+        "few_shot_manifest": manifest(data.train),
+        "validation_manifest": manifest(data.validation),
+    }

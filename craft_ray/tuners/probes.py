@@ -1,0 +1,115 @@
+"""Training without a search: a linear head on the answers to many fixed questions.
+
+In: a metered oracle, a prepared task, settings. Out: a `ProbesClassifier` and reports. A generation
+asks about the next contexts, on the plain training images and on their views, and fits the head
+anew to all answers so far.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from craft_ray.classifiers.classifier import ProbesClassifier
+from craft_ray.classifiers.score import score_logits
+from craft_ray.classifiers.selection import HeldOut
+from craft_ray.config.heads import ProbesHeadConfig, ProbingHeadConfig
+from craft_ray.config.run import RunConfig
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.method.linear_head import LinearHead
+from craft_ray.oracle.contract import FloatArray
+from craft_ray.task.prepared import PreparedTask
+from craft_ray.tuners.base import Losses, Trainer
+from craft_ray.tuners.questions import Prober
+from craft_ray.tuners.state import TrainerState
+
+# Independent random streams under one seed.
+_CONTEXTS_STREAM, _FOLDS_STREAM = 21, 22
+
+MIN_FOLDS = 3
+"""For held-out images to count in the selection. With two, a head knows half of the images only,
+and is worse than the one that it stands for (benchmarks.guard)."""
+
+
+class ProbingTrainer(Trainer):
+    """Asks, and fits a linear head; no prompt is searched.
+
+    Args:
+        oracle: answers and counts.
+        prepared: the task and its image sets.
+        config: settings of the run.
+        head: its section of the head.
+
+    Raises:
+        ConfigError: the vocabulary has too few names that are not the task's own.
+    """
+
+    def __init__(
+        self,
+        oracle: MeteredOracle,
+        prepared: PreparedTask,
+        config: RunConfig,
+        head: ProbingHeadConfig,
+    ) -> None:
+        super().__init__(oracle, prepared, config)
+        self._head_config = head
+        self._prober = Prober(oracle, prepared, config, head, self._seed(_FOLDS_STREAM))
+        self._contexts_KLE = self._draw_contexts()
+        self._logits_VNF = self._prober.no_answers
+        """All answers so far."""
+        self._head = LinearHead(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
+        self._held_out_NC: FloatArray | None = None
+
+    def _draw_contexts(self) -> FloatArray:
+        """The one to start from, then random ones around it."""
+        start_LE = self._prepared.start_context(per_class=False)
+        head = self._head_config
+        num_random = head.num_contexts - 1
+        generator = np.random.default_rng(self._seed(_CONTEXTS_STREAM))
+        std = head.context_std if isinstance(head, ProbesHeadConfig) else 0.0
+        shifts_KLE = generator.normal(0.0, 1.0, (num_random, *start_LE.shape)) * std
+        contexts: FloatArray = np.concatenate([start_LE[None], start_LE + shifts_KLE])
+        return contexts.astype(np.float32)
+
+    def _tune(self) -> Losses:
+        start = self.generation * self._head_config.contexts_per_generation
+        contexts_KLE = self._contexts_KLE[start : start + self._head_config.contexts_per_generation]
+        answers_VNF = self._prober.ask(contexts_KLE, "search")
+        self._logits_VNF = np.concatenate([self._logits_VNF, answers_VNF], axis=2)
+        fitted = self._prober.fit(self._logits_VNF)
+        self._head = fitted.head
+        self._held_out_NC = fitted.held_out_NC if fitted.folds >= MIN_FOLDS else None
+        return Losses(head_loss=fitted.held_out_loss)
+
+    def _held_out(self) -> HeldOut | None:
+        """The contexts were fixed before anything was known of the images, unless an earlier run
+        tuned the first one, perhaps on the same ones; and the folds hold an image out, unless it
+        is there twice."""
+        is_tuned = self._prepared.earlier_prompt_LE is not None
+        if self._held_out_NC is None or is_tuned or self._config.data.repeat_small_classes:
+            return None
+        labels_N = self._prepared.fitness.labels_N
+        zero_shot_NC = self._logits_VNF[0, :, : self._prepared.task.num_classes]
+        return HeldOut(
+            tuned=score_logits(self._held_out_NC, labels_N),
+            zero_shot=score_logits(zero_shot_NC, labels_N),
+        )
+
+    def _working_classifier(self) -> ProbesClassifier:
+        num_logits = len(self._head.weight_FC)
+        num_contexts = num_logits // self._prober.task.num_classes
+        return self._prober.classifier(self._contexts_KLE[:num_contexts], self._head)
+
+    def _arrays(self) -> dict[str, Any]:
+        return {
+            "logits": self._logits_VNF,
+            "head.weight": self._head.weight_FC,
+            "head.bias": self._head.bias_C,
+        }
+
+    def _load_arrays(self, state: TrainerState) -> None:
+        if state.arrays["logits"].shape[:2] != self._logits_VNF.shape[:2]:
+            raise ValueError(f"its answers are of {state.arrays['logits'].shape[:2]} images")
+        self._logits_VNF = state.arrays["logits"]
+        self._head = LinearHead(state.arrays["head.weight"], state.arrays["head.bias"])

@@ -1,0 +1,122 @@
+"""The state of a training as files: arrays in safetensors, values in JSON. No pickle."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from craft_ray.classifiers.selection import Selected
+from craft_ray.errors import ArtifactError
+from craft_ray.files.remote import Place
+from craft_ray.files.whole_files import Arrays, read_signed_pair, write_signed_pair
+
+logger = logging.getLogger(__name__)
+
+ARRAYS_FILE = "state.safetensors"
+VALUES_FILE = "state.json"
+FORMAT_VERSION = 5
+
+SELECTED_PREFIX = "selected."
+"""Of the selected classifier's arrays."""
+LAST_REPORT = "last_report"
+"""Key of a state's values: the report that was handed over with it."""
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """Named arrays, and values that JSON can hold."""
+
+    arrays: Arrays
+    values: dict[str, Any]
+
+    def group(self, prefix: str) -> Arrays:
+        """Arrays whose name starts with `prefix`, under the rest of their name."""
+        return {
+            name.removeprefix(prefix): array
+            for name, array in self.arrays.items()
+            if name.startswith(prefix)
+        }
+
+
+def selected_in(state: TrainerState) -> Selected:
+    """What a stored training would return."""
+    return Selected.restore(state.values["selected"], state.group(SELECTED_PREFIX))
+
+
+def save_state(state: TrainerState, folder: Place) -> None:
+    """Write both files with their checksums; a folder with values is complete."""
+    values = {"format_version": FORMAT_VERSION, **state.values}
+    write_signed_pair(folder / ARRAYS_FILE, state.arrays, folder / VALUES_FILE, values)
+
+
+def load_state(folder: Place) -> TrainerState:
+    """Read what `save_state` wrote.
+
+    Raises:
+        ArtifactError: a file is missing, broken, changed or of another format version.
+    """
+    arrays, values = read_signed_pair(folder / ARRAYS_FILE, folder / VALUES_FILE, FORMAT_VERSION)
+    del values["format_version"]
+    return TrainerState(arrays, values)
+
+
+@contextmanager
+def refuse_other_state() -> Iterator[None]:
+    """While a state is taken up: what does not fit the run is the user's error.
+
+    Raises:
+        ArtifactError: in place of whatever a state of other settings causes.
+    """
+    law = "state: must be that of a run with these settings and this data, but: "
+    try:
+        yield
+    except KeyError as error:
+        raise ArtifactError(f"{law}it has no {error}") from error
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+        raise ArtifactError(law + " ".join(str(error).split())) from error
+
+
+def load_newest_state(folder: Place) -> TrainerState:
+    """The state in `folder`, or if that is damaged the newest whole one beside it.
+
+    Raises:
+        ArtifactError: none is whole. Starting anew would ask what has been paid for already.
+    """
+    others = [path for path in folder.parent.iterdir() if (path / VALUES_FILE).exists()]
+    folders = [folder, *(path for path in sorted(others, reverse=True) if path != folder)]
+    problems = []
+    for candidate in folders:
+        try:
+            state = load_state(candidate)
+        except ArtifactError as error:
+            problems.append(str(error))
+            continue
+        if problems:
+            logger.warning("continuing from %s, because %s", candidate.name, "; ".join(problems))
+        return state
+    raise ArtifactError("no checkpoint can be read: " + "; ".join(problems))
+
+
+def pack_adam(optimizer: torch.optim.Optimizer) -> Arrays:
+    """Moments and steps as `<parameter index>.<name>` arrays."""
+    return {
+        f"{index}.{name}": value.detach().cpu().numpy().copy()
+        for index, moments in optimizer.state_dict()["state"].items()
+        for name, value in moments.items()
+    }
+
+
+def unpack_adam(optimizer: torch.optim.Optimizer, arrays: Arrays) -> None:
+    """Inverse of `pack_adam`; hyperparameters stay those of `optimizer`."""
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, array in arrays.items():
+        index, _, key = name.partition(".")
+        moments.setdefault(int(index), {})[key] = torch.from_numpy(np.array(array))
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})

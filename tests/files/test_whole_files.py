@@ -1,0 +1,75 @@
+"""Files that are complete or absent, and arrays that come back as they were."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from craft_ray.errors import ArtifactError
+from craft_ray.files.whole_files import Arrays, read_arrays, read_json, write_arrays, write_json
+
+dtypes = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_])
+shapes = st.just(()) | array_shapes(min_side=0, max_side=3)
+any_arrays = st.dictionaries(
+    st.text("abc._01", min_size=1, max_size=6),
+    dtypes.flatmap(lambda dtype: arrays(dtype, shapes)),
+    max_size=4,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(stored=any_arrays, transposed=st.booleans())
+def test_arrays_come_back_with_their_shapes_types_and_bits(
+    stored: Arrays, transposed: bool
+) -> None:
+    stored = {name: array.T if transposed else array for name, array in stored.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "arrays.safetensors"
+        write_arrays(path, stored)
+        loaded = read_arrays(path)
+        assert [entry.name for entry in Path(folder).iterdir()] == ["arrays.safetensors"]
+    assert loaded.keys() == stored.keys()
+    for name, array in stored.items():
+        np.testing.assert_array_equal(loaded[name], array, strict=True)
+
+
+def test_a_document_comes_back_as_it_was(tmp_path: Path) -> None:
+    document = {"name": "café", "nested": {"list": [1, 2.5, None, True]}, "tiny": 1e-300}
+    write_json(tmp_path / "a.json", document)
+    assert read_json(tmp_path / "a.json") == document
+
+
+def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"version": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"version": object()})
+    assert read_json(path) == {"version": 1}
+
+    arrays_path = tmp_path / "a.safetensors"
+    write_arrays(arrays_path, {"x": np.ones(2)})
+    with pytest.raises(Exception, match=r"object|dtype"):
+        write_arrays(arrays_path, {"x": np.array([object()])})
+    np.testing.assert_array_equal(read_arrays(arrays_path)["x"], np.ones(2))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"3", b"null"])
+def test_a_file_that_is_no_json_object_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"a\.json: "):
+        read_json(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"x" * 100])
+def test_a_file_that_is_no_safetensors_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"a\.safetensors: cannot be read"):
+        read_arrays(path)

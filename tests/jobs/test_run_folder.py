@@ -1,0 +1,177 @@
+"""The folder of a run: made once, found again, complete when it has a summary."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from craft_ray.errors import ConfigError, RunInterruptedError, UserError
+from craft_ray.files.remote import Place
+from craft_ray.jobs.run_folder import (
+    SETTINGS_FILE,
+    SUMMARY_FILE,
+    create_run_folder,
+    default_name,
+    find_run_folder,
+    is_finished,
+    open_run_folder,
+)
+
+SETTINGS: dict[str, Any] = {"seed": 1, "head": {"hidden": 8, "rate": 1e-3}, "values": [1, 2]}
+
+
+def started(output: Path, name: str, age_s: int, *, finished: bool = False) -> Path:
+    folder = create_run_folder(output, name, SETTINGS)
+    assert isinstance(folder, Path)
+    os.utime(folder / SETTINGS_FILE, (1_000_000_000 - age_s, 1_000_000_000 - age_s))
+    if finished:
+        (folder / SUMMARY_FILE).write_text("{}")
+    return folder
+
+
+def find(output: Path, name: str | None = None, **changes: Any) -> Place:
+    return find_run_folder(output, name, "train", {**SETTINGS, **changes})
+
+
+def test_a_new_folder_holds_the_settings(tmp_path: Path) -> None:
+    folder = create_run_folder(tmp_path / "deep" / "runs", "mine", SETTINGS)
+    assert folder == tmp_path / "deep" / "runs" / "mine"
+    assert json.loads((folder / SETTINGS_FILE).read_text()) == SETTINGS
+    assert [path.name for path in folder.iterdir()] == [SETTINGS_FILE]
+
+
+def test_the_default_name_has_the_stem_and_the_time() -> None:
+    assert re.fullmatch(r"my run-\d{8}-\d{6}", default_name("my run"))
+
+
+def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
+    folder = create_run_folder(tmp_path, "mine", SETTINGS)
+    with pytest.raises(ConfigError, match="mine must not exist yet: choose another name or say"):
+        create_run_folder(tmp_path, "mine", {"seed": 2})
+    assert json.loads((folder / SETTINGS_FILE).read_text()) == SETTINGS
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ConfigError, match=r"output_dir: .* cannot be made"):
+        create_run_folder(tmp_path / "file", "mine", SETTINGS)
+
+
+def test_resume_finds_the_newest_unfinished_run(tmp_path: Path) -> None:
+    started(tmp_path, "train-20260101-000000", age_s=300)
+    newest = started(tmp_path, "train-20260102-000000", age_s=200)
+    started(tmp_path, "train-20260103-000000", age_s=100, finished=True)
+    assert find(tmp_path) == newest
+
+
+@pytest.mark.parametrize("other", ["train-big-20260103-000000", "tune-20260103-000000", "train-x"])
+def test_resume_does_not_take_a_run_of_another_file(tmp_path: Path, other: str) -> None:
+    mine = started(tmp_path, "train-20260101-000000", age_s=300)
+    started(tmp_path, other, age_s=0)
+    assert find(tmp_path) == mine
+
+
+@pytest.mark.parametrize("stem", ["run[1]", "a*b", "what?", "my run", "(x)+"])
+def test_resume_finds_the_runs_of_files_with_unusual_names(tmp_path: Path, stem: str) -> None:
+    folder = create_run_folder(tmp_path, default_name(stem), SETTINGS)
+    assert find_run_folder(tmp_path, None, stem, SETTINGS) == folder
+
+
+def test_resume_by_name_takes_that_run(tmp_path: Path) -> None:
+    mine = started(tmp_path, "mine", age_s=300)
+    started(tmp_path, "train-20260102-000000", age_s=0)
+    assert find(tmp_path, "mine") == mine
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must have an unfinished run train-"):
+        find(tmp_path)
+    with pytest.raises(ConfigError, match="must have an unfinished run train-"):
+        find(tmp_path / "absent")
+    with pytest.raises(ConfigError, match="absent must be the folder of a run"):
+        find(tmp_path, "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="empty must be the folder of a run"):
+        find(tmp_path, "empty")
+
+
+def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
+    started(tmp_path, "mine", age_s=0, finished=True)
+    with pytest.raises(ConfigError, match=r"mine is finished: see summary\.json"):
+        find(tmp_path, "mine")
+
+
+def test_every_changed_setting_is_named(tmp_path: Path) -> None:
+    started(tmp_path, "mine", age_s=0)
+    with pytest.raises(ConfigError) as caught:
+        find(tmp_path, "mine", seed=2, head={"hidden": 8, "rate": 0.5, "new": 1}, values=[1])
+    assert caught.value.problems == (
+        "head.new: must be None as when mine was started, but is 1",
+        "head.rate: must be 0.001 as when mine was started, but is 0.5",
+        "seed: must be 1 as when mine was started, but is 2",
+        "values: must be [1, 2] as when mine was started, but is [1]",
+    )
+
+
+def test_broken_settings_are_a_users_error(tmp_path: Path) -> None:
+    folder = started(tmp_path, "mine", age_s=0)
+    (folder / SETTINGS_FILE).write_text("{")
+    with pytest.raises(UserError, match=r"settings\.json: cannot be read"):
+        find(tmp_path, "mine")
+
+
+def open_new(output: Path, error: BaseException | None = None, *, work: bool = False) -> Place:
+    with open_run_folder(output, "mine", "train", SETTINGS, resume=False) as folder:
+        if work:
+            (folder / "checkpoint").mkdir()
+        if error is not None:
+            raise error
+    return folder
+
+
+def test_a_users_error_before_any_work_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such model"):
+        open_new(tmp_path, UserError("no such model"))
+    assert list(tmp_path.iterdir()) == []
+    assert open_new(tmp_path) == tmp_path / "mine"
+
+
+def test_work_is_kept_whatever_happens(tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        open_new(tmp_path, UserError("the tracker is gone"), work=True)
+    assert (tmp_path / "mine" / "checkpoint").is_dir()
+    assert find(tmp_path, "mine") == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("error", [RunInterruptedError("stopped"), KeyboardInterrupt()])
+def test_an_interrupted_run_can_be_resumed(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        open_new(tmp_path, error)
+    with open_run_folder(tmp_path, "mine", "train", SETTINGS, resume=True) as folder:
+        assert folder == tmp_path / "mine"
+
+
+def test_a_users_error_while_resuming_keeps_the_folder(tmp_path: Path) -> None:
+    create_run_folder(tmp_path, "mine", SETTINGS)
+    with (
+        pytest.raises(UserError, match="away"),
+        open_run_folder(tmp_path, "mine", "train", SETTINGS, resume=True),
+    ):
+        raise UserError("the cluster is away")
+    assert find(tmp_path, "mine") == tmp_path / "mine"
+
+
+def test_a_search_with_failed_trials_can_be_resumed(tmp_path: Path) -> None:
+    folder = started(tmp_path, "train-20260101-000000", 5)
+    (folder / SUMMARY_FILE).write_text('{"failed_trials": 1}')
+    assert not is_finished(folder)
+    assert find(tmp_path) == folder
+    (folder / SUMMARY_FILE).write_text('{"failed_trials": 0}')
+    assert is_finished(folder)
+    with pytest.raises(ConfigError, match="is finished"):
+        find(tmp_path, folder.name)

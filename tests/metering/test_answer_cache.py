@@ -1,0 +1,204 @@
+"""A rerun asks nothing that an earlier run was answered, and gives the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from craft_ray.config.run import AnswerCacheConfig
+from craft_ray.metering.answer_cache import AnswerCache, open_answer_cache
+from craft_ray.metering.journal_sqlite import QueryJournal
+from craft_ray.metering.ledger import QueryLedger, Spending
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.tuners.base import GenerationReport
+from craft_ray.tuners.registry import make_trainer
+from tests.support.dying_oracle import DyingOracle
+from tests.support.world import make_world, run_config, world_data
+
+DATA = world_data(shots=3, num_validation=4)
+MB = 2**20
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+def run(
+    folder: Path, name: str, **changes: Any
+) -> tuple[list[GenerationReport], Spending, DyingOracle, Spending]:
+    """A whole run with a cache in `folder`: reports, ledger, its oracle, what is on record."""
+    config = run_config(**changes)
+    oracle = DyingOracle()
+    world = make_world(config, oracle, DATA)
+    ledger = QueryLedger(config.max_queries)
+    cache = AnswerCache(folder / "cache", 10 * MB)
+    with QueryJournal(folder / f"{name}.db") as journal:
+        metered = MeteredOracle(oracle, ledger, journal, cache)
+        trainer = make_trainer(metered, world.prepared, config)
+        reports = []
+        while not trainer.finished:
+            reports.append(trainer.run_generation())
+        recorded = journal.total()
+    cache.close()
+    return reports, ledger.spent, oracle, recorded
+
+
+def test_a_rerun_costs_nothing_and_gives_the_same(tmp_path: Path) -> None:
+    first, paid, oracle, _ = run(tmp_path, "first")
+    again, spent, asked, recorded = run(tmp_path, "again")
+    assert oracle.candidates_served == paid.candidate_queries == 40
+    assert asked.candidates_served == asked.predictions_served == 0
+    assert spent == recorded == Spending(cached_candidates=40)
+    assert [r.validation for r in again] == [r.validation for r in first]
+    assert [r.fitness_best for r in again] == [r.fitness_best for r in first]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 2},
+        {"loss": {"prompt_consistency": 0.5}},
+        {"optimizer": {"sigma": 0.4}},
+        {"head": {"learning_rate": 0.02}},
+    ],
+    ids=str,
+)
+def test_what_is_another_question_is_asked(tmp_path: Path, changes: dict[str, Any]) -> None:
+    run(tmp_path, "first")
+    _, spent, oracle, _ = run(tmp_path, "other", **changes)
+    assert spent.candidate_queries + spent.cached_candidates == 40
+    assert oracle.candidates_served == spent.candidate_queries > 0
+
+
+def test_a_longer_run_pays_for_what_is_new(tmp_path: Path) -> None:
+    run(tmp_path, "first")
+    _, spent, oracle, _ = run(tmp_path, "longer", max_queries=64)
+    assert spent.cached_candidates == 40
+    assert spent.candidate_queries == oracle.candidates_served == 24
+
+
+def test_another_oracle_shares_nothing(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path, MB)
+    oracle, other = DyingOracle(), DyingOracle()
+    other._seed = 5
+    answers = []
+    for box in (oracle, other):
+        metered = MeteredOracle(box, QueryLedger(0), cache=cache)
+        world = make_world(oracle=box, data=DATA)
+        contexts = world.prepared.task.initial_context[None]
+        handle = world.prepared.validation.handle
+        answers.append(metered.predict(world.prepared.task, handle, contexts, purpose="evaluation"))
+    assert other.predictions_served == 1
+    assert not np.array_equal(answers[0], answers[1])
+
+
+def test_answers_come_back_from_the_files_as_they_were(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path, MB)
+    kept = {
+        key(0): np.arange(6, dtype=np.float32).reshape(1, 3, 2),
+        key(1): np.array([np.nan, np.inf, -0.0]),
+        key(2): np.zeros((1, 0), dtype=np.uint8),
+    }
+    for question, answer in kept.items():
+        cache.keep(question, answer)
+    cache.close()
+    again = AnswerCache(tmp_path, MB)
+    for question, answer in kept.items():
+        found = again.find(question)
+        assert found is not None
+        np.testing.assert_array_equal(found, answer, strict=True)
+    assert again.find(key(3)) is None
+
+
+def test_what_is_kept_may_be_changed_by_its_owner(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path, MB)
+    mine = np.ones(3)
+    cache.keep(key(0), mine)
+    mine[:] = 9
+    assert np.array_equal(cache.find(key(0)), np.ones(3))  # type: ignore[arg-type]
+
+
+def test_two_writers_do_not_disturb_each_other(tmp_path: Path) -> None:
+    one, other = AnswerCache(tmp_path, MB), AnswerCache(tmp_path, MB)
+    for number in range(10):
+        one.keep(key(number), np.full(4, number))
+        other.keep(key(100 + number), np.full(4, number))
+    one.close()
+    other.close()
+    both = AnswerCache(tmp_path, MB)
+    assert all(both.find(key(n)) is not None for n in (*range(10), *range(100, 110)))
+
+
+def test_the_limit_is_kept_and_the_oldest_file_goes_first(tmp_path: Path) -> None:
+    for number in range(3):
+        cache = AnswerCache(tmp_path, MB)
+        cache.keep(key(number), np.zeros(40_000))  # 320 kB
+        cache.close()
+        for path in tmp_path.glob("*.arrow"):
+            if not path.stem.isdigit():
+                os.utime(path.rename(tmp_path / f"{number}.arrow"), (number, number))
+    full = AnswerCache(tmp_path, MB)
+    assert all(full.find(key(number)) is not None for number in range(3))
+    full.keep(key(9), np.zeros(40_000))
+    assert full.find(key(9)) is None, "there is no room for it"
+    smaller = AnswerCache(tmp_path, 700_000)
+    assert [smaller.find(key(number)) is not None for number in range(3)] == [False, True, True]
+    assert not (tmp_path / "0.arrow").exists()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from craft_ray.metering.answer_cache import AnswerCache
+cache = AnswerCache(Path(sys.argv[1]), 10**8)
+for number in range(100_000):
+    cache.keep(number.to_bytes(32, "big"), np.full(100, number))
+    print(number, flush=True)
+"""
+
+
+def test_what_a_killed_process_wrote_is_read_up_to_its_last_answer(tmp_path: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    for _ in range(200):
+        last = int(writer.stdout.readline())
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.communicate()
+    cache = AnswerCache(tmp_path, 10**8)
+    for number in range(last):
+        found = cache.find(key(number))
+        assert found is not None
+        assert (found == number).all()
+
+
+def test_a_broken_file_costs_only_its_own_answers(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path, MB)
+    cache.keep(key(0), np.ones(3))
+    cache.close()
+    (tmp_path / "broken.arrow").write_bytes(b"no arrow" * 100)
+    (tmp_path / "empty.arrow").write_bytes(b"")
+    assert AnswerCache(tmp_path, MB).find(key(0)) is not None
+
+
+def test_it_is_off_by_default(tmp_path: Path) -> None:
+    assert open_answer_cache(AnswerCacheConfig()) is None
+    cache = open_answer_cache(AnswerCacheConfig(folder=str(tmp_path / "deep" / "er"), max_mb=1))
+    assert cache is not None
+    assert (tmp_path / "deep" / "er").is_dir()
+
+
+def test_a_relative_folder_is_that_of_who_starts_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert AnswerCacheConfig(folder="cache").folder == str(tmp_path / "cache")

@@ -1,0 +1,435 @@
+"""What was paid for is never asked again, wherever a run dies."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from craft_ray.config.run import RunConfig
+from craft_ray.errors import ArtifactError, RunFailedError
+from craft_ray.files.remote import Place, RemotePath
+from craft_ray.metering.journal import Journal, open_journal, remove_journal
+from craft_ray.metering.journal_sqlite import QueryId, QueryJournal, digest_of_question
+from craft_ray.metering.ledger import QueryLedger, Spending
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.tuners.base import GenerationReport
+from craft_ray.tuners.registry import make_trainer
+from craft_ray.tuners.state import TrainerState, load_state, save_state
+from tests.support.dying_oracle import DiedError, DyingOracle
+from tests.support.s3_server import S3Server, s3_server
+from tests.support.world import World, make_world, run_config, world_data
+
+DATA = world_data(shots=3, num_validation=4)
+QUESTION = digest_of_question("what?")
+COST = Spending(candidate_queries=2, search_predictions=20, text_encodes=8)
+
+
+class Outcome:
+    """What a whole run gave, over all its lives."""
+
+    def __init__(self, config: RunConfig, deaths: list[int], folder: Path) -> None:
+        self.oracle = DyingOracle()
+        self.reports: dict[int, GenerationReport] = {}
+        state_folder = folder / "state"
+        for answers_left in [*deaths, None]:
+            # A new process: nothing in memory survives but what is in the files.
+            self.oracle.answers_left = None
+            world: World = make_world(config, self.oracle, DATA)
+            self.oracle.answers_left = answers_left
+            with QueryJournal(folder / "queries.db") as journal:
+                self.ledger = QueryLedger(config.max_queries)
+                metered = MeteredOracle(self.oracle, self.ledger, journal)
+                trainer = make_trainer(metered, world.prepared, config)
+                if state_folder.exists():
+                    trainer.load_state_dict(load_state(state_folder))
+                try:
+                    while not trainer.finished:
+                        report = trainer.run_generation()
+                        self.reports[report.generation] = report
+                        if report.validation is not None:
+                            save_state(trainer.state_dict(), state_folder)
+                            journal.forget_answers(trainer.generation)
+                except DiedError:
+                    continue
+                self.on_record = journal.total()
+                self.state: TrainerState = trainer.state_dict()
+                return
+
+
+@pytest.mark.parametrize("fidelity", ["corrected", "reference"])
+@pytest.mark.parametrize("method", ["both", "prompt", "head"])
+@pytest.mark.parametrize("views", [2, "fresh"])
+@settings(max_examples=5, deadline=None)
+@given(
+    deaths=st.lists(st.integers(0, 10), max_size=4),
+    draws_at_random=st.booleans(),
+    batches=st.integers(1, 2),
+)
+def test_a_run_that_dies_anywhere_ends_the_same_and_asks_nothing_twice(
+    method: str, fidelity: str, views: Any, deaths: list[int], draws_at_random: bool, batches: int
+) -> None:
+    changes: dict[str, Any] = {
+        "method": method,
+        "fidelity": fidelity,
+        "data": {"views": views},
+        "optimizer": {"population": 7, "batches": batches},
+        "max_queries": 28,
+        "evaluate_every_generations": 2,
+    }
+    config = run_config(**changes)
+    if draws_at_random and fidelity == "corrected":
+        document = config.model_dump() | {
+            "optimizer": {"kind": "random_search", "population": 7, "batches": batches}
+        }
+        config = RunConfig.model_validate(document)
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        undisturbed = Outcome(config, [], Path(one))
+        disturbed = Outcome(config, deaths, Path(other))
+    assert disturbed.reports == undisturbed.reports
+    assert disturbed.ledger.spent == undisturbed.ledger.spent
+    assert disturbed.on_record == disturbed.ledger.spent
+    assert disturbed.state.values == undisturbed.state.values
+    for name, array in undisturbed.state.arrays.items():
+        np.testing.assert_array_equal(disturbed.state.arrays[name], array, err_msg=name)
+    # Not only counted once: served once.
+    assert disturbed.oracle.candidates_served == undisturbed.oracle.candidates_served
+    assert disturbed.oracle.predictions_served == undisturbed.oracle.predictions_served
+    queries = 0 if method == "head" else 28
+    assert disturbed.ledger.spent.candidate_queries == queries
+    assert disturbed.oracle.candidates_served == queries * batches
+
+
+WRITER = """
+import sys
+import numpy as np
+from craft_ray.files.remote import locate
+from craft_ray.metering.journal_sqlite import QueryId
+from craft_ray.metering.journal import open_journal
+from craft_ray.metering.ledger import Spending
+journal = open_journal(locate(sys.argv[1]))
+for generation in range(1_000_000):
+    cost = Spending(candidate_queries=1)
+    losses = np.full(50, float(generation))
+    journal.record(QueryId(generation, "search", 0), b"q", 0, cost, losses)
+    print(generation, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 40, 120])
+def test_what_was_recorded_survives_sigkill(folder: Place, lines: int) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    for _ in range(lines):
+        last = int(writer.stdout.readline())
+    os.kill(writer.pid, signal.SIGKILL)
+    rest = writer.communicate()[0].split()
+    acknowledged = max(last, int(rest[-1]) if rest and rest[-1].isdigit() else last)
+    with open_journal(folder) as journal:
+        # At most the one whose acknowledgement was cut off is there as well.
+        assert 0 <= journal.total().candidate_queries - (acknowledged + 1) <= 1
+        for generation in range(last + 1):
+            (part,) = journal.parts(QueryId(generation, "search", 0), b"q")
+            np.testing.assert_array_equal(part.answer, np.full(50, float(generation)))
+
+
+@pytest.fixture
+def folder(place: Place) -> Place:
+    """Of a journal; each test of the contract runs on every kind."""
+    return place / "folder"
+
+
+@pytest.fixture
+def journal(folder: Place) -> Iterator[Journal]:
+    with open_journal(folder) as opened:
+        yield opened
+
+
+def test_a_part_is_counted_once_however_often_it_comes(journal: Journal, folder: Place) -> None:
+    query = QueryId(3, "search", 0)
+    assert journal.record(query, QUESTION, 0, COST, np.array([1.0, 2.0]))
+    assert not journal.record(query, QUESTION, 0, COST, np.array([8.0, 9.0]))
+    with open_journal(folder) as later:
+        assert not later.record(query, QUESTION, 0, COST, np.array([8.0, 9.0]))
+        for each in (journal, later):
+            assert each.total() == COST
+            (part,) = each.parts(query, QUESTION)
+            assert part.answer.tolist() == [1.0, 2.0]
+
+
+def test_two_writers_do_not_undo_each_other(journal: Journal, folder: Place) -> None:
+    """A worker that is being replaced still writes its last answer."""
+    query = QueryId(1, "search", 0)
+    with open_journal(folder) as replacement:
+        journal.record(query, QUESTION, 0, COST, np.array([1.0, 2.0]))
+        replacement.record(query, QUESTION, 2, COST, np.array([3.0, 4.0]))
+        replacement.record(query, QUESTION, 0, COST, np.array([1.0, 2.0]))
+        journal.record(query, QUESTION, 2, COST, np.array([3.0, 4.0]))
+    with open_journal(folder) as later:
+        answers = [part.answer.tolist() for part in later.parts(query, QUESTION)]
+        assert answers == [[1.0, 2.0], [3.0, 4.0]]
+        assert later.total() == COST + COST
+
+
+def test_a_new_journal_is_empty(journal: Journal, folder: Place) -> None:
+    assert journal.is_empty()
+    journal.record(QueryId(1, "search", 0), QUESTION, 0, COST, np.zeros(2))
+    assert not journal.is_empty()
+    with open_journal(folder) as later:
+        assert not later.is_empty()
+        later.forget_answers(before_generation=2)
+        assert not later.is_empty()
+    remove_journal(folder)
+    with open_journal(folder) as removed:
+        assert removed.is_empty()
+
+
+def test_parts_come_back_in_order_with_type_and_shape(journal: Journal) -> None:
+    query = QueryId(3, "search", 0)
+    late = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    journal.record(query, QUESTION, 5, COST, late)
+    journal.record(query, QUESTION, 0, COST, np.array([np.nan, np.inf]))
+    journal.record(QueryId(3, "search", 1), b"other", 0, COST, np.zeros(1))
+    first, second = journal.parts(query, QUESTION)
+    assert (first.start, first.stop, second.start, second.stop) == (0, 2, 5, 7)
+    assert np.isnan(first.answer[0])
+    assert np.isinf(first.answer[1])
+    np.testing.assert_array_equal(second.answer, late, strict=True)
+    assert journal.parts(QueryId(4, "search", 0), QUESTION) == []
+
+
+def test_an_empty_answer_can_be_kept(journal: Journal) -> None:
+    query = QueryId(0, "images", 0)
+    journal.record(query, QUESTION, 0, Spending(images_sent=7), np.zeros((1, 0), np.uint8))
+    (part,) = journal.parts(query, QUESTION)
+    assert part.answer.shape == (1, 0)
+    assert part.spending.images_sent == 7
+
+
+def test_another_question_at_the_same_place_is_refused(journal: Journal, folder: Place) -> None:
+    query = QueryId(3, "search", 0)
+    journal.record(query, QUESTION, 0, COST, np.zeros(2))
+    with open_journal(folder) as later:
+        for each in (journal, later):
+            with pytest.raises(ArtifactError, match="generation 3 must ask what is on record"):
+                each.parts(query, digest_of_question("something else?"))
+        later.forget_answers(before_generation=4)
+        with pytest.raises(ArtifactError, match="generation 3 must ask what is on record"):
+            later.parts(query, digest_of_question("something else?"))
+
+
+def test_forgotten_answers_stay_counted(journal: Journal, folder: Place) -> None:
+    for generation in range(6):
+        journal.record(QueryId(generation, "search", 0), QUESTION, 0, COST, np.zeros(2))
+    journal.forget_answers(before_generation=1)
+    journal.forget_answers(before_generation=2)
+    with open_journal(folder) as resumed:
+        resumed.forget_answers(before_generation=3)
+        resumed.compact()
+        resumed.record(QueryId(6, "search", 0), QUESTION, 0, COST, np.zeros(2))
+        assert not resumed.record(QueryId(1, "search", 0), QUESTION, 0, COST, np.zeros(2))
+        with open_journal(folder) as later:
+            for each in (resumed, later):
+                counts = [len(each.parts(QueryId(g, "search", 0), QUESTION)) for g in range(7)]
+                assert counts == [0, 0, 0, 1, 1, 1, 1]
+                assert each.total().candidate_queries == 14
+
+
+def test_digests_tell_where_one_part_ends() -> None:
+    assert digest_of_question("ab", "c") != digest_of_question("a", "bc")
+    assert digest_of_question("a", b"b") == digest_of_question("a", "b")
+
+
+def test_a_file_that_is_no_journal_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "queries.db"
+    path.write_bytes(b"not a database at all, but long enough to look at" * 20)
+    with pytest.raises(ArtifactError, match=r"queries\.db: must be a journal"):
+        QueryJournal(path)
+
+
+def no_room(path: object) -> Any:
+    return SimpleNamespace(free=100_000)
+
+
+def test_what_a_full_disk_cannot_keep_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = DyingOracle()
+    config = run_config()
+    world = make_world(config, oracle, DATA)
+    with QueryJournal(tmp_path / "queries.db") as journal:
+        metered = MeteredOracle(oracle, QueryLedger(config.max_queries), journal)
+        trainer = make_trainer(metered, world.prepared, config)
+        trainer.run_generation()
+        served = oracle.candidates_served
+        monkeypatch.setattr("craft_ray.metering.journal_sqlite.shutil.disk_usage", no_room)
+        with pytest.raises(RunFailedError, match=r"must have 16 MB free .* but has 0\.1 MB"):
+            trainer.run_generation()
+        assert oracle.candidates_served == served
+        assert journal.total().candidate_queries == served
+
+
+def test_a_journal_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    journal = QueryJournal(tmp_path / "queries.db")
+    journal._database.execute("PRAGMA max_page_count = 4")  # as a full disk
+    with pytest.raises(RunFailedError, match=r"queries\.db: must be writable, but: .* is full"):
+        journal.record(QueryId(1, "search", 0), QUESTION, 0, COST, np.zeros(100_000))
+    assert journal.total() == Spending()
+    journal.close()
+
+
+def test_a_journal_on_a_full_disk_is_no_broken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("craft_ray.metering.journal_sqlite.shutil.disk_usage", no_room)
+    (tmp_path / "queries.db").mkdir()  # cannot be opened
+    with pytest.raises(RunFailedError, match=r"queries\.db: must be writable"):
+        QueryJournal(tmp_path / "queries.db")
+
+
+@pytest.fixture
+def objects(s3: S3Server, request: pytest.FixtureRequest) -> RemotePath:
+    return RemotePath(s3.address(request.node.name))
+
+
+def test_a_damaged_object_is_refused_by_name(objects: RemotePath) -> None:
+    query = QueryId(1, "search", 0)
+    with open_journal(objects) as journal:
+        journal.record(query, QUESTION, 0, COST, np.zeros(2))
+    (path,) = objects.files_below()
+    content = path.read_bytes()
+    cheaper = content.replace(b'"search_predictions": 20', b'"search_predictions": 10')
+    assert cheaper != content
+    for damaged in (b"", content[:-1], content + b"x", cheaper):
+        path.write_bytes(damaged)
+        with open_journal(objects) as journal:
+            with pytest.raises(ArtifactError, match=r"search-0-00000000\?.*: must be of a journal"):
+                journal.parts(query, QUESTION)
+            with pytest.raises(ArtifactError, match="its checksum differs"):
+                journal.total()
+
+
+def test_a_strange_object_is_refused_by_name(objects: RemotePath) -> None:
+    (objects / "queries" / "00000001" / "note.txt").write_bytes(b"hello")
+    with pytest.raises(ArtifactError, match=r"note\.txt\?.*: must be of a journal"):
+        open_journal(objects)
+
+
+def test_what_was_forgotten_but_not_removed_is_counted_once(
+    objects: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends between the two."""
+    with open_journal(objects) as journal:
+        journal.record(QueryId(0, "search", 0), QUESTION, 0, COST, np.zeros(2))
+        with monkeypatch.context() as patch:
+            patch.setattr(RemotePath, "remove_all", lambda _: None)
+            journal.forget_answers(before_generation=1)
+    with open_journal(objects) as journal:
+        assert journal.total() == COST
+        assert journal.parts(QueryId(0, "search", 0), QUESTION) == []
+
+
+def test_a_part_is_one_object_and_forgetting_leaves_few(objects: RemotePath) -> None:
+    with open_journal(objects) as journal:
+        for generation in range(5):
+            for start in range(0, 30, 10):
+                query = QueryId(generation, "search", 0)
+                journal.record(query, QUESTION, start, COST, np.zeros(10))
+        assert len(objects.files_below()) == 15
+        for generation in range(1, 5):
+            journal.forget_answers(before_generation=generation)
+        assert len(objects.files_below()) == 4 + 3
+        journal.compact()
+        assert len(objects.files_below()) == 1 + 3
+
+
+def record_generations(journal: Journal, generations: range) -> None:
+    for generation in generations:
+        journal.record(QueryId(generation, "search", 0), QUESTION, 0, COST, np.zeros(2))
+
+
+def test_what_a_writer_forgets_while_it_is_counted_is_counted(objects: RemotePath) -> None:
+    with open_journal(objects) as writer:
+        record_generations(writer, range(4))
+        expected = writer.total()
+        reader = open_journal(objects)
+        writer.forget_answers(before_generation=3)
+        assert reader.total() == expected
+        # What was read keeps its answer, what was forgotten has none.
+        assert len(reader.parts(QueryId(3, "search", 0), QUESTION)) == 1
+        assert reader.parts(QueryId(2, "search", 0), QUESTION) == []
+
+
+@pytest.mark.parametrize("change", ["forget", "compact"])
+def test_a_journal_is_opened_while_its_writer_cleans_up(
+    change: str, objects: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_journal(objects) as writer:
+        record_generations(writer, range(4))
+        writer.forget_answers(before_generation=1)
+        writer.forget_answers(before_generation=2)
+        expected = writer.total()
+        stale = (objects / "queries").files_below()
+        if change == "forget":
+            writer.forget_answers(before_generation=3)
+        else:
+            writer.compact()
+        listings = [stale]
+        fresh = RemotePath.files_below
+
+        def files_below(folder: RemotePath) -> list[RemotePath]:
+            return listings.pop() if listings else fresh(folder)
+
+        monkeypatch.setattr(RemotePath, "files_below", files_below)
+        assert open_journal(objects).total() == expected
+        assert listings == []
+
+
+def test_a_file_that_goes_while_it_is_read_does_not_exist(objects: RemotePath) -> None:
+    path = objects / "file"
+    path.write_bytes(b"content")
+
+    class Vanishing:
+        """Answers how long the file is, and no more."""
+
+        def open_input_file(self, _: str) -> io.BytesIO:
+            path.unlink()
+            raise OSError("AWS Error RESOURCE_NOT_FOUND during GetObject operation")
+
+    class Racing(RemotePath):
+        @property
+        def _store(self) -> Any:
+            return Vanishing()
+
+        def exists(self) -> bool:
+            return path.exists()
+
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        Racing(str(path)).read_bytes()
+
+
+def test_a_store_that_is_gone_ends_the_run_and_not_with_a_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("craft_ray.files.remote.MAX_ATTEMPTS", 2)
+    with s3_server() as server:
+        address = RemotePath(server.address("gone"))
+        journal = open_journal(address)
+        server.kill()
+        with pytest.raises(RunFailedError, match=r"queries/00000001/search-0-00000000\?"):
+            journal.record(QueryId(1, "search", 0), QUESTION, 0, COST, np.zeros(2))
+        assert journal.is_empty()

@@ -1,0 +1,181 @@
+"""A linear head on fixed questions and on searched ones, on the fake world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from craft_ray.classifiers.artifact import Artifact
+from craft_ray.classifiers.classifier import ProbesClassifier
+from craft_ray.classifiers.examiner import Examiner
+from craft_ray.config.run import RunConfig
+from craft_ray.errors import ConfigError
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.metering.planned_spending import plan_driver, plan_run
+from craft_ray.task.preparation import classification_task, prepare
+from craft_ray.task.vocabulary import draw_names
+from craft_ray.tuners.base import GenerationReport, Trainer
+from craft_ray.tuners.state import load_state, save_state, selected_in
+from tests.support.fake_oracle import FakeOracle
+from tests.support.recording import RecordingOracle
+from tests.support.world import (
+    World,
+    make_world,
+    metered,
+    register_test_images,
+    run_config,
+    world_data,
+)
+
+HEADS: dict[str, dict[str, Any]] = {
+    "linear": {"kind": "linear"},
+    "names": {"kind": "probes", "names": 30},
+    "contexts": {"kind": "probes", "names": 0, "contexts": 7, "contexts_per_generation": 3},
+    "both": {"kind": "probes", "names": 5, "contexts": 4, "contexts_per_generation": 2},
+    "one searched": {"kind": "linear", "folds": 2},
+    "three searched": {"kind": "probes", "names": 0, "contexts": 2, "folds": 2},
+    "searched and names": {"kind": "probes", "names": 5, "contexts": 1, "folds": 2},
+}
+SEARCHED = [head for head in HEADS if "searched" in head]
+FIXED = [head for head in HEADS if head not in SEARCHED]
+DATA = world_data(shots=6, num_test=50)
+
+
+def probing(head: str, **settings: Any) -> RunConfig:
+    method = "both" if head in SEARCHED else "head"
+    return run_config(method=method, head=HEADS[head], **settings)
+
+
+def finish(trainer: Trainer) -> list[GenerationReport]:
+    reports = []
+    while not trainer.finished:
+        reports.append(trainer.run_generation())
+    return reports
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_it_improves_accuracy_on_images_it_never_saw(head: str) -> None:
+    world = make_world(probing(head), data=DATA)
+    trainer, _ = world.trainer()
+    finish(trainer)
+    examiner = Examiner(metered(world.oracle), world.prepared, DATA)
+    before, after = examiner.test([examiner.zero_shot, trainer.selected.classifier])
+    assert after.accuracy > before.accuracy + 0.1
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("evaluate_every", [1, 2, 5])
+def test_it_spends_what_was_planned(head: str, evaluate_every: int) -> None:
+    config = probing(head, evaluate_every_generations=evaluate_every)
+    world = make_world(config, data=DATA)
+    trainer, ledger = world.trainer()
+    finish(trainer)
+    assert ledger.spent == plan_run(config, DATA.size)
+    fixed = HEADS[head].get("contexts", 0) + 1
+    searched = config.num_generations * config.optimizer.population
+    assert ledger.spent.candidate_queries == (searched if head in SEARCHED else fixed)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_driver_spends_what_was_planned(head: str) -> None:
+    config = probing(head, fidelity={"selection": "last"})
+    world = make_world(config, data=DATA)
+    trainer, _ = world.trainer()
+    finish(trainer)
+    driver = MeteredOracle(world.oracle, QueryLedger(0))
+    examiner = Examiner(driver, prepare(config, DATA, driver), DATA)
+    examiner.validate(examiner.zero_shot)
+    examiner.test([examiner.zero_shot, trainer.selected.classifier])
+    assert examiner.spent == plan_driver(config, DATA.size)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("stop_after", [0, 1, 2])
+def test_a_resumed_training_is_the_undisturbed_one(
+    head: str, stop_after: int, tmp_path: Path
+) -> None:
+    every = 2 if head in SEARCHED else 1
+    world = make_world(probing(head, evaluate_every_generations=every), data=DATA)
+    undisturbed, ledger = world.trainer()
+    reports = finish(undisturbed)
+    stopped, _ = world.trainer()
+    first = [stopped.run_generation() for _ in reports[:stop_after]]
+    save_state(stopped.state_dict(), tmp_path)
+    resumed, resumed_ledger = world.trainer()
+    resumed.load_state_dict(load_state(tmp_path))
+    assert first + finish(resumed) == reports
+    assert resumed_ledger.spent == ledger.spent
+    state, expected = resumed.state_dict(), undisturbed.state_dict()
+    assert state.values == expected.values
+    for name, array in expected.arrays.items():
+        np.testing.assert_array_equal(state.arrays[name], array)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_stored_classifier_predicts_as_the_one_that_was_trained(
+    head: str, tmp_path: Path
+) -> None:
+    world = make_world(probing(head), data=DATA)
+    trainer, _ = world.trainer()
+    finish(trainer)
+    save_state(trainer.state_dict(), tmp_path / "state")
+    classifier = selected_in(load_state(tmp_path / "state")).classifier
+    assert isinstance(classifier, ProbesClassifier)
+    task = classification_task(world.config, DATA)
+    Artifact(classifier, task, world.prepared.oracle_id).save(tmp_path / "best")
+    # An oracle that knows neither the task nor the images.
+    oracle = FakeOracle()
+    images = register_test_images(DATA, oracle).handle
+    loaded = Artifact.load(tmp_path / "best").predict(oracle, images)
+    trained = trainer.selected.classifier.predict(metered(oracle), task, images)
+    np.testing.assert_array_equal(loaded, trained)
+    assert loaded.shape == (images.num_images, len(task.class_names))
+
+
+def test_names_are_asked_about_in_the_same_queries() -> None:
+    recording = RecordingOracle(FakeOracle())
+    world = make_world(probing("names"), oracle=recording, data=DATA)
+    trainer, _ = world.trainer()
+    recording.questions.clear()
+    finish(trainer)
+    shapes = [question.logits_KNC.shape for question in recording.questions]
+    num_train, num_validation = DATA.size.num_train, DATA.size.num_validation
+    zero_shot, *training, validation = shapes
+    assert zero_shot == (1, num_validation, 4)
+    assert training == [(1, num_train, 34)] * 3  # plain and two views
+    assert validation == (1, num_validation, 34)
+
+
+def test_no_context_is_asked_about_when_the_budget_is_refused() -> None:
+    world = make_world(probing("contexts"), data=DATA)
+    ledger = QueryLedger(7)  # of eight contexts
+    recording = RecordingOracle(world.oracle)
+    trainer = make_trainer_with(world, recording, ledger)
+    with pytest.raises(Exception, match="max_queries"):
+        finish(trainer)
+    assert ledger.spent.candidate_queries == 6
+
+
+def make_trainer_with(world: World, oracle: RecordingOracle, ledger: QueryLedger) -> Trainer:
+    from craft_ray.tuners.registry import make_trainer
+
+    return make_trainer(MeteredOracle(oracle, ledger), world.prepared, world.config)
+
+
+def test_names_are_drawn_once_whatever_their_number() -> None:
+    few = draw_names((), 10, ("dog", "cat"), seed=1)
+    many = draw_names((), 900, ("dog", "cat"), seed=1)
+    assert many[:10] == few
+    assert len(set(many)) == 900
+    assert draw_names((), 10, ("dog", "cat"), seed=2) != few
+
+
+def test_no_name_is_one_of_the_tasks_own() -> None:
+    vocabulary = ("Ankle  boot", "ankle_boot", "goose", "GOOSE", "fox")
+    assert set(draw_names(vocabulary, 2, ("ankle boot",), seed=0)) == {"goose", "fox"}
+    with pytest.raises(ConfigError, match=r"head\.names <= 2 must hold.*but got 3"):
+        draw_names(vocabulary, 3, ("ankle boot",), seed=0)
