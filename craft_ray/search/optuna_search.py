@@ -27,6 +27,7 @@ from craft_ray.config.space import Choice, Distribution, IntUniform, LogUniform,
 from craft_ray.files.remote import Place
 from craft_ray.search.budgeted_search import BudgetedSearch, SearchBudget
 from craft_ray.search.objectives import MEASURES
+from craft_ray.search.trials_on_disk import Params
 
 
 def optuna_distribution(distribution: Distribution) -> BaseDistribution:
@@ -81,27 +82,33 @@ def budget_of(space: SpaceConfig) -> SearchBudget | None:
 
 
 def make_search(
-    space: SpaceConfig, trials: Place, earlier: Sequence[FrozenTrial] = ()
+    space: SpaceConfig,
+    folder: Place,
+    begun: Sequence[Params] = (),
+    earlier: Sequence[FrozenTrial] = (),
 ) -> OptunaSearch:
     """Optuna's study, seeded by the base run's seed.
 
     Args:
         space: its parameters, sampler, objectives and budget.
-        trials: where each trial has a folder of its number with its record of queries.
+        folder: of the search.
+        begun: what the trials of an earlier part of this search try; they are suggested first.
         earlier: trials of other searches, see `warm_start`.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     measures = [MEASURES[objective] for objective in space.objectives]
     is_single = len(measures) == 1
+    points = [*begun, *space.first_trials[len(begun) :]]
     search = BudgetedSearch(
         budget=budget_of(space),
-        trials=trials,
+        folder=folder,
         space=optuna_space(space),
         # Ray takes a list for several objectives, each with its own mode.
         metric=measures[0].metric if is_single else [measure.metric for measure in measures],
         mode=measures[0].mode if is_single else [measure.mode for measure in measures],
-        points_to_evaluate=[dict(point) for point in space.first_trials] or None,
-        sampler=make_sampler(space.sampler, space.base.seed),
+        points_to_evaluate=[dict(point) for point in points] or None,
+        # A sampler of the same seed would draw again what the first part has drawn.
+        sampler=make_sampler(space.sampler, space.base.seed + len(begun)),
     )
     search.know(earlier)
     return search

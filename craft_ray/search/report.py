@@ -42,8 +42,8 @@ def print_table(
         outcomes.add_row(
             f"{result.number}",
             f"{result.validation.accuracy:.1%}" if result.validation else "-",
-            f"{result.spent.candidate_queries:,}",
-            f"{result.seconds:.1f}",
+            f"{result.tuned.spent.candidate_queries:,}",
+            f"{result.tuned.seconds:.1f}",
             result.status,
             style=style,
         )
