@@ -1,4 +1,4 @@
-"""The rule of the rooms, read from the tree: imports go down only, and every module is in a room."""
+"""The rule of the rooms, read from the tree: imports go down only."""
 
 from __future__ import annotations
 

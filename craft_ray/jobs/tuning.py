@@ -115,10 +115,9 @@ def read_tuned(folder: Place) -> Tuned:
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{folder}: must hold a result, but: {error!r}") from error
     state = load_newest_state(folder / STATES_FOLDER)
-    spent = spent_on_record(folder)
-    if state is None:
-        return Tuned("running", [], spent, [])
-    return Tuned("running", state.values[REPORTS], spent, state.values["curve"])
+    known = {REPORTS: [], "curve": []} if state is None else state.values
+    ledger = spent_on_record(folder).as_dict()
+    return Tuned.from_dict({"outcome": "running", **known, "ledger": ledger})
 
 
 def read_selected(folder: Place) -> Selected:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from craft_ray.classifiers.score import Score
-from craft_ray.classifiers.selection import Evidence
 from craft_ray.commands.tune import DEFAULT_SPACE
 from craft_ray.config.loading import load_space_config
-from craft_ray.metering.ledger import Spending
 from craft_ray.search.importances import MIN_TRIALS, parameter_importances
 from craft_ray.search.results import TrialResult
+from tests.support.tuned import tuned
 
 NAMES = (100, 200, 500, 900)
 CONTEXTS = (0, 2, 5)
@@ -30,19 +28,13 @@ SPACE = load_space_config(
 def trial(number: int, accuracy: float, status: str = "finished") -> TrialResult:
     return TrialResult(
         number=number,
-        trial_id=str(number),
         status=status,
         params={
             "head.names": NAMES[number % 4],
             "head.contexts": CONTEXTS[number % 3],
             "head.context_std": 0.3 + 0.1 * number,
         },
-        evidence=Evidence(Score(accuracy, 1.0, 0.1)),
-        objectives=None,
-        spent=Spending(),
-        retried_chunks=0,
-        seconds=1.0,
-        checkpoint=Path("checkpoint"),
+        tuned=tuned(Score(accuracy, 1.0, 0.1)),
     )
 
 

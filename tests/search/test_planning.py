@@ -9,8 +9,9 @@ from craft_ray.config.run import RayConfig, RunConfig
 from craft_ray.config.sampling import NoScheduler
 from craft_ray.config.space import Choice, LogUniform, SpaceConfig
 from craft_ray.errors import ConfigError
-from craft_ray.jobs.resources import concurrent_trials
+from craft_ray.jobs.resources import concurrent_jobs
 from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
+from craft_ray.pool.placement import TrialPlace
 from craft_ray.search.plan import plan_search
 
 SIZE = DataSize(num_train=160, num_validation=200, num_test=1000, num_classes=10)
@@ -21,14 +22,19 @@ def test_trials_are_bounded_by_the_cpus_beside_the_pool() -> None:
         pool=PoolConfig(cpus_per_replica=0.1),
         ray=RayConfig(cpus_per_worker=0.5, cpus_per_trial=0.2),
     )
-    assert concurrent_trials(config, wanted=8, replicas=2, num_cpus=2.0) == 2
-    assert concurrent_trials(config, wanted=8, replicas=2, num_cpus=4.0) == 5
-    assert concurrent_trials(config, wanted=2, replicas=2, num_cpus=64.0) == 2
+
+    def fitting(wanted: int, num_cpus: float, cpus_beside: float = 0.2) -> int:
+        return concurrent_jobs(config, wanted, TrialPlace({}, num_cpus, 2), cpus_beside)
+
+    assert fitting(8, 2.0) == 2
+    assert fitting(8, 4.0) == 5
+    assert fitting(2, 64.0) == 2
+    assert fitting(8, 2.0, cpus_beside=0.0) == 3
 
 
 def test_a_search_that_could_never_start_a_trial_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"<= CPUs must hold, but got 8 \* 0.1"):
-        concurrent_trials(RunConfig(), wanted=1, replicas=8, num_cpus=1.0)
+        concurrent_jobs(RunConfig(), 1, TrialPlace({}, 1.0, 8))
 
 
 def test_the_plan_is_the_worst_case_over_populations() -> None:

@@ -3,70 +3,62 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pytest
-from ray.tune import Result
 from rich.console import Console
 
 from craft_ray.classifiers.score import Score
 from craft_ray.classifiers.selection import Evidence
-from craft_ray.config.sampling import Objective
-from craft_ray.jobs.job import CHECKPOINT_PATH
+from craft_ray.jobs.job import STATES_FOLDER, write_result
 from craft_ray.metering.journal import open_journal
 from craft_ray.metering.journal_sqlite import QueryId
 from craft_ray.metering.ledger import Spending
 from craft_ray.search.report import print_front, print_importances, print_table
-from craft_ray.search.results import TrialResult, best_of, front_of, read_results, status_of
+from craft_ray.search.results import TrialResult, best_of, front_of, read_results
+from craft_ray.search.trials_on_disk import trial_folder, write_trial
+from craft_ray.tuners.state import POINTS, REPORTS, TrainerState, keep_state
+from tests.support.tuned import report, tuned
 
 SIZES = (200, 160)
 """Of validation and training images."""
 
 
-def trial(number: int, validation: Score | None, status: str = "finished") -> TrialResult:
+def trial(
+    number: int,
+    validation: Score | None,
+    status: str = "finished",
+    held_out: Score | None = None,
+    queries: int = 2000,
+) -> TrialResult:
     return TrialResult(
         number=number,
-        trial_id=f"id{number}",
         status=status,
         params={"head.learning_rate": 0.00123456, "optimizer.population": 40},
-        evidence=None if validation is None else Evidence(validation),
-        objectives=None,
-        spent=Spending(candidate_queries=2000),
-        retried_chunks=0,
-        seconds=12.34,
-        checkpoint=Path("checkpoint"),
+        tuned=tuned(validation, held_out, queries),
     )
 
 
 def test_a_trial_that_died_before_its_first_report_is_a_failed_one(tmp_path: Path) -> None:
-    lost: Any = [Result(metrics=None, checkpoint=None, error=RuntimeError("lost"), path="")]
-    (result,) = read_results(lost, tmp_path, tmp_path / "trials")
+    write_trial(tmp_path, 1, {"head.names": 300})
+    (result,) = read_results(tmp_path, {1: "failed"}, {1: "lost"})
     assert (result.number, result.status, result.validation) == (1, "failed", None)
-    assert (result.error, result.spent) == ("lost", Spending())
+    assert (result.error, result.tuned.spent) == ("lost", Spending())
+    assert result.params == {"head.names": 300}
+    assert result.objectives is None
 
 
-def test_a_trial_spent_what_is_on_record_whatever_it_reported(tmp_path: Path) -> None:
+def test_a_trial_that_was_cut_off_spent_what_is_on_record(tmp_path: Path) -> None:
     paid = Spending(candidate_queries=410)
-    folder = tmp_path / "trials" / "1"
-    folder.mkdir(parents=True)
+    write_trial(tmp_path, 1, {})
+    folder = trial_folder(tmp_path, 1)
     with open_journal(folder) as journal:
         journal.record(QueryId(0, "search", 0), b"question", 0, paid, np.zeros(410))
-    metrics = {
-        "experiment_tag": "1_head",
-        "val_accuracy": 0.5,
-        "val_loss": 1.0,
-        "val_calibration_error": 0.2,
-        "candidate_queries": 400,
-        "predictions_per_image": 1,
-        "outcome": "running",
-        CHECKPOINT_PATH: str(tmp_path / "checkpoint"),
-    }
-    stopped: Any = [Result(metrics=metrics, checkpoint=None, error=None, path="")]
-    (result,) = read_results(stopped, tmp_path, tmp_path / "trials")
-    assert (result.status, result.spent) == ("stopped early", paid)
+    reports = [report(Score(0.5, 1.0, 0.2), queries=400)]
+    values = {"generation": 10, REPORTS: reports, POINTS: [], "curve": []}
+    keep_state(TrainerState({}, values), folder / STATES_FOLDER)
+    (result,) = read_results(tmp_path, {1: "stopped early"}, {})
+    assert (result.status, result.tuned.spent) == ("stopped early", paid)
     assert result.validation == Score(0.5, 1.0, 0.2)
     assert result.objectives == {
         "accuracy": 0.5,
@@ -74,6 +66,15 @@ def test_a_trial_spent_what_is_on_record_whatever_it_reported(tmp_path: Path) ->
         "calibration_error": 0.2,
         "predictions_per_image": 1.0,
     }
+
+
+def test_a_result_on_disk_is_read_as_it_was_written(tmp_path: Path) -> None:
+    whole = tuned(Score(0.5, 1.0, 0.2), Score(0.6, 0.9, 0.1))
+    write_trial(tmp_path, 1, {})
+    write_result(trial_folder(tmp_path, 1), whole.as_dict())
+    (result,) = read_results(tmp_path, {1: "finished"}, {})
+    assert result.tuned == whole
+    assert result.evidence == Evidence(Score(0.5, 1.0, 0.2), Score(0.6, 0.9, 0.1))
 
 
 def test_the_best_trial_has_the_highest_validation_accuracy() -> None:
@@ -97,10 +98,7 @@ def test_equal_accuracies_are_decided_by_the_lower_loss() -> None:
 def test_held_out_training_images_count_where_all_trials_have_them() -> None:
     few = [(0.75, 0.6), (0.5, 0.8), (0.75, 0.7)]  # of four and of ten images
     results = [
-        replace(
-            trial(number, None),
-            evidence=Evidence(Score(validation, 1.0, 0.1), Score(held_out, 1.0, 0.1)),
-        )
+        trial(number, Score(validation, 1.0, 0.1), held_out=Score(held_out, 1.0, 0.1))
         for number, (validation, held_out) in enumerate(few, 1)
     ]
     best = best_of(results, 4, 10)
@@ -124,16 +122,6 @@ def test_trials_without_a_result_and_non_finite_losses_are_never_best() -> None:
     assert best_of([trial(1, None, "failed")], *SIZES) is None
 
 
-@pytest.mark.parametrize(
-    ("outcome", "status"),
-    [("running", "stopped early"), ("finished", "finished"), ("diverged", "diverged")],
-)
-def test_a_trial_that_ended_while_running_was_stopped_by_the_scheduler(
-    outcome: str, status: str
-) -> None:
-    assert status_of(outcome) == status
-
-
 def test_the_table_fits_a_terminal_of_80_columns_and_loses_nothing() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     results = [trial(1, Score(0.712, 0.9, 0.1)), trial(2, None, "failed")]
@@ -146,12 +134,11 @@ def test_the_table_fits_a_terminal_of_80_columns_and_loses_nothing() -> None:
 
 def test_the_front_and_the_importances_can_be_read_in_80_columns() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
-    values: list[dict[Objective, float]] = [
-        {"accuracy": 0.712, "queries": 1200},
-        {"accuracy": 0.6, "queries": 1300},
-        {"accuracy": 0.5, "queries": 17},
+    values = [(0.712, 1200), (0.6, 1300), (0.5, 17)]
+    results = [
+        trial(number, Score(accuracy, 1.0, 0.1), queries=queries)
+        for number, (accuracy, queries) in enumerate(values, 1)
     ]
-    results = [replace(trial(i, None), objectives=each) for i, each in enumerate(values, 1)]
     front = front_of([*results, trial(4, None, "failed")], ("accuracy", "queries"))
     assert [each.number for each in front] == [1, 3]
     print_front(console, front, ("accuracy", "queries"))

@@ -90,10 +90,10 @@ def test_the_sampler_starts_from_them_and_nobody_runs_them(tmp_path: Path) -> No
     points = [{**GOOD, "head.context_std": 0.3 + 0.1 * index} for index in range(10)]
     settings = space(write_search(tmp_path, *points), "first_trials=[]")
     earlier = earlier_trials(settings)
-    knowing = make_search(settings, tmp_path, earlier)
+    knowing = make_search(settings, tmp_path, earlier=earlier)
     point = knowing.suggest("a")
     assert point != make_search(settings, tmp_path).suggest("a")
-    assert point == make_search(settings, tmp_path, earlier).suggest("a")
+    assert point == make_search(settings, tmp_path, earlier=earlier).suggest("a")
 
 
 @pytest.mark.parametrize(
