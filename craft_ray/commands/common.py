@@ -161,7 +161,7 @@ def check_inputs(config: RunConfig) -> FewShotData:
         UserError: names the field or file, the law and the value.
     """
     # Imported late, here and in the commands: `--help` and a mistyped key wait for no library.
-    from craft_ray.oracle.loading import check_model_exists
+    from craft_ray.oracle.check import check_model_exists
     from craft_ray.task.preparation import load_data
 
     data = load_data(config)

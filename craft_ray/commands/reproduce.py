@@ -60,7 +60,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.dry_run:
         _print_plan(config, found, missing)
         return
-    from craft_ray.oracle.loading import check_model_exists
+    from craft_ray.oracle.check import check_model_exists
 
     for oracle in {run.oracle.model: run.oracle for run in found.values()}.values():
         check_model_exists(oracle)

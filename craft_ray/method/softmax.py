@@ -12,7 +12,8 @@ Array = npt.NDArray[np.float64]
 def softmax(logits_NC: Array) -> Array:
     """Probabilities [N, C]; NaN in the row of a logit that is not finite."""
     exponentials_NC: Array = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
-    return exponentials_NC / exponentials_NC.sum(axis=1, keepdims=True)
+    probabilities_NC: Array = exponentials_NC / exponentials_NC.sum(axis=1, keepdims=True)
+    return probabilities_NC
 
 
 def log_softmax(logits_NC: Array) -> Array:
