@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from craft_ray.commands.common import (
     check_inputs,
+    check_run_folder,
     command_parser,
     exit_with,
     pool_request,
@@ -35,8 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     path, overrides = split_words(options.words)
     config = load_run_config(path, overrides)
-    data = check_inputs(config)
     settings = config.model_dump(mode="json", exclude={"name"})
+    stem = path.stem if path else "train"
+    check_run_folder(config, stem, settings, options)
+    data = check_inputs(config, decode=not options.dry_run)
     if options.dry_run:
         from craft_ray.metering.planned_spending import plan_driver, plan_run
 
@@ -53,7 +56,6 @@ def _run(options: argparse.Namespace) -> None:
 
     console = Console()
     output_dir = locate(config.output_dir)
-    stem = path.stem if path else "train"
     with open_run_folder(output_dir, config.name, stem, settings, resume=options.resume) as folder:
         console.print(f"Run {folder.name} on {data.describe()}", highlight=False)
         with resume_hint("train", options.words, folder):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from craft_ray.commands.common import (
     check_inputs,
+    check_run_folder,
     command_parser,
     exit_with,
     pool_request,
@@ -46,8 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     path, overrides = split_words(options.words)
     space = load_space_config(path or DEFAULT_SPACE, overrides)
-    data = check_inputs(space.base)
     settings = space.model_dump(mode="json", exclude={"base": {"name"}})
+    check_run_folder(space.base, space.name, settings, options)
+    data = check_inputs(space.base, decode=not options.dry_run)
     if options.dry_run:
         _print_plan(space, settings, data)
         return

@@ -17,6 +17,7 @@ from craft_ray.config.documents import (
 )
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.config.shipped import find_settings_file
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
 
@@ -27,7 +28,8 @@ def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConf
     """Read one run's settings.
 
     Args:
-        path: a YAML file, or None for the defaults.
+        path: a YAML file, or None for the defaults. `tune_spaces/...` that is not in the working
+            directory is the file that comes with craft-ray; so are all names below.
         overrides: words `section.key=value`, applied in order; values are YAML.
 
     Raises:
@@ -45,7 +47,7 @@ def change_run_config(
     Raises:
         ConfigError: the file or a setting breaks a law; the message starts with `source`.
     """
-    document = {} if path is None else read_yaml(path)
+    document = {} if path is None else read_yaml(find_settings_file(path))
     for key, value in changes:
         _apply(document, key, value)
     return _validate(RunConfig, document, source)
@@ -62,6 +64,7 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
     Raises:
         ConfigError: a file or a setting breaks a law, or `path` holds the settings of one run.
     """
+    path = find_settings_file(path)
     document = read_yaml(path)
     _check_is_space(document, path)
     document.setdefault("name", path.stem)
@@ -69,9 +72,9 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
     files = [value for key, value in words if key == "base" and isinstance(value, str)]
     base = document.get("base", {})
     if files:
-        base = read_yaml(Path(files[-1]))
+        base = read_yaml(find_settings_file(Path(files[-1])))
     elif isinstance(base, str):
-        base = read_yaml(path.parent / base)
+        base = read_yaml(find_settings_file(Path(base), path.parent))
     document["base"] = base
     for key, value in words:
         if key == "base" and isinstance(value, str):
@@ -85,6 +88,7 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
 
 def load_reproduction_config(path: Path, overrides: Sequence[str] = ()) -> ReproductionConfig:
     """Read a reproduction. An override may name a key of it or, directly, of its cells' runs."""
+    path = find_settings_file(path)
     document = read_yaml(path)
     run = document.setdefault("run", {})
     for override in overrides:

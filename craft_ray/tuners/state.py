@@ -16,6 +16,7 @@ from craft_ray.errors import ArtifactError
 from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place, entries
 from craft_ray.files.whole_files import Arrays, read_signed_pair, write_signed_pair
+from craft_ray.method.adamw import AdamW
 
 logger = logging.getLogger(__name__)
 
@@ -116,20 +117,19 @@ def load_newest_state(states: Place) -> TrainerState | None:
     return None
 
 
-def pack_adam(optimizer: torch.optim.Optimizer) -> Arrays:
+def pack_adam(optimizer: AdamW) -> Arrays:
     """Moments and steps as `<parameter index>.<name>` arrays."""
     return {
-        f"{index}.{name}": value.detach().cpu().numpy().copy()
-        for index, moments in optimizer.state_dict()["state"].items()
+        f"{index}.{name}": value.numpy()
+        for index, moments in optimizer.state().items()
         for name, value in moments.items()
     }
 
 
-def unpack_adam(optimizer: torch.optim.Optimizer, arrays: Arrays) -> None:
+def unpack_adam(optimizer: AdamW, arrays: Arrays) -> None:
     """Inverse of `pack_adam`; hyperparameters stay those of `optimizer`."""
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, array in arrays.items():
         index, _, key = name.partition(".")
         moments.setdefault(int(index), {})[key] = torch.from_numpy(np.array(array))
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    optimizer.load_state(moments)
