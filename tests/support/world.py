@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -121,3 +121,10 @@ def make_world(
     task = classification_task(config, data)
     start = earlier_prompt(config, task, oracle.describe().oracle_id)
     return World(config, oracle, data, prepare(config, data, metered(oracle), start))
+
+
+def mislabelled(world: World) -> World:
+    """Every training image says the next class: whatever is learnt from it is wrong."""
+    fitness = world.prepared.fitness
+    wrong = LabelledImages(fitness.handle, (fitness.labels_N + 1) % 4)
+    return replace(world, prepared=replace(world.prepared, fitness=wrong))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from craft_ray.classifiers.score import Score
 from craft_ray.errors import BudgetError
 from craft_ray.oracle.contract import Oracle
-from craft_ray.task.prepared import LabelledImages
 from craft_ray.tuners.base import GenerationReport, Trainer
 from tests.support.classifiers import as_prompt
 from tests.support.fake_oracle import FakeOracle
@@ -21,6 +19,7 @@ from tests.support.world import (
     BOTH_ANSWERS,
     World,
     make_world,
+    mislabelled,
     register_test_images,
     run_config,
     world_data,
@@ -130,13 +129,6 @@ THOROUGH: dict[str, Any] = {
     "evaluate_every_generations": 20,
     "head": {"learning_rate": 0.1},
 }
-
-
-def mislabelled(world: World) -> World:
-    """Every training image says the next class: whatever is learnt from it is wrong."""
-    fitness = world.prepared.fitness
-    wrong = LabelledImages(fitness.handle, (fitness.labels_N + 1) % 4)
-    return replace(world, prepared=replace(world.prepared, fitness=wrong))
 
 
 @pytest.mark.parametrize("method", ["both", "prompt", "head"])
