@@ -6,5 +6,5 @@ from hypothesis import settings
 
 _all = settings.default
 assert _all is not None
-few = settings(max_examples=_all.max_examples // 4)
+few = settings(max_examples=_all.max_examples // 8)
 """For what takes a training each."""
