@@ -8,14 +8,46 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from craft_ray.files.remote import Place, locate
+from tests.support.nightly import changed_lately, concerns_of, is_named
 from tests.support.s3_server import CREDENTIALS, S3Server, s3_server
 
 # The models of the tests are tiny: threads only wait for each other, and for other processes.
 torch.set_num_threads(1)
 
+# `--hypothesis-profile thorough` is for the night; tests may take a share (support/examples.py).
+settings.register_profile("quick", max_examples=40, deadline=None)
+settings.register_profile("thorough", max_examples=400, deadline=None)
+settings.load_profile("quick")
+
 _numbers = itertools.count()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--nightly",
+        choices=["changed", "all"],
+        help="run tests marked nightly too: all, or those whose files changed lately",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave nightly tests out unless they are asked for, by option, by marker or by file."""
+    choice = config.getoption("--nightly")
+    if choice == "all" or "nightly" in config.option.markexpr:
+        return
+
+    def is_wanted(item: pytest.Item) -> bool:
+        concerns = concerns_of(item)
+        if concerns is None or is_named(item, config):
+            return True
+        return choice == "changed" and changed_lately(concerns)
+
+    wanted = {item: is_wanted(item) for item in items}
+    config.hook.pytest_deselected(items=[item for item in items if not wanted[item]])
+    items[:] = [item for item in items if wanted[item]]
 
 
 @pytest.fixture(scope="session")

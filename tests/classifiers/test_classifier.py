@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_ray.classifiers.classifier import PromptClassifier
@@ -23,7 +23,6 @@ def test_accuracy_and_cross_entropy_of_known_logits() -> None:
     assert score.calibration_error == pytest.approx((0.6 + 0.3 + 0.8) / 3, abs=1e-6)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_calibration_error_is_the_textbooks_whatever_the_blocks(data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 999)))

@@ -17,9 +17,8 @@ from craft_ray.classifiers.selection import (
 )
 from craft_ray.config.fidelity import Selection
 from craft_ray.tuners.state import selected_in
-from tests.support.world import World, make_world, metered, world_data
-from tests.tuners.test_craft import mislabelled
-from tests.tuners.test_probes import DATA, FIXED, HEADS, finish, probing
+from tests.support.probing import DATA, FIXED, HEADS, finish, finished, probing
+from tests.support.world import World, make_world, metered, mislabelled, world_data
 
 WORLD = make_world(data=world_data(num_validation=2))
 """Eight validation images, sixteen of training."""
@@ -93,7 +92,7 @@ def selected_by(world: World) -> Selected:
 
 @pytest.mark.parametrize("head", HEADS)
 def test_images_are_held_out_only_from_what_is_fitted_by_cross_validation(head: str) -> None:
-    selected = selected_by(make_world(probing(head), data=DATA))
+    selected = finished(head).trainer.selected
     assert (selected.evidence.held_out is not None) == (head in FIXED)
 
 
@@ -136,8 +135,7 @@ def test_zero_shot_is_held_out_as_the_oracle_answers_it(
 
 
 def test_a_stored_choice_has_its_evidence() -> None:
-    trainer, _ = make_world(probing("contexts"), data=DATA).trainer()
-    finish(trainer)
+    trainer = finished("contexts").trainer
     again = selected_in(trainer.state_dict())
     assert again.evidence == trainer.selected.evidence
 

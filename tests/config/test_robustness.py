@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_ray.config.loading import (
@@ -73,7 +73,6 @@ def assert_is_sound(result: str | ConfigError, kind: str) -> None:
     assert result == kind if isinstance(result, str) else result.problems
 
 
-@settings(max_examples=150, deadline=None)
 @given(document=documents, words=overrides)
 def test_any_document_gives_settings_or_a_config_error(
     document: dict[Any, Any], words: list[tuple[str, str]]
@@ -90,7 +89,6 @@ budgets = st.dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(budget=budgets | leaves, shots=leaves | st.integers(1, 16))
 def test_any_budget_gives_settings_or_a_config_error(budget: Any, shots: Any) -> None:
     text = yaml.safe_dump({"max_queries": budget, "data": {"shots": shots}}, allow_unicode=True)
@@ -113,7 +111,6 @@ grids = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(document=grids, others=documents, words=overrides)
 def test_any_grid_gives_the_settings_of_its_cells_or_a_config_error(
     document: dict[Any, Any], others: dict[Any, Any], words: list[tuple[str, str]]
@@ -134,14 +131,12 @@ def test_any_grid_gives_the_settings_of_its_cells_or_a_config_error(
         assert_is_sound(result, "ReproductionConfig")
 
 
-@settings(max_examples=150, deadline=None)
 @given(content=st.binary(max_size=60) | st.text("{}[]:,-&*!?|>'\"%@ \n\tab01_x").map(str.encode))
 def test_any_file_gives_settings_or_a_config_error(content: bytes) -> None:
     with file_of(content) as path:
         assert_is_sound(outcome(lambda: load_run_config(path)), "RunConfig")
 
 
-@settings(max_examples=100, deadline=None)
 @given(word=st.text(max_size=20) | st.text("{}[]:,-&*!?='\"ab01_.", max_size=20))
 def test_any_word_gives_settings_or_a_config_error(word: str) -> None:
     assert_is_sound(outcome(lambda: load_run_config(None, [word])), "RunConfig")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_ray.config.data import ParquetSource
@@ -53,7 +53,6 @@ def coop_sample(items: list[Item], num_shots: int, *, repeat: bool = False) -> l
 all_labels = st.lists(st.sampled_from([0, 1, 2]), max_size=20).map(lambda more: [2, 0, 1, *more])
 
 
-@settings(max_examples=100, deadline=None)
 @given(labels=all_labels.flatmap(st.permutations), shots=st.integers(1, 6), seed=st.integers(0, 99))
 def test_a_sample_is_that_of_coops_code(labels: list[int], shots: int, seed: int) -> None:
     dataset = dataset_of(labels, [0])
@@ -64,7 +63,6 @@ def test_a_sample_is_that_of_coops_code(labels: list[int], shots: int, seed: int
     assert Counter(item.label for item in sample) == {0: shots, 1: shots, 2: shots}
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     labels=all_labels.flatmap(st.permutations),
     val_labels=st.lists(st.sampled_from([0, 1, 2]), min_size=1, max_size=20),
@@ -86,7 +84,6 @@ def test_a_few_shot_validation_is_that_of_coops_code(
     assert full.validation == tuple(dataset.splits["val"])
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     labels=all_labels.flatmap(st.permutations),
     shots=st.integers(1, 6),

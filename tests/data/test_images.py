@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, features
 from torchvision.datasets.folder import pil_loader
@@ -110,7 +110,6 @@ KINDS = ["PNG", "JPEG", "GIF", "WEBP", "BMP", *(["AVIF"] if features.check("avif
 WHOLE = [encoded(noise(), kind) for kind in KINDS]
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     source=st.sampled_from(WHOLE),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=8),

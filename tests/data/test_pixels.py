@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import v2
@@ -13,6 +13,7 @@ from torchvision.transforms.functional import InterpolationMode
 
 from craft_ray.data.dataset import Item, labels_of
 from craft_ray.data.pixels import augmented_pixels, plain_pixels
+from tests.support.examples import few
 from tests.support.images import encoded, noise, rgb
 
 
@@ -23,7 +24,7 @@ def item(image: Image.Image, label: int = 0) -> Item:
 ITEMS = [item(noise(12, 10, seed)) for seed in range(3)]
 
 
-@settings(max_examples=25, deadline=None)
+@few
 @given(height=st.integers(1, 40), width=st.integers(1, 40), size=st.sampled_from([1, 8, 32]))
 def test_images_of_any_shape_become_uint8_squares(height: int, width: int, size: int) -> None:
     items = [item(noise(height, width)), item(noise(width, height))]

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_ray.config.data import FolderSource, SeededSplit
@@ -19,7 +19,6 @@ from tests.support.images import encoded, noise
 shares = st.tuples(st.floats(0.01, 0.9), st.floats(0, 0.9)).filter(lambda pair: sum(pair) < 0.99)
 
 
-@settings(max_examples=200, deadline=None)
 @given(sizes=st.lists(st.integers(3, 40), min_size=1, max_size=4), pair=shares, seed=st.integers(0))
 def test_each_class_is_split_at_the_shares_with_an_image_everywhere(
     sizes: list[int], pair: tuple[float, float], seed: int

@@ -195,6 +195,7 @@ MISTAKES: dict[str, tuple[Callable[[Config], None], str]] = {
 }
 
 
+@pytest.mark.nightly("clusters", "tests/deploy", "pyproject.toml")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_found(mistake: str) -> None:
     change, message = MISTAKES[mistake]

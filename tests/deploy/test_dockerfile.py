@@ -120,6 +120,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.nightly("Dockerfile", ".dockerignore", "tests/deploy", "pyproject.toml")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_found(mistake: str) -> None:
     old, new, message = MISTAKES[mistake]

@@ -18,7 +18,13 @@ import pytest
 from .dockerfile_checks import Instruction, is_ignored, parse, stages
 from .project import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.nightly(
+        "Dockerfile", ".dockerignore", "constraints.txt", "pyproject.toml", "tests/deploy"
+    ),
+    pytest.mark.timeout(300),
+]
 
 STAGES = stages(parse((ROOT / "Dockerfile").read_text()))
 BUILD = ("build", "mlflow-build")

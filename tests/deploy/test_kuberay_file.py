@@ -123,6 +123,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 }
 
 
+@pytest.mark.nightly("clusters/kuberay.yaml", "tests/deploy", "pyproject.toml")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_found(mistake: str) -> None:
     change, message = MISTAKES[mistake]

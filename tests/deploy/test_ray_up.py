@@ -27,7 +27,13 @@ import yaml
 from .hosts import USER, Host, Network, hosts_on_this_machine, why_impossible
 from .project import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.nightly(
+        "clusters", "docs/cluster.md", "tests/deploy", "craft_ray/pool", "craft_ray/jobs"
+    ),
+    pytest.mark.timeout(900),
+]
 
 PORT = 8266
 """Of the dashboard on the laptop, whose own search has the usual one."""

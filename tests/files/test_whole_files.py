@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -23,7 +23,6 @@ any_arrays = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(stored=any_arrays, transposed=st.booleans())
 def test_arrays_come_back_with_their_shapes_types_and_bits(
     stored: Arrays, transposed: bool

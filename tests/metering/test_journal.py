@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from craft_ray.config.run import RunConfig
@@ -29,6 +29,7 @@ from craft_ray.tuners.base import GenerationReport
 from craft_ray.tuners.registry import make_trainer
 from craft_ray.tuners.state import TrainerState, load_state, save_state
 from tests.support.dying_oracle import DiedError, DyingOracle
+from tests.support.examples import few
 from tests.support.s3_server import S3Server, s3_server
 from tests.support.world import World, make_world, run_config, world_data
 
@@ -69,15 +70,36 @@ class Outcome:
                 return
 
 
-@pytest.mark.parametrize("fidelity", ["corrected", "reference"])
-@pytest.mark.parametrize("method", ["both", "prompt", "head"])
-@pytest.mark.parametrize("views", [2, "fresh"])
-@settings(max_examples=5, deadline=None)
+LIVES = [
+    ("both", "corrected", 2, [4, 7], False, 1),
+    ("both", "corrected", "fresh", [0, 9, 3], True, 2),
+    ("both", "reference", 2, [2, 10], False, 2),
+    ("both", "reference", "fresh", [5], False, 1),
+    ("prompt", "corrected", 2, [1, 1, 1], True, 1),
+    ("prompt", "reference", "fresh", [8, 2], False, 2),
+    ("head", "corrected", "fresh", [1, 3], False, 1),
+    ("head", "reference", 2, [0, 2], False, 1),
+]
+"""Of each kind at least one, whatever is drawn."""
+
+
+def every_kind(test: Any) -> Any:
+    names = ("method", "fidelity", "views", "deaths", "draws_at_random", "batches")
+    for values in LIVES:
+        test = example(**dict(zip(names, values, strict=True)))(test)
+    return test
+
+
+@few
 @given(
+    method=st.sampled_from(["both", "prompt", "head"]),
+    fidelity=st.sampled_from(["corrected", "reference"]),
+    views=st.sampled_from([2, "fresh"]),
     deaths=st.lists(st.integers(0, 10), max_size=4),
     draws_at_random=st.booleans(),
     batches=st.integers(1, 2),
 )
+@every_kind
 def test_a_run_that_dies_anywhere_ends_the_same_and_asks_nothing_twice(
     method: str, fidelity: str, views: Any, deaths: list[int], draws_at_random: bool, batches: int
 ) -> None:

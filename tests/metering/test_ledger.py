@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_ray.errors import BudgetError, OracleError
@@ -25,7 +25,6 @@ IMAGES = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
 @given(budget=st.integers(0, 25), asked=st.lists(calls, max_size=12))
 def test_totals_equal_the_sum_of_what_was_answered_and_never_exceed_the_budget(
     budget: int, asked: list[tuple[Purpose, int, int]]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
@@ -80,7 +80,6 @@ def test_the_candidate_that_tells_classes_apart_wins() -> None:
     assert errors(LOGITS).argmin() == 1
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     scale=st.floats(0.01, 100),
     shift=st.floats(-50, 50),

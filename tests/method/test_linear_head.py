@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss
 from craft_ray.method import linear_head as module
 from craft_ray.method.linear_head import LinearHead, fit_linear_head
 from craft_ray.method.reduction import FloatArray, LabelArray
+from tests.support.examples import few
 
 NUM_CLASSES = 4
 
@@ -110,7 +111,7 @@ def test_one_image_a_class_is_fitted_without_holding_out() -> None:
     assert accuracy(fitted.head, logits[0], labels) == 1.0
 
 
-@settings(max_examples=15, deadline=None)
+@few
 @given(
     scale=st.floats(0.01, 100),
     shift=st.floats(-50, 50),

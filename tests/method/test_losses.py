@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -57,7 +57,6 @@ weights = st.sampled_from([0.0, 0.01, 1.0, 10.0])
 labels = torch.from_numpy(LABELS)
 
 
-@settings(max_examples=50, deadline=None)
 @given(raw=any_logits, refined=any_logits, weight=weights)
 def test_prompts_are_scored_by_the_cross_entropy_of_raw_logits_and_kl_of_refined_to_raw(
     raw: Float64, refined: Float64, weight: float
@@ -70,7 +69,6 @@ def test_prompts_are_scored_by_the_cross_entropy_of_raw_logits_and_kl_of_refined
     np.testing.assert_allclose(losses.numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
 @given(raw=any_logits, refined=any_logits, weight=weights)
 def test_the_head_is_trained_on_the_cross_entropy_of_refined_logits_and_kl_of_raw_to_refined(
     raw: Float64, refined: Float64, weight: float
@@ -87,7 +85,6 @@ def test_without_a_head_prompts_are_scored_by_the_cross_entropy_alone() -> None:
     np.testing.assert_allclose(losses.numpy(), expected, rtol=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
 @given(target=any_logits, other=any_logits)
 def test_a_divergence_is_never_negative_and_zero_between_equals(
     target: Float64, other: Float64

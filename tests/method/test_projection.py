@@ -6,7 +6,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import hadamard as hadamard_matrix
 
@@ -37,7 +37,6 @@ def matrix_of(
     return projection(kind, dim, std, start=start).contexts(np.eye(dim))
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     population=st.integers(1, 7),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_ray.method.head import RefinementHead
@@ -33,7 +33,6 @@ def test_it_is_the_mean_over_images(head: RefinementHead | None, consistency: fl
     np.testing.assert_allclose(reduced, expected, rtol=1e-7)
 
 
-@settings(max_examples=30, deadline=None)
 @given(sizes=st.lists(st.integers(1, N), min_size=1, max_size=N))
 def test_blocks_do_not_show(sizes: list[int]) -> None:
     cuts = [*np.cumsum(sizes)[np.cumsum(sizes) < N].tolist(), N]

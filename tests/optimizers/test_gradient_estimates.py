@@ -35,7 +35,7 @@ def test_candidates_lie_on_both_sides_of_the_mean(case: Case) -> None:
 
 
 @BY_PAIRS
-@pytest.mark.parametrize("failed", range(8))
+@pytest.mark.parametrize("failed", [0, 3, 4, 7])  # of either side
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_pair_with_a_failure_teaches_nothing(case: Case, failed: int, bad: float) -> None:
     one, other = case.make(), case.make()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -22,6 +22,7 @@ from tests.optimizers.contract import (
     run,
     sphere,
 )
+from tests.support.examples import few
 
 CSA = CASES[0]
 
@@ -41,7 +42,7 @@ told_generations = st.lists(
 
 
 @ALL
-@settings(max_examples=40, deadline=None)
+@few
 @given(told=told_generations, bound=st.sampled_from([None, 0.3]), asked=st.booleans())
 def test_a_loaded_optimizer_continues_identically(
     case: Case,
@@ -59,7 +60,7 @@ def test_a_loaded_optimizer_continues_identically(
     assert_same_future(original, loaded)
 
 
-@settings(max_examples=40, deadline=None)
+@few
 @given(resampled=st.lists(st.booleans(), min_size=1, max_size=6))
 def test_resampled_populations_are_part_of_the_state(resampled: list[bool]) -> None:
     original, loaded = CSA.make(), CSA.make()

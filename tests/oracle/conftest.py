@@ -17,7 +17,7 @@ from craft_ray.oracle.contract import Oracle, PixelArray
 from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.lifecycle import ClipFactory, running_pool
 from craft_ray.pool.membership import PoolSize
-from tests.support.checkpoints import tiny_clip_dir, tiny_custom_text_dir
+from tests.support.checkpoints import tiny_clip_dir, tiny_custom_text_dir, vocabulary_read_once
 from tests.support.fake_oracle import FakeOracle
 
 
@@ -25,6 +25,12 @@ def clip_of(folder: Path, **settings: object) -> ClipOracle:
     """The oracle of a checkpoint folder."""
     document = {"model": f"local-dir:{folder}", **settings}
     return ClipOracle.load(OracleConfig.model_validate(document))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_tokenizers() -> Iterator[None]:
+    with vocabulary_read_once():
+        yield
 
 
 @pytest.fixture(scope="session")

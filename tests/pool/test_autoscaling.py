@@ -13,6 +13,9 @@ from tests.support.autoscaling_cluster import in_own_namespace, namespaces_are_a
 
 
 @pytest.mark.slow
+@pytest.mark.nightly(
+    "craft_ray/pool", "tests/pool/autoscaling_story.py", "tests/support/autoscaling_cluster.py"
+)
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(
     not namespaces_are_allowed(), reason="this machine allows no PID namespace (unshare)"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import pytest
 import torch
+from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 
 IMAGE_SIZE = 32
@@ -102,8 +107,34 @@ def save_torchscript(weights: dict[str, torch.Tensor], path: Path) -> None:
         torch.jit.save(torch.jit.trace(root, torch.zeros(1)), path)  # type: ignore[no-untyped-call]
 
 
+@contextmanager
+def vocabulary_read_once() -> Iterator[None]:
+    """open_clip reads CLIP's 49,408 tokens anew for each model, which takes longer than all else
+    that a tiny model does."""
+    read = SimpleTokenizer.__init__
+    known: dict[str, dict[str, Any]] = {}
+
+    def remember(tokenizer: SimpleTokenizer, *args: Any, **options: Any) -> None:
+        key = repr((args, options))
+        if key not in known:
+            read(tokenizer, *args, **options)
+            known[key] = vars(tokenizer)
+        vars(tokenizer).update(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SimpleTokenizer, "__init__", remember)
+        yield
+
+
 def _random_weights(model_cfg: dict[str, Any], seed: int) -> dict[str, torch.Tensor]:
-    arguments = dict(model_cfg)
+    """Of one's own to change."""
+    drawn = _drawn_weights(json.dumps(model_cfg), seed)
+    return {name: value.clone() for name, value in drawn.items()}
+
+
+@cache
+def _drawn_weights(model_cfg: str, seed: int) -> dict[str, torch.Tensor]:
+    arguments = json.loads(model_cfg)
     kind = open_clip.CustomTextCLIP if arguments.pop("custom_text", False) else open_clip.CLIP
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -125,3 +125,10 @@ def make_world(
     examiner = Examiner(driver, prepare(config, data, driver, start), data)
     prepared, _ = examiner.validate_zero_shot()
     return World(config, oracle, data, prepared)
+
+
+def mislabelled(world: World) -> World:
+    """Every training image says the next class: whatever is learnt from it is wrong."""
+    fitness = world.prepared.fitness
+    wrong = LabelledImages(fitness.handle, (fitness.labels_N + 1) % 4)
+    return replace(world, prepared=replace(world.prepared, fitness=wrong))

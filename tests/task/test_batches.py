@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -121,7 +121,6 @@ def test_contexts_for_a_linear_head_are_searched_in_batches_too(kind: str) -> No
     assert ledger.spent.candidate_queries == 40
 
 
-@settings(deadline=None)
 @given(population=st.integers(4, 60), num_batches=st.integers(1, SHOTS))
 def test_a_place_in_the_population_is_one_query_in_all_batches_together(
     population: int, num_batches: int

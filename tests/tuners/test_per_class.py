@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,16 @@ def stored(folder: Path, world: World, trainer: Trainer) -> Artifact:
     return Artifact.load(folder)
 
 
+@cache
+def trained(method: str) -> tuple[World, Trainer]:
+    """For any number of tests to look at."""
+    world = world_of(method)
+    return world, finished(world)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_learns_a_context_for_each_class_and_stores_them(method: str, tmp_path: Path) -> None:
-    world = world_of(method)
-    trainer = finished(world)
+    world, trainer = trained(method)
     artifact = stored(tmp_path, world, trainer)
     _, num_classes, *_ = artifact.classifier.asked_contexts().shape
     assert num_classes == 4
@@ -65,7 +72,7 @@ def test_a_run_learns_a_context_for_each_class_and_stores_them(method: str, tmp_
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_stopped_run_ends_as_an_undisturbed_one(method: str, tmp_path: Path) -> None:
-    whole = finished(world_of(method))
+    _, whole = trained(method)
     trainer, _ = world_of(method).trainer()
     for _ in range(3):
         trainer.run_generation()
@@ -83,8 +90,8 @@ def test_a_stopped_run_ends_as_an_undisturbed_one(method: str, tmp_path: Path) -
 def test_a_run_may_start_from_contexts_of_classes_and_from_one_for_all(tmp_path: Path) -> None:
     single = make_world(run_config(method="prompt", max_queries=80), data=DATA)
     stored(tmp_path / "one", single, finished(single))
-    own = world_of("prompt")
-    stored(tmp_path / "own", own, finished(own))
+    own, trainer = trained("prompt")
+    stored(tmp_path / "own", own, trainer)
     for place in ("one", "own"):
         start = world_of("prompt", start=str(tmp_path / place)).prepared.start_context(True)
         assert start.shape == (4, *own.prepared.task.initial_context.shape)
@@ -93,8 +100,7 @@ def test_a_run_may_start_from_contexts_of_classes_and_from_one_for_all(tmp_path:
 
 
 def test_contexts_of_other_classes_are_refused(tmp_path: Path) -> None:
-    world = world_of("prompt")
-    artifact = stored(tmp_path / "own", world, finished(world))
+    artifact = stored(tmp_path / "own", *trained("prompt"))
     names = artifact.task.class_names[::-1]
     task = type(artifact.task)(names, artifact.task.template)
     Artifact(artifact.classifier, task, artifact.oracle_id).save(tmp_path / "other")
@@ -107,8 +113,7 @@ def test_contexts_of_other_classes_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_stored_classifier_has_as_many_contexts_as_classes(tmp_path: Path) -> None:
-    world = world_of("prompt")
-    artifact = stored(tmp_path, world, finished(world))
+    artifact = stored(tmp_path, *trained("prompt"))
     task = type(artifact.task)(artifact.task.class_names[:3], artifact.task.template)
     Artifact(artifact.classifier, task, artifact.oracle_id).save(tmp_path / "fewer")
     law = rf"{ARRAYS_FILE}: context must be float32 \[3, >= 1, >= 1\], but is float32 \[4, "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from craft_ray.classifiers.classifier import ProbesClassifier
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
-from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import plan_driver, plan_run
 from craft_ray.task.preparation import classification_task, prepare
@@ -21,66 +20,45 @@ from craft_ray.task.vocabulary import draw_names
 from craft_ray.tuners.base import GenerationReport, Trainer
 from craft_ray.tuners.state import load_state, save_state, selected_in
 from tests.support.fake_oracle import FakeOracle
+from tests.support.probing import DATA, HEADS, SEARCHED, finish, finished, probing
 from tests.support.recording import RecordingOracle
-from tests.support.world import (
-    World,
-    make_world,
-    metered,
-    register_test_images,
-    run_config,
-    world_data,
-)
-
-HEADS: dict[str, dict[str, Any]] = {
-    "linear": {"kind": "linear"},
-    "names": {"kind": "probes", "names": 30},
-    "contexts": {"kind": "probes", "names": 0, "contexts": 7, "contexts_per_generation": 3},
-    "both": {"kind": "probes", "names": 5, "contexts": 4, "contexts_per_generation": 2},
-    "one searched": {"kind": "linear", "folds": 2},
-    "three searched": {"kind": "probes", "names": 0, "contexts": 2, "folds": 2},
-    "searched and names": {"kind": "probes", "names": 5, "contexts": 1, "folds": 2},
-}
-SEARCHED = [head for head in HEADS if "searched" in head]
-FIXED = [head for head in HEADS if head not in SEARCHED]
-DATA = world_data(shots=6, num_test=50)
-
-
-def probing(head: str, **settings: Any) -> RunConfig:
-    method = "both" if head in SEARCHED else "head"
-    return run_config(method=method, head=HEADS[head], **settings)
-
-
-def finish(trainer: Trainer) -> list[GenerationReport]:
-    reports = []
-    while not trainer.finished:
-        reports.append(trainer.run_generation())
-    return reports
+from tests.support.world import World, make_world, metered, register_test_images
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_it_improves_accuracy_on_images_it_never_saw(head: str) -> None:
-    world = make_world(probing(head), data=DATA)
-    trainer, _ = world.trainer()
-    finish(trainer)
-    examiner = Examiner(metered(world.oracle), world.prepared, DATA)
-    before, after = examiner.test([examiner.zero_shot, trainer.selected.classifier])
+    training = finished(head)
+    examiner = Examiner(metered(training.world.oracle), training.world.prepared, DATA)
+    classifier = training.trainer.selected.classifier
+    before, after = examiner.test([examiner.zero_shot, classifier])
     assert after.accuracy > before.accuracy + 0.1
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("evaluate_every", [1, 2, 5])
-def test_it_spends_what_was_planned(head: str, evaluate_every: int) -> None:
-    config = probing(head, evaluate_every_generations=evaluate_every)
-    world = make_world(config, data=DATA)
-    trainer, ledger = world.trainer()
-    finish(trainer)
-    assert ledger.spent == plan_run(config, DATA.size)
+def check_spending(head: str, config: RunConfig, spent: Spending) -> None:
+    assert spent == plan_run(config, DATA.size)
     fixed = HEADS[head].get("contexts", 0) + 1
     searched = config.num_generations * config.optimizer.population
-    assert ledger.spent.candidate_queries == (searched if head in SEARCHED else fixed)
+    assert spent.candidate_queries == (searched if head in SEARCHED else fixed)
 
 
 @pytest.mark.parametrize("head", HEADS)
+def test_it_spends_what_was_planned(head: str) -> None:
+    training = finished(head)
+    check_spending(head, training.world.config, training.ledger.spent)
+
+
+@pytest.mark.parametrize("head", ["contexts", "three searched"])
+@pytest.mark.parametrize("evaluate_every", [1, 2, 5])
+def test_it_spends_what_was_planned_however_often_it_is_validated(
+    head: str, evaluate_every: int
+) -> None:
+    config = probing(head, evaluate_every_generations=evaluate_every)
+    trainer, ledger = make_world(config, data=DATA).trainer()
+    finish(trainer)
+    check_spending(head, config, ledger.spent)
+
+
+@pytest.mark.parametrize("head", ["linear", "both", "searched and names"])
 def test_the_driver_spends_what_was_planned(head: str) -> None:
     config = probing(head, fidelity={"selection": "last"})
     world = make_world(config, data=DATA)
@@ -94,34 +72,32 @@ def test_the_driver_spends_what_was_planned(head: str) -> None:
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("stop_after", [0, 1, 2])
-def test_a_resumed_training_is_the_undisturbed_one(
-    head: str, stop_after: int, tmp_path: Path
-) -> None:
-    every = 2 if head in SEARCHED else 1
-    world = make_world(probing(head, evaluate_every_generations=every), data=DATA)
-    undisturbed, ledger = world.trainer()
-    reports = finish(undisturbed)
+def test_a_resumed_training_is_the_undisturbed_one(head: str, tmp_path: Path) -> None:
+    undisturbed = finished(head)
+    world, reports = undisturbed.world, undisturbed.reports
     stopped, _ = world.trainer()
-    first = [stopped.run_generation() for _ in reports[:stop_after]]
-    save_state(stopped.state_dict(), tmp_path)
-    resumed, resumed_ledger = world.trainer()
-    resumed.load_state_dict(load_state(tmp_path))
-    assert first + finish(resumed) == reports
-    assert resumed_ledger.spent == ledger.spent
-    state, expected = resumed.state_dict(), undisturbed.state_dict()
-    assert state.values == expected.values
-    for name, array in expected.arrays.items():
-        np.testing.assert_array_equal(state.arrays[name], array)
+    first: list[GenerationReport] = []
+    for stop_after in range(min(2, len(reports)) + 1):
+        folder = tmp_path / str(stop_after)
+        save_state(stopped.state_dict(), folder)
+        resumed, ledger = world.trainer()
+        resumed.load_state_dict(load_state(folder))
+        assert first + finish(resumed) == reports
+        assert ledger.spent == undisturbed.ledger.spent
+        state, expected = resumed.state_dict(), undisturbed.trainer.state_dict()
+        assert state.values == expected.values
+        for name, array in expected.arrays.items():
+            np.testing.assert_array_equal(state.arrays[name], array)
+        if not stopped.finished:
+            first.append(stopped.run_generation())
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_stored_classifier_predicts_as_the_one_that_was_trained(
     head: str, tmp_path: Path
 ) -> None:
-    world = make_world(probing(head), data=DATA)
-    trainer, _ = world.trainer()
-    finish(trainer)
+    training = finished(head)
+    world, trainer = training.world, training.trainer
     save_state(trainer.state_dict(), tmp_path / "state")
     classifier = selected_in(load_state(tmp_path / "state")).classifier
     assert isinstance(classifier, ProbesClassifier)

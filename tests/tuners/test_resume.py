@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from craft_ray.errors import ArtifactError
@@ -27,6 +27,7 @@ from craft_ray.tuners.state import (
     selected_in,
 )
 from tests.support.classifiers import as_prompt
+from tests.support.examples import few
 from tests.support.world import World, make_world, run_config, world_data
 
 DATA = world_data(shots=3, num_validation=4)
@@ -69,14 +70,20 @@ def assert_same_state(first: TrainerState, second: TrainerState) -> None:
         np.testing.assert_array_equal(array, second.arrays[name], err_msg=name, strict=True)
 
 
-@pytest.mark.parametrize("fidelity", FIDELITIES)
-@pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=6, deadline=None)
+@few
 @given(
+    method=st.sampled_from(METHODS),
+    fidelity=st.sampled_from(FIDELITIES),
     stops=st.frozensets(st.integers(0, 5), min_size=1, max_size=4),
     seed=st.integers(0, 3),
     batches=st.integers(1, 3),
 )
+@example(method="both", fidelity="corrected", stops=frozenset({0, 3}), seed=0, batches=2)
+@example(method="both", fidelity="reference", stops=frozenset({1, 2, 5}), seed=1, batches=1)
+@example(method="prompt", fidelity="corrected", stops=frozenset({1, 4}), seed=2, batches=3)
+@example(method="prompt", fidelity="reference", stops=frozenset({2}), seed=0, batches=2)
+@example(method="head", fidelity="corrected", stops=frozenset({2}), seed=1, batches=1)
+@example(method="head", fidelity="reference", stops=frozenset({1, 3}), seed=2, batches=1)
 def test_a_stopped_training_ends_as_an_undisturbed_one(
     method: str, fidelity: str, stops: frozenset[int], seed: int, batches: int
 ) -> None:
@@ -239,11 +246,19 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
         load_newest_state(newer.parent)
 
 
-@settings(max_examples=40, deadline=None)
-@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), values=st.booleans())
-def test_no_flipped_bit_goes_unnoticed(place: float, bit: int, values: bool) -> None:
+@pytest.fixture(scope="module")
+def begun() -> Trainer:
+    """After one generation; to look at."""
     trainer, _ = new_world().trainer()
     trainer.run_generation()
+    return trainer
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), values=st.booleans())
+def test_no_flipped_bit_goes_unnoticed(
+    begun: Trainer, place: float, bit: int, values: bool
+) -> None:
+    trainer = begun
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_state(trainer.state_dict(), folder)
