@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from optuna.trial import FrozenTrial
 from ray.tune.search.optuna import OptunaSearch
 
+from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import Place
 from craft_ray.metering.journal import spent_on_record
+from craft_ray.search.sampling import ask, suggest
 
 SETTLING_S = 15.0
 """After it was stopped, a trial's worker may have a question on its way, and dies in seconds."""
@@ -46,13 +49,18 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
     One that ended with an error holds it for ever: a resumed search takes it up again.
 
     Args:
+        settings: of the search.
         budget: None: as many trials as are asked for.
         trials: where each trial has a folder of its number with its record of queries.
         words: of `OptunaSearch`.
     """
 
-    def __init__(self, *, budget: SearchBudget | None, trials: Place, **words: Any) -> None:
-        super().__init__(**words)
+    def __init__(
+        self, *, settings: SpaceConfig, budget: SearchBudget | None, trials: Place, **words: Any
+    ) -> None:
+        # Ray's search asks for a function here that samples the parameters of a trial of Optuna.
+        super().__init__(space=partial(suggest, settings), **words)
+        self._settings = settings
         self._budget = budget
         self._trials = trials
         self._numbers: dict[str, int] = {}
@@ -75,8 +83,9 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
                 # What runs, and what has only just ended, may still leave some.
                 return None if num_reserved > len(self._failed) else self.FINISHED
         self._numbers.setdefault(trial_id, len(self._numbers) + 1)
-        point: dict[str, Any] | None = super().suggest(trial_id)
-        return point
+        if trial_id not in self._ot_trials:
+            self._ot_trials[trial_id] = ask(self._ot_study, self._settings)
+        return dict(self._ot_trials[trial_id].params)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

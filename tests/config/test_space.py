@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from craft_ray.config.distributions import Choice, LogUniform
 from craft_ray.config.loading import load_run_config, load_space_config
 from craft_ray.config.sampling import TpeSampler
-from craft_ray.config.space import Choice, LogUniform, SpaceConfig
+from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
 from tests.support.heads import mlp_of
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_ray.commands.tune import DEFAULT_SPACE
 from craft_ray.config.loading import load_space_config
+from craft_ray.config.shipped import SPACES
 from craft_ray.metering.journal import open_journal
 from craft_ray.metering.journal_sqlite import QueryId
 from craft_ray.metering.ledger import Spending
@@ -19,6 +19,7 @@ from craft_ray.search import budgeted_search
 from craft_ray.search.budgeted_search import SETTLING_S, BudgetedSearch, SearchBudget
 from craft_ray.search.optuna_search import make_search
 
+PROBES = SPACES / "probes.yaml"
 PER_TRIAL = 100
 
 
@@ -41,7 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def new_search(total: int, folder: Path) -> BudgetedSearch:
     words = [f"max_total_queries={total}", f"max_queries={PER_TRIAL}"]
-    search = make_search(load_space_config(DEFAULT_SPACE, words), folder)
+    search = make_search(load_space_config(PROBES, words), folder)
     assert isinstance(search, BudgetedSearch)
     return search
 
@@ -99,7 +100,7 @@ def test_a_failed_trial_keeps_its_share_for_a_resumed_search(tmp_path: Path, clo
 
 
 def test_without_a_budget_trials_are_suggested_for_ever(tmp_path: Path) -> None:
-    search = make_search(load_space_config(DEFAULT_SPACE), tmp_path)
+    search = make_search(load_space_config(PROBES), tmp_path)
     for number in range(20):
         assert isinstance(search.suggest(f"t{number}"), dict)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from craft_ray.config.distributions import Choice, LogUniform
 from craft_ray.config.oracle import PoolConfig
 from craft_ray.config.run import RayConfig, RunConfig
 from craft_ray.config.sampling import NoScheduler
-from craft_ray.config.space import Choice, LogUniform, SpaceConfig
+from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
 from craft_ray.jobs.resources import concurrent_trials
 from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run

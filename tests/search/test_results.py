@@ -15,13 +15,21 @@ from rich.console import Console
 from craft_ray.classifiers.score import Score
 from craft_ray.classifiers.selection import Evidence
 from craft_ray.config.sampling import Objective
+from craft_ray.config.space import SpaceConfig
 from craft_ray.jobs.job import CHECKPOINT_PATH
 from craft_ray.metering.journal import open_journal
 from craft_ray.metering.journal_sqlite import QueryId
 from craft_ray.metering.ledger import Spending
+from craft_ray.search.importances import Importances
 from craft_ray.search.report import print_front, print_importances, print_table
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results, status_of
 
+SPACE = SpaceConfig.model_validate(
+    {
+        "name": "s",
+        "parameters": {"head.hidden": {"kind": "choice", "values": [64, 256]}},
+    }
+)
 SIZES = (200, 160)
 """Of validation and training images."""
 
@@ -137,7 +145,7 @@ def test_a_trial_that_ended_while_running_was_stopped_by_the_scheduler(
 def test_the_table_fits_a_terminal_of_80_columns_and_loses_nothing() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     results = [trial(1, Score(0.712, 0.9, 0.1)), trial(2, None, "failed")]
-    print_table(console, Score(0.4, 1.5, 0.1), results, results[0])
+    print_table(console, SPACE, Score(0.4, 1.5, 0.1), results, results[0])
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     for part in ("zero-shot", "40.0%", "71.2%", "2,000", "12.3", "failed", "0.00123"):
@@ -155,8 +163,17 @@ def test_the_front_and_the_importances_can_be_read_in_80_columns() -> None:
     front = front_of([*results, trial(4, None, "failed")], ("accuracy", "queries"))
     assert [each.number for each in front] == [1, 3]
     print_front(console, front, ("accuracy", "queries"))
-    print_importances(console, {"head.names": 0.75, "head.contexts": 0.25})
+    shares = {"head.names": 0.75, "head.contexts": 0.25}
+    print_importances(console, Importances(shares, "probes", 8, 0.123, 0.098), 200)
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
-    for part in ("trial 1", "71.2%", "1,200", "trial 3", "head.names 75%", "head.contexts 25%"):
+    for part in (
+        "trial 1",
+        "71.2%",
+        "1,200",
+        "trial 3",
+        "head.names 75%",
+        "head.contexts 25%",
+        "8 trials of probes",
+    ):
         assert part in text
