@@ -22,6 +22,7 @@ _SINGLE: dict[str, Needs] = {
     "loss.prompt_consistency": {**_TRAINED, "method": ("both",)},
     "loss.head_consistency": _TRAINED,
     "loss.head_consistency_share": {**_TRAINED, "loss.head_consistency": ()},
+    "prompt.start": {},  # also of a head that asks under it
     "fidelity.deployed_prompt": {"method": SEARCHES},
     "fidelity.head_inputs": _TRAINED,
     "fidelity.head_init": _TRAINED,
@@ -47,8 +48,10 @@ def needs_of(path: str, settings: Mapping[str, Any]) -> Needs:
     if path in _SINGLE:
         return _SINGLE[path]
     needs = dict(_SECTIONS.get(section, {}))
-    if path == "optimizer.population" and settings["head.kind"] == "residual_mlp":
-        needs["method"] = ("both", "prompt", "head")  # it also counts the generations of a head
+    if path in ("optimizer.population", "max_queries"):
+        # They also count the generations of a head that is trained by steps.
+        is_trained = settings["head.kind"] == "residual_mlp"
+        needs["method"] = (*SEARCHES, "head") if is_trained else SEARCHES
     if section in KINDS and len(kinds := kinds_with(section, name)) < len(KINDS[section]):
         needs[f"{section}.kind"] = kinds
     return needs
@@ -61,3 +64,11 @@ def missing_for(path: str, settings: Mapping[str, Any]) -> Needs:
         for setting, allowed in needs_of(path, settings).items()
         if (settings.get(setting) not in allowed if allowed else settings.get(setting) == 0)
     }
+
+
+def needs_in_words(needs: Needs) -> str:
+    """What a setting needs, as a message says it."""
+    return " and ".join(
+        f"{path} {' or '.join(map(str, allowed)) if allowed else 'other than 0'}"
+        for path, allowed in needs.items()
+    )

@@ -66,7 +66,7 @@ class SpaceConfig(Sampling):
     def _all_that_may_be_sampled_is_valid(self) -> Self:
         problems = []
         if not self.parameters and not self.variants:
-            problems.append("parameters: must have at least one, or the space `variants`")
+            problems.append("parameters: must have at least one, or there must be variants")
         if VARIANT in self.parameters:
             problems.append(
                 f"parameters.{VARIANT}: must not be given: it is one of the space's `variants`"

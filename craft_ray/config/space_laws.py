@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from craft_ray.config.combinations import representative_points
 from craft_ray.config.distributions import Choice, IntUniform, Scalar
 from craft_ray.config.documents import describe_problems, flatten
-from craft_ray.config.effects import Needs, missing_for
+from craft_ray.config.effects import missing_for
 from craft_ray.config.search_tree import MAX_CHOOSER_VALUES, SearchTree, Values, in_order
 from craft_ray.config.variants import KINDS, VARIANT, kinds_with
 
@@ -238,11 +238,3 @@ class _Effects:
             return f"{path}: not 0"
         listed = ", ".join(f"{value}" for value in values)
         return f"{path}: {listed}" if len(values) == 1 else f"{path}: [{listed}]"
-
-
-def needs_in_words(needs: Needs) -> str:
-    """What a setting needs, as a message says it."""
-    return " and ".join(
-        f"{path} {' or '.join(map(str, allowed)) if allowed else 'other than 0'}"
-        for path, allowed in needs.items()
-    )

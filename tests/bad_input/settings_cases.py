@@ -128,7 +128,7 @@ RUN_CONFIGS = [
 ]
 
 SPACES = [
-    Case("no parameters", space_file("trials: 3"), r"space\.yaml: parameters: Field required"),
+    Case("no parameters", space_file("trials: 3"), r"space\.yaml: parameters: must have at least one, or"),
     Case(
         "the settings of a run",
         space_file("seed: 3"),
@@ -177,7 +177,7 @@ SPACES = [
     Case(
         "a first trial that misses a parameter",
         space_file(ONE_PARAMETER + "first_trials: [{}]"),
-        r"first_trials\.0: must give exactly the searched parameters, but misses \['head\.learn",
+        r"first_trials\.0: must give exactly the searched parameters that apply, but misses \['head\.learn",
     ),
     Case(
         "a base that is missing",
