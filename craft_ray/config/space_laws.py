@@ -220,7 +220,10 @@ class _Effects:
             elif path in self._missing:
                 when = ", ".join(self._word(*need) for need in self._missing[path].items())
                 if path not in self._effective:
-                    yield f"{where}: must have an effect, but needs {{{when}}}, which never holds"
+                    yield (
+                        f"{where}: must have an effect, but has none: it needs {{{when}}}, "
+                        "which never holds"
+                    )
                     continue
                 with_ = ", ".join(f"{p}={v}" for p, v in self._example[path].items() if p != path)
                 yield (

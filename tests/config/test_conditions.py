@@ -126,11 +126,11 @@ def test_a_preset_of_a_variant_is_not_undone_by_the_switches_of_the_base() -> No
         ),
         (
             {"head.names": choice(100, 200)},
-            "parameters.head.names: must have an effect, but needs {head.kind: probes}, which",
+            "parameters.head.names: must have an effect, but has none: it needs {head.kind: pr",
         ),
         (
             {"optimizer.momentum": {"kind": "uniform", "low": 0.5, "high": 0.9}},
-            "but needs {optimizer.kind: spsa_gc}, which never holds",
+            "it needs {optimizer.kind: spsa_gc}, which never holds",
         ),
     ],
 )
