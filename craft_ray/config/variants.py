@@ -42,7 +42,7 @@ def change_kind(document: dict[str, Any], section: str, kind: Any) -> None:
     if old["kind"] == kind:
         return
     models = KINDS[section]
-    if kind not in models:
+    if not isinstance(kind, str) or kind not in models:
         document[section] = {"kind": kind}
         return
     defaults = models[old["kind"]]().model_dump(mode="json")

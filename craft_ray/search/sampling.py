@@ -174,8 +174,8 @@ def make_sampler(space: SpaceConfig) -> BaseSampler:
     """Optuna's sampler of the space's name for it, seeded by the base run.
 
     Samplers that model all parameters together leave out those that do not always apply. TPE then
-    groups the parameters that apply together; the Gaussian process and CMA-ES leave the others, as
-    they do with choices, to a TPE of their own.
+    groups the parameters that apply together; the Gaussian process and CMA-ES leave the others, and
+    CMA-ES also choices, to a TPE beside them.
     """
     sampler, seed, is_conditional = space.sampler, space.base.seed, space.tree.is_conditional
     with warnings.catch_warnings():
@@ -195,7 +195,7 @@ def make_sampler(space: SpaceConfig) -> BaseSampler:
             )
             return kind(
                 n_startup_trials=sampler.startup_trials,
-                independent_sampler=beside if is_conditional else None,
+                independent_sampler=beside,
                 warn_independent_sampling=False,
                 seed=seed,
             )

@@ -181,7 +181,7 @@ SPACES = [
     Case(
         "a first trial that misses a parameter",
         space_file(ONE_PARAMETER + "first_trials: [{}]"),
-        r"first_trials\.0: must give exactly the searched parameters that apply, but misses \['head",
+        r"first_trials\.0: must give exactly the searched parameters that apply, but misses \['h",
     ),
     Case(
         "a condition on nothing",
@@ -196,7 +196,7 @@ SPACES = [
     Case(
         "a parameter without effect",
         space_file(ONE_PARAMETER + "base: {method: prompt}"),
-        r"parameters\.head\.learning_rate: must have an effect, but has none: it needs \{method: \[b",
+        r"parameters\.head\.learning_rate: must have an effect, but has none: it needs \{method",
     ),
     Case(
         "a variant that is a number",

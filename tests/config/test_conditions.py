@@ -197,7 +197,10 @@ def test_a_condition_that_cannot_be_met_is_refused(
         ({"a": {}, "b": {"optimizer": {"sigma": -1}}}, "variants.b: optimizer.sigma: .*-1"),
         ({"a": {}, "b": {"optimizer": {"batches": 99}}}, "variants.b: optimizer.batches <= data"),
         ({"a": {}, "b": {"head": {"names": 9}}}, "head.names: is not a known setting"),
-        ({"a": {}, "b": {"optimizer": {"kind": "adam"}}}, "optimizer"),
+        ({"a": {}, "b": {"optimizer": {"kind": "adam"}}}, "variants.b: optimizer: .*'adam'"),
+        ({"a": {}, "b": {"head": {"kind": ["probes"]}}}, "variants.b: head: "),
+        ({"a": {}, "b": {"head": None}}, "variants.b: head: "),
+        ({"a": {}, "b": {"loss": 3}}, "variants.b: loss: "),
     ],
 )
 def test_a_variant_that_is_no_run_is_refused(variants: dict[str, Any], message: str) -> None:
