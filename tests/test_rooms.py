@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("method", "optimizers", "data"),
     ("files",),
     ("config",),
-    ("environment", "errors", "interrupts", "__init__"),
+    ("environment", "errors", "interrupts", "light_imports", "__init__"),
 )
 """From top to bottom; rooms of one floor do not know each other. The zoo is what was made, and by
 what: a program beside the house."""

@@ -16,18 +16,19 @@ from craft_ray.commands.common import (
     resume_hint,
     split_words,
 )
-from craft_ray.config.loading import load_run_config
+from craft_ray.config.loading import load_default_run, load_run_config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = command_parser(
         "train",
-        "Fine-tune a black-box vision-language model once, in a Ray Train worker. Without "
-        "arguments: 16 shots and 8,000 queries on the embedded oracle and data set.",
-        "max_queries=2000 seed=2 method=prompt",
+        "Fine-tune a black-box vision-language model once, in a Ray Train worker. Without a file: "
+        "probes, the first trial of `python -m craft_ray.tune`, on the embedded oracle and data "
+        "set. The paper's method: tune_spaces/runs/craft.yaml.",
+        "tune_spaces/runs/craft.yaml max_queries=2000 seed=2 method=prompt",
         "CONFIG.yaml",
-        "settings of the run (default: those of craft_ray/config/run.py), then overrides",
+        "settings of the run (default: tune_spaces/runs/probes.yaml), then overrides",
     )
     options = parser.parse_intermixed_args(arguments)
     return exit_with(lambda: _run(options))
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     path, overrides = split_words(options.words)
-    config = load_run_config(path, overrides)
+    config = load_run_config(path, overrides) if path else load_default_run(overrides)
     settings = config.model_dump(mode="json", exclude={"name"})
     stem = path.stem if path else "train"
     check_run_folder(config, stem, settings, options)

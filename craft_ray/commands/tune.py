@@ -18,14 +18,12 @@ from craft_ray.commands.common import (
     split_words,
 )
 from craft_ray.config.loading import load_space_config
-from craft_ray.config.shipped import SPACES
+from craft_ray.config.shipped import DEFAULT_SPACE
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import RunFailedError
 
 if TYPE_CHECKING:
     from craft_ray.task.preparation import FewShotData
-
-DEFAULT_SPACE = SPACES / "quickstart.yaml"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_parser(
         "tune",
         "Search the hyperparameters of a black-box fine-tuning with Ray Tune and Optuna. Without "
-        "arguments: a few minutes on the embedded oracle and data set.",
+        "arguments: probes, then the paper's method and variants of it, in a minute or two on the "
+        "embedded oracle and data set.",
         "tune_spaces/quickstart.yaml trials=16 data.shots=4 "
         "mlflow.tracking_uri=http://127.0.0.1:5000",
         "SPACE.yaml",

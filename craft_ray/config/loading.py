@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,18 +11,26 @@ from pydantic import BaseModel, ValidationError
 
 from craft_ray.config.documents import (
     describe_problems,
+    flatten,
     read_yaml,
     set_by_path,
     shorten,
     split_override,
 )
+from craft_ray.config.effects import missing_for, needs_in_words
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
-from craft_ray.config.shipped import find_settings_file
+from craft_ray.config.secrets import mask
+from craft_ray.config.shipped import CRAFT_RUN, DEFAULT_RUN, find_settings_file
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+OF_A_METHOD = {
+    *("fidelity", "head", "loss", "max_queries", "method", "optimizer", "prompt", "white_box"),
+}
+"""Settings that choose or tune a method."""
 
 
 def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
@@ -37,6 +46,35 @@ def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConf
     """
     changes = [split_override(override) for override in overrides]
     return change_run_config(path, changes, str(path) if path else "command line")
+
+
+def load_default_run(overrides: Sequence[str]) -> RunConfig:
+    """The run of somebody who names no file: probes.
+
+    Raises:
+        ConfigError: a setting breaks a law, or has no effect on probes; where it may have been
+            meant for the paper's method, with the command that runs that.
+    """
+    words = [mask(override) for override in overrides]
+    hint = "without a file probes are run; the paper's method: " + shlex.join(
+        ["python", "-m", "craft_ray.train", str(CRAFT_RUN), *words]
+    )
+    try:
+        config = load_run_config(DEFAULT_RUN, overrides)
+    except ConfigError as error:
+        sections = {override.partition("=")[0].partition(".")[0] for override in overrides}
+        more = [hint] if sections & OF_A_METHOD else []
+        raise ConfigError("command line", [*error.problems, *more]) from error
+    settings = flatten(config.model_dump(mode="json"))
+    problems = []
+    for path, value in (split_override(override) for override in overrides):
+        for name in flatten({path: value}):
+            if missing := missing_for(name, settings):
+                needs = needs_in_words(missing)
+                problems.append(f"{name}: has no effect on probes, as it needs {needs}")
+    if problems:
+        raise ConfigError("command line", [*problems, hint])
+    return config
 
 
 def change_run_config(

@@ -14,6 +14,12 @@ SPACES = next(
     if folder.is_dir()
 )
 """The folder `tune_spaces`: inside an installed package, beside it in a checkout."""
+DEFAULT_SPACE = SPACES / "quickstart.yaml"
+"""What `python -m craft_ray.tune` searches without a file."""
+DEFAULT_RUN = SPACES / "runs" / "probes.yaml"
+"""What `python -m craft_ray.train` runs without a file: the first trial of the default search."""
+CRAFT_RUN = SPACES / "runs" / "craft.yaml"
+"""The paper's method."""
 
 
 def find_settings_file(name: Path, folder: Path = Path()) -> Path:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from optuna.trial import FrozenTrial
 from ray.tune.search.optuna import OptunaSearch
 
+from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import read_result
 from craft_ray.metering.ledger import Spending
 from craft_ray.search.objectives import METRIC
+from craft_ray.search.sampling import ask, suggest
 from craft_ray.search.trials_on_disk import trial_folder, write_trial
 
 
@@ -46,13 +49,18 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
     again.
 
     Args:
+        settings: of the search.
         budget: None: as many trials as are asked for.
         folder: of the search; every trial has a folder in it.
         words: of `OptunaSearch`.
     """
 
-    def __init__(self, *, budget: SearchBudget | None, folder: Place, **words: Any) -> None:
-        super().__init__(**words)
+    def __init__(
+        self, *, settings: SpaceConfig, budget: SearchBudget | None, folder: Place, **words: Any
+    ) -> None:
+        # Ray's search asks for a function here that samples the parameters of a trial of Optuna.
+        super().__init__(space=partial(suggest, settings), **words)
+        self._settings = settings
         self._budget = budget
         self._folder = folder
         self._numbers: dict[str, int] = {}
@@ -76,10 +84,11 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
             if not self._budget.affords_trial(self._spent, num_reserved):
                 # What runs, and what has only just ended, may still leave some.
                 return None if num_reserved > self._num_failed else self.FINISHED
-        params: dict[str, Any] | None = super().suggest(trial_id)
-        if isinstance(params, dict):
-            number = self._numbers.setdefault(trial_id, len(self._numbers) + 1)
-            write_trial(self._folder, number, params)
+        if trial_id not in self._ot_trials:
+            self._ot_trials[trial_id] = ask(self._ot_study, self._settings)
+        params = dict(self._ot_trials[trial_id].params)
+        number = self._numbers.setdefault(trial_id, len(self._numbers) + 1)
+        write_trial(self._folder, number, params)
         return params
 
     def on_trial_complete(

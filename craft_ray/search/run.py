@@ -12,6 +12,7 @@ import ray
 from rich.console import Console
 
 from craft_ray.config.documents import flatten
+from craft_ray.config.method_names import trial_name
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import RunInterruptedError
 from craft_ray.files.remote import Place
@@ -22,7 +23,7 @@ from craft_ray.jobs.tuning import read_selected
 from craft_ray.search.importances import parameter_importances
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.search.optuna_search import make_search
-from craft_ray.search.report import print_front, print_importances, print_table
+from craft_ray.search.report import print_front, print_gain, print_importances, print_table
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results
 from craft_ray.search.trial import SearchJob
 from craft_ray.search.trials_on_disk import TRIALS_FOLDER, has_ended, read_trials, trial_folder
@@ -93,10 +94,14 @@ def _conclude(
 ) -> dict[str, Any]:
     """Show the trials, test the best of them, and write the summary."""
     best = best_of(trials, *experiment.prepared.evidence_sizes)
-    print_table(experiment.console, experiment.zero_shot, trials, best)
+    console, zero_shot = experiment.console, experiment.zero_shot
+    print_table(console, space, zero_shot, trials, best)
+    print_gain(console, zero_shot, trials, best)
     results: dict[str, Any] = {
-        "zero_shot": {"validation": asdict(experiment.zero_shot)},
-        "trials": [trial.as_dict() for trial in trials],
+        "zero_shot": {"validation": asdict(zero_shot)},
+        "trials": [
+            {**trial.as_dict(), "method": trial_name(space, trial.params)} for trial in trials
+        ],
         NUM_FAILED: sum(trial.status == "failed" for trial in trials),
         "best": None,
         **_compare(space, trials, experiment),
@@ -127,11 +132,12 @@ def _compare(
     space: SpaceConfig, trials: Sequence[TrialResult], experiment: Experiment
 ) -> dict[str, Any]:
     """What the trials say together; printed, and for the summary."""
-    importances = parameter_importances(space, trials)
-    if importances is not None:
-        print_importances(experiment.console, importances)
+    num_validation, _ = experiment.prepared.evidence_sizes
+    importances = parameter_importances(space, trials, num_validation)
+    print_importances(experiment.console, importances, num_validation)
+    compared = {"importances": importances and importances.as_dict()}
     if len(space.objectives) == 1:
-        return {"importances": importances}
+        return compared
     front = front_of(trials, space.objectives)
     print_front(experiment.console, front, space.objectives)
-    return {"importances": importances, "pareto_front": [trial.number for trial in front]}
+    return {**compared, "pareto_front": [trial.number for trial in front]}

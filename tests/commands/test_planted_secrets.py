@@ -26,7 +26,7 @@ IN_TOKEN = "pl4nted-in-token"
 PLANTED = (IN_ADDRESS, IN_PASSWORD, IN_TOKEN)
 SMALL = [
     *(small_data(), "data.shots=2", "data.views=1", "pool.replicas=1"),
-    *("max_queries=40", "evaluate_every_generations=1"),
+    *("max_queries=40", "evaluate_every_generations=1", "optimizer.batches=1"),
 ]
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from craft_ray.classifiers.score import Score
 from craft_ray.config.loading import load_space_config
+from craft_ray.config.shipped import SPACES
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import read_result, write_result
 from craft_ray.search import budgeted_search
@@ -19,14 +20,14 @@ from craft_ray.search.optuna_search import make_search
 from craft_ray.search.trials_on_disk import read_trials, trial_folder
 from tests.support.tuned import report, tuned
 
+PROBES = SPACES / "probes.yaml"
 PER_TRIAL = 100
 SCORE = Score(0.5, 1.0, 0.1)
-SIX_PROBES = Path(__file__).parents[2] / "benchmarks" / "spaces" / "six_probes.yaml"
 
 
 def new_search(total: int, folder: Path) -> BudgetedSearch:
     words = [f"max_total_queries={total}", f"max_queries={PER_TRIAL}"]
-    search = make_search(load_space_config(SIX_PROBES, words), folder, read_trials(folder))
+    search = make_search(load_space_config(PROBES, words), folder, read_trials(folder))
     assert isinstance(search, BudgetedSearch)
     return search
 
@@ -79,7 +80,7 @@ def test_a_failed_trial_keeps_its_share_for_a_resumed_search(tmp_path: Path) -> 
 
 
 def test_without_a_budget_trials_are_suggested_for_ever(tmp_path: Path) -> None:
-    search = make_search(load_space_config(SIX_PROBES), tmp_path)
+    search = make_search(load_space_config(PROBES), tmp_path)
     for number in range(20):
         assert isinstance(search.suggest(f"t{number}"), dict)
 
@@ -110,9 +111,9 @@ def test_a_resumed_search_begins_with_the_trials_there_are_and_draws_others(
     tmp_path: Path,
 ) -> None:
     words = ["sampler={kind: random}", "first_trials=[]"]
-    search = make_search(load_space_config(SIX_PROBES, words), tmp_path)
+    search = make_search(load_space_config(PROBES, words), tmp_path)
     drawn = [search.suggest(f"t{number}") for number in range(3)]
-    resumed = make_search(load_space_config(SIX_PROBES, words), tmp_path, read_trials(tmp_path))
+    resumed = make_search(load_space_config(PROBES, words), tmp_path, read_trials(tmp_path))
     again = [resumed.suggest(f"t{number}") for number in range(6)]
     assert again[:3] == drawn
     assert all(params not in drawn for params in again[3:])

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from craft_ray.classifiers.score import Score
 from craft_ray.classifiers.selection import Evidence
+from craft_ray.config.loading import load_run_config, load_space_config
+from craft_ray.config.method_names import method_name
+from craft_ray.config.shipped import SPACES
+from craft_ray.config.space import SpaceConfig
 from craft_ray.jobs.job import STATES_FOLDER, write_result
 from craft_ray.metering.journal import open_journal
 from craft_ray.metering.journal_sqlite import QueryId
 from craft_ray.metering.ledger import Spending
-from craft_ray.search.report import print_front, print_importances, print_table
+from craft_ray.search.importances import Importances
+from craft_ray.search.report import print_front, print_gain, print_importances, print_table
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results
 from craft_ray.search.trials_on_disk import trial_folder, write_trial
 from craft_ray.tuners.state import POINTS, REPORTS, TrainerState, keep_state
 from tests.support.tuned import report, tuned
 
+SPACE = SpaceConfig.model_validate(
+    {
+        "name": "s",
+        "parameters": {"head.hidden": {"kind": "choice", "values": [64, 256]}},
+    }
+)
 SIZES = (200, 160)
 """Of validation and training images."""
 
@@ -125,11 +138,98 @@ def test_trials_without_a_result_and_non_finite_losses_are_never_best() -> None:
 def test_the_table_fits_a_terminal_of_80_columns_and_loses_nothing() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     results = [trial(1, Score(0.712, 0.9, 0.1)), trial(2, None, "failed")]
-    print_table(console, Score(0.4, 1.5, 0.1), results, results[0])
+    print_table(console, SPACE, Score(0.4, 1.5, 0.1), results, results[0])
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     for part in ("zero-shot", "40.0%", "71.2%", "2,000", "12.3", "failed", "0.00123"):
         assert part in text
+
+
+def shown(width: int = 80) -> Console:
+    return Console(width=width, record=True, file=io.StringIO())
+
+
+VARIED = load_space_config(SPACES / "quickstart.yaml")
+
+
+def varied_trials() -> list[TrialResult]:
+    """The first trials of the default search, and one more."""
+    probes, craft = VARIED.first_trials
+    classes = {**craft, "variant": "class_contexts"}
+    accuracies = (0.7, 0.6, 0.72)
+    return [
+        replace(
+            trial(number, Score(accuracy, 1.0, 0.1), queries=1 if params is probes else 600),
+            params=params,
+        )
+        for number, (params, accuracy) in enumerate(
+            zip((probes, craft, classes), accuracies, strict=True), 1
+        )
+    ]
+
+
+def test_the_table_names_each_trials_variant_and_shows_the_parameters_that_it_has() -> None:
+    console = shown()
+    results = varied_trials()
+    print_table(console, VARIED, Score(0.4, 1.5, 0.1), results, results[2])
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    outcomes = [line.split()[:2] for line in lines if line.strip()[:1] in ("1", "2", "3")]
+    assert outcomes[:3] == [["1", "probes"], ["2", "craft"], ["3", "class_contexts"]]
+    assert [number for number, *_ in outcomes[3:]] == ["2", "3"], "probes have no parameters"
+    assert "None" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (
+            2,
+            "For 1,201 candidate queries the search gained +32.0 points over zero-shot, +2.0 over "
+            "trial 1, which took 1 (validation).",
+        ),
+        (
+            0,
+            "For 1,201 candidate queries the search gained +30.0 points over zero-shot, all of "
+            "them by trial 1, for 1 (validation).",
+        ),
+        (None, "For 1,201 candidate queries no trial has a result."),
+    ],
+)
+def test_a_sentence_says_what_was_paid_for_what(number: int | None, sentence: str) -> None:
+    console = shown()
+    results = varied_trials()
+    best = None if number is None else results[number]
+    print_gain(console, Score(0.4, 1.5, 0.1), results, best)
+    assert " ".join(console.export_text().split()) == sentence
+
+
+def test_what_is_noise_is_called_so() -> None:
+    console = shown()
+    print_importances(console, Importances(None, "craft", 5, 0.04, 0.135), 200)
+    print_importances(console, None, 200)
+    assert " ".join(console.export_text().split()) == (
+        "No parameter is shown to matter: 5 trials of craft differ by 4.0 points, and 200 "
+        "validation images resolve 13.5."
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ([], "CraFT"),
+        (["optimizer.kind=spsa"], "CraFT, spsa"),
+        (["method=prompt"], "prompt only"),
+        (["method=head"], "head only"),
+        (["method=head", "head.kind=probes"], "probes"),
+        (["method=head", "head.kind=linear"], "linear head"),
+        (["head.kind=probes"], "searched probes"),
+        (["head.kind=linear", "optimizer.kind=zo_adam"], "searched for a linear head, zo_adam"),
+        (["method=white_box", "oracle.white_box=true"], "white box"),
+    ],
+)
+def test_every_method_has_a_name(words: list[str], name: str) -> None:
+    assert method_name(load_run_config(None, ["data.views=4", *words])) == name
 
 
 def test_the_front_and_the_importances_can_be_read_in_80_columns() -> None:
@@ -142,8 +242,17 @@ def test_the_front_and_the_importances_can_be_read_in_80_columns() -> None:
     front = front_of([*results, trial(4, None, "failed")], ("accuracy", "queries"))
     assert [each.number for each in front] == [1, 3]
     print_front(console, front, ("accuracy", "queries"))
-    print_importances(console, {"head.names": 0.75, "head.contexts": 0.25})
+    shares = {"head.names": 0.75, "head.contexts": 0.25}
+    print_importances(console, Importances(shares, "probes", 8, 0.123, 0.098), 200)
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
-    for part in ("trial 1", "71.2%", "1,200", "trial 3", "head.names 75%", "head.contexts 25%"):
+    for part in (
+        "trial 1",
+        "71.2%",
+        "1,200",
+        "trial 3",
+        "head.names 75%",
+        "head.contexts 25%",
+        "8 trials of probes",
+    ):
         assert part in text
