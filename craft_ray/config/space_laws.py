@@ -203,13 +203,22 @@ class _Effects:
         for path in active:
             self._sampled.add(path)
             needs = missing_for(path, settings)
-            if decided := {name: need for name, need in needs.items() if name not in undecided}:
+            decided = {
+                name: need
+                for name, need in needs.items()
+                # A range of floats that begins at 0 is 0 with no chance.
+                if name not in undecided and not (need == () and self._is_range(name))
+            }
+            if decided:
                 self._missing.setdefault(path, {}).update(decided)
                 self._example.setdefault(path, dict(values))
                 is_fine = False
             elif not needs:
                 self._effective.add(path)
         return is_fine
+
+    def _is_range(self, path: str) -> bool:
+        return path in self._tree.parameters and self._tree.values_of(path) is None
 
     def problems(self) -> Iterator[str]:
         """One a parameter."""

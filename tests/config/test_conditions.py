@@ -188,6 +188,11 @@ def test_a_condition_that_cannot_be_met_is_refused(
     assert message in refusal(parameters)
 
 
+def test_a_range_that_begins_at_zero_is_not_zero() -> None:
+    share = {"kind": "uniform", "low": 0, "high": 1}
+    space_of({"loss.head_consistency": share, "loss.head_consistency_share": choice(0.5, 1)})
+
+
 @pytest.mark.parametrize(
     ("variants", "message"),
     [
