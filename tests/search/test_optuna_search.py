@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import optuna
 import pytest
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
+from ray.tune.search.optuna import OptunaSearch
 
 from craft_ray.config.distributions import Choice, IntUniform, LogUniform, Uniform
 from craft_ray.config.loading import load_space_config
@@ -17,10 +19,10 @@ from craft_ray.search.sampling import optuna_distribution
 from craft_ray.search.schedulers import make_scheduler
 
 QUICKSTART = SPACES / "quickstart.yaml"
+FOLDERS = tempfile.TemporaryDirectory()
 OWN_IMAGES = SPACES / "own_images.yaml"
 COLLABORATIVE = SPACES / "collaborative.yaml"
 TWO_OBJECTIVES = ["objectives=[accuracy, queries]", "scheduler={kind: none}"]
-NOWHERE = Path("trials")
 
 
 def test_each_kind_of_distribution_has_its_counterpart() -> None:
@@ -38,9 +40,14 @@ def test_each_kind_of_distribution_has_its_counterpart() -> None:
     ) == optuna.distributions.CategoricalDistribution(("a", "b"))
 
 
+def new_search(space: SpaceConfig) -> OptunaSearch:
+    """In a folder of its own, which it writes the trials to."""
+    return make_search(space, Path(tempfile.mkdtemp(dir=FOLDERS.name)))
+
+
 def test_first_trials_come_first_and_all_suggestions_are_valid_settings() -> None:
     space = load_space_config(OWN_IMAGES, ["max_total_queries=null"])
-    search = make_search(space, NOWHERE)
+    search = new_search(space)
     assert search.suggest("first") == space.first_trials[0]
     for index in range(10):
         point = search.suggest(f"t{index}")
@@ -50,7 +57,7 @@ def test_first_trials_come_first_and_all_suggestions_are_valid_settings() -> Non
 
 def walk(space: SpaceConfig, num_trials: int = 7) -> list[object]:
     """Suggestions, each of which is told what its trial found."""
-    search = make_search(space, NOWHERE)
+    search = new_search(space)
     points: list[object] = []
     for number in range(num_trials):
         point = search.suggest(f"t{number}")
@@ -87,7 +94,7 @@ def test_every_sampler_learns_from_results_and_repeats_itself_by_its_seed(
         pytest.skip("Optuna's CMA-ES has one objective")
 
     def suggestions(seed: int) -> list[object]:
-        words = [f"sampler={sampler}", f"seed={seed}", *objectives]
+        words = [f"sampler={sampler}", f"seed={seed}", "max_total_queries=null", *objectives]
         return walk(load_space_config(QUICKSTART, words))
 
     first = suggestions(1)
