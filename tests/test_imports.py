@@ -72,7 +72,7 @@ PROCESSES = {
         f"torch ray mlflow open_clip optuna cma scipy pyarrow.parquet {OF_NO_USE}",
     ),
     "the training loop": Process(
-        "tuners.registry tuners.feature_probe classifiers.artifact task.preparation optimizers",
+        "tuners.registry classifiers.artifact task.preparation optimizers",
         f"ray mlflow open_clip timm optuna pandas rich {OF_NO_USE}",
         ONE_GENERATION_OF_EACH,
     ),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
 
 from craft_ray.classifiers.score import Score, score_logits
 from craft_ray.metering.metered_oracle import MeteredOracle
@@ -56,9 +57,6 @@ def fit_linear_probe(oracle: MeteredOracle, prepared: PreparedTask) -> tuple[Lin
 def _fit(
     features_NF: FloatArray, images: LabelledImages, inverse_penalty: float, num_classes: int
 ) -> LinearProbe:
-    # Here: a module that knows all methods does not load what one of them needs.
-    from sklearn.linear_model import LogisticRegression
-
     model = LogisticRegression(C=inverse_penalty, max_iter=MAX_ITERATIONS)
     model.fit(features_NF, images.labels_N)
     coefficients: npt.NDArray[np.float64] = model.coef_
