@@ -30,6 +30,7 @@ from craft_ray.interrupts import treat_sigterm_as_ctrl_c
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from craft_ray.config.base import Settings
     from craft_ray.config.reproduction import ReproductionConfig
     from craft_ray.config.run import RunConfig
     from craft_ray.files.remote import Place
@@ -159,6 +160,7 @@ def check_run_folder(
     config: RunConfig | ReproductionConfig,
     stem: str,
     settings: dict[str, Any],
+    model: type[Settings],
     options: argparse.Namespace,
 ) -> None:
     """Refuse a name that is taken, or a run that cannot be resumed, before work is put into it.
@@ -177,7 +179,7 @@ def check_run_folder(
         return
     check_store(output_dir)
     if options.resume:
-        find_run_folder(output_dir, config.name, stem, settings)
+        find_run_folder(output_dir, config.name, stem, settings, model)
     elif config.name is not None and (folder := output_dir.resolve() / config.name).exists():
         problem = f"{folder} must not exist yet: choose another name or say --resume"
         raise ConfigError("name", [problem])

@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> None:
     # All of them at once: a mistake in the last preset must not be found after two days.
     settings = {cell: settings_of(cell, config) for cell in make_cells(config)}
     document = config.model_dump(mode="json", exclude={"name"})
-    check_run_folder(config, "reproduce", document, options)
+    check_run_folder(config, "reproduce", document, ReproductionConfig, options)
     from craft_ray.oracle.check import check_model_exists
     from craft_ray.reproduction.presence import find_missing
 
@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> None:
     console = Console()
     output_dir = locate(config.output_dir)
     with open_run_folder(
-        output_dir, config.name, "reproduce", document, resume=options.resume
+        output_dir, config.name, "reproduce", document, ReproductionConfig, resume=options.resume
     ) as folder:
         for line in _describe(config, found, missing):
             console.print(line, highlight=False, soft_wrap=True)

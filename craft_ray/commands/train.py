@@ -17,6 +17,7 @@ from craft_ray.commands.common import (
     split_words,
 )
 from craft_ray.config.loading import load_default_run, load_run_config
+from craft_ray.config.run import RunConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +40,7 @@ def _run(options: argparse.Namespace) -> None:
     config = load_run_config(path, overrides) if path else load_default_run(overrides)
     settings = config.model_dump(mode="json", exclude={"name"})
     stem = path.stem if path else "train"
-    check_run_folder(config, stem, settings, options)
+    check_run_folder(config, stem, settings, RunConfig, options)
     data = check_inputs(config, decode=not options.dry_run)
     if options.dry_run:
         from craft_ray.metering.planned_spending import plan_driver, plan_run
@@ -57,7 +58,9 @@ def _run(options: argparse.Namespace) -> None:
 
     console = Console()
     output_dir = locate(config.output_dir)
-    with open_run_folder(output_dir, config.name, stem, settings, resume=options.resume) as folder:
+    with open_run_folder(
+        output_dir, config.name, stem, settings, RunConfig, resume=options.resume
+    ) as folder:
         console.print(f"Run {folder.name} on {data.describe()}", highlight=False)
         with resume_hint("train", options.words, folder):
             summary = run_training(config, data, folder, console)

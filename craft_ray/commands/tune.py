@@ -47,7 +47,7 @@ def _run(options: argparse.Namespace) -> None:
     path, overrides = split_words(options.words)
     space = load_space_config(path or DEFAULT_SPACE, overrides)
     settings = space.model_dump(mode="json", exclude={"base": {"name"}})
-    check_run_folder(space.base, space.name, settings, options)
+    check_run_folder(space.base, space.name, settings, SpaceConfig, options)
     data = check_inputs(space.base, decode=not options.dry_run)
     if options.dry_run:
         _print_plan(space, settings, data)
@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace) -> None:
     console = Console()
     output_dir = locate(space.base.output_dir)
     with open_run_folder(
-        output_dir, space.base.name, space.name, settings, resume=options.resume
+        output_dir, space.base.name, space.name, settings, SpaceConfig, resume=options.resume
     ) as folder:
         console.print(f"Search {folder.name} on {data.describe()}", highlight=False)
         with resume_hint("tune", options.words, folder):
@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> None:
                 print_outcome(console, summary, best, label, folder, ui)
             if num_failed := summary[NUM_FAILED]:
                 errors = [trial["error"] for trial in summary["trials"] if trial["error"]]
-                why = errors[0] if errors else f"see {folder / 'tune'}"
+                why = errors[0] if errors else f"see {folder / 'trials'}"
                 raise RunFailedError(f"{num_failed} of {space.trials} trials have failed: {why}")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from craft_ray.classifiers.artifact import Artifact
 from craft_ray.classifiers.classifier import PromptClassifier
+from craft_ray.config.base import Settings
 from craft_ray.errors import ArtifactError, ConfigError, StorageError, UserError
 from craft_ray.files.folders import on_this_disk, remove_folder
 from craft_ray.files.remote import Place, RemotePath, entries, locate
@@ -35,6 +36,11 @@ from tests.support.classifiers import as_prompt
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
 SETTINGS: dict[str, Any] = {"seed": 1, "data": {"shots": 2}}
+
+
+class Run(Settings):
+    seed: int
+    data: dict[str, int]
 
 
 def test_files_and_folders(place: Place) -> None:
@@ -110,20 +116,20 @@ def test_the_newest_whole_checkpoint_is_found(place: Place) -> None:
 
 def test_the_life_of_a_run_folder(place: Place) -> None:
     with pytest.raises(ConfigError, match="must have an unfinished run train"):
-        find_run_folder(place, None, "train", SETTINGS)
+        find_run_folder(place, None, "train", SETTINGS, Run)
     folder = create_run_folder(place, "train-20260101-000000", SETTINGS)
     with pytest.raises(ConfigError, match="must not exist yet"):
         create_run_folder(place, "train-20260101-000000", SETTINGS)
-    assert find_run_folder(place, None, "train", SETTINGS) == folder
+    assert find_run_folder(place, None, "train", SETTINGS, Run) == folder
     with pytest.raises(ConfigError, match=r"data\.shots: must be 2"):
-        find_run_folder(place, None, "train", {"seed": 1, "data": {"shots": 4}})
+        find_run_folder(place, None, "train", {"seed": 1, "data": {"shots": 4}}, Run)
     write_json(folder / SUMMARY_FILE, {})
     with pytest.raises(ConfigError, match="is finished"):
-        find_run_folder(place, folder.name, "train", SETTINGS)
+        find_run_folder(place, folder.name, "train", SETTINGS, Run)
 
 
 def start_and_fail(place: Place, *, work: bool) -> None:
-    with open_run_folder(place, "mine", "train", SETTINGS, resume=False) as folder:
+    with open_run_folder(place, "mine", "train", SETTINGS, Run, resume=False) as folder:
         if work:
             (folder / "checkpoint").write_bytes(b"x")
         raise UserError("the tracker is away")
@@ -155,7 +161,7 @@ def test_a_store_that_refuses_is_named(s3: S3Server) -> None:
     def problem_of(address: str, *, resume: bool = False) -> str:
         with (
             pytest.raises(ConfigError) as caught,
-            open_run_folder(locate(address), None, "train", SETTINGS, resume=resume),
+            open_run_folder(locate(address), None, "train", SETTINGS, Run, resume=resume),
         ):
             pass
         return str(caught.value)
