@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import Field
 
 from craft_ray.config.base import Settings
 from craft_ray.errors import ConfigError, RunInterruptedError, UserError
@@ -39,8 +40,12 @@ class Run(Settings):
     head: Head
     values: tuple[int, ...]
     patience: int | None = None
-    pool: dict[str, int] = {}
+    pool: dict[str, int] = Field(default_factory=dict)
     trials: int | None = None
+
+
+WHOLE = Run.model_validate(SETTINGS).model_dump(mode="json")
+"""With the defaults, as a command has them."""
 
 
 def started(output: Path, name: str, age_s: int, *, finished: bool = False) -> Path:
@@ -98,8 +103,7 @@ def test_resume_does_not_take_a_run_of_another_file(tmp_path: Path, other: str) 
 @pytest.mark.parametrize("stem", ["run[1]", "a*b", "what?", "my run", "(x)+"])
 def test_resume_finds_the_runs_of_files_with_unusual_names(tmp_path: Path, stem: str) -> None:
     folder = create_run_folder(tmp_path, default_name(stem), SETTINGS)
-    settings = Run.model_validate(SETTINGS).model_dump(mode="json")
-    assert find_run_folder(tmp_path, None, stem, settings, Run) == folder
+    assert find_run_folder(tmp_path, None, stem, WHOLE, Run) == folder
 
 
 def test_resume_by_name_takes_that_run(tmp_path: Path) -> None:
@@ -201,7 +205,7 @@ def test_work_is_kept_whatever_happens(tmp_path: Path) -> None:
 def test_an_interrupted_run_can_be_resumed(tmp_path: Path, error: BaseException) -> None:
     with pytest.raises(type(error)):
         open_new(tmp_path, error)
-    with open_run_folder(tmp_path, "mine", "train", SETTINGS, Run, resume=True) as folder:
+    with open_run_folder(tmp_path, "mine", "train", WHOLE, Run, resume=True) as folder:
         assert folder == tmp_path / "mine"
 
 
@@ -209,7 +213,7 @@ def test_a_users_error_while_resuming_keeps_the_folder(tmp_path: Path) -> None:
     create_run_folder(tmp_path, "mine", SETTINGS)
     with (
         pytest.raises(UserError, match="away"),
-        open_run_folder(tmp_path, "mine", "train", SETTINGS, Run, resume=True),
+        open_run_folder(tmp_path, "mine", "train", WHOLE, Run, resume=True),
     ):
         raise UserError("the cluster is away")
     assert find(tmp_path, "mine") == tmp_path / "mine"
