@@ -28,6 +28,7 @@ from craft_ray.data.pixels import plain_pixels
 from craft_ray.metering.journal_sqlite import QueryJournal
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.task.preparation import load_data
+from tests.support.shared_ray import call
 from tests.support.small_data import small_data
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -110,10 +111,10 @@ def assert_nothing_is_left(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def searched(shared_ray: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished small search and what it printed."""
     folder = tmp_path_factory.mktemp("search")
-    result = run(folder, "tune", *SEARCH, "name=small")
+    result = call(shared_ray, folder, "tune", *SEARCH, "name=small")
     assert result.returncode == 0, result.stdout + result.stderr
     return folder, result.stdout
 
@@ -205,7 +206,7 @@ def test_a_search_stopped_by_ctrl_c_continues_where_it_was(
     words = [COLLABORATIVE, *SMALL, *TWO_TRIALS, "name=stopped"]
     words += ["max_queries=1600", "evaluate_every_generations=4"]
     process = start(tmp_path, "tune", *words)
-    wait_for(process, tmp_path / "runs" / "stopped" / "trials", "*/checkpoint*")
+    wait_for(process, tmp_path / "runs" / "stopped" / "trials", "*/states/*")
     running = session_of(process)
     assert all(any(part in line for line in running) for part in ("gcs_server", "raylet"))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the whole group
@@ -228,14 +229,16 @@ def test_a_search_stopped_by_ctrl_c_continues_where_it_was(
     assert summary["ledger"]["candidate_queries"] == 2 * 1600
 
 
-def test_a_search_pays_for_what_it_says_and_never_more_than_its_budget(tmp_path: Path) -> None:
+def test_a_search_pays_for_what_it_says_and_never_more_than_its_budget(
+    shared_ray: str, tmp_path: Path
+) -> None:
     words = [COLLABORATIVE, *SMALL, "name=capped", "mlflow.enabled=false", "trials=9"]
     words += [
         "max_queries=240",
         "max_total_queries=600",
         "scheduler={kind: asha, grace_queries: 80}",
     ]
-    result = run(tmp_path, "tune", *words)
+    result = call(shared_ray, tmp_path, "tune", *words)
     assert result.returncode == 0, result.stdout + result.stderr
     summary = summary_of(tmp_path, "capped")
     trials = summary["trials"]
@@ -257,7 +260,7 @@ def test_a_killed_run_gives_the_result_of_an_undisturbed_one(
     undisturbed = start(tmp_path, "train", *words, "name=whole")  # both wait a lot: at a time
     process = start(tmp_path, "train", *words, "name=killed")
     worker = tmp_path / "runs" / "killed" / "worker"
-    wait_for(process, worker, "checkpoint*")
+    wait_for(process, worker, "states/*")
     wait_for_queries(process, worker / "queries.db", at_least=300)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=300)

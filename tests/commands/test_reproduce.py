@@ -16,6 +16,7 @@ from craft_ray.config.data import CoopName
 from tests.commands.test_commands import run, start, summary_of, wait_for
 from tests.support.checkpoints import tiny_clip_dir
 from tests.support.coop_trees import write_coop
+from tests.support.shared_ray import call
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -49,10 +50,10 @@ def words(place: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def reproduced(place: Path) -> tuple[Path, str]:
+def reproduced(shared_ray: str, place: Path) -> tuple[Path, str]:
     """A finished reproduction and what it printed."""
     grid = [f"methods=[{','.join(METHODS)}]", "shifted=[imagenetv2,imagenet_a,imagenet_r]"]
-    result = run(place, "reproduce", *words(place, *grid), "name=whole")
+    result = call(shared_ray, place, "reproduce", *words(place, *grid), "name=whole")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     return place, result.stdout
@@ -157,7 +158,9 @@ def test_a_stopped_reproduction_continues_and_gives_the_same(
                 assert stopped[key] == whole[key], (dataset, method, key)
 
 
-def test_a_cell_that_cannot_run_is_told_and_the_others_go_on(place: Path, tmp_path: Path) -> None:
+def test_a_cell_that_cannot_run_is_told_and_the_others_go_on(
+    shared_ray: str, place: Path, tmp_path: Path
+) -> None:
     write_coop(tmp_path / "data", "dtd")
     write_coop(tmp_path / "data", "ucf101")
     broken = next((tmp_path / "data" / "ucf101" / "UCF-101-midframes").rglob("*.jpg"))
@@ -168,7 +171,7 @@ def test_a_cell_that_cannot_run_is_told_and_the_others_go_on(place: Path, tmp_pa
         "datasets=[dtd,ucf101]",
         *("shots=[16]", "seeds=[1]", "max_queries=40", "methods=[head_only]"),
     ]
-    result = run(tmp_path, "reproduce", *grid, "name=partly", "mlflow.enabled=false")
+    result = call(shared_ray, tmp_path, "reproduce", *grid, "name=partly", "mlflow.enabled=false")
     assert result.returncode == 1, result.stdout + result.stderr
     assert f"{broken}: must be a readable image" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
