@@ -4,9 +4,8 @@
 
 Runs `python -m craft_ray.tune` on the embedded task, four trials at a time, and kills an oracle
 replica every 30 s. Private memory (resident, without what is shared: that is Ray's object store) of
-every kind of process is sampled. What lives as long as the search must not grow (MB an hour, by
-least squares after a warm-up); of what lives as long as a trial, the growth within its life is
-told. At the end comes Ctrl-C, and nothing may be left: no
+every kind of process is sampled. What lives as long as the search, the workers of its slots
+included, must not grow (MB an hour, by least squares after a warm-up). At the end comes Ctrl-C, and nothing may be left: no
 process, no file outside the run's folder and Ray's logs.
 """
 
@@ -48,14 +47,24 @@ SETTINGS = (
     "pool.replicas=2",
     "pool.threads_per_replica=1",
     "ray.num_cpus=4",
+    "ray.dashboard=true",  # which counts the actors
     "trials=10000",
     "max_concurrent_trials=4",
     "scheduler={kind: none}",
 )
 WARM_UP = 1 / 4
 """Share of the time: what a process still loads is no leak."""
-LONG_LIVED = ("driver", "raylet", "gcs_server", "dashboard", "ray::Registry")
-PER_TRIAL = ("ray::RayTrainWorker", "ray::TrainController", "ray::ImplicitFunc", "ray::_QueueActor")
+LONG_LIVED = (
+    "driver",
+    "raylet",
+    "gcs_server",
+    "dashboard",
+    "ray::Registry",
+    "ray::JobBoard",
+    "ray::RayTrainWorker",
+    "ray::TrainController",
+    "ray::Trial",
+)
 PER_KILL = ("ray::OracleReplica",)
 LEFT_BY_RAY = "ray"
 """Under the folder of temporary files: sessions with their logs, which Ray keeps."""
@@ -194,7 +203,7 @@ def kind_of(process: psutil.Process) -> str | None:
     if not words:
         return None
     text = " ".join(words)
-    for kind in (*PER_TRIAL, *PER_KILL, *LONG_LIVED):
+    for kind in (*PER_KILL, *LONG_LIVED):
         if kind.startswith("ray::"):
             if text.startswith(kind):
                 return kind

@@ -77,12 +77,12 @@ class Kill(Fault):
 
 
 class KillTrial(Kill):
-    """SIGKILL to the process of a Tune trial, which waits for a Train worker."""
+    """SIGKILL to the process of a Tune trial, which waits for its job."""
 
     module = "tune"
 
     def __init__(self) -> None:
-        super().__init__("ImplicitFunc")
+        super().__init__("Trial")
 
 
 class Hang(Fault):

@@ -102,8 +102,10 @@ class JobBoard:
 
     async def cancel(self, job_id: str) -> None:
         """Nobody wants more of a job. One that waits is not begun; one that runs stops between two
-        generations; of one that has ended, or is not known, nothing is changed."""
+        generations; of one that has ended the reports are dropped."""
         entry = self._entries.get(job_id)
+        if entry is not None and entry.end is not None:
+            entry.reports.clear()
         if entry is None or entry.end is not None or entry.is_cancelled:
             return
         entry.is_cancelled = True
@@ -209,6 +211,8 @@ class JobBoard:
             return
         entry = self._entries[mine.job_id]
         entry.end = entry.end or end
+        if entry.is_cancelled:
+            entry.reports.clear()
         mine.job_id = None
         await self._tell()
 
