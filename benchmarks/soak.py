@@ -5,8 +5,8 @@
 Runs `python -m craft_ray.tune` on the embedded task, four trials at a time, and kills an oracle
 replica every 30 s. Private memory (resident, without what is shared: that is Ray's object store) of
 every kind of process is sampled. What lives as long as the search, the workers of its slots
-included, must not grow (MB an hour, by least squares after a warm-up). At the end comes Ctrl-C, and nothing may be left: no
-process, no file outside the run's folder and Ray's logs.
+included, must not grow (MB an hour, by least squares after a warm-up). At the end comes Ctrl-C, and
+nothing may be left: no process, no file outside the run's folder and Ray's logs.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import ray.tune
 from rich.console import Console
 
 from craft_ray.config.documents import flatten
@@ -80,8 +79,6 @@ def run_search(
         with monitor, tempfile.TemporaryDirectory(prefix="craft-ray-tune-") as scratch:
             try:
                 make_tuner(job, search, number, monitor, Path(scratch)).fit()
-            except ray.tune.TuneError as error:
-                raise error.__cause__ or error from None  # of the sampler, or of a full disk
             except KeyboardInterrupt as error:
                 experiment.tracker.close(monitor.parent_key, "KILLED")
                 words = f"{len(monitor.ended)} of {space.trials} trials have ended"
