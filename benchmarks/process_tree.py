@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,12 +66,15 @@ class Cost:
         }
 
 
-def measure(command: Sequence[str], directory: Path) -> Cost:
+def measure(
+    command: Sequence[str], directory: Path, variables: Mapping[str, str] | None = None
+) -> Cost:
     """Run a command to its end.
 
     Args:
         command: its words.
         directory: where it is started.
+        variables: of its environment, beside those of this process.
 
     Raises:
         RuntimeError: it failed; what it printed is in the message.
@@ -78,7 +82,12 @@ def measure(command: Sequence[str], directory: Path) -> Cost:
     cost, started = Cost(), time.monotonic()
     seen: dict[tuple[int, float], tuple[str, float]] = {}
     process = subprocess.Popen(
-        command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=directory,
+        env={**os.environ, **(variables or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert process.stdout is not None
     reader = threading.Thread(target=_read, args=(process.stdout, cost, started), daemon=True)
