@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import open_clip.factory
 import pytest
 
-from tests.support.checkpoints import vocabulary_read_once
+from tests.bad_input.models import NAME
+from tests.support.checkpoints import TINY_CLIP, vocabulary_read_once
 
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_tokenizers() -> Iterator[None]:
     with vocabulary_read_once():
         yield
+
+
+@pytest.fixture(autouse=True)
+def named_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, NAME, TINY_CLIP)
