@@ -45,7 +45,7 @@ RUN_CONFIGS = [
     Case("too large", run_bytes(b"#" * 1_000_001), r"run\.yaml: must be at most 1000000 bytes"),
     Case("a folder", folder_as_file, r"run\.yaml: cannot be read: .*directory"),
     Case("endless", endless_file, r"run\.yaml: must be at most 1000000 bytes"),
-    Case("deep nesting", run_file("[" * 1500), r"run\.yaml: is not valid YAML: "),
+    Case("deep nesting", run_file("[" * 5000), r"run\.yaml: is not valid YAML: "),
     Case(
         "an autoscaler beside a fixed number",
         run_file("pool: {replicas: 2, max_replicas: 4, gpus_per_replica: 1}"),
