@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 
 ENVIRONMENT = {
-    # A trial is mostly waiting: Ray Train's controller looks at its worker in this interval, and a
-    # report is only taken then. Neither preemption nor metrics of a one-worker group matter.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    # How soon the end of a slot's worker is seen. Neither preemption nor metrics of one matter.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -20,6 +19,12 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # A trial that has failed has no accuracy to report.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # Ctrl-C comes to us: what a search needs to go on is on disk already.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Nobody reads Tune's own record of the search.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     # The processes of a trial only wait for each other; Ray warns that they are more than the CPUs.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "PYTHON worker processes have been started",
 }

@@ -13,6 +13,7 @@ from hypothesis import settings
 from craft_ray.files.remote import Place, locate
 from tests.support.nightly import changed_lately, concerns_of, is_named
 from tests.support.s3_server import CREDENTIALS, S3Server, s3_server
+from tests.support.shared_ray import running_ray
 
 # The models of the tests are tiny: threads only wait for each other, and for other processes.
 torch.set_num_threads(1)
@@ -65,3 +66,18 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
         return tmp_path
     server: S3Server = request.getfixturevalue("s3")
     return locate(server.address(f"test-{next(_numbers)}"))
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[str]:
+    """The address of a Ray that all tests share, with more logical CPUs than there are."""
+    with running_ray() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def on_shared_ray(shared_ray: str) -> Iterator[str]:
+    """Whoever connects to Ray connects to that one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", shared_ray)
+        yield shared_ray

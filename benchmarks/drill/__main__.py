@@ -36,6 +36,7 @@ from benchmarks.drill.faults import (
 )
 from benchmarks.product import Command, start
 from benchmarks.record import commit, write_result
+from craft_ray.config.shipped import CRAFT_RUN
 
 SETTINGS = {
     "data.shots": 2,
@@ -112,7 +113,7 @@ def run_undisturbed(module: str, directory: Path) -> dict[str, Any]:
 def launch(module: str, directory: Path, name: str, words: Sequence[str] = ()) -> Command:
     """Start the command of a drill."""
     settings = dict(SETTINGS)
-    files = []
+    files = [str(CRAFT_RUN)]
     if module == "tune":
         space = directory / "space.yaml"
         space.write_text(SPACE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from craft_ray.classifiers.classifier import Classifier, PromptClassifier, TunedClassifier
 from craft_ray.classifiers.score import Score, ScoreCount, score_logits
@@ -37,11 +38,13 @@ class Examiner:
         """The untouched classifier."""
         return PromptClassifier(self._prepared.task.initial_context, None)
 
-    def validate(self, classifier: Classifier) -> Score:
-        """Score on the validation images."""
+    def validate_zero_shot(self) -> tuple[PreparedTask, Score]:
+        """Ask for the untouched classifier on the validation images, once for all who tune: the
+        task with the answer, and its score."""
         validation = self._prepared.validation
-        logits_NC = classifier.predict(self._oracle, self._prepared.classes, validation.handle)
-        return score_logits(logits_NC, validation.labels_N)
+        logits_NC = self.zero_shot.predict(self._oracle, self._prepared.classes, validation.handle)
+        score = score_logits(logits_NC, validation.labels_N)
+        return replace(self._prepared, zero_shot_NC=logits_NC), score
 
     def test(self, classifiers: Sequence[Classifier], on: Dataset | None = None) -> list[Score]:
         """Scores on the test split, in one go; for the report, never for a choice.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
-from scipy.special import softmax
 
+from craft_ray.method.softmax import softmax
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.task.prepared import LabelArray
 
@@ -63,7 +63,7 @@ class ScoreCount:
         is_right_N = logits_NC.argmax(axis=1) == labels_N
         self._num_correct += int(is_right_N.sum())
         with np.errstate(invalid="ignore"):  # what is not finite gives an error of NaN
-            confidence_N = softmax(logits_NC.astype(np.float64), axis=1).max(axis=1)
+            confidence_N = softmax(logits_NC.astype(np.float64)).max(axis=1)
         bins_N = np.ceil(np.nan_to_num(confidence_N) * NUM_CALIBRATION_BINS).astype(int) - 1
         np.add.at(self._overconfidence_B, np.maximum(bins_N, 0), confidence_N - is_right_N)
         # `copy`: answers from the object store are read-only, which torch warns about.

@@ -124,8 +124,12 @@ class Selector:
         """What would be returned now; zero-shot before anything else was considered."""
         if self._selected is None:
             zero_shot = PromptClassifier(self._prepared.task.initial_context, None)
-            classifier, score = self._best([zero_shot])
-            self._selected = Selected(classifier, Evidence(score), 0)
+            known_NC = self._prepared.zero_shot_NC
+            if known_NC is None:
+                _, score = self._best([zero_shot])
+            else:
+                score = score_logits(known_NC, self._prepared.validation.labels_N)
+            self._selected = Selected(zero_shot, Evidence(score), 0)
             if self._prepared.earlier_prompt_LE is not None:
                 self.consider(PromptClassifier(self._prepared.earlier_prompt_LE, None), 0)
         return self._selected

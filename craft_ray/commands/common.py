@@ -30,6 +30,8 @@ from craft_ray.interrupts import treat_sigterm_as_ctrl_c
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from craft_ray.config.base import Settings
+    from craft_ray.config.reproduction import ReproductionConfig
     from craft_ray.config.run import RunConfig
     from craft_ray.files.remote import Place
     from craft_ray.metering.ledger import Spending
@@ -154,19 +156,51 @@ def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     return (Path(files[0]) if files else None), [word for word in words if "=" in word]
 
 
-def check_inputs(config: RunConfig) -> FewShotData:
-    """Everything that can be wrong with model and data, found before anything is started.
+def check_run_folder(
+    config: RunConfig | ReproductionConfig,
+    stem: str,
+    settings: dict[str, Any],
+    model: type[Settings],
+    options: argparse.Namespace,
+) -> None:
+    """Refuse a name that is taken, or a run that cannot be resumed, before work is put into it.
+
+    A dry run asks no object store: the check of one writes to it.
+
+    Raises:
+        ConfigError: says what is there.
+    """
+    # Imported late, here and in the commands: `--help` and a mistyped key wait for no library.
+    from craft_ray.files.remote import locate
+    from craft_ray.jobs.run_folder import check_store, find_run_folder
+
+    output_dir = locate(config.output_dir)
+    if options.dry_run and not isinstance(output_dir, Path):
+        return
+    check_store(output_dir)
+    if options.resume:
+        find_run_folder(output_dir, config.name, stem, settings, model)
+    elif config.name is not None and (folder := output_dir.resolve() / config.name).exists():
+        problem = f"{folder} must not exist yet: choose another name or say --resume"
+        raise ConfigError("name", [problem])
+
+
+def check_inputs(config: RunConfig, *, decode: bool) -> FewShotData:
+    """Everything that can be wrong with model and data, found before anything is started; what
+    takes no time comes first.
+
+    Args:
+        config: settings of the run.
+        decode: also decode every image once. Else what the index says is checked.
 
     Raises:
         UserError: names the field or file, the law and the value.
     """
-    # Imported late, here and in the commands: `--help` and a mistyped key wait for no library.
-    from craft_ray.oracle.loading import check_model_exists
-    from craft_ray.task.preparation import load_data
+    from craft_ray.oracle.check import check_model_exists
+    from craft_ray.task.preparation import load_data, sample_data
 
-    data = load_data(config)
     check_model_exists(config.oracle)
-    return data
+    return load_data(config) if decode else sample_data(config)
 
 
 def print_plan(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from craft_ray.commands.common import (
+    check_run_folder,
     command_parser,
     exit_with,
     pool_request,
@@ -48,8 +49,13 @@ def _run(options: argparse.Namespace) -> None:
     config = load_reproduction_config(path, overrides)
     # All of them at once: a mistake in the last preset must not be found after two days.
     settings = {cell: settings_of(cell, config) for cell in make_cells(config)}
+    document = config.model_dump(mode="json", exclude={"name"})
+    check_run_folder(config, "reproduce", document, ReproductionConfig, options)
+    from craft_ray.oracle.check import check_model_exists
     from craft_ray.reproduction.presence import find_missing
 
+    for oracle in {run.oracle.model: run.oracle for run in settings.values()}.values():
+        check_model_exists(oracle)
     missing = find_missing(config)
     found = {cell: run for cell, run in settings.items() if cell.dataset not in missing}
     if not found:
@@ -58,12 +64,8 @@ def _run(options: argparse.Namespace) -> None:
             + "\n  ".join(f"{name}: {path}" for name, path in missing.items())
         )
     if options.dry_run:
-        _print_plan(config, found, missing)
+        _print_plan(config, document, found, missing)
         return
-    from craft_ray.oracle.loading import check_model_exists
-
-    for oracle in {run.oracle.model: run.oracle for run in found.values()}.values():
-        check_model_exists(oracle)
     from rich.console import Console
 
     from craft_ray.files.remote import locate
@@ -74,9 +76,8 @@ def _run(options: argparse.Namespace) -> None:
 
     console = Console()
     output_dir = locate(config.output_dir)
-    document = config.model_dump(mode="json", exclude={"name"})
     with open_run_folder(
-        output_dir, config.name, "reproduce", document, resume=options.resume
+        output_dir, config.name, "reproduce", document, ReproductionConfig, resume=options.resume
     ) as folder:
         for line in _describe(config, found, missing):
             console.print(line, highlight=False, soft_wrap=True)
@@ -103,7 +104,10 @@ def _describe(
 
 
 def _print_plan(
-    config: ReproductionConfig, cells: Mapping[Cell, RunConfig], missing: Mapping[str, str]
+    config: ReproductionConfig,
+    document: Mapping[str, Any],
+    cells: Mapping[Cell, RunConfig],
+    missing: Mapping[str, str],
 ) -> None:
     from craft_ray.metering.ledger import Spending
     from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
@@ -126,7 +130,7 @@ def _print_plan(
     ]
     print("\n".join(_describe(config, cells, missing)) + "\n")
     price = first.price_per_thousand_predictions
-    print_plan(config.model_dump(mode="json", exclude={"name"}), total, requests, price)
+    print_plan(document, total, requests, price)
 
 
 def _join(values: Sequence[Any]) -> str:

@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _send(output_dir: Path, uri: str | None) -> None:
     if not output_dir.is_dir():
         raise ConfigError("output_dir", [f"must be a folder, but got {output_dir}"])
-    from craft_ray.tracking.sender import MlflowSender, RefusedError, first_line
+    from craft_ray.tracking.base import RefusedError, first_line
+    from craft_ray.tracking.sender import MlflowSender
     from craft_ray.tracking.spool import abandoned_spools
 
     num_sent, problems = 0, []

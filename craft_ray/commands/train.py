@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from craft_ray.commands.common import (
     check_inputs,
+    check_run_folder,
     command_parser,
     exit_with,
     pool_request,
@@ -15,18 +16,20 @@ from craft_ray.commands.common import (
     resume_hint,
     split_words,
 )
-from craft_ray.config.loading import load_run_config
+from craft_ray.config.loading import load_default_run, load_run_config
+from craft_ray.config.run import RunConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = command_parser(
         "train",
-        "Fine-tune a black-box vision-language model once, in a Ray Train worker. Without "
-        "arguments: 16 shots and 8,000 queries on the embedded oracle and data set.",
-        "max_queries=2000 seed=2 method=prompt",
+        "Fine-tune a black-box vision-language model once, in a Ray Train worker. Without a file: "
+        "probes, the first trial of `python -m craft_ray.tune`, on the embedded oracle and data "
+        "set. The paper's method: tune_spaces/runs/craft.yaml.",
+        "tune_spaces/runs/craft.yaml max_queries=2000 seed=2 method=prompt",
         "CONFIG.yaml",
-        "settings of the run (default: those of craft_ray/config/run.py), then overrides",
+        "settings of the run (default: tune_spaces/runs/probes.yaml), then overrides",
     )
     options = parser.parse_intermixed_args(arguments)
     return exit_with(lambda: _run(options))
@@ -34,9 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     path, overrides = split_words(options.words)
-    config = load_run_config(path, overrides)
-    data = check_inputs(config)
+    config = load_run_config(path, overrides) if path else load_default_run(overrides)
     settings = config.model_dump(mode="json", exclude={"name"})
+    stem = path.stem if path else "train"
+    check_run_folder(config, stem, settings, RunConfig, options)
+    data = check_inputs(config, decode=not options.dry_run)
     if options.dry_run:
         from craft_ray.metering.planned_spending import plan_driver, plan_run
 
@@ -53,8 +58,9 @@ def _run(options: argparse.Namespace) -> None:
 
     console = Console()
     output_dir = locate(config.output_dir)
-    stem = path.stem if path else "train"
-    with open_run_folder(output_dir, config.name, stem, settings, resume=options.resume) as folder:
+    with open_run_folder(
+        output_dir, config.name, stem, settings, RunConfig, resume=options.resume
+    ) as folder:
         console.print(f"Run {folder.name} on {data.describe()}", highlight=False)
         with resume_hint("train", options.words, folder):
             summary = run_training(config, data, folder, console)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from craft_ray.commands.common import (
     check_inputs,
+    check_run_folder,
     command_parser,
     exit_with,
     pool_request,
@@ -17,14 +18,12 @@ from craft_ray.commands.common import (
     split_words,
 )
 from craft_ray.config.loading import load_space_config
-from craft_ray.config.shipped import SPACES
+from craft_ray.config.shipped import DEFAULT_SPACE
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import RunFailedError
 
 if TYPE_CHECKING:
     from craft_ray.task.preparation import FewShotData
-
-DEFAULT_SPACE = SPACES / "quickstart.yaml"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = command_parser(
         "tune",
         "Search the hyperparameters of a black-box fine-tuning with Ray Tune and Optuna. Without "
-        "arguments: a few minutes on the embedded oracle and data set.",
+        "arguments: probes, then the paper's method and variants of it, in a minute or two on the "
+        "embedded oracle and data set.",
         "tune_spaces/quickstart.yaml trials=16 data.shots=4 "
         "mlflow.tracking_uri=http://127.0.0.1:5000",
         "SPACE.yaml",
@@ -46,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     path, overrides = split_words(options.words)
     space = load_space_config(path or DEFAULT_SPACE, overrides)
-    data = check_inputs(space.base)
     settings = space.model_dump(mode="json", exclude={"base": {"name"}})
+    check_run_folder(space.base, space.name, settings, SpaceConfig, options)
+    data = check_inputs(space.base, decode=not options.dry_run)
     if options.dry_run:
         _print_plan(space, settings, data)
         return
@@ -61,7 +62,7 @@ def _run(options: argparse.Namespace) -> None:
     console = Console()
     output_dir = locate(space.base.output_dir)
     with open_run_folder(
-        output_dir, space.base.name, space.name, settings, resume=options.resume
+        output_dir, space.base.name, space.name, settings, SpaceConfig, resume=options.resume
     ) as folder:
         console.print(f"Search {folder.name} on {data.describe()}", highlight=False)
         with resume_hint("tune", options.words, folder):
@@ -72,7 +73,7 @@ def _run(options: argparse.Namespace) -> None:
                 print_outcome(console, summary, best, label, folder, ui)
             if num_failed := summary[NUM_FAILED]:
                 errors = [trial["error"] for trial in summary["trials"] if trial["error"]]
-                why = errors[0] if errors else f"see {folder / 'tune'}"
+                why = errors[0] if errors else f"see {folder / 'trials'}"
                 raise RunFailedError(f"{num_failed} of {space.trials} trials have failed: {why}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,24 +11,34 @@ from pydantic import BaseModel, ValidationError
 
 from craft_ray.config.documents import (
     describe_problems,
+    flatten,
     read_yaml,
     set_by_path,
     shorten,
     split_override,
 )
+from craft_ray.config.effects import missing_for, needs_in_words
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.config.secrets import mask
+from craft_ray.config.shipped import CRAFT_RUN, DEFAULT_RUN, find_settings_file
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+OF_A_METHOD = {
+    *("fidelity", "head", "loss", "max_queries", "method", "optimizer", "prompt", "white_box"),
+}
+"""Settings that choose or tune a method."""
 
 
 def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     """Read one run's settings.
 
     Args:
-        path: a YAML file, or None for the defaults.
+        path: a YAML file, or None for the defaults. `tune_spaces/...` that is not in the working
+            directory is the file that comes with craft-ray; so are all names below.
         overrides: words `section.key=value`, applied in order; values are YAML.
 
     Raises:
@@ -35,6 +46,35 @@ def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConf
     """
     changes = [split_override(override) for override in overrides]
     return change_run_config(path, changes, str(path) if path else "command line")
+
+
+def load_default_run(overrides: Sequence[str]) -> RunConfig:
+    """The run of somebody who names no file: probes.
+
+    Raises:
+        ConfigError: a setting breaks a law, or has no effect on probes; where it may have been
+            meant for the paper's method, with the command that runs that.
+    """
+    words = [mask(override) for override in overrides]
+    hint = "without a file probes are run; the paper's method: " + shlex.join(
+        ["python", "-m", "craft_ray.train", str(CRAFT_RUN), *words]
+    )
+    try:
+        config = load_run_config(DEFAULT_RUN, overrides)
+    except ConfigError as error:
+        sections = {override.partition("=")[0].partition(".")[0] for override in overrides}
+        more = [hint] if sections & OF_A_METHOD else []
+        raise ConfigError("command line", [*error.problems, *more]) from error
+    settings = flatten(config.model_dump(mode="json"))
+    problems = []
+    for path, value in (split_override(override) for override in overrides):
+        for name in flatten({path: value}):
+            if missing := missing_for(name, settings):
+                needs = needs_in_words(missing)
+                problems.append(f"{name}: has no effect on probes, as it needs {needs}")
+    if problems:
+        raise ConfigError("command line", [*problems, hint])
+    return config
 
 
 def change_run_config(
@@ -45,7 +85,7 @@ def change_run_config(
     Raises:
         ConfigError: the file or a setting breaks a law; the message starts with `source`.
     """
-    document = {} if path is None else read_yaml(path)
+    document = {} if path is None else read_yaml(find_settings_file(path))
     for key, value in changes:
         _apply(document, key, value)
     return _validate(RunConfig, document, source)
@@ -62,6 +102,7 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
     Raises:
         ConfigError: a file or a setting breaks a law, or `path` holds the settings of one run.
     """
+    path = find_settings_file(path)
     document = read_yaml(path)
     _check_is_space(document, path)
     document.setdefault("name", path.stem)
@@ -69,9 +110,9 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
     files = [value for key, value in words if key == "base" and isinstance(value, str)]
     base = document.get("base", {})
     if files:
-        base = read_yaml(Path(files[-1]))
+        base = read_yaml(find_settings_file(Path(files[-1])))
     elif isinstance(base, str):
-        base = read_yaml(path.parent / base)
+        base = read_yaml(find_settings_file(Path(base), path.parent))
     document["base"] = base
     for key, value in words:
         if key == "base" and isinstance(value, str):
@@ -85,6 +126,7 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
 
 def load_reproduction_config(path: Path, overrides: Sequence[str] = ()) -> ReproductionConfig:
     """Read a reproduction. An override may name a key of it or, directly, of its cells' runs."""
+    path = find_settings_file(path)
     document = read_yaml(path)
     run = document.setdefault("run", {})
     for override in overrides:

@@ -85,6 +85,8 @@ class RayConfig(Settings):
     """CPUs of our own local Ray. Default: all."""
     object_store_mb: int = Field(1024, ge=80)
     """Object store of our own local Ray."""
+    dashboard: bool = False
+    """Whether our own local Ray has its dashboard, on 127.0.0.1:8265."""
     cpus_per_worker: float = Field(0.3, gt=0)
     """The Ray Train worker that runs the collaborative optimizer. Small shares leave room beside
     the placement group of a trial that was stopped, which Ray takes some seconds to remove."""

@@ -33,7 +33,7 @@ class GpSampler(Settings):
 
 
 class CmaEsSampler(Settings):
-    """CMA-ES over the parameters of the search; a `choice` is sampled independently."""
+    """CMA-ES over the numeric parameters of the search; a TPE samples the others."""
 
     kind: Literal["cma_es"] = "cma_es"
     startup_trials: int = Field(4, ge=1)

@@ -1,33 +1,41 @@
-"""From images to the arrays an oracle takes: uint8 [N, 3, S, S], S = the oracle's image size."""
+"""From images to the arrays an oracle takes: uint8 [N, 3, S, S], S = the oracle's image size.
+
+The views are torchvision's, pixel by pixel and draw by draw (a test compares them). Its import
+costs two seconds of CPU, most of them for torch's compiler.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
-from torchvision.transforms import v2
-from torchvision.transforms.functional import InterpolationMode
 
 from craft_ray.data.dataset import Item
 from craft_ray.data.threads import map_in_threads
 
+if TYPE_CHECKING:
+    import torch
+
 PixelArray = npt.NDArray[np.uint8]
+
+ASPECT_RATIOS = (3 / 4, 4 / 3)
+"""Of random crops."""
+MAX_DRAWS = 10
+"""Of a crop that has to fit into the image; then the centre is taken."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom."""
 
 
 def plain_pixels(items: Sequence[Item], image_size: int) -> PixelArray:
     """CLIP's evaluation view: resize the short side, crop the centre. uint8 [N, 3, S, S]."""
-    transform = v2.Compose(
-        [
-            v2.Resize(image_size, interpolation=InterpolationMode.BICUBIC),
-            v2.CenterCrop(image_size),
-        ]
-    )
 
     def view(item: Item) -> PixelArray:
-        return _to_array(transform(item.decode()))
+        return _to_array(_plain_view(item.decode(), image_size))
 
     pixels_NSS = np.empty((len(items), 3, image_size, image_size), np.uint8)
     # Nothing random here: threads change the speed only.
@@ -39,21 +47,55 @@ def plain_pixels(items: Sequence[Item], image_size: int) -> PixelArray:
 def augmented_pixels(
     items: Sequence[Item], image_size: int, crop_scale_min: float, seed: int
 ) -> PixelArray:
-    """One random view of each image: RandomResizedCrop and horizontal flip (CraFT appendix).
+    """One random view of each image: random resized crop and horizontal flip (CraFT appendix).
 
     The same seed gives the same views, whatever else draws random numbers. uint8 [N, 3, S, S].
     """
-    transform = v2.Compose(
-        [
-            v2.RandomResizedCrop(
-                image_size, scale=(crop_scale_min, 1.0), interpolation=InterpolationMode.BICUBIC
-            ),
-            v2.RandomHorizontalFlip(),
-        ]
+    # Here: a data set is read, sampled and checked without it.
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    views = []
+    for item in items:
+        image = item.decode()
+        view = image.crop(_random_box(image.size, crop_scale_min, generator))
+        view = view.resize((image_size, image_size), Image.Resampling.BICUBIC)
+        if torch.rand(1, generator=generator) < 0.5:
+            view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        views.append(_to_array(view))
+    return np.stack(views)
+
+
+def _plain_view(image: Image.Image, size: int) -> Image.Image:
+    width, height = image.size
+    short = min(width, height)
+    resized = image.resize(
+        (int(size * width / short), int(size * height / short)), Image.Resampling.BICUBIC
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return np.stack([_to_array(transform(item.decode())) for item in items])
+    left, top = round((resized.width - size) / 2), round((resized.height - size) / 2)
+    return resized.crop((left, top, left + size, top + size))
+
+
+def _random_box(size: tuple[int, int], scale_min: float, generator: torch.Generator) -> Box:
+    """A part of at least `scale_min` of the area, of about the aspect ratio of the whole."""
+    import torch
+
+    width, height = size
+    log_ratios = torch.log(torch.tensor(ASPECT_RATIOS)).tolist()
+    for _ in range(MAX_DRAWS):
+        share = torch.empty(1).uniform_(scale_min, 1.0, generator=generator).item()
+        ratio = torch.empty(1).uniform_(*log_ratios, generator=generator).exp().item()
+        part_width = round(math.sqrt(width * height * share * ratio))
+        part_height = round(math.sqrt(width * height * share / ratio))
+        if 0 < part_width <= width and 0 < part_height <= height:
+            top = int(torch.randint(height - part_height + 1, (1,), generator=generator))
+            left = int(torch.randint(width - part_width + 1, (1,), generator=generator))
+            return left, top, left + part_width, top + part_height
+    low, high = ASPECT_RATIOS
+    part_width = min(width, round(height * high))
+    part_height = min(height, round(width / low))
+    left, top = (width - part_width) // 2, (height - part_height) // 2
+    return left, top, left + part_width, top + part_height
 
 
 def _to_array(image: Image.Image) -> PixelArray:

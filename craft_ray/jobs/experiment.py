@@ -1,4 +1,5 @@
-"""What a single run and a search have in common: tracker, Ray, pool, prepared task, and the end."""
+"""What a single run and a search have in common: tracker, Ray, slots, pool, prepared task, and the
+end."""
 
 from __future__ import annotations
 
@@ -14,19 +15,24 @@ from craft_ray.classifiers.artifact import Artifact
 from craft_ray.classifiers.classifier import TunedClassifier
 from craft_ray.classifiers.earlier_prompt import earlier_prompt
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.classifiers.score import Score
 from craft_ray.config.run import RunConfig
 from craft_ray.files.folders import on_this_disk
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import write_json
 from craft_ray.jobs.driver_oracle import driver_oracle
+from craft_ray.jobs.live import waiting
 from craft_ray.jobs.ray_session import ray_session
+from craft_ray.jobs.resources import concurrent_jobs
 from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.shared_storage import check_nodes_share
+from craft_ray.jobs.slots import Slots
 from craft_ray.metering.ledger import Spending
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.keeper import PoolKeeper, cluster_nodes
 from craft_ray.pool.lifecycle import ClipFactory, running_pool
 from craft_ray.pool.membership import decide_size, num_replicas
+from craft_ray.pool.placement import place_trials
 from craft_ray.task.preparation import FewShotData, classification_task, prepare
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.task.provenance import data_summary, versions
@@ -45,15 +51,18 @@ class Experiment:
     folder: Place
     console: Console
     tracker: Tracker
+    slots: Slots
     pool: PoolAddress
     keeper: PoolKeeper
     prepared: PreparedTask
+    zero_shot: Score
+    """On validation."""
     examiner: Examiner
     started_s: float
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def deliver(self, classifier: TunedClassifier, key: str) -> None:
         """Store the result as an artefact, also in the tracker's run `key`."""
@@ -62,6 +71,12 @@ class Experiment:
         Artifact(classifier, task, self.prepared.oracle_id).save(folder)
         with on_this_disk(folder) as local:
             self.tracker.log_folder(key, local)
+
+    def test(self, *classifiers: TunedClassifier) -> list[Score]:
+        """Scores of zero-shot and of these on the test images."""
+        num_images = self.data.size.num_test
+        with waiting(self.console, f"Testing on {num_images:,} images"):
+            return self.examiner.test([self.examiner.zero_shot, *classifiers])
 
     def report_pool(self, key: str) -> dict[str, dict[str, float]]:
         """What each replica has done, also in the tracker's run `key`. A replica that was restarted
@@ -100,13 +115,28 @@ class Experiment:
 
 @contextmanager
 def open_experiment(
-    config: RunConfig, data: FewShotData, folder: Place, console: Console
+    config: RunConfig,
+    data: FewShotData,
+    folder: Place,
+    console: Console,
+    *,
+    max_jobs: int = 1,
+    cpus_beside: float = 0.0,
 ) -> Iterator[Experiment]:
-    """Start tracker, Ray and pool, register the task; end what was started.
+    """Start tracker, Ray, slots and pool, register the task and validate zero-shot; end what was
+    started.
+
+    Args:
+        config: of the run, or the base of a search.
+        data: its images.
+        folder: of the run.
+        console: where to print.
+        max_jobs: fine-tunings at a time, if so many fit.
+        cpus_beside: what each of them takes beside its slot.
 
     Raises:
-        UserError: tracking or the cluster does not answer, the model cannot be loaded, or a node
-            that can run a trial does not see `folder`.
+        UserError: tracking or the cluster does not answer, not one job fits into it, the model
+            cannot be loaded, or a node that can run a job does not see `folder`.
     """
     started_s = time.monotonic()
     tracker = make_tracker(
@@ -115,35 +145,41 @@ def open_experiment(
         lambda text: console.print(text, highlight=False),
     )
     try:
-        with ray_session(config.ray):
-            nodes = cluster_nodes()
+        with ExitStack() as stack:
+            with waiting(console, "Starting Ray"):
+                stack.enter_context(ray_session(config.ray))
+                nodes = cluster_nodes()
+                place = place_trials(config, nodes)
+                number = concurrent_jobs(config, max_jobs, place, cpus_beside)
+                check_nodes_share(folder, config, kept_free=config.pool.cpus_per_replica)
+            slots = stack.enter_context(Slots(number, config.ray.cpus_per_worker, place.selector))
             size = decide_size(config.pool, nodes)
-            replicas = num_replicas(size, nodes)
-            most = "up to " if size.max_replicas else ""
-            console.print(
-                f"Starting {most}{replicas} oracle replica(s) of {config.oracle.model} on "
-                f"{size.device} ...",
-                highlight=False,
-            )
             factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
-            with ExitStack() as stack:
+            most = "up to " if size.max_replicas else ""
+            replicas = num_replicas(size, nodes)
+            words = f"{most}{replicas} oracle replica(s) of {config.oracle.model} on {size.device}"
+            with waiting(console, f"Starting {words}"):
                 pool = stack.enter_context(running_pool(folder.name, factory, config.pool, size))
-                check_nodes_share(folder, config)  # now that replicas have taken their CPUs
-                oracle = stack.enter_context(driver_oracle(config, pool.address, folder))
+            oracle = stack.enter_context(driver_oracle(config, pool.address, folder))
+            with waiting(console, "Asking zero-shot"):
                 task = classification_task(config, data)
                 start = earlier_prompt(config, task, oracle.describe().oracle_id)
                 prepared = prepare(config, data, oracle, start)
-                yield Experiment(
-                    config=config,
-                    data=data,
-                    folder=folder,
-                    console=console,
-                    tracker=tracker,
-                    pool=pool.address,
-                    keeper=pool.keeper,
-                    prepared=prepared,
-                    examiner=Examiner(oracle, prepared, data),
-                    started_s=started_s,
-                )
+                examiner = Examiner(oracle, prepared, data)
+                prepared, zero_shot = examiner.validate_zero_shot()
+            yield Experiment(
+                config=config,
+                data=data,
+                folder=folder,
+                console=console,
+                tracker=tracker,
+                slots=slots,
+                pool=pool.address,
+                keeper=pool.keeper,
+                prepared=prepared,
+                zero_shot=zero_shot,
+                examiner=examiner,
+                started_s=started_s,
+            )
     finally:
         tracker.shutdown()

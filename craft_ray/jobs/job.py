@@ -1,131 +1,109 @@
-"""A fine-tuning as a job for Ray Train, and its reports in order.
-
-Light: the Tune function, Ray Train's controller and the worker of every trial load this module, and
-only the worker needs torch.
-"""
+"""What a slot runs, what it says meanwhile, and what remains of it on disk. Light: the driver, the
+trials and the board load this module, and only the worker needs torch."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from typing import Any
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from ray.train import Checkpoint, Result
-from ray.train.v2.api.callback import UserCallback
-from ray.train.v2.api.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-from ray.util.queue import Empty, Queue
-
-from craft_ray.config.run import RunConfig as CraftRunConfig
 from craft_ray.files.remote import Place
-from craft_ray.jobs.ray_storage import ray_storage
-from craft_ray.pool.address import PoolAddress
-from craft_ray.pool.keeper import cluster_nodes
-from craft_ray.pool.placement import place_trials
-from craft_ray.task.prepared import PreparedTask
+from craft_ray.files.whole_files import read_json, write_json
 
-KEPT_CHECKPOINTS = 2
-MAX_WORKER_FAILURES = 2
+Report = dict[str, Any]
+"""Metrics of a job so far; see `craft_ray.jobs.worker` for the keys."""
 
-CHECKPOINT_PATH = "checkpoint_path"
-"""Key of a report: the folder of the state that belongs to it."""
+Outcome = Literal["running", "finished", "diverged", "stopped early", "failed"]
+"""`stopped early`: a scheduler did it. `running`: in a report that is not the last one."""
+
+RESULT_FILE = "result.json"
+STATES_FOLDER = "states"
+TRACEBACK_FILE = "error.txt"
+
+
+class JobStoppedError(Exception):
+    """Whoever asked for a job wants no more of it; what was paid for is on record."""
+
+
+class Reporter(ABC):
+    """A job's line to whoever asked for it."""
+
+    @abstractmethod
+    def send(self, index: int, report: Report) -> None:
+        """Hand over report number `index` of the job, counted from 0 over all of its attempts; one
+        that was handed over before is ignored.
+
+        Blocks until the report before was taken, so that a job does not run far ahead of a
+        scheduler that may stop it.
+
+        Raises:
+            JobStoppedError: it has.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """To be called between two generations; costs next to nothing.
+
+        Raises:
+            JobStoppedError: nobody wants more of this job.
+        """
+
+
+class Job(ABC):
+    """A piece of work with a folder of its own, in which its result is found later.
+
+    It is pickled, and runs in a slot's worker, perhaps several times: a worker that dies is
+    replaced, and its successor runs the job again, from what the folder holds.
+    """
+
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """Unique among the jobs of a run."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> Place:
+        """Where everything of it is."""
+
+    @abstractmethod
+    def run(self, reporter: Reporter) -> dict[str, Any]:
+        """Do it, in a slot's worker; the result is stored as `result.json`.
+
+        Raises:
+            JobStoppedError: it was told to stop. What it has done stays.
+            UserError, RunFailedError: a second attempt would end in the same way.
+        """
+
+    def tidy(self) -> None:  # noqa: B027 (most jobs have nothing to drop)
+        """After the result is stored: drop what nobody needs any more."""
 
 
 @dataclass(frozen=True)
-class TrainJob:
-    """What a worker needs; small enough to travel by value."""
+class JobEnd:
+    """How a job ended."""
 
-    config: CraftRunConfig
-    prepared: PreparedTask
-    pool: PoolAddress
-    folder: Place | None = None
-    """Of the checkpoints, and beside them of the record of queries."""
-
-
-class ReportsToQueue(UserCallback):
-    """Sends each report of the worker to whoever runs the job; lives in Ray Train's controller."""
-
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
-
-    def after_report(
-        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
-    ) -> None:
-        """See `UserCallback`."""
-        path = {CHECKPOINT_PATH: checkpoint.path} if checkpoint else {}
-        self._queue.put({**metrics[0], **path})
+    outcome: Outcome
+    error: str | None = None
+    """What went wrong, in a line or two; for people."""
+    is_users: bool = False
+    """The user can mend it."""
 
 
-def run_job(
-    job: TrainJob, name: str, storage_path: Place, on_report: Callable[[dict[str, Any]], None]
-) -> Result:
-    """Run `job` in a Ray Train worker; every report is passed on, in order, in this thread.
+@dataclass(frozen=True)
+class Message:
+    """The next thing that a job has to say: a report or its end."""
 
-    A stable `name` and `storage_path` make a repeated call continue from the last checkpoint.
-
-    Ray's own `TuneReportCallback` loses the last report when it is still on its way as
-    `trainer.fit()` returns (the end of a Tune function overtakes it), and with it the budget's last
-    queries. Here the caller passes reports on itself, and the end comes after the last of them.
-    """
-    # One report may wait: a worker does not run far ahead of a scheduler that may stop it.
-    queue = Queue(maxsize=1, actor_options={"num_cpus": 0})
-    trainer = _make_trainer(job, name, storage_path, ReportsToQueue(queue))
-    future: Future[Result] = Future()
-
-    def fit() -> None:
-        try:
-            future.set_result(trainer.fit())
-        except BaseException as error:  # whatever it is, the other thread raises it
-            future.set_exception(error)
-
-    # In a thread, so that the calling one can take reports and hear Ctrl-C.
-    threading.Thread(target=fit, daemon=True).start()
-    done = False
-    while not done:
-        done = future.done()  # looked at before the queue, so that no last report is missed
-        for report in _waiting_reports(queue, wait_s=0.0 if done else 0.2):
-            on_report(report)
-    queue.shutdown()
-    return future.result()
+    report: Report | None = None
+    end: JobEnd | None = None
 
 
-def _waiting_reports(queue: Queue, wait_s: float) -> Iterator[dict[str, Any]]:
-    try:
-        yield queue.get(timeout=wait_s)
-        while True:
-            yield queue.get_nowait()
-    except Empty:
-        return
+def read_result(folder: Place) -> dict[str, Any] | None:
+    """What the job in `folder` has found; None if it has not come to an end of its own yet."""
+    path = folder / RESULT_FILE
+    return read_json(path) if path.exists() else None
 
 
-def _make_trainer(
-    job: TrainJob, name: str, storage_path: Place, callback: UserCallback
-) -> DataParallelTrainer:
-    """One Ray Train worker for `job`, without a torch process group."""
-    return DataParallelTrainer(
-        _run_in_worker,
-        train_loop_config={"job": replace(job, folder=storage_path / name)},
-        scaling_config=ScalingConfig(
-            num_workers=1,
-            resources_per_worker={"CPU": job.config.ray.cpus_per_worker},
-            label_selector=place_trials(job.config, cluster_nodes()).selector or None,
-        ),
-        run_config=RunConfig(
-            name=name,
-            **ray_storage(storage_path),
-            checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
-            # Finite limits: starved of resources, Ray Train would otherwise wait for ever.
-            failure_config=FailureConfig(
-                max_failures=MAX_WORKER_FAILURES, controller_failure_limit=MAX_WORKER_FAILURES
-            ),
-            callbacks=[callback],
-        ),
-    )
-
-
-def _run_in_worker(payload: dict[str, Any]) -> None:
-    from craft_ray.jobs.worker import train_worker
-
-    train_worker(payload["job"])
+def write_result(folder: Place, result: dict[str, Any]) -> None:
+    """Store a job's result; from then on it is done."""
+    write_json(folder / RESULT_FILE, result)

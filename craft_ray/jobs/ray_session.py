@@ -38,11 +38,11 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         "namespace": NAMESPACE,
         "log_to_driver": False,
         "logging_level": logging.ERROR,
-        "runtime_env": {"env_vars": {key: os.environ[key] for key in ENVIRONMENT}},
     }
     if address:
+        environment = {"env_vars": {key: os.environ[key] for key in ENVIRONMENT}}
         try:
-            ray.init(address=address, **common)
+            ray.init(address=address, runtime_env=environment, **common)
         except (ConnectionError, ValueError, RuntimeError, AuthenticationError) as error:
             # A refused token looks like a dead address here.
             problem = (
@@ -56,9 +56,11 @@ def ray_session(config: RayConfig) -> Iterator[None]:
             address="local",
             num_cpus=config.num_cpus,
             object_store_memory=config.object_store_mb * 2**20,
-            # Without the dashboard, placement groups of stopped trials are never cleaned up.
-            include_dashboard=True,
+            # Eight processes that nobody looks at, unless asked for.
+            include_dashboard=config.dashboard,
             dashboard_host="127.0.0.1",
+            # No runtime environment: workers inherit ours, and one of its own would keep every
+            # actor from the workers that Ray has started already.
             **common,
         )
     treat_sigterm_as_ctrl_c()

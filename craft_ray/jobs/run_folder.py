@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from craft_ray.config.base import Settings
+from craft_ray.config.resuming import asks_for_more, changes_that_matter
 from craft_ray.errors import ConfigError, StorageError, UserError
 from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place, RemotePath, check_answers, entries
@@ -74,12 +76,18 @@ def is_finished(folder: Place) -> bool:
 
 
 def find_run_folder(
-    output_dir: Place, name: str | None, stem: str, settings: dict[str, Any]
+    output_dir: Place,
+    name: str | None,
+    stem: str,
+    settings: dict[str, Any],
+    model: type[Settings],
 ) -> Place:
-    """The run to resume: `name`, or the newest unfinished one that got its name from `stem`.
+    """The run to resume: `name`, or the newest unfinished one that got its name from `stem`. One
+    that is named may be a finished search, if it is to have more trials.
 
     Raises:
-        ConfigError: there is none, it is finished, or its settings differ from `settings`.
+        ConfigError: there is none, it is finished, or its settings differ from `settings`, of the
+            kind `model`, in what changes a result.
     """
     if name is not None:
         folder = output_dir.resolve() / name
@@ -100,32 +108,39 @@ def find_run_folder(
                 "--resume", [f"{output_dir.resolve()} must have an unfinished run {stem}-*"]
             )
         folder = max(candidates, key=lambda folder: (folder / SETTINGS_FILE).stat().st_mtime)
-    if is_finished(folder):
-        raise ConfigError("--resume", [f"{folder} is finished: see {SUMMARY_FILE} there"])
     stored = read_json(folder / SETTINGS_FILE)
-    changed = [
-        f"{key}: must be {was!r} as when {folder.name} was started, but is {now!r}"
-        for key, was, now in _differences(stored, settings)
-    ]
-    if changed:
-        raise ConfigError("--resume", changed)
+    if is_finished(folder):
+        last = read_json(folder / SUMMARY_FILE).get("settings", stored)
+        if not asks_for_more(last, settings):
+            problem = f"{folder} is finished: see {SUMMARY_FILE} there"
+            if "trials" in settings:
+                problem += f"; more trials than {last.get('trials')} would continue it"
+            raise ConfigError("--resume", [problem])
+    try:
+        changes = changes_that_matter(model, stored, settings)
+    except ValueError as error:
+        problem = f"{folder / SETTINGS_FILE} must be settings that this version knows: {error}"
+        raise ConfigError("--resume", [problem]) from error
+    if changes:
+        raise ConfigError(
+            "--resume",
+            [
+                f"{key}: must be {was!r} as when {folder.name} was started, but is {now!r}"
+                for key, was, now in changes
+            ],
+        )
     return folder
-
-
-def _differences(
-    old: dict[str, Any], new: dict[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    for key in sorted(old.keys() | new.keys()):
-        was, now = old.get(key), new.get(key)
-        if isinstance(was, dict) and isinstance(now, dict):
-            yield from _differences(was, now, f"{prefix}{key}.")
-        elif was != now:
-            yield f"{prefix}{key}", was, now
 
 
 @contextmanager
 def open_run_folder(
-    output_dir: Place, name: str | None, stem: str, settings: dict[str, Any], *, resume: bool
+    output_dir: Place,
+    name: str | None,
+    stem: str,
+    settings: dict[str, Any],
+    model: type[Settings],
+    *,
+    resume: bool,
 ) -> Iterator[Place]:
     """A new folder or the one to resume. A user's error before any work leaves no folder behind.
 
@@ -134,7 +149,7 @@ def open_run_folder(
     """
     check_store(output_dir)
     if resume:
-        yield find_run_folder(output_dir, name, stem, settings)
+        yield find_run_folder(output_dir, name, stem, settings, model)
         return
     folder = create_run_folder(output_dir, name or default_name(stem), settings)
     try:

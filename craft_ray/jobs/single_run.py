@@ -1,22 +1,22 @@
-"""A single fine-tuning, watched from the driver."""
+"""A single fine-tuning: set up, train in a slot, examine, write what was found."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from ray.exceptions import RayError
-from ray.train import TrainingFailedError
+import ray
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
-from craft_ray.errors import RunFailedError, RunInterruptedError, last_words
+from craft_ray.errors import RunFailedError, RunInterruptedError, UserError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.experiment import Experiment, open_experiment
-from craft_ray.jobs.fine_tuning import FineTuned, fine_tune
-from craft_ray.jobs.job import TrainJob
+from craft_ray.jobs.fine_tuning import FineTuning
+from craft_ray.jobs.job import JobEnd, Report
+from craft_ray.jobs.tuning import read_selected, read_tuned
 from craft_ray.task.preparation import FewShotData
 
 WORKER_FOLDER = "worker"
@@ -37,29 +37,39 @@ def run_training(
 
 
 def _train(experiment: Experiment) -> dict[str, Any]:
-    config, tracker, examiner = experiment.config, experiment.tracker, experiment.examiner
+    config, tracker = experiment.config, experiment.tracker
     key = experiment.folder.name
-    zero_shot = examiner.validate(examiner.zero_shot)
-    experiment.say(f"Zero-shot: {zero_shot.accuracy:.1%} on validation.")
+    experiment.say(f"Zero-shot: {experiment.zero_shot.accuracy:.1%} on validation.")
     settings = config.model_dump(mode="json")
     tracker.open(key, key, flatten(settings))
+    job = FineTuning(
+        name=WORKER_FOLDER,
+        config=config,
+        prepared=ray.put(experiment.prepared),
+        pool=experiment.pool,
+        place=experiment.folder / WORKER_FOLDER,
+    )
     try:
-        tuned = _fit(experiment)
+        end = _fit(experiment, job)
     except KeyboardInterrupt as error:
         tracker.close(key, "KILLED")
         raise RunInterruptedError("stopped") from error
-    except (TrainingFailedError, RayError) as error:
+    if end.error is not None:
         tracker.close(key, "FAILED")
-        message = f"the worker did not come to its end: {last_words(error)}"
-        raise RunFailedError(message) from error
-    selected = tuned.selected
+        if end.is_users:
+            raise UserError(end.error)
+        raise RunFailedError(f"the worker did not come to its end: {end.error}")
+    tuned, selected = read_tuned(job.folder), read_selected(job.folder)
     experiment.deliver(selected.classifier, key)
-    zero_shot_test, test = examiner.test([examiner.zero_shot, selected.classifier])
+    zero_shot_test, test = experiment.test(selected.classifier)
     tracker.log(key, [{"generation": selected.generation, "test_accuracy": test.accuracy}])
     pool = experiment.report_pool(key)
     tracker.close(key, "FINISHED")
     results = {
-        "zero_shot": {"validation": asdict(zero_shot), "test": asdict(zero_shot_test)},
+        "zero_shot": {
+            "validation": asdict(experiment.zero_shot),
+            "test": asdict(zero_shot_test),
+        },
         "tuned": {
             **asdict(selected.evidence),
             "test": asdict(test),
@@ -68,33 +78,48 @@ def _train(experiment: Experiment) -> dict[str, Any]:
         "pool": pool,
         "retried_chunks": tuned.retried_chunks,
     }
-    return experiment.write_summary(results, tuned.spent + examiner.spent, settings)
+    return experiment.write_summary(results, tuned.spent + experiment.examiner.spent, settings)
 
 
-def _fit(experiment: Experiment) -> FineTuned:
-    """Run the worker and show its reports."""
-    folder, console = experiment.folder, experiment.console
-    job = TrainJob(experiment.config, experiment.prepared, experiment.pool)
-    with Progress(
+def _fit(experiment: Experiment, job: FineTuning) -> JobEnd:
+    """Have the job done, and show its reports."""
+    columns = (
         TextColumn("generation {task.completed:.0f}/{task.total:.0f}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
-        bar = progress.add_task("starting the worker", total=job.config.num_generations)
-
-        def show(report: dict[str, Any]) -> None:
-            experiment.tracker.log(folder.name, report["points"])
-            progress.update(
-                bar, completed=report["generation"], description=_describe(report, job.config)
-            )
-
-        return fine_tune(job, WORKER_FOLDER, folder, show)
+        TimeElapsedColumn(),
+    )
+    console = experiment.console
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        watcher = _Watcher(experiment, progress)
+        experiment.slots.run([job], watcher)
+    assert watcher.end is not None
+    return watcher.end
 
 
-def _describe(report: dict[str, Any], config: RunConfig) -> str:
+class _Watcher:
+    """Passes reports on to the tracker and the progress bar."""
+
+    def __init__(self, experiment: Experiment, progress: Progress) -> None:
+        self._experiment = experiment
+        self._progress = progress
+        self.end: JobEnd | None = None
+
+    def on_start(self, job: FineTuning) -> None:
+        total = job.config.num_generations
+        self._bar = self._progress.add_task("starting the worker", total=total)
+
+    def on_report(self, job: FineTuning, report: Report) -> None:
+        self._experiment.tracker.log(self._experiment.folder.name, report["points"])
+        if report["points"]:
+            words = _describe(report, job.config)
+            self._progress.update(self._bar, completed=report["generation"], description=words)
+
+    def on_end(self, job: FineTuning, end: JobEnd) -> None:
+        self.end = end
+
+
+def _describe(report: Report, config: RunConfig) -> str:
     """Queries, fitness and validation of a report, in words."""
     last = report["points"][-1]
     fitness = f"fitness {last['fitness_best']:.3f}, " if "fitness_best" in last else ""

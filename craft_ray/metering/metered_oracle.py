@@ -14,7 +14,6 @@ from craft_ray.metering.journal import Journal
 from craft_ray.metering.journal_sqlite import QueryId, RecordedPart, digest_of_question
 from craft_ray.metering.ledger import Purpose, QueryLedger, Spending, cost_of
 from craft_ray.method.reduction import LabelArray, Reduction
-from craft_ray.method.scoring import reduce_logits
 from craft_ray.oracle.contract import (
     Answer,
     ClassificationTask,
@@ -193,6 +192,9 @@ class MeteredOracle:
         if self._oracle.describe().scores:
             scoring = cast(ScoringOracle, self._oracle)
             return scoring.score(task, images, contexts_KLE, reduction, on_part)
+        # Here, as it needs torch: the processes around a run have oracles that score.
+        from craft_ray.method.scoring import reduce_logits
+
         return reduce_logits(self._oracle.predict(task, images, contexts_KLE), reduction)
 
     def image_features(self, images: ImageHandle) -> FloatArray:

@@ -24,9 +24,10 @@ class DataSize:
 
 
 def plan_run(config: RunConfig, size: DataSize) -> Spending:
-    """Spending of the worker of a run that goes to the end of its budget."""
-    untouched = 1 if config.prompt.start is None else 2  # zero-shot, an earlier run's prompt
-    total = cost_of("evaluation", untouched, size.num_validation, size.num_classes)
+    """Spending of the worker of a run that goes to the end of its budget. Zero-shot is the driver's
+    to ask."""
+    num_earlier = 0 if config.prompt.start is None else 1
+    total = cost_of("evaluation", num_earlier, size.num_validation, size.num_classes)
     if (head := config.probing_head) is not None:
         plan = _plan_probe_search if config.method == "both" else _plan_probing
         return total + plan(config, head, size)

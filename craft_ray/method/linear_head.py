@@ -16,11 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.special import log_softmax
 from threadpoolctl import threadpool_limits
 
 from craft_ray.method.reduction import FloatArray, LabelArray
+from craft_ray.method.softmax import log_softmax
 
 Array = npt.NDArray[np.float64]
 
@@ -86,6 +85,10 @@ def fit_linear_head(
         folds: of the cross-validation, at most; all views of an image are in the same one.
         seed: draws the folds.
     """
+    # Here: a process that uses heads but fits none does not load it. And before the limit, which
+    # reaches only the libraries that are there.
+    import scipy.optimize  # noqa: F401
+
     # Threads of the linear algebra would show in the last bits, and cost more than they give here.
     with threadpool_limits(1, user_api="blas"):
         return _fit_best(logits_VNF, labels_N, num_classes, _assign_folds(labels_N, folds, seed))
@@ -232,6 +235,8 @@ def _fit(problem: _Problem, penalty: float) -> tuple[float, Array]:
 
 def _solve(problem: _Problem, penalty: float, start: Array | None) -> Array:
     """Weights and scale in a row; starts from zero-shot."""
+    from scipy.optimize import minimize
+
     num_weights = problem.points_MR.shape[1] * problem.base_MC.shape[1]
     if start is None:
         start = np.append(np.zeros(num_weights), 1.0)
@@ -239,7 +244,7 @@ def _solve(problem: _Problem, penalty: float, start: Array | None) -> Array:
 
     def objective(values: Array) -> tuple[float, Array]:
         weights_RC = values[:-1].reshape(problem.points_MR.shape[1], -1)
-        log_probabilities_MC = log_softmax(_final(values, problem), axis=1)
+        log_probabilities_MC = log_softmax(_final(values, problem))
         loss = -(targets_MC * log_probabilities_MC).sum() / len(targets_MC)
         slopes_MC = (np.exp(log_probabilities_MC) - targets_MC) / len(targets_MC)
         gradient_RC = problem.points_MR.T @ slopes_MC + penalty * weights_RC
@@ -263,4 +268,4 @@ def _final(values: Array, problem: _Problem) -> Array:
 
 def _mean_loss(final_NC: Array, targets_NC: Array) -> float:
     """Mean cross-entropy."""
-    return float(-(targets_NC * log_softmax(final_NC, axis=1)).sum() / len(targets_NC))
+    return float(-(targets_NC * log_softmax(final_NC)).sum() / len(targets_NC))

@@ -3,17 +3,23 @@ dimensions, through pycma."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-import cma
 import numpy as np
-from cma.restricted_gaussian_sampler import GaussVkDSampler
-from cma.sigma_adaptation import CMAAdaptSigmaCSA, CMAAdaptSigmaTPA
 
 from craft_ray.config.optimizers import CmaEsConfig, SepCmaEsConfig, VkdCmaEsConfig
+from craft_ray.light_imports import without
 from craft_ray.optimizers.base import FloatArray64
 from craft_ray.optimizers.replayed import ReplayedOptimizer, ranks_of
+
+# pycma loads them if they are there, to plot and for surrogate models: a second of CPU.
+with without("matplotlib", "scipy.stats"), warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Could not import matplotlib")
+    import cma
+    from cma.restricted_gaussian_sampler import GaussVkDSampler
+    from cma.sigma_adaptation import CMAAdaptSigmaCSA, CMAAdaptSigmaTPA
 
 STEP_SIZE_RULES = {"csa": CMAAdaptSigmaCSA, "tpa": CMAAdaptSigmaTPA}
 

@@ -17,10 +17,9 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from urllib.parse import urlparse
 
-import open_clip
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+
+from craft_ray.oracle.catalogue import all_published_weights
 
 OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
 """Numbers that OpenAI's state dicts hold beside the weights."""
@@ -47,6 +46,10 @@ def trained_with_quick_gelu(path: Path) -> bool | None:
 def readable_by_open_clip(path: Path) -> Iterator[Path]:
     """The file itself, or a copy of OpenAI's weights that open_clip reads: it refuses TorchScript
     where only weights are allowed, and the three numbers as unexpected keys."""
+    # Here: names and files are checked without it.
+    import torch
+    from safetensors.torch import save_file
+
     is_archive = _is_torchscript(path)
     if not is_archive and not _is_openai(path):
         yield path
@@ -97,7 +100,7 @@ def _names_within(path: Path) -> bytes:
     """The part of a checkpoint that holds the names of its tensors; empty if it is none."""
     try:
         if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
+            with safe_open(path, "np") as file:
                 return "\n".join(file.keys()).encode()
         with zipfile.ZipFile(path) as archive:
             (index,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
@@ -110,8 +113,7 @@ def _names_within(path: Path) -> bytes:
 def _releases() -> dict[str, bool]:
     """Start of a file's SHA-256 -> QuickGELU, of all releases whose address tells it."""
     releases = {}
-    for model, tag in open_clip.list_pretrained():
-        settings = open_clip.get_pretrained_cfg(model, tag)
+    for settings in all_published_weights():
         address = urlparse(settings.get("url") or "")
         path = PurePosixPath(address.path)
         if address.netloc.startswith("openaipublic"):

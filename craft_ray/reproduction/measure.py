@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,12 +17,11 @@ from craft_ray.data.dataset import Dataset
 from craft_ray.data.sources import load_dataset
 from craft_ray.files.remote import Place
 from craft_ray.jobs.driver_oracle import driver_oracle
-from craft_ray.jobs.fine_tuning import fine_tune
-from craft_ray.jobs.job import TrainJob
+from craft_ray.jobs.job import Reporter
+from craft_ray.jobs.tuning import Tuned, read_selected, tune
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.pool.address import PoolAddress
-from craft_ray.reproduction.cell import WORKER_FOLDER
 from craft_ray.reproduction.grid import Cell
 from craft_ray.task.preparation import classification_task, load_data, prepare
 from craft_ray.task.provenance import data_summary, versions
@@ -30,20 +29,32 @@ from craft_ray.tuners.feature_probe import fit_linear_probe
 
 CLASSIFIER_FOLDER = "classifier"
 
-Report = Callable[[dict[str, Any]], None]
-
 
 def measure_cell(
     cell: Cell,
     config: RunConfig,
     shifted: Sequence[str],
     folder: Place,
+    worker: Place,
     pool: PoolAddress,
-    report: Report,
+    reporter: Reporter,
 ) -> dict[str, Any]:
-    """Tune, then test on the data set's test split and on the shifted sets; the cell's result."""
+    """Tune, then test on the data set's test split and on the shifted sets; the cell's result.
+
+    Args:
+        cell: which.
+        config: its settings.
+        shifted: data sets beside its own, for one of ImageNet.
+        folder: of the cell.
+        worker: of its fine-tuning.
+        pool: whom to ask.
+        reporter: hears of the fine-tuning.
+
+    Raises:
+        JobStoppedError: it was told to stop; what was paid for is on record.
+    """
     with driver_oracle(config, pool, folder) as oracle:
-        return _measure(cell, config, shifted, folder, pool, oracle, report)
+        return _measure(cell, config, shifted, folder, worker, pool, oracle, reporter)
 
 
 def _measure(
@@ -51,9 +62,10 @@ def _measure(
     config: RunConfig,
     shifted: Sequence[str],
     folder: Place,
+    worker: Place,
     pool: PoolAddress,
     oracle: MeteredOracle,
-    report: Report,
+    reporter: Reporter,
 ) -> dict[str, Any]:
     started = time.monotonic()
     data = load_data(config)
@@ -61,26 +73,26 @@ def _measure(
     start = earlier_prompt(config, task, oracle.describe().oracle_id)
     prepared = prepare(config, data, oracle, start)
     examiner = Examiner(oracle, prepared, data)
-    curve: list[tuple[int, float]] = []
     classifier: Classifier
-    spent = Spending()
+    tuned: Tuned | None = None
     tuning_started = time.monotonic()
     if cell.method == "linear_probe":
         classifier, validation = fit_linear_probe(oracle, prepared)
     else:
-        tuned = fine_tune(TrainJob(config, prepared, pool), WORKER_FOLDER, folder, report)
-        classifier, validation = tuned.selected.classifier, tuned.selected.validation
-        spent, curve = tuned.spent, tuned.curve
-        Artifact(tuned.selected.classifier, task, prepared.oracle_id).save(
-            folder / CLASSIFIER_FOLDER
-        )
+        prepared, _ = examiner.validate_zero_shot()
+        tuned = tune(config, prepared, pool, worker, reporter)
+        selected = read_selected(worker)
+        classifier, validation = selected.classifier, selected.validation
+        Artifact(selected.classifier, task, prepared.oracle_id).save(folder / CLASSIFIER_FOLDER)
     tuning_seconds = time.monotonic() - tuning_started
     both: list[Classifier] = [examiner.zero_shot, classifier]
     zero_shot_test, test = examiner.test(both)
     shifts = {}
     if cell.dataset == "imagenet":
         shifts = {name: examiner.test(both, on=_load_shifted(config, name)) for name in shifted}
+    spent = Spending() if tuned is None else tuned.spent
     return {
+        "outcome": "finished" if tuned is None else tuned.outcome,
         **asdict(cell),
         "zero_shot": {"test": asdict(zero_shot_test)},
         "tuned": {"validation": asdict(validation), "test": asdict(test)},
@@ -88,7 +100,7 @@ def _measure(
             name: {"zero_shot": asdict(before), "tuned": asdict(after)}
             for name, (before, after) in shifts.items()
         },
-        "curve": curve,
+        "curve": [] if tuned is None else tuned.curve,
         "ledger": (spent + examiner.spent).as_dict(),
         "tuning_seconds": round(tuning_seconds, 3),
         "seconds": round(time.monotonic() - started, 3),

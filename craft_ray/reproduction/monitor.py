@@ -3,94 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Self
 
-from ray.tune.experiment import Trial
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from craft_ray.config.documents import flatten
-from craft_ray.jobs.live_callback import LiveCallback
-from craft_ray.reproduction.cell import ReproductionJob, read_failure, read_result
+from craft_ray.jobs.job import JobEnd, Report, read_result
+from craft_ray.reproduction.cell import CellJob
 from craft_ray.reproduction.grid import Cell, shots_in_words
 from craft_ray.tracking import Tracker
 
 
-class CellMonitor(LiveCallback):
-    """Tune's callback.
+class CellMonitor:
+    """Hears of the cells; a `Watcher`.
 
     Args:
         console: where to print.
         tracker: gets the settings and the metrics of every cell.
-        job: the cells.
-        num_done: cells of an earlier part of the same reproduction.
-        on_end: told the backbone of every cell that ends.
+        run_name: of the reproduction; prefix of the tracker's keys.
+        num_cells: of all, those of an earlier part of the same reproduction included.
+        num_done: of those.
+        on_cell_end: told the backbone of every cell that ends.
     """
 
     def __init__(
         self,
         console: Console,
         tracker: Tracker,
-        job: ReproductionJob,
+        run_name: str,
+        num_cells: int,
         num_done: int,
-        on_end: Callable[[str], None],
+        on_cell_end: Callable[[str], None],
     ) -> None:
-        super().__init__(
-            console,
+        self._console = console
+        self._progress = Progress(
             TextColumn("{task.completed:.0f}/{task.total:.0f} cells"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
+            TimeElapsedColumn(),
             TimeRemainingColumn(),
+            console=console,
+            transient=True,
         )
         self._tracker = tracker
-        self._job = job
+        self._run_name = run_name
+        self._num_cells = num_cells
         self._num_done = num_done
-        self._on_end = on_end
+        self._on_cell_end = on_cell_end
         self.failed: dict[str, str] = {}
         """Cell -> what went wrong."""
-        self._bar = self._progress.add_task("", total=len(job.cells), completed=num_done)
+        self._bar = self._progress.add_task("", total=num_cells, completed=num_done)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
 
     @property
     def parent_key(self) -> str:
         """The tracker's key of the reproduction itself."""
-        return f"{self._job.folder.name}/reproduction"
-
-    def _cell(self, trial: Trial) -> Cell:
-        return self._job.cells[trial.config["cell"]]
+        return f"{self._run_name}/reproduction"
 
     def _key(self, cell: Cell) -> str:
-        return f"{self._job.folder.name}/{cell.id}"
+        return f"{self._run_name}/{cell.id}"
 
-    def on_trial_start(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
+    def on_start(self, job: CellJob) -> None:
         """Open the cell's run."""
-        cell = self._cell(trial)
-        settings = flatten(self._job.settings[cell.id].model_dump(mode="json"))
-        self._tracker.open(self._key(cell), cell.id, settings, parent=self.parent_key)
+        settings = flatten(job.config.model_dump(mode="json"))
+        self._tracker.open(self._key(job.cell), job.cell.id, settings, parent=self.parent_key)
 
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[Trial],
-        trial: Trial,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
+    def on_report(self, job: CellJob, report: Report) -> None:
         """Pass the generations on."""
-        self._tracker.log(self._key(self._cell(trial)), result.get("points", []))
+        self._tracker.log(self._key(job.cell), report["points"])
 
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Say what the cell has found."""
-        cell = self._cell(trial)
-        result = read_result(self._job.folder, cell.id)
+    def on_end(self, job: CellJob, end: JobEnd) -> None:
+        """Say what the cell has found, or why it has failed; the others go on."""
+        cell, result = job.cell, read_result(job.folder)
         if result is None:
-            error = read_failure(self._job.folder, cell.id)
-            if error is None:  # cut by Ctrl-C
-                self._tracker.close(self._key(cell), "KILLED")
-            else:
-                self._fail(cell, error)
+            why = end.error or f"it was {end.outcome}"
+            self._tracker.close(self._key(cell), "FAILED")
+            self.failed[cell.id] = why
+            self._end(cell, f"failed: {why}")
             return
         before = result["zero_shot"]["test"]["accuracy"]
         after = result["tuned"]["test"]["accuracy"]
@@ -103,22 +99,15 @@ class CellMonitor(LiveCallback):
             f"queries, {result['seconds']:.0f} s",
         )
 
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """Say that the cell has failed; the others go on."""
-        self._fail(self._cell(trial), f"see {trial.error_file}")
-
-    def _fail(self, cell: Cell, why: str) -> None:
-        self._tracker.close(self._key(cell), "FAILED")
-        self.failed[cell.id] = why
-        self._end(cell, f"failed: {why}")
-
     def _end(self, cell: Cell, outcome: str) -> None:
         self._num_done += 1
         self._progress.update(self._bar, completed=self._num_done)
         shots = shots_in_words(cell.shots)
         words = f"{cell.dataset}, {shots}, seed {cell.seed}, {cell.backbone}, {cell.method}"
-        place = f"[{self._num_done}/{len(self._job.cells)}]"
-        self.say(f"  {place} {words}: {outcome}")
-        self._on_end(cell.backbone)
+        self._console.print(
+            f"  [{self._num_done}/{self._num_cells}] {words}: {outcome}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        self._on_cell_end(cell.backbone)

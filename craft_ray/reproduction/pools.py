@@ -17,6 +17,7 @@ import ray
 
 from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.errors import OracleError
+from craft_ray.jobs.job import Reporter
 from craft_ray.pool.address import PoolAddress, Refused
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.lifecycle import NAMESPACE, ClipFactory, running_pool
@@ -47,14 +48,16 @@ def board_of(name: str) -> str:
     return f"{name}/board"
 
 
-def wait_for_pool(board: str, backbone: str) -> PoolAddress:
+def wait_for_pool(board: str, backbone: str, reporter: Reporter) -> PoolAddress:
     """The pool of a backbone, once it is up.
 
     Raises:
         OracleError: it could not be brought up.
+        JobStoppedError: nobody waits for the cell any more.
     """
     actor = ray.get_actor(board, namespace=NAMESPACE)
     while (post := ray.get(actor.read.remote(backbone))) is None:
+        reporter.check()
         time.sleep(POLL_S)
     if isinstance(post, Refused):
         raise OracleError(post.message)

@@ -2,77 +2,98 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
-from ray.tune import Tuner
+from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
-from craft_ray.jobs.live_callback import LiveCallback
 from craft_ray.search.objectives import METRIC, RESOURCE
-from craft_ray.search.results import number_of, status_of
+from craft_ray.search.trial import ERROR
 from craft_ray.tracking import Tracker
 
 PARENT_KEY = "search"
 
 
-class SearchMonitor(LiveCallback):
+class SearchMonitor(Callback):
     """Tune's callback.
 
     Args:
         console: where to print.
         tracker: gets the parameters and the metrics of every generation.
         run_name: prefix of the tracker's keys.
-        max_queries: budget of a trial, for the bars.
+        max_queries: of the longest trial, for the bars.
+        known: numbers of the trials that had ended before this part of the search.
+        on_end: told the number of every trial that has ended, whoever ended it.
     """
 
-    def __init__(self, console: Console, tracker: Tracker, run_name: str, max_queries: int) -> None:
-        super().__init__(
-            console,
+    def __init__(
+        self,
+        console: Console,
+        tracker: Tracker,
+        run_name: str,
+        max_queries: int,
+        known: frozenset[int],
+        on_end: Callable[[int], None],
+    ) -> None:
+        self._console = console
+        self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=16),
             TextColumn("{task.completed:.0f}/{task.total:.0f} queries"),
+            TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[state]}"),
-            TimeRemainingColumn(),
+            console=console,
+            transient=True,
         )
         self._tracker = tracker
         self._run_name = run_name
         self._max_queries = max_queries
-        self._bars: dict[str, TaskID] = {}
-        self._ended: set[str] = set()
-        self.failed: list[int] = []
-        """Numbers of the trials that ended with an error."""
-        self._saw_first_step = False
+        self._known = known
+        self._on_end = on_end
+        self._bars: dict[int, TaskID] = {}
+        self.ended: dict[int, str] = {}
+        """Number -> how it ended, of the trials that came to an end. Tune's count includes those
+        that Ctrl-C cut."""
+        self.errors: dict[int, str] = {}
+        """Number -> what went wrong."""
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line above the bars, as it is."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     @property
     def parent_key(self) -> str:
         """The tracker's key of the search itself."""
         return f"{self._run_name}/{PARENT_KEY}"
 
-    @property
-    def num_ended(self) -> int:
-        """Trials that came to an end of their own. Tune's count includes those that Ctrl-C cut."""
-        return len(self._ended)
-
-    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Take over what had ended before the search was resumed."""
-        if not self._saw_first_step:
-            self._saw_first_step = True
-            self._ended |= {trial.trial_id for trial in trials if trial.is_finished()}
-
-    def _key(self, trial: Trial) -> str:
-        return f"{self._run_name}/{trial.trial_id}"
+    def _key(self, number: int) -> str:
+        return f"{self._run_name}/{number}"
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Open the trial's run."""
-        name = f"trial {number_of(trial.experiment_tag)}"
-        params = {"trial_id": trial.trial_id, **trial.config}
-        self._tracker.open(self._key(trial), name, params, parent=self.parent_key)
-        if trial.trial_id not in self._bars:
-            self._bars[trial.trial_id] = self._progress.add_task(
+        number, name = number_of(trial), f"trial {number_of(trial)}"
+        self._tracker.open(self._key(number), name, dict(trial.config), parent=self.parent_key)
+        if number not in self._bars and number not in self._known:
+            self._bars[number] = self._progress.add_task(
                 name, total=self._max_queries, state="starting"
             )
 
@@ -85,10 +106,11 @@ class SearchMonitor(LiveCallback):
         **info: Any,
     ) -> None:
         """Pass the generations on."""
-        self._tracker.log(self._key(trial), result.get("points", []))
-        if METRIC in result:
+        number = number_of(trial)
+        self._tracker.log(self._key(number), result.get("points", []))
+        if METRIC in result and number in self._bars:
             self._progress.update(
-                self._bars[trial.trial_id],
+                self._bars[number],
                 completed=result[RESOURCE],
                 state=f"validation {result[METRIC]:.1%}",
             )
@@ -97,40 +119,52 @@ class SearchMonitor(LiveCallback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Close the trial's run."""
-        self._tracker.close(self._key(trial), "FINISHED")
-        result = trial.last_result
-        status = status_of(result.get("outcome", "failed"))
-        number = number_of(trial.experiment_tag)
-        queries = result.get(RESOURCE, 0)
-        self.say(
-            f"  trial {number}: validation {result.get(METRIC, 0.0):.1%} after "
-            f"{queries:,.0f} {'query' if queries == 1 else 'queries'}, {status}"
+        number, result = number_of(trial), trial.last_result
+        outcome = result.get("outcome", "failed")
+        if outcome == "failed":
+            self._fail(number, str(result.get(ERROR)))
+            return
+        self._tracker.close(self._key(number), "FINISHED")
+        status = "stopped early" if outcome == "running" else outcome
+        queries = result[RESOURCE]
+        self._end(
+            number,
+            status,
+            f"validation {result[METRIC]:.1%} after {queries:,.0f} "
+            f"{'query' if queries == 1 else 'queries'}, {status}",
         )
-        self._end(trial)
 
     def on_trial_recover(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Say that the trial is started again."""
-        number = number_of(trial.experiment_tag)
-        self.say(f"  trial {number}: was lost, and goes on from its last checkpoint")
+        """Say that the trial's process is started again; its job goes on meanwhile."""
+        self.say(f"  trial {number_of(trial)}: its process was lost, and is started again")
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Close the trial's run as failed."""
-        self._tracker.close(self._key(trial), "FAILED")
-        number = number_of(trial.experiment_tag)
-        self.failed.append(number)
-        self.say(f"  trial {number}: failed, see {trial.error_file}")
-        self._end(trial)
+        self._fail(number_of(trial), "its process was lost again and again")
 
-    def _end(self, trial: Trial) -> None:
-        self._ended.add(trial.trial_id)
-        if (bar := self._bars.pop(trial.trial_id, None)) is not None:
+    def _fail(self, number: int, error: str) -> None:
+        self._tracker.close(self._key(number), "FAILED")
+        self.errors[number] = error
+        self._end(number, "failed", f"failed: {error}")
+
+    def _end(self, number: int, status: str, words: str) -> None:
+        self.ended[number] = status
+        if (bar := self._bars.pop(number, None)) is not None:
             self._progress.remove_task(bar)
+        if number not in self._known:
+            self.say(f"  trial {number}: {words}")
+        self._on_end(number)
 
-    def attach_to(self, tuner: Tuner) -> None:
-        """Take the place of the callback that a restored experiment has."""
-        # Tune offers no public way to give a restored Tuner new callbacks.
-        tuner._local_tuner._run_config.callbacks = [self]
+    # Tune stores its callbacks with the experiment, and what is live here (a terminal, a database
+    # connection) cannot be stored: a placeholder is.
+    def __reduce__(self) -> tuple[type[Callback], tuple[()]]:
+        return (Callback, ())
+
+
+def number_of(trial: Trial) -> int:
+    """A trial's number, from 1: Tune's tag starts with it."""
+    return int(trial.experiment_tag.split("_")[0])

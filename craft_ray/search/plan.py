@@ -3,44 +3,121 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 
+from craft_ray.config.distributions import Scalar
+from craft_ray.config.run import RunConfig
+from craft_ray.config.search_tree import SearchTree
 from craft_ray.config.space import SpaceConfig
-from craft_ray.metering.ledger import Spending
+from craft_ray.metering.ledger import Spending, cost_of
 from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
 
-PARAMETERS_THAT_CHANGE_SPENDING = (
-    "method",
+SPENDING_GROWS_WITH = (
     "optimizer.batches",
-    "optimizer.population",
     "head.contexts",
-    "head.contexts_per_generation",
     "head.names",
 )
+SPENDING_FALLS_WITH = ("optimizer.population", "head.contexts_per_generation")
+
+MAX_PLANS = 400
+"""Combinations that are planned one by one."""
 
 
 def plan_search(space: SpaceConfig, size: DataSize) -> Spending:
-    """The most that all trials and the final examination can spend.
+    """The most that all trials and the final examination can spend, of each kind.
 
     A scheduler that stops trials early spends less. Under a budget of the search, what is asked
     for candidates stays within it, however many trials that makes.
     """
-    relevant = [path for path in PARAMETERS_THAT_CHANGE_SPENDING if path in space.parameters]
-    corners = itertools.product(*(space.parameters[path].corners() for path in relevant))
-    configs = [space.resolve(dict(zip(relevant, corner, strict=True))) for corner in corners]
-    total = _most(plan_driver(config, size) for config in configs)
-    worst = _most(plan_run(config, size) for config in configs)
-    for _ in range(space.trials):
-        total += worst
+    tree = space.tree
+    first = [plan_run(tree.resolve(point), size) for point in space.first_trials[: space.trials]]
+    total = plan_drivers(space, size)
+    for plan in first:
+        total += plan
+    if num_sampled := space.trials - len(first):
+        worst = plan_trial(space, size)
+        for _ in range(num_sampled):
+            total += worst
     if space.max_total_queries is None or total.candidate_queries <= space.max_total_queries:
         return total
-    per_query = total.search_predictions // total.candidate_queries
     return replace(
         total,
         candidate_queries=space.max_total_queries,
-        search_predictions=space.max_total_queries * per_query,
+        search_predictions=space.max_total_queries * size.num_train,
     )
+
+
+def plan_trial(space: SpaceConfig, size: DataSize) -> Spending:
+    """The most that a sampled trial can spend, of each kind: no one trial may spend all of it."""
+    return _most(_plans_of_branches(space.tree, size))
+
+
+def plan_drivers(space: SpaceConfig, size: DataSize) -> Spending:
+    """The most that the driver can spend beside the trials: it grows with contexts and names."""
+    tree = space.tree
+    return _most(
+        plan_driver(tree.resolve({**branch, **_dearest(tree, branch)}), size)
+        for branch in tree.branches()
+    )
+
+
+def _plans_of_branches(tree: SearchTree, size: DataSize) -> Iterator[Spending]:
+    branches = tree.branches()
+    for branch in branches:
+        paths = _free(tree, branch)
+        values = [tree.values_of(path) or tree.parameters[path].corners() for path in paths]
+        if math.prod(map(len, values)) <= MAX_PLANS // len(branches):
+            for point in itertools.product(*values):
+                plan = tree.resolve({**branch, **dict(zip(paths, point, strict=True))})
+                yield plan_run(plan, size)
+        else:
+            yield ceiling_of_run(tree.resolve({**branch, **_dearest(tree, branch)}), size)
+
+
+def _free(tree: SearchTree, branch: dict[str, Scalar]) -> list[str]:
+    """Parameters beside those of the branch that apply and change what is spent."""
+    relevant = (*SPENDING_GROWS_WITH, *SPENDING_FALLS_WITH)
+    return [p for p in tree.order if p in relevant and p not in branch and tree.applies(p, branch)]
+
+
+def _dearest(tree: SearchTree, branch: dict[str, Scalar]) -> dict[str, Scalar]:
+    """The end of each range at which more of everything can be spent."""
+    dearest: dict[str, Scalar] = {}
+    for path in _free(tree, branch):
+        numbers = [v for v in tree.parameters[path].corners() if isinstance(v, int | float)]
+        dearest[path] = max(numbers) if path in SPENDING_GROWS_WITH else min(numbers)
+    return dearest
+
+
+def ceiling_of_run(config: RunConfig, size: DataSize) -> Spending:
+    """No less of any kind than what a run spends that has at most these batches, contexts and
+    names, at least this population, and otherwise the same settings."""
+    head = config.probing_head
+    num_names = size.num_classes + (0 if head is None else head.num_names)
+    num_contexts = 1 if head is None else head.num_contexts
+    fixed = head is not None and config.method == "head"
+    num_generations = num_contexts if fixed else config.num_generations
+    num_evaluations = -(-num_generations // config.evaluate_every_generations)
+    num_passes = num_generations // config.num_batches
+    total = cost_of("evaluation", 2, size.num_validation, size.num_classes)
+    total += cost_of("evaluation", num_evaluations * num_contexts, size.num_validation, num_names)
+    if fixed or config.method in ("both", "prompt"):
+        num_asked = num_contexts if fixed else config.max_queries
+        search = cost_of("search", num_asked, size.num_train, num_names)
+        total += replace(search, text_encodes=config.num_batches * search.text_encodes)
+    if head is not None and config.data.views != "fresh":  # a law of the settings
+        num_fits = num_contexts if fixed else num_evaluations + num_contexts
+        num_asked = num_fits * (config.data.views + (0 if fixed else 1))
+        return total + cost_of("head", num_asked, size.num_train, num_names)
+    if config.method == "white_box":
+        total += cost_of("white_box", num_passes, size.num_train, num_names)
+    elif config.method != "prompt":
+        total += cost_of("head", num_passes, size.num_train, num_names)
+    if config.data.views == "fresh":
+        total += Spending(images_sent=num_passes * size.num_train)
+    return total
 
 
 def _most(plans: Iterable[Spending]) -> Spending:

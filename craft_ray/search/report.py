@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -10,7 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from craft_ray.classifiers.score import Score
+from craft_ray.config.method_names import trial_name
 from craft_ray.config.sampling import Objective
+from craft_ray.config.space import SpaceConfig
+from craft_ray.config.variants import VARIANT
+from craft_ray.search.importances import Importances
 from craft_ray.search.results import TrialResult
 
 FORMATS: dict[Objective, str] = {
@@ -22,35 +26,82 @@ FORMATS: dict[Objective, str] = {
 
 
 def print_table(
-    console: Console, zero_shot: Score, results: Sequence[TrialResult], best: TrialResult | None
+    console: Console,
+    space: SpaceConfig,
+    zero_shot: Score,
+    results: Sequence[TrialResult],
+    best: TrialResult | None,
 ) -> None:
-    """Zero-shot and every trial: validation accuracy, queries, seconds, status and parameters.
-
-    Two tables, as the parameters of a search do not fit beside the results in 80 columns.
-    """
-    outcomes = Table("trial", box=box.SIMPLE_HEAD)
+    """Zero-shot and every trial: method, validation accuracy, queries, seconds and status; then the
+    parameters of those that have the same ones, as all of them do not fit into 80 columns."""
+    outcomes = Table("trial", "method", box=box.SIMPLE_HEAD)
     for column in ("validation", "queries", "seconds"):
         outcomes.add_column(column, justify="right")
     outcomes.add_column("status")
-    outcomes.add_row("zero-shot", f"{zero_shot.accuracy:.1%}", "0", "", "")
-    parameters = Table("trial", box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    paths = list(results[0].params) if results else []
-    for path in paths:
-        parameters.add_column(short_name(path, paths), justify="right", overflow="fold")
+    outcomes.add_row("", "zero-shot", f"{zero_shot.accuracy:.1%}", "0", "", "")
+    groups: dict[tuple[str, ...], list[TrialResult]] = {}
     for result in results:
-        style = "bold green" if result is best else None
         outcomes.add_row(
             f"{result.number}",
+            trial_name(space, result.params),
             f"{result.validation.accuracy:.1%}" if result.validation else "-",
-            f"{result.spent.candidate_queries:,}",
-            f"{result.seconds:.1f}",
+            f"{result.tuned.spent.candidate_queries:,}",
+            f"{result.tuned.seconds:.1f}",
             result.status,
-            style=style,
+            style=_style(result, best),
         )
-        values = [_format(result.params.get(path)) for path in paths]
-        parameters.add_row(f"{result.number}", *values, style=style)
+        paths = tuple(path for path in result.params if path != VARIANT)
+        groups.setdefault(paths, []).append(result)
     console.print(outcomes)
-    console.print(parameters)
+    for paths, group in groups.items():
+        if paths:
+            console.print(_parameters(paths, group, best))
+
+
+def _parameters(
+    paths: Sequence[str], group: Sequence[TrialResult], best: TrialResult | None
+) -> Table:
+    table = Table("trial", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for path in paths:
+        table.add_column(short_name(path, paths), justify="right", overflow="fold")
+    for result in group:
+        values = [_format(result.params[path]) for path in paths]
+        table.add_row(f"{result.number}", *values, style=_style(result, best))
+    return table
+
+
+def _style(result: TrialResult, best: TrialResult | None) -> str | None:
+    return "bold green" if result is best else None
+
+
+def print_gain(
+    console: Console, zero_shot: Score, results: Sequence[TrialResult], best: TrialResult | None
+) -> None:
+    """What all trials together paid, for what on validation."""
+    queries = sum(result.tuned.spent.candidate_queries for result in results)
+    if best is None or best.validation is None:
+        console.print(f"For {_queries(queries)} no trial has a result.", highlight=False)
+        return
+    accuracy = best.validation.accuracy
+    gains = [f"{100 * (accuracy - zero_shot.accuracy):+.1f} points over zero-shot"]
+    first = results[0]
+    if first is not best and first.validation is not None:
+        gains.append(
+            f"{100 * (accuracy - first.validation.accuracy):+.1f} over trial {first.number}, which "
+            f"took {first.tuned.spent.candidate_queries:,}"
+        )
+    elif first is best and len(results) > 1:
+        gains.append(
+            f"all of them by trial {first.number}, for {first.tuned.spent.candidate_queries:,}"
+        )
+    console.print(
+        f"For {_queries(queries)} the search gained {', '.join(gains)} (validation).",
+        highlight=False,
+    )
+
+
+def _queries(number: int) -> str:
+    return f"{number:,} candidate {'query' if number == 1 else 'queries'}"
 
 
 def short_name(path: str, paths: Sequence[str]) -> str:
@@ -78,7 +129,27 @@ def print_front(
     console.print(table)
 
 
-def print_importances(console: Console, importances: Mapping[str, float]) -> None:
-    """One line."""
-    shares = ", ".join(f"{path} {share:.0%}" for path, share in importances.items())
-    console.print(f"Importance for the validation accuracy: {shares}.", highlight=False)
+def print_importances(
+    console: Console, importances: Importances | None, num_validation: int
+) -> None:
+    """One sentence, with what is noise beside it."""
+    if importances is None:
+        return
+    trials = f"{importances.num_trials} trials"
+    if importances.variant is not None:
+        trials += f" of {importances.variant}"
+    spread = f"{100 * importances.spread:.1f} points"
+    resolved = f"{100 * importances.resolved:.1f}"
+    if importances.shares is None:
+        console.print(
+            f"No parameter is shown to matter: {trials} differ by {spread}, and "
+            f"{num_validation} validation images resolve {resolved}.",
+            highlight=False,
+        )
+        return
+    shares = ", ".join(f"{path} {share:.0%}" for path, share in importances.shares.items())
+    console.print(
+        f"Importance for the validation accuracy ({trials}, {spread} apart; {num_validation} "
+        f"images resolve {resolved}): {shares}.",
+        highlight=False,
+    )

@@ -1,49 +1,105 @@
-"""One trial: a Tune function that starts a Ray Train worker and waits for it."""
+"""A trial as Ray Tune knows it: hands its job to a slot, and the job's reports to the scheduler.
+
+Light: it waits, and one process serves many trials, one after another.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import ray
 import ray.tune
+from ray.tune.result import DONE
 
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import Place
-from craft_ray.jobs.job import TrainJob, run_job
+from craft_ray.jobs.fine_tuning import FineTuning
+from craft_ray.jobs.job import Message, Report, read_result
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import place_trials
-from craft_ray.task.prepared import PreparedTask
+
+ERROR = "error"
+"""Key of the report of a trial that has failed: why, in words."""
 
 
 @dataclass(frozen=True)
 class SearchJob:
-    """What all trials share."""
+    """What all trials share.
+
+    Attributes:
+        space: the search.
+        prepared: Ray's reference to the `PreparedTask`.
+        pool: whom to ask.
+        board: the actor that has jobs done.
+        folder: where each trial has a folder of its number.
+    """
 
     space: SpaceConfig
-    prepared: PreparedTask
+    prepared: Any
     pool: PoolAddress
-    storage_path: Place
+    board: Any
+    folder: Place
 
 
-def trial_resources(config: RunConfig) -> dict[str, float] | ray.tune.PlacementGroupFactory:
-    """Of the Tune function, and where; its Train worker has its own (`run_job`)."""
-    cpus = {"CPU": config.ray.cpus_per_trial}
+def trial_resources(config: RunConfig) -> ray.tune.PlacementGroupFactory:
+    """Of the process that waits for a slot, and where; one for all trials, so that they can share
+    processes."""
     selector = place_trials(config, cluster_nodes()).selector
-    if not selector:
-        return cpus
-    return ray.tune.PlacementGroupFactory([cpus], bundle_label_selector=[selector])
+    selectors = {"bundle_label_selector": [selector]} if selector else {}
+    return ray.tune.PlacementGroupFactory([{"CPU": config.ray.cpus_per_trial}], **selectors)
 
 
-def run_trial(params: dict[str, Any], job: SearchJob) -> None:
-    """Fine-tune once with the sampled parameters.
+class Trial(ray.tune.Trainable):
+    """Fine-tunes once with the sampled parameters; a step is a report.
 
-    The name of the inner run is the trial's, so that a restarted trial finds its checkpoints.
+    A trial of an earlier part of the search, which has a result on disk, repeats its reports from
+    there: sampler, scheduler and monitor learn them in no other way than the first time.
     """
-    run_job(
-        TrainJob(job.space.resolve(params), job.prepared, job.pool),
-        name=ray.tune.get_context().get_trial_name(),
-        storage_path=job.storage_path,
-        on_report=ray.tune.report,
-    )
+
+    def setup(self, config: dict[str, Any], job: SearchJob) -> None:
+        """Once a process."""
+        self._job = job
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The next trial of this process."""
+        self._begin(new_config)
+        return True
+
+    def step(self) -> Report:
+        """The next report. The last one says how the trial ended: what has failed would fail again,
+        and is no error for Tune to retry."""
+        report = next(self._reports)
+        return {**report, DONE: report["outcome"] != "running"}
+
+    def _begin(self, params: dict[str, Any]) -> None:
+        number = str(self.trial_name)
+        result = read_result(self._job.folder / number)
+        if result is not None and result["reports"]:
+            *reports, last = result["reports"]
+            self._reports = iter([*reports, {**last, "outcome": result["outcome"]}])
+            return
+        job = FineTuning(
+            name=number,
+            config=self._job.space.resolve(params),
+            prepared=self._job.prepared,
+            pool=self._job.pool,
+            place=self._job.folder / number,
+        )
+        ray.get(self._job.board.submit.remote(job))
+        self._reports = self._follow(number)
+
+    def _follow(self, job_id: str) -> Iterator[Report]:
+        index = 0
+        while True:
+            message: Message = ray.get(self._job.board.next_message.remote(job_id, index))
+            if message.end is not None:
+                yield {"outcome": message.end.outcome, ERROR: message.end.error}
+                return
+            assert message.report is not None
+            yield message.report
+            index += 1

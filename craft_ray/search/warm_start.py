@@ -5,26 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from craft_ray.config.distributions import Scalar
 from craft_ray.config.sampling import EarlierSearch, EarlierStudy
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError, last_words
 from craft_ray.files.remote import locate
 from craft_ray.files.whole_files import read_json
 from craft_ray.jobs.run_folder import SUMMARY_FILE
-from craft_ray.search.optuna_search import directions_of, optuna_space
+from craft_ray.search.sampling import directions_of, frozen_trial
 
 SQLITE_HEADER = b"SQLite format 3\x00"
 SQLITE_URL = "sqlite:///"
 
-Point = tuple[Mapping[str, Any], list[float]]
+Point = tuple[Mapping[str, Scalar], list[float]]
 """Parameters, and the values of the objectives."""
 
 
@@ -34,7 +33,6 @@ def earlier_trials(space: SpaceConfig) -> list[FrozenTrial]:
     Raises:
         ConfigError: one cannot be read, has other objectives, or nothing that this space knows.
     """
-    ranges = optuna_space(space)
     found = []
     for index, source in enumerate(space.warm_start):
         try:
@@ -43,7 +41,7 @@ def earlier_trials(space: SpaceConfig) -> list[FrozenTrial]:
                 if isinstance(source, EarlierSearch)
                 else _of_study(source, space)
             )
-            trials = [trial for point in points if (trial := _as_trial(point, ranges)) is not None]
+            trials = [trial for point in points if (trial := _as_trial(point, space)) is not None]
             if not trials:
                 raise ValueError("must have a trial with these parameters within their ranges")
         except (ValueError, OSError) as error:
@@ -93,14 +91,9 @@ def _storage(text: str) -> BaseStorage:
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def _as_trial(point: Point, ranges: dict[str, BaseDistribution]) -> FrozenTrial | None:
+def _as_trial(point: Point, space: SpaceConfig) -> FrozenTrial | None:
     """None where it has other parameters, or values that this search would not try."""
     params, values = point
-    if params.keys() != ranges.keys():
+    if any(math.isnan(value) for value in values) or not space.is_valid(params):
         return None
-    if any(math.isnan(value) for value in values):
-        return None
-    try:
-        return optuna.trial.create_trial(params=dict(params), distributions=ranges, values=values)
-    except (ValueError, TypeError):  # a value outside its range, or of another type
-        return None
+    return frozen_trial(space, params, values, is_earlier=True)

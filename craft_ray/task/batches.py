@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedKFold
 
 from craft_ray.config.run import RunConfig
+from craft_ray.method.stratified_folds import stratified_folds
 from craft_ray.oracle.contract import ImageHandle
 from craft_ray.task.prepared import LabelArray, LabelledImages
 
@@ -71,7 +71,6 @@ class Batches:
     def _parts(self, number_of_pass: int) -> list[LabelArray]:
         if self._of_pass[0] != number_of_pass:
             seed = np.random.SeedSequence([self._seed, number_of_pass]).generate_state(1)[0]
-            folds = StratifiedKFold(self._num_batches, shuffle=True, random_state=int(seed))
-            labels_N = self._images.labels_N
-            self._of_pass = (number_of_pass, [rows for _, rows in folds.split(labels_N, labels_N)])
+            folds = stratified_folds(self._images.labels_N, self._num_batches, int(seed))
+            self._of_pass = (number_of_pass, folds)
         return self._of_pass[1]

@@ -63,6 +63,9 @@ class PreparedTask:
     views: ViewBank | FreshViews
     """Of the same training images, for the head."""
     validation: LabelledImages
+    zero_shot_NC: FloatArray | None = None
+    """The untouched classifier's logits of the validation images, if they were asked for already:
+    all who share the task share the answer."""
     earlier_prompt_LE: FloatArray | None = None
     """What an earlier run tuned, and this one starts from: [L, E] or [C, L, E]."""
 

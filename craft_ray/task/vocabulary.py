@@ -10,6 +10,7 @@ from craft_ray.config.heads import ProbesHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import normalized_name
 from craft_ray.errors import ConfigError
+from craft_ray.light_imports import module_alone
 
 _NAMES_STREAM = 20
 """Independent of the run's other random streams."""
@@ -62,8 +63,5 @@ def draw_names(
 
 
 def _imagenet_names() -> Sequence[str]:
-    # Here: a training that draws no names does not load the library.
-    from open_clip import IMAGENET_CLASSNAMES
-
-    names: Sequence[str] = IMAGENET_CLASSNAMES
+    names: Sequence[str] = module_alone("open_clip", "zero_shot_metadata").IMAGENET_CLASSNAMES
     return names

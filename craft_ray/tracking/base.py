@@ -1,4 +1,4 @@
-"""What the search tells a tracker."""
+"""What the search tells a tracker, and what is said of MLflow without loading it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
+from craft_ray.config.secrets import mask
+
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 Point = Mapping[str, float]
 """Metrics of one generation; the key `generation` is the step, `time_ms` (Unix time) when it was,
 else it is now. A point of the same time, logged again, is the same."""
+
+
+MAX_PARAM_LENGTH = 6000
+"""Characters that MLflow keeps of a parameter."""
 
 
 class Tracker(Protocol):
@@ -57,3 +63,17 @@ class NullTracker:
 
     def shutdown(self) -> None:
         """See `Tracker`."""
+
+
+class RefusedError(Exception):
+    """An entry that can never be sent."""
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, short and without credentials."""
+    return mask(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a server stands between us and the store."""
+    return uri.startswith(("http://", "https://"))

@@ -16,16 +16,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from craft_ray.config.run import MlflowConfig
 from craft_ray.config.secrets import mask
 from craft_ray.errors import TrackingError
-from craft_ray.tracking.base import NullTracker, Point, RunStatus, Tracker
-from craft_ray.tracking.sender import (
+from craft_ray.tracking.base import (
     MAX_PARAM_LENGTH,
-    MlflowSender,
+    NullTracker,
+    Point,
     RefusedError,
+    RunStatus,
+    Tracker,
     first_line,
     is_remote,
 )
@@ -36,6 +38,9 @@ from craft_ray.tracking.spool import (
     Spool,
     abandoned_spools,
 )
+
+if TYPE_CHECKING:
+    from craft_ray.tracking.sender import MlflowSender
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +100,9 @@ class MlflowTracker:
         say: Say | None = None,
         sender: MlflowSender | None = None,
     ) -> None:
+        # Here: a run without tracking, and a command's help, do not load MLflow.
+        from craft_ray.tracking.sender import MlflowSender
+
         self._say = say or logger.info
         self._output_dir = output_dir
         self._sender = sender or MlflowSender(uri, output_dir)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from craft_ray.files.remote import Place, RemotePath
+if TYPE_CHECKING:
+    from craft_ray.files.remote import Place
 
 LOCAL_FOLDER = "runs"
 
 
 def tracking_folder(output_dir: Place) -> Path:
     """The output folder itself; `runs` where that is on an object store, which holds no SQLite."""
-    return Path(LOCAL_FOLDER) if isinstance(output_dir, RemotePath) else output_dir
+    return output_dir if isinstance(output_dir, Path) else Path(LOCAL_FOLDER)

@@ -20,15 +20,15 @@ from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
-from craft_ray.config.secrets import conceal, is_masked, mask, reveal
+from craft_ray.config.secrets import conceal, is_masked, reveal
 from craft_ray.errors import TrackingError
+from craft_ray.tracking.base import RefusedError, first_line, is_remote
 from craft_ray.tracking.spool import Entry, Spool
 
 KEY_TAG = "craft_ray.key"
 # Opens the UI on its pages for model training; the default are those for language-model traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 MAX_PARAMS_PER_BATCH = 100
-MAX_PARAM_LENGTH = 6000
 # The same entry would be refused tomorrow. Everything else, a refused password too, may be mended.
 REFUSALS = (
     "BAD_REQUEST",
@@ -37,20 +37,6 @@ REFUSALS = (
     "RESOURCE_ALREADY_EXISTS",
     "RESOURCE_DOES_NOT_EXIST",
 )
-
-
-class RefusedError(Exception):
-    """An entry that can never be sent."""
-
-
-def first_line(error: Exception) -> str:
-    """What went wrong, short and without credentials."""
-    return mask(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
-
-
-def is_remote(uri: str) -> bool:
-    """Whether a server stands between us and the store."""
-    return uri.startswith(("http://", "https://"))
 
 
 class MlflowSender:

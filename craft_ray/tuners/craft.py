@@ -14,6 +14,7 @@ from craft_ray.classifiers.classifier import PromptClassifier
 from craft_ray.config.heads import ResidualMlpConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.method.adamw import AdamW
 from craft_ray.method.head import RefinementHead
 from craft_ray.method.losses import head_loss
 from craft_ray.method.projection import PromptProjection
@@ -68,11 +69,7 @@ class CollaborativeTrainer(Trainer):
             config.fidelity.head_init,
             self._generator,
         )
-        self._adam = torch.optim.AdamW(
-            self._head.parameters(),
-            lr=head.learning_rate,
-            weight_decay=head.weight_decay,
-        )
+        self._adam = AdamW(self._head.parameters(), head.learning_rate, head.weight_decay)
         self._context_LE = start
         self._fitness_labels = torch.from_numpy(prepared.fitness.labels_N.copy())
 

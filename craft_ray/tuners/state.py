@@ -13,19 +13,24 @@ import torch
 
 from craft_ray.classifiers.selection import Selected
 from craft_ray.errors import ArtifactError
-from craft_ray.files.remote import Place
+from craft_ray.files.folders import remove_folder
+from craft_ray.files.remote import Place, entries
 from craft_ray.files.whole_files import Arrays, read_signed_pair, write_signed_pair
+from craft_ray.method.adamw import AdamW
 
 logger = logging.getLogger(__name__)
 
 ARRAYS_FILE = "state.safetensors"
 VALUES_FILE = "state.json"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 SELECTED_PREFIX = "selected."
 """Of the selected classifier's arrays."""
-LAST_REPORT = "last_report"
-"""Key of a state's values: the report that was handed over with it."""
+REPORTS, POINTS = "reports", "points"
+"""Keys of a state's values: what was reported so far, and the generations since the report before
+the last one."""
+KEPT_STATES = 2
+"""Of a training: the older one, should the newer be damaged."""
 
 
 @dataclass(frozen=True)
@@ -82,41 +87,49 @@ def refuse_other_state() -> Iterator[None]:
         raise ArtifactError(law + " ".join(str(error).split())) from error
 
 
-def load_newest_state(folder: Place) -> TrainerState:
-    """The state in `folder`, or if that is damaged the newest whole one beside it.
+def keep_state(state: TrainerState, states: Place) -> None:
+    """Save it in a folder of its own below `states`, and drop all but the newest."""
+    save_state(state, states / f"{state.values['generation']:08d}")
+    for old in sorted(entries(states), reverse=True)[KEPT_STATES:]:
+        remove_folder(old)
+
+
+def load_newest_state(states: Place) -> TrainerState | None:
+    """The newest whole state in `states`; None if there is none yet.
 
     Raises:
-        ArtifactError: none is whole. Starting anew would ask what has been paid for already.
+        ArtifactError: all are damaged. Starting anew would ask what has been paid for already.
     """
-    others = [path for path in folder.parent.iterdir() if (path / VALUES_FILE).exists()]
-    folders = [folder, *(path for path in sorted(others, reverse=True) if path != folder)]
     problems = []
-    for candidate in folders:
+    for folder in sorted(entries(states), reverse=True):
+        if not (folder / VALUES_FILE).exists():  # its writer died before it was complete
+            continue
         try:
-            state = load_state(candidate)
+            state = load_state(folder)
         except ArtifactError as error:
             problems.append(str(error))
             continue
         if problems:
-            logger.warning("continuing from %s, because %s", candidate.name, "; ".join(problems))
+            logger.warning("continuing from %s, because %s", folder.name, "; ".join(problems))
         return state
-    raise ArtifactError("no checkpoint can be read: " + "; ".join(problems))
+    if problems:
+        raise ArtifactError("no checkpoint can be read: " + "; ".join(problems))
+    return None
 
 
-def pack_adam(optimizer: torch.optim.Optimizer) -> Arrays:
+def pack_adam(optimizer: AdamW) -> Arrays:
     """Moments and steps as `<parameter index>.<name>` arrays."""
     return {
-        f"{index}.{name}": value.detach().cpu().numpy().copy()
-        for index, moments in optimizer.state_dict()["state"].items()
+        f"{index}.{name}": value.numpy()
+        for index, moments in optimizer.state().items()
         for name, value in moments.items()
     }
 
 
-def unpack_adam(optimizer: torch.optim.Optimizer, arrays: Arrays) -> None:
+def unpack_adam(optimizer: AdamW, arrays: Arrays) -> None:
     """Inverse of `pack_adam`; hyperparameters stay those of `optimizer`."""
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, array in arrays.items():
         index, _, key = name.partition(".")
         moments.setdefault(int(index), {})[key] = torch.from_numpy(np.array(array))
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    optimizer.load_state(moments)

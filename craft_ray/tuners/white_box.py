@@ -15,6 +15,7 @@ import torch
 from craft_ray.classifiers.classifier import PromptClassifier
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.method.adamw import AdamW
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.task.views import nth_view
@@ -28,7 +29,7 @@ class WhiteBoxTrainer(Trainer):
     def __init__(self, oracle: MeteredOracle, prepared: PreparedTask, config: RunConfig) -> None:
         super().__init__(oracle, prepared, config)
         self._context = torch.from_numpy(prepared.start_context(per_class=False).copy())
-        self._adam = torch.optim.Adam([self._context], lr=config.white_box.learning_rate)
+        self._adam = AdamW([self._context], config.white_box.learning_rate)
 
     def _tune(self) -> Losses:
         loss, gradient = self._oracle.context_gradient(
@@ -50,7 +51,7 @@ class WhiteBoxTrainer(Trainer):
     def _step(self, gradient_LE: FloatArray) -> None:
         done = self.generation / self._config.num_generations
         rate = self._config.white_box.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-        self._adam.param_groups[0]["lr"] = rate
+        self._adam.learning_rate = rate
         # `copy`: answers from the object store are read-only, which torch warns about.
         self._context.grad = torch.from_numpy(gradient_LE.copy())
         self._adam.step()

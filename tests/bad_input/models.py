@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from craft_ray.config.oracle import OracleConfig
+from craft_ray.oracle.check import check_model_exists
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask
-from craft_ray.oracle.loading import check_model_exists
 from tests.bad_input.case import Attempt, Case
 from tests.support.checkpoints import (
     CONFIG_FILE,

@@ -128,7 +128,11 @@ RUN_CONFIGS = [
 ]
 
 SPACES = [
-    Case("no parameters", space_file("trials: 3"), r"space\.yaml: parameters: Field required"),
+    Case(
+        "no parameters",
+        space_file("trials: 3"),
+        r"space\.yaml: parameters: must have at least one, or",
+    ),
     Case(
         "the settings of a run",
         space_file("seed: 3"),
@@ -177,7 +181,32 @@ SPACES = [
     Case(
         "a first trial that misses a parameter",
         space_file(ONE_PARAMETER + "first_trials: [{}]"),
-        r"first_trials\.0: must give exactly the searched parameters, but misses \['head\.learn",
+        r"first_trials\.0: must give exactly the searched parameters that apply, but misses \['h",
+    ),
+    Case(
+        "a condition on nothing",
+        space_file("parameters: {head.hidden: {kind: choice, values: [3, 4], when: {x: 1}}}"),
+        r"parameters\.head\.hidden\.when\.x: must be variant, a searched parameter or a setting",
+    ),
+    Case(
+        "a condition that is a number",
+        space_file("parameters: {head.hidden: {kind: choice, values: [3, 4], when: 1}}"),
+        r"parameters\.head\.hidden\.when: .*valid dictionary, but got 1",
+    ),
+    Case(
+        "a parameter without effect",
+        space_file(ONE_PARAMETER + "base: {method: prompt}"),
+        r"parameters\.head\.learning_rate: must have an effect, but has none: it needs \{method",
+    ),
+    Case(
+        "a variant that is a number",
+        space_file(ONE_PARAMETER + "variants: {a: 1, b: {}}"),
+        r"variants.*valid dictionary, but got 1",
+    ),
+    Case(
+        "a variant of the images",
+        space_file(ONE_PARAMETER + "variants: {a: {}, b: {data: {shots: 4}}}"),
+        r"variants\.b\.data: must belong to one of fidelity, head",
     ),
     Case(
         "a base that is missing",

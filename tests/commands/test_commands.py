@@ -22,6 +22,7 @@ from craft_ray.classifiers.artifact import Artifact
 from craft_ray.commands import train, tune
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.config.shipped import CRAFT_RUN, SPACES
 from craft_ray.data.dataset import labels_of
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.metering.journal_sqlite import QueryJournal
@@ -33,7 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SHORT = ["data.shots=2", "data.views=1", "max_queries=80", "evaluate_every_generations=1"]
 SMALL = [*SHORT, small_data(), "pool.replicas=1"]
-COLLABORATIVE = str(tune.DEFAULT_SPACE.with_name("collaborative.yaml"))
+COLLABORATIVE = str(SPACES / "collaborative.yaml")
 TWO_TRIALS = ["trials=2", "scheduler={kind: none}", "seed=3"]
 SEARCH = [COLLABORATIVE, *SHORT, *TWO_TRIALS]
 
@@ -250,7 +251,8 @@ def test_a_search_pays_for_what_it_says_and_never_more_than_its_budget(tmp_path:
 def test_a_killed_run_gives_the_result_of_an_undisturbed_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [*SMALL, "max_queries=1200", "evaluate_every_generations=5", "mlflow.enabled=false"]
+    words = [str(CRAFT_RUN), *SMALL, "max_queries=1200", "evaluate_every_generations=5"]
+    words += ["mlflow.enabled=false"]
     words.append("price_per_thousand_predictions=0.5")
     undisturbed = start(tmp_path, "train", *words, "name=whole")  # both wait a lot: at a time
     process = start(tmp_path, "train", *words, "name=killed")
@@ -276,7 +278,8 @@ def test_a_killed_run_gives_the_result_of_an_undisturbed_one(
 
 
 def test_method_head_spends_no_candidate_query(tmp_path: Path) -> None:
-    result = run(tmp_path, "train", *SMALL, "method=head", "name=head", "mlflow.enabled=false")
+    words = [str(CRAFT_RUN), *SMALL, "method=head", "name=head", "mlflow.enabled=false"]
+    result = run(tmp_path, "train", *words)
     assert result.returncode == 0, result.stdout + result.stderr
     ledger = summary_of(tmp_path, "head")["ledger"]
     assert ledger["candidate_queries"] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from PIL import Image
 
 from craft_ray.commands import train, tune
 from craft_ray.commands.common import exit_with, resume_hint
+from craft_ray.config.loading import load_default_run, load_run_config, load_space_config
+from craft_ray.config.run import RunConfig
+from craft_ray.config.shipped import CRAFT_RUN, DEFAULT_SPACE
 from craft_ray.errors import DataError, PoolError, RunInterruptedError
 
 MISTAKES = {
@@ -140,8 +144,38 @@ def test_options_and_settings_may_come_in_any_order(
     module: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words in (["--resume", "name=none"], ["name=none", "--resume"]):
-        assert module.main(["seed=3", *words, "max_queries=400"]) == 2
+        assert module.main(["seed=3", *words, "data.views=2"]) == 2
         assert "none must be the folder of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["max_queries=2000", "method=prompt"], "method must be head or both when head.kind is"),
+        (["optimizer.kind=spsa"], "optimizer.kind: has no effect on probes, as it needs method"),
+        (["max_queries=200"], "max_queries: has no effect on probes"),
+        (["head.hidden=20"], "head.hidden: is not a known setting"),
+        (["loss={head_consistency: 0.1}"], "loss.head_consistency: has no effect on probes"),
+    ],
+)
+def test_words_for_the_papers_method_need_its_file_and_the_error_says_the_command(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(words) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert f"python -m craft_ray.train {CRAFT_RUN} {shlex.join(words)}" in errors
+    config = load_run_config(CRAFT_RUN, words)
+    assert config.head.kind == "residual_mlp"
+
+
+def test_train_without_a_file_runs_what_the_default_search_tries_first() -> None:
+    config = load_default_run(["data.shots=4"])
+    space = load_space_config(DEFAULT_SPACE, ["data.shots=4"])
+    first = space.resolve(space.first_trials[0])
+    for section in ("method", "head", "data", "oracle", "seed", "fidelity"):
+        assert getattr(config, section) == getattr(first, section), section
+    assert load_run_config(CRAFT_RUN) == RunConfig()
 
 
 def test_a_defect_keeps_its_traceback() -> None:

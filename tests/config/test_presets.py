@@ -15,7 +15,7 @@ from craft_ray.config.loading import load_run_config, load_space_config
 from craft_ray.config.optimizers import CmaEsConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
-from craft_ray.oracle.loading import check_model_exists
+from craft_ray.oracle.check import check_model_exists
 
 SPACES = Path(__file__).parents[2] / "tune_spaces"
 AROUND = SPACES / "around_paper.yaml"

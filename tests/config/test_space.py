@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from craft_ray.config.distributions import Choice, LogUniform
 from craft_ray.config.loading import load_run_config, load_space_config
 from craft_ray.config.sampling import TpeSampler
-from craft_ray.config.space import Choice, LogUniform, SpaceConfig
+from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
 from tests.support.heads import mlp_of
 
@@ -45,6 +47,19 @@ def test_every_shipped_file_is_valid(path: Path) -> None:
     space = load_space_config(path)
     assert space.name == path.stem
     assert space.trials >= 1
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_a_stored_space_makes_the_same_trials(path: Path) -> None:
+    if "parameters" not in yaml.safe_load(path.read_text(encoding="utf-8")):
+        return
+    space = load_space_config(path)
+    stored = SpaceConfig.model_validate(json.loads(json.dumps(space.model_dump(mode="json"))))
+    assert stored == space
+    for branch in space.tree.branches():
+        assert stored.resolve(branch) == space.resolve(branch)
+    for point in space.first_trials:
+        assert stored.resolve(point) == space.resolve(point)
 
 
 def test_there_are_shipped_files() -> None:

@@ -16,7 +16,6 @@ from craft_ray.data.sources import load_dataset
 from craft_ray.data.sources.coop_table import COOP_TABLE
 from tests.support.coop_trees import write_coop
 from tests.support.images import encoded, noise, write_parquet, write_tree
-from tests.support.imports import imported_by
 
 
 def lone_images(root: Path, count: int = 6) -> Path:
@@ -101,12 +100,6 @@ def test_a_mistake_is_one_message_and_exit_code_2(
     assert captured.err.startswith("error: ")
     assert captured.out == ""
     assert re.search(message, captured.err)
-
-
-def test_the_command_waits_for_neither_torch_nor_ray() -> None:
-    modules = ("sources", "convert", "check", "report", "progress", "__main__")
-    imported = imported_by(*(f"craft_ray.data.{module}" for module in modules))
-    assert not imported & {"torch", "torchvision", "ray", "open_clip"}
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "x", "1.5"])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision.transforms import v2
+from torchvision.transforms.functional import InterpolationMode
 
 from craft_ray.data.dataset import Item, labels_of
 from craft_ray.data.pixels import augmented_pixels, plain_pixels
@@ -30,6 +32,36 @@ def test_images_of_any_shape_become_uint8_squares(height: int, width: int, size:
         assert pixels.shape == (2, 3, size, size)
         assert pixels.dtype == np.uint8
         assert pixels.flags.c_contiguous
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 60) | st.integers(200, 300),
+    width=st.integers(1, 60) | st.integers(200, 300),
+    size=st.sampled_from([1, 8, 31]),
+    crop_scale_min=st.sampled_from([0.01, 0.08, 0.5, 0.9, 1.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_views_are_those_of_torchvision(
+    height: int, width: int, size: int, crop_scale_min: float, seed: int
+) -> None:
+    images = [noise(height, width), noise(width, height), noise(height, height)]
+    bicubic = InterpolationMode.BICUBIC
+    plain = v2.Compose([v2.Resize(size, interpolation=bicubic), v2.CenterCrop(size)])
+    scale = (crop_scale_min, 1.0)
+    augmented = v2.Compose(
+        [
+            v2.RandomResizedCrop(size, scale=scale, interpolation=bicubic),
+            v2.RandomHorizontalFlip(),
+        ]
+    )
+    items = [item(image) for image in images]
+    expected = [rgb(plain(image)).transpose(2, 0, 1) for image in images]
+    np.testing.assert_array_equal(plain_pixels(items, size), expected)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        expected = [rgb(augmented(image)).transpose(2, 0, 1) for image in images]
+    np.testing.assert_array_equal(augmented_pixels(items, size, crop_scale_min, seed), expected)
 
 
 def test_a_square_image_of_the_right_size_is_passed_on_unchanged() -> None:

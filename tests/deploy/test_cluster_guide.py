@@ -15,8 +15,9 @@ from ray.autoscaler.v2.utils import ResourceRequestUtil
 from craft_ray.commands.common import split_words
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.space import SpaceConfig
-from craft_ray.jobs.resources import concurrent_trials
+from craft_ray.jobs.resources import concurrent_jobs
 from craft_ray.pool.membership import NodeView, decide_size, num_replicas
+from craft_ray.pool.placement import TrialPlace
 
 from .cluster_checks import Config, shell_error
 from .project import CLUSTER_FILES, CLUSTER_GUIDE, JOB_FILE, ROOT
@@ -135,6 +136,7 @@ def test_the_head_alone_carries_the_trials(cluster: Config, search: SpaceConfig)
     resources = cluster["available_node_types"]["head"]["resources"]
     replicas = num_replicas(decide_size(search.base.pool, [head_of(cluster)]), [head_of(cluster)])
     wanted = search.max_concurrent_trials
-    assert concurrent_trials(search.base, wanted, replicas, resources["CPU"]) == wanted
     ray = search.base.ray
+    place = TrialPlace({}, resources["CPU"], replicas)
+    assert concurrent_jobs(search.base, wanted, place, ray.cpus_per_trial) == wanted
     assert wanted * (ray.cpus_per_trial + ray.cpus_per_worker) <= resources["CPU"]

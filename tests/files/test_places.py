@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pyarrow.fs import FileSelector, LocalFileSystem, copy_files
 
 from craft_ray.classifiers.artifact import Artifact
 from craft_ray.classifiers.classifier import PromptClassifier
+from craft_ray.config.base import Settings
 from craft_ray.errors import ArtifactError, ConfigError, StorageError, UserError
-from craft_ray.files.folders import on_this_disk, place_of, remove_folder
+from craft_ray.files.folders import on_this_disk, remove_folder
 from craft_ray.files.remote import Place, RemotePath, entries, locate
 from craft_ray.files.whole_files import (
     read_arrays,
@@ -22,7 +22,6 @@ from craft_ray.files.whole_files import (
     write_json,
     write_signed_pair,
 )
-from craft_ray.jobs.ray_storage import ray_storage
 from craft_ray.jobs.run_folder import (
     SETTINGS_FILE,
     SUMMARY_FILE,
@@ -32,11 +31,16 @@ from craft_ray.jobs.run_folder import (
 )
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.tracking import tracking_folder
-from craft_ray.tuners.state import VALUES_FILE, TrainerState, load_newest_state, save_state
+from craft_ray.tuners.state import VALUES_FILE, TrainerState, keep_state, load_newest_state
 from tests.support.classifiers import as_prompt
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
 SETTINGS: dict[str, Any] = {"seed": 1, "data": {"shots": 2}}
+
+
+class Run(Settings):
+    seed: int
+    data: dict[str, int]
 
 
 def test_files_and_folders(place: Place) -> None:
@@ -99,30 +103,33 @@ def test_an_artefact_is_loaded_from_where_it_was_saved(place: Place) -> None:
 
 
 def test_the_newest_whole_checkpoint_is_found(place: Place) -> None:
+    assert load_newest_state(place / "states") is None
     for number in range(3):
-        state = TrainerState({"x": np.array([number])}, {"number": number})
-        save_state(state, place / f"checkpoint_{number}")
-    (place / "checkpoint_2" / VALUES_FILE).write_bytes(b"{")
-    assert load_newest_state(place / "checkpoint_2").values["number"] == 1
-    assert load_newest_state(place / "checkpoint_0").values["number"] == 0
+        keep_state(TrainerState({"x": np.array([number])}, {"generation": number}), place)
+    names = [path.name for path in sorted(entries(place))]
+    assert names == ["00000001", "00000002"]
+    (place / "00000002" / VALUES_FILE).write_bytes(b"{")
+    state = load_newest_state(place)
+    assert state is not None
+    assert state.values["generation"] == 1
 
 
 def test_the_life_of_a_run_folder(place: Place) -> None:
     with pytest.raises(ConfigError, match="must have an unfinished run train"):
-        find_run_folder(place, None, "train", SETTINGS)
+        find_run_folder(place, None, "train", SETTINGS, Run)
     folder = create_run_folder(place, "train-20260101-000000", SETTINGS)
     with pytest.raises(ConfigError, match="must not exist yet"):
         create_run_folder(place, "train-20260101-000000", SETTINGS)
-    assert find_run_folder(place, None, "train", SETTINGS) == folder
+    assert find_run_folder(place, None, "train", SETTINGS, Run) == folder
     with pytest.raises(ConfigError, match=r"data\.shots: must be 2"):
-        find_run_folder(place, None, "train", {"seed": 1, "data": {"shots": 4}})
+        find_run_folder(place, None, "train", {"seed": 1, "data": {"shots": 4}}, Run)
     write_json(folder / SUMMARY_FILE, {})
     with pytest.raises(ConfigError, match="is finished"):
-        find_run_folder(place, folder.name, "train", SETTINGS)
+        find_run_folder(place, folder.name, "train", SETTINGS, Run)
 
 
 def start_and_fail(place: Place, *, work: bool) -> None:
-    with open_run_folder(place, "mine", "train", SETTINGS, resume=False) as folder:
+    with open_run_folder(place, "mine", "train", SETTINGS, Run, resume=False) as folder:
         if work:
             (folder / "checkpoint").write_bytes(b"x")
         raise UserError("the tracker is away")
@@ -135,30 +142,6 @@ def test_a_users_error_before_any_work_leaves_nothing(place: Place) -> None:
         assert (place / "mine" / SETTINGS_FILE).exists() is work
     left = [path.name for path in entries(place)]
     assert left == ["mine"]  # and nothing of the trial of the store
-
-
-def test_ray_writes_where_the_run_is(
-    place: Place, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    storage = pickle.loads(pickle.dumps(ray_storage(place / "run")))
-    files, path = storage["storage_filesystem"], storage["storage_path"]
-    assert files == ray_storage(place)["storage_filesystem"]
-    source = tmp_path_factory.mktemp("source")
-    (source / "state.json").write_bytes(b"{}")
-    files.create_dir(f"{path}/checkpoint", recursive=True)
-    copy_files(
-        str(source),
-        f"{path}/checkpoint",
-        source_filesystem=LocalFileSystem(),
-        destination_filesystem=files,
-    )
-    checkpoint = place_of(f"{path}/checkpoint", beside=place)
-    assert checkpoint == place / "run" / "checkpoint"
-    assert (checkpoint / "state.json").read_bytes() == b"{}"
-    (info,) = files.get_file_info(FileSelector(f"{path}/checkpoint"))
-    assert info.base_name == "state.json"
-    files.delete_dir(f"{path}/checkpoint")
-    assert not checkpoint.exists()
 
 
 def test_an_address_names_without_asking() -> None:
@@ -178,7 +161,7 @@ def test_a_store_that_refuses_is_named(s3: S3Server) -> None:
     def problem_of(address: str, *, resume: bool = False) -> str:
         with (
             pytest.raises(ConfigError) as caught,
-            open_run_folder(locate(address), None, "train", SETTINGS, resume=resume),
+            open_run_folder(locate(address), None, "train", SETTINGS, Run, resume=resume),
         ):
             pass
         return str(caught.value)

@@ -37,7 +37,7 @@ def examine(
     answers_left, oracle.answers_left = oracle.answers_left, None
     examiner = Examiner(driver, prepare(SMALL_RUN, DATA, driver), DATA)
     oracle.answers_left = answers_left
-    validation = examiner.validate(examiner.zero_shot)
+    _, validation = examiner.validate_zero_shot()
     return [validation, *examiner.test([examiner.zero_shot, *classifiers])], examiner.spent
 
 
@@ -79,9 +79,9 @@ def test_the_same_question_again_in_one_process_is_counted_once(tmp_path: Path) 
     with QueryJournal(tmp_path / "queries.db") as journal:
         driver = MeteredOracle(oracle, QueryLedger(0), journal, by_content=True)
         examiner = Examiner(driver, prepare(SMALL_RUN, DATA, driver), DATA)
-        first = examiner.validate(TUNED)
+        _, first = examiner.validate_zero_shot()
         spent = examiner.spent
-        assert examiner.validate(TUNED) == first
+        assert examiner.validate_zero_shot()[1] == first
         assert examiner.spent == spent
         assert oracle.predictions_served == 1
 

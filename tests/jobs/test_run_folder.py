@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import Field
 
+from craft_ray.config.base import Settings
 from craft_ray.errors import ConfigError, RunInterruptedError, UserError
 from craft_ray.files.remote import Place
+from craft_ray.files.whole_files import write_json
 from craft_ray.jobs.run_folder import (
     SETTINGS_FILE,
     SUMMARY_FILE,
@@ -25,6 +28,26 @@ from craft_ray.jobs.run_folder import (
 SETTINGS: dict[str, Any] = {"seed": 1, "head": {"hidden": 8, "rate": 1e-3}, "values": [1, 2]}
 
 
+class Head(Settings):
+    hidden: int
+    rate: float
+
+
+class Run(Settings):
+    """Settings of a run; `patience` is new in this version."""
+
+    seed: int
+    head: Head
+    values: tuple[int, ...]
+    patience: int | None = None
+    pool: dict[str, int] = Field(default_factory=dict)
+    trials: int | None = None
+
+
+WHOLE = Run.model_validate(SETTINGS).model_dump(mode="json")
+"""With the defaults, as a command has them."""
+
+
 def started(output: Path, name: str, age_s: int, *, finished: bool = False) -> Path:
     folder = create_run_folder(output, name, SETTINGS)
     assert isinstance(folder, Path)
@@ -35,7 +58,8 @@ def started(output: Path, name: str, age_s: int, *, finished: bool = False) -> P
 
 
 def find(output: Path, name: str | None = None, **changes: Any) -> Place:
-    return find_run_folder(output, name, "train", {**SETTINGS, **changes})
+    settings = Run.model_validate({**SETTINGS, **changes}).model_dump(mode="json")
+    return find_run_folder(output, name, "train", settings, Run)
 
 
 def test_a_new_folder_holds_the_settings(tmp_path: Path) -> None:
@@ -79,7 +103,7 @@ def test_resume_does_not_take_a_run_of_another_file(tmp_path: Path, other: str) 
 @pytest.mark.parametrize("stem", ["run[1]", "a*b", "what?", "my run", "(x)+"])
 def test_resume_finds_the_runs_of_files_with_unusual_names(tmp_path: Path, stem: str) -> None:
     folder = create_run_folder(tmp_path, default_name(stem), SETTINGS)
-    assert find_run_folder(tmp_path, None, stem, SETTINGS) == folder
+    assert find_run_folder(tmp_path, None, stem, WHOLE, Run) == folder
 
 
 def test_resume_by_name_takes_that_run(tmp_path: Path) -> None:
@@ -109,13 +133,42 @@ def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
 def test_every_changed_setting_is_named(tmp_path: Path) -> None:
     started(tmp_path, "mine", age_s=0)
     with pytest.raises(ConfigError) as caught:
-        find(tmp_path, "mine", seed=2, head={"hidden": 8, "rate": 0.5, "new": 1}, values=[1])
+        find(tmp_path, "mine", seed=2, head={"hidden": 9, "rate": 0.5}, values=[1])
     assert caught.value.problems == (
-        "head.new: must be None as when mine was started, but is 1",
+        "head.hidden: must be 8 as when mine was started, but is 9",
         "head.rate: must be 0.001 as when mine was started, but is 0.5",
         "seed: must be 1 as when mine was started, but is 2",
         "values: must be [1, 2] as when mine was started, but is [1]",
     )
+
+
+def test_what_an_older_version_did_not_know_has_its_default(tmp_path: Path) -> None:
+    mine = started(tmp_path, "mine", age_s=0)
+    assert find(tmp_path, "mine", patience=None) == mine
+    with pytest.raises(ConfigError, match="patience: must be None as when mine was started"):
+        find(tmp_path, "mine", patience=3)
+
+
+def test_what_this_version_does_not_know_is_told(tmp_path: Path) -> None:
+    mine = started(tmp_path, "mine", age_s=0)
+    (mine / SETTINGS_FILE).write_text(json.dumps({**SETTINGS, "future": 1}))
+    with pytest.raises(ConfigError, match=r"that this version knows: future"):
+        find(tmp_path, "mine")
+
+
+def test_what_changes_no_result_may_be_another(tmp_path: Path) -> None:
+    mine = started(tmp_path, "mine", age_s=0)
+    assert find(tmp_path, "mine", pool={"replicas": 4}, trials=9) == mine
+    with pytest.raises(ConfigError, match=r"pool\.candidates_per_chunk: must be None"):
+        find(tmp_path, "mine", pool={"candidates_per_chunk": 4})
+
+
+def test_a_finished_search_goes_on_when_it_is_to_have_more_trials(tmp_path: Path) -> None:
+    mine = create_run_folder(tmp_path, "mine", {**SETTINGS, "trials": 4})
+    write_json(mine / SUMMARY_FILE, {"settings": {**SETTINGS, "trials": 6}})
+    assert find(tmp_path, "mine", trials=7) == mine
+    with pytest.raises(ConfigError, match="more trials than 6 would continue it"):
+        find(tmp_path, "mine", trials=6)
 
 
 def test_broken_settings_are_a_users_error(tmp_path: Path) -> None:
@@ -126,7 +179,7 @@ def test_broken_settings_are_a_users_error(tmp_path: Path) -> None:
 
 
 def open_new(output: Path, error: BaseException | None = None, *, work: bool = False) -> Place:
-    with open_run_folder(output, "mine", "train", SETTINGS, resume=False) as folder:
+    with open_run_folder(output, "mine", "train", SETTINGS, Run, resume=False) as folder:
         if work:
             (folder / "checkpoint").mkdir()
         if error is not None:
@@ -152,7 +205,7 @@ def test_work_is_kept_whatever_happens(tmp_path: Path) -> None:
 def test_an_interrupted_run_can_be_resumed(tmp_path: Path, error: BaseException) -> None:
     with pytest.raises(type(error)):
         open_new(tmp_path, error)
-    with open_run_folder(tmp_path, "mine", "train", SETTINGS, resume=True) as folder:
+    with open_run_folder(tmp_path, "mine", "train", WHOLE, Run, resume=True) as folder:
         assert folder == tmp_path / "mine"
 
 
@@ -160,7 +213,7 @@ def test_a_users_error_while_resuming_keeps_the_folder(tmp_path: Path) -> None:
     create_run_folder(tmp_path, "mine", SETTINGS)
     with (
         pytest.raises(UserError, match="away"),
-        open_run_folder(tmp_path, "mine", "train", SETTINGS, resume=True),
+        open_run_folder(tmp_path, "mine", "train", WHOLE, Run, resume=True),
     ):
         raise UserError("the cluster is away")
     assert find(tmp_path, "mine") == tmp_path / "mine"

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from craft_ray.classifiers.artifact import Artifact
-from craft_ray.commands.tune import DEFAULT_SPACE
+from craft_ray.config.shipped import CRAFT_RUN, DEFAULT_SPACE
 from craft_ray.files.remote import Place, RemotePath
 from craft_ray.files.whole_files import read_json
 from craft_ray.jobs.run_folder import SUMMARY_FILE
@@ -85,7 +85,8 @@ def assert_no_secret(folder: RemotePath) -> None:
 def test_a_killed_run_is_continued_elsewhere_as_if_nothing_had_been(
     tmp_path: Path, s3: S3Server
 ) -> None:
-    words = ["max_queries=400", "evaluate_every_generations=5", "mlflow.enabled=false"]
+    words = [str(CRAFT_RUN), "max_queries=400", "evaluate_every_generations=5"]
+    words += ["mlflow.enabled=false"]
     finish(start(tmp_path / "undisturbed", "train", *words, "name=run"))
     address = s3.address("train%20runs")
     folder = RemotePath(address) / "run"

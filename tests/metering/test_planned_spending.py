@@ -101,7 +101,7 @@ def test_the_driver_spends_what_was_planned(num_test: int, monkeypatch: pytest.M
     world = make_world(data=world_of_tests(num_test))
     driver = MeteredOracle(world.oracle, QueryLedger(0))
     examiner = Examiner(driver, prepare(world.config, world.data, driver), world.data)
-    examiner.validate(examiner.zero_shot)
+    examiner.validate_zero_shot()
     examiner.test([examiner.zero_shot, PromptClassifier(random_context(), None)])
     assert examiner.spent == plan_driver(world.config, world.data.size)
 

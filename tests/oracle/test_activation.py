@@ -19,9 +19,10 @@ from safetensors.torch import save_file
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle import loading, weights
+from craft_ray.oracle.catalogue import architectures
+from craft_ray.oracle.check import check_model_exists
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask, FloatArray
-from craft_ray.oracle.loading import check_model_exists
 from tests.oracle.conftest import clip_of
 from tests.support.checkpoints import (
     IMAGE_SIZE,
@@ -42,10 +43,10 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (4, 3, IMAGE_SIZE, IMAGE_SIZE
 @pytest.fixture(autouse=True)
 def names(monkeypatch: pytest.MonkeyPatch) -> None:
     """`tiny`, `tiny-quickgelu` and `lonely` among open_clip's architectures."""
-    configs = open_clip.factory._MODEL_CONFIGS
-    for name in ("tiny", "lonely"):
-        monkeypatch.setitem(configs, name, TINY_CLIP)
-    monkeypatch.setitem(configs, "tiny-quickgelu", {**TINY_CLIP, "quick_gelu": True})
+    for configs in (open_clip.factory._MODEL_CONFIGS, architectures()):
+        for name in ("tiny", "lonely"):
+            monkeypatch.setitem(configs, name, TINY_CLIP)
+        monkeypatch.setitem(configs, "tiny-quickgelu", {**TINY_CLIP, "quick_gelu": True})
 
 
 def save_plain(state: dict[str, torch.Tensor], path: Path) -> None:

@@ -12,9 +12,9 @@ import torch
 
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
+from craft_ray.oracle.check import check_model_exists
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask
-from craft_ray.oracle.loading import check_model_exists
 from tests.oracle.conftest import clip_of
 from tests.support.checkpoints import (
     CONFIG_FILE,

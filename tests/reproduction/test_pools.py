@@ -17,6 +17,7 @@ from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
 from craft_ray.reproduction.pools import PoolRelay, wait_for_pool
 from tests.support.checkpoints import tiny_clip_dir
+from tests.support.reporters import SilentReporter
 
 CONFIG = PoolConfig(replicas=1)
 
@@ -52,7 +53,7 @@ def test_pools_follow_each_other_and_a_backbone_without_one_is_told_to_its_cells
         ray_session(RayConfig(num_cpus=2, object_store_mb=100)),
         PoolRelay("relay", oracles, num_cells, CONFIG, said.append) as relay,
     ):
-        first_address = wait_for_pool(relay.board, "first")
+        first_address = wait_for_pool(relay.board, "first", SilentReporter())
         first_id = PoolOracle(first_address, CONFIG).describe().oracle_id
         board = ray.get_actor(relay.board, namespace="craft_ray")
         relay.cell_ended("first")
@@ -60,9 +61,9 @@ def test_pools_follow_each_other_and_a_backbone_without_one_is_told_to_its_cells
         assert ray.get(board.read.remote("broken")) is None, "one cell still needs the first pool"
         relay.cell_ended("first")
         with pytest.raises(OracleError, match="cannot be loaded"):
-            wait_for_pool(relay.board, "broken")
+            wait_for_pool(relay.board, "broken", SilentReporter())
         relay.cell_ended("broken")
-        address = wait_for_pool(relay.board, "last")
+        address = wait_for_pool(relay.board, "last", SilentReporter())
         assert PoolOracle(address, CONFIG).describe().oracle_id != first_id
         assert not _is_running(first_address)
         relay.cell_ended("last")
@@ -76,7 +77,7 @@ def test_what_is_stopped_early_leaves_no_pool(tmp_path: Path) -> None:
     oracles = {"only": OracleConfig(model=f"local-dir:{folder}")}
     with ray_session(RayConfig(num_cpus=2, object_store_mb=100)):
         with PoolRelay("stopped", oracles, {"only": 5}, CONFIG, lambda _: None) as relay:
-            address = wait_for_pool(relay.board, "only")
+            address = wait_for_pool(relay.board, "only", SilentReporter())
             assert _is_running(address)
         assert not _is_running(address)
         with pytest.raises(ValueError, match="Failed to look up actor"):

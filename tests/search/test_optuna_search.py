@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import optuna
 import pytest
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
+from ray.tune.search.optuna import OptunaSearch
 
-from craft_ray.commands.tune import DEFAULT_SPACE
+from craft_ray.config.distributions import Choice, IntUniform, LogUniform, Uniform
 from craft_ray.config.loading import load_space_config
-from craft_ray.config.space import Choice, IntUniform, LogUniform, SpaceConfig, Uniform
-from craft_ray.search.optuna_search import make_search, optuna_distribution
+from craft_ray.config.shipped import SPACES
+from craft_ray.config.space import SpaceConfig
+from craft_ray.search.optuna_search import make_search
+from craft_ray.search.sampling import optuna_distribution
 from craft_ray.search.schedulers import make_scheduler
 
-OWN_IMAGES = DEFAULT_SPACE.with_name("own_images.yaml")
-COLLABORATIVE = DEFAULT_SPACE.with_name("collaborative.yaml")
+QUICKSTART = SPACES / "quickstart.yaml"
+FOLDERS = tempfile.TemporaryDirectory()
+OWN_IMAGES = SPACES / "own_images.yaml"
+COLLABORATIVE = SPACES / "collaborative.yaml"
 TWO_OBJECTIVES = ["objectives=[accuracy, queries]", "scheduler={kind: none}"]
-NOWHERE = Path("trials")
 
 
 def test_each_kind_of_distribution_has_its_counterpart() -> None:
@@ -35,27 +40,32 @@ def test_each_kind_of_distribution_has_its_counterpart() -> None:
     ) == optuna.distributions.CategoricalDistribution(("a", "b"))
 
 
+def new_search(space: SpaceConfig) -> OptunaSearch:
+    """In a folder of its own, which it writes the trials to."""
+    return make_search(space, Path(tempfile.mkdtemp(dir=FOLDERS.name)))
+
+
 def test_first_trials_come_first_and_all_suggestions_are_valid_settings() -> None:
-    space = load_space_config(OWN_IMAGES)
-    search = make_search(space, NOWHERE)
+    space = load_space_config(OWN_IMAGES, ["max_total_queries=null"])
+    search = new_search(space)
     assert search.suggest("first") == space.first_trials[0]
     for index in range(10):
         point = search.suggest(f"t{index}")
         assert point is not None
-        space.resolve(point)
+        assert space.is_valid(point)
 
 
 def walk(space: SpaceConfig, num_trials: int = 7) -> list[object]:
     """Suggestions, each of which is told what its trial found."""
-    search = make_search(space, NOWHERE)
+    search = new_search(space)
     points: list[object] = []
     for number in range(num_trials):
         point = search.suggest(f"t{number}")
         assert point is not None
-        space.resolve(point)
+        assert space.is_valid(point)
         points.append(point)
         result = {
-            "val_accuracy": 1 / (1 + float(point["head.context_std"])),
+            "val_accuracy": 1 / (1 + float(point.get("optimizer.sigma", 0))),
             "candidate_queries": 10.0 * number,
             "outcome": "finished",
             "training_iteration": 1,
@@ -84,8 +94,8 @@ def test_every_sampler_learns_from_results_and_repeats_itself_by_its_seed(
         pytest.skip("Optuna's CMA-ES has one objective")
 
     def suggestions(seed: int) -> list[object]:
-        words = [f"sampler={sampler}", f"seed={seed}", *objectives]
-        return walk(load_space_config(DEFAULT_SPACE, words))
+        words = [f"sampler={sampler}", f"seed={seed}", "max_total_queries=null", *objectives]
+        return walk(load_space_config(QUICKSTART, words))
 
     first = suggestions(1)
     assert first == suggestions(1)
@@ -105,5 +115,5 @@ def test_the_schedulers_compare_by_queries_and_never_count_the_whole_budget_as_a
 
 
 def test_every_trial_can_be_run_to_its_end() -> None:
-    space = load_space_config(DEFAULT_SPACE, ["scheduler={kind: none}"])
+    space = load_space_config(QUICKSTART, ["scheduler={kind: none}"])
     assert type(make_scheduler(space)) is FIFOScheduler

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import asdict
+from typing import Any
 
+import optuna
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from craft_ray.config.distributions import Choice, LogUniform
+from craft_ray.config.loading import load_space_config
 from craft_ray.config.oracle import PoolConfig
 from craft_ray.config.run import RayConfig, RunConfig
 from craft_ray.config.sampling import NoScheduler
-from craft_ray.config.space import Choice, LogUniform, SpaceConfig
+from craft_ray.config.shipped import SPACES
+from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
-from craft_ray.jobs.resources import concurrent_trials
+from craft_ray.jobs.resources import concurrent_jobs
 from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
-from craft_ray.search.plan import plan_search
+from craft_ray.pool.placement import TrialPlace
+from craft_ray.search.plan import ceiling_of_run, plan_drivers, plan_search, plan_trial
+from craft_ray.search.sampling import suggest
 
 SIZE = DataSize(num_train=160, num_validation=200, num_test=1000, num_classes=10)
 
@@ -21,14 +32,19 @@ def test_trials_are_bounded_by_the_cpus_beside_the_pool() -> None:
         pool=PoolConfig(cpus_per_replica=0.1),
         ray=RayConfig(cpus_per_worker=0.5, cpus_per_trial=0.2),
     )
-    assert concurrent_trials(config, wanted=8, replicas=2, num_cpus=2.0) == 2
-    assert concurrent_trials(config, wanted=8, replicas=2, num_cpus=4.0) == 5
-    assert concurrent_trials(config, wanted=2, replicas=2, num_cpus=64.0) == 2
+
+    def fitting(wanted: int, num_cpus: float, cpus_beside: float = 0.2) -> int:
+        return concurrent_jobs(config, wanted, TrialPlace({}, num_cpus, 2), cpus_beside)
+
+    assert fitting(8, 2.0) == 2
+    assert fitting(8, 4.0) == 5
+    assert fitting(2, 64.0) == 2
+    assert fitting(8, 2.0, cpus_beside=0.0) == 3
 
 
 def test_a_search_that_could_never_start_a_trial_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"<= CPUs must hold, but got 8 \* 0.1"):
-        concurrent_trials(RunConfig(), wanted=1, replicas=8, num_cpus=1.0)
+        concurrent_jobs(RunConfig(), 1, TrialPlace({}, 1.0, 8))
 
 
 def test_the_plan_is_the_worst_case_over_populations() -> None:
@@ -74,3 +90,78 @@ def test_a_budget_of_the_search_bounds_the_plan() -> None:
     assert plan.search_predictions == 900 * SIZE.num_train
     roomy = space.model_copy(update={"max_total_queries": 2000})
     assert plan_search(roomy, SIZE).candidate_queries == 2000 == 5 * 400
+
+
+PARAMETERS: dict[str, Any] = {
+    "method": {"kind": "choice", "values": ["both", "head", "prompt"]},
+    "head.kind": {
+        "kind": "choice",
+        "values": ["residual_mlp", "probes"],
+        "when": {"method": ["both", "head"]},
+    },
+    "optimizer.population": {
+        "kind": "int_uniform",
+        "low": 20,
+        "high": 47,
+        "when": {"method": ["both", "prompt"]},
+    },
+    "optimizer.batches": {
+        "kind": "int_uniform",
+        "low": 1,
+        "high": 7,
+        "when": {"method": ["both", "prompt"]},
+    },
+    "head.contexts": {"kind": "int_uniform", "low": 0, "high": 6, "when": {"head.kind": "probes"}},
+    "head.names": {
+        "kind": "int_uniform",
+        "low": 0,
+        "high": 900,
+        "when": {"head.kind": "probes"},
+    },
+}
+WIDE = SpaceConfig.model_validate(
+    {"name": "s", "base": {"max_queries": 350, "data": {"views": 4}}, "parameters": PARAMETERS}
+)
+DISCRETE = SpaceConfig.model_validate(
+    {
+        "name": "s",
+        "base": {"max_queries": 100},
+        "parameters": {"optimizer.population": {"kind": "int_uniform", "low": 30, "high": 60}},
+    }
+)
+DEFAULT = load_space_config(SPACES / "quickstart.yaml")
+OWN = load_space_config(SPACES / "own_images.yaml")
+
+
+@pytest.mark.parametrize("space", [WIDE, DISCRETE, DEFAULT, OWN], ids=lambda each: each.name)
+def test_no_trial_that_may_be_sampled_spends_more_than_is_planned(space: SpaceConfig) -> None:
+    trial_plan, driver_plan = plan_trial(space, SIZE), plan_drivers(space, SIZE)
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(0, 2**31))
+    def check(seed: int) -> None:
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        point = suggest(space, study.ask())
+        assume(space.is_valid(point))
+        config = space.resolve(point)
+        exact = plan_run(config, SIZE)
+        for kind, amount in asdict(exact).items():
+            assert amount <= getattr(trial_plan, kind), (kind, point)
+            assert amount <= getattr(ceiling_of_run(config, SIZE), kind), (kind, point)
+        for kind, amount in asdict(plan_driver(config, SIZE)).items():
+            assert amount <= getattr(driver_plan, kind), (kind, point)
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    check()
+
+
+def test_a_population_between_the_ends_may_spend_more_than_both() -> None:
+    assert plan_trial(DISCRETE, SIZE).candidate_queries == 100  # two times 50, four times 25
+
+
+def test_first_trials_are_planned_as_they_are() -> None:
+    space = load_space_config(SPACES / "quickstart.yaml", ["trials=1"])
+    probes = space.resolve({"variant": "probes"})
+    plan = plan_search(space, SIZE)
+    assert plan.candidate_queries == 1
+    assert plan == plan_run(probes, SIZE) + plan_drivers(space, SIZE)

@@ -5,68 +5,73 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from ray.tune import Result
 from rich.console import Console
 
 from craft_ray.classifiers.score import Score
 from craft_ray.classifiers.selection import Evidence
-from craft_ray.config.sampling import Objective
-from craft_ray.jobs.job import CHECKPOINT_PATH
+from craft_ray.config.loading import load_run_config, load_space_config
+from craft_ray.config.method_names import method_name
+from craft_ray.config.shipped import SPACES
+from craft_ray.config.space import SpaceConfig
+from craft_ray.jobs.job import STATES_FOLDER, write_result
 from craft_ray.metering.journal import open_journal
 from craft_ray.metering.journal_sqlite import QueryId
 from craft_ray.metering.ledger import Spending
-from craft_ray.search.report import print_front, print_importances, print_table
-from craft_ray.search.results import TrialResult, best_of, front_of, read_results, status_of
+from craft_ray.search.importances import Importances
+from craft_ray.search.report import print_front, print_gain, print_importances, print_table
+from craft_ray.search.results import TrialResult, best_of, front_of, read_results
+from craft_ray.search.trials_on_disk import trial_folder, write_trial
+from craft_ray.tuners.state import POINTS, REPORTS, TrainerState, keep_state
+from tests.support.tuned import report, tuned
 
+SPACE = SpaceConfig.model_validate(
+    {
+        "name": "s",
+        "parameters": {"head.hidden": {"kind": "choice", "values": [64, 256]}},
+    }
+)
 SIZES = (200, 160)
 """Of validation and training images."""
 
 
-def trial(number: int, validation: Score | None, status: str = "finished") -> TrialResult:
+def trial(
+    number: int,
+    validation: Score | None,
+    status: str = "finished",
+    held_out: Score | None = None,
+    queries: int = 2000,
+) -> TrialResult:
     return TrialResult(
         number=number,
-        trial_id=f"id{number}",
         status=status,
         params={"head.learning_rate": 0.00123456, "optimizer.population": 40},
-        evidence=None if validation is None else Evidence(validation),
-        objectives=None,
-        spent=Spending(candidate_queries=2000),
-        retried_chunks=0,
-        seconds=12.34,
-        checkpoint=Path("checkpoint"),
+        tuned=tuned(validation, held_out, queries),
     )
 
 
 def test_a_trial_that_died_before_its_first_report_is_a_failed_one(tmp_path: Path) -> None:
-    lost: Any = [Result(metrics=None, checkpoint=None, error=RuntimeError("lost"), path="")]
-    (result,) = read_results(lost, tmp_path, tmp_path / "trials")
+    write_trial(tmp_path, 1, {"head.names": 300})
+    (result,) = read_results(tmp_path, {1: "failed"}, {1: "lost"})
     assert (result.number, result.status, result.validation) == (1, "failed", None)
-    assert (result.error, result.spent) == ("lost", Spending())
+    assert (result.error, result.tuned.spent) == ("lost", Spending())
+    assert result.params == {"head.names": 300}
+    assert result.objectives is None
 
 
-def test_a_trial_spent_what_is_on_record_whatever_it_reported(tmp_path: Path) -> None:
+def test_a_trial_that_was_cut_off_spent_what_is_on_record(tmp_path: Path) -> None:
     paid = Spending(candidate_queries=410)
-    folder = tmp_path / "trials" / "1"
-    folder.mkdir(parents=True)
+    write_trial(tmp_path, 1, {})
+    folder = trial_folder(tmp_path, 1)
     with open_journal(folder) as journal:
         journal.record(QueryId(0, "search", 0), b"question", 0, paid, np.zeros(410))
-    metrics = {
-        "experiment_tag": "1_head",
-        "val_accuracy": 0.5,
-        "val_loss": 1.0,
-        "val_calibration_error": 0.2,
-        "candidate_queries": 400,
-        "predictions_per_image": 1,
-        "outcome": "running",
-        CHECKPOINT_PATH: str(tmp_path / "checkpoint"),
-    }
-    stopped: Any = [Result(metrics=metrics, checkpoint=None, error=None, path="")]
-    (result,) = read_results(stopped, tmp_path, tmp_path / "trials")
-    assert (result.status, result.spent) == ("stopped early", paid)
+    reports = [report(Score(0.5, 1.0, 0.2), queries=400)]
+    values = {"generation": 10, REPORTS: reports, POINTS: [], "curve": []}
+    keep_state(TrainerState({}, values), folder / STATES_FOLDER)
+    (result,) = read_results(tmp_path, {1: "stopped early"}, {})
+    assert (result.status, result.tuned.spent) == ("stopped early", paid)
     assert result.validation == Score(0.5, 1.0, 0.2)
     assert result.objectives == {
         "accuracy": 0.5,
@@ -74,6 +79,15 @@ def test_a_trial_spent_what_is_on_record_whatever_it_reported(tmp_path: Path) ->
         "calibration_error": 0.2,
         "predictions_per_image": 1.0,
     }
+
+
+def test_a_result_on_disk_is_read_as_it_was_written(tmp_path: Path) -> None:
+    whole = tuned(Score(0.5, 1.0, 0.2), Score(0.6, 0.9, 0.1))
+    write_trial(tmp_path, 1, {})
+    write_result(trial_folder(tmp_path, 1), whole.as_dict())
+    (result,) = read_results(tmp_path, {1: "finished"}, {})
+    assert result.tuned == whole
+    assert result.evidence == Evidence(Score(0.5, 1.0, 0.2), Score(0.6, 0.9, 0.1))
 
 
 def test_the_best_trial_has_the_highest_validation_accuracy() -> None:
@@ -97,10 +111,7 @@ def test_equal_accuracies_are_decided_by_the_lower_loss() -> None:
 def test_held_out_training_images_count_where_all_trials_have_them() -> None:
     few = [(0.75, 0.6), (0.5, 0.8), (0.75, 0.7)]  # of four and of ten images
     results = [
-        replace(
-            trial(number, None),
-            evidence=Evidence(Score(validation, 1.0, 0.1), Score(held_out, 1.0, 0.1)),
-        )
+        trial(number, Score(validation, 1.0, 0.1), held_out=Score(held_out, 1.0, 0.1))
         for number, (validation, held_out) in enumerate(few, 1)
     ]
     best = best_of(results, 4, 10)
@@ -124,39 +135,124 @@ def test_trials_without_a_result_and_non_finite_losses_are_never_best() -> None:
     assert best_of([trial(1, None, "failed")], *SIZES) is None
 
 
-@pytest.mark.parametrize(
-    ("outcome", "status"),
-    [("running", "stopped early"), ("finished", "finished"), ("diverged", "diverged")],
-)
-def test_a_trial_that_ended_while_running_was_stopped_by_the_scheduler(
-    outcome: str, status: str
-) -> None:
-    assert status_of(outcome) == status
-
-
 def test_the_table_fits_a_terminal_of_80_columns_and_loses_nothing() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
     results = [trial(1, Score(0.712, 0.9, 0.1)), trial(2, None, "failed")]
-    print_table(console, Score(0.4, 1.5, 0.1), results, results[0])
+    print_table(console, SPACE, Score(0.4, 1.5, 0.1), results, results[0])
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     for part in ("zero-shot", "40.0%", "71.2%", "2,000", "12.3", "failed", "0.00123"):
         assert part in text
 
 
+def shown(width: int = 80) -> Console:
+    return Console(width=width, record=True, file=io.StringIO())
+
+
+VARIED = load_space_config(SPACES / "quickstart.yaml")
+
+
+def varied_trials() -> list[TrialResult]:
+    """The first trials of the default search, and one more."""
+    probes, craft = VARIED.first_trials
+    classes = {**craft, "variant": "class_contexts"}
+    accuracies = (0.7, 0.6, 0.72)
+    return [
+        replace(
+            trial(number, Score(accuracy, 1.0, 0.1), queries=1 if params is probes else 600),
+            params=params,
+        )
+        for number, (params, accuracy) in enumerate(
+            zip((probes, craft, classes), accuracies, strict=True), 1
+        )
+    ]
+
+
+def test_the_table_names_each_trials_variant_and_shows_the_parameters_that_it_has() -> None:
+    console = shown()
+    results = varied_trials()
+    print_table(console, VARIED, Score(0.4, 1.5, 0.1), results, results[2])
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    outcomes = [line.split()[:2] for line in lines if line.strip()[:1] in ("1", "2", "3")]
+    assert outcomes[:3] == [["1", "probes"], ["2", "craft"], ["3", "class_contexts"]]
+    assert [number for number, *_ in outcomes[3:]] == ["2", "3"], "probes have no parameters"
+    assert "None" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (
+            2,
+            "For 1,201 candidate queries the search gained +32.0 points over zero-shot, +2.0 over "
+            "trial 1, which took 1 (validation).",
+        ),
+        (
+            0,
+            "For 1,201 candidate queries the search gained +30.0 points over zero-shot, all of "
+            "them by trial 1, for 1 (validation).",
+        ),
+        (None, "For 1,201 candidate queries no trial has a result."),
+    ],
+)
+def test_a_sentence_says_what_was_paid_for_what(number: int | None, sentence: str) -> None:
+    console = shown()
+    results = varied_trials()
+    best = None if number is None else results[number]
+    print_gain(console, Score(0.4, 1.5, 0.1), results, best)
+    assert " ".join(console.export_text().split()) == sentence
+
+
+def test_what_is_noise_is_called_so() -> None:
+    console = shown()
+    print_importances(console, Importances(None, "craft", 5, 0.04, 0.135), 200)
+    print_importances(console, None, 200)
+    assert " ".join(console.export_text().split()) == (
+        "No parameter is shown to matter: 5 trials of craft differ by 4.0 points, and 200 "
+        "validation images resolve 13.5."
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ([], "CraFT"),
+        (["optimizer.kind=spsa"], "CraFT, spsa"),
+        (["method=prompt"], "prompt only"),
+        (["method=head"], "head only"),
+        (["method=head", "head.kind=probes"], "probes"),
+        (["method=head", "head.kind=linear"], "linear head"),
+        (["head.kind=probes"], "searched probes"),
+        (["head.kind=linear", "optimizer.kind=zo_adam"], "searched for a linear head, zo_adam"),
+        (["method=white_box", "oracle.white_box=true"], "white box"),
+    ],
+)
+def test_every_method_has_a_name(words: list[str], name: str) -> None:
+    assert method_name(load_run_config(None, ["data.views=4", *words])) == name
+
+
 def test_the_front_and_the_importances_can_be_read_in_80_columns() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
-    values: list[dict[Objective, float]] = [
-        {"accuracy": 0.712, "queries": 1200},
-        {"accuracy": 0.6, "queries": 1300},
-        {"accuracy": 0.5, "queries": 17},
+    values = [(0.712, 1200), (0.6, 1300), (0.5, 17)]
+    results = [
+        trial(number, Score(accuracy, 1.0, 0.1), queries=queries)
+        for number, (accuracy, queries) in enumerate(values, 1)
     ]
-    results = [replace(trial(i, None), objectives=each) for i, each in enumerate(values, 1)]
     front = front_of([*results, trial(4, None, "failed")], ("accuracy", "queries"))
     assert [each.number for each in front] == [1, 3]
     print_front(console, front, ("accuracy", "queries"))
-    print_importances(console, {"head.names": 0.75, "head.contexts": 0.25})
+    shares = {"head.names": 0.75, "head.contexts": 0.25}
+    print_importances(console, Importances(shares, "probes", 8, 0.123, 0.098), 200)
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
-    for part in ("trial 1", "71.2%", "1,200", "trial 3", "head.names 75%", "head.contexts 25%"):
+    for part in (
+        "trial 1",
+        "71.2%",
+        "1,200",
+        "trial 3",
+        "head.names 75%",
+        "head.contexts 25%",
+        "8 trials of probes",
+    ):
         assert part in text

@@ -12,13 +12,14 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from craft_ray.commands.tune import DEFAULT_SPACE
 from craft_ray.config.loading import load_space_config
+from craft_ray.config.shipped import SPACES
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
 from craft_ray.search.optuna_search import make_search
 from craft_ray.search.warm_start import earlier_trials
 
+PROBES = SPACES / "probes.yaml"
 GOOD = {"head.names": 500, "head.contexts": 2, "head.context_std": 1.0}
 OUTSIDE = {**GOOD, "head.context_std": 100.0}
 UNLISTED = {**GOOD, "head.names": 7}
@@ -27,7 +28,7 @@ TWO_OBJECTIVES = ("objectives=[accuracy, queries]", "scheduler={kind: none}")
 
 
 def space(source: dict[str, Any], *words: str) -> SpaceConfig:
-    return load_space_config(DEFAULT_SPACE, [f"warm_start={json.dumps([source])}", *words])
+    return load_space_config(PROBES, [f"warm_start={json.dumps([source])}", *words])
 
 
 def write_search(folder: Path, *points: dict[str, Any], status: str = "finished") -> dict[str, Any]:
@@ -90,10 +91,10 @@ def test_the_sampler_starts_from_them_and_nobody_runs_them(tmp_path: Path) -> No
     points = [{**GOOD, "head.context_std": 0.3 + 0.1 * index} for index in range(10)]
     settings = space(write_search(tmp_path, *points), "first_trials=[]")
     earlier = earlier_trials(settings)
-    knowing = make_search(settings, tmp_path, earlier)
+    knowing = make_search(settings, tmp_path, earlier=earlier)
     point = knowing.suggest("a")
     assert point != make_search(settings, tmp_path).suggest("a")
-    assert point == make_search(settings, tmp_path, earlier).suggest("a")
+    assert point == make_search(settings, tmp_path, earlier=earlier).suggest("a")
 
 
 @pytest.mark.parametrize(

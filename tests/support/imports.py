@@ -1,15 +1,26 @@
-"""What a module loads."""
+"""What a process loads."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Collection
 
 
-def imported_by(*modules: str) -> set[str]:
-    """Top-level packages in a fresh process after importing `modules`."""
-    code = f"import sys, {', '.join(modules)}\nprint(*{{m.split('.')[0] for m in sys.modules}})"
+def loaded_by(program: str) -> frozenset[str]:
+    """Names of all modules in a fresh process after `program`."""
+    code = f"{program}\nimport sys; print('\\n' + ' '.join(sys.modules))"
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
-    return set(result.stdout.split())
+    assert result.returncode == 0, result.stderr
+    return frozenset(result.stdout.splitlines()[-1].split())
+
+
+def found_among(loaded: Collection[str], names: Collection[str]) -> set[str]:
+    """Which of the packages or modules `names` were loaded, themselves or in part."""
+    return {
+        name
+        for name in names
+        if any(module == name or module.startswith(f"{name}.") for module in loaded)
+    }

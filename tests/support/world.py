@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from craft_ray.classifiers.earlier_prompt import earlier_prompt
+from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, Item, Split, labels_of
 from craft_ray.data.pixels import plain_pixels
@@ -120,7 +121,10 @@ def make_world(
     data = data or world_data()
     task = classification_task(config, data)
     start = earlier_prompt(config, task, oracle.describe().oracle_id)
-    return World(config, oracle, data, prepare(config, data, metered(oracle), start))
+    driver = metered(oracle)
+    examiner = Examiner(driver, prepare(config, data, driver, start), data)
+    prepared, _ = examiner.validate_zero_shot()
+    return World(config, oracle, data, prepared)
 
 
 def mislabelled(world: World) -> World:

@@ -17,7 +17,8 @@ from mlflow.tracking import MlflowClient
 
 from craft_ray.commands import tracking as command
 from craft_ray.tracking import MlflowTracker, Tracker
-from craft_ray.tracking.sender import MlflowSender, RefusedError
+from craft_ray.tracking.base import RefusedError
+from craft_ray.tracking.sender import MlflowSender
 from craft_ray.tracking.spool import SPOOL_FOLDER, Entry, Spool
 from tests.support.mlflow_server import mlflow_server, runs_of
 

@@ -15,7 +15,8 @@ import pytest
 from craft_ray.tracking import MlflowTracker
 from craft_ray.tracking import mlflow_tracker as tracker_module
 from craft_ray.tracking import spool as spool_module
-from craft_ray.tracking.sender import MlflowSender, RefusedError
+from craft_ray.tracking.base import RefusedError
+from craft_ray.tracking.sender import MlflowSender
 from craft_ray.tracking.spool import SPOOL_FOLDER, Entry, Spool, abandoned_spools
 
 ADDRESS = "http://127.0.0.1:9"

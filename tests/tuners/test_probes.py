@@ -66,7 +66,7 @@ def test_the_driver_spends_what_was_planned(head: str) -> None:
     finish(trainer)
     driver = MeteredOracle(world.oracle, QueryLedger(0))
     examiner = Examiner(driver, prepare(config, DATA, driver), DATA)
-    examiner.validate(examiner.zero_shot)
+    examiner.validate_zero_shot()
     examiner.test([examiner.zero_shot, trainer.selected.classifier])
     assert examiner.spent == plan_driver(config, DATA.size)
 

@@ -1,0 +1,95 @@
+"""Which settings a resumed run may have otherwise than when it was started.
+
+What would change an answer or a result must stay; where it runs, what is watched and what it costs
+may change, and a search may be given more trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from craft_ray.config.base import Settings
+from craft_ray.config.documents import describe_problems
+
+MAY_CHANGE = (
+    "name",
+    "output_dir",
+    "ray",
+    "mlflow",
+    "answer_cache",
+    "price_per_thousand_predictions",
+    "oracle.feature_cache_mb",
+    "pool.replicas",
+    "pool.min_replicas",
+    "pool.max_replicas",
+    "pool.give_back_after_s",
+    "pool.cpus_per_replica",
+    "pool.max_chunks_in_flight",
+    "pool.max_attempts",
+    "pool.chunk_timeout_s",
+    "pool.start_timeout_s",
+    "trials",
+    "max_total_queries",
+    "max_concurrent_trials",
+    "max_concurrent_cells",
+)
+"""Settings or whole sections. Not `pool.candidates_per_chunk` and `pool.threads_per_replica`, which
+show in the last bits of an answer, and not `pool.gpus_per_replica`."""
+
+MORE = ("trials", "max_total_queries")
+"""With more of these than it had, a finished search goes on."""
+
+
+class Change(NamedTuple):
+    """A setting that is another one than before."""
+
+    key: str
+    was: Any
+    now: Any
+
+
+def changes_that_matter(
+    model: type[Settings], stored: dict[str, Any], settings: dict[str, Any]
+) -> list[Change]:
+    """What would change a result.
+
+    Args:
+        model: of the settings.
+        stored: as they were when the run was started, perhaps by an older version: what that did
+            not know has its default.
+        settings: as they are now.
+
+    Raises:
+        ValueError: this version does not know what is stored; says what.
+    """
+    try:
+        before = model.model_validate(stored).model_dump(mode="json")
+    except ValidationError as error:
+        raise ValueError("; ".join(describe_problems(error))) from error
+    return [change for change in _differences(before, settings) if not _may_change(change.key)]
+
+
+def asks_for_more(stored: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """Whether a finished search has something left to do under these settings."""
+    return any(_more(stored.get(key), settings[key]) for key in MORE if key in settings)
+
+
+def _more(was: int | None, now: int | None) -> bool:
+    return was is not None and (now is None or now > was)
+
+
+def _may_change(key: str) -> bool:
+    path = key.removeprefix("base.").removeprefix("run.")
+    return any(path == free or path.startswith(f"{free}.") for free in MAY_CHANGE)
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[Change]:
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key), new.get(key)
+        if isinstance(was, dict) and isinstance(now, dict):
+            yield from _differences(was, now, f"{prefix}{key}.")
+        elif was != now:
+            yield Change(f"{prefix}{key}", was, now)

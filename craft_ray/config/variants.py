@@ -1,0 +1,77 @@
+"""Settings that replace others: a variant's over its base's, and one kind of section by another."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from craft_ray.config.fidelity import PRESETS
+from craft_ray.config.heads import HeadConfig
+from craft_ray.config.optimizers import OptimizerConfig
+
+VARIANT = "variant"
+"""The parameter that chooses among `variants`."""
+
+
+def _members(union: Any) -> dict[str, type[BaseModel]]:
+    members = [get_args(tagged)[0] for tagged in get_args(get_args(union)[0])]
+    return {str(member.model_fields["kind"].default): member for member in members}
+
+
+KINDS: dict[str, dict[str, type[BaseModel]]] = {
+    "head": _members(HeadConfig),
+    "optimizer": _members(OptimizerConfig),
+}
+"""Sections whose settings depend on their `kind` -> the models of all kinds."""
+
+
+def kinds_with(section: str, name: str) -> tuple[str, ...]:
+    """The kinds of a section that have a setting of this name."""
+    return tuple(kind for kind, model in KINDS[section].items() if name in model.model_fields)
+
+
+def change_kind(document: dict[str, Any], section: str, kind: Any) -> None:
+    """Make a section one of another kind.
+
+    What was changed from the defaults of the old kind is kept where the new kind has such a
+    setting too; everything else has the new kind's defaults. An unknown kind is left to the laws
+    of the run.
+    """
+    old = document[section]
+    if old["kind"] == kind:
+        return
+    models = KINDS[section]
+    if not isinstance(kind, str) or kind not in models:
+        document[section] = {"kind": kind}
+        return
+    defaults = models[old["kind"]]().model_dump(mode="json")
+    changed = {name: value for name, value in old.items() if value != defaults[name]}
+    new = models[kind]().model_dump(mode="json")
+    kept = {name: value for name, value in changed.items() if name in new}
+    document[section] = {**new, **kept, "kind": kind}
+
+
+def _switches(value: Any) -> Any:
+    """A preset with the switches that it stands for: those of the base are not kept beside it."""
+    if isinstance(value, str):
+        value = {"preset": value}
+    if not isinstance(value, dict) or "preset" not in value:
+        return value
+    return {**PRESETS.get(str(value["preset"]), {}), **value}
+
+
+def apply_variant(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a base after those of a variant; neither is changed."""
+    result = {**document}
+    for section, value in changes.items():
+        old = document.get(section)
+        if section == "fidelity":
+            value = _switches(value)
+        if not isinstance(value, dict) or not isinstance(old, dict):
+            result[section] = value
+            continue
+        if section in KINDS and "kind" in value:
+            change_kind(result, section, value["kind"])
+        result[section] = apply_variant(result[section], value)
+    return result

@@ -1,0 +1,184 @@
+"""Warm Ray Train workers that take jobs from a board, for as long as a run lasts.
+
+A slot is one Ray Train run of one worker, whose train function takes jobs until there are no more.
+A worker that dies is replaced by Ray Train, and its successor goes on with the job that it had; the
+board counts the attempts. Starting a worker costs seconds of CPU, a further job nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Protocol
+
+import ray
+from ray.exceptions import RayError
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import (
+    PlacementGroupCleanerCallback,
+)
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from craft_ray.jobs.board import JobBoard
+from craft_ray.jobs.job import Job, JobEnd, Message, Report
+from craft_ray.pool.autoscaling import beside_driver
+
+logger = logging.getLogger(__name__)
+
+MAX_REPLACEMENTS = 100
+"""Workers of one slot, over all its jobs; each job has its own limit (`board.MAX_ATTEMPTS`)."""
+WAIT_S = 1.0
+CLOSE_TIMEOUT_S = 10.0
+"""Workers without a job end at once; one that does not ends with Ray."""
+
+
+class Watcher(Protocol):
+    """Whoever hears of jobs."""
+
+    def on_start(self, job: Any) -> None:
+        """It is handed to a slot."""
+
+    def on_report(self, job: Any, report: Report) -> None:
+        """It has a report."""
+
+    def on_end(self, job: Any, end: JobEnd) -> None:
+        """It has ended, and its slot is free."""
+
+
+class Slots:
+    """A context in which jobs are run.
+
+    They start while the caller goes on with something else.
+
+    Args:
+        number: how many jobs are run at a time.
+        cpus: of each worker.
+        selector: Ray's labels of the nodes that may have one; empty: all.
+    """
+
+    def __init__(self, number: int, cpus: float, selector: Mapping[str, str]) -> None:
+        self.number = number
+        self._cpus = cpus
+        self._selector = dict(selector)
+        self._threads: list[threading.Thread] = []
+        self._num_left = number
+        self._lock = threading.Lock()
+        self._is_closing = False
+
+    def __enter__(self) -> Slots:
+        actor: Any = ray.remote(JobBoard)
+        self.board = actor.options(
+            num_cpus=0, max_concurrency=10_000, scheduling_strategy=beside_driver()
+        ).remote(ray.kill)
+        # Ray Train wants a place for the checkpoints of its runs. These have none: a job's state is
+        # in its own folder.
+        self._storage = tempfile.TemporaryDirectory(
+            prefix="craft-ray-slots-", ignore_cleanup_errors=True
+        )
+        for slot in range(self.number):
+            thread = threading.Thread(
+                target=self._keep, args=(slot,), name=f"slot-{slot}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._is_closing = True
+        with suppress(RayError):
+            self.board.close.remote()
+        if kind is None:
+            for thread in self._threads:
+                thread.join(timeout=CLOSE_TIMEOUT_S)
+        with suppress(RayError):
+            ray.kill(self.board)
+        self._storage.cleanup()
+
+    def run(self, jobs: Iterable[Job], watcher: Watcher) -> None:
+        """Have jobs done, as many at a time as there are slots; the watcher hears of each in this
+        thread, its reports in their order, before its end."""
+        left = iter(jobs)
+        following: dict[Any, tuple[Job, int]] = {}
+        while True:
+            for job in itertools.islice(left, self.number - len(following)):
+                watcher.on_start(job)
+                ray.get(self.board.submit.remote(job))
+                following[self.board.next_message.remote(job.id, 0)] = (job, 0)
+            if not following:
+                return
+            for reference in ray.wait(list(following), timeout=WAIT_S)[0]:
+                job, index = following.pop(reference)
+                message: Message = ray.get(reference)
+                if message.end is not None:
+                    watcher.on_end(job, message.end)
+                    self.board.forget.remote(job.id)
+                    continue
+                assert message.report is not None
+                watcher.on_report(job, message.report)
+                following[self.board.next_message.remote(job.id, index + 1)] = (job, index + 1)
+
+    def _keep(self, slot: int) -> None:
+        """In a thread of its own: one Ray Train run, until it ends."""
+        problem = "its Ray Train run ended"
+        try:
+            self._trainer(slot).fit()
+        except BaseException as error:
+            problem = str(error)
+        if self._is_closing:
+            return
+        with self._lock:
+            self._num_left -= 1
+            words = f"the workers of slot {slot} did not come up: {problem}"
+            logger.error(words)
+            with suppress(RayError):
+                ray.get(self.board.slot_lost.remote(slot, self._num_left, words))
+
+    def _trainer(self, slot: int) -> DataParallelTrainer:
+        return _SlotTrainer(
+            _work,
+            train_loop_config={"board": self.board, "slot": slot},
+            scaling_config=ScalingConfig(
+                num_workers=1,
+                resources_per_worker={"CPU": self._cpus},
+                label_selector=self._selector or None,
+            ),
+            run_config=RunConfig(
+                name=f"slot-{slot}",
+                storage_path=self._storage.name,
+                # Finite limits: starved of resources, Ray Train would otherwise wait for ever.
+                failure_config=FailureConfig(
+                    max_failures=MAX_REPLACEMENTS, controller_failure_limit=2
+                ),
+            ),
+        )
+
+
+class _SlotTrainer(DataParallelTrainer):
+    """Without two of the actors that Ray Train starts for each run: no data set is to be split, and
+    the placement group of a slot ends with its controller, which ends with the driver."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        needless = (DatasetsCallback, PlacementGroupCleanerCallback)
+        return [
+            callback
+            for callback in super()._create_default_callbacks()
+            if not isinstance(callback, needless)
+        ]
+
+
+def _work(config: dict[str, Any]) -> None:
+    # In the worker only: the driver does not need what it imports.
+    from craft_ray.jobs.worker import work
+
+    work(config["board"], config["slot"])

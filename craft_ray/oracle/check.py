@@ -1,0 +1,101 @@
+"""Whether a model can be loaded, from names and files alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from craft_ray.config.oracle import OracleConfig
+from craft_ray.errors import OracleError
+from craft_ray.oracle.catalogue import architecture_in, architectures, published_weights, tags_of
+from craft_ray.oracle.weights import is_file, trained_with_quick_gelu
+
+LOCAL_DIR_PREFIX = "local-dir:"
+ACTIVATIONS = {True: "QuickGELU", False: "GELU"}
+
+
+def check_model_exists(config: OracleConfig) -> None:
+    """Refuse a model that cannot be loaded, before anything is started.
+
+    Raises:
+        OracleError: unknown model name, unknown tag, missing file or folder, or an activation that
+            is not that of the weights.
+    """
+    if config.model.startswith(LOCAL_DIR_PREFIX):
+        folder = Path(config.model.removeprefix(LOCAL_DIR_PREFIX))
+        if not is_file(folder / "open_clip_config.json"):
+            raise OracleError(
+                f"oracle.model: {str(folder)[:200]} must be a folder with open_clip_config.json, "
+                "but is not"
+            )
+        try:
+            architecture = architecture_in(folder)
+        except Exception:  # whatever a broken description causes: `load_model` says it
+            return
+        check_activation(config, architecture)
+    elif config.model != "embedded":
+        _check_name_and_weights(config.model, config.pretrained or "")
+        check_activation(config, architectures()[config.model])
+
+
+def _check_name_and_weights(name: str, pretrained: str) -> None:
+    if name not in architectures():
+        raise OracleError(
+            f"oracle.model: must be 'embedded', 'local-dir:<folder>' or one of "
+            f"open_clip.list_models(), but got {name!r}"
+        )
+    tags = tags_of(name)
+    if pretrained.lower() not in {tag.lower() for tag in tags} and not is_file(Path(pretrained)):
+        raise OracleError(
+            f"oracle.pretrained: must be a file or one of {', '.join(tags) or '(no tags)'} for "
+            f"{name}, but got {pretrained[:200]!r}"
+        )
+
+
+def tag_of(config: OracleConfig) -> dict[str, Any] | None:
+    """What open_clip says of the weights that a tag names; None for a file or a folder."""
+    return published_weights(config.model, config.pretrained or "")
+
+
+def check_activation(config: OracleConfig, architecture: dict[str, Any]) -> None:
+    """Refuse weights that were trained with another activation than the architecture computes.
+
+    Such a model loads, and silently loses points (open_clip only warns, and of tags only). A file
+    that carries no mark is taken at the user's word.
+    """
+    has_quick_gelu = bool(architecture.get("quick_gelu"))
+    if config.model.startswith(LOCAL_DIR_PREFIX):
+        _check_activation_of_folder(
+            Path(config.model.removeprefix(LOCAL_DIR_PREFIX)), has_quick_gelu
+        )
+    elif (tag := tag_of(config)) is not None:
+        # A tag that declares QuickGELU gets it; the other way round there is nothing to force.
+        if has_quick_gelu and not tag.get("quick_gelu"):
+            raise OracleError(
+                f"oracle.pretrained: must have been trained with the activation of {config.model}, "
+                f"QuickGELU, but {config.pretrained!r} was trained with GELU"
+            )
+    elif config.pretrained is not None:
+        trained = trained_with_quick_gelu(Path(config.pretrained))
+        if trained is not None and trained != has_quick_gelu:
+            base = config.model.removesuffix("-quickgelu")
+            remedy = f"{base}-quickgelu" if trained else base
+            known = remedy in architectures()
+            raise OracleError(
+                f"oracle.model: must compute the activation that the weights in "
+                f"{config.pretrained} were trained with, {ACTIVATIONS[trained]}, but "
+                f"{config.model!r} computes {ACTIVATIONS[has_quick_gelu]}: use "
+                + (f"oracle.model={remedy}" if known else "a local-dir: whose model_cfg says so")
+            )
+
+
+def _check_activation_of_folder(folder: Path, has_quick_gelu: bool) -> None:
+    for path in sorted(folder.iterdir()):
+        is_weights = path.suffix in (".safetensors", ".bin", ".pth")
+        trained = trained_with_quick_gelu(path) if is_weights else None
+        if trained is not None and trained != has_quick_gelu:
+            raise OracleError(
+                f"oracle.model: quick_gelu in {folder / 'open_clip_config.json'} must be "
+                f"{str(trained).lower()}, because the weights in {path.name} were trained with "
+                f"{ACTIVATIONS[trained]}, but it is {str(has_quick_gelu).lower()}"
+            )

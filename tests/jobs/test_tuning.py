@@ -1,0 +1,135 @@
+"""What a fine-tuning reports and stores, from the start and after it was taken up again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from craft_ray.errors import ArtifactError
+from craft_ray.jobs import tuning
+from craft_ray.jobs.job import RESULT_FILE, STATES_FOLDER, write_result
+from craft_ray.jobs.tuning import Tuned, read_selected, read_tuned, tune
+from craft_ray.metering.journal import open_journal
+from craft_ray.pool.metrics import ClientTotals
+from craft_ray.tuners.state import POINTS, load_newest_state
+from tests.support.classifiers import as_prompt
+from tests.support.fake_oracle import FakeOracle
+from tests.support.recording import RecordingOracle
+from tests.support.reporters import SilentReporter
+from tests.support.world import BOTH_ANSWERS, make_world, run_config, world_data
+
+DATA = world_data(shots=3, num_validation=4)
+GENERATIONS = [2, 4, 5]
+"""That are validated."""
+
+
+class FakePool(RecordingOracle):
+    """A pool of one, which loses no chunk."""
+
+    totals = ClientTotals()
+
+
+class Work:
+    """Attempts at one fine-tuning, each as if by another process."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.pool = FakePool(FakeOracle(answers=BOTH_ANSWERS))
+        self.world = make_world(run_config(max_queries=40), data=DATA, oracle=self.pool)
+        monkeypatch.setattr(tuning, "PoolOracle", lambda *words: self.pool)
+
+    def attempt(self, stop_after: int | None = None) -> tuple[Tuned, SilentReporter, int]:
+        """What came of it, what was reported, and the number of questions."""
+        before, reporter = len(self.pool.questions), SilentReporter(stop_after)
+        world = self.world
+        tuned = tune(world.config, world.prepared, cast(Any, None), self.folder, reporter)
+        return tuned, reporter, len(self.pool.questions) - before
+
+    def states(self) -> list[Path]:
+        return sorted((self.folder / STATES_FOLDER).iterdir())
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
+    return Work(tmp_path, monkeypatch)
+
+
+def generations_of(reporter: SilentReporter) -> list[int]:
+    return [report["generation"] for _, report in sorted(reporter.reports.items())]
+
+
+def test_each_validation_is_reported_and_two_states_are_kept(work: Work) -> None:
+    tuned, reporter, _ = work.attempt()
+    assert reporter.order == [0, 1, 2]
+    assert generations_of(reporter) == GENERATIONS
+    assert [report["outcome"] for report in tuned.reports] == ["running", "running", "finished"]
+    assert [path.name for path in work.states()] == ["00000004", "00000005"]
+    assert [queries for queries, _ in tuned.curve] == [16, 32, 40]
+    with open_journal(work.folder) as journal:
+        assert tuned.spent == journal.total()
+    selected = as_prompt(read_selected(work.folder).classifier)
+    state = load_newest_state(work.folder / STATES_FOLDER)
+    assert state is not None
+    assert tuned.last is not None
+    assert state.values["selected"]["accuracy"] == tuned.last["val_accuracy"]
+    assert selected.context_LE.shape == work.world.prepared.task.initial_context.shape
+
+
+def test_a_finished_one_repeats_its_reports_and_asks_nothing(work: Work) -> None:
+    first, heard, _ = work.attempt()
+    again, repeated, questions = work.attempt()
+    assert questions == 0
+    assert again == first
+    assert repeated.order == heard.order
+    assert repeated.reports[2] == heard.reports[2]  # with the points that nobody may have heard
+    assert [report[POINTS] for report in list(repeated.reports.values())[:2]] == [[], []]
+
+
+def test_one_that_died_after_a_report_goes_on_from_there(work: Work) -> None:
+    whole, _, _ = work.attempt()
+    shutil.rmtree(work.states()[-1])  # as if its worker had died before the last generation
+    again, reporter, _ = work.attempt()
+    assert reporter.order == [0, 1, 2]
+    assert generations_of(reporter) == GENERATIONS
+    for mine, other in zip(again.reports, whole.reports, strict=True):
+        timeless = {"train_seconds": 0.0}
+        assert {**mine, **timeless} == {**other, **timeless}
+    assert (again.curve, again.spent) == (whole.curve, whole.spent)
+    assert again.seconds > 0
+
+
+def test_one_that_is_told_to_stop_keeps_what_it_has_and_can_be_taken_up(work: Work) -> None:
+    stopped, reporter, _ = work.attempt(stop_after=1)
+    assert stopped.outcome == "stopped early"
+    assert generations_of(reporter) == GENERATIONS[:1]
+    assert read_tuned(work.folder).reports == stopped.reports
+    finished, _, _ = work.attempt()
+    assert finished.outcome == "finished"
+    assert [queries for queries, _ in finished.curve] == [16, 32, 40]
+
+
+def test_what_was_cut_off_is_read_from_its_state_and_its_record(work: Work) -> None:
+    nothing = read_tuned(work.folder)
+    assert (nothing.outcome, nothing.reports, nothing.evidence) == ("running", [], None)
+    tuned, _, _ = work.attempt()
+    cut = read_tuned(work.folder)
+    assert cut.outcome == "running"
+    assert (cut.reports, cut.spent, cut.curve) == (tuned.reports, tuned.spent, tuned.curve)
+    write_result(work.folder, tuned.as_dict())
+    assert read_tuned(work.folder) == tuned
+    assert tuned.evidence is not None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"outcome": "finished"}'])
+def test_a_damaged_result_is_told(work: Work, text: str) -> None:
+    (work.folder / RESULT_FILE).write_text(text)
+    with pytest.raises(ArtifactError):
+        read_tuned(work.folder)
+
+
+def test_without_a_state_nothing_is_selected(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="must have a state, but has none"):
+        read_selected(tmp_path)

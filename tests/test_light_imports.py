@@ -1,0 +1,42 @@
+"""Packages without what they load and nobody here uses."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+from craft_ray.light_imports import module_alone, package_folders, without
+
+
+def test_what_is_left_out_cannot_be_imported_meanwhile_and_can_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    with without("wave"), pytest.raises(ModuleNotFoundError):
+        importlib.import_module("wave")
+    assert importlib.import_module("wave").__name__ == "wave"
+
+
+def test_what_is_loaded_already_stays() -> None:
+    with without("json"):
+        assert importlib.import_module("json").dumps([]) == "[]"
+    assert "json" in sys.modules
+
+
+def test_an_error_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    with pytest.raises(ValueError, match="broken"), without("wave"):
+        raise ValueError("broken")
+    assert "wave" not in sys.modules
+
+
+def test_a_module_alone_is_its_packages_own_where_that_is_loaded() -> None:
+    assert module_alone("craft_ray", "errors") is importlib.import_module("craft_ray.errors")
+
+
+@pytest.mark.parametrize("name", ["no_such_package", "this"])
+def test_a_package_that_is_not_installed_is_an_import_error(name: str) -> None:
+    with pytest.raises(ModuleNotFoundError, match=name):
+        package_folders(name)
