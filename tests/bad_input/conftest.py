@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import open_clip.factory
 import pytest
 
+from craft_ray.oracle.catalogue import architectures
 from tests.bad_input.models import NAME
 from tests.support.checkpoints import TINY_CLIP, vocabulary_read_once
 
@@ -19,4 +20,5 @@ def quick_tokenizers() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def named_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, NAME, TINY_CLIP)
+    for configs in (open_clip.factory._MODEL_CONFIGS, architectures()):
+        monkeypatch.setitem(configs, NAME, TINY_CLIP)
