@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from tests.support.world import make_world, register_test_images, run_config, wo
 DATA = world_data(shots=3, num_validation=4, num_test=5)
 
 
+@cache
 def trained(method: str = "both") -> Artifact:
+    """For any number of tests to store."""
     world = make_world(run_config(method=method), data=DATA)
     trainer, _ = world.trainer()
     while not trainer.finished:

@@ -18,8 +18,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import asyncssh
-
 from .project import ROOT
 
 HERE = Path(__file__).resolve().parent
@@ -143,6 +141,8 @@ def hosts_on_this_machine(folder: Path, names: Sequence[str]) -> Iterator[Networ
     """
     key, server_key = (folder / name for name in ("key", "server_key"))
     for path in (key, server_key):
+        import asyncssh  # half a second that only those who start hosts should wait
+
         pair = asyncssh.generate_private_key("ssh-ed25519")
         pair.write_private_key(str(path))
         pair.write_public_key(f"{path}.pub")

@@ -7,7 +7,6 @@ import re
 import shlex
 from typing import Any
 
-import mlflow.cli
 import pytest
 import yaml
 
@@ -81,7 +80,10 @@ def test_ray_understands_how_it_is_started_and_asked(name: str) -> None:
     scripts.healthcheck.make_context("health-check", words)
 
 
+@pytest.mark.slow  # its command line imports its server
 def test_mlflow_understands_how_it_is_started() -> None:
+    import mlflow.cli
+
     (script,) = SERVICES["mlflow"]["command"]
     script = script.replace("$$", "$")
     assert SERVICES["mlflow"]["entrypoint"] == ["sh", "-euc"]

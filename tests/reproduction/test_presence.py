@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
@@ -17,11 +18,23 @@ from tests.support.coop_trees import write_coop
 ALL: tuple[CoopName, ...] = get_args(CoopName)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trees")
     for name in ALL:
-        write_coop(tmp_path, name)
-    return tmp_path
+        write_coop(folder, name)
+    return folder
+
+
+@contextmanager
+def moved(path: Path, elsewhere: Path | None = None) -> Iterator[Path]:
+    """Away while the block runs."""
+    away = elsewhere or path.with_name("away")
+    path.rename(away)
+    try:
+        yield path
+    finally:
+        away.rename(path)
 
 
 def everything(root: Path) -> ReproductionConfig:
@@ -35,9 +48,8 @@ def test_nothing_is_missing_of_whole_trees(root: Path) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_missing_folder_is_named(root: Path, name: CoopName) -> None:
-    folder = root / COOP_TABLE[name].folder
-    shutil.rmtree(folder)
-    assert find_missing(everything(root)) == {name: str(folder)}
+    with moved(root / COOP_TABLE[name].folder) as folder:
+        assert find_missing(everything(root)) == {name: str(folder)}
 
 
 @pytest.mark.parametrize(
@@ -55,14 +67,14 @@ def test_a_missing_folder_is_named(root: Path, name: CoopName) -> None:
     ],
 )
 def test_a_missing_part_is_named(root: Path, name: str, path: str) -> None:
-    gone = root / path
-    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
-    assert find_missing(everything(root)) == {name: str(gone)}
+    with moved(root / path) as gone:
+        assert find_missing(everything(root)) == {name: str(gone)}
 
 
 def test_the_other_place_of_sketch_counts(root: Path) -> None:
-    (root / "imagenet-sketch" / "images").rename(root / "imagenet-sketch" / "sketch")
-    assert find_missing(everything(root)) == {}
+    folder = root / "imagenet-sketch"
+    with moved(folder / "images", folder / "sketch"):
+        assert find_missing(everything(root)) == {}
 
 
 def test_only_what_is_asked_for_is_looked_at(tmp_path: Path) -> None:
