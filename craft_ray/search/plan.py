@@ -56,11 +56,15 @@ def plan_trial(space: SpaceConfig, size: DataSize) -> Spending:
 
 def plan_drivers(space: SpaceConfig, size: DataSize) -> Spending:
     """The most that the driver can spend beside the trials: it grows with contexts and names."""
+    return _most(plan_driver(config, size) for config in dearest_runs(space))
+
+
+def dearest_runs(space: SpaceConfig) -> Iterator[RunConfig]:
+    """Of every combination of the choices that decide which parameters apply: the run that has the
+    most contexts and names, and so asks the most of a vocabulary and of a purse."""
     tree = space.tree
-    return _most(
-        plan_driver(tree.resolve({**branch, **_dearest(tree, branch)}), size)
-        for branch in tree.branches()
-    )
+    for branch in tree.branches():
+        yield tree.resolve({**branch, **_dearest(tree, branch)})
 
 
 def _plans_of_branches(tree: SearchTree, size: DataSize) -> Iterator[Spending]:

@@ -23,6 +23,7 @@ from craft_ray.jobs.tuning import read_selected
 from craft_ray.search.importances import parameter_importances
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.search.optuna_search import make_search
+from craft_ray.search.plan import dearest_runs
 from craft_ray.search.report import print_front, print_gain, print_importances, print_table
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results
 from craft_ray.search.trial import SearchJob
@@ -30,6 +31,7 @@ from craft_ray.search.trials_on_disk import TRIALS_FOLDER, has_ended, read_trial
 from craft_ray.search.tuner import make_tuner
 from craft_ray.search.warm_start import earlier_trials
 from craft_ray.task.preparation import FewShotData
+from craft_ray.task.vocabulary import extra_names
 
 
 def run_search(
@@ -42,6 +44,8 @@ def run_search(
             trial fits into the resources.
         RunInterruptedError: the user stopped it; `--resume` continues.
     """
+    for config in dearest_runs(space):  # a mistake in a variant is none to find in a paid trial
+        extra_names(config, data.dataset.class_names)
     begun = read_trials(folder)
     search = make_search(space, folder, begun, earlier_trials(space))
     with open_experiment(
