@@ -13,23 +13,15 @@ from craft_ray.jobs import tuning
 from craft_ray.jobs.job import RESULT_FILE, STATES_FOLDER, Report, write_result
 from craft_ray.jobs.tuning import Tuned, read_selected, read_tuned, tune
 from craft_ray.metering.journal import open_journal
-from craft_ray.pool.metrics import ClientTotals
 from craft_ray.tuners.state import POINTS, VALUES_FILE, load_newest_state
 from tests.support.classifiers import as_prompt
-from tests.support.fake_oracle import FakeOracle
-from tests.support.recording import RecordingOracle
+from tests.support.fake_pool import FakePool
 from tests.support.reporters import SilentReporter
-from tests.support.world import BOTH_ANSWERS, make_world, run_config, world_data
+from tests.support.world import make_world, run_config, world_data
 
 DATA = world_data(shots=3, num_validation=4)
 GENERATIONS = [2, 4, 5]
 """That are validated."""
-
-
-class FakePool(RecordingOracle):
-    """A pool of one, which loses no chunk."""
-
-    totals = ClientTotals()
 
 
 class Work:
@@ -38,7 +30,7 @@ class Work:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.monkeypatch = monkeypatch
-        self.pool = FakePool(FakeOracle(answers=BOTH_ANSWERS))
+        self.pool = FakePool()
         self.world = make_world(run_config(max_queries=40), data=DATA, oracle=self.pool)
         monkeypatch.setattr(tuning, "PoolOracle", lambda *words: self.pool)
 
