@@ -97,12 +97,18 @@ def keep_state(state: TrainerState, states: Place) -> None:
 def load_newest_state(states: Place) -> TrainerState | None:
     """The newest whole state in `states`; None if there is none yet.
 
+    A state without values is not there: its writer died before it was complete. If it is the first
+    one, the training begins anew, and all that it asked is on record. A second one is begun only
+    when the first is whole, and when it is whole itself, answers are forgotten.
+
     Raises:
         ArtifactError: all are damaged. Starting anew would ask what has been paid for already.
     """
+    folders = sorted(entries(states), reverse=True)
+    begun = [folder for folder in folders if not (folder / VALUES_FILE).exists()]
     problems = []
-    for folder in sorted(entries(states), reverse=True):
-        if not (folder / VALUES_FILE).exists():  # its writer died before it was complete
+    for folder in folders:
+        if folder in begun:
             continue
         try:
             state = load_state(folder)
@@ -112,6 +118,8 @@ def load_newest_state(states: Place) -> TrainerState | None:
         if problems:
             logger.warning("continuing from %s, because %s", folder.name, "; ".join(problems))
         return state
+    if len(begun) > 1:
+        problems += [f"{folder / VALUES_FILE}: is missing" for folder in begun]
     if problems:
         raise ArtifactError("no checkpoint can be read: " + "; ".join(problems))
     return None

@@ -18,6 +18,7 @@ from craft_ray.tuners.state import (
     FORMAT_VERSION,
     VALUES_FILE,
     TrainerState,
+    keep_state,
     load_newest_state,
     load_state,
     save_state,
@@ -40,11 +41,22 @@ def damaged_state(name: str, damage: Callable[[Path], object]) -> Callable[[Path
     """A state of which one file is damaged, and no other beside it."""
 
     def prepare(folder: Path) -> Attempt:
-        save_state(trained_state(), folder / "checkpoint")
-        damage(folder / "checkpoint" / name)
-        return lambda: load_newest_state(folder / "checkpoint")
+        keep_state(trained_state(), folder)
+        (state,) = folder.iterdir()
+        damage(state / name)
+        return lambda: load_newest_state(folder)
 
     return prepare
+
+
+def lost_values(folder: Path) -> Attempt:
+    """Two states without their values: that the writer of both died is no explanation."""
+    for generation in (1, 2):
+        values = {**trained_state().values, "generation": generation}
+        keep_state(TrainerState(trained_state().arrays, values), folder)
+    for state in folder.iterdir():
+        (state / VALUES_FILE).unlink()
+    return lambda: load_newest_state(folder)
 
 
 def other_state(
@@ -84,6 +96,7 @@ STATES = [
         rf"state\.json: (cannot|{CHANGED})",
     ),
     Case("no arrays", damaged_state(ARRAYS_FILE, Path.unlink), NO_ARRAYS),
+    Case("no values", lost_values, r"00000002/state\.json: is missing; .*00000001/state\.json: "),
     Case(
         "deep nesting",
         damaged_state(VALUES_FILE, lambda path: path.write_text("[" * 100_000)),

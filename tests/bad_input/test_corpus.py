@@ -42,7 +42,7 @@ SMALLEST = {
     "class list": 20,
     "image": 18,
     "model": 25,
-    "training state": 16,
+    "training state": 17,
     "tuned classifier": 42,
     "journal": 14,
 }

@@ -28,7 +28,8 @@ class Told(Selector):
     """Validation scores are given: zero-shot's, then each state's."""
 
     def __init__(self, *scores: Score, rule: Selection = "best_validation") -> None:
-        super().__init__(metered(WORLD.oracle), WORLD.prepared, rule)
+        unasked = replace(WORLD.prepared, zero_shot_NC=None)
+        super().__init__(metered(WORLD.oracle), unasked, rule)
         self._scores = list(scores)
 
     def _best(self, variants: Any) -> tuple[TunedClassifier, Score]:
@@ -126,7 +127,8 @@ def test_zero_shot_is_held_out_as_the_oracle_answers_it(
     monkeypatch.setattr(Selector, "consider", listen)
     world = make_world(probing(head), data=DATA)
     selected_by(world)
-    on_training = replace(world.prepared, validation=world.prepared.fitness)
+    training = world.prepared.fitness
+    on_training = replace(world.prepared, validation=training, zero_shot_NC=None)
     expected = Selector(metered(world.oracle), on_training, "last").selected.validation
     assert given
     for evidence in given:

@@ -10,26 +10,18 @@ import pytest
 
 from craft_ray.errors import ArtifactError
 from craft_ray.jobs import tuning
-from craft_ray.jobs.job import RESULT_FILE, STATES_FOLDER, write_result
+from craft_ray.jobs.job import RESULT_FILE, STATES_FOLDER, Report, write_result
 from craft_ray.jobs.tuning import Tuned, read_selected, read_tuned, tune
 from craft_ray.metering.journal import open_journal
-from craft_ray.pool.metrics import ClientTotals
-from craft_ray.tuners.state import POINTS, load_newest_state
+from craft_ray.tuners.state import POINTS, VALUES_FILE, load_newest_state
 from tests.support.classifiers import as_prompt
-from tests.support.fake_oracle import FakeOracle
-from tests.support.recording import RecordingOracle
+from tests.support.fake_pool import FakePool
 from tests.support.reporters import SilentReporter
-from tests.support.world import BOTH_ANSWERS, make_world, run_config, world_data
+from tests.support.world import make_world, run_config, world_data
 
 DATA = world_data(shots=3, num_validation=4)
 GENERATIONS = [2, 4, 5]
 """That are validated."""
-
-
-class FakePool(RecordingOracle):
-    """A pool of one, which loses no chunk."""
-
-    totals = ClientTotals()
 
 
 class Work:
@@ -37,7 +29,8 @@ class Work:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self.pool = FakePool(FakeOracle(answers=BOTH_ANSWERS))
+        self.monkeypatch = monkeypatch
+        self.pool = FakePool()
         self.world = make_world(run_config(max_queries=40), data=DATA, oracle=self.pool)
         monkeypatch.setattr(tuning, "PoolOracle", lambda *words: self.pool)
 
@@ -59,6 +52,11 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
 
 def generations_of(reporter: SilentReporter) -> list[int]:
     return [report["generation"] for _, report in sorted(reporter.reports.items())]
+
+
+def timeless(reports: list[Report]) -> list[Report]:
+    """What another attempt would report as well."""
+    return [{**report, "train_seconds": 0.0} for report in reports]
 
 
 def test_each_validation_is_reported_and_two_states_are_kept(work: Work) -> None:
@@ -94,11 +92,34 @@ def test_one_that_died_after_a_report_goes_on_from_there(work: Work) -> None:
     again, reporter, _ = work.attempt()
     assert reporter.order == [0, 1, 2]
     assert generations_of(reporter) == GENERATIONS
-    for mine, other in zip(again.reports, whole.reports, strict=True):
-        timeless = {"train_seconds": 0.0}
-        assert {**mine, **timeless} == {**other, **timeless}
+    assert timeless(again.reports) == timeless(whole.reports)
     assert (again.curve, again.spent) == (whole.curve, whole.spent)
     assert again.seconds > 0
+
+
+def test_one_that_died_in_its_first_state_begins_anew_and_asks_only_what_it_had_not(
+    work: Work,
+) -> None:
+    whole, heard, whole_questions = work.attempt()
+    other = Work(work.folder / "other", work.monkeypatch)
+    _, _, before = other.attempt(stop_after=1)
+    (state,) = other.states()
+    (state / VALUES_FILE).unlink()
+    again, repeated, after = other.attempt()
+    assert before + after == whole_questions
+    assert timeless(again.reports) == timeless(whole.reports)
+    assert repeated.order == heard.order
+    assert (again.curve, again.spent) == (whole.curve, whole.spent)
+
+
+def test_one_whose_states_are_lost_pays_for_nothing_a_second_time(work: Work) -> None:
+    work.attempt()
+    for state in work.states():
+        (state / VALUES_FILE).unlink()
+    asked = len(work.pool.questions)
+    with pytest.raises(ArtifactError, match="no checkpoint can be read"):
+        work.attempt()
+    assert len(work.pool.questions) == asked
 
 
 def test_one_that_is_told_to_stop_keeps_what_it_has_and_can_be_taken_up(work: Work) -> None:

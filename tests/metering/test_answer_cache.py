@@ -33,10 +33,12 @@ def key(number: int) -> bytes:
 def run(
     folder: Path, name: str, **changes: Any
 ) -> tuple[list[GenerationReport], Spending, DyingOracle, Spending]:
-    """A whole run with a cache in `folder`: reports, ledger, its oracle, what is on record."""
+    """A whole run with a cache in `folder`: reports, ledger, its oracle, what is on record. What
+    the driver asks before it, without a cache here, is not of it."""
     config = run_config(**changes)
     oracle = DyingOracle()
     world = make_world(config, oracle, DATA)
+    oracle.predictions_served = 0
     ledger = QueryLedger(config.max_queries)
     cache = AnswerCache(folder / "cache", 10 * MB)
     with QueryJournal(folder / f"{name}.db") as journal:
@@ -92,6 +94,7 @@ def test_another_oracle_shares_nothing(tmp_path: Path) -> None:
     for box in (oracle, other):
         metered = MeteredOracle(box, QueryLedger(0), cache=cache)
         world = make_world(oracle=box, data=DATA)
+        box.predictions_served = 0
         contexts = world.prepared.task.initial_context[None]
         handle = world.prepared.validation.handle
         answers.append(metered.predict(world.prepared.task, handle, contexts, purpose="evaluation"))

@@ -46,10 +46,11 @@ class Outcome:
         self.reports: dict[int, GenerationReport] = {}
         state_folder = folder / "state"
         for answers_left in [*deaths, None]:
-            # A new process: nothing in memory survives but what is in the files.
-            self.oracle.answers_left = None
+            # A new process: nothing in memory survives but what is in the files. The driver's own
+            # questions are not those of the run.
+            self.oracle.answers_left, served = None, self.oracle.predictions_served
             world: World = make_world(config, self.oracle, DATA)
-            self.oracle.answers_left = answers_left
+            self.oracle.answers_left, self.oracle.predictions_served = answers_left, served
             with QueryJournal(folder / "queries.db") as journal:
                 self.ledger = QueryLedger(config.max_queries)
                 metered = MeteredOracle(self.oracle, self.ledger, journal)

@@ -81,7 +81,9 @@ def test_the_papers_budget_in_image_predictions() -> None:
     assert plan.candidate_queries == 8000
     assert plan.search_predictions == 1_280_000
     assert plan.head_predictions == 200 * 160
-    assert plan.text_encodes == (8000 + 200 + 101) * 10
+    # Of the candidates, of the head in each generation and of validation in every second one; the
+    # driver asks zero-shot.
+    assert plan.text_encodes == (8000 + 200 + 100) * 10
 
 
 def test_the_driver_sends_all_images_and_asks_for_validation_once_and_for_test_twice() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,13 @@ def test_a_report_tells_what_its_method_did(method: str) -> None:
             assert (fitness is None) == (method == "head")
 
 
-def test_zero_shot_is_validated_before_anything_is_tuned() -> None:
+@pytest.mark.parametrize("is_known", [True, False])
+def test_zero_shot_is_validated_before_anything_is_tuned(is_known: bool) -> None:
     recording = RecordingOracle(FakeOracle())
     world = small_world(recording)
+    if not is_known:
+        recording.questions.clear()
+        world = replace(world, prepared=replace(world.prepared, zero_shot_NC=None))
     trainer, ledger = world.trainer()
     assert trainer.selected.generation == 0
     assert as_prompt(trainer.selected.classifier).head is None
@@ -89,7 +94,9 @@ def test_zero_shot_is_validated_before_anything_is_tuned() -> None:
     (question,) = recording.questions
     accuracy = (question.logits_KNC[0].argmax(axis=1) == world.prepared.validation.labels_N).mean()
     assert trainer.selected.validation.accuracy == pytest.approx(accuracy)
-    assert ledger.spent.evaluation_predictions == len(world.prepared.validation.labels_N)
+    # Whoever asks pays: the driver, for all who share its answer.
+    num_asked = 0 if is_known else len(world.prepared.validation.labels_N)
+    assert ledger.spent.evaluation_predictions == num_asked
 
 
 def test_the_trainer_never_sees_test_data() -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from craft_ray.data.dataset import Dataset, Item
 from craft_ray.files.whole_files import Arrays
 from craft_ray.task.preparation import FewShotData
-from tests.support.fake_oracle import images_of
-from tests.support.world import CLASS_NAMES, encode_png, make_world, run_config, world_data
+from tests.support.leaks import data_with_test_split, leaking
+from tests.support.world import make_world, run_config
 
 METHODS: dict[str, dict[str, Any]] = {
     "both": {"method": "both"},
@@ -20,24 +18,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "head": {"method": "head"},
     "probes": {"method": "head", "head": {"kind": "probes", "names": 0, "contexts": 3}},
 }
-
-
-def data_with_test_split(seed: int) -> FewShotData:
-    """The same training and validation images, and other test images under drawn labels."""
-    data = world_data()
-    rng = np.random.default_rng(seed)
-    names = rng.choice(CLASS_NAMES, size=40)
-    test = tuple(
-        Item(encode_png(images_of(name, 1, rng)[0]), int(rng.integers(len(CLASS_NAMES))), f"t {i}")
-        for i, name in enumerate(names)
-    )
-    splits = {**data.dataset.splits, "test": test}
-    return replace(data, dataset=Dataset("fake", CLASS_NAMES, splits))
-
-
-def leaking(data: FewShotData) -> FewShotData:
-    """The planted leak: the state to return is chosen on the test split."""
-    return replace(data, validation=tuple(data.dataset.splits["test"]))
 
 
 def result_of(data: FewShotData, method: str) -> Arrays:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -241,9 +242,17 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
     with pytest.raises(ArtifactError):
         load_state(newer)
     assert newest(newer.parent) == 1
+    # Once there were two, answers are forgotten: that none is left is no beginning.
     (older / VALUES_FILE).unlink()
     with pytest.raises(ArtifactError, match="no checkpoint can be read"):
         load_newest_state(newer.parent)
+
+
+def test_a_first_state_that_was_not_completed_is_none(two_states: tuple[Path, Path]) -> None:
+    older, newer = two_states
+    shutil.rmtree(newer)
+    (older / VALUES_FILE).unlink()
+    assert load_newest_state(older.parent) is None
 
 
 @pytest.fixture(scope="module")
