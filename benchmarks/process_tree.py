@@ -16,6 +16,8 @@ from typing import IO, Any
 
 import psutil
 
+SHARES_EVERY_S = 1.0
+"""What is shared is counted page by page, which takes the kernel a while."""
 POLL_S = 0.1
 """A process that ends between two looks has its last CPU time uncounted; it is less than this."""
 SETTLE_S = 1.0
@@ -29,6 +31,10 @@ class Cost:
     wall_s: float = 0.0
     peak_mb: float = 0.0
     """The highest sum of resident memory over the tree; what processes share counts in each."""
+    peak_shared_once_mb: float = 0.0
+    """The same with what n processes share counted to an n-th in each (PSS): what a machine needs."""
+    mb: dict[str, float] = field(default_factory=dict)
+    """The most that a process of that name had resident."""
     cpu_s: dict[str, float] = field(default_factory=dict)
     """By name of the process."""
     processes: dict[str, int] = field(default_factory=dict)
@@ -57,10 +63,11 @@ class Cost:
             "wall_s": round(self.wall_s, 1),
             "cpu_s": round(self.total_cpu_s, 1),
             "peak_mb": round(self.peak_mb),
+            "peak_shared_once_mb": round(self.peak_shared_once_mb),
             "longest_silence_s": round(self.longest_silence_s, 1),
             "num_processes": sum(self.processes.values()),
-            "cpu_s_by_process": {
-                name: [self.processes[name], round(seconds, 1)]
+            "number_cpu_s_and_mb_by_process": {
+                name: [self.processes[name], round(seconds, 1), round(self.mb[name])]
                 for name, seconds in sorted(self.cpu_s.items(), key=lambda item: -item[1])
             },
         }
@@ -94,8 +101,12 @@ def measure(
     reader.start()
     known = {process.pid: psutil.Process(process.pid)}
     ends_at: float | None = None
+    shares_at = 0.0
     while ends_at is None or time.monotonic() < ends_at:
         _look(known, seen, cost)
+        if time.monotonic() >= shares_at:
+            shares_at = time.monotonic() + SHARES_EVERY_S
+            cost.peak_shared_once_mb = max(cost.peak_shared_once_mb, _shared_once_mb(known))
         if ends_at is None and process.poll() is not None:
             cost.wall_s = time.monotonic() - started
             ends_at = time.monotonic() + SETTLE_S
@@ -130,11 +141,22 @@ def _look(
             with process.oneshot():
                 times, title = process.cpu_times(), process.cmdline()
                 key = (pid, process.create_time())
-                seen[key] = (_name_of(title, process.name()), times.user + times.system)
-                resident += process.memory_info().rss
+                name = _name_of(title, process.name())
+                seen[key] = (name, times.user + times.system)
+                own = process.memory_info().rss
+            resident += own
+            cost.mb[name] = max(cost.mb.get(name, 0.0), own / 2**20)
         except psutil.Error:
             del known[pid]
     cost.peak_mb = max(cost.peak_mb, resident / 2**20)
+
+
+def _shared_once_mb(known: dict[int, psutil.Process]) -> float:
+    total = 0
+    for process in list(known.values()):
+        with suppress(psutil.Error):
+            total += process.memory_full_info().pss
+    return total / 2**20
 
 
 def _name_of(words: Sequence[str], fallback: str) -> str:
@@ -142,7 +164,7 @@ def _name_of(words: Sequence[str], fallback: str) -> str:
     if not words:
         return fallback
     if words[0].startswith("ray::"):
-        return words[0].split("(")[0].split(".")[0].removeprefix("ray::").split(" ")[0] or "ray"
+        return words[0].removeprefix("ray::").split("(")[0].split(".")[0].split(" ")[0] or "ray"
     if "-m" in words[:3]:
         return words[words.index("-m") + 1]
     scripts = [Path(word).name for word in words if word.endswith(".py")]

@@ -33,6 +33,9 @@ from craft_ray.search.warm_start import earlier_trials
 from craft_ray.task.preparation import FewShotData
 from craft_ray.task.vocabulary import extra_names
 
+STOPPING_S = 1.0
+"""Between two generations a job hears that it is to stop; most take no longer."""
+
 
 def run_search(
     space: SpaceConfig, data: FewShotData, folder: Place, console: Console
@@ -87,8 +90,10 @@ def run_search(
                 experiment.tracker.close(monitor.parent_key, "KILLED")
                 words = f"{len(monitor.ended)} of {space.trials} trials have ended"
                 raise RunInterruptedError(words) from error
-        with waiting(console, "Waiting for what was stopped"):
-            ray.get(board.ended.remote([str(ended) for ended in monitor.ended]))
+        ended = board.ended.remote([str(number) for number in monitor.ended])
+        if not ray.wait([ended], timeout=STOPPING_S)[0]:
+            with waiting(console, "Waiting for what the scheduler has stopped"):
+                ray.get(ended)
         results = read_results(folder, monitor.ended, monitor.errors)
         return _conclude(space, results, experiment, monitor.parent_key)
 
