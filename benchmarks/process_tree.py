@@ -32,7 +32,7 @@ class Cost:
     peak_mb: float = 0.0
     """The highest sum of resident memory over the tree; what processes share counts in each."""
     peak_shared_once_mb: float = 0.0
-    """The same with what n processes share counted to an n-th in each (PSS): what a machine needs."""
+    """The same, with what n processes share counted to an n-th in each (PSS)."""
     mb: dict[str, float] = field(default_factory=dict)
     """The most that a process of that name had resident."""
     cpu_s: dict[str, float] = field(default_factory=dict)

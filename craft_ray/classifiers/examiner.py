@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from craft_ray.classifiers.classifier import Classifier, PromptClassifier, TunedClassifier
 from craft_ray.classifiers.score import Score, ScoreCount, score_logits
-from craft_ray.data.dataset import Dataset, labels_of
+from craft_ray.data.dataset import Dataset, Item, labels_of
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.errors import DataError
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.metering.planned_spending import TEST_BLOCK_IMAGES
+from craft_ray.metering.planned_spending import examined_blocks
+from craft_ray.oracle.contract import ImageHandle
 from craft_ray.task.preparation import FewShotData
 from craft_ray.task.prepared import PreparedTask
 
@@ -66,13 +67,20 @@ class Examiner:
                 "classifier was tuned for, but has others"
             )
         items = dataset.splits["test"]
-        image_size = self._oracle.describe().image_size
+        blocks = [items[block.start : block.stop] for block in examined_blocks(len(items))]
         counts = [ScoreCount(dataset.scored_classes) for _ in classifiers]
-        for start in range(0, len(items), TEST_BLOCK_IMAGES):
-            block = items[start : start + TEST_BLOCK_IMAGES]
-            handle = self._oracle.register_images(plain_pixels(block, image_size), keep=False)
+        sent = [self._send(block) for block in blocks[:1]]
+        for number, block in enumerate(blocks):
+            # While one replica is asked about this block, another may encode the next.
+            sent += [self._send(following) for following in blocks[number + 1 : number + 2]]
             labels_N = labels_of(block)
             for classifier, count in zip(classifiers, counts, strict=True):
-                logits_NC = classifier.predict(self._oracle, self._prepared.classes, handle)
+                logits_NC = classifier.predict(self._oracle, self._prepared.classes, sent[number])
                 count.add(logits_NC, labels_N)
         return [count.score for count in counts]
+
+    def _send(self, block: Sequence[Item]) -> ImageHandle:
+        pixels = plain_pixels(block, self._oracle.describe().image_size)
+        handle = self._oracle.register_images(pixels, keep=False)
+        self._oracle.expect(handle)
+        return handle

@@ -36,7 +36,7 @@ from craft_ray.pool.placement import place_trials
 from craft_ray.task.preparation import FewShotData, classification_task, prepare
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.task.provenance import data_summary, versions
-from craft_ray.tracking import Tracker, make_tracker, tracking_folder
+from craft_ray.tracking import NullTracker, Tracker, make_tracker, tracking_folder
 
 RESULT_FOLDER = "best"
 STATS_TIMEOUT_S = 10.0
@@ -139,11 +139,7 @@ def open_experiment(
             cannot be loaded, or a node that can run a job does not see `folder`.
     """
     started_s = time.monotonic()
-    tracker = make_tracker(
-        config.mlflow,
-        tracking_folder(folder.parent),
-        lambda text: console.print(text, highlight=False),
-    )
+    tracker: Tracker = NullTracker()
     try:
         with ExitStack() as stack:
             with waiting(console, "Starting Ray"):
@@ -153,6 +149,12 @@ def open_experiment(
                 number = concurrent_jobs(config, max_jobs, place, cpus_beside)
                 check_nodes_share(folder, config, kept_free=config.pool.cpus_per_replica)
             slots = stack.enter_context(Slots(number, config.ray.cpus_per_worker, place.selector))
+            # While the workers of the slots start.
+            tracker = make_tracker(
+                config.mlflow,
+                tracking_folder(folder.parent),
+                lambda text: console.print(text, highlight=False),
+            )
             size = decide_size(config.pool, nodes)
             factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
             most = "up to " if size.max_replicas else ""

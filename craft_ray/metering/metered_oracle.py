@@ -17,6 +17,7 @@ from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (
     Answer,
     ClassificationTask,
+    ExpectingOracle,
     FloatArray,
     ImageHandle,
     LossArray,
@@ -91,6 +92,11 @@ class MeteredOracle:
         if not self._on_record(query, question):
             self._record(query, question, 0, cost, np.zeros((1, 0), dtype=np.uint8))
         return handle
+
+    def expect(self, images: ImageHandle) -> None:
+        """A question about these images comes soon; free."""
+        if self._oracle.describe().expects:
+            cast(ExpectingOracle, self._oracle).expect(images)
 
     def predict(
         self,

@@ -10,6 +10,10 @@ from craft_ray.metering.ledger import Spending, cost_of
 
 TEST_BLOCK_IMAGES = 1000
 """Test images that are sent and asked about at a time: 50,000 at once would be 7.5 GB."""
+MIN_TEST_BLOCKS = 4
+"""So that several replicas encode images at a time."""
+SMALL_TEST_BLOCK = 256
+"""Not worth to be divided: every block asks for all prompts again."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,13 @@ def _plan_probe_search(config: RunConfig, head: ProbingHeadConfig, size: DataSiz
     return total
 
 
+def examined_blocks(num_images: int) -> list[range]:
+    """Which test images are asked about together, in order."""
+    share = max(SMALL_TEST_BLOCK, -(-num_images // MIN_TEST_BLOCKS))
+    size = min(TEST_BLOCK_IMAGES, share)
+    return [range(at, min(at + size, num_images)) for at in range(0, num_images, size)]
+
+
 def plan_driver(config: RunConfig, size: DataSize) -> Spending:
     """The driver's own part: it sends the image sets, asks zero-shot on validation, and zero-shot
     and the result on test."""
@@ -97,8 +108,8 @@ def plan_driver(config: RunConfig, size: DataSize) -> Spending:
     num_contexts, num_names = 1, size.num_classes
     if (head := config.probing_head) is not None:
         num_contexts, num_names = head.num_contexts, num_names + head.num_names
-    for start in range(0, size.num_test, TEST_BLOCK_IMAGES):
-        num_images = min(TEST_BLOCK_IMAGES, size.num_test - start)
+    for block in examined_blocks(size.num_test):
+        num_images = len(block)
         total += cost_of("evaluation", 1, num_images, size.num_classes)  # zero-shot
         total += cost_of("evaluation", num_contexts, num_images, num_names)  # the result
     return total

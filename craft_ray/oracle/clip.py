@@ -76,6 +76,7 @@ class ClipOracle:
             logit_bias=0.0 if bias is None else float(bias),
             answers=("logits", "unnormalized_logits"),
             scores=True,
+            expects=True,
         )
 
     @classmethod
@@ -115,6 +116,11 @@ class ClipOracle:
         handle = ImageHandle(digest_of_images(pixels_NSS), len(pixels_NSS))
         self._images.add(handle, pixels_NSS)
         return handle
+
+    @torch.inference_mode()
+    def expect(self, images: ImageHandle) -> None:
+        """Encode them now."""
+        self._images.features(images)
 
     def knows(self, digest: str) -> bool:
         """Whether a task or an image set with this content address is registered."""

@@ -60,6 +60,8 @@ class OracleDescription:
     unnormalised, as the authors' training code does."""
     scores: bool = False
     """Whether `score` is served (`ScoringOracle`)."""
+    expects: bool = False
+    """Whether it can be told what will be asked about next (`ExpectingOracle`)."""
     white_box: bool = False
     """Whether the owner opens the box (`WhiteBoxOracle`): for baselines only."""
 
@@ -197,6 +199,15 @@ class ScoringOracle(Oracle, Protocol):
         Raises:
             OracleError: as `predict`; or the reduction does not fit the images or the task.
         """
+        ...
+
+
+class ExpectingOracle(Oracle, Protocol):
+    """An oracle whose description says `expects`."""
+
+    def expect(self, images: ImageHandle) -> None:
+        """A question about these images comes soon: what can be computed ahead of it may be. Free,
+        does not block, and changes no answer."""
         ...
 
 

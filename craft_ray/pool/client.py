@@ -115,6 +115,12 @@ class PoolOracle:
             ray.get(self._registry.add_images.remote(handle, pixels_NSS, keep))
         return handle
 
+    def expect(self, images: ImageHandle) -> None:
+        """The replica that will be asked first encodes them meanwhile."""
+        if members := self._members():
+            first = rank_replicas(members, images.digest)[0]
+            self._replicas[first].expect.remote(images)
+
     def predict(
         self,
         task: TaskHandle,

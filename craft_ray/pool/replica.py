@@ -14,6 +14,7 @@ from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (
     Answer,
     ClassificationTask,
+    ExpectingOracle,
     FloatArray,
     ImageHandle,
     OracleDescription,
@@ -94,6 +95,17 @@ class OracleReplica:
     def register_task(self, task: ClassificationTask) -> Answered | Refused:
         """See `Oracle`."""
         return self._serve(0, lambda: self._oracle.register_task(task))
+
+    def expect(self, images: ImageHandle) -> None:
+        """Encode them, if the oracle can; nobody waits for it."""
+        if not self._oracle.describe().expects:
+            return
+
+        def work() -> None:
+            self._fetch_images(images)
+            cast(ExpectingOracle, self._oracle).expect(images)
+
+        self._serve(0, work)
 
     def predict(
         self, task: TaskHandle, images: ImageHandle, contexts_KLE: FloatArray, answer: Answer

@@ -14,6 +14,7 @@ from craft_ray.classifiers.examiner import Examiner
 from craft_ray.classifiers.score import ScoreCount, score_logits
 from craft_ray.data.dataset import Item
 from craft_ray.data.pixels import plain_pixels
+from craft_ray.metering import planned_spending
 from craft_ray.oracle.contract import FloatArray, PixelArray
 from craft_ray.task.preparation import FewShotData
 from tests.support.fake_oracle import EMBED_DIM, FakeOracle
@@ -42,6 +43,10 @@ def classifiers(count: int) -> list[PromptClassifier]:
     return [PromptClassifier(context, None) for context in contexts]
 
 
+def blocks_of(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(planned_spending, "TEST_BLOCK_IMAGES", size)
+
+
 def logits_of_all(world: World, classifier: PromptClassifier) -> FloatArray:
     images = register_test_images(world.data, world.oracle)
     contexts = classifier.context_LE[None]
@@ -51,7 +56,7 @@ def logits_of_all(world: World, classifier: PromptClassifier) -> FloatArray:
 
 @pytest.mark.parametrize("block", [1, 5, 7, 28, 1000])
 def test_blocks_do_not_show_in_the_scores(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(module, "TEST_BLOCK_IMAGES", block)
+    blocks_of(monkeypatch, block)
     world, _ = recorded_world()
     examined = classifiers(3)
     scores = Examiner(metered(world.oracle), world.prepared, DATA).test(examined)
@@ -66,7 +71,7 @@ def test_blocks_do_not_show_in_the_scores(monkeypatch: pytest.MonkeyPatch, block
 def test_every_block_is_sent_once_is_not_kept_and_answers_all_classifiers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "TEST_BLOCK_IMAGES", 10)
+    blocks_of(monkeypatch, 10)
     world, oracle = recorded_world()
     before, asked_before = list(oracle.registered), len(oracle.questions)
     driver = metered(world.oracle)
@@ -89,7 +94,7 @@ def test_no_more_than_a_block_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPat
         sizes.append(len(items))
         return plain_pixels(items, image_size)
 
-    monkeypatch.setattr(module, "TEST_BLOCK_IMAGES", 10)
+    blocks_of(monkeypatch, 10)
     monkeypatch.setattr(module, "plain_pixels", recording)
     world, _ = recorded_world()
     Examiner(metered(world.oracle), world.prepared, DATA).test(classifiers(1))

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from craft_ray.classifiers import examiner as examiner_module
 from craft_ray.classifiers.classifier import PromptClassifier
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.run import RunConfig
 from craft_ray.metering import planned_spending
 from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
+from craft_ray.metering.planned_spending import DataSize, examined_blocks, plan_driver, plan_run
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.task.preparation import FewShotData, prepare
 from tests.optimizers.contract import KINDS
@@ -90,16 +91,24 @@ def test_the_driver_sends_all_images_and_asks_for_validation_once_and_for_test_t
     size = DataSize(num_train=7, num_validation=20, num_test=300, num_classes=4)
     plan = plan_driver(run_config(data={"views": 3}), size)
     assert plan == Spending(
-        evaluation_predictions=620, text_encodes=12, images_sent=4 * 7 + 20 + 300
+        evaluation_predictions=620, text_encodes=4 * (1 + 2 * 2), images_sent=4 * 7 + 20 + 300
     )
     fresh = plan_driver(run_config(data={"views": "fresh"}), size)
     assert fresh.images_sent == 7 + 20 + 300
 
 
+@given(num_images=st.integers(0, 200_000))
+def test_test_blocks_are_all_images_in_order_and_none_is_large(num_images: int) -> None:
+    blocks = examined_blocks(num_images)
+    assert [image for block in blocks for image in block] == list(range(num_images))
+    assert all(1 <= len(block) <= 1000 for block in blocks)
+    if num_images > 4 * 256:
+        assert len(blocks) >= 4
+
+
 @pytest.mark.parametrize("num_test", [1, 9, 10, 11, 25])
 def test_the_driver_spends_what_was_planned(num_test: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (examiner_module, planned_spending):
-        monkeypatch.setattr(module, "TEST_BLOCK_IMAGES", 10)
+    monkeypatch.setattr(planned_spending, "TEST_BLOCK_IMAGES", 10)
     world = make_world(data=world_of_tests(num_test))
     driver = MeteredOracle(world.oracle, QueryLedger(0))
     examiner = Examiner(driver, prepare(world.config, world.data, driver), world.data)

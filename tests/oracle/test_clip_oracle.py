@@ -193,8 +193,19 @@ def test_other_image_statistics_are_another_oracle(tiny: ClipOracle, tmp_path: P
 def test_a_client_sees_answers_and_no_weights_or_features(tiny: ClipOracle) -> None:
     shown = {name for name in dir(tiny) if not name.startswith("_")}
     contract = {name for name in dir(ScoringOracle) if not name.startswith("_")}
-    assert shown == contract | {"load", "knows", "num_images_encoded", "text_path"}
+    assert shown == contract | {"expect", "load", "knows", "num_images_encoded", "text_path"}
     description = dataclasses.asdict(tiny.describe())
     arrays = {name for name, value in description.items() if isinstance(value, np.ndarray)}
     assert arrays == {"initial_context"}
     assert description["initial_context"].size == 4 * tiny.describe().embed_dim
+
+
+def test_what_is_expected_is_encoded_once_and_changes_no_answer(tiny: ClipOracle) -> None:
+    pixels = 255 - random_pixels(tiny)  # nobody else's
+    images = tiny.register_images(pixels)
+    before = tiny.num_images_encoded
+    tiny.expect(images)
+    assert tiny.num_images_encoded == before + len(pixels)
+    task = tiny.register_task(ClassificationTask(("cat", "dog")))
+    tiny.predict(task, images, task.initial_context[None])
+    assert tiny.num_images_encoded == before + len(pixels)
