@@ -96,7 +96,13 @@ def test_commands_of_an_installation_run_from_an_empty_folder(python: Path, tmp_
     space = "tune_spaces/around_paper.yaml"
     base = "base=tune_spaces/paper/embedded.yaml"
     assert "Will spend" in run(python, tmp_path, "-m", "craft_ray.tune", space, base, "--dry-run")
-    smallest = ["method=head", "max_queries=4", "optimizer.population=4", "data.shots=1"]
+    smallest = [
+        "tune_spaces/runs/craft.yaml",
+        "method=head",
+        "max_queries=4",
+        "optimizer.population=4",
+        "data.shots=1",
+    ]
     more = ["data.views=1", "ray.num_cpus=2", "mlflow.enabled=false", "pool.replicas=1"]
     assert "Classifier: " in run(python, tmp_path, "-m", "craft_ray.train", *smallest, *more)
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]

@@ -103,7 +103,7 @@ def test_jobs_are_run_by_warm_workers_and_their_results_are_on_disk(
     assert heard.reports == {job.id: [0, 1, 2, 3] for job in jobs}
     assert set(heard.ends.values()) == {JobEnd("finished")}
     assert all(read_result(job.folder) == {"outcome": "finished", "count": 4} for job in jobs)
-    assert len({pid for pids in heard.pids.values() for pid in pids}) == 2
+    assert len({pid for pids in heard.pids.values() for pid in pids}) <= 2, "two slots"
 
 
 def test_a_killed_worker_is_replaced_and_its_job_goes_on(slots: Slots, tmp_path: Path) -> None:
