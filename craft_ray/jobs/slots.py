@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 MAX_REPLACEMENTS = 100
 """Workers of one slot, over all its jobs; each job has its own limit (`board.MAX_ATTEMPTS`)."""
+MAX_RUNS = 3
+"""Ray Train runs of one slot, one after another."""
 WAIT_S = 1.0
 CLOSE_TIMEOUT_S = 10.0
 """Workers without a job end at once; one that does not ends with Ray."""
@@ -129,14 +131,16 @@ class Slots:
                 following[self.board.next_message.remote(job.id, index + 1)] = (job, index + 1)
 
     def _keep(self, slot: int) -> None:
-        """In a thread of its own: one Ray Train run, until it ends."""
+        """In a thread of its own: a Ray Train run, and another one should that be lost, such as by
+        the end of its controller. Its worker takes up the slot's job."""
         problem = "its Ray Train run ended"
-        try:
-            self._trainer(slot).fit()
-        except BaseException as error:
-            problem = str(error)
-        if self._is_closing:
-            return
+        for _ in range(MAX_RUNS):
+            try:
+                self._trainer(slot).fit()
+            except BaseException as error:
+                problem = str(error)
+            if self._is_closing:
+                return
         with self._lock:
             self._num_left -= 1
             words = f"the workers of slot {slot} did not come up: {problem}"
