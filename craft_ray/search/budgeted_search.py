@@ -3,74 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from optuna.trial import FrozenTrial
+import optuna
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search.optuna import OptunaSearch
 
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import read_result
 from craft_ray.metering.ledger import Spending
+from craft_ray.metering.planned_spending import DataSize, plan_run
 from craft_ray.search.objectives import METRIC
 from craft_ray.search.sampling import ask, suggest
-from craft_ray.search.trials_on_disk import trial_folder, write_trial
+from craft_ray.search.trials_on_disk import Params, trial_folder, write_trial
 
-
-@dataclass(frozen=True)
-class SearchBudget:
-    """Candidate queries.
-
-    Attributes:
-        total: of the search.
-        per_trial: what one may spend.
-    """
-
-    total: int
-    per_trial: int
-
-    def affords_trial(self, spent: int, num_reserved: int) -> bool:
-        """Whether one more can be started.
-
-        Args:
-            spent: by trials that will spend no more.
-            num_reserved: trials that may still spend all of theirs.
-        """
-        return spent + (num_reserved + 1) * self.per_trial <= self.total
+ANY_SIZE = DataSize(num_train=1, num_validation=1, num_test=1, num_classes=1)
+"""The number of candidate queries does not depend on it."""
 
 
 class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
     """Suggests a trial only if what is left pays for all that it may spend.
 
-    A running trial holds its whole budget; when it has ended, and its result is on disk, what it
-    did not spend is free again. One that has failed holds it for ever: a resumed search takes it up
-    again.
+    A trial holds what it may spend until it has ended, and its result is on disk; what it did not
+    spend is free again. One that has failed holds it for ever: a resumed search takes it up again.
 
     Args:
         settings: of the search.
-        budget: None: as many trials as are asked for.
         folder: of the search; every trial has a folder in it.
+        begun: what the trials of an earlier part of this search try, which come first and are not
+            drawn: nothing but their order says which is which.
         words: of `OptunaSearch`.
     """
 
     def __init__(
-        self, *, settings: SpaceConfig, budget: SearchBudget | None, folder: Place, **words: Any
+        self, *, settings: SpaceConfig, folder: Place, begun: Sequence[Params], **words: Any
     ) -> None:
         # Ray's search asks for a function here that samples the parameters of a trial of Optuna.
         super().__init__(space=partial(suggest, settings), **words)
         self._settings = settings
-        self._budget = budget
         self._folder = folder
+        self._begun = begun
+        for params in [*begun, *settings.first_trials[len(begun) :]]:
+            self._ot_study.enqueue_trial(dict(params))
         self._numbers: dict[str, int] = {}
         """By trial; Tune counts them from 1 as they are suggested."""
+        self._next: optuna.Trial | None = None
+        """Drawn, and not paid for yet."""
+        self._held: dict[str, int] = {}
+        """What trials may still spend, those that have failed included."""
         self._settling: set[str] = set()
         """Have ended, and their results may still be on the way."""
         self._spent = 0
         """By those whose result is there: each is read once."""
-        self._num_settled = 0
-        self._num_failed = 0
+        self._failed: set[str] = set()
+
+    @property
+    def _no_more(self) -> dict[str, Any]:
+        word: dict[str, Any] = self.FINISHED  # Ray's word is a text, its signature says parameters
+        return word
 
     def know(self, earlier: Sequence[FrozenTrial]) -> None:
         """Take in trials of other searches; they are nobody's to run."""
@@ -78,16 +70,24 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Parameters; None: not now; `FINISHED`: no more."""
-        if self._budget is not None and trial_id not in self._numbers:
-            self._settle()
-            num_reserved = len(self._numbers) - self._num_settled
-            if not self._budget.affords_trial(self._spent, num_reserved):
-                # What runs, and what has only just ended, may still leave some.
-                return None if num_reserved > self._num_failed else self.FINISHED
-        if trial_id not in self._ot_trials:
-            self._ot_trials[trial_id] = ask(self._ot_study, self._settings)
-        params = dict(self._ot_trials[trial_id].params)
-        number = self._numbers.setdefault(trial_id, len(self._numbers) + 1)
+        if trial_id in self._numbers:
+            return dict(self._ot_trials[trial_id].params)
+        number = len(self._numbers) + 1
+        is_begun = number <= len(self._begun)
+        if self._next is None:
+            self._next = self._ask(is_begun)
+        params = dict(self._next.params)
+        needed = plan_run(self._settings.resolve(params), ANY_SIZE).candidate_queries
+        self._settle()
+        if not is_begun and not self._affords(needed):
+            # What runs, and what has only just ended, may still leave some.
+            if self._held.keys() - self._failed:
+                return None
+            self._ot_study.tell(self._next, state=TrialState.FAIL)
+            return self._no_more
+        self._ot_trials[trial_id], self._next = self._next, None
+        self._numbers[trial_id] = number
+        self._held[trial_id] = needed
         write_trial(self._folder, number, params)
         return params
 
@@ -97,10 +97,18 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         """Optuna learns its values, and the budget what it left."""
         has_failed = error or (result is not None and METRIC not in result)
         super().on_trial_complete(trial_id, None if has_failed else result, has_failed)
-        if has_failed:
-            self._num_failed += 1
-        else:
-            self._settling.add(trial_id)
+        (self._failed if has_failed else self._settling).add(trial_id)
+
+    def _ask(self, is_begun: bool) -> optuna.Trial:
+        if not is_begun:
+            return ask(self._ot_study, self._settings)
+        trial: optuna.Trial = self._ot_study.ask()  # what was enqueued first
+        suggest(self._settings, trial)
+        return trial
+
+    def _affords(self, needed: int) -> bool:
+        total = self._settings.max_total_queries
+        return total is None or self._spent + sum(self._held.values()) + needed <= total
 
     def _settle(self) -> None:
         """Count what those have spent that have ended."""
@@ -108,5 +116,5 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
             result = read_result(trial_folder(self._folder, self._numbers[trial_id]))
             if result is not None:
                 self._settling.remove(trial_id)
-                self._num_settled += 1
+                del self._held[trial_id]
                 self._spent += Spending.from_dict(result["ledger"]).candidate_queries

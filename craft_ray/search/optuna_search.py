@@ -10,17 +10,10 @@ from ray.tune.search.optuna import OptunaSearch
 
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import Place
-from craft_ray.search.budgeted_search import BudgetedSearch, SearchBudget
+from craft_ray.search.budgeted_search import BudgetedSearch
 from craft_ray.search.objectives import MEASURES
 from craft_ray.search.sampling import make_sampler
 from craft_ray.search.trials_on_disk import Params
-
-
-def budget_of(space: SpaceConfig) -> SearchBudget | None:
-    """Of all trials together; None: they have only their own."""
-    if space.max_total_queries is None:
-        return None
-    return SearchBudget(space.max_total_queries, space.base.max_queries)
 
 
 def make_search(
@@ -40,15 +33,13 @@ def make_search(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     measures = [MEASURES[objective] for objective in space.objectives]
     is_single = len(measures) == 1
-    points = [*begun, *space.first_trials[len(begun) :]]
     search = BudgetedSearch(
         settings=space,
-        budget=budget_of(space),
         folder=folder,
+        begun=begun,
         # Ray takes a list for several objectives, each with its own mode.
         metric=measures[0].metric if is_single else [measure.metric for measure in measures],
         mode=measures[0].mode if is_single else [measure.mode for measure in measures],
-        points_to_evaluate=[dict(point) for point in points] or None,
         # A sampler of the same seed would draw again what the first part has drawn.
         sampler=make_sampler(space, space.base.seed + len(begun)),
     )

@@ -74,16 +74,13 @@ def read_results(
         ended: number -> how a trial ended.
         errors: number -> why a trial has failed.
     """
-    return [
-        TrialResult(
-            number=number,
-            status=ended.get(number, "failed"),
-            params=params,
-            tuned=read_tuned(trial_folder(folder, number)),
-            error=errors.get(number),
-        )
-        for number, params in enumerate(read_trials(folder), 1)
-    ]
+    results = []
+    for number, params in enumerate(read_trials(folder), 1):
+        tuned = read_tuned(trial_folder(folder, number))
+        own = "failed" if tuned.outcome == "running" else tuned.outcome
+        status = ended.get(number, own)
+        results.append(TrialResult(number, status, params, tuned, errors.get(number)))
+    return results
 
 
 def front_of(results: Sequence[TrialResult], objectives: Sequence[Objective]) -> list[TrialResult]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from craft_ray.config.documents import flatten
 from craft_ray.config.method_names import trial_name
 from craft_ray.config.space import SpaceConfig
-from craft_ray.errors import RunInterruptedError
+from craft_ray.errors import ConfigError, RunInterruptedError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.live import waiting
@@ -50,6 +50,9 @@ def run_search(
     for config in dearest_runs(space):  # a mistake in a variant is none to find in a paid trial
         extra_names(config, data.dataset.class_names)
     begun = read_trials(folder)
+    if len(begun) > space.trials:
+        problem = f"trials >= {len(begun)} must hold, which {folder.name} has begun, but got"
+        raise ConfigError("--resume", [f"{problem} {space.trials}"])
     search = make_search(space, folder, begun, earlier_trials(space))
     with open_experiment(
         space.base,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from craft_ray.config.shipped import SPACES
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import read_result, write_result
 from craft_ray.search import budgeted_search
-from craft_ray.search.budgeted_search import BudgetedSearch, SearchBudget
+from craft_ray.search.budgeted_search import BudgetedSearch
 from craft_ray.search.optuna_search import make_search
 from craft_ray.search.trials_on_disk import read_trials, trial_folder
 from tests.support.tuned import report, tuned
@@ -25,9 +28,15 @@ PER_TRIAL = 100
 SCORE = Score(0.5, 1.0, 0.1)
 
 
-def new_search(total: int, folder: Path) -> BudgetedSearch:
-    words = [f"max_total_queries={total}", f"max_queries={PER_TRIAL}"]
-    search = make_search(load_space_config(PROBES, words), folder, read_trials(folder))
+SIGMA = json.dumps({"optimizer.sigma": {"kind": "log_uniform", "low": 0.1, "high": 1.0}})
+NAMES = {"head.names": {"kind": "int_uniform", "low": 1, "high": 900}}
+
+
+def searched_prompts(total: int, folder: Path) -> BudgetedSearch:
+    """A trial may spend `PER_TRIAL`."""
+    words = [f"max_total_queries={total}", f"max_queries={PER_TRIAL}", "optimizer.population=10"]
+    space = load_space_config(SPACES / "collaborative.yaml", [*words, f"parameters={SIGMA}"])
+    search = make_search(space, folder, read_trials(folder))
     assert isinstance(search, BudgetedSearch)
     return search
 
@@ -47,7 +56,7 @@ def write(folder: Path, number: int, queries: int) -> None:
 
 
 def test_a_trial_that_may_not_be_paid_for_waits_for_what_others_leave(tmp_path: Path) -> None:
-    search = new_search(250, tmp_path)
+    search = searched_prompts(250, tmp_path)
     assert isinstance(search.suggest("t1"), dict)
     assert isinstance(search.suggest("t2"), dict)
     assert search.suggest("t3") is None  # both may spend 100
@@ -60,7 +69,7 @@ def test_a_trial_that_may_not_be_paid_for_waits_for_what_others_leave(tmp_path: 
 
 
 def test_what_a_stopped_trial_leaves_is_known_when_its_job_has_ended(tmp_path: Path) -> None:
-    search = new_search(150, tmp_path)
+    search = searched_prompts(150, tmp_path)
     search.suggest("t1")
     told(search, 1)
     assert search.suggest("t2") is None
@@ -69,11 +78,11 @@ def test_what_a_stopped_trial_leaves_is_known_when_its_job_has_ended(tmp_path: P
 
 
 def test_a_failed_trial_keeps_its_share_for_a_resumed_search(tmp_path: Path) -> None:
-    search = new_search(150, tmp_path)
+    search = searched_prompts(150, tmp_path)
     search.suggest("t1")
     search.on_trial_complete("t1", {"outcome": "failed", "error": "no such file"})
     assert search.suggest("t2") == search.FINISHED
-    resumed = new_search(150, tmp_path)
+    resumed = searched_prompts(150, tmp_path)
     assert resumed.suggest("t1") == read_trials(tmp_path)[0]
     end(resumed, tmp_path, 1, 50)
     assert isinstance(resumed.suggest("t2"), dict)
@@ -85,26 +94,61 @@ def test_without_a_budget_trials_are_suggested_for_ever(tmp_path: Path) -> None:
         assert isinstance(search.suggest(f"t{number}"), dict)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     total=st.integers(PER_TRIAL, 10 * PER_TRIAL),
-    spendings=st.lists(st.integers(1, PER_TRIAL), min_size=30, max_size=30),
+    shares=st.lists(st.floats(0.01, 1.0), min_size=30, max_size=30),
     order=st.randoms(use_true_random=False),
 )
 def test_whatever_trials_spend_the_total_holds_and_no_trial_would_still_fit(
-    total: int, spendings: list[int], order: object
+    total: int, shares: list[float], order: random.Random
 ) -> None:
-    budget = SearchBudget(total, PER_TRIAL)
-    running: list[int] = []
-    spent = 0
-    for spending in spendings:
-        while budget.affords_trial(spent, len(running)) and len(running) < 3:
-            running.append(spending)
-        assert spent + sum(running) <= total
-        if not running:
-            assert total - spent < PER_TRIAL
-            break
-        spent += running.pop(order.randrange(len(running)))  # type: ignore[attr-defined]
+    with tempfile.TemporaryDirectory() as name:
+        folder, spent = Path(name), 0
+        search = searched_prompts(total, folder)
+        running: dict[int, int] = {}
+        for share in shares:
+            number = len(read_trials(folder)) + 1
+            params = search.suggest(f"t{number}") if len(running) < 3 else None
+            if isinstance(params, dict):
+                running[number] = max(1, int(share * PER_TRIAL))
+                assert spent + PER_TRIAL * len(running) <= total
+            elif params == search.FINISHED:
+                assert not running
+                assert total - spent < PER_TRIAL
+                break
+            else:
+                assert running
+                ended = order.choice(sorted(running))
+                spent += running[ended]
+                end(search, folder, ended, running.pop(ended))
+
+
+def test_what_costs_little_holds_little(tmp_path: Path) -> None:
+    """Probes ask as many queries as they have contexts, whatever a search may spend on a trial."""
+    words = ["max_total_queries=200", "max_queries=200", "first_trials=[]", "head.contexts=2"]
+    space = load_space_config(PROBES, [*words, f"parameters={json.dumps(NAMES)}"])
+    search = make_search(space, tmp_path)
+    for number in range(1, 67):
+        assert isinstance(search.suggest(f"t{number}"), dict)
+    assert search.suggest("t67") is None  # 66 trials of three
+
+
+def test_trials_that_were_begun_are_those_on_disk_whatever_they_try(tmp_path: Path) -> None:
+    """Also the same again, which no sampler would draw."""
+    space = load_space_config(SPACES / "quickstart.yaml", ["parameters={}", "first_trials=[]"])
+    begun = [{"variant": name} for name in ("craft", "craft", "probes", "craft")]
+    search = make_search(space, tmp_path, begun)
+    assert [search.suggest(f"t{number}") for number in range(4)] == begun
+    assert read_trials(tmp_path) == begun
+
+
+def test_what_was_begun_is_taken_up_whatever_the_budget_is_now(tmp_path: Path) -> None:
+    first = searched_prompts(1000, tmp_path)
+    begun = [first.suggest(f"t{number}") for number in range(1, 4)]
+    resumed = searched_prompts(PER_TRIAL, tmp_path)
+    assert [resumed.suggest(f"t{number}") for number in range(1, 4)] == begun
+    assert resumed.suggest("t4") is None
 
 
 def test_a_resumed_search_begins_with_the_trials_there_are_and_draws_others(
@@ -120,7 +164,7 @@ def test_a_resumed_search_begins_with_the_trials_there_are_and_draws_others(
 
 
 def test_each_result_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    search = new_search(10_000, tmp_path)
+    search = searched_prompts(10_000, tmp_path)
     read: list[Place] = []
 
     def count(folder: Place) -> Any:
