@@ -63,7 +63,7 @@ LONG_LIVED = (
     "ray::JobBoard",
     "ray::RayTrainWorker",
     "ray::TrainController",
-    "ray::Trial",
+    "ray::ResourceTrainable",
 )
 PER_KILL = ("ray::OracleReplica",)
 LEFT_BY_RAY = "ray"

@@ -82,7 +82,7 @@ class KillTrial(Kill):
     module = "tune"
 
     def __init__(self) -> None:
-        super().__init__("Trial")
+        super().__init__("ResourceTrainable")  # Tune's name for it, while it waits
 
 
 class Hang(Fault):

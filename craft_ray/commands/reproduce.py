@@ -126,7 +126,7 @@ def _print_plan(
     requests = [
         f"{pool_request(first)}, for each of {_join(config.backbones)} in turn",
         f"cells: {len(cells)}, at most {config.max_concurrent_cells} at a time, each "
-        f"{first.ray.cpus_per_trial:g} CPU and a worker of {first.ray.cpus_per_worker:g} CPU",
+        f"a worker of {first.ray.cpus_per_worker:g} CPU",
     ]
     print("\n".join(_describe(config, cells, missing)) + "\n")
     price = first.price_per_thousand_predictions

@@ -88,10 +88,9 @@ class RayConfig(Settings):
     dashboard: bool = False
     """Whether our own local Ray has its dashboard, on 127.0.0.1:8265."""
     cpus_per_worker: float = Field(0.3, gt=0)
-    """The Ray Train worker that runs the collaborative optimizer. Small shares leave room beside
-    the placement group of a trial that was stopped, which Ray takes some seconds to remove."""
+    """Of each slot: the Ray Train worker that runs fine-tunings, one after another."""
     cpus_per_trial: float = Field(0.1, gt=0)
-    """The Tune function that starts the worker and waits for it."""
+    """The process of a search's trial, which waits for its job."""
 
 
 class RunConfig(Settings):

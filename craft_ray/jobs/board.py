@@ -33,6 +33,8 @@ class _Entry:
     attempts: int = 0
     last_error: str = ""
     is_cancelled: bool = False
+    is_wanted: bool = True
+    """Whether its result is to be stored."""
     end: JobEnd | None = None
 
 
@@ -100,23 +102,38 @@ class JobBoard:
             return Message(report=entry.reports[index])
         return Message(end=entry.end)
 
-    async def cancel(self, job_id: str) -> None:
+    async def cancel(self, job_id: str, *, keep_result: bool = True) -> None:
         """Nobody wants more of a job. One that waits is not begun; one that runs stops between two
-        generations; of one that has ended the reports are dropped."""
+        generations; of one that has ended the reports are dropped.
+
+        Args:
+            job_id: of which job.
+            keep_result: whether what it has done so far is its result, and the job done; else it
+                can be taken up later, as if its worker had died.
+        """
         entry = self._entries.get(job_id)
-        if entry is not None and entry.end is not None:
+        if entry is None:
+            return
+        if entry.end is not None:
             entry.reports.clear()
-        if entry is None or entry.end is not None or entry.is_cancelled:
+            return
+        entry.is_wanted = entry.is_wanted and keep_result
+        if entry.is_cancelled:
             return
         entry.is_cancelled = True
         if job_id in self._waiting:
             self._waiting.remove(job_id)
             entry.end = JobEnd("stopped early")
         else:
-            task = asyncio.create_task(self._end_if_overdue(job_id))
+            task = asyncio.create_task(self._end_overdue_workers(job_id))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         await self._tell()
+
+    async def has_ended(self, job_id: str) -> bool:
+        """Whether a job neither runs nor waits."""
+        entry = self._entries.get(job_id)
+        return entry is None or entry.end is not None
 
     async def ended(self, job_ids: list[str]) -> None:
         """Blocks until none of these jobs runs or waits."""
@@ -166,8 +183,6 @@ class JobBoard:
                 if mine.job_id is None:
                     mine.job_id = self._waiting.popleft()
             entry = self._entries[mine.job_id]
-            if entry.end is None and entry.is_cancelled:
-                entry.end = JobEnd("stopped early")
             if entry.end is None and entry.attempts >= self._max_attempts:
                 words = f"its worker ended {entry.attempts} times. {entry.last_error}"
                 entry.end = JobEnd("failed", words.strip())
@@ -203,6 +218,14 @@ class JobBoard:
             return
         async with self._changed:
             await self._changed.wait_for(lambda: entry.is_cancelled or entry.end is not None)
+
+    async def wants_result(self, slot: int, token: str) -> bool:
+        """Whether the slot's worker may store the result of its job: it is still the slot's, which
+        a worker that was cut off for a while may not be, and the result is wanted."""
+        mine = self._slots.get(slot)
+        if mine is None or mine.token != token or mine.job_id is None:
+            return False
+        return self._entries[mine.job_id].is_wanted
 
     async def end(self, slot: int, token: str, end: JobEnd) -> None:
         """The slot's job is done; it may take the next."""
@@ -242,17 +265,17 @@ class JobBoard:
                 entry.end = entry.end or JobEnd("failed", error)
         await self._tell()
 
-    async def _end_if_overdue(self, job_id: str) -> None:
-        await asyncio.sleep(self._patience_s)
-        entry = self._entries.get(job_id)
-        if entry is None or entry.end is not None:
-            return
-        entry.end = JobEnd("stopped early")
-        for number, slot in list(self._slots.items()):
-            if slot.job_id == job_id:
-                del self._slots[number]  # its successor begins with another job
-                self._end_worker(slot.worker)
-        await self._tell()
+    async def _end_overdue_workers(self, job_id: str) -> None:
+        """As long as the job does not stop. A successor stops before it begins, and stores what
+        there is."""
+        while True:
+            await asyncio.sleep(self._patience_s)
+            entry = self._entries.get(job_id)
+            if entry is None or entry.end is not None:
+                return
+            for slot in self._slots.values():
+                if slot.job_id == job_id:
+                    self._end_worker(slot.worker)
 
     async def _tell(self) -> None:
         async with self._changed:

@@ -17,11 +17,20 @@ from craft_ray.pool.client import PoolOracle
 
 
 @contextmanager
-def driver_oracle(config: RunConfig, pool: PoolAddress, folder: Place) -> Iterator[MeteredOracle]:
+def driver_oracle(
+    config: RunConfig, pool: PoolAddress, folder: Place, *, may_go_on: bool = False
+) -> Iterator[MeteredOracle]:
     """The oracle of a run's driver, with its record in `folder`: a driver that is started again
     asks nothing that is on it.
 
     If nothing was asked, no record is left behind.
+
+    Args:
+        config: of the run.
+        pool: whom to ask.
+        folder: of the run.
+        may_go_on: a finished run may be given more to do, and then asks the same once more: its
+            answers are kept, also those on the test images. Else they are dropped at its end.
 
     Raises:
         ArtifactError: the record is damaged.
@@ -34,7 +43,9 @@ def driver_oracle(config: RunConfig, pool: PoolAddress, folder: Place) -> Iterat
                 # No budget: not one candidate query.
                 pool_oracle = PoolOracle(pool, config.pool)
                 yield MeteredOracle(pool_oracle, QueryLedger(0), journal, cache, by_content=True)
-                if is_finished(folder):  # answers on a large test split are hundreds of MB
+                if not may_go_on and is_finished(
+                    folder
+                ):  # answers on a large test split are hundreds of MB
                     journal.forget_answers(before_generation=1)
                     journal.compact()
             finally:

@@ -122,6 +122,7 @@ def open_experiment(
     *,
     max_jobs: int = 1,
     cpus_beside: float = 0.0,
+    may_go_on: bool = False,
 ) -> Iterator[Experiment]:
     """Start tracker, Ray, slots and pool, register the task and validate zero-shot; end what was
     started.
@@ -133,6 +134,7 @@ def open_experiment(
         console: where to print.
         max_jobs: fine-tunings at a time, if so many fit.
         cpus_beside: what each of them takes beside its slot.
+        may_go_on: the run may be given more to do when it is finished.
 
     Raises:
         UserError: tracking or the cluster does not answer, not one job fits into it, the model
@@ -162,7 +164,9 @@ def open_experiment(
             words = f"{most}{replicas} oracle replica(s) of {config.oracle.model} on {size.device}"
             with waiting(console, f"Starting {words}"):
                 pool = stack.enter_context(running_pool(folder.name, factory, config.pool, size))
-            oracle = stack.enter_context(driver_oracle(config, pool.address, folder))
+            oracle = stack.enter_context(
+                driver_oracle(config, pool.address, folder, may_go_on=may_go_on)
+            )
             with waiting(console, "Asking zero-shot"):
                 task = classification_task(config, data)
                 start = earlier_prompt(config, task, oracle.describe().oracle_id)

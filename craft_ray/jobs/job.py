@@ -4,6 +4,7 @@ trials and the board load this module, and only the worker needs torch."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import read_json, write_json
 
 Report = dict[str, Any]
-"""Metrics of a job so far; see `craft_ray.jobs.worker` for the keys."""
+"""Metrics of a job so far; `craft_ray.jobs.tuning` says which."""
 
 Outcome = Literal["running", "finished", "diverged", "stopped early", "failed"]
 """`stopped early`: a scheduler did it. `running`: in a report that is not the last one."""
@@ -19,6 +20,17 @@ Outcome = Literal["running", "finished", "diverged", "stopped early", "failed"]
 RESULT_FILE = "result.json"
 STATES_FOLDER = "states"
 TRACEBACK_FILE = "error.txt"
+
+
+REPORTS, POINTS = "reports", "points"
+"""Keys of a state and of a result: what was reported so far, and the generations that belong to the
+last report. Each report that is sent has its own under the latter."""
+REPLAYED = "replayed"
+"""Key of a report that is repeated from disk: whoever decides by it has decided already."""
+
+
+class BoardLostError(Exception):
+    """Whoever asked for a job is gone, and with it whoever would ask for another."""
 
 
 class JobStoppedError(Exception):
@@ -38,6 +50,7 @@ class Reporter(ABC):
 
         Raises:
             JobStoppedError: it has.
+            BoardLostError: there is nobody to hear it.
         """
 
     @abstractmethod
@@ -46,6 +59,7 @@ class Reporter(ABC):
 
         Raises:
             JobStoppedError: nobody wants more of this job.
+            BoardLostError: nobody is there who might.
         """
 
 
@@ -96,6 +110,15 @@ class Message:
 
     report: Report | None = None
     end: JobEnd | None = None
+
+
+def repeated(reports: Sequence[Report], points: Sequence[Any]) -> list[Report]:
+    """Reports from disk as they are told again, with the points of the last one, which nobody may
+    have heard: a tracker knows a point by its time, and takes it once."""
+    if not reports:
+        return []
+    *before, last = ({**report, POINTS: [], REPLAYED: True} for report in reports)
+    return [*before, {**last, POINTS: list(points)}]
 
 
 def read_result(folder: Place) -> dict[str, Any] | None:

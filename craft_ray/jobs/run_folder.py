@@ -19,6 +19,8 @@ from craft_ray.files.whole_files import read_json, write_json
 
 SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
+EARLIER_SUMMARY_FILE = "summary-before.json"
+"""Of a finished search that was given more trials."""
 NUM_FAILED = "failed_trials"
 """Key of a search's summary: as long as it is not 0, `--resume` tries them again."""
 
@@ -149,7 +151,11 @@ def open_run_folder(
     """
     check_store(output_dir)
     if resume:
-        yield find_run_folder(output_dir, name, stem, settings, model)
+        folder = find_run_folder(output_dir, name, stem, settings, model)
+        if is_finished(folder):  # and is to go on: from now on it is not
+            write_json(folder / EARLIER_SUMMARY_FILE, read_json(folder / SUMMARY_FILE))
+            (folder / SUMMARY_FILE).unlink()
+        yield folder
         return
     folder = create_run_folder(output_dir, name or default_name(stem), settings)
     try:

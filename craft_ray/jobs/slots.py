@@ -25,6 +25,7 @@ from ray.train.v2._internal.callbacks.placement_group_callback import (
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from craft_ray.errors import RunFailedError, last_words
 from craft_ray.jobs.board import JobBoard
 from craft_ray.jobs.job import Job, JobEnd, Message, Report
 from craft_ray.pool.autoscaling import beside_driver
@@ -109,7 +110,17 @@ class Slots:
 
     def run(self, jobs: Iterable[Job], watcher: Watcher) -> None:
         """Have jobs done, as many at a time as there are slots; the watcher hears of each in this
-        thread, its reports in their order, before its end."""
+        thread, its reports in their order, before its end.
+
+        Raises:
+            RunFailedError: the board was lost, and with it whatever was not on disk.
+        """
+        try:
+            self._run(jobs, watcher)
+        except RayError as error:
+            raise RunFailedError(f"the board of the jobs was lost: {last_words(error)}") from error
+
+    def _run(self, jobs: Iterable[Job], watcher: Watcher) -> None:
         left = iter(jobs)
         following: dict[Any, tuple[Job, int]] = {}
         while True:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from craft_ray.classifiers.score import Score
@@ -18,12 +18,15 @@ from craft_ray.config.run import RunConfig
 from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import (
+    POINTS,
+    REPORTS,
     STATES_FOLDER,
     JobStoppedError,
     Outcome,
     Report,
     Reporter,
     read_result,
+    repeated,
 )
 from craft_ray.metering.answer_cache import open_answer_cache
 from craft_ray.metering.journal import Journal, open_journal, spent_on_record
@@ -34,7 +37,7 @@ from craft_ray.pool.client import PoolOracle
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.tuners.base import GenerationReport, Trainer
 from craft_ray.tuners.registry import make_trainer
-from craft_ray.tuners.state import POINTS, REPORTS, keep_state, load_newest_state, selected_in
+from craft_ray.tuners.state import keep_state, load_newest_state, selected_in
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ class Tuned:
         spent: what it has paid for, reported or not.
         curve: candidate queries and validation accuracy of the working state, from the start,
             however often it was taken up.
+        points: the generations that belong to the last report.
     """
 
     outcome: Outcome
     reports: list[Report]
     spent: Spending
     curve: list[tuple[int, float]]
+    points: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def last(self) -> Report | None:
@@ -85,6 +90,7 @@ class Tuned:
             REPORTS: self.reports,
             "ledger": self.spent.as_dict(),
             "curve": self.curve,
+            POINTS: self.points,
         }
 
     @classmethod
@@ -99,6 +105,7 @@ class Tuned:
             list(document[REPORTS]),
             Spending.from_dict(document["ledger"]),
             [(int(queries), float(accuracy)) for queries, accuracy in document["curve"]],
+            list(document[POINTS]),
         )
 
 
@@ -115,7 +122,8 @@ def read_tuned(folder: Place) -> Tuned:
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{folder}: must hold a result, but: {error!r}") from error
     state = load_newest_state(folder / STATES_FOLDER)
-    known = {REPORTS: [], "curve": []} if state is None else state.values
+    nothing: dict[str, Any] = {REPORTS: [], POINTS: [], "curve": []}
+    known = nothing if state is None else state.values
     ledger = spent_on_record(folder).as_dict()
     return Tuned.from_dict({"outcome": "running", **known, "ledger": ledger})
 
@@ -177,12 +185,19 @@ class _Course:
         self._reporter = reporter
         self._reports: list[Report] = []
         self._points: list[dict[str, float]] = []
+        """Of the generations that no report has told of."""
+        self._last_points: list[dict[str, float]] = []
+        """Of the last report."""
         self._started_s = time.monotonic()
         """Of the time that no report has counted yet; the retries alike."""
         self._retries = 0
 
     def run(self) -> Tuned:
-        """To its end."""
+        """To its end.
+
+        Raises:
+            JobStoppedError: it was told to stop before anything was validated.
+        """
         try:
             self._take_up()
             kept_generation = self._trainer.generation
@@ -193,10 +208,13 @@ class _Course:
                     self._journal.forget_answers(before_generation=kept_generation)
                     kept_generation = self._trainer.generation
         except JobStoppedError:
-            outcome: Outcome = "stopped early"
-        else:
-            outcome = outcome_of(self._trainer)
-        return Tuned(outcome, self._reports, self._journal.total(), self._trainer.curve)
+            if not self._reports:
+                raise
+        outcome = outcome_of(self._trainer)
+        if outcome == "running":
+            outcome = "stopped early"
+        spent = self._journal.total()
+        return Tuned(outcome, self._reports, spent, self._trainer.curve, self._last_points)
 
     def _take_up(self) -> None:
         """Go to the last state, and repeat what was reported until then."""
@@ -204,10 +222,9 @@ class _Course:
         if state is None:
             return
         self._trainer.load_state_dict(state)
-        self._reports = state.values[REPORTS]
-        for index, report in enumerate(self._reports):
-            is_last = index == len(self._reports) - 1
-            self._reporter.send(index, {**report, POINTS: state.values[POINTS] if is_last else []})
+        self._reports, self._last_points = state.values[REPORTS], state.values[POINTS]
+        for index, report in enumerate(repeated(self._reports, self._last_points)):
+            self._reporter.send(index, report)
 
     def _run_generation(self) -> bool:
         """One generation; returns whether it was validated, saved and reported."""
@@ -218,11 +235,12 @@ class _Course:
         if report.validation is None:
             return False
         self._reports.append(self._metrics(report))
-        points, self._points = self._points, []
+        self._last_points, self._points = self._points, []
         state = self._trainer.state_dict()
-        state.values.update({REPORTS: self._reports, POINTS: points})
+        state.values.update({REPORTS: self._reports, POINTS: self._last_points})
         keep_state(state, self._states)
-        self._reporter.send(len(self._reports) - 1, {**self._reports[-1], POINTS: points})
+        last = {**self._reports[-1], POINTS: self._last_points}
+        self._reporter.send(len(self._reports) - 1, last)
         return True
 
     def _metrics(self, report: GenerationReport) -> Report:

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import traceback
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayActorError
 from threadpoolctl import threadpool_limits
 
 # What every job needs is loaded before there is one.
 import craft_ray.tuners.registry  # noqa: F401
-from craft_ray.errors import FULL_DISK, PoolError, RunFailedError, UserError, last_words
+from craft_ray.errors import (
+    FULL_DISK,
+    PoolError,
+    RunFailedError,
+    StorageError,
+    UserError,
+    last_words,
+)
 from craft_ray.jobs.job import (
     TRACEBACK_FILE,
+    BoardLostError,
     Job,
     JobEnd,
     JobStoppedError,
     Report,
     Reporter,
+    read_result,
     write_result,
 )
 
 
-def work(board: Any, slot: int) -> None:
-    """Run jobs until the board has no more.
+def work(actor: Any, slot: int) -> None:
+    """Run jobs until the board has no more, or is gone.
 
     Raises:
         Exception: a job failed for a reason that another attempt may not meet. Ray Train replaces
@@ -36,22 +47,25 @@ def work(board: Any, slot: int) -> None:
     # whatever the number of CPUs: a threaded eigendecomposition would change the search.
     torch.set_num_threads(1)
     threadpool_limits(1)
-    token = uuid.uuid4().hex
-    me = ray.get_runtime_context().current_actor
-    while (job := ray.get(board.take.remote(slot, token, me))) is not None:
-        try:
-            end = run(job, BoardReporter(board, job.id))
-        except Exception as error:
-            note_error(job, error)
-            ray.get(board.stumbled.remote(slot, token, last_words(error)))
-            if isinstance(error, PoolError):  # this worker is as good as another
-                continue
-            raise
-        ray.get(board.end.remote(slot, token, end))
+    me = BoardClient(actor, slot)
+    with suppress(BoardLostError):
+        while (job := me.take()) is not None:
+            try:
+                end = run(job, BoardReporter(me, job.id), me.wants_result)
+            except BoardLostError:
+                raise
+            except Exception as error:
+                note_error(job, error)
+                me.stumbled(last_words(error))
+                if isinstance(error, PoolError):  # this worker is as good as another
+                    continue
+                raise
+            me.end(end)
 
 
-def run(job: Job, reporter: Reporter) -> JobEnd:
-    """Run one job to its end, and store its result.
+def run(job: Job, reporter: Reporter, wants_result: Callable[[], bool]) -> JobEnd:
+    """Run one job to its end, and store its result. One that is there already stands: the worker
+    before died after it had written it.
 
     What the user must mend, and a disk or a store that does not take the record, would come again:
     no second attempt.
@@ -60,20 +74,26 @@ def run(job: Job, reporter: Reporter) -> JobEnd:
         Exception: anything else; another attempt may not meet it.
     """
     try:
-        result = job.run(reporter)
-        write_result(job.folder, result)
-        job.tidy()
+        result = read_result(job.folder)
+        if result is None:
+            result = job.run(reporter)
+            if not wants_result():
+                return JobEnd("stopped early")
+            write_result(job.folder, result)
     except JobStoppedError:
         return JobEnd("stopped early")
     except PoolError:
         raise
-    except (UserError, RunFailedError) as error:
+    except (UserError, RunFailedError, StorageError) as error:
         note_error(job, error)
         return JobEnd("failed", str(error), is_users=isinstance(error, UserError))
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise
         return JobEnd("failed", f"{job.folder}: must be writable, but: {error.strerror}")
+    with suppress(OSError):  # what is left over harms nobody
+        (job.folder / TRACEBACK_FILE).unlink(missing_ok=True)  # of an attempt before
+        job.tidy()
     return JobEnd(result["outcome"])
 
 
@@ -85,24 +105,66 @@ def note_error(job: Job, error: Exception) -> None:
         (job.folder / TRACEBACK_FILE).write_bytes(text.encode())
 
 
+class BoardClient:
+    """A slot's line to the board.
+
+    Every method raises `BoardLostError` when the board is gone.
+
+    Args:
+        actor: the board.
+        slot: number.
+    """
+
+    def __init__(self, actor: Any, slot: int) -> None:
+        self.actor = actor
+        self._slot = slot
+        self._token = uuid.uuid4().hex
+        self._me = ray.get_runtime_context().current_actor
+
+    def ask(self, reference: Any) -> Any:
+        """What the board answers."""
+        try:
+            return ray.get(reference)
+        except RayActorError as error:
+            raise BoardLostError(str(error)) from error
+
+    def take(self) -> Job | None:
+        """The next job; None: there is no more."""
+        job: Job | None = self.ask(self.actor.take.remote(self._slot, self._token, self._me))
+        return job
+
+    def wants_result(self) -> bool:
+        """Whether the result of the job may be stored."""
+        return bool(self.ask(self.actor.wants_result.remote(self._slot, self._token)))
+
+    def stumbled(self, error: str) -> None:
+        """An attempt has failed."""
+        self.ask(self.actor.stumbled.remote(self._slot, self._token, error))
+
+    def end(self, end: JobEnd) -> None:
+        """The job is done."""
+        self.ask(self.actor.end.remote(self._slot, self._token, end))
+
+
 class BoardReporter(Reporter):
     """Reports to the board.
 
     Args:
-        board: the actor.
+        client: the slot's.
         job_id: whose reports they are.
     """
 
-    def __init__(self, board: Any, job_id: str) -> None:
-        self._board = board
+    def __init__(self, client: BoardClient, job_id: str) -> None:
+        self._client = client
         self._job_id = job_id
-        self._cancelled = board.cancelled.remote(job_id)
-        """Is there when the job is to stop."""
+        self._cancelled = client.actor.cancelled.remote(job_id)
+        """Is there when the job is to stop, or when the board is gone."""
 
     def send(self, index: int, report: Report) -> None:
-        if not ray.get(self._board.report.remote(self._job_id, index, report)):
+        if not self._client.ask(self._client.actor.report.remote(self._job_id, index, report)):
             raise JobStoppedError
 
     def check(self) -> None:
         if ray.wait([self._cancelled], timeout=0)[0]:
+            self._client.ask(self._cancelled)
             raise JobStoppedError

@@ -1,5 +1,6 @@
-"""The paper's tables: many fine-tunings as one Tune experiment, beside the published numbers.
+"""The paper's tables: many fine-tunings as cells of a grid, beside the published numbers.
 
-`grid` says which cells there are and in which order, `cell` runs one, `pools` keeps one oracle pool
-a backbone, `run` puts them together; `results` and `tables` report beside `published`.
+`grid` says which cells there are and in which order, `cell` is one as a job, `measure` what it
+does, `run` brings up a pool for each backbone in turn and runs its cells in slots; `results` and
+`tables` report beside `published`.
 """

@@ -11,8 +11,8 @@ from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import Job, Reporter
 from craft_ray.metering.journal import remove_journal
+from craft_ray.pool.address import PoolAddress
 from craft_ray.reproduction.grid import Cell
-from craft_ray.reproduction.pools import wait_for_pool
 
 WORKER_FOLDER = "worker"
 """In a cell's folder: of its fine-tuning."""
@@ -26,15 +26,15 @@ class CellJob(Job):
         cell: which.
         config: its settings.
         shifted: data sets that a classifier tuned on ImageNet is tested on as well.
-        board: where its backbone's pool is told.
         place: its folder.
+        pool: of its backbone; None until that is up.
     """
 
     cell: Cell
     config: RunConfig
     shifted: Sequence[str]
-    board: str
     place: Place
+    pool: PoolAddress | None = None
 
     @property
     def id(self) -> str:
@@ -48,10 +48,10 @@ class CellJob(Job):
         # Imported here: the driver needs no torch.
         from craft_ray.reproduction.measure import measure_cell
 
-        pool = wait_for_pool(self.board, self.cell.backbone, reporter)
+        assert self.pool is not None
         worker = self.place / WORKER_FOLDER
         return measure_cell(
-            self.cell, self.config, self.shifted, self.place, worker, pool, reporter
+            self.cell, self.config, self.shifted, self.place, worker, self.pool, reporter
         )
 
     def tidy(self) -> None:

@@ -17,7 +17,7 @@ from craft_ray.data.dataset import Dataset
 from craft_ray.data.sources import load_dataset
 from craft_ray.files.remote import Place
 from craft_ray.jobs.driver_oracle import driver_oracle
-from craft_ray.jobs.job import Reporter
+from craft_ray.jobs.job import JobStoppedError, Reporter
 from craft_ray.jobs.tuning import Tuned, read_selected, tune
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
@@ -81,6 +81,8 @@ def _measure(
     else:
         prepared, _ = examiner.validate_zero_shot()
         tuned = tune(config, prepared, pool, worker, reporter)
+        if tuned.outcome == "stopped early":  # half of it is no number of a table
+            raise JobStoppedError
         selected = read_selected(worker)
         classifier, validation = selected.classifier, selected.validation
         Artifact(selected.classifier, task, prepared.oracle_id).save(folder / CLASSIFIER_FOLDER)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Self
 
 from rich.console import Console
@@ -24,7 +23,6 @@ class CellMonitor:
         run_name: of the reproduction; prefix of the tracker's keys.
         num_cells: of all, those of an earlier part of the same reproduction included.
         num_done: of those.
-        on_cell_end: told the backbone of every cell that ends.
     """
 
     def __init__(
@@ -34,7 +32,6 @@ class CellMonitor:
         run_name: str,
         num_cells: int,
         num_done: int,
-        on_cell_end: Callable[[str], None],
     ) -> None:
         self._console = console
         self._progress = Progress(
@@ -49,7 +46,8 @@ class CellMonitor:
         self._run_name = run_name
         self._num_cells = num_cells
         self._num_done = num_done
-        self._on_cell_end = on_cell_end
+        self._open: set[str] = set()
+        """The tracker's keys of cells that run."""
         self.failed: dict[str, str] = {}
         """Cell -> what went wrong."""
         self._bar = self._progress.add_task("", total=num_cells, completed=num_done)
@@ -70,9 +68,15 @@ class CellMonitor:
     def _key(self, cell: Cell) -> str:
         return f"{self._run_name}/{cell.id}"
 
+    def close_open(self) -> None:
+        """The user has stopped the reproduction: so are the tracker's runs of what was running."""
+        for key in (*self._open, self.parent_key):
+            self._tracker.close(key, "KILLED")
+
     def on_start(self, job: CellJob) -> None:
         """Open the cell's run."""
         settings = flatten(job.config.model_dump(mode="json"))
+        self._open.add(self._key(job.cell))
         self._tracker.open(self._key(job.cell), job.cell.id, settings, parent=self.parent_key)
 
     def on_report(self, job: CellJob, report: Report) -> None:
@@ -82,6 +86,7 @@ class CellMonitor:
     def on_end(self, job: CellJob, end: JobEnd) -> None:
         """Say what the cell has found, or why it has failed; the others go on."""
         cell, result = job.cell, read_result(job.folder)
+        self._open.discard(self._key(cell))
         if result is None:
             why = end.error or f"it was {end.outcome}"
             self._tracker.close(self._key(cell), "FAILED")
@@ -110,4 +115,3 @@ class CellMonitor:
             markup=False,
             soft_wrap=True,
         )
-        self._on_cell_end(cell.backbone)

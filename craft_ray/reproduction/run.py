@@ -1,11 +1,12 @@
-"""A whole reproduction: pools, one Tune experiment over what is left of the grid, tables."""
+"""A whole reproduction: pools in turn, slots for what is left of the grid, tables."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
@@ -13,10 +14,10 @@ from rich.console import Console
 from craft_ray.config.documents import flatten
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
-from craft_ray.errors import RunFailedError, RunInterruptedError
+from craft_ray.errors import OracleError, PoolError, RunFailedError, RunInterruptedError
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import write_json
-from craft_ray.jobs.job import read_result
+from craft_ray.jobs.job import JobEnd, read_result
 from craft_ray.jobs.live import waiting
 from craft_ray.jobs.ray_session import ray_session
 from craft_ray.jobs.resources import concurrent_jobs
@@ -24,6 +25,8 @@ from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.shared_storage import check_nodes_share
 from craft_ray.jobs.slots import Slots
 from craft_ray.pool.keeper import cluster_nodes
+from craft_ray.pool.lifecycle import ClipFactory, running_pool
+from craft_ray.pool.membership import decide_size
 from craft_ray.pool.placement import place_trials
 from craft_ray.reproduction.cell import CellJob, cell_folder
 from craft_ray.reproduction.grid import Cell
@@ -34,7 +37,6 @@ from craft_ray.reproduction.plots import (
     plot_by_queries,
     plot_by_shots,
 )
-from craft_ray.reproduction.pools import PoolRelay, board_of
 from craft_ray.reproduction.results import summarise
 from craft_ray.reproduction.tables import write_tables
 from craft_ray.task.provenance import versions
@@ -65,8 +67,7 @@ def run_reproduction(
     started = time.monotonic()
     shifted = [name for name in config.shifted if name not in missing]
     jobs = [
-        CellJob(cell, run, shifted, board_of(folder.name), cell_folder(folder, cell))
-        for cell, run in settings.items()
+        CellJob(cell, run, shifted, cell_folder(folder, cell)) for cell, run in settings.items()
     ]
     left = [job for job in jobs if read_result(job.folder) is None]
     failed: Mapping[str, str] = {}
@@ -106,10 +107,9 @@ def _run_cells(
 
     Raises:
         RunInterruptedError: the user stopped it.
+        RunFailedError: the slots were lost.
     """
     shared = left[0].config  # pool, Ray and tracker are those of all cells
-    oracles = {job.cell.backbone: job.config.oracle for job in left}
-    cells_of = Counter(job.cell.backbone for job in left)
 
     def say(text: str) -> None:
         console.print(text, highlight=False)
@@ -123,17 +123,15 @@ def _run_cells(
                 number = concurrent_jobs(shared, config.max_concurrent_cells, place)
                 check_nodes_share(folder, shared, kept_free=shared.pool.cpus_per_replica)
             slots = stack.enter_context(Slots(number, shared.ray.cpus_per_worker, place.selector))
-            relay = stack.enter_context(PoolRelay(folder.name, oracles, cells_of, shared.pool, say))
             num_done = num_cells - len(left)
-            monitor = CellMonitor(
-                console, tracker, folder.name, num_cells, num_done, relay.cell_ended
-            )
+            monitor = CellMonitor(console, tracker, folder.name, num_cells, num_done)
             tracker.open(monitor.parent_key, folder.name, flatten(_values(config)))
             try:
                 with monitor:
-                    slots.run(left, monitor)
+                    for backbone, jobs in groupby(left, key=lambda job: job.cell.backbone):
+                        _run_on_backbone(backbone, list(jobs), folder, slots, monitor, console)
             except KeyboardInterrupt as error:
-                tracker.close(monitor.parent_key, "KILLED")
+                monitor.close_open()
                 ended = sum(read_result(job.folder) is not None for job in left)
                 words = f"{num_done + ended} of {num_cells} cells have ended"
                 raise RunInterruptedError(words) from error
@@ -141,6 +139,32 @@ def _run_cells(
             return monitor.failed
     finally:
         tracker.shutdown()
+
+
+def _run_on_backbone(
+    backbone: str,
+    jobs: Sequence[CellJob],
+    folder: Place,
+    slots: Slots,
+    monitor: CellMonitor,
+    console: Console,
+) -> None:
+    """Bring up the backbone's pool, run its cells, and end the pool: two models at a time might not
+    fit into the GPUs. Without a pool these cells fail, and those of other backbones go on."""
+    config = jobs[0].config
+    size = decide_size(config.pool, cluster_nodes())
+    factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
+    with ExitStack() as stack:
+        try:
+            with waiting(console, f"Starting oracle replicas of {backbone} on {size.device}"):
+                name = f"{folder.name}/{backbone}"
+                pool = stack.enter_context(running_pool(name, factory, config.pool, size))
+        except (OracleError, PoolError) as error:
+            for job in jobs:
+                monitor.on_start(job)
+                monitor.on_end(job, JobEnd("failed", f"no pool for {backbone}: {error}"))
+            return
+        slots.run([replace(job, pool=pool.address) for job in jobs], monitor)
 
 
 def _values(config: ReproductionConfig) -> dict[str, Any]:

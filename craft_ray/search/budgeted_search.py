@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from ray.tune.search.optuna import OptunaSearch
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import read_result
+from craft_ray.metering.journal import spent_on_record
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.planned_spending import DataSize, plan_run
 from craft_ray.search.objectives import METRIC
@@ -58,6 +59,8 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         self._spent = 0
         """By those whose result is there: each is read once."""
         self._failed: set[str] = set()
+        self.has_ended: Callable[[int], bool] = lambda number: False
+        """Tells whether the job of a trial will not write a result any more."""
 
     @property
     def _no_more(self) -> dict[str, Any]:
@@ -113,8 +116,15 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
     def _settle(self) -> None:
         """Count what those have spent that have ended."""
         for trial_id in list(self._settling):
-            result = read_result(trial_folder(self._folder, self._numbers[trial_id]))
-            if result is not None:
-                self._settling.remove(trial_id)
-                del self._held[trial_id]
-                self._spent += Spending.from_dict(result["ledger"]).candidate_queries
+            number = self._numbers[trial_id]
+            folder = trial_folder(self._folder, number)
+            result = read_result(folder)
+            if result is None and not self.has_ended(number):
+                continue
+            # Without a result, as its disk was full, or its workers died: what is on record.
+            spent = (
+                spent_on_record(folder) if result is None else Spending.from_dict(result["ledger"])
+            )
+            self._settling.remove(trial_id)
+            del self._held[trial_id]
+            self._spent += spent.candidate_queries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 from ray.tune import Callback
@@ -16,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from craft_ray.errors import last_words
 from craft_ray.search.objectives import METRIC, RESOURCE
 from craft_ray.search.trial import ERROR
 from craft_ray.tracking import Tracker
@@ -32,7 +34,8 @@ class SearchMonitor(Callback):
         run_name: prefix of the tracker's keys.
         max_queries: of the longest trial, for the bars.
         known: numbers of the trials that had ended before this part of the search.
-        on_end: told the number of every trial that has ended, whoever ended it.
+        on_end: told the number of every trial that has ended, and whether what it has done is its
+            result: not if Tune has lost it.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class SearchMonitor(Callback):
         run_name: str,
         max_queries: int,
         known: frozenset[int],
-        on_end: Callable[[int], None],
+        on_end: Callable[[int, bool], None],
     ) -> None:
         self._console = console
         self._progress = Progress(
@@ -60,6 +63,7 @@ class SearchMonitor(Callback):
         self._known = known
         self._on_end = on_end
         self._bars: dict[int, TaskID] = {}
+        self._started: set[int] = set()
         self.ended: dict[int, str] = {}
         """Number -> how it ended, of the trials that came to an end. Tune's count includes those
         that Ctrl-C cut."""
@@ -78,6 +82,12 @@ class SearchMonitor(Callback):
         """Print a line above the bars, as it is."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
+    def close_open(self) -> None:
+        """The user has stopped the search: so are the tracker's runs of what was running."""
+        for number in self._started - self.ended.keys():
+            self._tracker.close(self._key(number), "KILLED")
+        self._tracker.close(self.parent_key, "KILLED")
+
     @property
     def parent_key(self) -> str:
         """The tracker's key of the search itself."""
@@ -91,6 +101,7 @@ class SearchMonitor(Callback):
     ) -> None:
         """Open the trial's run."""
         number, name = number_of(trial), f"trial {number_of(trial)}"
+        self._started.add(number)
         self._tracker.open(self._key(number), name, dict(trial.config), parent=self.parent_key)
         if number not in self._bars and number not in self._known:
             self._bars[number] = self._progress.add_task(
@@ -144,7 +155,10 @@ class SearchMonitor(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Close the trial's run as failed."""
-        self._fail(number_of(trial), "its process was lost again and again")
+        words = "its process was lost again and again"
+        if trial.error_file is not None and (path := Path(trial.error_file)).is_file():
+            words = last_words(RuntimeError(path.read_text()))
+        self._fail(number_of(trial), words)
 
     def _fail(self, number: int, error: str) -> None:
         self._tracker.close(self._key(number), "FAILED")
@@ -157,7 +171,7 @@ class SearchMonitor(Callback):
             self._progress.remove_task(bar)
         if number not in self._known:
             self.say(f"  trial {number}: {words}")
-        self._on_end(number)
+        self._on_end(number, status != "failed")
 
     # Tune stores its callbacks with the experiment, and what is live here (a terminal, a database
     # connection) cannot be stored: a placeholder is.

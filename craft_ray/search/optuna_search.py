@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import optuna
 from optuna.trial import FrozenTrial
-from ray.tune.search.optuna import OptunaSearch
 
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import Place
@@ -21,7 +20,7 @@ def make_search(
     folder: Place,
     begun: Sequence[Params] = (),
     earlier: Sequence[FrozenTrial] = (),
-) -> OptunaSearch:
+) -> BudgetedSearch:
     """Optuna's study, seeded by the base run's seed.
 
     Args:

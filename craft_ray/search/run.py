@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
+from ray.tune import TuneError
 from rich.console import Console
 
 from craft_ray.config.documents import flatten
 from craft_ray.config.method_names import trial_name
 from craft_ray.config.space import SpaceConfig
-from craft_ray.errors import ConfigError, RunInterruptedError
+from craft_ray.errors import ConfigError, RunFailedError, RunInterruptedError, last_words
 from craft_ray.files.remote import Place
 from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.live import waiting
@@ -46,6 +48,7 @@ def run_search(
         UserError: see `open_experiment`; a trial to start from cannot be read; or not even one
             trial fits into the resources.
         RunInterruptedError: the user stopped it; `--resume` continues.
+        RunFailedError: Ray or Tune were lost; `--resume` continues.
     """
     for config in dearest_runs(space):  # a mistake in a variant is none to find in a paid trial
         extra_names(config, data.dataset.class_names)
@@ -61,6 +64,7 @@ def run_search(
         console,
         max_jobs=space.max_concurrent_trials,
         cpus_beside=space.base.ray.cpus_per_trial,
+        may_go_on=True,
     ) as experiment:
         number = experiment.slots.number
         trials = f"{space.trials} trials"
@@ -79,26 +83,36 @@ def run_search(
             folder.name,
             space.base.max_queries,
             known,
-            on_end=lambda ended: board.cancel.remote(str(ended)),
+            on_end=lambda ended, keep: board.cancel.remote(str(ended), keep_result=keep),
         )
+        search.has_ended = lambda ended: bool(ray.get(board.has_ended.remote(str(ended))))
         job = SearchJob(
             space, ray.put(experiment.prepared), experiment.pool, board, folder / TRIALS_FOLDER
         )
         settings = {"trials": space.trials, **flatten(space.base.model_dump(mode="json"))}
         experiment.tracker.open(monitor.parent_key, folder.name, settings)
-        with monitor, tempfile.TemporaryDirectory(prefix="craft-ray-tune-") as scratch:
-            try:
+        try:
+            with monitor, tempfile.TemporaryDirectory(prefix="craft-ray-tune-") as scratch:
                 make_tuner(job, search, number, monitor, Path(scratch)).fit()
-            except KeyboardInterrupt as error:
-                experiment.tracker.close(monitor.parent_key, "KILLED")
-                words = f"{len(monitor.ended)} of {space.trials} trials have ended"
-                raise RunInterruptedError(words) from error
-        ended = board.ended.remote([str(number) for number in monitor.ended])
-        if not ray.wait([ended], timeout=STOPPING_S)[0]:
-            with waiting(console, "Waiting for what the scheduler has stopped"):
-                ray.get(ended)
+            _wait_for(board, monitor, console)
+        except KeyboardInterrupt as error:
+            monitor.close_open()
+            words = f"{len(monitor.ended)} of {space.trials} trials have ended"
+            raise RunInterruptedError(words) from error
+        except (RayError, TuneError) as error:
+            monitor.close_open()
+            raise RunFailedError(f"{folder.name}: {last_words(error)}") from error
         results = read_results(folder, monitor.ended, monitor.errors)
         return _conclude(space, results, experiment, monitor.parent_key)
+
+
+def _wait_for(board: Any, monitor: SearchMonitor, console: Console) -> None:
+    """Until no job of a trial that has ended runs: one that was stopped stores what it has."""
+    ended = board.ended.remote([str(number) for number in monitor.ended])
+    if not ray.wait([ended], timeout=STOPPING_S)[0]:
+        with waiting(console, "Waiting for what the scheduler has stopped"):
+            ray.wait([ended])
+    ray.get(ended)
 
 
 def _conclude(

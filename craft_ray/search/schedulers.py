@@ -6,8 +6,11 @@ here a trial's record of queries, by which nothing is paid twice, belongs to its
 
 from __future__ import annotations
 
+from typing import Any
+
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import (
-    ASHAScheduler,
+    AsyncHyperBandScheduler,
     FIFOScheduler,
     MedianStoppingRule,
     TrialScheduler,
@@ -15,7 +18,40 @@ from ray.tune.schedulers import (
 
 from craft_ray.config.sampling import AshaScheduler, MedianScheduler
 from craft_ray.config.space import SpaceConfig
+from craft_ray.jobs.job import REPLAYED
 from craft_ray.search.objectives import METRIC, RESOURCE
+
+# Both learn from a trial that is told again from disk, and decide nothing about it: that was done.
+# One that has failed ends without metrics, and is nothing to compare with.
+
+
+class _Asha(AsyncHyperBandScheduler):  # type: ignore[misc]
+    """Asynchronous successive halving."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        decision: str = super().on_trial_result(tune_controller, trial, result)
+        return TrialScheduler.CONTINUE if result.get(REPLAYED) else decision
+
+
+class _Median(MedianStoppingRule):  # type: ignore[misc]
+    """Where there is too little to compare with, a trial goes on: Tune's own pauses it, and a job
+    in its slot cannot make room for another."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        if result.get(REPLAYED):
+            self._results[trial].append(result)
+            word: str = TrialScheduler.CONTINUE
+            return word
+        decision: str = super().on_trial_result(tune_controller, trial, result)
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        if METRIC in result:
+            super().on_trial_complete(tune_controller, trial, result)
+
+    def _on_insufficient_samples(self, tune_controller: Any, trial: Trial, time: float) -> str:
+        word: str = TrialScheduler.CONTINUE
+        return word
 
 
 def make_scheduler(space: SpaceConfig) -> TrialScheduler:
@@ -23,7 +59,7 @@ def make_scheduler(space: SpaceConfig) -> TrialScheduler:
     budget = space.base.max_queries
     scheduler = space.scheduler
     if isinstance(scheduler, AshaScheduler):
-        return ASHAScheduler(
+        return _Asha(
             time_attr=RESOURCE,
             metric=METRIC,
             mode="max",
@@ -33,7 +69,7 @@ def make_scheduler(space: SpaceConfig) -> TrialScheduler:
             max_t=budget + 1,
         )
     if isinstance(scheduler, MedianScheduler):
-        return MedianStoppingRule(
+        return _Median(
             time_attr=RESOURCE,
             metric=METRIC,
             mode="max",

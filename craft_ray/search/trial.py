@@ -17,7 +17,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import Place
 from craft_ray.jobs.fine_tuning import FineTuning
-from craft_ray.jobs.job import Message, Report, read_result
+from craft_ray.jobs.job import POINTS, REPORTS, Message, Report, read_result, repeated
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import place_trials
@@ -79,8 +79,8 @@ class Trial(ray.tune.Trainable):
     def _begin(self, params: dict[str, Any]) -> None:
         number = str(self.trial_name)
         result = read_result(self._job.folder / number)
-        if result is not None and result["reports"]:
-            *reports, last = result["reports"]
+        if result is not None and result[REPORTS]:
+            *reports, last = repeated(result[REPORTS], result[POINTS])
             self._reports = iter([*reports, {**last, "outcome": result["outcome"]}])
             return
         job = FineTuning(

@@ -26,9 +26,6 @@ FORMAT_VERSION = 6
 
 SELECTED_PREFIX = "selected."
 """Of the selected classifier's arrays."""
-REPORTS, POINTS = "reports", "points"
-"""Keys of a state's values: what was reported so far, and the generations since the report before
-the last one."""
 KEPT_STATES = 2
 """Of a training: the older one, should the newer be damaged."""
 

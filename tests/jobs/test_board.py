@@ -150,12 +150,50 @@ def test_a_job_that_does_not_stop_costs_its_worker_and_no_other_job() -> None:
     async def story() -> None:
         jobs, ended = board(patience_s=0.05)
         await jobs.submit(NamedJob("stubborn"))
+        await jobs.submit(NamedJob("other"))
         await soon(jobs.take(0, "w", "worker"))
+        await soon(jobs.take(1, "v", "neighbour"))
         await jobs.cancel("stubborn")
-        await soon(jobs.ended(["stubborn"]))
+        await asyncio.sleep(0.08)
         assert ended == ["worker"]
-        await jobs.submit(NamedJob("next"))
-        assert await soon(jobs.take(0, "successor", "another")) == NamedJob("next")
+        # Its successor stops before it begins, and stores what there is.
+        assert await soon(jobs.take(0, "successor", "another")) == NamedJob("stubborn")
+        await soon(jobs.cancelled("stubborn"))
+        assert await soon(jobs.wants_result(0, "successor"))
+        await soon(jobs.end(0, "successor", JobEnd("stopped early")))
+        await soon(jobs.ended(["stubborn"]))
+
+    asyncio.run(story())
+
+
+def test_who_died_after_it_was_told_to_stop_has_a_successor_who_stores_what_there_is() -> None:
+    async def story() -> None:
+        jobs, _ = board()
+        await jobs.submit(NamedJob("a"))
+        await soon(jobs.take(0, "dead", None))
+        await jobs.cancel("a")
+        assert await soon(jobs.take(0, "next", None)) == NamedJob("a")
+        assert not await soon(jobs.report("a", 0, {}))
+        assert not await jobs.has_ended("a")
+        await soon(jobs.end(0, "next", JobEnd("stopped early")))
+        assert await jobs.has_ended("a")
+
+    asyncio.run(story())
+
+
+def test_a_result_is_stored_by_who_has_the_job_and_if_it_is_wanted() -> None:
+    async def story() -> None:
+        jobs, _ = board()
+        await jobs.submit(NamedJob("a"))
+        await soon(jobs.take(0, "cut off", None))
+        assert await jobs.wants_result(0, "cut off")
+        await soon(jobs.take(0, "next", None))
+        assert not await jobs.wants_result(0, "cut off")
+        assert await jobs.wants_result(0, "next")
+        await jobs.cancel("a", keep_result=False)
+        assert not await jobs.wants_result(0, "next")
+        await jobs.cancel("a")
+        assert not await jobs.wants_result(0, "next")
 
     asyncio.run(story())
 

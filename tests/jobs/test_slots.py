@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from craft_ray.config.run import RayConfig
-from craft_ray.errors import UserError
+from craft_ray.errors import RunFailedError, UserError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import TRACEBACK_FILE, Job, JobEnd, Report, Reporter, read_result
 from craft_ray.jobs.ray_session import ray_session
@@ -147,3 +147,23 @@ def test_who_is_told_to_stop_stops_between_two_steps(slots: Slots, tmp_path: Pat
     assert len(list(endless.place.iterdir())) < 10
     follower = run(slots, Counting(tmp_path / "after"))
     assert follower.ends["after"] == JobEnd("finished")
+
+
+def test_without_a_board_nothing_is_taken_for_a_result(on_shared_ray: str, tmp_path: Path) -> None:
+    endless = Counting(tmp_path / "endless", until=10**6)
+    with ray_session(RayConfig()), Slots(1, 0.5, {}) as slots:
+
+        class Deadly(Listener):
+            def on_report(self, job: Job, report: Report) -> None:
+                super().on_report(job, report)
+                if report["n"] == 3:
+                    ray.kill(slots.board)
+
+        with pytest.raises(RunFailedError, match="the board of the jobs was lost"):
+            slots.run([endless], Deadly())
+        deadline = time.monotonic() + 10
+        count = -1
+        while count != (count := len(list(endless.place.iterdir()))):
+            assert time.monotonic() < deadline, "its worker goes on for nobody"
+            time.sleep(1)
+    assert read_result(endless.folder) is None

@@ -10,10 +10,10 @@ import pytest
 
 from craft_ray.errors import ArtifactError
 from craft_ray.jobs import tuning
-from craft_ray.jobs.job import RESULT_FILE, STATES_FOLDER, Report, write_result
+from craft_ray.jobs.job import POINTS, REPLAYED, RESULT_FILE, STATES_FOLDER, Report, write_result
 from craft_ray.jobs.tuning import Tuned, read_selected, read_tuned, tune
 from craft_ray.metering.journal import open_journal
-from craft_ray.tuners.state import POINTS, VALUES_FILE, load_newest_state
+from craft_ray.tuners.state import VALUES_FILE, load_newest_state
 from tests.support.classifiers import as_prompt
 from tests.support.fake_pool import FakePool
 from tests.support.reporters import SilentReporter
@@ -82,7 +82,10 @@ def test_a_finished_one_repeats_its_reports_and_asks_nothing(work: Work) -> None
     assert questions == 0
     assert again == first
     assert repeated.order == heard.order
-    assert repeated.reports[2] == heard.reports[2]  # with the points that nobody may have heard
+    assert repeated.reports[2] == {
+        **heard.reports[2],
+        REPLAYED: True,
+    }  # with the points that nobody may have heard
     assert [report[POINTS] for report in list(repeated.reports.values())[:2]] == [[], []]
 
 

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,9 @@ from craft_ray.config.loading import load_space_config
 from craft_ray.config.shipped import SPACES
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import read_result, write_result
+from craft_ray.metering.journal import open_journal
+from craft_ray.metering.journal_sqlite import QueryId
+from craft_ray.metering.ledger import Spending
 from craft_ray.search import budgeted_search
 from craft_ray.search.budgeted_search import BudgetedSearch
 from craft_ray.search.optuna_search import make_search
@@ -161,6 +165,21 @@ def test_a_resumed_search_begins_with_the_trials_there_are_and_draws_others(
     again = [resumed.suggest(f"t{number}") for number in range(6)]
     assert again[:3] == drawn
     assert all(params not in drawn for params in again[3:])
+
+
+def test_a_trial_whose_job_ends_without_a_result_has_spent_what_is_on_record(
+    tmp_path: Path,
+) -> None:
+    search = searched_prompts(150, tmp_path)
+    search.suggest("t1")
+    told(search, 1)
+    assert search.suggest("t2") is None
+    search.has_ended = lambda number: number == 1
+    with open_journal(trial_folder(tmp_path, 1)) as journal:
+        cost = Spending(candidate_queries=40)
+        journal.record(QueryId(0, "search", 0), b"", 0, cost, np.zeros(40))
+    assert isinstance(search.suggest("t2"), dict)
+    assert search.suggest("t3") is None
 
 
 def test_each_result_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

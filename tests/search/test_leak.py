@@ -124,7 +124,7 @@ class Search:
                 place,
             )
             reporter = SilentReporter()
-            ended[number] = run(job, reporter).outcome
+            ended[number] = run(job, reporter, lambda: True).outcome
             for step, report in sorted(reporter.reports.items()):
                 search.on_trial_result(str(number), {**report, TRAINING_ITERATION: step + 1})
             search.on_trial_complete(str(number), report)

@@ -16,7 +16,7 @@ from craft_ray.config.loading import load_run_config, load_space_config
 from craft_ray.config.method_names import method_name
 from craft_ray.config.shipped import SPACES
 from craft_ray.config.space import SpaceConfig
-from craft_ray.jobs.job import STATES_FOLDER, write_result
+from craft_ray.jobs.job import POINTS, REPORTS, STATES_FOLDER, write_result
 from craft_ray.metering.journal import open_journal
 from craft_ray.metering.journal_sqlite import QueryId
 from craft_ray.metering.ledger import Spending
@@ -24,7 +24,7 @@ from craft_ray.search.importances import Importances
 from craft_ray.search.report import print_front, print_gain, print_importances, print_table
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results
 from craft_ray.search.trials_on_disk import trial_folder, write_trial
-from craft_ray.tuners.state import POINTS, REPORTS, TrainerState, keep_state
+from craft_ray.tuners.state import TrainerState, keep_state
 from tests.support.tuned import report, tuned
 
 SPACE = SpaceConfig.model_validate(
