@@ -61,8 +61,7 @@ def test_a_bad_trial_is_stopped_and_a_replayed_one_is_not(kind: str) -> None:
     for queries in (40, 80, 120):
         decision = tuned.tell(told_again, queries, 0.1, **{REPLAYED: True})
         assert decision == TrialScheduler.CONTINUE
-    decisions = {tuned.tell(bad, queries, 0.05) for queries in (40, 80, 120)}
-    assert TrialScheduler.STOP in decisions
+    assert any(tuned.tell(bad, n, 0.05) == TrialScheduler.STOP for n in (40, 80, 120))
 
 
 @pytest.mark.parametrize("kind", KINDS)
