@@ -59,7 +59,7 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         self._spent = 0
         """By those whose result is there: each is read once."""
         self._failed: set[str] = set()
-        self.has_ended: Callable[[int], bool] = lambda number: False
+        self.has_ended: Callable[[int], bool] = _never
         """Tells whether the job of a trial will not write a result any more."""
 
     @property
@@ -128,3 +128,8 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
             self._settling.remove(trial_id)
             del self._held[trial_id]
             self._spent += spent.candidate_queries
+
+
+def _never(number: int) -> bool:
+    """Of whom nothing is known, a result may still come."""
+    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def run_search(
             known,
             on_end=lambda ended, keep: board.cancel.remote(str(ended), keep_result=keep),
         )
-        search.has_ended = lambda ended: bool(ray.get(board.has_ended.remote(str(ended))))
+        search.has_ended = HasEnded(board)
         job = SearchJob(
             space, ray.put(experiment.prepared), experiment.pool, board, folder / TRIALS_FOLDER
         )
@@ -104,6 +104,16 @@ def run_search(
             raise RunFailedError(f"{folder.name}: {last_words(error)}") from error
         results = read_results(folder, monitor.ended, monitor.errors)
         return _conclude(space, results, experiment, monitor.parent_key)
+
+
+@dataclass(frozen=True)
+class HasEnded:
+    """Whether the job of a trial will write no result any more. Tune pickles it."""
+
+    board: Any
+
+    def __call__(self, number: int) -> bool:
+        return bool(ray.get(self.board.has_ended.remote(str(number))))
 
 
 def _wait_for(board: Any, monitor: SearchMonitor, console: Console) -> None:
