@@ -23,7 +23,7 @@ class WrappedOracle:
 
     def describe(self) -> OracleDescription:
         """One that scores nothing and is closed."""
-        return replace(self._oracle.describe(), scores=False, white_box=False)
+        return replace(self._oracle.describe(), scores=False, expects=False, white_box=False)
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
         """See `Oracle`."""

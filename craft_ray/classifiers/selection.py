@@ -135,16 +135,26 @@ class Selector:
         return self._selected
 
     def consider(
-        self, classifier: TunedClassifier, generation: int, held_out: HeldOut | None = None
+        self,
+        classifier: TunedClassifier,
+        generation: int,
+        held_out: HeldOut | None = None,
+        answers_KNC: FloatArray | None = None,
     ) -> Score:
         """Validate a working state and keep it if the rule says so. It must not change later.
 
         Under `best_validation` a head must be better than none: the prompt's own predictions, which
         the same answers give, compete. Where training images were held out, they count beside the
         validation images, one like the other. Returned is the better one's validation score.
+
+        Args:
+            classifier: the state.
+            generation: after which it is there.
+            held_out: its scores on training images.
+            answers_KNC: the oracle's on the validation images, if whoever tunes has them.
         """
         variants = classifier.variants() if self._rule == "best_validation" else (classifier,)
-        best, score = self._best(variants)
+        best, score = self._best(variants, answers_KNC)
         evidence = Evidence(score, None if held_out is None else held_out.tuned)
         old = self.selected
         if held_out is not None and old.generation == 0:
@@ -160,11 +170,14 @@ class Selector:
         """Continue where a stored training was."""
         self._selected = selected
 
-    def _best(self, variants: Sequence[TunedClassifier]) -> tuple[TunedClassifier, Score]:
+    def _best(
+        self, variants: Sequence[TunedClassifier], answers_KNC: FloatArray | None = None
+    ) -> tuple[TunedClassifier, Score]:
         """The first of the best, and its score. All need the same answers."""
         images = self._prepared.validation
-        logits_KNC = variants[0].ask(self._oracle, self._prepared.classes, images.handle)
-        scored = [(v, score_logits(v.refine(logits_KNC), images.labels_N)) for v in variants]
+        if answers_KNC is None:
+            answers_KNC = variants[0].ask(self._oracle, self._prepared.classes, images.handle)
+        scored = [(v, score_logits(v.refine(answers_KNC), images.labels_N)) for v in variants]
         best = scored[0]
         for other in scored[1:]:
             if other[1].is_better_than(best[1]):

@@ -129,11 +129,14 @@ def print_outcome(
     before = summary["zero_shot"]["test"]["accuracy"]
     after = result["test"]["accuracy"]
     gain = f"{100 * (after - before):+.1f} points"
+    ledger = summary["ledger"]
+    known = ledger["cached_predictions"]
+    shared = f"; {known:,} more were answered before" if known else ""
     cost = f" They cost {summary['cost']:,.2f}." if summary["cost"] is not None else ""
     lines = [
         f"{label}: test accuracy [bold]{after:.1%}[/], zero-shot {before:.1%}: [bold]{gain}[/].",
-        f"Spent {summary['ledger']['candidate_queries']:,} candidate queries "
-        f"({summary['ledger']['image_predictions']:,} image predictions) in "
+        f"Spent {ledger['candidate_queries']:,} candidate queries "
+        f"({ledger['image_predictions']:,} image predictions{shared}) in "
         f"{summary['seconds']:.0f} s." + cost,
         f"Summary:    {folder / 'summary.json'}",
         f"Classifier: {folder / 'best'}",

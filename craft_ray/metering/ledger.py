@@ -26,7 +26,10 @@ class Spending:
     white_box_predictions: int = 0
     """Images predicted with a gradient, or shown as features: only an open box answers these."""
     cached_candidates: int = 0
-    """Candidates answered from the cache of earlier runs: no query, and nothing to pay."""
+    """Candidates whose answers were there already, from an earlier run or another trial of the
+    search: no query, and nothing to pay."""
+    cached_predictions: int = 0
+    """Images predicted in answers that were there already, whatever for."""
     text_encodes: int = 0
     """Prompts encoded: contexts x classes."""
     images_sent: int = 0
@@ -41,6 +44,18 @@ class Spending:
             + self.head_predictions
             + self.evaluation_predictions
             + self.white_box_predictions
+        )
+
+    @property
+    def candidates_scored(self) -> int:
+        """How far a search has come, whoever has paid for its answers."""
+        return self.candidate_queries + self.cached_candidates
+
+    @property
+    def saved(self) -> Spending:
+        """What is on record in place of this for an answer that was there already."""
+        return Spending(
+            cached_candidates=self.candidate_queries, cached_predictions=self.image_predictions
         )
 
     def cost(self, price_per_thousand_predictions: float) -> float:

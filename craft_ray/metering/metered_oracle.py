@@ -46,7 +46,7 @@ class MeteredOracle:
         oracle: answers.
         ledger: the cap and the totals.
         journal: of the run; None for questions that no other process would take up.
-        cache: answers of earlier runs, which cost nothing; or None.
+        cache: answers of earlier runs or of other trials, which cost nothing; or None.
         by_content: a question is known by what it asks, and not by its place among the others: for
             an asker that starts from its first question after a resume, and may by then ask others.
     """
@@ -159,17 +159,17 @@ class MeteredOracle:
         for part in self._on_record(query, question):
             losses_K[part.start : part.stop] = part.answer
             missing_K[part.start : part.stop] = False
-        if missing_K.all() and (known := self._from_cache(question)) is not None:
-            cost = Spending(cached_candidates=int(counts_K.sum()))
-            self._record(query, question, 0, cost, known)
-            return known
-        places = np.flatnonzero(missing_K)
-        if len(places) == 0:
-            return losses_K
 
         def cost_at(places: IntArray) -> Spending:
             queries = int(counts_K[places].sum())
             return cost_of("search", len(places), images.num_images, task.num_classes, queries)
+
+        if missing_K.all() and (known := self._from_cache(question)) is not None:
+            self._record(query, question, 0, cost_at(np.arange(len(known))).saved, known)
+            return known
+        places = np.flatnonzero(missing_K)
+        if len(places) == 0:
+            return losses_K
 
         self._authorize(cost_at(places))
 
@@ -250,7 +250,7 @@ class MeteredOracle:
         for part in self._on_record(query, question):
             return part.answer
         if (known := self._from_cache(question)) is not None:
-            self._record(query, question, 0, Spending(), known)
+            self._record(query, question, 0, cost.saved, known)
             return known
         self._authorize(cost)
         answer = ask()
@@ -265,7 +265,7 @@ class MeteredOracle:
             self._journal.ensure_room()
 
     def _from_cache(self, question: bytes) -> Array | None:
-        """What an earlier run was answered, by content. Whole questions only: a part of a
+        """What others were answered, by content. Whole questions only: a part of a
         population asked anew would be computed in other chunks, which shows in the last bits."""
         return None if self._cache is None else self._cache.find(self._content(question))
 

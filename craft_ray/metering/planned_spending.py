@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.run import RunConfig
-from craft_ray.metering.ledger import Spending, cost_of
+from craft_ray.metering.ledger import Purpose, Spending, cost_of
 
 TEST_BLOCK_IMAGES = 1000
 """Test images that are sent and asked about at a time: 50,000 at once would be 7.5 GB."""
@@ -27,14 +27,33 @@ class DataSize:
     num_classes: int
 
 
-def plan_run(config: RunConfig, size: DataSize) -> Spending:
+@dataclass(frozen=True)
+class SharedSize:
+    """What of `SharedProbes` decides the spending."""
+
+    num_contexts: int = 0
+    num_names: int = 0
+
+
+ALONE = SharedSize()
+"""No search, or nothing to share."""
+
+
+def plan_run(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> Spending:
     """Spending of the worker of a run that goes to the end of its budget. Zero-shot is the driver's
-    to ask."""
+    to ask.
+
+    Args:
+        config: settings of the run.
+        size: of its data.
+        shared: with the other trials of its search, of which none has asked before it.
+    """
     num_earlier = 0 if config.prompt.start is None else 1
     total = cost_of("evaluation", num_earlier, size.num_validation, size.num_classes)
     if (head := config.probing_head) is not None:
-        plan = _plan_probe_search if config.method == "both" else _plan_probing
-        return total + plan(config, head, size)
+        if config.method == "both":
+            return total + _plan_probe_search(config, head, size)
+        return total + _plan_probing(config, head, size, shared)
     generations = config.num_generations
     for _ in range(-(-generations // config.evaluate_every_generations)):
         total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
@@ -60,18 +79,27 @@ def _cost_of_search(config: RunConfig, size: DataSize, num_names: int) -> Spendi
     return replace(cost, text_encodes=config.num_batches * cost.text_encodes)
 
 
-def _plan_probing(config: RunConfig, head: ProbingHeadConfig, size: DataSize) -> Spending:
+def _plan_probing(
+    config: RunConfig, head: ProbingHeadConfig, size: DataSize, shared: SharedSize
+) -> Spending:
     """Every context once on the plain images and once on each view; a validation asks about all
     contexts so far."""
     assert config.data.views != "fresh"  # a law of the settings
     num_names = size.num_classes + head.num_names
-    total = cost_of("search", head.num_contexts, size.num_train, num_names)
+    more_names = max(shared.num_names - head.num_names, 0)
+
+    def cost(purpose: Purpose, num_contexts: int, num_images: int) -> Spending:
+        more_text = min(num_contexts, shared.num_contexts) * more_names
+        total = cost_of(purpose, num_contexts, num_images, num_names)
+        return total + Spending(text_encodes=more_text)
+
+    total = cost("search", head.num_contexts, size.num_train)
     for _ in range(config.data.views):
-        total += cost_of("head", head.num_contexts, size.num_train, num_names)
+        total += cost("head", head.num_contexts, size.num_train)
     for generation in range(1, config.num_generations + 1):
         num_contexts = min(generation * head.contexts_per_generation, head.num_contexts)
         if config.evaluates_after(generation):
-            total += cost_of("evaluation", num_contexts, size.num_validation, num_names)
+            total += cost("evaluation", num_contexts, size.num_validation)
     return total
 
 

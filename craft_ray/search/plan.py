@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 
-from craft_ray.config.distributions import Scalar
+from craft_ray.config.distributions import LogUniform, Scalar, Uniform
 from craft_ray.config.run import RunConfig
 from craft_ray.config.search_tree import SearchTree
 from craft_ray.config.space import SpaceConfig
 from craft_ray.metering.ledger import Spending, cost_of
-from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
+from craft_ray.metering.planned_spending import ALONE, DataSize, SharedSize, plan_driver, plan_run
 
 SPENDING_GROWS_WITH = (
     "optimizer.batches",
@@ -20,6 +20,8 @@ SPENDING_GROWS_WITH = (
     "head.names",
 )
 SPENDING_FALLS_WITH = ("optimizer.population", "head.contexts_per_generation")
+
+_SCALE = "head.context_std"
 
 MAX_PLANS = 400
 """Combinations that are planned one by one."""
@@ -31,8 +33,9 @@ def plan_search(space: SpaceConfig, size: DataSize) -> Spending:
     A scheduler that stops trials early spends less. Under a budget of the search, what is asked
     for candidates stays within it, however many trials that makes.
     """
-    tree = space.tree
-    first = [plan_run(tree.resolve(point), size) for point in space.first_trials[: space.trials]]
+    tree, shared = space.tree, shared_size(space)
+    points = space.first_trials[: space.trials]
+    first = [plan_run(tree.resolve(point), size, shared) for point in points]
     total = plan_drivers(space, size)
     for plan in first:
         total += plan
@@ -51,7 +54,7 @@ def plan_search(space: SpaceConfig, size: DataSize) -> Spending:
 
 def plan_trial(space: SpaceConfig, size: DataSize) -> Spending:
     """The most that a sampled trial can spend, of each kind: no one trial may spend all of it."""
-    return _most(_plans_of_branches(space.tree, size))
+    return _most(_plans_of_branches(space.tree, size, shared_size(space)))
 
 
 def plan_drivers(space: SpaceConfig, size: DataSize) -> Spending:
@@ -67,7 +70,25 @@ def dearest_runs(space: SpaceConfig) -> Iterator[RunConfig]:
         yield tree.resolve({**branch, **_dearest(tree, branch)})
 
 
-def _plans_of_branches(tree: SearchTree, size: DataSize) -> Iterator[Spending]:
+def probing_runs(space: SpaceConfig) -> list[RunConfig]:
+    """Those of `dearest_runs` that probe fixed contexts."""
+    runs = dearest_runs(space)
+    return [run for run in runs if run.method == "head" and run.probing_head is not None]
+
+
+def shared_size(space: SpaceConfig) -> SharedSize:
+    """How many contexts and names trials with fixed contexts ask about alike: the most names, and
+    the first context, which all of them have. The other contexts are drawn alike, too, but for
+    their scale: trials have them in common unless that is drawn from a range."""
+    heads = [head for run in probing_runs(space) if (head := run.probing_head) is not None]
+    if not heads:
+        return ALONE
+    has_own_scale = isinstance(space.parameters.get(_SCALE), Uniform | LogUniform)
+    num_contexts = 1 if has_own_scale else max(head.num_contexts for head in heads)
+    return SharedSize(num_contexts, max(head.num_names for head in heads))
+
+
+def _plans_of_branches(tree: SearchTree, size: DataSize, shared: SharedSize) -> Iterator[Spending]:
     branches = tree.branches()
     for branch in branches:
         paths = _free(tree, branch)
@@ -75,9 +96,10 @@ def _plans_of_branches(tree: SearchTree, size: DataSize) -> Iterator[Spending]:
         if math.prod(map(len, values)) <= MAX_PLANS // len(branches):
             for point in itertools.product(*values):
                 plan = tree.resolve({**branch, **dict(zip(paths, point, strict=True))})
-                yield plan_run(plan, size)
+                yield plan_run(plan, size, shared)
         else:
-            yield ceiling_of_run(tree.resolve({**branch, **_dearest(tree, branch)}), size)
+            dearest = tree.resolve({**branch, **_dearest(tree, branch)})
+            yield ceiling_of_run(dearest, size, shared)
 
 
 def _free(tree: SearchTree, branch: dict[str, Scalar]) -> list[str]:
@@ -95,13 +117,15 @@ def _dearest(tree: SearchTree, branch: dict[str, Scalar]) -> dict[str, Scalar]:
     return dearest
 
 
-def ceiling_of_run(config: RunConfig, size: DataSize) -> Spending:
+def ceiling_of_run(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> Spending:
     """No less of any kind than what a run spends that has at most these batches, contexts and
     names, at least this population, and otherwise the same settings."""
     head = config.probing_head
     num_names = size.num_classes + (0 if head is None else head.num_names)
     num_contexts = 1 if head is None else head.num_contexts
     fixed = head is not None and config.method == "head"
+    if fixed:
+        num_names = max(num_names, size.num_classes + shared.num_names)
     num_generations = num_contexts if fixed else config.num_generations
     num_evaluations = -(-num_generations // config.evaluate_every_generations)
     num_passes = num_generations // config.num_batches

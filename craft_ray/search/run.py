@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from craft_ray.errors import ConfigError, RunFailedError, RunInterruptedError, l
 from craft_ray.files.remote import Place
 from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.live import waiting
-from craft_ray.jobs.run_folder import NUM_FAILED
+from craft_ray.jobs.run_folder import NUM_FAILED, is_finished
 from craft_ray.jobs.tuning import read_selected
 from craft_ray.search.importances import parameter_importances
 from craft_ray.search.monitor import SearchMonitor
@@ -28,8 +28,9 @@ from craft_ray.search.optuna_search import make_search
 from craft_ray.search.plan import dearest_runs
 from craft_ray.search.report import print_front, print_gain, print_importances, print_table
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results
+from craft_ray.search.sharing import forget_answers, shared_probes
 from craft_ray.search.trial import SearchJob
-from craft_ray.search.trials_on_disk import TRIALS_FOLDER, has_ended, read_trials, trial_folder
+from craft_ray.search.trials_on_disk import has_ended, read_trials, trial_folder
 from craft_ray.search.tuner import make_tuner
 from craft_ray.search.warm_start import earlier_trials
 from craft_ray.task.preparation import FewShotData
@@ -86,9 +87,9 @@ def run_search(
             on_end=lambda ended, keep: board.cancel.remote(str(ended), keep_result=keep),
         )
         search.has_ended = HasEnded(board)
-        job = SearchJob(
-            space, ray.put(experiment.prepared), experiment.pool, board, folder / TRIALS_FOLDER
-        )
+        shared = shared_probes(space, experiment.prepared, folder)
+        prepared = replace(experiment.prepared, shared_probes=shared)
+        job = SearchJob(space, ray.put(prepared), experiment.pool, board, folder)
         settings = {"trials": space.trials, **flatten(space.base.model_dump(mode="json"))}
         experiment.tracker.open(monitor.parent_key, folder.name, settings)
         try:
@@ -161,7 +162,10 @@ def _conclude(
     experiment.tracker.close(key, "FINISHED")
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
     total = sum((trial.tuned.spent for trial in trials), start=experiment.examiner.spent)
-    return experiment.write_summary(results, total, space.model_dump(mode="json"))
+    summary = experiment.write_summary(results, total, space.model_dump(mode="json"))
+    if is_finished(experiment.folder):
+        forget_answers(experiment.folder)
+    return summary
 
 
 def _compare(

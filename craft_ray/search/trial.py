@@ -5,7 +5,7 @@ Light: it waits, and one process serves many trials, one after another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import ray
 import ray.tune
 from ray.tune.result import DONE
 
+from craft_ray.config.distributions import Scalar
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import Place
@@ -21,6 +22,8 @@ from craft_ray.jobs.job import POINTS, REPORTS, Message, Report, read_result, re
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.placement import place_trials
+from craft_ray.search.sharing import with_answers
+from craft_ray.search.trials_on_disk import trial_folder
 
 ERROR = "error"
 """Key of the report of a trial that has failed: why, in words."""
@@ -35,7 +38,7 @@ class SearchJob:
         prepared: Ray's reference to the `PreparedTask`.
         pool: whom to ask.
         board: the actor that has jobs done.
-        folder: where each trial has a folder of its number.
+        folder: of the search.
     """
 
     space: SpaceConfig
@@ -43,6 +46,16 @@ class SearchJob:
     pool: PoolAddress
     board: Any
     folder: Place
+
+    def fine_tuning(self, number: int, params: Mapping[str, Scalar]) -> FineTuning:
+        """The job of a trial."""
+        return FineTuning(
+            name=str(number),
+            config=with_answers(self.space.resolve(params), self.folder),
+            prepared=self.prepared,
+            pool=self.pool,
+            place=trial_folder(self.folder, number),
+        )
 
 
 def trial_resources(config: RunConfig) -> ray.tune.PlacementGroupFactory:
@@ -77,21 +90,15 @@ class Trial(ray.tune.Trainable):
         return {**report, DONE: report["outcome"] != "running"}
 
     def _begin(self, params: dict[str, Any]) -> None:
-        number = str(self.trial_name)
-        result = read_result(self._job.folder / number)
+        number = int(self.trial_name)
+        result = read_result(trial_folder(self._job.folder, number))
         if result is not None and result[REPORTS]:
             *reports, last = repeated(result[REPORTS], result[POINTS])
             self._reports = iter([*reports, {**last, "outcome": result["outcome"]}])
             return
-        job = FineTuning(
-            name=number,
-            config=self._job.space.resolve(params),
-            prepared=self._job.prepared,
-            pool=self._job.pool,
-            place=self._job.folder / number,
-        )
+        job = self._job.fine_tuning(number, params)
         ray.get(self._job.board.submit.remote(job))
-        self._reports = self._follow(number)
+        self._reports = self._follow(job.id)
 
     def _follow(self, job_id: str) -> Iterator[Report]:
         index = 0

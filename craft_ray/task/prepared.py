@@ -51,6 +51,27 @@ class FreshViews:
 
 
 @dataclass(frozen=True)
+class SharedProbes:
+    """What the trials of a search that probe fixed contexts ask alike, so that an answer serves all
+    of them: each of the first contexts by itself, and about the most names that any trial asks
+    about. A trial takes those of its own names from the answer.
+
+    An image costs the same predictions however many names it is asked about; there is more text to
+    encode, for the first who asks.
+    """
+
+    num_contexts: int
+    """The first ones of a trial, which other trials have as well."""
+    names: tuple[tuple[str, ...], ...]
+    """The most names, of each vocabulary."""
+
+    def names_around(self, own: tuple[str, ...]) -> tuple[str, ...]:
+        """What a trial with these names asks about: the most that begin so."""
+        longer = (names for names in self.names if names[: len(own)] == own)
+        return max(longer, key=len, default=own)
+
+
+@dataclass(frozen=True)
 class PreparedTask:
     """Everything that a fine-tuning may look at."""
 
@@ -68,6 +89,8 @@ class PreparedTask:
     all who share the task share the answer."""
     earlier_prompt_LE: FloatArray | None = None
     """What an earlier run tuned, and this one starts from: [L, E] or [C, L, E]."""
+    shared_probes: SharedProbes | None = None
+    """None outside of a search."""
 
     def start_context(self, per_class: bool) -> FloatArray:
         """p0, what is tuned: [L, E]; or [C, L, E], if that is asked or an earlier run's is so."""

@@ -14,6 +14,7 @@ from craft_ray.classifiers.score import Score
 from craft_ray.classifiers.selection import HeldOut, Selected, Selector
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.oracle.contract import FloatArray
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.tuners.state import SELECTED_PREFIX, TrainerState, refuse_other_state, selected_in
 
@@ -34,6 +35,8 @@ class GenerationReport:
 
     generation: int
     candidate_queries: int
+    """Of the run so far, whoever has paid for the answers: trials are compared by what they take,
+    and not by what others have asked before them."""
     fitness_best: float | None
     fitness_median: float | None
     head_loss: float | None
@@ -92,11 +95,12 @@ class Trainer(ABC):
         _ = self.selected  # zero-shot is validated before anything is tuned
         losses = self._tune()
         self.generation += 1
-        candidate_queries = self._oracle.ledger.spent.candidate_queries
+        candidate_queries = self._oracle.ledger.spent.candidates_scored
         validation = None
         if self._config.evaluates_after(self.generation) or self.finished:
             working, held_out = self._working_classifier(), self._held_out()
-            validation = self._selector.consider(working, self.generation, held_out)
+            answers_KNC = self._validation_answers(working)
+            validation = self._selector.consider(working, self.generation, held_out, answers_KNC)
             self.curve.append((candidate_queries, validation.accuracy))
         return GenerationReport(
             generation=self.generation,
@@ -152,6 +156,11 @@ class Trainer(ABC):
     def _held_out(self) -> HeldOut | None:
         """What the working state would do on training images; None unless all that was fitted to
         them is cross-validated."""
+        return None
+
+    def _validation_answers(self, working: TunedClassifier) -> FloatArray | None:
+        """The oracle's answers that `working` refines on the validation images; None: they are
+        asked for as after deployment."""
         return None
 
     @abstractmethod

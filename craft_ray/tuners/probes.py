@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from craft_ray.classifiers.classifier import ProbesClassifier
+from craft_ray.classifiers.classifier import ProbesClassifier, TunedClassifier
 from craft_ray.classifiers.score import score_logits
 from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import ProbesHeadConfig, ProbingHeadConfig
@@ -75,7 +75,7 @@ class ProbingTrainer(Trainer):
     def _tune(self) -> Losses:
         start = self.generation * self._head_config.contexts_per_generation
         contexts_KLE = self._contexts_KLE[start : start + self._head_config.contexts_per_generation]
-        answers_VNF = self._prober.ask(contexts_KLE, "search")
+        answers_VNF = self._prober.ask(contexts_KLE, "search", num_before=start)
         self._logits_VNF = np.concatenate([self._logits_VNF, answers_VNF], axis=2)
         fitted = self._prober.fit(self._logits_VNF)
         self._head = fitted.head
@@ -100,6 +100,10 @@ class ProbingTrainer(Trainer):
         num_logits = len(self._head.weight_FC)
         num_contexts = num_logits // self._prober.task.num_classes
         return self._prober.classifier(self._contexts_KLE[:num_contexts], self._head)
+
+    def _validation_answers(self, working: TunedClassifier) -> FloatArray:
+        """Asked as the training asked: of another trial of the search they may be known."""
+        return self._prober.ask_validation(working.asked_contexts())
 
     def _arrays(self) -> dict[str, Any]:
         return {

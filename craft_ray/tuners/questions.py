@@ -1,4 +1,8 @@
-"""What all trainings of a linear head do: ask about contexts and names, and fit the head."""
+"""What all trainings of a linear head do: ask about contexts and names, and fit the head.
+
+In a search, trials with fixed contexts ask what they have in common alike (`SharedProbes`), whoever
+comes first: were it to ask otherwise, its answers could differ from the others' in the last bits.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.metering.ledger import Purpose
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.linear_head import FittedHead, LinearHead, fit_linear_head
-from craft_ray.oracle.contract import ClassificationTask, FloatArray, TaskHandle
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 from craft_ray.task.prepared import PreparedTask, ViewBank
 from craft_ray.task.vocabulary import extra_names
 
@@ -44,9 +48,17 @@ class Prober:
         self._folds = head.folds
         self._seed = seed
         self._names = extra_names(config, prepared.class_names)
-        asked = ClassificationTask((*prepared.class_names, *self._names), prepared.template)
-        self.task: TaskHandle = oracle.register_task(asked)
+        self.task = self._register(self._names)
         """With the names."""
+        shared = prepared.shared_probes if config.method == "head" else None
+        self._num_shared = 0 if shared is None else shared.num_contexts
+        around = self._names if shared is None else shared.names_around(self._names)
+        self._shared_task = self._register(around)
+
+    def _register(self, names: tuple[str, ...]) -> TaskHandle:
+        prepared = self._prepared
+        task = ClassificationTask((*prepared.class_names, *names), prepared.template)
+        return self._oracle.register_task(task)
 
     @property
     def no_answers(self) -> FloatArray:
@@ -54,19 +66,41 @@ class Prober:
         num_images = self._prepared.fitness.handle.num_images
         return np.zeros((1 + len(self._views), num_images, 0), dtype=np.float32)
 
-    def ask(self, contexts_KLE: FloatArray, plain_purpose: Purpose) -> FloatArray:
+    def ask(
+        self, contexts_KLE: FloatArray, plain_purpose: Purpose, num_before: int = 0
+    ) -> FloatArray:
         """All logits of the plain images and of their views, [1 + V, N, K (C + names)]. Asking
-        about views is for the head; about plain images it has the purpose that is given."""
+        about views is for the head; about plain images it has the purpose that is given.
+
+        Args:
+            contexts_KLE: of which `num_before` of the run's contexts come before the first.
+            plain_purpose: of the plain images.
+            num_before: see there.
+        """
         asked = [(self._prepared.fitness.handle, plain_purpose)]
         asked += [(view, "head") for view in self._views]
         return np.stack(
             [
-                flatten_probes(
-                    self._oracle.predict(self.task, images, contexts_KLE, purpose=purpose)
-                )
+                flatten_probes(self._predict(images, contexts_KLE, purpose, num_before))
                 for images, purpose in asked
             ]
         )
+
+    def ask_validation(self, contexts_KLE: FloatArray) -> FloatArray:
+        """Logits of the validation images, [K, N, C + names], of the run's first K contexts."""
+        return self._predict(self._prepared.validation.handle, contexts_KLE, "evaluation", 0)
+
+    def _predict(
+        self, images: ImageHandle, contexts_KLE: FloatArray, purpose: Purpose, num_before: int
+    ) -> FloatArray:
+        num_shared = max(self._num_shared - num_before, 0)
+        answers = [
+            self._oracle.predict(self._shared_task, images, context_LE[None], purpose=purpose)
+            for context_LE in contexts_KLE[:num_shared]
+        ]
+        if len(own_KLE := contexts_KLE[num_shared:]):
+            answers.append(self._oracle.predict(self.task, images, own_KLE, purpose=purpose))
+        return np.concatenate([answer[:, :, : self.task.num_classes] for answer in answers])
 
     def fit(self, logits_VNF: FloatArray) -> FittedHead:
         """The head on these answers."""

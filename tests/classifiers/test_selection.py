@@ -32,7 +32,7 @@ class Told(Selector):
         super().__init__(metered(WORLD.oracle), unasked, rule)
         self._scores = list(scores)
 
-    def _best(self, variants: Any) -> tuple[TunedClassifier, Score]:
+    def _best(self, variants: Any, *answers: Any) -> tuple[TunedClassifier, Score]:
         return variants[0], self._scores.pop(0)
 
 
@@ -119,10 +119,14 @@ def test_zero_shot_is_held_out_as_the_oracle_answers_it(
     consider = Selector.consider
 
     def listen(
-        self: Selector, classifier: TunedClassifier, generation: int, evidence: HeldOut
+        self: Selector,
+        classifier: TunedClassifier,
+        generation: int,
+        evidence: HeldOut,
+        *answers: Any,
     ) -> Score:
         given.append(evidence)
-        return consider(self, classifier, generation, evidence)
+        return consider(self, classifier, generation, evidence, *answers)
 
     monkeypatch.setattr(Selector, "consider", listen)
     world = make_world(probing(head), data=DATA)

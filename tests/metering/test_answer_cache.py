@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from craft_ray.config.run import AnswerCacheConfig
+from craft_ray.errors import ConfigError
 from craft_ray.metering.answer_cache import AnswerCache, open_answer_cache
 from craft_ray.metering.journal_sqlite import QueryJournal
 from craft_ray.metering.ledger import QueryLedger, Spending
@@ -57,7 +59,8 @@ def test_a_rerun_costs_nothing_and_gives_the_same(tmp_path: Path) -> None:
     again, spent, asked, recorded = run(tmp_path, "again")
     assert oracle.candidates_served == paid.candidate_queries == 40
     assert asked.candidates_served == asked.predictions_served == 0
-    assert spent == recorded == Spending(cached_candidates=40)
+    assert spent == recorded == paid.saved
+    assert (spent.cached_candidates, spent.image_predictions) == (40, 0)
     assert [r.validation for r in again] == [r.validation for r in first]
     assert [r.fitness_best for r in again] == [r.fitness_best for r in first]
 
@@ -168,6 +171,19 @@ for number in range(100_000):
 """
 
 
+SHORT_WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from craft_ray.metering.answer_cache import AnswerCache
+cache = AnswerCache(Path(sys.argv[1]), 10**8)
+first = 1000 * int(sys.argv[2])
+for number in range(first, first + 200):
+    cache.keep(number.to_bytes(32, "big"), np.full(100, number))
+cache.close()
+"""
+
+
 def test_what_a_killed_process_wrote_is_read_up_to_its_last_answer(tmp_path: Path) -> None:
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -182,6 +198,96 @@ def test_what_a_killed_process_wrote_is_read_up_to_its_last_answer(tmp_path: Pat
         found = cache.find(key(number))
         assert found is not None
         assert (found == number).all()
+
+
+def test_processes_that_write_at_once_read_each_other(tmp_path: Path) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", SHORT_WRITER, str(tmp_path), str(number)])
+        for number in range(2)
+    ]
+    mine = AnswerCache(tmp_path, 10**8)
+    while any(writer.poll() is None for writer in writers):
+        opened = AnswerCache(tmp_path, 10**8)  # reads what is being written
+        for number in (0, 199, 1000, 1199):
+            assert (found := opened.find(key(number))) is None or (found == number).all()
+        mine.keep(key(5000), np.zeros(3))
+    assert [writer.wait() for writer in writers] == [0, 0]
+    both = AnswerCache(tmp_path, 10**8)
+    for number in (*range(200), *range(1000, 1200)):
+        assert (found := both.find(key(number))) is not None
+        assert (found == number).all()
+    assert both.find(key(5000)) is not None
+
+
+def test_files_that_another_has_removed_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = AnswerCache(tmp_path, MB)
+    full.keep(key(0), np.ones(50_000))
+    for number in range(3):
+        (tmp_path / f"gone {number}.arrow").write_bytes(b"x" * 400_000)
+    stat = Path.stat
+
+    def look(path: Path, **words: Any) -> os.stat_result:
+        if path.stem.startswith("gone"):  # between the list and the look
+            path.unlink(missing_ok=True)
+        return stat(path, **words)
+
+    monkeypatch.setattr(Path, "stat", look)
+    full.keep(key(1), np.ones(50_000))
+    again = AnswerCache(tmp_path, MB)
+    assert again.find(key(0)) is not None
+    assert [path for path in tmp_path.iterdir() if path.stem.startswith("gone")] == []
+
+
+def test_the_limit_is_that_of_all_who_write(tmp_path: Path) -> None:
+    writers = [AnswerCache(tmp_path, MB) for _ in range(4)]
+    for number in range(400):
+        writers[number % 4].keep(key(number), np.zeros(1000))
+    written = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert 0.9 * MB < written <= MB
+
+
+def test_an_answer_that_is_not_what_was_written_is_none(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path, MB)
+    cache.keep(key(0), np.full(1000, 7.0))
+    cache.keep(key(1), np.full(1000, 8.0))
+    cache.close()
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    whole = np.full(1000, 7.0).tobytes()
+    path.write_bytes(content.replace(whole, bytes(len(whole))))  # a block that has not arrived
+    holed = AnswerCache(tmp_path, MB)
+    assert holed.find(key(0)) is None
+    assert (holed.find(key(1)) == 8.0).all()  # type: ignore[union-attr]
+
+
+def test_a_full_disk_ends_the_keeping_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = AnswerCache(tmp_path / "cache", MB)
+    (tmp_path / "cache").rmdir()  # nothing can be written there
+    cache.keep(key(0), np.ones(3))
+    cache.keep(key(1), np.ones(3))
+    assert cache.find(key(0)) is None
+    assert len(caplog.records) == 1
+    cache.close()
+
+
+def test_a_folder_that_cannot_be_used_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"answer_cache.folder: .*must be a folder"):
+        open_answer_cache(AnswerCacheConfig(folder=str(tmp_path / "file" / "cache")))
+
+
+def test_what_was_written_is_not_held_in_memory(tmp_path: Path) -> None:
+    cache = AnswerCache(tmp_path, 10 * MB)
+    tracemalloc.start()
+    for number in range(50):
+        cache.keep(key(number), np.zeros(20_000))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < MB
 
 
 def test_a_broken_file_costs_only_its_own_answers(tmp_path: Path) -> None:

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from ray.tune.result import TRAINING_ITERATION
-from rich.console import Console
 
-from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.space import SpaceConfig
-from craft_ray.jobs import experiment as experiment_module
-from craft_ray.jobs import fine_tuning, tuning
 from craft_ray.jobs.experiment import RESULT_FOLDER, Experiment
-from craft_ray.jobs.fine_tuning import FineTuning
 from craft_ray.jobs.job import RESULT_FILE, STATES_FOLDER
 from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.tuning import read_selected
-from craft_ray.jobs.worker import run
 from craft_ray.metering.journal import JOURNAL_FILE
-from craft_ray.pool.address import PoolAddress
 from craft_ray.search import run as search_run
-from craft_ray.search.optuna_search import make_search
-from craft_ray.search.results import TrialResult, read_results
+from craft_ray.search.results import TrialResult
 from craft_ray.search.trials_on_disk import TRIAL_FILE, trial_folder
-from craft_ray.task.preparation import FewShotData, prepare
-from craft_ray.tracking.base import NullTracker
-from tests.support.fake_pool import FakePool
+from craft_ray.task.preparation import FewShotData
 from tests.support.leaks import data_with_test_split, leaking
+from tests.support.one_process_search import OneProcessSearch
 from tests.support.probing import fit_quickly
-from tests.support.reporters import SilentReporter
-from tests.support.world import metered, run_config
+from tests.support.world import run_config
 
 SPACE = SpaceConfig.model_validate(
     {
@@ -66,98 +53,33 @@ Choose = Callable[[Experiment, list[TrialResult]], TrialResult | None]
 Traces = dict[str, Any]
 
 
-class Clock:
-    """In place of the module `time`: the same in every search."""
-
-    def __init__(self) -> None:
-        self._ticks = itertools.count()
-
-    def monotonic(self) -> float:
-        return float(next(self._ticks))
-
-    def time_ns(self) -> int:
-        return next(self._ticks)
-
-
-class Search:
-    """A search in one process: what Ray carries from one part to another is handed over."""
-
-    def __init__(self, folder: Path, data: FewShotData, patch: pytest.MonkeyPatch) -> None:
-        self.folder = folder
-        self.pool = FakePool()
-        self.console = Console(width=80, file=io.StringIO())
-        clock = Clock()
-        patch.setattr(tuning, "PoolOracle", lambda *words: self.pool)
-        patch.setattr(fine_tuning, "ray", SimpleNamespace(get=lambda reference: reference))
-        for module in (tuning, experiment_module):
-            patch.setattr(module, "time", clock)
-        driver = metered(self.pool)
-        examiner = Examiner(driver, prepare(SPACE.base, data, driver), data)
-        prepared, zero_shot = examiner.validate_zero_shot()
-        self.experiment = Experiment(
-            config=SPACE.base,
-            data=data,
-            folder=folder,
-            console=self.console,
-            tracker=NullTracker(),
-            slots=cast(Any, None),
-            pool=PoolAddress("", ""),
-            keeper=cast(Any, SimpleNamespace(stats=lambda timeout_s: {})),
-            prepared=prepared,
-            zero_shot=zero_shot,
-            examiner=examiner,
-            started_s=clock.monotonic(),
-        )
-
-    def run(self) -> None:
-        """All trials, one after the other, and the end."""
-        search = make_search(SPACE, self.folder)
-        ended: dict[int, str] = {}
-        for number in range(1, SPACE.trials + 1):
-            params = search.suggest(str(number))
-            place = trial_folder(self.folder, number)
-            job = FineTuning(
-                f"{number}",
-                SPACE.resolve(cast(Any, params)),
-                self.experiment.prepared,
-                self.experiment.pool,
-                place,
-            )
-            reporter = SilentReporter()
-            ended[number] = run(job, reporter, lambda: True).outcome
-            for step, report in sorted(reporter.reports.items()):
-                search.on_trial_result(str(number), {**report, TRAINING_ITERATION: step + 1})
-            search.on_trial_complete(str(number), report)
-        assert not self.pool.passing, "test images wait until the choice is made"
-        search_run._conclude(SPACE, read_results(self.folder, ended, {}), self.experiment, "search")
-
-    def traces(self) -> Traces:
-        """All that is left of it, but for scores on test images."""
-        traces: Traces = {"screen": cast(io.StringIO, self.console.file).getvalue()}
-        for path in sorted(self.folder.rglob("*")):
-            name = str(path.relative_to(self.folder))
-            if path.name == JOURNAL_FILE:
-                with sqlite3.connect(path) as database:
-                    traces[name] = database.execute("SELECT * FROM queries").fetchall()
-                database.close()
-            elif path.is_file() and not path.name.startswith(JOURNAL_FILE):
-                traces[name] = path.read_bytes()
-        summary = json.loads(traces[SUMMARY_FILE])
-        del summary["zero_shot"]["test"], summary["best"]["test"]
-        return {**traces, SUMMARY_FILE: summary}
+def traces_of(search: OneProcessSearch) -> Traces:
+    """All that is left of it, but for scores on test images."""
+    traces: Traces = {"screen": cast(io.StringIO, search.console.file).getvalue()}
+    for path in sorted(search.folder.rglob("*")):
+        name = str(path.relative_to(search.folder))
+        if path.name == JOURNAL_FILE:
+            with sqlite3.connect(path) as database:
+                traces[name] = database.execute("SELECT * FROM queries").fetchall()
+            database.close()
+        elif path.is_file() and not path.name.startswith(JOURNAL_FILE):
+            traces[name] = path.read_bytes()
+    summary = json.loads(traces[SUMMARY_FILE])
+    del summary["zero_shot"]["test"], summary["best"]["test"]
+    return {**traces, SUMMARY_FILE: summary}
 
 
 def search_on(data: FewShotData, folder: Path, choose: Choose | None = None) -> Traces:
     """The traces of a whole search."""
     with pytest.MonkeyPatch.context() as patch:
         fit_quickly(patch)
-        search = Search(folder / "search", data, patch)
+        search = OneProcessSearch(SPACE, folder / "search", data, patch)
         if choose is not None:
             patch.setattr(
                 search_run, "best_of", lambda trials, *sizes: choose(search.experiment, trials)
             )
         search.run()
-        return search.traces()
+        return traces_of(search)
 
 
 def best_on_test(experiment: Experiment, trials: list[TrialResult]) -> TrialResult:

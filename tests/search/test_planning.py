@@ -19,9 +19,15 @@ from craft_ray.config.shipped import SPACES
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
 from craft_ray.jobs.resources import concurrent_jobs
-from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
+from craft_ray.metering.planned_spending import ALONE, DataSize, SharedSize, plan_driver, plan_run
 from craft_ray.pool.placement import TrialPlace
-from craft_ray.search.plan import ceiling_of_run, plan_drivers, plan_search, plan_trial
+from craft_ray.search.plan import (
+    ceiling_of_run,
+    plan_drivers,
+    plan_search,
+    plan_trial,
+    shared_size,
+)
 from craft_ray.search.sampling import suggest
 
 SIZE = DataSize(num_train=160, num_validation=200, num_test=1000, num_classes=10)
@@ -133,9 +139,16 @@ DEFAULT = load_space_config(SPACES / "quickstart.yaml")
 OWN = load_space_config(SPACES / "own_images.yaml")
 
 
-@pytest.mark.parametrize("space", [WIDE, DISCRETE, DEFAULT, OWN], ids=lambda each: each.name)
+PROBES = load_space_config(SPACES / "probes.yaml")
+FRONTIER = load_space_config(SPACES / "frontier.yaml")
+
+
+@pytest.mark.parametrize(
+    "space", [WIDE, DISCRETE, DEFAULT, OWN, PROBES, FRONTIER], ids=lambda each: each.name
+)
 def test_no_trial_that_may_be_sampled_spends_more_than_is_planned(space: SpaceConfig) -> None:
     trial_plan, driver_plan = plan_trial(space, SIZE), plan_drivers(space, SIZE)
+    shared = shared_size(space)
 
     @settings(max_examples=40, deadline=None)
     @given(st.integers(0, 2**31))
@@ -144,10 +157,10 @@ def test_no_trial_that_may_be_sampled_spends_more_than_is_planned(space: SpaceCo
         point = suggest(space, study.ask())
         assume(space.is_valid(point))
         config = space.resolve(point)
-        exact = plan_run(config, SIZE)
+        exact, ceiling = plan_run(config, SIZE, shared), ceiling_of_run(config, SIZE, shared)
         for kind, amount in asdict(exact).items():
             assert amount <= getattr(trial_plan, kind), (kind, point)
-            assert amount <= getattr(ceiling_of_run(config, SIZE), kind), (kind, point)
+            assert amount <= getattr(ceiling, kind), (kind, point)
         for kind, amount in asdict(plan_driver(config, SIZE)).items():
             assert amount <= getattr(driver_plan, kind), (kind, point)
 
@@ -165,3 +178,21 @@ def test_first_trials_are_planned_as_they_are() -> None:
     plan = plan_search(space, SIZE)
     assert plan.candidate_queries == 1
     assert plan == plan_run(probes, SIZE) + plan_drivers(space, SIZE)
+
+
+def test_trials_share_their_contexts_unless_each_has_a_scale_of_its_own() -> None:
+    assert shared_size(WIDE) == SharedSize(num_contexts=7, num_names=900)
+    assert shared_size(PROBES) == SharedSize(num_contexts=1, num_names=900)
+    assert shared_size(DEFAULT) == SharedSize(num_contexts=1, num_names=500)
+    assert shared_size(DISCRETE) == ALONE
+    # The searched contexts of this one are no trial's but their own.
+    assert shared_size(load_space_config(SPACES / "fixed_classes.yaml")) == ALONE
+
+
+def test_the_first_trial_is_planned_with_the_text_of_the_most_names() -> None:
+    space = load_space_config(SPACES / "probes.yaml", ["trials=1"])
+    own = plan_run(space.resolve(space.first_trials[0]), SIZE)
+    plan = plan_search(space, SIZE)
+    more = plan.text_encodes - (own + plan_drivers(space, SIZE)).text_encodes
+    assert more == 6 * (900 - 500)  # plain images, four views, validation
+    assert plan.candidate_queries == own.candidate_queries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from craft_ray.errors import OracleError
 from craft_ray.method.reduction import Reduction
@@ -45,8 +45,8 @@ class RecordingOracle:
     refuses: bool = False
 
     def describe(self) -> OracleDescription:
-        """See `Oracle`."""
-        return self.oracle.describe()
+        """See `Oracle`; it cannot be told what comes."""
+        return replace(self.oracle.describe(), expects=False)
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
         """See `Oracle`."""

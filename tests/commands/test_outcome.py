@@ -1,0 +1,33 @@
+"""The last lines of a command."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from craft_ray.commands.common import print_outcome
+from craft_ray.metering.ledger import Spending
+
+
+@pytest.mark.parametrize(
+    ("cached", "words"),
+    [
+        (0, "Spent 12 candidate queries (3,400 image predictions) in 7 s."),
+        (
+            5000,
+            "Spent 12 candidate queries (3,400 image predictions; 5,000 more were answered "
+            "before) in 7 s.",
+        ),
+    ],
+)
+def test_what_was_shared_is_said_beside_what_was_spent(cached: int, words: str) -> None:
+    spent = Spending(candidate_queries=12, search_predictions=3400, cached_predictions=cached)
+    result: dict[str, Any] = {"test": {"accuracy": 0.8}}
+    summary = {"zero_shot": result, "ledger": spent.as_dict(), "cost": None, "seconds": 7.2}
+    console = Console(width=80, file=(screen := io.StringIO()))
+    print_outcome(console, summary, result, "Best", Path("runs/one"), None)
+    assert words in screen.getvalue().splitlines()
