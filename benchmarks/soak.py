@@ -189,7 +189,8 @@ import ray
 ray.init(address={address!r}, log_to_driver=False, logging_level="ERROR")
 actors = ray._private.state.actors().values()
 groups = ray.util.placement_group_table().values()
-print("found", sum(a["State"] != "DEAD" for a in actors), sum(g["state"] != "REMOVED" for g in groups))
+here = sum(actor["State"] != "DEAD" for actor in actors)
+print("found", here, sum(group["state"] != "REMOVED" for group in groups))
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
