@@ -14,6 +14,9 @@ from craft_ray.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1_000_000
 
+KEY = "[key]"
+"""What pydantic calls the key of a mapping, where that breaks a law."""
+
 # A value in a message is cut: aliases of aliases in a small file are a list of any size.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
@@ -81,7 +84,7 @@ def describe_problems(error: ValidationError) -> list[str]:
     """One line a problem: the field, the law, the value."""
     problems = []
     for detail in error.errors():
-        field = ".".join(str(part) for part in detail["loc"] if part not in UNION_KINDS)
+        field = ".".join(str(part) for part in detail["loc"] if part not in (*UNION_KINDS, KEY))
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             message = "is not a known setting"

@@ -12,7 +12,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.config.sampling import Sampling
 from craft_ray.config.search_tree import SearchTree
 from craft_ray.config.space_laws import problem_of, problems_of
-from craft_ray.config.variants import VARIANT
+from craft_ray.config.variants import VARIANT, VariantName
 
 
 class SpaceConfig(Sampling):
@@ -21,7 +21,7 @@ class SpaceConfig(Sampling):
     name: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     base: RunConfig = RunConfig()
     """Settings that all trials share."""
-    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
     """Name -> the settings of the run in which trials of this variant differ from the base. Which
     one a trial is, is searched over as the parameter `variant`."""
     parameters: dict[str, Distribution] = Field(default_factory=dict)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+import re
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from craft_ray.config.fidelity import PRESETS
 from craft_ray.config.heads import HeadConfig
@@ -12,6 +13,19 @@ from craft_ray.config.optimizers import OptimizerConfig
 
 VARIANT = "variant"
 """The parameter that chooses among `variants`."""
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9 ._+-]{0,58}[A-Za-z0-9._+-])?", name):
+        raise ValueError(
+            "must be the name of a variant, 1 to 60 letters, digits, spaces and . _ + -, the first "
+            f"a letter or a digit and the last no space, but got {name[:80]!a}"
+        )
+    return name
+
+
+VariantName = Annotated[str, AfterValidator(_check_name)]
+"""Shown in tables, stored as a value of a parameter, typed on a command line."""
 
 
 def _members(union: Any) -> dict[str, type[BaseModel]]:

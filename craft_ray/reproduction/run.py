@@ -112,7 +112,7 @@ def _run_cells(
     cells_of = Counter(job.cell.backbone for job in left)
 
     def say(text: str) -> None:
-        console.print(text, highlight=False)
+        console.print(text, highlight=False, markup=False)
 
     tracker = make_tracker(shared.mlflow, tracking_folder(folder.parent), say)
     try:

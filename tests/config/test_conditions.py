@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -211,6 +212,23 @@ def test_a_range_that_begins_at_zero_is_not_zero() -> None:
 def test_a_variant_that_is_no_run_is_refused(variants: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         space_of({}, variants=variants)
+
+
+@pytest.mark.parametrize(
+    "name", ["[/red]", "", "a\tb", "\x1b[31m", " a", "a ", "a\n", "x" * 61, "é"]
+)
+def test_a_name_of_a_variant_that_no_table_could_show_is_refused(name: str) -> None:
+    law = f"must be the name of a variant, .* but got {re.escape(ascii(name[:80]))}$"
+    with pytest.raises(ValidationError) as caught:
+        space_of({}, variants={"a": {}, name: {"method": "prompt"}})
+    (problem,) = describe_problems(caught.value)
+    assert re.search(law, problem)
+    assert "[key]" not in problem
+
+
+@pytest.mark.parametrize("name", ["searched probes", "a", "CraFT-2.1_b", "5 names + contexts"])
+def test_a_variant_may_be_named_by_words(name: str) -> None:
+    space_of({}, variants={name: {}, "b": {"method": "prompt"}})
 
 
 def test_conditions_may_name_settings_that_only_variants_decide() -> None:
