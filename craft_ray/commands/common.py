@@ -128,12 +128,13 @@ def print_outcome(
     """The last lines of a command: what was gained, spent and stored."""
     from rich.markup import escape
 
+    what = escape(label)
     before = summary["zero_shot"]["test"]["accuracy"]
     after = result["test"]["accuracy"]
     gain = f"{100 * (after - before):+.1f} points"
     cost = f" They cost {summary['cost']:,.2f}." if summary["cost"] is not None else ""
     lines = [
-        f"{escape(label)}: test accuracy [bold]{after:.1%}[/], zero-shot {before:.1%}: [bold]{gain}[/].",
+        f"{what}: test accuracy [bold]{after:.1%}[/], zero-shot {before:.1%}: [bold]{gain}[/].",
         f"Spent {summary['ledger']['candidate_queries']:,} candidate queries "
         f"({summary['ledger']['image_predictions']:,} image predictions) in "
         f"{summary['seconds']:.0f} s." + cost,

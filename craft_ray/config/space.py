@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from craft_ray.config.distributions import Choice, Distribution, Scalar
+from craft_ray.config.distributions import Choice, Distribution, Scalar, Value
 from craft_ray.config.run import RunConfig
 from craft_ray.config.sampling import Sampling
 from craft_ray.config.search_tree import SearchTree
@@ -26,7 +26,7 @@ class SpaceConfig(Sampling):
     one a trial is, is searched over as the parameter `variant`."""
     parameters: dict[str, Distribution] = Field(default_factory=dict)
     """`section.key` of the run settings -> distribution."""
-    first_trials: tuple[dict[str, Scalar], ...] = ()
+    first_trials: tuple[dict[str, Value], ...] = ()
     """Points that are tried before the sampler is asked: exactly the parameters that apply."""
 
     @field_validator("variants", "parameters", mode="before")
@@ -36,6 +36,17 @@ class SpaceConfig(Sampling):
         if not isinstance(entries, dict):
             return entries
         return {name: entry for name, entry in entries.items() if entry is not None}
+
+    @field_validator("first_trials")
+    @classmethod
+    def _read_as_their_parameters(
+        cls, points: tuple[dict[str, Scalar], ...], info: ValidationInfo
+    ) -> tuple[dict[str, Scalar], ...]:
+        parameters: dict[str, Distribution] = info.data.get("parameters", {})
+        return tuple(
+            {p: parameters[p].read(v) if p in parameters else v for p, v in point.items()}
+            for point in points
+        )
 
     @property
     def tree(self) -> SearchTree:

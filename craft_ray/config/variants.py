@@ -53,10 +53,10 @@ def change_kind(document: dict[str, Any], section: str, kind: Any) -> None:
     of the run.
     """
     old = document[section]
-    if old["kind"] == kind:
+    if not isinstance(old, dict) or old.get("kind") == kind:
         return
     models = KINDS[section]
-    if not isinstance(kind, str) or kind not in models:
+    if not all(isinstance(each, str) and each in models for each in (kind, old.get("kind"))):
         document[section] = {"kind": kind}
         return
     defaults = models[old["kind"]]().model_dump(mode="json")

@@ -197,7 +197,6 @@ def test_a_range_that_begins_at_zero_is_not_zero() -> None:
 @pytest.mark.parametrize(
     ("variants", "message"),
     [
-        ({"one": {}}, "variants: must be two or more, but got one"),
         ({"a": {}, "b": {"data": {"shots": 4}}}, "variants.b.data: must belong to one of"),
         ({"a": {}, "b": {"prompt": {"start": "x"}}}, "prompt.start must be the base's"),
         ({"a": {}, "b": {"optimizer": {"sigma": -1}}}, "variants.b: optimizer.sigma: .*-1"),
