@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from craft_ray.config.distributions import Choice, IntUniform, Scalar, is_same
 from craft_ray.config.documents import describe_problems, flatten
+from craft_ray.config.effects import missing_for
 from craft_ray.config.idle_parameters import Effects
 from craft_ray.config.run import RunConfig
 from craft_ray.config.search_tree import (
@@ -39,7 +41,11 @@ def problems_of(tree: SearchTree, first_trials: Iterable[Values]) -> list[str]:
     is wrong with the whole."""
     problems = [*_problems_of_variants(tree)] or [*_problems_of_parameters(tree)]
     if not problems:
-        problems = [*_problems_of_points(tree), *_problems_of_first_trials(tree, first_trials)]
+        problems = [
+            *_problems_of_points(tree),
+            *_problems_of_equal_variants(tree),
+            *_problems_of_first_trials(tree, first_trials),
+        ]
     return problems[:MAX_PROBLEMS]
 
 
@@ -157,6 +163,23 @@ def _problems_of_first_trials(tree: SearchTree, first_trials: Iterable[Values]) 
             yield (
                 f"first_trials.{index}: must differ from first_trials.{points.index(point)}, or "
                 "the same trial is paid twice"
+            )
+
+
+def _problems_of_equal_variants(tree: SearchTree) -> Iterator[str]:
+    """Two names for the same trials, of which each would be paid twice."""
+    trials: dict[str, list[dict[str, Any]]] = {}
+    for branch in tree.branches():
+        settings = flatten(tree.settings(branch))
+        searched = {path: "searched" for path in tree.free_corners(branch)}
+        effective = {p: v for p, v in settings.items() if not missing_for(p, settings)}
+        name = str(branch.get(VARIANT))
+        trials.setdefault(name, []).append({**branch, **effective, **searched, VARIANT: None})
+    for one, other in itertools.combinations(trials, 2):
+        if trials[one] == trials[other]:
+            yield (
+                f"variants.{other}: must differ from variants.{one} in what it does, or its trials "
+                "are paid twice"
             )
 
 

@@ -247,6 +247,70 @@ def test_null_takes_a_shipped_variant_out() -> None:
     assert "searched probes" not in space.tree.values_of("variant")  # type: ignore[operator]
 
 
+def test_a_condition_on_a_setting_that_is_not_searched_sees_what_the_chosen_kind_makes_of_it() -> (
+    None
+):
+    sigma = {**SIGMA, "when": {"optimizer.population": 40}}
+    space = space_of(
+        {"optimizer.sigma": sigma, "optimizer.kind": choice("cma_es", "spsa")},
+    )
+    assert space.tree.order == ["optimizer.kind", "optimizer.sigma"]
+    assert space.problem_of({"optimizer.kind": "spsa"}) is None
+    assert space.problem_of({"optimizer.kind": "cma_es", "optimizer.sigma": 0.1}) is None
+    assert space.problem_of({"optimizer.kind": "spsa", "optimizer.sigma": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("when", "holds_for"),
+    [
+        ({"optimizer.rank": 5}, ["zip"]),
+        ({"optimizer.momentum": 0.9}, ["spsa_gc"]),
+        ({"optimizer.stability": [1, 20]}, ["spsa", "spsa_gc", "zip"]),
+        ({"optimizer.bound": 5}, ["cma_es", "zip", "spsa", "spsa_gc"]),
+        ({"optimizer.rank": 6}, []),
+        ({"optimizer.warm_up_generations": 200}, []),
+        ({"optimizer.rank": True}, []),
+    ],
+)
+def test_a_condition_may_name_a_setting_that_only_some_kinds_have(
+    when: dict[str, Any], holds_for: list[str]
+) -> None:
+    kinds = choice("cma_es", "zip", "spsa", "spsa_gc")
+    parameters = {"optimizer.sigma": {**SIGMA, "when": when}, "optimizer.kind": kinds}
+    if not holds_for:
+        assert "parameters.optimizer.sigma.when: must be able to hold" in refusal(parameters)
+        return
+    tree = space_of(parameters).tree
+    kinds_of = [branch["optimizer.kind"] for branch in tree.branches()]
+    assert {
+        kind for kind in kinds_of if tree.applies("optimizer.sigma", {"optimizer.kind": kind})
+    } == {*holds_for}
+
+
+@pytest.mark.parametrize(
+    ("variants", "parameters", "message"),
+    [
+        ({"a": {}, "b": {}}, {}, "variants.b: must differ from variants.a"),
+        ({"a": {}, "b": {"optimizer": {"population": 40}}}, {}, "variants.b: must differ from"),
+        ({"a": {}, "b": {"optimizer": {"sigma": 3}}}, {"optimizer.sigma": SIGMA}, "variants.b: mu"),
+        (
+            {"a": {"method": "head"}, "b": {"method": "head", "optimizer": {"sigma": 3}}},
+            {},
+            "variants.b: must differ from variants.a",
+        ),
+        ({"a": {}, "b": {"optimizer": {"sigma": 3}}}, {}, None),
+        ({"a": {}, "b": {}}, {"optimizer.sigma": {**SIGMA, "when": {"variant": "b"}}}, None),
+    ],
+)
+def test_variants_that_are_the_same_trials_are_refused(
+    variants: dict[str, Any], parameters: dict[str, Any], message: str | None
+) -> None:
+    if message is None:
+        space_of(parameters, variants=variants)
+        return
+    assert message in refusal(parameters, variants=variants)
+
+
 def test_laws_between_three_settings_are_found_before_anything_is_paid() -> None:
     text = refusal(
         {
