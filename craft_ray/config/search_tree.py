@@ -117,6 +117,17 @@ class SearchTree:
         each: list[dict[str, Scalar]] = [{VARIANT: name} for name in self.variants]
         return any(path in self.settings_under(values) for values in ({}, *each))
 
+    @property
+    def known_paths(self) -> list[str]:
+        """The settings of the base and of all kinds of its sections."""
+        of_kinds = {
+            f"{section}.{name}": None
+            for section, kinds in KINDS.items()
+            for model in kinds.values()
+            for name in model.model_fields
+        }
+        return [*dict.fromkeys([*flatten({**self.base}), *of_kinds])]
+
     def applies(self, path: str, values: Values) -> bool:
         """Whether a parameter is sampled beside these values of the ones before it."""
         for name, allowed in self.parameters[path].when.items():

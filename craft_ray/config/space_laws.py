@@ -21,6 +21,7 @@ from craft_ray.config.search_tree import (
     Values,
     in_order,
 )
+from craft_ray.config.suggestions import did_you_mean
 from craft_ray.config.variants import VARIANT
 
 SEARCHABLE_SECTIONS = ("fidelity", "head", "loss", "method", "optimizer", "prompt")
@@ -71,6 +72,7 @@ def _problems_of_variants(tree: SearchTree) -> Iterator[str]:
             yield (
                 f"{where}.{strangers[0]}: must belong to one of {', '.join(VARIANT_SECTIONS)}, "
                 "because all trials share one pool, its image sets and their budget"
+                f"{did_you_mean(strangers[0], VARIANT_SECTIONS)}"
             )
             continue
         try:
@@ -78,7 +80,8 @@ def _problems_of_variants(tree: SearchTree) -> Iterator[str]:
         except ValidationError as error:
             found = _some_run_of(tree, name)
             if found is None:
-                yield from (f"{where}: {problem}" for problem in describe_problems(error))
+                for problem in describe_problems(error):
+                    yield f"{where}: {problem} ({where}=null leaves it out)"
                 continue
             run = found
         settings = flatten(run.model_dump(mode="json"))
@@ -111,7 +114,7 @@ def _problems_of_parameters(tree: SearchTree) -> Iterator[str]:
         elif path in SHARED:
             yield f"{where}: cannot be searched: {SHARED[path]}"
         elif not tree.knows(path):
-            yield f"{where}: is not a setting of a run"
+            yield f"{where}: is not a setting of a run{did_you_mean(path, tree.known_paths)}"
         elif path in ("method", *KIND_PATHS) and not isinstance(tree.parameters[path], Choice):
             yield (
                 f"{where}.kind: must be choice, as {path} is a word, but got "
@@ -129,12 +132,15 @@ def _problems_of_condition(tree: SearchTree, path: str) -> Iterator[str]:
     for name, allowed in tree.parameters[path].when.items():
         where = f"parameters.{path}.when.{name}"
         if name not in tree.parameters:
+            if name == VARIANT and tree.variants:
+                continue  # the only one, which all trials are
             if name == VARIANT:
                 yield f"{where}: needs `variants`, but the space has none"
             elif not tree.knows(name):
+                known = [*tree.parameters, *tree.known_paths]
                 yield (
                     f"{where}: must be {VARIANT}, a searched parameter or a setting of the base, "
-                    "but is none of them"
+                    f"but is none of them{did_you_mean(name, known)}"
                 )
             continue
         distribution = tree.parameters[name]
@@ -212,11 +218,19 @@ def _broken_laws(tree: SearchTree, values: Values) -> list[str]:
         return describe_problems(error)
     settings = flatten(run.model_dump(mode="json"))
     return [
-        f"must have values of the setting's own type, but got {value!r}: write "
-        f"{json.dumps(settings[path])}, or of a range of whole numbers int_uniform"
+        _law_of_type(value, settings[path])
         for path, value in values.items()
         if path != VARIANT and not _is_kept(value, settings[path])
     ]
+
+
+def _law_of_type(given: Scalar, read: Any) -> str:
+    if type(given) is type(read):
+        return f"must have values that a run can have, but got {given!r}, which is taken as {read}"
+    return (
+        f"must have values of the setting's own type, but got {given!r}: write {json.dumps(read)}, "
+        "or of a range of whole numbers int_uniform"
+    )
 
 
 def _is_kept(given: Scalar, read: Any) -> bool:

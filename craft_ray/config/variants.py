@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel
 
 from craft_ray.config.fidelity import PRESETS
 from craft_ray.config.heads import HeadConfig
 from craft_ray.config.optimizers import OptimizerConfig
+from craft_ray.config.suggestions import kinds_in
 
 VARIANT = "variant"
 """The parameter that chooses among `variants`."""
@@ -28,14 +29,9 @@ VariantName = Annotated[str, AfterValidator(_check_name)]
 """Shown in tables, stored as a value of a parameter, typed on a command line."""
 
 
-def _members(union: Any) -> dict[str, type[BaseModel]]:
-    members = [get_args(tagged)[0] for tagged in get_args(get_args(union)[0])]
-    return {str(member.model_fields["kind"].default): member for member in members}
-
-
 KINDS: dict[str, dict[str, type[BaseModel]]] = {
-    "head": _members(HeadConfig),
-    "optimizer": _members(OptimizerConfig),
+    "head": kinds_in(HeadConfig),
+    "optimizer": kinds_in(OptimizerConfig),
 }
 """Sections whose settings depend on their `kind` -> the models of all kinds."""
 

@@ -15,10 +15,8 @@ from craft_ray.config.combinations import STRENGTH, covering_design
 from craft_ray.config.documents import describe_problems, flatten
 from craft_ray.config.effects import missing_for
 from craft_ray.config.heads import LinearHeadConfig, ProbesHeadConfig, ResidualMlpConfig
-from craft_ray.config.loading import load_space_config
 from craft_ray.config.optimizers import SpsaConfig
 from craft_ray.config.run import RunConfig
-from craft_ray.config.shipped import SPACES
 from craft_ray.config.space import SpaceConfig
 
 RATE = {"kind": "log_uniform", "low": 1e-4, "high": 1e-2}
@@ -200,7 +198,13 @@ def test_a_range_that_begins_at_zero_is_not_zero() -> None:
         ({"a": {}, "b": {"data": {"shots": 4}}}, "variants.b.data: must belong to one of"),
         ({"a": {}, "b": {"prompt": {"start": "x"}}}, "prompt.start must be the base's"),
         ({"a": {}, "b": {"optimizer": {"sigma": -1}}}, "variants.b: optimizer.sigma: .*-1"),
-        ({"a": {}, "b": {"optimizer": {"batches": 99}}}, "variants.b: optimizer.batches <= data"),
+        (
+            {"a": {}, "b": {"optimizer": {"population": 9999}}},
+            r"variants.b: max_queries >= optimizer.population .* \(variants.b=null leaves it out\)",
+        ),
+        ({"a": {}, "b": {"optimiser": {"sigma": 1}}}, "variants.b.optimiser: .*did you mean optim"),
+        ({"a": {}, "b": {"min_shots": "x"}}, "variants.b.min_shots: must be a whole number >= 1"),
+        ({"a": {}, "b": {"min_shots": 0}}, "variants.b.min_shots: must be a whole number >= 1"),
         ({"a": {}, "b": {"head": {"names": 9}}}, "head.names: is not a known setting"),
         ({"a": {}, "b": {"optimizer": {"kind": "adam"}}}, "variants.b: optimizer: .*'adam'"),
         ({"a": {}, "b": {"head": {"kind": ["probes"]}}}, "variants.b: head: "),
@@ -239,12 +243,6 @@ def test_conditions_may_name_settings_that_only_variants_decide() -> None:
     assert not space.is_valid({"variant": "nothing"})
     text = refusal({"optimizer.sigma": SIGMA}, variants=VARIANTS, base={"data": {"views": 4}})
     assert "has none with variant=probes: add `when: {method: [both, prompt]}`" in text
-
-
-def test_null_takes_a_shipped_variant_out() -> None:
-    words = ["variants.searched probes=null", "first_trials=[]"]
-    space = load_space_config(SPACES / "quickstart.yaml", words)
-    assert "searched probes" not in space.tree.values_of("variant")  # type: ignore[operator]
 
 
 def test_a_condition_on_a_setting_that_is_not_searched_sees_what_the_chosen_kind_makes_of_it() -> (
