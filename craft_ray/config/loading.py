@@ -159,7 +159,11 @@ def _hints(
             f"decides: variants.NAME=null takes one of {', '.join(map(str, variants))} out, "
             f"variants.NAME.{chosen[0]}=... changes one"
         )
-    if keys and "first_trials" not in keys and any("first_trials." in problem for problem in problems):
+    if (
+        keys
+        and "first_trials" not in keys
+        and any("first_trials." in problem for problem in problems)
+    ):
         yield "first_trials=[] on the command line does without those of the file"
 
 
