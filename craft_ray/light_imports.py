@@ -6,25 +6,40 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import ModuleType
+
+
+@dataclass(frozen=True)
+class _Blocked:
+    """Finds no module of these names for one thread; whoever else asks finds it as ever."""
+
+    names: frozenset[str]
+    thread: int
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Part of Python's import system: None leaves the module to the next finder."""
+        if name in self.names and threading.get_ident() == self.thread:
+            raise ModuleNotFoundError(f"No module named {name!r} is wanted here", name=name)
 
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """While it holds, modules of these names cannot be imported, as if they were not installed.
+    """While it holds, this thread cannot import modules of these names, as if they were not
+    installed; other threads can.
 
-    For the first import of a package that can do without them. What is loaded already stays.
+    For the first import of a package that can do without them. What is loaded already stays, and
+    before a module the package that holds it is loaded, unless that is named as well.
     """
-    blocked = [name for name in names if name not in sys.modules]
-    for name in blocked:
-        sys.modules[name] = None  # type: ignore[assignment] # Python's own mark for it
+    blocked = _Blocked(frozenset(names), threading.get_ident())
+    sys.meta_path.insert(0, blocked)
     try:
         yield
     finally:
-        for name in blocked:
-            del sys.modules[name]
+        sys.meta_path.remove(blocked)
 
 
 def module_alone(package: str, name: str) -> ModuleType:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,6 +19,38 @@ def test_what_is_left_out_cannot_be_imported_meanwhile_and_can_afterwards(
     with without("wave"), pytest.raises(ModuleNotFoundError):
         importlib.import_module("wave")
     assert importlib.import_module("wave").__name__ == "wave"
+
+
+def test_another_thread_can_import_it_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    with without("wave"), ThreadPoolExecutor() as others:
+        imported = others.submit(importlib.import_module, "wave").result()
+        assert imported.__name__ == "wave"
+        assert sys.modules["wave"] is imported
+    with without("wave"):
+        assert importlib.import_module("wave") is imported
+
+
+def test_two_threads_do_without_different_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("wave", "this"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    both = threading.Barrier(2)
+
+    def is_refused(name: str) -> bool:
+        with without(name):
+            both.wait(10)
+            try:
+                importlib.import_module(name)
+            except ModuleNotFoundError:
+                return True
+            finally:
+                both.wait(10)
+        return False
+
+    finders = list(sys.meta_path)
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(is_refused, ("wave", "this"))) == [True, True]
+    assert sys.meta_path == finders
 
 
 def test_what_is_loaded_already_stays() -> None:

@@ -126,6 +126,9 @@ def print_outcome(
     ui_command: str | None,
 ) -> None:
     """The last lines of a command: what was gained, spent and stored."""
+    from rich.markup import escape
+
+    what = escape(label)
     before = summary["zero_shot"]["test"]["accuracy"]
     after = result["test"]["accuracy"]
     gain = f"{100 * (after - before):+.1f} points"
@@ -134,15 +137,15 @@ def print_outcome(
     shared = f"; {known:,} more were answered before" if known else ""
     cost = f" They cost {summary['cost']:,.2f}." if summary["cost"] is not None else ""
     lines = [
-        f"{label}: test accuracy [bold]{after:.1%}[/], zero-shot {before:.1%}: [bold]{gain}[/].",
+        f"{what}: test accuracy [bold]{after:.1%}[/], zero-shot {before:.1%}: [bold]{gain}[/].",
         f"Spent {ledger['candidate_queries']:,} candidate queries "
         f"({ledger['image_predictions']:,} image predictions{shared}) in "
         f"{summary['seconds']:.0f} s." + cost,
-        f"Summary:    {folder / 'summary.json'}",
-        f"Classifier: {folder / 'best'}",
+        f"Summary:    {escape(str(folder / 'summary.json'))}",
+        f"Classifier: {escape(str(folder / 'best'))}",
     ]
     if ui_command:
-        lines.append(f"Look at it: {ui_command}")
+        lines.append(f"Look at it: {escape(ui_command)}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace) -> None:
         output_dir, config.name, "reproduce", document, ReproductionConfig, resume=options.resume
     ) as folder:
         for line in _describe(config, found, missing):
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         with resume_hint("reproduce", options.words, folder):
             run_reproduction(config, found, missing, folder, console)
     console.print((folder / TABLE_FILE).read_text(), highlight=False, markup=False, soft_wrap=True)
@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> None:
     if command := ui_command(first.mlflow, tracking_folder(output_dir)):
         lines.append(f"Look at it: {command}")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _describe(

@@ -61,7 +61,12 @@ def _run(options: argparse.Namespace) -> None:
     with open_run_folder(
         output_dir, config.name, stem, settings, RunConfig, resume=options.resume
     ) as folder:
-        console.print(f"Run {folder.name} on {data.describe()}", highlight=False, soft_wrap=True)
+        console.print(
+            f"Run {folder.name} on {data.describe()}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
         with resume_hint("train", options.words, folder):
             summary = run_training(config, data, folder, console)
     tuned = summary["tuned"]

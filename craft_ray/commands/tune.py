@@ -64,7 +64,12 @@ def _run(options: argparse.Namespace) -> None:
     with open_run_folder(
         output_dir, space.base.name, space.name, settings, SpaceConfig, resume=options.resume
     ) as folder:
-        console.print(f"Search {folder.name} on {data.describe()}", highlight=False, soft_wrap=True)
+        console.print(
+            f"Search {folder.name} on {data.describe()}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
         with resume_hint("tune", options.words, folder):
             summary = run_search(space, data, folder, console)
             if (best := summary["best"]) is not None:

@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, field_validator
 UNION_KINDS: set[str] = set()
 """pydantic names the member of a union in an error's path; the user's file has no such level."""
 
+MODELS: dict[str, type[BaseModel]] = {}
+"""All of them by name, which is the title of pydantic's errors."""
+
 
 class Settings(BaseModel):
     """A frozen group of settings: unknown keys and non-finite numbers are errors."""
@@ -32,6 +35,7 @@ class Settings(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Remember the `kind` of a member of a union."""
+        """Remember the model, and the `kind` of a member of a union."""
+        MODELS[cls.__name__] = cls
         if (field := cls.model_fields.get("kind")) is not None:
             UNION_KINDS.update(get_args(field.annotation))

@@ -1,8 +1,10 @@
-"""A budget that depends on the number of training images a class."""
+"""What depends on the number of training images a class: a budget, and the number of batches."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from pydantic import BaseModel
 
 
 def resolve_max_queries(document: Any, default_shots: int) -> Any:
@@ -21,11 +23,7 @@ def resolve_max_queries(document: Any, default_shots: int) -> Any:
     """
     if not isinstance(document, dict) or not isinstance(document.get("max_queries"), dict):
         return document
-    data = document.get("data", {})
-    found = (
-        data.get("shots", default_shots) if isinstance(data, dict) else getattr(data, "shots", None)
-    )
-    shots = _whole_number(found)
+    shots = shots_of(document, default_shots)
     # Keys of YAML are numbers, those of JSON and of an override `max_queries.4=...` are words.
     queries = {_whole_number(key): value for key, value in document["max_queries"].items()}
     if shots is None:
@@ -37,6 +35,32 @@ def resolve_max_queries(document: Any, default_shots: int) -> Any:
             f" for {known or 'nothing'} only"
         )
     return {**document, "max_queries": queries[shots]}
+
+
+def clip_batches(document: Any, default_shots: int) -> Any:
+    """Take more batches than shots as one for each: all have images of every class.
+
+    Args:
+        document: settings of a run before they are validated; is not changed.
+        default_shots: where the document does not say.
+    """
+    shots = shots_of(document, default_shots)
+    optimizer = document.get("optimizer") if isinstance(document, dict) else None
+    section = optimizer.model_dump() if isinstance(optimizer, BaseModel) else optimizer
+    if not isinstance(section, dict):
+        return document
+    batches = _whole_number(section.get("batches"))
+    if shots is None or shots < 1 or batches is None or batches <= shots:
+        return document
+    return {**document, "optimizer": {**section, "batches": shots}}
+
+
+def shots_of(document: Any, default_shots: int) -> int | None:
+    """`data.shots` of settings before they are validated; None: it is no number."""
+    data = document.get("data", {}) if isinstance(document, dict) else getattr(document, "data", {})
+    if isinstance(data, dict):
+        return _whole_number(data.get("shots", default_shots))
+    return _whole_number(getattr(data, "shots", None))
 
 
 def _whole_number(value: Any) -> int | None:

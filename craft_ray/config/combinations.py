@@ -12,6 +12,8 @@ from craft_ray.config.distributions import Scalar
 STRENGTH = 3
 """Any so many parameters show all combinations of their values."""
 MAX_EXHAUSTIVE = 256
+MAX_COVERED = 100_000
+"""Where any three parameters have more combinations than this, any two are covered, or each."""
 NUM_RANDOM = 32
 """Combinations beside a covering design, for laws between more parameters."""
 MAX_ROWS = 1000
@@ -40,10 +42,15 @@ def representative_points(
 
 
 def covering_design(sizes: Sequence[int], seed: int) -> Iterator[tuple[int, ...]]:
-    """Rows of indices below `sizes`: each combination of the values of any `STRENGTH` columns is in
-    one of them. Greedy: the first combination that is missing, the rest of its row at random."""
+    """Rows of indices below `sizes`: each combination of the values of any `STRENGTH` columns, or
+    of fewer where that is too many, is in one of them. Greedy: the first combination that is
+    missing, the rest of its row at random."""
     generator = random.Random(seed)
-    columns = list(itertools.combinations(range(len(sizes)), min(STRENGTH, len(sizes))))
+    columns: list[tuple[int, ...]] = []
+    for strength in range(min(STRENGTH, len(sizes)), 0, -1):
+        columns = list(itertools.combinations(range(len(sizes)), strength))
+        if sum(math.prod(sizes[column] for column in each) for each in columns) <= MAX_COVERED:
+            break
     missing = dict.fromkeys(
         (chosen, indices)
         for chosen in columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import yaml
 from pydantic import ValidationError
 
 from craft_ray.config.base import UNION_KINDS
+from craft_ray.config.suggestions import about_unknown
 from craft_ray.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1_000_000
+
+KEY = "[key]"
+"""What pydantic calls the key of a mapping, where that breaks a law."""
 
 # A value in a message is cut: aliases of aliases in a small file are a list of any size.
 _SHORT = reprlib.Repr()
@@ -81,31 +86,38 @@ def describe_problems(error: ValidationError) -> list[str]:
     """One line a problem: the field, the law, the value."""
     problems = []
     for detail in error.errors():
-        field = ".".join(str(part) for part in detail["loc"] if part not in UNION_KINDS)
+        field = ".".join(str(part) for part in detail["loc"] if part not in (*UNION_KINDS, KEY))
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
-            message = "is not a known setting"
+            message = f"is not a known setting{about_unknown(error.title, detail['loc'])}"
         elif detail["type"] != "value_error" and not isinstance(detail["input"], dict):
             message = f"{message}, but got {shorten(detail['input'])}"
         problems.append(f"{field}: {message}" if field else message)
     return problems
 
 
-def set_by_path(document: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set `a.b.c` in nested mappings, making the mappings that are missing.
+def set_by_path(document: dict[str, Any], path: str | Sequence[str], value: Any) -> None:
+    """Set `a.b.c` in nested mappings, making the mappings that are missing. Those on the way are
+    copied: in YAML other places may be aliases of them.
+
+    Args:
+        document: is changed.
+        path: with dots, or its parts, which may then have dots.
+        value: to set.
 
     Raises:
         ValueError: a part of the path is a value and not a section.
     """
-    *sections, leaf = dotted.split(".")
+    *sections, leaf = path.split(".") if isinstance(path, str) else path
     node = document
     for depth, section in enumerate(sections, start=1):
-        child = node.setdefault(section, {})
+        child = node.get(section, {})
         if not isinstance(child, dict):
             raise ValueError(
-                f"{dotted}: {'.'.join(sections[:depth])} must be a section, but is {shorten(child)}"
+                f"{'.'.join([*sections, leaf])}: {'.'.join(sections[:depth])} must be a section, "
+                f"but is {shorten(child)}"
             )
-        node = child
+        node[section] = node = {**child}
     node[leaf] = value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,13 +13,14 @@ from craft_ray.config.documents import (
     describe_problems,
     flatten,
     read_yaml,
-    set_by_path,
     shorten,
     split_override,
 )
 from craft_ray.config.effects import missing_for, needs_in_words
+from craft_ray.config.overrides import apply_words
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.config.search_tree import KIND_PATHS
 from craft_ray.config.secrets import mask
 from craft_ray.config.shipped import CRAFT_RUN, DEFAULT_RUN, find_settings_file
 from craft_ray.config.space import SpaceConfig
@@ -64,9 +65,18 @@ def load_default_run(overrides: Sequence[str]) -> RunConfig:
     except ConfigError as error:
         sections = {override.partition("=")[0].partition(".")[0] for override in overrides}
         more = [hint] if sections & OF_A_METHOD else []
+        if of_a_search := sorted(sections & (SpaceConfig.model_fields.keys() - {"name"})):
+            more.append(f"{of_a_search[0]} belongs to a search: python -m craft_ray.tune")
         raise ConfigError("command line", [*error.problems, *more]) from error
     settings = flatten(config.model_dump(mode="json"))
     problems = []
+    named = {key for override in overrides for key in flatten(dict([split_override(override)]))}
+    if config.method == "both" and config.probing_head and "head.kind" not in named:
+        # Thousands of queries, where somebody may have asked for the paper's method.
+        problems.append(
+            "method: must be head for probes that are not searched, but got both: say head.kind as "
+            f"well to search contexts for a head of kind {config.head.kind}"
+        )
     for path, value in (split_override(override) for override in overrides):
         for name in flatten({path: value}):
             if missing := missing_for(name, settings):
@@ -86,8 +96,8 @@ def change_run_config(
         ConfigError: the file or a setting breaks a law; the message starts with `source`.
     """
     document = {} if path is None else read_yaml(find_settings_file(path))
-    for key, value in changes:
-        _apply(document, key, value)
+    _check_is_run(document, path)
+    apply_words(document, changes, RunConfig)
     return _validate(RunConfig, document, source)
 
 
@@ -114,14 +124,47 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
     elif isinstance(base, str):
         base = read_yaml(find_settings_file(Path(base), path.parent))
     document["base"] = base
-    for key, value in words:
-        if key == "base" and isinstance(value, str):
-            continue
-        section = key.split(".")[0]
-        in_base = section in RunConfig.model_fields and section not in SpaceConfig.model_fields
-        # `name=x` names this run; the space keeps its own name.
-        _apply(document, f"base.{key}" if in_base or key == "name" else key, value)
-    return _validate(SpaceConfig, document, str(path))
+    changes = [
+        (_key_in_space(key), value)
+        for key, value in words
+        if not (key == "base" and isinstance(value, str))
+    ]
+    apply_words(document, changes, SpaceConfig)
+    try:
+        return _validate(SpaceConfig, document, str(path))
+    except ConfigError as error:
+        problems = [*error.problems, *_hints(document, changes, error.problems)]
+        raise ConfigError(str(path), problems) from error
+
+
+def _key_in_space(key: str) -> str:
+    section = key.split(".")[0]
+    in_base = section in RunConfig.model_fields and section not in SpaceConfig.model_fields
+    # `name=x` names this run; the space keeps its own name.
+    return f"base.{key}" if in_base or key == "name" else key
+
+
+def _hints(
+    document: dict[str, Any], changes: Sequence[tuple[str, Any]], problems: Sequence[str]
+) -> Iterator[str]:
+    """For somebody who chooses a method by a word, where variants choose it, or who changes ranges
+    under the first trials of a file."""
+    keys = [key for key, _ in changes]
+    variants = document.get("variants")
+    deciding = {f"base.{path}" for path in ("method", *KIND_PATHS)}
+    chosen = [key.removeprefix("base.") for key in keys if key in deciding]
+    if chosen and isinstance(variants, dict) and variants:
+        yield (
+            f"{chosen[0]} on the command line changes the base, and what a trial is, its variant "
+            f"decides: variants.NAME=null takes one of {', '.join(map(str, variants))} out, "
+            f"variants.NAME.{chosen[0]}=... changes one"
+        )
+    if (
+        keys
+        and "first_trials" not in keys
+        and any("first_trials." in problem for problem in problems)
+    ):
+        yield "first_trials=[] on the command line does without those of the file"
 
 
 def load_reproduction_config(path: Path, overrides: Sequence[str] = ()) -> ReproductionConfig:
@@ -137,13 +180,13 @@ def load_reproduction_config(path: Path, overrides: Sequence[str] = ()) -> Repro
                 raise ConfigError(str(path), [f"run: must be a section, but is {shorten(run)}"])
             run[key] = value
         else:
-            _apply(document, key, value)
+            apply_words(document, [(key, value)], ReproductionConfig)
     return _validate(ReproductionConfig, document, str(path))
 
 
 def _check_is_space(document: dict[str, Any], path: Path) -> None:
     of_a_run = document.keys() & (RunConfig.model_fields.keys() - SpaceConfig.model_fields.keys())
-    if of_a_run and "parameters" not in document:
+    if of_a_run and not document.keys() & {"parameters", "variants"}:
         raise ConfigError(
             str(path),
             [
@@ -154,23 +197,15 @@ def _check_is_space(document: dict[str, Any], path: Path) -> None:
         )
 
 
-def _apply(document: dict[str, Any], key: str, value: Any) -> None:
-    # `fidelity: reference` is short for a section; an override of one switch keeps it.
-    *_, parent, _leaf = ["", *key.split(".")]
-    if parent == "fidelity":
-        _expand_fidelity(document, key)
-    try:
-        set_by_path(document, key, value)
-    except ValueError as error:
-        raise ConfigError("command line", [str(error)]) from error
-
-
-def _expand_fidelity(document: dict[str, Any], key: str) -> None:
-    node: Any = document
-    for section in key.split(".")[:-2]:
-        node = node.get(section) if isinstance(node, dict) else None
-    if isinstance(node, dict) and isinstance(node.get("fidelity"), str):
-        node["fidelity"] = {"preset": node["fidelity"]}
+def _check_is_run(document: dict[str, Any], path: Path | None) -> None:
+    if path is not None and document.keys() & {"parameters", "variants", "base"}:
+        raise ConfigError(
+            str(path),
+            [
+                "must hold the settings of one run, but is a search space: "
+                f"`python -m craft_ray.tune {path}` searches it"
+            ],
+        )
 
 
 def _validate(model: type[Model], document: dict[str, Any], source: str) -> Model:

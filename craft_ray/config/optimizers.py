@@ -23,7 +23,8 @@ class SamplingConfig(Settings):
     batches: int = Field(1, ge=1)
     """Parts of the training images, alike in their classes and drawn anew for each pass. A
     generation scores its candidates on one of them: with 8 there are 8 times as many generations
-    for the same queries, and as many more prompts for the oracle to encode."""
+    for the same queries, and as many more prompts for the oracle to encode. With fewer shots
+    there are as many as shots."""
     bound: Annotated[float, Field(gt=0)] | None = 5.0
     """|z_i| <= bound, or null."""
 

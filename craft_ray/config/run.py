@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
-from craft_ray.config.budget import resolve_max_queries
+from craft_ray.config.budget import clip_batches, resolve_max_queries
 from craft_ray.config.data import DataConfig
 from craft_ray.config.fidelity import FidelityConfig
 from craft_ray.config.heads import HeadConfig, ProbingHeadConfig, ResidualMlpConfig
@@ -131,8 +131,9 @@ class RunConfig(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _pick_the_budget_of_the_shots(cls, document: Any) -> Any:
-        return resolve_max_queries(document, DataConfig().shots)
+    def _fit_the_shots(cls, document: Any) -> Any:
+        shots = DataConfig().shots
+        return clip_batches(resolve_max_queries(document, shots), shots)
 
     @property
     def probing_head(self) -> ProbingHeadConfig | None:
@@ -197,15 +198,6 @@ class RunConfig(Settings):
             raise ValueError(
                 "1 + head.contexts <= max_queries must hold, but got contexts="
                 f"{head.num_contexts - 1} and max_queries={self.max_queries}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _batches_have_all_classes(self) -> Self:
-        if self.num_batches > self.data.shots:
-            raise ValueError(
-                "optimizer.batches <= data.shots must hold, but got batches="
-                f"{self.num_batches} and shots={self.data.shots}: each has images of all classes"
             )
         return self
 

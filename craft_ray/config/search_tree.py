@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from craft_ray.config.distributions import Choice, Distribution, IntUniform, Scalar
+from craft_ray.config.combinations import representative_points
+from craft_ray.config.distributions import (
+    Choice,
+    Distribution,
+    IntUniform,
+    Scalar,
+    is_same,
+)
 from craft_ray.config.documents import flatten, set_by_path
 from craft_ray.config.run import RunConfig
-from craft_ray.config.variants import KINDS, VARIANT, apply_variant, change_kind
+from craft_ray.config.variants import (
+    KINDS,
+    VARIANT,
+    apply_variant,
+    change_kind,
+    kinds_with,
+)
 
 KIND_PATHS = tuple(f"{section}.kind" for section in KINDS)
 MAX_BRANCHES = 256
@@ -23,8 +36,15 @@ Values = Mapping[str, Scalar]
 
 
 def dependencies(path: str, parameters: Mapping[str, Distribution]) -> set[str]:
-    """The parameters that a parameter's condition names."""
-    return {name for name in parameters[path].when if name in parameters}
+    """The parameters that decide whether a parameter applies: those that its condition names, and
+    where it names another setting, what that is decided by."""
+    found = set()
+    for name in parameters[path].when:
+        if name in parameters:
+            found.add(name)
+        else:
+            found |= {VARIANT, f"{name.split('.')[0]}.kind"} & parameters.keys() - {path}
+    return found
 
 
 def in_order(parameters: Mapping[str, Distribution]) -> tuple[list[str], list[str]]:
@@ -57,6 +77,11 @@ class SearchTree:
     variants: Mapping[str, dict[str, Any]]
     parameters: Mapping[str, Distribution]
 
+    @property
+    def sole_variant(self) -> str | None:
+        """The variant that all trials are, where there is no other."""
+        return next(iter(self.variants)) if len(self.variants) == 1 else None
+
     @cached_property
     def order(self) -> list[str]:
         """The parameters as they are sampled, each after those that its condition names."""
@@ -68,20 +93,46 @@ class SearchTree:
         return any(distribution.when for distribution in self.parameters.values())
 
     @cached_property
-    def _settings(self) -> dict[Scalar | None, dict[str, Any]]:
-        """`section.key` -> value, of the base and of each variant."""
-        return {name: flatten(self.document(name)) for name in (None, *self.variants)}
+    def _settings(self) -> dict[tuple[Scalar | None, ...], dict[str, Any]]:
+        """Kept for `settings_under`."""
+        return {}
+
+    def settings_under(self, values: Values) -> Mapping[str, Any]:
+        """`section.key` -> value, of the settings that are not searched, where these values decide
+        on the variant and the kinds of the sections."""
+        deciding = {p: values[p] for p in (VARIANT, *KIND_PATHS) if p in values}
+        key = tuple(deciding.get(path) for path in (VARIANT, *KIND_PATHS))
+        if key not in self._settings:
+            settings = flatten(self.settings(deciding))
+            if self.sole_variant is not None:
+                settings[VARIANT] = self.sole_variant
+            self._settings[key] = settings
+        return self._settings[key]
 
     def knows(self, path: str) -> bool:
-        """Whether the base or a variant has such a setting."""
-        return any(path in settings for settings in self._settings.values())
+        """Whether the base, a variant or a kind of section has such a setting."""
+        section, _, name = path.partition(".")
+        if section in KINDS and kinds_with(section, name):
+            return True
+        each: list[dict[str, Scalar]] = [{VARIANT: name} for name in self.variants]
+        return any(path in self.settings_under(values) for values in ({}, *each))
+
+    @property
+    def known_paths(self) -> list[str]:
+        """The settings of the base and of all kinds of its sections."""
+        of_kinds = {
+            f"{section}.{name}": None
+            for section, kinds in KINDS.items()
+            for model in kinds.values()
+            for name in model.model_fields
+        }
+        return [*dict.fromkeys([*flatten({**self.base}), *of_kinds])]
 
     def applies(self, path: str, values: Values) -> bool:
         """Whether a parameter is sampled beside these values of the ones before it."""
-        settings = self._settings[values.get(VARIANT)]
         for name, allowed in self.parameters[path].when.items():
-            known: Mapping[str, Any] = values if name in self.parameters else settings
-            if name not in known or known[name] not in allowed:
+            known = values if name in self.parameters else self.settings_under(values)
+            if name not in known or not any(is_same(known[name], value) for value in allowed):
                 return False
         return True
 
@@ -104,6 +155,8 @@ class SearchTree:
         Raises:
             ValueError: there is no such variant.
         """
+        if variant is None:
+            variant = self.sole_variant
         if variant is None:
             return {**self.base}
         if variant not in self.variants:
@@ -152,23 +205,44 @@ class SearchTree:
         for path in self.order:
             if path not in choosers:
                 continue
-            grown = []
-            for values in found:
-                if self.applies(path, values):
-                    grown += [{**values, path: value} for value in self.values_of(path) or ()]
-                else:
-                    grown.append(values)
-            if len(grown) > MAX_BRANCHES:
+            each = self.values_of(path) or ()
+            applies = [self.applies(path, values) for values in found]
+            number = sum(len(each) if does else 1 for does in applies)
+            if number > MAX_BRANCHES:
                 raise ValueError(
                     f"parameters: choices that decide which parameters apply must have at most "
-                    f"{MAX_BRANCHES} combinations, but {path} makes it {len(grown)}"
+                    f"{MAX_BRANCHES} combinations, but {path} makes it {number}"
                 )
+            grown: list[dict[str, Scalar]] = []
+            for values, does in zip(found, applies, strict=True):
+                grown += [{**values, path: value} for value in each] if does else [values]
             found = grown
         return found
 
-    def values_of(self, path: str) -> tuple[Scalar, ...] | None:
-        """All values of a parameter; None: of a range of floats."""
+    def values_of(self, path: str) -> Sequence[Scalar] | None:
+        """All values of a parameter; None: of a range of floats. A range of integers may have too
+        many for a list."""
         distribution = self.parameters[path]
         if isinstance(distribution, Choice | IntUniform):
-            return tuple(distribution.values)
+            return distribution.values
+        return None
+
+    def free_corners(self, branch: Values) -> dict[str, tuple[Scalar, ...]]:
+        """The parameters beside those of a branch that apply, and the values that stand for all
+        of theirs."""
+        active = [p for p in self.order if p not in branch and self.applies(p, branch)]
+        return {path: self.parameters[path].corners() for path in active}
+
+    def representative_points(self, branch: Values) -> Iterator[dict[str, Scalar]]:
+        """Of a branch: the combinations that stand for all."""
+        for rest in representative_points(self.free_corners(branch)):
+            yield {**branch, **rest}
+
+    def some_run(self, branch: Values) -> RunConfig | None:
+        """The settings of some trial of a branch; None: it has none."""
+        for point in self.representative_points(branch):
+            try:
+                return self.resolve(point)
+            except ValueError:
+                continue
         return None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
+from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-SPACES = next(
-    folder
-    for folder in (_PACKAGE / "tune_spaces", _PACKAGE.parent / "tune_spaces")
-    if folder.is_dir()
-)
-"""The folder `tune_spaces`: inside an installed package, beside it in a checkout."""
+_PLACES = (_PACKAGE / "tune_spaces", _PACKAGE.parent / "tune_spaces")
+SPACES = next((folder for folder in _PLACES if folder.is_dir()), _PLACES[0])
+"""The folder `tune_spaces`: inside an installed package, beside it in a checkout. Where only the
+package's code was copied, as to Ray's workers, there is none, and nobody reads from it."""
 DEFAULT_SPACE = SPACES / "quickstart.yaml"
 """What `python -m craft_ray.tune` searches without a file."""
 DEFAULT_RUN = SPACES / "runs" / "probes.yaml"
@@ -31,10 +31,33 @@ def find_settings_file(name: Path, folder: Path = Path()) -> Path:
     """
     own = folder / name
     # Not `Path.exists`, which raises an OSError of a name that is too long.
-    if name.parts[:1] != (SPACES.name,) or os.path.exists(own):
+    if os.path.exists(own):
+        return own
+    if name.parts[:1] != (SPACES.name,):
+        if near := _file_like(own):
+            problem = f"cannot be read: No such file or directory: did you mean {near}?"
+            raise ConfigError(str(name), [problem])
         return own
     shipped = SPACES.parent / name
     if not os.path.exists(shipped):
         places = f"{folder.resolve()} and {SPACES.parent}"
-        raise ConfigError(str(name), [f"cannot be read: there is no such file in {places}"])
+        near = did_you_mean(name.as_posix(), shipped_names())
+        raise ConfigError(str(name), [f"cannot be read: there is no such file in {places}{near}"])
     return shipped
+
+
+def _file_like(path: Path) -> str | None:
+    """What may have been meant by the path of no file: one beside it, or one that is shipped."""
+    known = {Path(word).name: word for word in reversed(shipped_names())}
+    try:
+        known |= {each.name: str(each) for each in path.parent.glob("*.yaml")}
+    except (OSError, ValueError):  # ValueError: a null character
+        return None
+    near = difflib.get_close_matches(path.name[:100], known, n=1, cutoff=0.7)
+    return known[near[0]] if near else None
+
+
+def shipped_names() -> list[str]:
+    """Of the files of settings that come with craft-ray, `tune_spaces/...`."""
+    found = sorted(SPACES.rglob("*.yaml"), key=lambda path: (len(path.parts), path))
+    return [path.relative_to(SPACES.parent).as_posix() for path in found]

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from craft_ray.config.distributions import Choice, Distribution, Scalar
+from craft_ray.config.distributions import Choice, Distribution, Scalar, Value
 from craft_ray.config.run import RunConfig
 from craft_ray.config.sampling import Sampling
 from craft_ray.config.search_tree import SearchTree
 from craft_ray.config.space_laws import problem_of, problems_of
-from craft_ray.config.variants import VARIANT
+from craft_ray.config.taking_out import take_out
+from craft_ray.config.variants import VARIANT, VariantName
 
 
 class SpaceConfig(Sampling):
@@ -21,21 +22,31 @@ class SpaceConfig(Sampling):
     name: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     base: RunConfig = RunConfig()
     """Settings that all trials share."""
-    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    variants: dict[VariantName, dict[str, Any]] = Field(default_factory=dict)
     """Name -> the settings of the run in which trials of this variant differ from the base. Which
-    one a trial is, is searched over as the parameter `variant`."""
+    one a trial is, is searched over as the parameter `variant`. `min_shots` beside them: with fewer
+    training images a class the variant is left out."""
     parameters: dict[str, Distribution] = Field(default_factory=dict)
     """`section.key` of the run settings -> distribution."""
-    first_trials: tuple[dict[str, Scalar], ...] = ()
+    first_trials: tuple[dict[str, Value], ...] = ()
     """Points that are tried before the sampler is asked: exactly the parameters that apply."""
 
-    @field_validator("variants", "parameters", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _null_takes_away(cls, entries: Any) -> Any:
+    def _null_takes_away(cls, document: Any) -> Any:
         """So that one word of a command line takes a shipped variant or parameter out."""
-        if not isinstance(entries, dict):
-            return entries
-        return {name: entry for name, entry in entries.items() if entry is not None}
+        return take_out(document)
+
+    @field_validator("first_trials")
+    @classmethod
+    def _read_as_their_parameters(
+        cls, points: tuple[dict[str, Scalar], ...], info: ValidationInfo
+    ) -> tuple[dict[str, Scalar], ...]:
+        parameters: dict[str, Distribution] = info.data.get("parameters", {})
+        return tuple(
+            {p: parameters[p].read(v) if p in parameters else v for p, v in point.items()}
+            for point in points
+        )
 
     @property
     def tree(self) -> SearchTree:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
-from craft_ray.config.combinations import representative_points
-from craft_ray.config.distributions import Choice, IntUniform, Scalar
+from craft_ray.config.distributions import Choice, IntUniform, Scalar, is_same
 from craft_ray.config.documents import describe_problems, flatten
 from craft_ray.config.effects import missing_for
-from craft_ray.config.search_tree import MAX_CHOOSER_VALUES, SearchTree, Values, in_order
-from craft_ray.config.variants import KINDS, VARIANT, kinds_with
+from craft_ray.config.idle_parameters import Effects
+from craft_ray.config.run import RunConfig
+from craft_ray.config.search_tree import (
+    KIND_PATHS,
+    MAX_CHOOSER_VALUES,
+    SearchTree,
+    Values,
+    in_order,
+)
+from craft_ray.config.suggestions import did_you_mean
+from craft_ray.config.variants import VARIANT
 
 SEARCHABLE_SECTIONS = ("fidelity", "head", "loss", "method", "optimizer", "prompt")
 VARIANT_SECTIONS = (*SEARCHABLE_SECTIONS, "evaluate_every_generations", "patience", "white_box")
@@ -32,7 +42,11 @@ def problems_of(tree: SearchTree, first_trials: Iterable[Values]) -> list[str]:
     is wrong with the whole."""
     problems = [*_problems_of_variants(tree)] or [*_problems_of_parameters(tree)]
     if not problems:
-        problems = [*_problems_of_points(tree), *_problems_of_first_trials(tree, first_trials)]
+        problems = [
+            *_problems_of_points(tree),
+            *_problems_of_equal_variants(tree),
+            *_problems_of_first_trials(tree, first_trials),
+        ]
     return problems[:MAX_PROBLEMS]
 
 
@@ -40,7 +54,7 @@ def problem_of(tree: SearchTree, values: Values) -> str | None:
     """Why a trial cannot have these values; None: it can."""
     for path, value in values.items():
         if path in tree.parameters and not tree.parameters[path].contains(value):
-            return f"{path}: must lie in the parameter's range, but got {value!r}"
+            return f"{path}: {tree.parameters[path].law}, but got {value!r}"
     missing, unknown = tree.misfit(values)
     if missing or unknown:
         return (
@@ -51,8 +65,6 @@ def problem_of(tree: SearchTree, values: Values) -> str | None:
 
 
 def _problems_of_variants(tree: SearchTree) -> Iterator[str]:
-    if len(tree.variants) == 1:
-        yield "variants: must be two or more, but got one: put its settings into the base"
     base = flatten({**tree.base})
     for name, changes in tree.variants.items():
         where = f"variants.{name}"
@@ -60,16 +72,32 @@ def _problems_of_variants(tree: SearchTree) -> Iterator[str]:
             yield (
                 f"{where}.{strangers[0]}: must belong to one of {', '.join(VARIANT_SECTIONS)}, "
                 "because all trials share one pool, its image sets and their budget"
+                f"{did_you_mean(strangers[0], VARIANT_SECTIONS)}"
             )
             continue
         try:
-            settings = flatten(tree.resolve({VARIANT: name}).model_dump(mode="json"))
+            run = tree.resolve({VARIANT: name})
         except ValidationError as error:
-            yield from (f"{where}: {problem}" for problem in describe_problems(error))
-            continue
+            found = _some_run_of(tree, name)
+            if found is None:
+                for problem in describe_problems(error):
+                    yield f"{where}: {problem} ({where}=null leaves it out)"
+                continue
+            run = found
+        settings = flatten(run.model_dump(mode="json"))
         for path, why in SHARED.items():
             if settings[path] != base[path] and path != "fidelity.preset":
                 yield f"{where}: {path} must be the base's, but got {settings[path]!r}: {why}"
+
+
+def _some_run_of(tree: SearchTree, variant: str) -> RunConfig | None:
+    """A variant with values of the parameters that apply to it: it may be no run without them."""
+    try:
+        branches = tree.branches()
+    except ValueError:
+        return None
+    ours = [each for each in branches if each.get(VARIANT, variant) == variant]
+    return next((run for each in ours if (run := tree.some_run(each))), None)
 
 
 def _problems_of_parameters(tree: SearchTree) -> Iterator[str]:
@@ -77,7 +105,7 @@ def _problems_of_parameters(tree: SearchTree) -> Iterator[str]:
         if path == VARIANT and tree.variants:
             continue
         where = f"parameters.{path}"
-        section, _, name = path.partition(".")
+        section = path.split(".")[0]
         if section not in SEARCHABLE_SECTIONS:
             yield (
                 f"{where}: must belong to one of {', '.join(SEARCHABLE_SECTIONS)}, "
@@ -85,8 +113,13 @@ def _problems_of_parameters(tree: SearchTree) -> Iterator[str]:
             )
         elif path in SHARED:
             yield f"{where}: cannot be searched: {SHARED[path]}"
-        elif not tree.knows(path) and not (section in KINDS and kinds_with(section, name)):
-            yield f"{where}: is not a setting of a run"
+        elif not tree.knows(path):
+            yield f"{where}: is not a setting of a run{did_you_mean(path, tree.known_paths)}"
+        elif path in ("method", *KIND_PATHS) and not isinstance(tree.parameters[path], Choice):
+            yield (
+                f"{where}.kind: must be choice, as {path} is a word, but got "
+                f"{tree.parameters[path].kind}"
+            )
         yield from _problems_of_condition(tree, path)
     if circular := in_order(tree.parameters)[1]:
         yield (
@@ -99,12 +132,15 @@ def _problems_of_condition(tree: SearchTree, path: str) -> Iterator[str]:
     for name, allowed in tree.parameters[path].when.items():
         where = f"parameters.{path}.when.{name}"
         if name not in tree.parameters:
+            if name == VARIANT and tree.variants:
+                continue  # the only one, which all trials are
             if name == VARIANT:
                 yield f"{where}: needs `variants`, but the space has none"
             elif not tree.knows(name):
+                known = [*tree.parameters, *tree.known_paths]
                 yield (
                     f"{where}: must be {VARIANT}, a searched parameter or a setting of the base, "
-                    "but is none of them"
+                    f"but is none of them{did_you_mean(name, known)}"
                 )
             continue
         distribution = tree.parameters[name]
@@ -123,26 +159,47 @@ def _problems_of_condition(tree: SearchTree, path: str) -> Iterator[str]:
 
 
 def _problems_of_first_trials(tree: SearchTree, first_trials: Iterable[Values]) -> Iterator[str]:
-    for index, point in enumerate(first_trials):
+    points = list(first_trials)
+    for index, point in enumerate(points):
         problem = problem_of(tree, point)
         if problem is not None:
             dot = "." if problem.split(":")[0] in tree.parameters else ": "
             yield f"first_trials.{index}{dot}{problem}"
+        elif point in points[:index]:
+            yield (
+                f"first_trials.{index}: must differ from first_trials.{points.index(point)}, or "
+                "the same trial is paid twice"
+            )
+
+
+def _problems_of_equal_variants(tree: SearchTree) -> Iterator[str]:
+    """Two names for the same trials, of which each would be paid twice."""
+    trials: dict[str, list[dict[str, Any]]] = {}
+    for branch in tree.branches():
+        settings = flatten(tree.settings(branch))
+        searched = {path: "searched" for path in tree.free_corners(branch)}
+        effective = {p: v for p, v in settings.items() if not missing_for(p, settings)}
+        name = str(branch.get(VARIANT))
+        trials.setdefault(name, []).append({**branch, **effective, **searched, VARIANT: None})
+    for one, other in itertools.combinations(trials, 2):
+        if trials[one] == trials[other]:
+            yield (
+                f"variants.{other}: must differ from variants.{one} in what it does, or its trials "
+                "are paid twice"
+            )
 
 
 def _problems_of_points(tree: SearchTree) -> Iterator[str]:
     """Every branch of the conditions, and in each the combinations that stand for all: each must
     be a run, and each parameter have an effect in it."""
-    effects = _Effects(tree)
+    effects = Effects(tree)
     blamed: list[dict[str, Scalar]] = []
     laws: dict[tuple[str, ...], str] = {}
     for branch in tree.branches():
         active = [path for path in tree.order if path in branch or tree.applies(path, branch)]
         if not effects.note(branch, active, tree.settings(branch)):
             continue
-        free = {path: tree.parameters[path].corners() for path in active if path not in branch}
-        for rest in representative_points(free):
-            point = {**branch, **rest}
+        for point in tree.representative_points(branch):
             if any(part.items() <= point.items() for part in blamed):
                 continue
             for law in _broken_laws(tree, point):
@@ -156,10 +213,31 @@ def _problems_of_points(tree: SearchTree) -> Iterator[str]:
 
 def _broken_laws(tree: SearchTree, values: Values) -> list[str]:
     try:
-        tree.resolve(values)
+        run = tree.resolve(values)
     except ValidationError as error:
         return describe_problems(error)
-    return []
+    settings = flatten(run.model_dump(mode="json"))
+    return [
+        _law_of_type(value, settings[path])
+        for path, value in values.items()
+        if path != VARIANT and not _is_kept(value, settings[path])
+    ]
+
+
+def _law_of_type(given: Scalar, read: Any) -> str:
+    if type(given) is type(read):
+        return f"must have values that a run can have, but got {given!r}, which is taken as {read}"
+    return (
+        f"must have values of the setting's own type, but got {given!r}: write {json.dumps(read)}, "
+        "or of a range of whole numbers int_uniform"
+    )
+
+
+def _is_kept(given: Scalar, read: Any) -> bool:
+    """Whether a run has the value that was sampled: plans and conditions count on it."""
+    if isinstance(given, int) and isinstance(read, float):
+        return is_same(given, read)
+    return type(given) is type(read) and given == read
 
 
 def _smallest(tree: SearchTree, point: Values, law: str) -> dict[str, Scalar]:
@@ -177,76 +255,3 @@ def _place(part: Values) -> str:
     if len(part) < 2:
         return place
     return f"{place} ({', '.join(f'{path}={value}' for path, value in part.items())})"
-
-
-class _Effects:
-    """Where a parameter is sampled in vain, and what its condition must be."""
-
-    def __init__(self, tree: SearchTree) -> None:
-        self._tree = tree
-        self._effective: set[str] = set()
-        self._missing: dict[str, dict[str, tuple[Scalar, ...]]] = {}
-        self._example: dict[str, Values] = {}
-        self._sampled: set[str] = set()
-
-    def note(self, values: Values, active: Sequence[str], document: Mapping[str, Any]) -> bool:
-        """Take in a combination; whether every parameter has an effect in it.
-
-        Args:
-            values: of the combination; of a whole branch, those that its points have in common.
-            active: the parameters that apply.
-            document: the settings with these values.
-        """
-        settings = flatten({**document})
-        undecided = set(active) - values.keys()
-        is_fine = True
-        for path in active:
-            self._sampled.add(path)
-            needs = missing_for(path, settings)
-            decided = {
-                name: need
-                for name, need in needs.items()
-                # A range of floats that begins at 0 is 0 with no chance.
-                if name not in undecided and not (need == () and self._is_range(name))
-            }
-            if decided:
-                self._missing.setdefault(path, {}).update(decided)
-                self._example.setdefault(path, dict(values))
-                is_fine = False
-            elif not needs:
-                self._effective.add(path)
-        return is_fine
-
-    def _is_range(self, path: str) -> bool:
-        return path in self._tree.parameters and self._tree.values_of(path) is None
-
-    def problems(self) -> Iterator[str]:
-        """One a parameter."""
-        for path in self._tree.parameters:
-            where = f"parameters.{path}"
-            if path not in self._sampled:
-                yield f"{where}.when: must be able to hold, but no combination of values does it"
-            elif path in self._missing:
-                when = ", ".join(self._word(*need) for need in self._missing[path].items())
-                if path not in self._effective:
-                    yield (
-                        f"{where}: must have an effect, but has none: it needs {{{when}}}, "
-                        "which never holds"
-                    )
-                    continue
-                with_ = ", ".join(f"{p}={v}" for p, v in self._example[path].items() if p != path)
-                yield (
-                    f"{where}: must have an effect wherever it is sampled, but has none with "
-                    f"{with_}: add `when: {{{when}}}`"
-                )
-
-    def _word(self, path: str, allowed: tuple[Scalar, ...]) -> str:
-        values: tuple[Scalar, ...] = allowed
-        if path in self._tree.parameters:
-            every = self._tree.values_of(path)
-            if every is not None:
-                values = tuple(v for v in every if (v in allowed if allowed else v != 0)) or allowed
-        if not values:
-            return f"{path}: not 0"
-        listed = ", ".join(f"{value}" for value in values)
-        return f"{path}: {listed}" if len(values) == 1 else f"{path}: [{listed}]"

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+import re
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from craft_ray.config.fidelity import PRESETS
 from craft_ray.config.heads import HeadConfig
 from craft_ray.config.optimizers import OptimizerConfig
+from craft_ray.config.suggestions import kinds_in
 
 VARIANT = "variant"
 """The parameter that chooses among `variants`."""
 
 
-def _members(union: Any) -> dict[str, type[BaseModel]]:
-    members = [get_args(tagged)[0] for tagged in get_args(get_args(union)[0])]
-    return {str(member.model_fields["kind"].default): member for member in members}
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9 ._+-]{0,58}[A-Za-z0-9._+-])?", name):
+        raise ValueError(
+            "must be the name of a variant, 1 to 60 letters, digits, spaces and . _ + -, the first "
+            f"a letter or a digit and the last no space, but got {name[:80]!a}"
+        )
+    return name
+
+
+VariantName = Annotated[str, AfterValidator(_check_name)]
+"""Shown in tables, stored as a value of a parameter, typed on a command line."""
 
 
 KINDS: dict[str, dict[str, type[BaseModel]]] = {
-    "head": _members(HeadConfig),
-    "optimizer": _members(OptimizerConfig),
+    "head": kinds_in(HeadConfig),
+    "optimizer": kinds_in(OptimizerConfig),
 }
 """Sections whose settings depend on their `kind` -> the models of all kinds."""
 
@@ -39,10 +49,10 @@ def change_kind(document: dict[str, Any], section: str, kind: Any) -> None:
     of the run.
     """
     old = document[section]
-    if old["kind"] == kind:
+    if not isinstance(old, dict) or old.get("kind") == kind:
         return
     models = KINDS[section]
-    if not isinstance(kind, str) or kind not in models:
+    if not all(isinstance(each, str) and each in models for each in (kind, old.get("kind"))):
         document[section] = {"kind": kind}
         return
     defaults = models[old["kind"]]().model_dump(mode="json")

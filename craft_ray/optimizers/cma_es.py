@@ -15,7 +15,7 @@ from craft_ray.optimizers.base import FloatArray64
 from craft_ray.optimizers.replayed import ReplayedOptimizer, ranks_of
 
 # pycma loads them if they are there, to plot and for surrogate models: a second of CPU.
-with without("matplotlib", "scipy.stats"), warnings.catch_warnings():
+with without("matplotlib", "scipy", "scipy.stats"), warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Could not import matplotlib")
     import cma
     from cma.restricted_gaussian_sampler import GaussVkDSampler

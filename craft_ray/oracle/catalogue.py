@@ -58,5 +58,5 @@ def all_published_weights() -> Iterator[dict[str, Any]]:
 
 def _pretrained() -> ModuleType:
     # It can download weights too, with libraries that are not needed to name them.
-    with without("huggingface_hub", "safetensors.torch"):
+    with without("huggingface_hub", "safetensors", "safetensors.torch"):
         return module_alone("open_clip", "pretrained")

@@ -112,7 +112,7 @@ def _run_cells(
     shared = left[0].config  # pool, Ray and tracker are those of all cells
 
     def say(text: str) -> None:
-        console.print(text, highlight=False)
+        console.print(text, highlight=False, markup=False)
 
     tracker = make_tracker(shared.mlflow, tracking_folder(folder.parent), say)
     try:

@@ -67,7 +67,7 @@ def dearest_runs(space: SpaceConfig) -> Iterator[RunConfig]:
     most contexts and names, and so asks the most of a vocabulary and of a purse."""
     tree = space.tree
     for branch in tree.branches():
-        yield tree.resolve({**branch, **_dearest(tree, branch)})
+        yield _dearest_run(tree, branch)
 
 
 def probing_runs(space: SpaceConfig) -> list[RunConfig]:
@@ -94,27 +94,45 @@ def _plans_of_branches(tree: SearchTree, size: DataSize, shared: SharedSize) -> 
         paths = _free(tree, branch)
         values = [tree.values_of(path) or tree.parameters[path].corners() for path in paths]
         if math.prod(map(len, values)) <= MAX_PLANS // len(branches):
+            run = _run_of(tree, branch)
             for point in itertools.product(*values):
-                plan = tree.resolve({**branch, **dict(zip(paths, point, strict=True))})
-                yield plan_run(plan, size, shared)
+                yield plan_run(_with(run, dict(zip(paths, point, strict=True))), size, shared)
         else:
-            dearest = tree.resolve({**branch, **_dearest(tree, branch)})
-            yield ceiling_of_run(dearest, size, shared)
+            yield ceiling_of_run(_dearest_run(tree, branch), size, shared)
+
+
+def _run_of(tree: SearchTree, branch: dict[str, Scalar]) -> RunConfig:
+    """Some trial of a branch. What is not listed above changes no spending, but it must be there:
+    a run with the defaults of another kind may break a law."""
+    run = tree.some_run(branch)
+    # A space is refused where a combination that stands for others is no run.
+    assert run is not None
+    return run
+
+
+def _with(run: RunConfig, values: dict[str, Scalar]) -> RunConfig:
+    """A run with other values of what is listed above, each of which some trial has. Whether one
+    has all of them is left open: a plan is an upper bound."""
+    for path, value in values.items():
+        section, name = path.split(".")
+        changed = getattr(run, section).model_copy(update={name: value})
+        run = run.model_copy(update={section: changed})
+    return run
 
 
 def _free(tree: SearchTree, branch: dict[str, Scalar]) -> list[str]:
     """Parameters beside those of the branch that apply and change what is spent."""
     relevant = (*SPENDING_GROWS_WITH, *SPENDING_FALLS_WITH)
-    return [p for p in tree.order if p in relevant and p not in branch and tree.applies(p, branch)]
+    return [path for path in tree.free_corners(branch) if path in relevant]
 
 
-def _dearest(tree: SearchTree, branch: dict[str, Scalar]) -> dict[str, Scalar]:
-    """The end of each range at which more of everything can be spent."""
+def _dearest_run(tree: SearchTree, branch: dict[str, Scalar]) -> RunConfig:
+    """With the end of each range at which more of everything can be spent."""
     dearest: dict[str, Scalar] = {}
     for path in _free(tree, branch):
         numbers = [v for v in tree.parameters[path].corners() if isinstance(v, int | float)]
         dearest[path] = max(numbers) if path in SPENDING_GROWS_WITH else min(numbers)
-    return dearest
+    return _with(_run_of(tree, branch), dearest)
 
 
 def ceiling_of_run(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> Spending:

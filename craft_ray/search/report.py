@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from craft_ray.classifiers.score import Score
@@ -43,11 +44,11 @@ def print_table(
     for result in results:
         outcomes.add_row(
             f"{result.number}",
-            trial_name(space, result.params),
+            escape(trial_name(space, result.params)),
             f"{result.validation.accuracy:.1%}" if result.validation else "-",
             f"{result.tuned.spent.candidate_queries:,}",
             f"{result.tuned.seconds:.1f}",
-            result.status,
+            escape(result.status),
             style=_style(result, best),
         )
         paths = tuple(path for path in result.params if path != VARIANT)
@@ -63,9 +64,9 @@ def _parameters(
 ) -> Table:
     table = Table("trial", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for path in paths:
-        table.add_column(short_name(path, paths), justify="right", overflow="fold")
+        table.add_column(escape(short_name(path, paths)), justify="right", overflow="fold")
     for result in group:
-        values = [_format(result.params[path]) for path in paths]
+        values = [escape(_format(result.params[path])) for path in paths]
         table.add_row(f"{result.number}", *values, style=_style(result, best))
     return table
 
@@ -145,6 +146,7 @@ def print_importances(
             f"No parameter is shown to matter: {trials} differ by {spread}, and "
             f"{num_validation} validation images resolve {resolved}.",
             highlight=False,
+            markup=False,
         )
         return
     shares = ", ".join(f"{path} {share:.0%}" for path, share in importances.shares.items())
@@ -152,4 +154,5 @@ def print_importances(
         f"Importance for the validation accuracy ({trials}, {spread} apart; {num_validation} "
         f"images resolve {resolved}): {shares}.",
         highlight=False,
+        markup=False,
     )

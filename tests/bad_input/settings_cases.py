@@ -176,7 +176,7 @@ SPACES = [
     Case(
         "a first trial outside the range",
         space_file(ONE_PARAMETER + "first_trials: [{head.learning_rate: 3}]"),
-        r"first_trials\.0\.head\.learning_rate: must lie in the parameter's range, but got 3",
+        r"first_trials\.0\.head\.learning_rate: must lie in 0\.1\.\.0\.2, but got 3",
     ),
     Case(
         "a first trial that misses a parameter",

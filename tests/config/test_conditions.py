@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -14,10 +15,8 @@ from craft_ray.config.combinations import STRENGTH, covering_design
 from craft_ray.config.documents import describe_problems, flatten
 from craft_ray.config.effects import missing_for
 from craft_ray.config.heads import LinearHeadConfig, ProbesHeadConfig, ResidualMlpConfig
-from craft_ray.config.loading import load_space_config
 from craft_ray.config.optimizers import SpsaConfig
 from craft_ray.config.run import RunConfig
-from craft_ray.config.shipped import SPACES
 from craft_ray.config.space import SpaceConfig
 
 RATE = {"kind": "log_uniform", "low": 1e-4, "high": 1e-2}
@@ -196,11 +195,16 @@ def test_a_range_that_begins_at_zero_is_not_zero() -> None:
 @pytest.mark.parametrize(
     ("variants", "message"),
     [
-        ({"one": {}}, "variants: must be two or more, but got one"),
         ({"a": {}, "b": {"data": {"shots": 4}}}, "variants.b.data: must belong to one of"),
         ({"a": {}, "b": {"prompt": {"start": "x"}}}, "prompt.start must be the base's"),
         ({"a": {}, "b": {"optimizer": {"sigma": -1}}}, "variants.b: optimizer.sigma: .*-1"),
-        ({"a": {}, "b": {"optimizer": {"batches": 99}}}, "variants.b: optimizer.batches <= data"),
+        (
+            {"a": {}, "b": {"optimizer": {"population": 9999}}},
+            r"variants.b: max_queries >= optimizer.population .* \(variants.b=null leaves it out\)",
+        ),
+        ({"a": {}, "b": {"optimiser": {"sigma": 1}}}, "variants.b.optimiser: .*did you mean optim"),
+        ({"a": {}, "b": {"min_shots": "x"}}, "variants.b.min_shots: must be a whole number >= 1"),
+        ({"a": {}, "b": {"min_shots": 0}}, "variants.b.min_shots: must be a whole number >= 1"),
         ({"a": {}, "b": {"head": {"names": 9}}}, "head.names: is not a known setting"),
         ({"a": {}, "b": {"optimizer": {"kind": "adam"}}}, "variants.b: optimizer: .*'adam'"),
         ({"a": {}, "b": {"head": {"kind": ["probes"]}}}, "variants.b: head: "),
@@ -211,6 +215,23 @@ def test_a_range_that_begins_at_zero_is_not_zero() -> None:
 def test_a_variant_that_is_no_run_is_refused(variants: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         space_of({}, variants=variants)
+
+
+@pytest.mark.parametrize(
+    "name", ["[/red]", "", "a\tb", "\x1b[31m", " a", "a ", "a\n", "x" * 61, "é"]
+)
+def test_a_name_of_a_variant_that_no_table_could_show_is_refused(name: str) -> None:
+    law = f"must be the name of a variant, .* but got {re.escape(ascii(name[:80]))}$"
+    with pytest.raises(ValidationError) as caught:
+        space_of({}, variants={"a": {}, name: {"method": "prompt"}})
+    (problem,) = describe_problems(caught.value)
+    assert re.search(law, problem)
+    assert "[key]" not in problem
+
+
+@pytest.mark.parametrize("name", ["searched probes", "a", "CraFT-2.1_b", "5 names + contexts"])
+def test_a_variant_may_be_named_by_words(name: str) -> None:
+    space_of({}, variants={name: {}, "b": {"method": "prompt"}})
 
 
 def test_conditions_may_name_settings_that_only_variants_decide() -> None:
@@ -224,10 +245,68 @@ def test_conditions_may_name_settings_that_only_variants_decide() -> None:
     assert "has none with variant=probes: add `when: {method: [both, prompt]}`" in text
 
 
-def test_null_takes_a_shipped_variant_out() -> None:
-    words = ["variants.searched probes=null", "first_trials=[]"]
-    space = load_space_config(SPACES / "quickstart.yaml", words)
-    assert "searched probes" not in space.tree.values_of("variant")  # type: ignore[operator]
+def test_a_condition_on_a_setting_that_is_not_searched_sees_what_the_chosen_kind_makes_of_it() -> (
+    None
+):
+    sigma = {**SIGMA, "when": {"optimizer.population": 40}}
+    space = space_of(
+        {"optimizer.sigma": sigma, "optimizer.kind": choice("cma_es", "spsa")},
+    )
+    assert space.tree.order == ["optimizer.kind", "optimizer.sigma"]
+    assert space.problem_of({"optimizer.kind": "spsa"}) is None
+    assert space.problem_of({"optimizer.kind": "cma_es", "optimizer.sigma": 0.1}) is None
+    assert space.problem_of({"optimizer.kind": "spsa", "optimizer.sigma": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("when", "holds_for"),
+    [
+        ({"optimizer.rank": 5}, ["zip"]),
+        ({"optimizer.momentum": 0.9}, ["spsa_gc"]),
+        ({"optimizer.stability": [1, 20]}, ["spsa", "spsa_gc", "zip"]),
+        ({"optimizer.bound": 5}, ["cma_es", "zip", "spsa", "spsa_gc"]),
+        ({"optimizer.rank": 6}, []),
+        ({"optimizer.warm_up_generations": 200}, []),
+        ({"optimizer.rank": True}, []),
+    ],
+)
+def test_a_condition_may_name_a_setting_that_only_some_kinds_have(
+    when: dict[str, Any], holds_for: list[str]
+) -> None:
+    kinds = choice("cma_es", "zip", "spsa", "spsa_gc")
+    parameters = {"optimizer.sigma": {**SIGMA, "when": when}, "optimizer.kind": kinds}
+    if not holds_for:
+        assert "parameters.optimizer.sigma.when: must be able to hold" in refusal(parameters)
+        return
+    tree = space_of(parameters).tree
+    kinds_of = [branch["optimizer.kind"] for branch in tree.branches()]
+    assert {
+        kind for kind in kinds_of if tree.applies("optimizer.sigma", {"optimizer.kind": kind})
+    } == {*holds_for}
+
+
+@pytest.mark.parametrize(
+    ("variants", "parameters", "message"),
+    [
+        ({"a": {}, "b": {}}, {}, "variants.b: must differ from variants.a"),
+        ({"a": {}, "b": {"optimizer": {"population": 40}}}, {}, "variants.b: must differ from"),
+        ({"a": {}, "b": {"optimizer": {"sigma": 3}}}, {"optimizer.sigma": SIGMA}, "variants.b: mu"),
+        (
+            {"a": {"method": "head"}, "b": {"method": "head", "optimizer": {"sigma": 3}}},
+            {},
+            "variants.b: must differ from variants.a",
+        ),
+        ({"a": {}, "b": {"optimizer": {"sigma": 3}}}, {}, None),
+        ({"a": {}, "b": {}}, {"optimizer.sigma": {**SIGMA, "when": {"variant": "b"}}}, None),
+    ],
+)
+def test_variants_that_are_the_same_trials_are_refused(
+    variants: dict[str, Any], parameters: dict[str, Any], message: str | None
+) -> None:
+    if message is None:
+        space_of(parameters, variants=variants)
+        return
+    assert message in refusal(parameters, variants=variants)
 
 
 def test_laws_between_three_settings_are_found_before_anything_is_paid() -> None:

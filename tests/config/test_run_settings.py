@@ -54,8 +54,8 @@ def test_every_unknown_or_mistyped_setting_is_reported_at_once(tmp_path: Path) -
     with pytest.raises(ConfigError) as caught:
         load_run_config(write(tmp_path, document))
     by_field = dict(problem.split(": ", 1) for problem in caught.value.problems)
-    assert by_field["sede"] == "is not a known setting"
-    assert by_field["head.hiden"] == "is not a known setting"
+    assert by_field["sede"] == "is not a known setting: did you mean seed?"
+    assert by_field["head.hiden"] == "is not a known setting: did you mean hidden?"
     assert by_field["method"].endswith("but got 'bth'")
     assert by_field["head.learning_rate"].endswith("but got 'fast'")
     assert by_field["optimizer.population"].endswith("but got 2.5")

@@ -138,8 +138,12 @@ def test_a_range_that_is_none_is_refused(
         ("optimizer.population", {"kind": "int_uniform", "low": 2, "high": 8}, "but got 2"),
         ("optimizer.population", {"kind": "choice", "values": [8, 9000]}, "max_queries >= "),
         ("optimizer.population", {"kind": "choice", "values": [8, 8.5]}, "but got 8.5"),
-        ("optimizer.population", {"kind": "uniform", "low": 8, "high": 16}, "valid integer"),
-        ("head.hidden", {"kind": "log_uniform", "low": 8, "high": 64}, "valid integer"),
+        (
+            "optimizer.population",
+            {"kind": "uniform", "low": 8, "high": 16},
+            "but got 8.0: write 8, or",
+        ),
+        ("head.hidden", {"kind": "log_uniform", "low": 8, "high": 64}, "but got 8.0: write 8, or"),
         ("loss.head_consistency_share", {"kind": "uniform", "low": 0.5, "high": 2}, "but got 2.0"),
         ("method", {"kind": "choice", "values": ["both", "neither"]}, "but got 'neither'"),
     ],
@@ -150,6 +154,117 @@ def test_a_corner_that_breaks_a_law_of_the_run_is_refused(
     text = refusal(tmp_path, {"parameters": {path: distribution}})
     assert f"parameters.{path}: " in text
     assert message in text
+
+
+PROBES = {"method": "head", "head": {"kind": "probes"}, "data": {"views": 4}}
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "message"),
+    [
+        ("head.names", ["900", 0], "own type, but got '900': write 900"),
+        ("head.names", ["100", "500"], "own type, but got '100': write 100"),
+        ("head.contexts", [2, "0"], "own type, but got '0': write 0"),
+        ("head.contexts", [2, "false"], "but got 'false'"),
+        ("head.contexts", [1, True], "values: must differ, but got 1 and True"),
+        ("head.contexts", [2, 3.0], "own type, but got 3.0: write 3"),
+        ("head.names", [20, 20], "values: must differ, but got 20 and 20"),
+        ("head.names", [1, 2, 1.0], "values: must differ, but got 1 and 1.0"),
+        ("prompt.per_class", ["yes", False], "own type, but got 'yes': write true"),
+        ("prompt.per_class", [0, 1], "own type, but got 0: write false"),
+        ("head.context_std", ["0.5", 1], "own type, but got '0.5': write 0.5"),
+        (
+            "head.names",
+            [None, 3],
+            "values.0: must be a number, a word, true or",
+        ),
+        ("head.names", [[1], 3], "must be a number, a word, true or false, but got [1]"),
+        ("head.context_std", [0.5, float("inf")], "must be a finite number, but got inf"),
+    ],
+)
+def test_a_choice_has_different_values_as_the_run_has_them(
+    tmp_path: Path, path: str, values: list[Any], message: str
+) -> None:
+    base = {"data": {"views": 4}} if path == "prompt.per_class" else PROBES
+    document = {"base": base, "parameters": {path: {"kind": "choice", "values": values}}}
+    if path == "head.context_std":
+        document["base"] = {**PROBES, "head": {"kind": "probes", "contexts": 2}}
+    text = refusal(tmp_path, document)
+    assert f"parameters.{path}" in text
+    assert message in text
+    assert "\n" not in text
+
+
+def test_whole_numbers_of_a_setting_that_is_a_float_stay(tmp_path: Path) -> None:
+    parameters = {"loss.head_consistency": {"kind": "choice", "values": [0, 1, 0.5]}}
+    assert load(tmp_path, {"parameters": parameters}).is_valid({"loss.head_consistency": 1})
+
+
+@pytest.mark.parametrize(
+    ("path", "distribution", "message"),
+    [
+        ("head.names", {"low": 1, "high": 2_000_000_000}, "but got 2000000000"),
+        ("method", {"low": 0, "high": 30_000_000}, "kind: must be choice, as method is a word"),
+        ("head.kind", {"low": 0, "high": 30_000_000}, "kind: must be choice, as head.kind is a"),
+        ("head.names", {"low": 1, "high": 10**19}, "less than or equal to 9007199254740992"),
+        ("head.names", {"low": -(10**19), "high": 1}, "greater than or equal to -9007199254740992"),
+        ("head.batch_size", {"low": 1, "high": 2, "step": 10**30}, "less than or equal to"),
+        ("method", {"kind": "uniform", "low": 0, "high": 1}, "must be choice, as method is a word"),
+    ],
+)
+def test_a_huge_range_is_looked_at_by_its_ends(
+    tmp_path: Path, path: str, distribution: dict[str, Any], message: str
+) -> None:
+    others = {"head.folds": {"kind": "int_uniform", "low": 2, "high": 5}}
+    parameters = {path: {"kind": "int_uniform", **distribution}, **others}
+    text = refusal(tmp_path, {"base": PROBES, "parameters": parameters})
+    assert f"parameters.{path}" in text
+    assert message in text
+    assert "head.folds" not in text
+
+
+def test_a_huge_range_can_be_searched_but_decides_nothing(tmp_path: Path) -> None:
+    huge: dict[str, Any] = {"kind": "int_uniform", "low": 1, "high": 2**53}
+    parameters = {"head.hidden": huge, "optimizer.population": {**huge, "low": 4, "high": 2**53}}
+    document = {"base": {"max_queries": 2**53}, "parameters": parameters}
+    assert load(tmp_path, document).is_valid({"head.hidden": 7**9, "optimizer.population": 4})
+    parameters["head.batch_size"] = {
+        "kind": "choice",
+        "values": [8, 16],
+        "when": {"head.hidden": 1},
+    }
+    assert "must have at most 64 values, but has 9007199254740992" in refusal(tmp_path, document)
+
+
+def test_many_choices_of_many_values_are_covered_in_part(tmp_path: Path) -> None:
+    many = {"kind": "choice", "values": list(range(4, 1004))}
+    paths = ("head.hidden", "head.batch_size", "optimizer.population", "prompt.intrinsic_dim")
+    parameters = dict.fromkeys(paths, many)
+    load(tmp_path, {"parameters": parameters})
+    more = {"head.hidden": {"kind": "choice", "values": list(range(1, 1003))}}
+    assert "at most 1000 items" in refusal(tmp_path, {"parameters": more})
+
+
+@pytest.mark.parametrize("value", ["1e-3", "1E-3", "10e-4", "0.001", 1e-3])
+def test_a_first_trial_is_read_as_its_parameter_is(tmp_path: Path, value: Any) -> None:
+    points = [{"head.learning_rate": value}]
+    document = {"parameters": {"head.learning_rate": RATE}, "first_trials": points}
+    assert load(tmp_path, document).first_trials == ({"head.learning_rate": 1e-3},)
+    choice = {"kind": "choice", "values": [1e-3, 1e-2]}
+    if value != "0.001":
+        document["parameters"] = {"head.learning_rate": {**choice, "values": [value, "1e-2"]}}
+        assert load(tmp_path, document).parameters["head.learning_rate"] == Choice(**choice)
+
+
+def test_a_first_trial_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    points = [
+        {"head.learning_rate": 1e-3},
+        {"head.learning_rate": 1e-2},
+        {"head.learning_rate": "1e-3"},
+    ]
+    document = {"parameters": {"head.learning_rate": RATE}, "first_trials": points}
+    text = refusal(tmp_path, document)
+    assert "first_trials.2: must differ from first_trials.0" in text
 
 
 def test_values_that_are_valid_alone_but_not_together_are_refused(tmp_path: Path) -> None:

@@ -135,17 +135,90 @@ DISCRETE = SpaceConfig.model_validate(
         "parameters": {"optimizer.population": {"kind": "int_uniform", "low": 30, "high": 60}},
     }
 )
+ESTIMATES = SpaceConfig.model_validate(
+    {
+        "name": "warm-up",
+        "base": {"max_queries": 400},
+        "parameters": {
+            "optimizer.kind": {"kind": "choice", "values": ["cma_es", "sharp_zo"]},
+            "optimizer.population": {"kind": "int_uniform", "low": 10, "high": 30, "step": 2},
+            "optimizer.warm_up_generations": {
+                "kind": "int_uniform",
+                "low": 5,
+                "high": 10,
+                "when": {"optimizer.kind": "sharp_zo"},
+            },
+        },
+    }
+)
+RESAMPLED = SpaceConfig.model_validate(
+    {
+        "name": "deployed",
+        "base": {"max_queries": 400, "fidelity": {"deployed_prompt": "resampled_mean"}},
+        "parameters": {
+            "optimizer.kind": {"kind": "choice", "values": ["cma_es", "spsa"]},
+            "optimizer.population": {"kind": "choice", "values": [10, 20]},
+            "fidelity.deployed_prompt": {
+                "kind": "choice",
+                "values": ["mean", "best"],
+                "when": {"optimizer.kind": "spsa"},
+            },
+        },
+    }
+)
+VARIANT_WITH_SEARCHED_LAW = SpaceConfig.model_validate(
+    {
+        "name": "variants",
+        "base": {"max_queries": 400, "data": {"views": 4}},
+        "variants": {"craft": {}, "sharp": {"optimizer": {"kind": "sharp_zo"}}},
+        "parameters": {
+            "optimizer.warm_up_generations": {
+                "kind": "int_uniform",
+                "low": 5,
+                "high": 10,
+                "when": {"variant": "sharp"},
+            },
+            "optimizer.batches": {"kind": "choice", "values": [1, 4]},
+            "optimizer.population": {
+                "kind": "int_uniform",
+                "low": 10,
+                "high": 36,
+                "step": 2,
+                "when": {"optimizer.kind": ["cma_es", "sharp_zo"]},
+            },
+        },
+    }
+)
+HUGE = SpaceConfig.model_validate(
+    {
+        "name": "huge",
+        "base": {"max_queries": 2**31},
+        "parameters": {
+            "head.hidden": {"kind": "int_uniform", "low": 1, "high": 2**31},
+            "optimizer.population": {"kind": "int_uniform", "low": 2**20, "high": 2**31},
+        },
+    }
+)
 DEFAULT = load_space_config(SPACES / "quickstart.yaml")
 OWN = load_space_config(SPACES / "own_images.yaml")
 
 
 PROBES = load_space_config(SPACES / "probes.yaml")
 FRONTIER = load_space_config(SPACES / "frontier.yaml")
+EVERY = [
+    WIDE,
+    DISCRETE,
+    DEFAULT,
+    OWN,
+    PROBES,
+    FRONTIER,
+    ESTIMATES,
+    RESAMPLED,
+    VARIANT_WITH_SEARCHED_LAW,
+]
 
 
-@pytest.mark.parametrize(
-    "space", [WIDE, DISCRETE, DEFAULT, OWN, PROBES, FRONTIER], ids=lambda each: each.name
-)
+@pytest.mark.parametrize("space", [*EVERY, HUGE], ids=lambda each: each.name)
 def test_no_trial_that_may_be_sampled_spends_more_than_is_planned(space: SpaceConfig) -> None:
     trial_plan, driver_plan = plan_trial(space, SIZE), plan_drivers(space, SIZE)
     shared = shared_size(space)

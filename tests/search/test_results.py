@@ -12,6 +12,7 @@ from rich.console import Console
 
 from craft_ray.classifiers.score import Score
 from craft_ray.classifiers.selection import Evidence
+from craft_ray.commands.common import print_outcome
 from craft_ray.config.loading import load_run_config, load_space_config
 from craft_ray.config.method_names import method_name
 from craft_ray.config.shipped import SPACES
@@ -178,6 +179,23 @@ def test_the_table_names_each_trials_variant_and_shows_the_parameters_that_it_ha
     assert outcomes[:3] == [["1", "probes"], ["2", "craft"], ["3", "class_contexts"]]
     assert [number for number, *_ in outcomes[3:]] == ["2", "3"], "probes have no parameters"
     assert "None" not in "".join(lines)
+
+
+@pytest.mark.parametrize("name", ["[/red]", "[bold]few[/bold] names", "\\[x]"])
+def test_what_a_user_wrote_is_no_markup(name: str) -> None:
+    console = shown()
+    params = {"variant": name, "head.[/x]": name}
+    results = [replace(trial(1, Score(0.7, 1.0, 0.1)), params=params)]
+    print_table(console, VARIED, Score(0.4, 1.5, 0.1), results, results[0])
+    print_importances(console, Importances({"head.[/x]": 1.0}, name, 4, 0.1, 0.01), 200)
+    score = {"test": {"accuracy": 0.5}}
+    ledger = Spending(candidate_queries=1).as_dict()
+    summary = {"zero_shot": score, "cost": None, "ledger": ledger, "seconds": 3.0}
+    print_outcome(console, summary, score, name, Path("runs") / "[/red]", "mlflow ui '[/red]'")
+    text = console.export_text()
+    assert text.count(name) >= 4
+    assert text.count("[/x]") == 2
+    assert text.count("[/red]/") == 2
 
 
 @pytest.mark.parametrize(

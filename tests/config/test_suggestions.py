@@ -1,0 +1,128 @@
+"""What is said to somebody who mistyped a word, or mistook a file."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import craft_ray
+from craft_ray.commands import train, tune
+from craft_ray.config.loading import load_default_run, load_run_config, load_space_config
+from craft_ray.config.shipped import SPACES
+from craft_ray.errors import ConfigError
+
+QUICKSTART = SPACES / "quickstart.yaml"
+SIGMA = "parameters.optimizer.sigma"
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("trails=3", "trails: is not a known setting: did you mean trials?"),
+        ("optimzer.sigma=3", "optimzer: is not a known setting: did you mean optimizer?"),
+        ("data.shotz=3", "base.data.shotz: is not a known setting: did you mean shots?"),
+        ("scheduler.grace_querys=3", "is not a known setting: did you mean grace_queries?"),
+        ("optimizer.knid=spsa", "base.optimizer.knid: is not a known setting: did you mean kind?"),
+        ("parameters.optimizer.sgma={kind: uniform, low: 1, high: 2}", "mean optimizer.sigma?"),
+        (f"{SIGMA}.when={{methd: both}}", "did you mean method?"),
+        (f"{SIGMA}.lwo=3", "lwo: is not a known setting: did you mean low?"),
+        (f"{SIGMA}.when={{method: null}}", "must be a number, a word, true or false, but got None"),
+        ("first_trials=[{variant: prob}]", "must be one of probes, craft, class_contexts, search"),
+        ("variants.craft.optimiser.sigma=1", "did you mean optimizer?"),
+    ],
+)
+def test_the_nearest_known_word_is_named_to_who_searches(word: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_space_config(QUICKSTART, [word])
+    assert message in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("data.source.knd=x", "data.source.knd: is not a known setting: did you mean kind?"),
+        ("sede=3", "sede: is not a known setting: did you mean seed?"),
+        ("trials=3", "trials belongs to a search: python -m craft_ray.tune"),
+        ("head.hidden=3", "head.hidden: is not a known setting, but one of head.kind residual_mlp"),
+        ("xyzzy=3", "xyzzy: is not a known setting"),
+    ],
+)
+def test_the_nearest_known_word_is_named_to_who_trains(word: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_default_run([word])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("probes.yaml", "tune_spaces/probes.yaml"),
+        ("quikstart.yaml", "tune_spaces/quickstart.yaml"),
+        ("tune_spaces/quikstart.yaml", "tune_spaces/quickstart.yaml"),
+        ("tune_spaces/craft.yaml", "tune_spaces/runs/craft.yaml"),
+        ("mine.yml", "mine.yaml"),
+    ],
+)
+def test_the_nearest_file_is_named(
+    name: str, near: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("seed: 1")
+    with pytest.raises(ConfigError) as caught:
+        load_run_config(Path(name))
+    assert f"{name}: cannot be read: " in str(caught.value)
+    assert f"did you mean {near}?" in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["method=head", "method=prompt", "head.kind=probes"])
+def test_a_method_by_a_word_is_told_that_variants_decide(word: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_space_config(QUICKSTART, [word])
+    key = word.partition("=")[0]
+    text = str(caught.value)
+    assert f"{key} on the command line changes the base, and what a trial is, its variant" in text
+    assert f"variants.NAME.{key}=... changes one" in text
+
+
+def test_a_search_given_to_train_and_a_run_given_to_tune(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    space, run = "tune_spaces/quickstart.yaml", f"{SPACES}/runs/craft.yaml"
+    assert train.main([space]) == 2
+    assert f"`python -m craft_ray.tune {space}` searches it" in capsys.readouterr().err
+    assert tune.main([run]) == 2
+    assert f"`python -m craft_ray.train {run}` runs it" in capsys.readouterr().err
+    mixed = {"seed": 3, "variants": {"a": {}, "b": {"method": "prompt"}}}
+    Path("mixed.yaml").write_text(yaml.safe_dump(mixed))
+    assert tune.main(["mixed.yaml"]) == 2
+    assert "seed: is not a known setting" in capsys.readouterr().err
+
+
+def test_the_package_alone_can_be_imported(tmp_path: Path) -> None:
+    """As Ray's `py_modules` copies it to a worker: without the folder beside it."""
+    package = Path(craft_ray.__file__).parent
+    shutil.copytree(package / "config", tmp_path / "craft_ray" / "config")
+    for name in ("__init__.py", "errors.py"):
+        shutil.copy(package / name, tmp_path / "craft_ray")
+    program = (
+        "from pathlib import Path; from craft_ray.config import loading; "
+        "assert loading.load_run_config(None).method == 'both'; "
+        "loading.load_run_config(Path('tune_spaces/quickstart.yaml'))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "there is no such file in" in result.stderr, result.stderr
