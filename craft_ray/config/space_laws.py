@@ -251,6 +251,8 @@ def _smallest(tree: SearchTree, point: Values, law: str) -> dict[str, Scalar]:
 
 
 def _place(part: Values) -> str:
+    if [*part] == [VARIANT]:
+        return f"variants.{part[VARIANT]}"
     place = f"parameters.{' and '.join(part)}"
     if len(part) < 2:
         return place

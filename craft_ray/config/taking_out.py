@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 
 from craft_ray.config.budget import shots_of
 from craft_ray.config.data import DataConfig
@@ -97,6 +97,8 @@ def _without_values(distribution: Any, gone: list[Any]) -> Any:
 def _never_applying(base: Any, variants: Mapping[str, Any], parameters: Any) -> list[str]:
     """The parameters whose conditions nothing meets. Where the parts break laws of their own,
     none: these are said first."""
+    if not all(isinstance(changes, dict) for changes in variants.values()):
+        return []
     try:
         settings = RunConfig.model_validate(base).model_dump(mode="json")
         searched = _PARAMETERS.validate_python(parameters)
@@ -104,7 +106,7 @@ def _never_applying(base: Any, variants: Mapping[str, Any], parameters: Any) -> 
             searched = {VARIANT: Choice(kind="choice", values=tuple(variants)), **searched}
         tree = SearchTree(settings, variants, searched)
         branches = tree.branches()
-    except (ValidationError, ValueError, AttributeError, TypeError):
+    except ValueError:  # pydantic's as well
         return []
     return [
         path

@@ -56,7 +56,7 @@ def change_kind(document: dict[str, Any], section: str, kind: Any) -> None:
         document[section] = {"kind": kind}
         return
     defaults = models[old["kind"]]().model_dump(mode="json")
-    changed = {name: value for name, value in old.items() if value != defaults[name]}
+    changed = {n: value for n, value in old.items() if n not in defaults or value != defaults[n]}
     new = models[kind]().model_dump(mode="json")
     kept = {name: value for name, value in changed.items() if name in new}
     document[section] = {**new, **kept, "kind": kind}

@@ -204,6 +204,27 @@ SPACES = [
         r"variants.*valid dictionary, but got 1",
     ),
     Case(
+        "a variant that is a number beside one that is taken out",
+        space_file(ONE_PARAMETER + "variants: {a: 1, b: {}, c: null}"),
+        r"variants.*valid dictionary, but got 1",
+    ),
+    Case(
+        "a variant of another kind than is searched",
+        space_file(
+            "parameters: {head.kind: {kind: choice, values: [residual_mlp, linear]}}\n"
+            "variants: {a: {head: {names: best}}, b: {}}"
+        ),
+        r"variants\.a: head\.names: is not a known setting, but one of head\.kind probes",
+    ),
+    Case(
+        "a variant without a head",
+        space_file(
+            "parameters: {head.kind: {kind: choice, values: [residual_mlp, linear]}}\n"
+            "variants: {a: {head: null}, b: {}}"
+        ),
+        r"variants\.a: head: .*but got None",
+    ),
+    Case(
         "a variant of the images",
         space_file(ONE_PARAMETER + "variants: {a: {}, b: {data: {shots: 4}}}"),
         r"variants\.b\.data: must belong to one of fidelity, head",
