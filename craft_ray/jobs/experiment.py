@@ -62,7 +62,7 @@ class Experiment:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def deliver(self, classifier: TunedClassifier, key: str) -> None:
         """Store the result as an artefact, also in the tracker's run `key`."""
@@ -155,7 +155,7 @@ def open_experiment(
             tracker = make_tracker(
                 config.mlflow,
                 tracking_folder(folder.parent),
-                lambda text: console.print(text, highlight=False),
+                lambda text: console.print(text, highlight=False, markup=False),
             )
             size = decide_size(config.pool, nodes)
             factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)

@@ -12,10 +12,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 @contextmanager
 def waiting(console: Console, what: str) -> Iterator[None]:
     """Around something that takes its time: a line, and in a terminal a clock."""
-    console.print(f"{what} ...", highlight=False, soft_wrap=True)
+    console.print(f"{what} ...", highlight=False, markup=False, soft_wrap=True)
     clock = Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
         console=console,
         transient=True,
