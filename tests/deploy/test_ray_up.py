@@ -185,7 +185,7 @@ def test_a_search_on_two_hosts_survives_the_loss_of_one(network: Network, folder
     )
     both = {head.ip, worker.ip}
     wait_for("replicas on both hosts", lambda: dashboard.hosts_of("OracleReplica") == both)
-    wait_for("a checkpoint", lambda: list((folder / "disturbed").glob("**/checkpoint_*")))
+    wait_for("a state", lambda: list((folder / "disturbed").glob("**/states/*")))
     # All that a search cannot lose is where it was started.
     assert dashboard.hosts_of("Registry") == {head.ip}
     assert dashboard.hosts_of("RayTrainWorker") == {head.ip}
