@@ -10,6 +10,8 @@ ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # A thread that asks after the end must not start a Ray of its own.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
     # The history of every call, which Ray keeps in memory: 1 GB an hour of them (benchmarks.soak).
     # The dashboard of our own Ray shows actors and nodes, but no list of calls.
     "RAY_task_events_report_interval_ms": "0",

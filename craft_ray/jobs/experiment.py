@@ -150,13 +150,12 @@ def open_experiment(
                 place = place_trials(config, nodes)
                 number = concurrent_jobs(config, max_jobs, place, cpus_beside)
                 check_nodes_share(folder, config, kept_free=config.pool.cpus_per_replica)
-            slots = stack.enter_context(Slots(number, config.ray.cpus_per_worker, place.selector))
-            # While the workers of the slots start.
             tracker = make_tracker(
                 config.mlflow,
                 tracking_folder(folder.parent),
                 lambda text: console.print(text, highlight=False, markup=False),
             )
+            slots = stack.enter_context(Slots(number, config.ray.cpus_per_worker, place.selector))
             size = decide_size(config.pool, nodes)
             factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
             most = "up to " if size.max_replicas else ""
