@@ -103,7 +103,9 @@ def run_all(folder: Path) -> dict[str, Any]:
             "driver_cpu_s_a_trial_of_one_query": many.cpu_s[DRIVER] / 100,
         },
         "commands": {name: cost.as_dict() for name, cost in commands.items()},
-        "screen_of_the_default_search": [f"{at_s:6.1f} {line}" for at_s, line in default.lines],
+        "screen_of_the_default_search": [
+            f"{at_s:6.1f} {line.replace(str(folder), 'FOLDER')}" for at_s, line in default.lines
+        ],
     }
 
 
