@@ -11,11 +11,6 @@ from pathlib import Path, PurePosixPath
 from craft_ray.files.remote import Place, RemotePath
 
 
-def place_of(path: str, beside: Place) -> Place:
-    """What Ray calls `path` in the storage that `beside` is in, such as a checkpoint's."""
-    return beside.at(path) if isinstance(beside, RemotePath) else Path(path)
-
-
 def remove_folder(folder: Place) -> None:
     """With all that is in it, if it is there; what a local disk refuses to remove stays."""
     if isinstance(folder, RemotePath):

@@ -1,1 +1,6 @@
-"""One fine-tuning as a job for Ray: the session, the run folder, the worker and its storage."""
+"""One fine-tuning as a job for Ray: the session, the run folder, slots, their board and worker.
+
+`slots` are warm workers that take jobs from the `board`; `worker` runs them; `fine_tuning` is the
+job that `tuning` does, and `tuning` reads what a job has left. `experiment` sets up what a single
+run and a search have in common.
+"""
