@@ -8,7 +8,7 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -40,6 +40,23 @@ def without(*names: str) -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(blocked)
+
+
+@contextmanager
+def imported_meanwhile(name: str) -> Iterator[None]:
+    """Import a package in another thread while this one waits for something else; at the end it is
+    there. Whoever needs it imports it as ever, and hears then if it cannot be."""
+
+    def load() -> None:
+        with suppress(Exception):
+            importlib.import_module(name)
+
+    thread = threading.Thread(target=load, name=f"import {name}")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def module_alone(package: str, name: str) -> ModuleType:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +16,6 @@ from craft_ray.errors import (
     EXIT_CODE_FAILED,
     EXIT_CODE_INTERRUPTED,
     EXIT_CODE_USER_ERROR,
-    FULL_DISK,
     ConfigError,
     RunFailedError,
     RunInterruptedError,
@@ -30,8 +27,6 @@ from craft_ray.interrupts import treat_sigterm_as_ctrl_c
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from craft_ray.config.base import Settings
-    from craft_ray.config.reproduction import ReproductionConfig
     from craft_ray.config.run import RunConfig
     from craft_ray.files.remote import Place
     from craft_ray.metering.ledger import Spending
@@ -90,33 +85,6 @@ def command_parser(
     return parser
 
 
-@contextmanager
-def resume_hint(name: str, words: Sequence[str], folder: Place) -> Iterator[None]:
-    """Tell a user whose run was cut short how to continue it.
-
-    Raises:
-        RunInterruptedError: in place of Ctrl-C, with the command that continues.
-        RunFailedError: with that command; also in place of a full disk.
-    """
-    kept = [word for word in words if not word.startswith("name=")]
-    command = ["python", "-m", f"craft_ray.{name}", *kept, f"name={folder.name}", "--resume"]
-    # A password on this line would be on the screen and in the log of the terminal.
-    hint = "continue with\n  " + shlex.join(mask(word) for word in command)
-    try:
-        yield
-    except (RunInterruptedError, KeyboardInterrupt) as error:
-        raise RunInterruptedError(f"{str(error) or 'stopped'}; {hint}") from error
-    except RunFailedError as error:
-        raise RunFailedError(f"{error}; {hint}") from error
-    except StorageError as error:
-        raise RunFailedError(f"{error}; {hint}") from error
-    except OSError as error:
-        if error.errno not in FULL_DISK:
-            raise
-        where = error.filename or folder
-        raise RunFailedError(f"{where}: must be writable, but: {error.strerror}; {hint}") from error
-
-
 def print_outcome(
     console: Console,
     summary: Mapping[str, Any],
@@ -160,35 +128,6 @@ def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     if len(files) > 1:
         raise ConfigError("command line", [f"at most one file is allowed, but got {files}"])
     return (Path(files[0]) if files else None), [word for word in words if "=" in word]
-
-
-def check_run_folder(
-    config: RunConfig | ReproductionConfig,
-    stem: str,
-    settings: dict[str, Any],
-    model: type[Settings],
-    options: argparse.Namespace,
-) -> None:
-    """Refuse a name that is taken, or a run that cannot be resumed, before work is put into it.
-
-    A dry run asks no object store: the check of one writes to it.
-
-    Raises:
-        ConfigError: says what is there.
-    """
-    # Imported late, here and in the commands: `--help` and a mistyped key wait for no library.
-    from craft_ray.files.remote import locate
-    from craft_ray.jobs.run_folder import check_store, find_run_folder
-
-    output_dir = locate(config.output_dir)
-    if options.dry_run and not isinstance(output_dir, Path):
-        return
-    check_store(output_dir)
-    if options.resume:
-        find_run_folder(output_dir, config.name, stem, settings, model)
-    elif config.name is not None and (folder := output_dir.resolve() / config.name).exists():
-        problem = f"{folder} must not exist yet: choose another name or say --resume"
-        raise ConfigError("name", [problem])
 
 
 def check_inputs(config: RunConfig, *, decode: bool) -> FewShotData:

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from craft_ray.commands.common import (
-    check_run_folder,
     command_parser,
     exit_with,
     pool_request,
     print_plan,
-    resume_hint,
     split_words,
 )
+from craft_ray.commands.frame import RunRequest
 from craft_ray.config.data import DataConfig
 from craft_ray.config.loading import load_reproduction_config
 from craft_ray.config.reproduction import ReproductionConfig
@@ -50,7 +49,16 @@ def _run(options: argparse.Namespace) -> None:
     # All of them at once: a mistake in the last preset must not be found after two days.
     settings = {cell: settings_of(cell, config) for cell in make_cells(config)}
     document = config.model_dump(mode="json", exclude={"name"})
-    check_run_folder(config, "reproduce", document, ReproductionConfig, options)
+    request = RunRequest(
+        "reproduce",
+        options,
+        config.output_dir,
+        config.name,
+        "reproduce",
+        document,
+        ReproductionConfig,
+    )
+    request.check()
     from craft_ray.oracle.check import check_model_exists
     from craft_ray.reproduction.presence import find_missing
 
@@ -66,27 +74,16 @@ def _run(options: argparse.Namespace) -> None:
     if options.dry_run:
         _print_plan(config, document, found, missing)
         return
-    from rich.console import Console
+    first = next(iter(found.values()))
+    with request.open(first.ray, lambda _: _describe(config, found, missing)) as (folder, console):
+        from craft_ray.reproduction.run import run_reproduction
+        from craft_ray.reproduction.tables import TABLE_FILE
+        from craft_ray.tracking import tracking_folder, ui_command
 
-    from craft_ray.files.remote import locate
-    from craft_ray.jobs.run_folder import open_run_folder
-    from craft_ray.reproduction.run import run_reproduction
-    from craft_ray.reproduction.tables import TABLE_FILE
-    from craft_ray.tracking import tracking_folder, ui_command
-
-    console = Console()
-    output_dir = locate(config.output_dir)
-    with open_run_folder(
-        output_dir, config.name, "reproduce", document, ReproductionConfig, resume=options.resume
-    ) as folder:
-        for line in _describe(config, found, missing):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-        with resume_hint("reproduce", options.words, folder):
-            run_reproduction(config, found, missing, folder, console)
+        run_reproduction(config, found, missing, folder, console)
     console.print((folder / TABLE_FILE).read_text(), highlight=False, markup=False, soft_wrap=True)
     lines = [f"Tables and plots: {folder}"]
-    first = next(iter(found.values()))
-    if command := ui_command(first.mlflow, tracking_folder(output_dir)):
+    if command := ui_command(first.mlflow, tracking_folder(folder.parent)):
         lines.append(f"Look at it: {command}")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 
 from craft_ray.commands.common import (
     check_inputs,
-    check_run_folder,
     command_parser,
     exit_with,
     pool_request,
     print_outcome,
     print_plan,
-    resume_hint,
     split_words,
 )
+from craft_ray.commands.frame import RunRequest
 from craft_ray.config.loading import load_default_run, load_run_config
 from craft_ray.config.run import RunConfig
 
@@ -40,7 +39,10 @@ def _run(options: argparse.Namespace) -> None:
     config = load_run_config(path, overrides) if path else load_default_run(overrides)
     settings = config.model_dump(mode="json", exclude={"name"})
     stem = path.stem if path else "train"
-    check_run_folder(config, stem, settings, RunConfig, options)
+    request = RunRequest(
+        "train", options, config.output_dir, config.name, stem, settings, RunConfig
+    )
+    request.check()
     data = check_inputs(config, decode=not options.dry_run)
     if options.dry_run:
         from craft_ray.metering.planned_spending import plan_driver, plan_run
@@ -49,34 +51,17 @@ def _run(options: argparse.Namespace) -> None:
         plan = plan_run(config, data.size) + plan_driver(config, data.size)
         print_plan(settings, plan, requests, config.price_per_thousand_predictions)
         return
-    from rich.console import Console
 
-    from craft_ray.files.remote import locate
-    from craft_ray.jobs.run_folder import open_run_folder
-    from craft_ray.jobs.single_run import run_training
-    from craft_ray.tracking import tracking_folder, ui_command
+    def headline(name: str) -> list[str]:
+        return [f"Run {name} on {data.describe()}"]
 
-    console = Console()
-    output_dir = locate(config.output_dir)
-    with open_run_folder(
-        output_dir, config.name, stem, settings, RunConfig, resume=options.resume
-    ) as folder:
-        console.print(
-            f"Run {folder.name} on {data.describe()}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-        with resume_hint("train", options.words, folder):
-            summary = run_training(config, data, folder, console)
+    with request.open(config.ray, headline) as (folder, console):
+        from craft_ray.jobs.single_run import run_training
+        from craft_ray.tracking import tracking_folder, ui_command
+
+        summary = run_training(config, data, folder, console)
     tuned = summary["tuned"]
     is_last = config.fidelity.selection == "last"
     label = f"Generation {tuned['generation']}, {'the last' if is_last else 'chosen by validation'}"
-    print_outcome(
-        console,
-        summary,
-        tuned,
-        label,
-        folder,
-        ui_command(config.mlflow, tracking_folder(output_dir)),
-    )
+    ui = ui_command(config.mlflow, tracking_folder(folder.parent))
+    print_outcome(console, summary, tuned, label, folder, ui)

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from craft_ray.commands.common import (
     check_inputs,
-    check_run_folder,
     command_parser,
     exit_with,
     pool_request,
     print_outcome,
     print_plan,
-    resume_hint,
     split_words,
 )
+from craft_ray.commands.frame import RunRequest
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.shipped import DEFAULT_SPACE
 from craft_ray.config.space import SpaceConfig
@@ -47,39 +46,38 @@ def _run(options: argparse.Namespace) -> None:
     path, overrides = split_words(options.words)
     space = load_space_config(path or DEFAULT_SPACE, overrides)
     settings = space.model_dump(mode="json", exclude={"base": {"name"}})
-    check_run_folder(space.base, space.name, settings, SpaceConfig, options)
+    request = RunRequest(
+        "tune",
+        options,
+        space.base.output_dir,
+        space.base.name,
+        space.name,
+        settings,
+        SpaceConfig,
+    )
+    request.check()
     data = check_inputs(space.base, decode=not options.dry_run)
     if options.dry_run:
         _print_plan(space, settings, data)
         return
-    from rich.console import Console
 
-    from craft_ray.files.remote import locate
-    from craft_ray.jobs.run_folder import NUM_FAILED, open_run_folder
-    from craft_ray.search.run import run_search
-    from craft_ray.tracking import tracking_folder, ui_command
+    def headline(name: str) -> list[str]:
+        return [f"Search {name} on {data.describe()}"]
 
-    console = Console()
-    output_dir = locate(space.base.output_dir)
-    with open_run_folder(
-        output_dir, space.base.name, space.name, settings, SpaceConfig, resume=options.resume
-    ) as folder:
-        console.print(
-            f"Search {folder.name} on {data.describe()}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-        with resume_hint("tune", options.words, folder):
-            summary = run_search(space, data, folder, console)
-            if (best := summary["best"]) is not None:
-                label = f"Best: trial {best['number']}"
-                ui = ui_command(space.base.mlflow, tracking_folder(output_dir))
-                print_outcome(console, summary, best, label, folder, ui)
-            if num_failed := summary[NUM_FAILED]:
-                errors = [trial["error"] for trial in summary["trials"] if trial["error"]]
-                why = errors[0] if errors else f"see {folder / 'trials'}"
-                raise RunFailedError(f"{num_failed} of {space.trials} trials have failed: {why}")
+    with request.open(space.base.ray, headline) as (folder, console):
+        from craft_ray.jobs.run_folder import NUM_FAILED
+        from craft_ray.search.run import run_search
+        from craft_ray.tracking import tracking_folder, ui_command
+
+        summary = run_search(space, data, folder, console)
+        if (best := summary["best"]) is not None:
+            label = f"Best: trial {best['number']}"
+            ui = ui_command(space.base.mlflow, tracking_folder(folder.parent))
+            print_outcome(console, summary, best, label, folder, ui)
+        if num_failed := summary[NUM_FAILED]:
+            errors = [trial["error"] for trial in summary["trials"] if trial["error"]]
+            why = errors[0] if errors else f"see {folder / 'trials'}"
+            raise RunFailedError(f"{num_failed} of {space.trials} trials have failed: {why}")
 
 
 def _print_plan(space: SpaceConfig, settings: dict[str, Any], data: FewShotData) -> None:

@@ -57,7 +57,7 @@ class PoolConfig(Settings):
 
     replicas: Annotated[int, Field(ge=1)] | Auto = "auto"
     """`auto` follows the nodes of the cluster as they come and go: one for each GPU, or without
-    GPUs one for each CPU of a node, at most four; with `max_replicas` it also asks an autoscaler
+    GPUs one for two CPUs of a node, at most four; with `max_replicas` it also asks an autoscaler
     for nodes. A number is placed by Ray and kept."""
     min_replicas: int = Field(1, ge=0)
     """Kept while nothing is asked. 0 gives everything back, and the next query waits for a node."""

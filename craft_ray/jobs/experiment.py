@@ -1,4 +1,4 @@
-"""What a single run and a search have in common: tracker, Ray, slots, pool, prepared task, and the
+"""What a single run and a search have in common: tracker, slots, pool, prepared task, and the
 end."""
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ from craft_ray.config.run import RunConfig
 from craft_ray.files.folders import on_this_disk
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import write_json
+from craft_ray.jobs.cluster import slots_on_cluster
 from craft_ray.jobs.driver_oracle import driver_oracle
 from craft_ray.jobs.live import waiting
-from craft_ray.jobs.ray_session import ray_session
-from craft_ray.jobs.resources import concurrent_jobs
 from craft_ray.jobs.run_folder import SUMMARY_FILE
-from craft_ray.jobs.shared_storage import check_nodes_share
 from craft_ray.jobs.slots import Slots
 from craft_ray.metering.ledger import Spending
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.keeper import PoolKeeper, cluster_nodes
-from craft_ray.pool.lifecycle import ClipFactory, running_pool
+from craft_ray.pool.lifecycle import ClipFactory, starting_pool
 from craft_ray.pool.membership import decide_size, num_replicas
-from craft_ray.pool.placement import place_trials
-from craft_ray.task.preparation import FewShotData, classification_task, prepare
+from craft_ray.task.preparation import (
+    FewShotData,
+    classification_task,
+    expect_training,
+    prepare,
+)
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.task.provenance import data_summary, versions
 from craft_ray.tracking import NullTracker, Tracker, make_tracker, tracking_folder
@@ -124,8 +126,8 @@ def open_experiment(
     cpus_beside: float = 0.0,
     may_go_on: bool = False,
 ) -> Iterator[Experiment]:
-    """Start tracker, Ray, slots and pool, register the task and validate zero-shot; end what was
-    started.
+    """Start pool, tracker and slots on the Ray that is connected, register the task and validate
+    zero-shot; end what was started.
 
     Args:
         config: of the run, or the base of a search.
@@ -144,25 +146,22 @@ def open_experiment(
     tracker: Tracker = NullTracker()
     try:
         with ExitStack() as stack:
-            with waiting(console, "Starting Ray"):
-                stack.enter_context(ray_session(config.ray))
-                nodes = cluster_nodes()
-                place = place_trials(config, nodes)
-                number = concurrent_jobs(config, max_jobs, place, cpus_beside)
-                check_nodes_share(folder, config, kept_free=config.pool.cpus_per_replica)
-            tracker = make_tracker(
-                config.mlflow,
-                tracking_folder(folder.parent),
-                lambda text: console.print(text, highlight=False, markup=False),
-            )
-            slots = stack.enter_context(Slots(number, config.ray.cpus_per_worker, place.selector))
+            slots = slots_on_cluster(config, folder, max_jobs, cpus_beside)
+            nodes = cluster_nodes()
             size = decide_size(config.pool, nodes)
             factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
             most = "up to " if size.max_replicas else ""
             replicas = num_replicas(size, nodes)
             words = f"{most}{replicas} oracle replica(s) of {config.oracle.model} on {size.device}"
             with waiting(console, f"Starting {words}"):
-                pool = stack.enter_context(running_pool(folder.name, factory, config.pool, size))
+                pool = stack.enter_context(starting_pool(folder.name, factory, config.pool, size))
+                tracker = make_tracker(
+                    config.mlflow,
+                    tracking_folder(folder.parent),
+                    lambda text: console.print(text, highlight=False, markup=False),
+                )
+                stack.enter_context(slots)
+                pool.keeper.wait_until_ready()
             oracle = stack.enter_context(
                 driver_oracle(config, pool.address, folder, may_go_on=may_go_on)
             )
@@ -172,6 +171,7 @@ def open_experiment(
                 prepared = prepare(config, data, oracle, start)
                 examiner = Examiner(oracle, prepared, data)
                 prepared, zero_shot = examiner.validate_zero_shot()
+                expect_training(config, prepared, oracle)
             yield Experiment(
                 config=config,
                 data=data,

@@ -48,6 +48,17 @@ def check_store(output_dir: Place) -> None:
         raise ConfigError("output_dir", [problem]) from error
 
 
+def check_is_new(folder: Place) -> None:
+    """That a run of this name can be made.
+
+    Raises:
+        ConfigError: something is there already.
+    """
+    if folder.exists():
+        problem = f"{folder} must not exist yet: choose another name or say --resume"
+        raise ConfigError("name", [problem])
+
+
 def create_run_folder(output_dir: Place, name: str, settings: dict[str, Any]) -> Place:
     """Make `output_dir/name` and store the settings in it.
 
@@ -55,12 +66,9 @@ def create_run_folder(output_dir: Place, name: str, settings: dict[str, Any]) ->
         ConfigError: the folder exists, or cannot be made.
     """
     folder = output_dir.resolve() / name
+    check_is_new(folder)
     try:
         folder.mkdir(parents=True)
-    except FileExistsError:
-        raise ConfigError(
-            "name", [f"{folder} must not exist yet: choose another name or say --resume"]
-        ) from None
     except OSError as error:
         raise ConfigError("output_dir", [f"{folder} cannot be made: {error}"]) from error
     write_json(folder / SETTINGS_FILE, settings)

@@ -37,7 +37,7 @@ from craft_ray.oracle.text.layout import slices
 from craft_ray.oracle.text.plain import autocast
 from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
 
-IMAGES_PER_FORWARD = {"cpu": 8, "cuda": 256}
+IMAGES_PER_FORWARD = {"cpu": 6, "cuda": 256}
 
 
 class ClipOracle:

@@ -105,16 +105,20 @@ class PoolKeeper:
         self._thread = threading.Thread(target=self._keep, name="pool-keeper", daemon=True)
 
     def start(self) -> None:
-        """Start the pool and wait until all replicas that have a place have loaded the model.
+        """Start what has a place; waits for nothing."""
+        self._deadline = time.monotonic() + self._config.start_timeout_s
+        self._start_missing(self._desired())
+
+    def wait_until_ready(self) -> None:
+        """Wait until all replicas that have a place have loaded the model, and keep them from then
+        on.
 
         Raises:
             OracleError: the model cannot be loaded.
             PoolError: a replica died while loading, or none was ready in `start_timeout_s`.
         """
-        deadline = time.monotonic() + self._config.start_timeout_s
-        self._start_missing(self._desired())
         while self._loading or not self._serving:
-            if time.monotonic() > deadline:
+            if time.monotonic() > self._deadline:
                 raise PoolError(
                     f"pool: {len(self._serving)} of {len(self._actors)} replicas were ready after "
                     f"start_timeout_s={self._config.start_timeout_s:g}; each asks for "

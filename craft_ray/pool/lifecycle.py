@@ -55,6 +55,17 @@ def running_pool(
         OracleError: the model cannot be loaded; the pool is ended.
         PoolError: a replica died while loading, or no node can hold one.
     """
+    with starting_pool(name, make_oracle, config, size) as pool:
+        pool.keeper.wait_until_ready()
+        yield pool
+
+
+@contextmanager
+def starting_pool(
+    name: str, make_oracle: OracleFactory, config: PoolConfig, size: PoolSize
+) -> Iterator[RunningPool]:
+    """As `running_pool`, for a caller who has something else to do while the model is loaded, and
+    then calls `keeper.wait_until_ready`."""
     address = PoolAddress(namespace=NAMESPACE, registry=f"{name}/registry")
     registry_class: Any = ray.remote(Registry)
     registry = registry_class.options(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from craft_ray.config.oracle import PoolConfig
 
+CPUS_PER_CPU_REPLICA = 2
+"""Each copy loads torch and encodes every image again; two threads of one copy do not."""
 MAX_CPU_REPLICAS = 4
 """Of a node without GPUs: more copies of a model take memory and bring no speed."""
 
@@ -79,9 +81,9 @@ def desired_members(
 ) -> dict[str, str | None]:
     """Replica -> the node it belongs to (None: wherever Ray finds room).
 
-    One a GPU, or its share; on nodes of a cluster without GPUs one a CPU, at most four. A name says
-    node and seat, so the decision needs no memory: what is desired and absent is to be started,
-    what is present and not desired is to go.
+    One a GPU, or its share; on nodes of a cluster without GPUs one for two CPUs, at most four. A
+    name says node and seat, so the decision needs no memory: what is desired and absent is to be
+    started, what is present and not desired is to go.
 
     Args:
         size: what the pool takes.
@@ -134,4 +136,6 @@ def to_publish(serving: Collection[str], states: Mapping[str, str | None]) -> li
 def _seats(node: NodeView, gpus_per_replica: float) -> int:
     if gpus_per_replica:
         return int(node.num_gpus / gpus_per_replica)
-    return min(int(node.num_cpus), MAX_CPU_REPLICAS)
+    if node.num_cpus < 1:
+        return 0
+    return min(max(int(node.num_cpus) // CPUS_PER_CPU_REPLICA, 1), MAX_CPU_REPLICAS)

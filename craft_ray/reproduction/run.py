@@ -17,17 +17,14 @@ from craft_ray.config.run import RunConfig
 from craft_ray.errors import OracleError, PoolError, RunFailedError, RunInterruptedError
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import write_json
+from craft_ray.jobs.cluster import slots_on_cluster
 from craft_ray.jobs.job import JobEnd, read_result
 from craft_ray.jobs.live import waiting
-from craft_ray.jobs.ray_session import ray_session
-from craft_ray.jobs.resources import concurrent_jobs
 from craft_ray.jobs.run_folder import SUMMARY_FILE
-from craft_ray.jobs.shared_storage import check_nodes_share
 from craft_ray.jobs.slots import Slots
 from craft_ray.pool.keeper import cluster_nodes
 from craft_ray.pool.lifecycle import ClipFactory, running_pool
 from craft_ray.pool.membership import decide_size
-from craft_ray.pool.placement import place_trials
 from craft_ray.reproduction.cell import CellJob, cell_folder
 from craft_ray.reproduction.grid import Cell
 from craft_ray.reproduction.monitor import CellMonitor
@@ -117,12 +114,8 @@ def _run_cells(
     tracker = make_tracker(shared.mlflow, tracking_folder(folder.parent), say)
     try:
         with ExitStack() as stack:
-            with waiting(console, "Starting Ray"):
-                stack.enter_context(ray_session(shared.ray))
-                place = place_trials(shared, cluster_nodes())
-                number = concurrent_jobs(shared, config.max_concurrent_cells, place)
-                check_nodes_share(folder, shared, kept_free=shared.pool.cpus_per_replica)
-            slots = stack.enter_context(Slots(number, shared.ray.cpus_per_worker, place.selector))
+            slots = slots_on_cluster(shared, folder, config.max_concurrent_cells)
+            stack.enter_context(slots)
             num_done = num_cells - len(left)
             monitor = CellMonitor(console, tracker, folder.name, num_cells, num_done)
             tracker.open(monitor.parent_key, folder.name, flatten(_values(config)))

@@ -10,7 +10,6 @@ from statistics import NormalDist, mean
 from typing import Any
 
 import optuna
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 from craft_ray.config.space import SpaceConfig
 from craft_ray.config.variants import VARIANT
@@ -92,5 +91,8 @@ def _shares(
     study = optuna.create_study(direction="maximize")
     study.add_trials([frozen_trial(space, params, [accuracy]) for params, accuracy in group])
     paths = [path for path in group[0][0] if path != VARIANT]
+    # Here, for what it loads: scikit-learn takes more than a second.
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
     evaluator = FanovaImportanceEvaluator(seed=SEED)
     return get_param_importances(study, evaluator=evaluator, params=paths)

@@ -122,14 +122,19 @@ def prepare(
     task = classification_task(config, data)
     if names := extra_names(config, task.class_names):  # a mistake in them costs nothing here
         oracle.register_task(replace(task, class_names=(*task.class_names, *names)))
+    handle = oracle.register_task(task)
+    _check_projection_fits(config, handle)
+    validation = LabelledImages(
+        oracle.register_images(plain_pixels(data.validation, description.image_size)),
+        labels_of(data.validation),
+    )
+    oracle.expect(validation.handle)
     train_labels = labels_of(data.train)
     augmentation = Augmentation(config.seed, description.image_size, config.data.crop_scale_min)
     if config.fidelity.fitness_images == "plain":
         fitness_pixels = plain_pixels(data.train, description.image_size)
     else:
         fitness_pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
-    handle = oracle.register_task(task)
-    _check_projection_fits(config, handle)
     return PreparedTask(
         task=handle,
         class_names=task.class_names,
@@ -137,12 +142,18 @@ def prepare(
         oracle_id=description.oracle_id,
         fitness=LabelledImages(oracle.register_images(fitness_pixels), train_labels),
         views=_views(config, data, augmentation, oracle),
-        validation=LabelledImages(
-            oracle.register_images(plain_pixels(data.validation, description.image_size)),
-            labels_of(data.validation),
-        ),
+        validation=validation,
         earlier_prompt_LE=earlier_prompt_LE,
     )
+
+
+def expect_training(config: RunConfig, prepared: PreparedTask, oracle: MeteredOracle) -> None:
+    """Have the training images encoded while nothing is asked yet, as far as the method asks about
+    them; nobody waits for it."""
+    oracle.expect(prepared.fitness.handle)
+    if config.method != "prompt" and isinstance(prepared.views, ViewBank):
+        for view in prepared.views.handles:
+            oracle.expect(view)
 
 
 def _check_projection_fits(config: RunConfig, task: TaskHandle) -> None:

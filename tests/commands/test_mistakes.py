@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from craft_ray.commands import train, tune
-from craft_ray.commands.common import exit_with, resume_hint
+from craft_ray.commands.common import exit_with
+from craft_ray.commands.frame import resume_hint
 from craft_ray.config.loading import load_default_run, load_run_config, load_space_config
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import CRAFT_RUN, DEFAULT_SPACE

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from craft_ray.commands import reproduce, train, tune
-from craft_ray.commands.common import exit_with, resume_hint
+from craft_ray.commands.common import exit_with
+from craft_ray.commands.frame import resume_hint
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import UserError
 from craft_ray.jobs.run_folder import open_run_folder

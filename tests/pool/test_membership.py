@@ -27,11 +27,12 @@ def gpu_node(node_id: str = "b" * 56, gpus: float = 1.0, draining: bool = False)
     return NodeView(node_id, 8.0, gpus, draining)
 
 
-def test_without_gpus_there_is_a_replica_a_cpu_of_each_node_up_to_four() -> None:
-    for cpus, replicas in ((1.0, 1), (2.0, 2), (64.0, 4)):
+def test_without_gpus_there_is_a_replica_for_two_cpus_of_each_node_up_to_four() -> None:
+    for cpus, replicas in ((0.5, 0), (1.0, 1), (2.0, 1), (4.0, 2), (64.0, 4)):
         nodes = [cpu_node(cpus=cpus)]
         assert num_replicas(decide_size(PoolConfig(), nodes), nodes) == replicas
-    assert decide_size(PoolConfig(), [cpu_node(cpus=64.0)]).threads_per_replica == 16
+    for cpus, threads in ((1.0, 1), (2.0, 2), (4.0, 2), (64.0, 16)):
+        assert decide_size(PoolConfig(), [cpu_node(cpus=cpus)]).threads_per_replica == threads
 
 
 def test_threads_do_not_depend_on_how_many_replicas_the_user_asks_for() -> None:

@@ -1,0 +1,135 @@
+"""What `tune`, `train` and `reproduce` do around their work: the run's folder, Ray, and what to
+type when it was cut short."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from craft_ray.config.secrets import mask
+from craft_ray.errors import FULL_DISK, RunFailedError, RunInterruptedError, StorageError
+
+# Imported late, here and in the commands: `--help` and a mistyped key wait for no library.
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from craft_ray.config.base import Settings
+    from craft_ray.config.run import RayConfig
+    from craft_ray.files.remote import Place
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """Which run a command line asks for, new or to be resumed.
+
+    Attributes:
+        command: its name.
+        options: of the command line.
+        output_dir, name: of the run; without a name it gets one from `stem`.
+        settings: all that is kept with the run, of the kind `model`.
+    """
+
+    command: str
+    options: argparse.Namespace
+    output_dir: str
+    name: str | None
+    stem: str
+    settings: dict[str, Any]
+    model: type[Settings]
+
+    def check(self) -> None:
+        """Refuse a name that is taken, or a run that cannot be resumed, before work is put into it.
+
+        A dry run asks no object store: the check of one writes to it.
+
+        Raises:
+            ConfigError: says what is there.
+        """
+        from pathlib import Path
+
+        from craft_ray.files.remote import locate
+        from craft_ray.jobs.run_folder import check_is_new, check_store, find_run_folder
+
+        place = locate(self.output_dir)
+        if self.options.dry_run and not isinstance(place, Path):
+            return
+        check_store(place)
+        if self.options.resume:
+            find_run_folder(place, self.name, self.stem, self.settings, self.model)
+        elif self.name is not None:
+            check_is_new(place.resolve() / self.name)
+
+    @contextmanager
+    def open(
+        self, ray: RayConfig, headline: Callable[[str], Sequence[str]]
+    ) -> Iterator[tuple[Place, Console]]:
+        """The run's folder, and where to print, with Ray up.
+
+        Args:
+            ray: which Ray.
+            headline: from the name of the run to the first lines on the screen.
+
+        Raises:
+            ConfigError: the folder cannot be made or resumed, or the cluster does not answer.
+            RunInterruptedError, RunFailedError: see `resume_hint`.
+        """
+        from rich.console import Console
+
+        from craft_ray.files.remote import locate
+        from craft_ray.jobs.live import waiting
+        from craft_ray.jobs.run_folder import open_run_folder
+        from craft_ray.light_imports import imported_meanwhile
+
+        console, options = Console(), self.options
+        with ExitStack() as stack:
+            folder = stack.enter_context(
+                open_run_folder(
+                    locate(self.output_dir),
+                    self.name,
+                    self.stem,
+                    self.settings,
+                    self.model,
+                    resume=options.resume,
+                )
+            )
+            for line in headline(folder.name):
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
+            stack.enter_context(resume_hint(self.command, options.words, folder))
+            with waiting(console, "Starting Ray"), imported_meanwhile("torch"):
+                from craft_ray.jobs.ray_session import ray_session
+
+                stack.enter_context(ray_session(ray))
+            yield folder, console
+
+
+@contextmanager
+def resume_hint(name: str, words: Sequence[str], folder: Place) -> Iterator[None]:
+    """Tell a user whose run was cut short how to continue it.
+
+    Raises:
+        RunInterruptedError: in place of Ctrl-C, with the command that continues.
+        RunFailedError: with that command; also in place of a full disk.
+    """
+    kept = [word for word in words if not word.startswith("name=")]
+    command = ["python", "-m", f"craft_ray.{name}", *kept, f"name={folder.name}", "--resume"]
+    # A password on this line would be on the screen and in the log of the terminal.
+    hint = "continue with\n  " + shlex.join(mask(word) for word in command)
+    try:
+        yield
+    except (RunInterruptedError, KeyboardInterrupt) as error:
+        raise RunInterruptedError(f"{str(error) or 'stopped'}; {hint}") from error
+    except RunFailedError as error:
+        raise RunFailedError(f"{error}; {hint}") from error
+    except StorageError as error:
+        raise RunFailedError(f"{error}; {hint}") from error
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        where = error.filename or folder
+        raise RunFailedError(f"{where}: must be writable, but: {error.strerror}; {hint}") from error
