@@ -68,7 +68,6 @@ class TunedClassifier(ABC):
     def predict(
         self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
     ) -> FloatArray:
-        """See `Classifier`."""
         return self.refine(self.ask(oracle, task, images))
 
     def ask(
@@ -93,7 +92,6 @@ class PromptClassifier(TunedClassifier):
 
     @property
     def kind(self) -> Kind:
-        """See `TunedClassifier`."""
         return "prompt" if self.head is None else "refined_prompt"
 
     @classmethod
@@ -112,7 +110,6 @@ class PromptClassifier(TunedClassifier):
         return (self,) if self.head is None else (self, replace(self, head=None))
 
     def refine(self, logits_KNC: FloatArray) -> FloatArray:
-        """See `TunedClassifier`."""
         logits_NC: FloatArray = logits_KNC[0]
         if self.head is None:
             return logits_NC
@@ -143,12 +140,10 @@ class ProbesClassifier(TunedClassifier):
 
     @property
     def kind(self) -> Kind:
-        """See `TunedClassifier`."""
         return "probes"
 
     @property
     def extra_names(self) -> tuple[str, ...]:
-        """See `TunedClassifier`."""
         return self.names
 
     def asked_contexts(self) -> FloatArray:
@@ -156,7 +151,6 @@ class ProbesClassifier(TunedClassifier):
         return self.contexts_KLE
 
     def refine(self, logits_KNC: FloatArray) -> FloatArray:
-        """See `TunedClassifier`."""
         return self.head(flatten_probes(logits_KNC))
 
     def arrays(self) -> Arrays:

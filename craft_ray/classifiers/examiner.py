@@ -69,13 +69,15 @@ class Examiner:
         items = dataset.splits["test"]
         blocks = [items[block.start : block.stop] for block in examined_blocks(len(items))]
         counts = [ScoreCount(dataset.scored_classes) for _ in classifiers]
-        sent = [self._send(block) for block in blocks[:1]]
-        for number, block in enumerate(blocks):
+        sent = map(self._send, blocks)
+        following = next(sent, None)
+        for block in blocks:
             # While one replica is asked about this block, another may encode the next.
-            sent += [self._send(following) for following in blocks[number + 1 : number + 2]]
+            images, following = following, next(sent, None)
+            assert images is not None
             labels_N = labels_of(block)
             for classifier, count in zip(classifiers, counts, strict=True):
-                logits_NC = classifier.predict(self._oracle, self._prepared.classes, sent[number])
+                logits_NC = classifier.predict(self._oracle, self._prepared.classes, images)
                 count.add(logits_NC, labels_N)
         return [count.score for count in counts]
 

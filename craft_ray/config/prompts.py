@@ -11,7 +11,7 @@ from craft_ray.config.base import Settings
 from craft_ray.config.places import PlaceText, is_address
 
 ProjectionKind = Literal["gaussian", "per_token", "low_rank", "fastfood"]
-"""See `craft_ray.method.projection`."""
+"""Kinds of A, each made in `craft_ray.method.projection`."""
 
 
 class PromptConfig(Settings):

@@ -11,13 +11,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
-from craft_ray.errors import RunFailedError, RunInterruptedError, UserError
+from craft_ray.errors import RunFailedError, UserError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.fine_tuning import FineTuning
 from craft_ray.jobs.job import JobEnd, Report
 from craft_ray.jobs.tuning import read_selected, read_tuned
 from craft_ray.task.preparation import FewShotData
+from craft_ray.tracking import tracked
 
 WORKER_FOLDER = "worker"
 
@@ -29,19 +30,18 @@ def run_training(
 
     Raises:
         UserError: see `open_experiment`.
-        RunInterruptedError: the user stopped it; `--resume` continues.
+        KeyboardInterrupt: the user stopped it; `--resume` continues.
         RunFailedError: the worker failed more often than it is replaced; `--resume` continues.
     """
     with open_experiment(config, data, folder, console) as experiment:
-        return _train(experiment)
+        experiment.say(f"Zero-shot: {experiment.zero_shot.accuracy:.1%} on validation.")
+        settings = config.model_dump(mode="json")
+        with tracked(experiment.tracker, folder.name, folder.name, flatten(settings)):
+            return _train(experiment, settings)
 
 
-def _train(experiment: Experiment) -> dict[str, Any]:
-    config, tracker = experiment.config, experiment.tracker
-    key = experiment.folder.name
-    experiment.say(f"Zero-shot: {experiment.zero_shot.accuracy:.1%} on validation.")
-    settings = config.model_dump(mode="json")
-    tracker.open(key, key, flatten(settings))
+def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
+    config, key = experiment.config, experiment.folder.name
     job = FineTuning(
         name=WORKER_FOLDER,
         config=config,
@@ -49,22 +49,17 @@ def _train(experiment: Experiment) -> dict[str, Any]:
         pool=experiment.pool,
         place=experiment.folder / WORKER_FOLDER,
     )
-    try:
-        end = _fit(experiment, job)
-    except KeyboardInterrupt as error:
-        tracker.close(key, "KILLED")
-        raise RunInterruptedError("stopped") from error
+    end = _fit(experiment, job)
     if end.error is not None:
-        tracker.close(key, "FAILED")
         if end.is_users:
             raise UserError(end.error)
         raise RunFailedError(f"the worker did not come to its end: {end.error}")
     tuned, selected = read_tuned(job.folder), read_selected(job.folder)
     experiment.deliver(selected.classifier, key)
     zero_shot_test, test = experiment.test(selected.classifier)
-    tracker.log(key, [{"generation": selected.generation, "test_accuracy": test.accuracy}])
+    accuracy = {"generation": selected.generation, "test_accuracy": test.accuracy}
+    experiment.tracker.log(key, [accuracy])
     pool = experiment.report_pool(key)
-    tracker.close(key, "FINISHED")
     results = {
         "zero_shot": {
             "validation": asdict(experiment.zero_shot),

@@ -83,7 +83,7 @@ class ObjectJournal:
         spending: Spending,
         answer: np.ndarray[Any, Any],
     ) -> bool:
-        """See `QueryJournal`: durable when it returns, and False if it was on record already.
+        """Durable when it returns; False if it was on record already.
 
         Raises:
             RunFailedError: the store does not take it.
@@ -104,7 +104,7 @@ class ObjectJournal:
         return True
 
     def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
-        """See `QueryJournal`.
+        """Durable when it returns.
 
         Raises:
             ArtifactError: it is on record as another question, or an object is damaged.
@@ -119,7 +119,6 @@ class ObjectJournal:
         return parts
 
     def forget_answers(self, before_generation: int) -> None:
-        """See `QueryJournal`."""
         queries = [query for query in self._paths if query.generation < before_generation]
         if not queries:
             return
@@ -144,11 +143,10 @@ class ObjectJournal:
                     path.unlink(missing_ok=True)
 
     def is_empty(self) -> bool:
-        """See `QueryJournal`."""
         return not self._paths and not self._said
 
     def total(self) -> Spending:
-        """See `QueryJournal`. Reads what this process has neither written nor read."""
+        """Reads what this process has neither written nor read."""
 
         def fetch() -> None:
             for query in self._paths:

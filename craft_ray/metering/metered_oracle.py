@@ -75,15 +75,15 @@ class MeteredOracle:
         self._asked.clear()
 
     def describe(self) -> OracleDescription:
-        """See `Oracle`; free."""
+        """Free."""
         return self._oracle.describe()
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
-        """See `Oracle`; free."""
+        """Free."""
         return self._oracle.register_task(task)
 
     def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        """See `Oracle`; counted as images sent."""
+        """Counted as images sent."""
         handle = self._oracle.register_images(pixels_NSS, keep=keep)
         cost = Spending(images_sent=len(pixels_NSS))
         question = digest_of_question(handle.digest)
@@ -204,7 +204,7 @@ class MeteredOracle:
         return reduce_logits(self._oracle.predict(task, images, contexts_KLE), reduction)
 
     def image_features(self, images: ImageHandle) -> FloatArray:
-        """See `WhiteBoxOracle`.
+        """Of `WhiteBoxOracle`.
 
         Raises:
             OracleError: the oracle is a black box.
@@ -220,7 +220,7 @@ class MeteredOracle:
     def context_gradient(
         self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
     ) -> tuple[float, FloatArray]:
-        """See `WhiteBoxOracle`.
+        """Of `WhiteBoxOracle`.
 
         Raises:
             OracleError: the oracle is a black box.

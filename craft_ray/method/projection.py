@@ -35,7 +35,6 @@ class GaussianProjection:
         self._matrix = matrix.astype(np.float32)
 
     def __call__(self, points_PD: FloatArray) -> FloatArray:
-        """See `Projection`."""
         result: FloatArray = points_PD @ self._matrix
         return result
 
@@ -76,7 +75,6 @@ class BlockProjection:
         ]
 
     def __call__(self, points_PD: FloatArray) -> FloatArray:
-        """See `Projection`."""
         shifts = [
             points_PD[:, own] @ block
             for own, block in zip(self._coordinates, self._blocks, strict=True)
@@ -103,7 +101,6 @@ class FastfoodProjection:
         self._gains_BW = rng.normal(0.0, scale, size=shape).astype(np.float32)
 
     def __call__(self, points_PD: FloatArray) -> FloatArray:
-        """See `Projection`."""
         num_points, dim = points_PD.shape
         padded_PW = np.zeros((num_points, self._width), np.float32)
         padded_PW[:, :dim] = points_PD

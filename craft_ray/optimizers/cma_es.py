@@ -78,7 +78,6 @@ class CmaEs(ReplayedOptimizer):
 
     @property
     def mean(self) -> FloatArray64:
-        """See `ZerothOrderOptimizer`."""
         return np.array(self._strategy.gp.pheno(self._strategy.mean, into_bounds=self._repair))
 
     def _draw(self) -> FloatArray64:

@@ -58,7 +58,6 @@ class PairedOptimizer(ReplayedOptimizer):
 
     @property
     def mean(self) -> FloatArray64:
-        """See `ZerothOrderOptimizer`."""
         point: FloatArray64 = self._points(self._centre_M[None])[0].copy()
         return point
 

@@ -57,26 +57,22 @@ class ReplayedOptimizer(ABC):
     @property
     @abstractmethod
     def mean(self) -> FloatArray64:
-        """See `ZerothOrderOptimizer`."""
+        """[D]: the centre of the search."""
 
     @property
     def population(self) -> int:
-        """See `ZerothOrderOptimizer`."""
         return self._population
 
     @property
     def best(self) -> FloatArray64:
-        """See `ZerothOrderOptimizer`."""
         return self._best_D.copy()
 
     def ask(self) -> FloatArray64:
-        """See `ZerothOrderOptimizer`."""
         if self._asked_PD is None:
             self._asked_PD = self._draw()
         return self._asked_PD.copy()
 
     def tell(self, losses_P: FloatArray64) -> None:
-        """See `ZerothOrderOptimizer`."""
         if self._asked_PD is None:
             raise ValueError("tell: ask must be called first")
         losses = self._as_numbers(losses_P)
@@ -108,7 +104,6 @@ class ReplayedOptimizer(ABC):
         return given.astype(np.float64)
 
     def resampled_mean(self) -> FloatArray64:
-        """See `ZerothOrderOptimizer`."""
         if not self._resampled or self._resampled[-1] or self._asked_PD is not None:
             raise ValueError("resampled_mean: allowed once after each tell, before ask")
         self._resampled[-1] = True
@@ -116,7 +111,6 @@ class ReplayedOptimizer(ABC):
         return mean
 
     def state_dict(self) -> State:
-        """See `ZerothOrderOptimizer`."""
         return {
             "losses": np.array(self._losses, dtype=np.float64).reshape(-1, self._population),
             "resampled": np.array(self._resampled, dtype=np.uint8),
@@ -126,7 +120,6 @@ class ReplayedOptimizer(ABC):
         }
 
     def load_state_dict(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        """See `ZerothOrderOptimizer`."""
         losses_GP = np.asarray(state["losses"], dtype=np.float64)
         if losses_GP.ndim != 2 or losses_GP.shape[1] != self._population:
             raise ValueError(

@@ -35,7 +35,6 @@ class SharpZo(ReplayedOptimizer):
 
     @property
     def mean(self) -> FloatArray64:
-        """See `ZerothOrderOptimizer`."""
         return self._stage.mean
 
     def _draw(self) -> FloatArray64:

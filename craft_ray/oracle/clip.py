@@ -95,11 +95,9 @@ class ClipOracle:
         return self._images.num_encoded
 
     def describe(self) -> OracleDescription:
-        """See `Oracle`."""
         return self._description
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
-        """See `Oracle`."""
         tokens = self._tasks.get(task.digest)
         if tokens is None:
             tokens = tokenize_task(task, self._loaded.tokenizer, self._text.context_length)
@@ -111,7 +109,7 @@ class ClipOracle:
         )
 
     def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        """See `Oracle`. Here every set may be forgotten, by the limit on features."""
+        """Here every set may be forgotten, by the limit on features."""
         check_pixels(pixels_NSS, self._loaded.image_size)
         handle = ImageHandle(digest_of_images(pixels_NSS), len(pixels_NSS))
         self._images.add(handle, pixels_NSS)
@@ -134,7 +132,6 @@ class ClipOracle:
         contexts_KLE: FloatArray,
         answer: Answer = "logits",
     ) -> FloatArray:
-        """See `Oracle`."""
         if answer not in self._description.answers:
             raise OracleError(
                 f"answer: must be one of {self._description.answers}, but got {answer!r}"
@@ -155,7 +152,7 @@ class ClipOracle:
         reduction: Reduction,
         on_part: OnPart = ignore_part,
     ) -> LossArray:
-        """See `ScoringOracle`. Never holds the logits of all images."""
+        """Never holds the logits of all images."""
         check_reduction(reduction, images, task)
         text_KCF = self._encode_contexts(task, contexts_KLE)
         image_NF = F.normalize(self._images.features(images), dim=-1)

@@ -26,12 +26,10 @@ class WhiteBoxClipOracle(ClipOracle):
     """A `ClipOracle` whose owner permits gradients; implements `WhiteBoxOracle`."""
 
     def describe(self) -> OracleDescription:
-        """See `Oracle`."""
         return replace(super().describe(), white_box=True)
 
     @torch.inference_mode()
     def image_features(self, images: ImageHandle) -> FloatArray:
-        """See `WhiteBoxOracle`."""
         features_NF = F.normalize(self._images.features(images), dim=-1)
         result: FloatArray = features_NF.cpu().numpy()
         return result
@@ -39,9 +37,7 @@ class WhiteBoxClipOracle(ClipOracle):
     def context_gradient(
         self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
     ) -> tuple[float, FloatArray]:
-        """See `WhiteBoxOracle`.
-
-        In two steps, so that memory is bounded for any number of classes: the loss is
+        """In two steps, so that memory is bounded for any number of classes: the loss is
         differentiated by the text features, then the text tower by the context, a few classes at a
         time, each of which is computed a second time for that.
         """

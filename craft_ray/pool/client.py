@@ -90,13 +90,11 @@ class PoolOracle:
         return self._metrics.totals
 
     def describe(self) -> OracleDescription:
-        """See `Oracle`."""
         if self._description is None:
             self._description = ray.get(self._registry.describe.remote())
         return self._description
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
-        """See `Oracle`."""
         known = ray.get(self._registry.task.remote(task.digest))
         if known is not None:
             registered: TaskHandle = known[1]
@@ -108,7 +106,6 @@ class PoolOracle:
         return handle
 
     def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        """See `Oracle`."""
         check_pixels(pixels_NSS, self.describe().image_size)
         handle = ImageHandle(digest_of_images(pixels_NSS), len(pixels_NSS))
         if not ray.get(self._registry.has_images.remote(handle.digest)):
@@ -128,7 +125,7 @@ class PoolOracle:
         contexts_KLE: FloatArray,
         answer: Answer = "logits",
     ) -> FloatArray:
-        """See `Oracle`.
+        """Answered in chunks by the replicas.
 
         Raises:
             OracleError: the oracle refuses the question; it is not retried.
@@ -153,7 +150,7 @@ class PoolOracle:
         reduction: Reduction,
         on_part: OnPart = ignore_part,
     ) -> LossArray:
-        """See `ScoringOracle`: what travels back is one number a candidate.
+        """What travels back is one number a candidate.
 
         Raises:
             OracleError, PoolError: as `predict`.
@@ -174,7 +171,7 @@ class PoolOracle:
         return losses_K
 
     def image_features(self, images: ImageHandle) -> FloatArray:
-        """See `WhiteBoxOracle`.
+        """Of `WhiteBoxOracle`; one replica answers.
 
         Raises:
             OracleError: the oracle is a black box, or as `predict`.
@@ -188,7 +185,7 @@ class PoolOracle:
     def context_gradient(
         self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
     ) -> tuple[float, FloatArray]:
-        """See `WhiteBoxOracle`; one replica answers.
+        """One replica answers.
 
         Raises:
             OracleError: the oracle is a black box, or as `predict`.

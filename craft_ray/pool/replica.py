@@ -79,7 +79,6 @@ class OracleReplica:
         self._busy_s = 0.0
 
     def describe(self) -> OracleDescription:
-        """See `Oracle`."""
         return self._oracle.describe()
 
     def stats(self) -> ReplicaStats:
@@ -93,7 +92,6 @@ class OracleReplica:
         )
 
     def register_task(self, task: ClassificationTask) -> Answered | Refused:
-        """See `Oracle`."""
         return self._serve(0, lambda: self._oracle.register_task(task))
 
     def expect(self, images: ImageHandle) -> None:
@@ -110,7 +108,6 @@ class OracleReplica:
     def predict(
         self, task: TaskHandle, images: ImageHandle, contexts_KLE: FloatArray, answer: Answer
     ) -> Answered | Refused:
-        """See `Oracle`."""
 
         def work() -> FloatArray:
             self._fetch_what_is_missing(task, images)
@@ -121,7 +118,6 @@ class OracleReplica:
     def score(
         self, task: TaskHandle, images: ImageHandle, contexts_KLE: FloatArray, reduction: Reduction
     ) -> Answered | Refused:
-        """See `ScoringOracle`."""
 
         def work() -> Any:
             self._fetch_what_is_missing(task, images)
@@ -130,7 +126,6 @@ class OracleReplica:
         return self._serve(len(contexts_KLE), work)
 
     def image_features(self, images: ImageHandle) -> Answered | Refused:
-        """See `WhiteBoxOracle`."""
 
         def work() -> FloatArray:
             self._fetch_images(images)
@@ -141,7 +136,6 @@ class OracleReplica:
     def context_gradient(
         self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
     ) -> Answered | Refused:
-        """See `WhiteBoxOracle`."""
 
         def work() -> tuple[float, FloatArray]:
             self._fetch_what_is_missing(task, images)

@@ -69,8 +69,8 @@ class CellMonitor:
         return f"{self._run_name}/{cell.id}"
 
     def close_open(self) -> None:
-        """The user has stopped the reproduction: so are the tracker's runs of what was running."""
-        for key in (*self._open, self.parent_key):
+        """What still runs when the reproduction ends was stopped with it, also for the tracker."""
+        for key in self._open:
             self._tracker.close(key, "KILLED")
 
     def on_start(self, job: CellJob) -> None:

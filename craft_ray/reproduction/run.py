@@ -37,7 +37,7 @@ from craft_ray.reproduction.plots import (
 from craft_ray.reproduction.results import summarise
 from craft_ray.reproduction.tables import write_tables
 from craft_ray.task.provenance import versions
-from craft_ray.tracking import make_tracker, tracking_folder
+from craft_ray.tracking import make_tracker, tracked, tracking_folder
 
 
 def run_reproduction(
@@ -118,17 +118,20 @@ def _run_cells(
             stack.enter_context(slots)
             num_done = num_cells - len(left)
             monitor = CellMonitor(console, tracker, folder.name, num_cells, num_done)
-            tracker.open(monitor.parent_key, folder.name, flatten(_values(config)))
-            try:
-                with monitor:
-                    for backbone, jobs in groupby(left, key=lambda job: job.cell.backbone):
-                        _run_on_backbone(backbone, list(jobs), folder, slots, monitor, console)
-            except KeyboardInterrupt as error:
-                monitor.close_open()
-                ended = sum(read_result(job.folder) is not None for job in left)
-                words = f"{num_done + ended} of {num_cells} cells have ended"
-                raise RunInterruptedError(words) from error
-            tracker.close(monitor.parent_key, "FAILED" if monitor.failed else "FINISHED")
+            params = flatten(_values(config))
+            with tracked(tracker, monitor.parent_key, folder.name, params) as run:
+                try:
+                    with monitor:
+                        for backbone, jobs in groupby(left, key=lambda job: job.cell.backbone):
+                            _run_on_backbone(backbone, list(jobs), folder, slots, monitor, console)
+                except KeyboardInterrupt as error:
+                    ended = sum(read_result(job.folder) is not None for job in left)
+                    words = f"{num_done + ended} of {num_cells} cells have ended"
+                    raise RunInterruptedError(words) from error
+                finally:
+                    monitor.close_open()
+                if monitor.failed:
+                    run.status = "FAILED"
             return monitor.failed
     finally:
         tracker.shutdown()

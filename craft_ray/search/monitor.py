@@ -83,10 +83,9 @@ class SearchMonitor(Callback):
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def close_open(self) -> None:
-        """The user has stopped the search: so are the tracker's runs of what was running."""
+        """What still runs when the search ends was stopped with it, also for the tracker."""
         for number in self._started - self.ended.keys():
             self._tracker.close(self._key(number), "KILLED")
-        self._tracker.close(self.parent_key, "KILLED")
 
     @property
     def parent_key(self) -> str:

@@ -35,6 +35,7 @@ from craft_ray.search.tuner import make_tuner
 from craft_ray.search.warm_start import earlier_trials
 from craft_ray.task.preparation import FewShotData
 from craft_ray.task.vocabulary import extra_names
+from craft_ray.tracking import tracked
 
 STOPPING_S = 1.0
 """Between two generations a job hears that it is to stop; most take no longer."""
@@ -91,20 +92,20 @@ def run_search(
         prepared = replace(experiment.prepared, shared_probes=shared)
         job = SearchJob(space, ray.put(prepared), experiment.pool, board, folder)
         settings = {"trials": space.trials, **flatten(space.base.model_dump(mode="json"))}
-        experiment.tracker.open(monitor.parent_key, folder.name, settings)
-        try:
-            with monitor, tempfile.TemporaryDirectory(prefix="craft-ray-tune-") as scratch:
-                make_tuner(job, search, number, monitor, Path(scratch)).fit()
-            _wait_for(board, monitor, console)
-        except KeyboardInterrupt as error:
-            monitor.close_open()
-            words = f"{len(monitor.ended)} of {space.trials} trials have ended"
-            raise RunInterruptedError(words) from error
-        except (RayError, TuneError) as error:
-            monitor.close_open()
-            raise RunFailedError(f"{folder.name}: {last_words(error)}") from error
-        results = read_results(folder, monitor.ended, monitor.errors)
-        return _conclude(space, results, experiment, monitor.parent_key)
+        with tracked(experiment.tracker, monitor.parent_key, folder.name, settings):
+            try:
+                with monitor, tempfile.TemporaryDirectory(prefix="craft-ray-tune-") as scratch:
+                    make_tuner(job, search, number, monitor, Path(scratch)).fit()
+                _wait_for(board, monitor, console)
+                results = read_results(folder, monitor.ended, monitor.errors)
+                return _conclude(space, results, experiment, monitor.parent_key)
+            except KeyboardInterrupt as error:
+                words = f"{len(monitor.ended)} of {space.trials} trials have ended"
+                raise RunInterruptedError(words) from error
+            except (RayError, TuneError) as error:
+                raise RunFailedError(f"{folder.name}: {last_words(error)}") from error
+            finally:
+                monitor.close_open()
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,6 @@ def _conclude(
         }
         experiment.tracker.log(key, [{"generation": 0, **accuracies}])
     results["pool"] = experiment.report_pool(key)
-    experiment.tracker.close(key, "FINISHED")
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
     total = sum((trial.tuned.spent for trial in trials), start=experiment.examiner.spent)
     summary = experiment.write_summary(results, total, space.model_dump(mode="json"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from craft_ray.config.secrets import mask
+from craft_ray.errors import RunInterruptedError
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 Point = Mapping[str, float]
@@ -44,25 +47,51 @@ class Tracker(Protocol):
         ...
 
 
+@dataclass
+class TrackedRun:
+    """A run that is open."""
+
+    status: RunStatus = "FINISHED"
+    """With which it is closed, if nothing is raised."""
+
+
+@contextmanager
+def tracked(
+    tracker: Tracker, key: str, name: str, params: Mapping[str, object]
+) -> Iterator[TrackedRun]:
+    """Open a run, and close it whatever happens: killed, if the user stops it, or failed."""
+    tracker.open(key, name, params)
+    run = TrackedRun()
+    try:
+        yield run
+    except (KeyboardInterrupt, RunInterruptedError):
+        tracker.close(key, "KILLED")
+        raise
+    except BaseException:
+        tracker.close(key, "FAILED")
+        raise
+    tracker.close(key, run.status)
+
+
 class NullTracker:
     """Tracks nothing (`mlflow.enabled: false`)."""
 
     def open(
         self, key: str, name: str, params: Mapping[str, object], parent: str | None = None
     ) -> None:
-        """See `Tracker`."""
+        pass
 
     def log(self, key: str, points: Sequence[Point]) -> None:
-        """See `Tracker`."""
+        pass
 
     def log_folder(self, key: str, folder: Path) -> None:
-        """See `Tracker`."""
+        pass
 
     def close(self, key: str, status: RunStatus) -> None:
-        """See `Tracker`."""
+        pass
 
     def shutdown(self) -> None:
-        """See `Tracker`."""
+        pass
 
 
 class RefusedError(Exception):

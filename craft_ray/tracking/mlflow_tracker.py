@@ -134,12 +134,10 @@ class MlflowTracker:
     def open(
         self, key: str, name: str, params: Mapping[str, object], parent: str | None = None
     ) -> None:
-        """See `Tracker`."""
         texts = {k: mask(str(v))[:MAX_PARAM_LENGTH] for k, v in params.items()}
         self._put("open", {"key": key, "name": name, "params": texts, "parent": parent})
 
     def log(self, key: str, points: Sequence[Point]) -> None:
-        """See `Tracker`."""
         now_ms = _now_ms()
         metrics = [
             (name, float(value), int(point.get("time_ms", now_ms)), int(point["generation"]))
@@ -152,7 +150,6 @@ class MlflowTracker:
             self._put("log", {"key": key, "metrics": batch})
 
     def log_folder(self, key: str, folder: Path) -> None:
-        """See `Tracker`."""
         try:
             paths = sorted(path for path in folder.rglob("*") if path.is_file())
             is_small = sum(path.stat().st_size for path in paths) <= MAX_COPIED_BYTES
@@ -164,11 +161,10 @@ class MlflowTracker:
         self._put("folder", {"key": key, "path": kept}, files if is_small else ())
 
     def close(self, key: str, status: RunStatus) -> None:
-        """See `Tracker`."""
         self._put("close", {"key": key, "status": status})
 
     def shutdown(self) -> None:
-        """See `Tracker`. What is not taken within 30 s, or after one more try of a server that is
+        """What is not taken within 30 s, or after one more try of a server that is
         away, stays in the spool."""
         self._stopping.set()
         self._wake.set()

@@ -32,7 +32,6 @@ class LinearProbe:
     def predict(
         self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
     ) -> FloatArray:
-        """See `Classifier`."""
         return self.head(oracle.image_features(images))
 
 

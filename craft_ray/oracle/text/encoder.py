@@ -91,7 +91,6 @@ class TextTower:
 
     @torch.inference_mode()
     def encode(self, tokens: PromptTokens, contexts: torch.Tensor) -> torch.Tensor:
-        """See `TextEncoder`."""
         return self._encoder.encode(tokens, contexts)
 
     def _plain(self, loaded: LoadedModel, dtype: torch.dtype, config: OracleConfig) -> PlainEncoder:

@@ -47,7 +47,7 @@ class PlainEncoder:
         self._prompts_per_forward = max_tokens // context_length
 
     def encode(self, tokens: PromptTokens, contexts: torch.Tensor) -> torch.Tensor:
-        """See `TextEncoder`. Differentiable in the contexts."""
+        """Differentiable in the contexts."""
         num_contexts, length = len(contexts), contexts.shape[-2]
         tokens.check_length(length, self._context_length)
         ids_CT = self._full_rows(tokens, length).to(contexts.device)

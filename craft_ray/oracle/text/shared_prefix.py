@@ -65,7 +65,6 @@ class SharedPrefixEncoder:
 
     @torch.inference_mode()
     def encode(self, tokens: PromptTokens, contexts: torch.Tensor) -> torch.Tensor:
-        """See `TextEncoder`."""
         tokens.check_length(contexts.shape[-2], len(self._positions_TE))
         return (self._encode_shared if contexts.ndim == 3 else self._encode_own)(tokens, contexts)
 
