@@ -4,9 +4,10 @@ which nothing has failed."""
 from __future__ import annotations
 
 import re
+import secrets
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +17,7 @@ from craft_ray.errors import ConfigError, StorageError, UserError
 from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place, RemotePath, check_answers, entries
 from craft_ray.files.whole_files import read_json, write_json
+from craft_ray.jobs.run_lock import check_is_free, run_lock
 
 SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
@@ -26,8 +28,8 @@ NUM_FAILED = "failed_trials"
 
 
 def default_name(stem: str) -> str:
-    """`<stem>-<date>-<time>`."""
-    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    """`<stem>-<date>-<time>-<4 digits>`: jobs of an array start in the same second."""
+    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def check_store(output_dir: Place) -> None:
@@ -52,9 +54,10 @@ def check_is_new(folder: Place) -> None:
     """That a run of this name can be made.
 
     Raises:
-        ConfigError: something is there already.
+        ConfigError: something is there already, or a driver works in it.
     """
     if folder.exists():
+        check_is_free(folder)
         problem = f"{folder} must not exist yet: choose another name or say --resume"
         raise ConfigError("name", [problem])
 
@@ -92,20 +95,21 @@ def find_run_folder(
     settings: dict[str, Any],
     model: type[Settings],
 ) -> Place:
-    """The run to resume: `name`, or the newest unfinished one that got its name from `stem`. One
-    that is named may be a finished search, if it is to have more trials.
+    """The run to resume: `name`, or the newest unfinished one that got its name from `stem` and
+    that nobody works on. One that is named may be a finished search, if it is to have more trials.
 
     Raises:
-        ConfigError: there is none, it is finished, or its settings differ from `settings`, of the
-            kind `model`, in what changes a result.
+        ConfigError: there is none, a driver works in it, it is finished, or its settings differ
+            from `settings`, of the kind `model`, in what changes a result.
     """
     if name is not None:
         folder = output_dir.resolve() / name
         if not (folder / SETTINGS_FILE).is_file():
             raise ConfigError("--resume", [f"{folder} must be the folder of a run, but is not"])
+        check_is_free(folder)
     else:
         # Not a glob: the stem may hold its characters, and `a-*` would find the runs of `a-b`.
-        pattern = re.compile(re.escape(stem) + r"-\d{8}-\d{6}")
+        pattern = re.compile(re.escape(stem) + r"-\d{8}-\d{6}(-[0-9a-f]{4})?")
         candidates = [
             folder
             for folder in entries(output_dir.resolve())
@@ -117,7 +121,30 @@ def find_run_folder(
             raise ConfigError(
                 "--resume", [f"{output_dir.resolve()} must have an unfinished run {stem}-*"]
             )
-        folder = max(candidates, key=lambda folder: (folder / SETTINGS_FILE).stat().st_mtime)
+        folder = _newest_free(candidates)
+    _check_resumable(folder, settings, model)
+    return folder
+
+
+def _newest_free(candidates: Sequence[Place]) -> Place:
+    """The newest that nobody works on.
+
+    Raises:
+        ConfigError: all of them are worked on; says by whom the newest is.
+    """
+    refusals = []
+    by_age = sorted(candidates, key=lambda folder: (folder / SETTINGS_FILE).stat().st_mtime)
+    for folder in reversed(by_age):
+        try:
+            check_is_free(folder)
+        except ConfigError as error:
+            refusals.append(error)
+        else:
+            return folder
+    raise refusals[0]
+
+
+def _check_resumable(folder: Place, settings: dict[str, Any], model: type[Settings]) -> None:
     stored = read_json(folder / SETTINGS_FILE)
     if is_finished(folder):
         last = read_json(folder / SUMMARY_FILE).get("settings", stored)
@@ -139,7 +166,6 @@ def find_run_folder(
                 for key, was, now in changes
             ],
         )
-    return folder
 
 
 @contextmanager
@@ -152,22 +178,26 @@ def open_run_folder(
     *,
     resume: bool,
 ) -> Iterator[Place]:
-    """A new folder or the one to resume. A user's error before any work leaves no folder behind.
+    """A new folder or the one to resume, which no other driver enters meanwhile. A user's error
+    before any work leaves no folder behind.
 
     Raises:
-        ConfigError: see `check_store`, `create_run_folder` and `find_run_folder`.
+        ConfigError: see `check_store`, `create_run_folder`, `find_run_folder` and `run_lock`.
     """
     check_store(output_dir)
     if resume:
         folder = find_run_folder(output_dir, name, stem, settings, model)
-        if is_finished(folder):  # and is to go on: from now on it is not
-            write_json(folder / EARLIER_SUMMARY_FILE, read_json(folder / SUMMARY_FILE))
-            (folder / SUMMARY_FILE).unlink()
-        yield folder
+        with run_lock(folder):
+            _check_resumable(folder, settings, model)  # another may just have come to its end
+            if is_finished(folder):  # and is to go on: from now on it is not
+                write_json(folder / EARLIER_SUMMARY_FILE, read_json(folder / SUMMARY_FILE))
+                (folder / SUMMARY_FILE).unlink()
+            yield folder
         return
     folder = create_run_folder(output_dir, name or default_name(stem), settings)
     try:
-        yield folder
+        with run_lock(folder):
+            yield folder
     except UserError:
         if [path.name for path in folder.iterdir()] == [SETTINGS_FILE]:
             remove_folder(folder)

@@ -128,6 +128,19 @@ def test_the_life_of_a_run_folder(place: Place) -> None:
         find_run_folder(place, folder.name, "train", SETTINGS, Run)
 
 
+def test_a_driver_keeps_others_out_of_its_folder(place: Place) -> None:
+    with open_run_folder(place, "mine", "train", SETTINGS, Run, resume=False) as folder:
+        for resume in (False, True):
+            with (
+                pytest.raises(ConfigError, match=r"is being worked on by process \d+ on "),
+                open_run_folder(place, "mine", "train", SETTINGS, Run, resume=resume),
+            ):
+                pass
+    assert [path.name for path in entries(folder)] == [SETTINGS_FILE]
+    with open_run_folder(place, "mine", "train", SETTINGS, Run, resume=True) as again:
+        assert again == folder
+
+
 def start_and_fail(place: Place, *, work: bool) -> None:
     with open_run_folder(place, "mine", "train", SETTINGS, Run, resume=False) as folder:
         if work:

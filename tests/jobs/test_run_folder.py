@@ -24,6 +24,7 @@ from craft_ray.jobs.run_folder import (
     is_finished,
     open_run_folder,
 )
+from craft_ray.jobs.run_lock import run_lock
 
 SETTINGS: dict[str, Any] = {"seed": 1, "head": {"hidden": 8, "rate": 1e-3}, "values": [1, 2]}
 
@@ -69,8 +70,8 @@ def test_a_new_folder_holds_the_settings(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == [SETTINGS_FILE]
 
 
-def test_the_default_name_has_the_stem_and_the_time() -> None:
-    assert re.fullmatch(r"my run-\d{8}-\d{6}", default_name("my run"))
+def test_the_default_name_has_the_stem_the_time_and_something_of_its_own() -> None:
+    assert re.fullmatch(r"my run-\d{8}-\d{6}-[0-9a-f]{4}", default_name("my run"))
 
 
 def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -104,6 +105,27 @@ def test_resume_does_not_take_a_run_of_another_file(tmp_path: Path, other: str) 
 def test_resume_finds_the_runs_of_files_with_unusual_names(tmp_path: Path, stem: str) -> None:
     folder = create_run_folder(tmp_path, default_name(stem), SETTINGS)
     assert find_run_folder(tmp_path, None, stem, WHOLE, Run) == folder
+
+
+def test_resume_takes_no_run_that_somebody_works_on(tmp_path: Path) -> None:
+    older = started(tmp_path, "train-20260101-000000-0a0a", age_s=300)
+    newest = started(tmp_path, "train-20260102-000000-ffff", age_s=200)
+    with run_lock(newest):
+        assert find(tmp_path) == older
+        with pytest.raises(ConfigError, match=rf"is being worked on by process {os.getpid()} on "):
+            find(tmp_path, newest.name)
+        with run_lock(older), pytest.raises(ConfigError, match="ffff is being worked on by"):
+            find(tmp_path)
+    assert find(tmp_path) == newest
+
+
+def test_a_run_that_is_worked_on_is_not_offered_to_be_resumed(tmp_path: Path) -> None:
+    with (
+        open_run_folder(tmp_path, "mine", "train", SETTINGS, Run, resume=False),
+        pytest.raises(ConfigError, match="mine is being worked on by process"),
+        open_run_folder(tmp_path, "mine", "train", SETTINGS, Run, resume=False),
+    ):
+        pass
 
 
 def test_resume_by_name_takes_that_run(tmp_path: Path) -> None:
