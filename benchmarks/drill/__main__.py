@@ -32,6 +32,8 @@ from benchmarks.drill.faults import (
     Kill,
     KillTrial,
     LostNode,
+    SameName,
+    SecondDriver,
     SignalDriver,
 )
 from benchmarks.product import Command, start
@@ -72,6 +74,8 @@ DRILLS: dict[str, Callable[[], Fault]] = {
     "the disk is full": FullDisk,
     "the disk is full under a search": FullDiskOfSearch,
     "MLflow's server is killed": DeadTracker,
+    "a second driver": SecondDriver,
+    "two runs of one name": SameName,
 }
 
 

@@ -68,7 +68,6 @@ class Kill(Fault):
         self._at_most = at_most
 
     def strike(self, command: Command) -> None:
-        """See `Fault`."""
         victims = command.processes(self._title)[: self._at_most]
         if not victims:
             raise RuntimeError(f"{command.name}: there is no process ray::{self._title}")
@@ -93,7 +92,6 @@ class Hang(Fault):
         self._seconds = seconds
 
     def strike(self, command: Command) -> None:
-        """See `Fault`."""
         victim = command.processes("OracleReplica")[0]
         victim.suspend()
         time.sleep(self._seconds)
@@ -110,7 +108,6 @@ class SignalDriver(Fault):
         self._whole_group = whole_group
 
     def strike(self, command: Command) -> None:
-        """See `Fault`."""
         (os.killpg if self._whole_group else os.kill)(command.process.pid, self._number)
         command.process.wait(TIMEOUT_S)
 
@@ -122,13 +119,11 @@ class FullDisk(Fault):
     """
 
     def enter(self, directory: Path) -> Self:
-        """See `Fault`."""
         options = ["-t", "tmpfs", "-o", f"size={128 * MIB}"]
         subprocess.run(["mount", *options, "tmpfs", str(directory)], check=True)
         return super().enter(directory)
 
     def leave(self) -> None:
-        """See `Fault`."""
         subprocess.run(["umount", "--lazy", str(self.directory)], check=True)
 
     @property
@@ -136,7 +131,6 @@ class FullDisk(Fault):
         return self.directory / "ballast"
 
     def strike(self, command: Command) -> None:
-        """See `Fault`."""
         with self._ballast.open("wb", buffering=0) as file:
             try:
                 while True:
@@ -147,7 +141,6 @@ class FullDisk(Fault):
             raise RuntimeError(f"{command.name}: must fail, but {command.process.returncode}")
 
     def repair(self, command: Command) -> None:
-        """See `Fault`."""
         self._ballast.unlink()
 
 
@@ -161,7 +154,6 @@ class LostNode(Fault):
     """One node of a cluster of three, with a replica on it, is gone at once."""
 
     def enter(self, directory: Path) -> Self:
-        """See `Fault`."""
         set_environment()
         bounds = {"object_store_memory": 100 * MIB}
         self._cluster = Cluster(
@@ -173,33 +165,68 @@ class LostNode(Fault):
         return super().enter(directory)
 
     def leave(self) -> None:
-        """See `Fault`."""
         self._cluster.shutdown()
 
     def strike(self, command: Command) -> None:
-        """See `Fault`."""
         node = next((node for node in self._nodes if _has_a_replica(node)), None)
         if node is None:
             raise RuntimeError(f"{command.name}: no node has a replica")
         self._cluster.remove_node(node, allow_graceful=False)
 
 
+class SecondDriver(Fault):
+    """Somebody types `--resume` in a second terminal while the run goes on."""
+
+    def strike(self, command: Command) -> None:
+        second = subprocess.run(
+            [*_words_of(command), "--resume"], cwd=self.directory, capture_output=True, text=True
+        )
+        if second.returncode != 2 or "is being worked on by process" not in second.stderr:
+            raise RuntimeError(f"{command.name}: must refuse a second driver: {second}")
+
+
+class SameName(Fault):
+    """Somebody else's run of the same name, with another seed, on the same cluster."""
+
+    def enter(self, directory: Path) -> Self:
+        set_environment()
+        self._cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 4, "object_store_memory": 200 * MIB},
+        )
+        self.words = [f"ray.address={self._cluster.address}"]
+        return super().enter(directory)
+
+    def leave(self) -> None:
+        self._cluster.shutdown()
+
+    def strike(self, command: Command) -> None:
+        theirs = self.directory / "theirs"
+        theirs.mkdir()
+        words = [*_words_of(command), "seed=2"]
+        log = (theirs / "log").open("w")
+        self._other = subprocess.Popen(words, cwd=theirs, stdout=log, stderr=subprocess.STDOUT)
+
+    def after(self, command: Command) -> None:
+        """The other run has come to its end as well."""
+        if self._other.wait(TIMEOUT_S) != 0:
+            log = (self.directory / "theirs" / "log").read_text()
+            raise RuntimeError(f"{command.name}: the other run has failed: {log}")
+
+
 class DeadTracker(Fault):
     """MLflow's server is killed, and comes back when the run has ended."""
 
     def enter(self, directory: Path) -> Self:
-        """See `Fault`."""
         self._server = MlflowServer(directory)
         self._server.start()
         self.words = ["mlflow.enabled=true", f"mlflow.tracking_uri={self._server.uri}"]
         return super().enter(directory)
 
     def leave(self) -> None:
-        """See `Fault`."""
         self._server.kill()
 
     def strike(self, command: Command) -> None:
-        """See `Fault`."""
         self._server.kill()
 
     def after(self, command: Command) -> None:
@@ -214,6 +241,12 @@ class DeadTracker(Fault):
         steps = [m.step for m in client.get_metric_history(run.info.run_id, "fitness_best")]
         if steps != list(range(1, len(steps) + 1)) or not steps:
             raise RuntimeError(f"{command.name}: MLflow must have every generation, but {steps}")
+
+
+def _words_of(command: Command) -> list[str]:
+    words = command.process.args
+    assert isinstance(words, list)
+    return [str(word) for word in words]
 
 
 def _has_a_replica(node: Any) -> bool:
