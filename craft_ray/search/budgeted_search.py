@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search.optuna import OptunaSearch
@@ -17,7 +18,7 @@ from craft_ray.metering.journal import spent_on_record
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.planned_spending import DataSize, plan_run
 from craft_ray.search.objectives import METRIC
-from craft_ray.search.sampling import ask, suggest
+from craft_ray.search.sampling import ask, make_sampler, suggest
 from craft_ray.search.trials_on_disk import Params, trial_folder, write_trial
 
 ANY_SIZE = DataSize(num_train=1, num_validation=1, num_test=1, num_classes=1)
@@ -78,7 +79,7 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         number = len(self._numbers) + 1
         is_begun = number <= len(self._begun)
         if self._next is None:
-            self._next = self._ask(is_begun)
+            self._next = self._ask(number, is_begun)
         params = dict(self._next.params)
         needed = plan_run(self._settings.resolve(params), ANY_SIZE).candidate_queries
         self._settle()
@@ -102,8 +103,12 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         super().on_trial_complete(trial_id, None if has_failed else result, has_failed)
         (self._failed if has_failed else self._settling).add(trial_id)
 
-    def _ask(self, is_begun: bool) -> optuna.Trial:
+    def _ask(self, number: int, is_begun: bool) -> optuna.Trial:
         if not is_begun:
+            # A stream of its own for each trial: what is drawn depends on seed, number and what is
+            # known of the trials before, and not on whether the search was resumed.
+            seed = np.random.SeedSequence([self._settings.base.seed, number]).generate_state(1)[0]
+            self._ot_study.sampler = make_sampler(self._settings, int(seed))
             return ask(self._ot_study, self._settings)
         trial: optuna.Trial = self._ot_study.ask()  # what was enqueued first
         suggest(self._settings, trial)

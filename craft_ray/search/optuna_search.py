@@ -39,8 +39,7 @@ def make_search(
         # Ray takes a list for several objectives, each with its own mode.
         metric=measures[0].metric if is_single else [measure.metric for measure in measures],
         mode=measures[0].mode if is_single else [measure.mode for measure in measures],
-        # A sampler of the same seed would draw again what the first part has drawn.
-        sampler=make_sampler(space, space.base.seed + len(begun)),
+        sampler=make_sampler(space, space.base.seed),
     )
     search.know(earlier)
     return search

@@ -167,6 +167,33 @@ def test_a_resumed_search_begins_with_the_trials_there_are_and_draws_others(
     assert all(params not in drawn for params in again[3:])
 
 
+@pytest.mark.parametrize("sampler", ["{kind: random}", "{kind: tpe, startup_trials: 2}"])
+def test_a_search_draws_the_same_whether_it_was_resumed_or_not(
+    tmp_path: Path, sampler: str
+) -> None:
+    def draw(folder: Path, pauses: tuple[int, ...]) -> list[Any]:
+        words = [f"sampler={sampler}", "first_trials=[]"]
+        space = load_space_config(PROBES, words)
+        drawn: list[Any] = []
+        search = make_search(space, folder)
+        for number in range(1, 7):
+            if number in pauses:  # the one before was begun, and is now ended by another driver
+                search = make_search(space, folder, read_trials(folder))
+                for before in range(1, number):
+                    assert search.suggest(f"t{before}") == drawn[before - 1]
+                    accuracy = (before * 7 % 5) / 5
+                    search.on_trial_complete(f"t{before}", report(Score(accuracy, 1.0, 0.1)))
+            drawn.append(search.suggest(f"t{number}"))
+            if number + 1 not in pauses:
+                accuracy = (number * 7 % 5) / 5
+                search.on_trial_complete(f"t{number}", report(Score(accuracy, 1.0, 0.1)))
+        return drawn
+
+    undisturbed = draw(tmp_path / "a", ())
+    assert len({json.dumps(params) for params in undisturbed}) == 6
+    assert draw(tmp_path / "b", (2, 5, 6)) == undisturbed
+
+
 def test_a_trial_whose_job_ends_without_a_result_has_spent_what_is_on_record(
     tmp_path: Path,
 ) -> None:
