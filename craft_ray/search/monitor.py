@@ -62,6 +62,7 @@ class SearchMonitor(Callback):
         self._max_queries = max_queries
         self._known = known
         self._on_end = on_end
+        self._before_first: TaskID | None = None
         self._bars: dict[int, TaskID] = {}
         self._started: set[int] = set()
         self.ended: dict[int, str] = {}
@@ -73,6 +74,10 @@ class SearchMonitor(Callback):
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._progress.start()
+        # Tune takes seconds to start the first trial.
+        self._before_first = self._progress.add_task(
+            "starting", total=self._max_queries, state="the first trial"
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,6 +104,9 @@ class SearchMonitor(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Open the trial's run."""
+        if self._before_first is not None:
+            self._progress.remove_task(self._before_first)
+            self._before_first = None
         number, name = number_of(trial), f"trial {number_of(trial)}"
         self._started.add(number)
         self._tracker.open(self._key(number), name, dict(trial.config), parent=self.parent_key)
