@@ -8,7 +8,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from craft_ray.config.base import Settings
@@ -17,7 +17,7 @@ from craft_ray.errors import ConfigError, StorageError, UserError
 from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place, RemotePath, check_answers, entries
 from craft_ray.files.whole_files import read_json, write_json
-from craft_ray.jobs.run_lock import check_is_free, run_lock
+from craft_ray.jobs.run_lock import LOCK_FILE, RunTakenError, check_is_free, run_lock
 
 SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
@@ -58,24 +58,27 @@ def check_is_new(folder: Place) -> None:
     """
     if folder.exists():
         check_is_free(folder)
-        problem = f"{folder} must not exist yet: choose another name or say --resume"
-        raise ConfigError("name", [problem])
+        raise _name_is_taken(folder)
 
 
-def create_run_folder(output_dir: Place, name: str, settings: dict[str, Any]) -> Place:
-    """Make `output_dir/name` and store the settings in it.
+def _name_is_taken(folder: Place) -> ConfigError:
+    problem = f"{folder} must not exist yet: choose another name or say --resume"
+    return ConfigError("name", [problem])
+
+
+def _make(folder: Place) -> None:
+    """Make the folder of a new run; empty.
 
     Raises:
         ConfigError: the folder exists, or cannot be made.
     """
-    folder = output_dir.resolve() / name
     check_is_new(folder)
     try:
         folder.mkdir(parents=True)
+    except FileExistsError:  # in this moment
+        check_is_new(folder)
     except OSError as error:
         raise ConfigError("output_dir", [f"{folder} cannot be made: {error}"]) from error
-    write_json(folder / SETTINGS_FILE, settings)
-    return folder
 
 
 def is_finished(folder: Place) -> bool:
@@ -102,46 +105,44 @@ def find_run_folder(
         ConfigError: there is none, a driver works in it, it is finished, or its settings differ
             from `settings`, of the kind `model`, in what changes a result.
     """
+    refusals = []
+    for folder in _resumable(output_dir, name, stem):
+        try:
+            check_is_free(folder)
+        except RunTakenError as error:
+            refusals.append(error)
+        else:
+            _check_resumable(folder, settings, model)
+            return folder
+    raise refusals[0]
+
+
+def _resumable(output_dir: Place, name: str | None, stem: str) -> list[Place]:
+    """The run of this name, or the unfinished ones of the stem, the newest first.
+
+    Raises:
+        ConfigError: there is none.
+    """
     if name is not None:
         folder = output_dir.resolve() / name
         if not (folder / SETTINGS_FILE).is_file():
             raise ConfigError("--resume", [f"{folder} must be the folder of a run, but is not"])
-        check_is_free(folder)
-    else:
-        # Not a glob: the stem may hold its characters, and `a-*` would find the runs of `a-b`.
-        pattern = re.compile(re.escape(stem) + r"-\d{8}-\d{6}(-[0-9a-f]{4})?")
-        candidates = [
-            folder
-            for folder in entries(output_dir.resolve())
-            if pattern.fullmatch(folder.name)
-            and (folder / SETTINGS_FILE).exists()
-            and not is_finished(folder)
-        ]
-        if not candidates:
-            raise ConfigError(
-                "--resume", [f"{output_dir.resolve()} must have an unfinished run {stem}-*"]
-            )
-        folder = _newest_free(candidates)
-    _check_resumable(folder, settings, model)
-    return folder
-
-
-def _newest_free(candidates: Sequence[Place]) -> Place:
-    """The newest that nobody works on.
-
-    Raises:
-        ConfigError: all of them are worked on; says by whom the newest is.
-    """
-    refusals = []
-    by_age = sorted(candidates, key=lambda folder: (folder / SETTINGS_FILE).stat().st_mtime)
-    for folder in reversed(by_age):
-        try:
-            check_is_free(folder)
-        except ConfigError as error:
-            refusals.append(error)
-        else:
-            return folder
-    raise refusals[0]
+        return [folder]
+    # Not a glob: the stem may hold its characters, and `a-*` would find the runs of `a-b`.
+    pattern = re.compile(re.escape(stem) + r"-\d{8}-\d{6}(-[0-9a-f]{4})?")
+    found = [
+        folder
+        for folder in entries(output_dir.resolve())
+        if pattern.fullmatch(folder.name)
+        and (folder / SETTINGS_FILE).exists()
+        and not is_finished(folder)
+    ]
+    if not found:
+        raise ConfigError(
+            "--resume", [f"{output_dir.resolve()} must have an unfinished run {stem}-*"]
+        )
+    by_age = sorted(found, key=lambda folder: (folder / SETTINGS_FILE).stat().st_mtime)
+    return by_age[::-1]
 
 
 def _check_resumable(folder: Place, settings: dict[str, Any], model: type[Settings]) -> None:
@@ -182,23 +183,50 @@ def open_run_folder(
     before any work leaves no folder behind.
 
     Raises:
-        ConfigError: see `check_store`, `create_run_folder`, `find_run_folder` and `run_lock`.
+        ConfigError: see `check_store`, `check_is_new`, `find_run_folder` and `run_lock`.
+        RunFailedError: see `run_lock`.
     """
     check_store(output_dir)
     if resume:
-        folder = find_run_folder(output_dir, name, stem, settings, model)
-        with run_lock(folder):
-            _check_resumable(folder, settings, model)  # another may just have come to its end
+        with _first_free(_resumable(output_dir, name, stem)) as folder:
+            _check_resumable(folder, settings, model)
             if is_finished(folder):  # and is to go on: from now on it is not
                 write_json(folder / EARLIER_SUMMARY_FILE, read_json(folder / SUMMARY_FILE))
                 (folder / SUMMARY_FILE).unlink()
             yield folder
         return
-    folder = create_run_folder(output_dir, name or default_name(stem), settings)
-    try:
-        with run_lock(folder):
+    folder = output_dir.resolve() / (name or default_name(stem))
+    _make(folder)
+    with run_lock(folder):
+        # On a store two may have found nothing there, and this is the second one.
+        if (folder / SETTINGS_FILE).exists():
+            raise _name_is_taken(folder)
+        write_json(folder / SETTINGS_FILE, settings)
+        try:
             yield folder
-    except UserError:
-        if [path.name for path in folder.iterdir()] == [SETTINGS_FILE]:
-            remove_folder(folder)
-        raise
+        except UserError:
+            left = {path.name for path in entries(folder) if not path.name.startswith(LOCK_FILE)}
+            if left == {SETTINGS_FILE}:
+                remove_folder(folder)
+            raise
+
+
+@contextmanager
+def _first_free(folders: Sequence[Place]) -> Iterator[Place]:
+    """Lock the first that no other driver works in.
+
+    Raises:
+        RunTakenError: of the first one, if there is none.
+    """
+    with ExitStack() as stack:
+        refusals = []
+        for folder in folders:
+            try:
+                stack.enter_context(run_lock(folder))
+            except RunTakenError as error:
+                refusals.append(error)
+            else:
+                break
+        else:
+            raise refusals[0]
+        yield folder

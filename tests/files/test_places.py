@@ -25,7 +25,6 @@ from craft_ray.files.whole_files import (
 from craft_ray.jobs.run_folder import (
     SETTINGS_FILE,
     SUMMARY_FILE,
-    create_run_folder,
     find_run_folder,
     open_run_folder,
 )
@@ -33,6 +32,7 @@ from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.tracking import tracking_folder
 from craft_ray.tuners.state import VALUES_FILE, TrainerState, keep_state, load_newest_state
 from tests.support.classifiers import as_prompt
+from tests.support.run_folders import create_run_folder
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
 SETTINGS: dict[str, Any] = {"seed": 1, "data": {"shots": 2}}

@@ -18,13 +18,13 @@ from craft_ray.files.whole_files import write_json
 from craft_ray.jobs.run_folder import (
     SETTINGS_FILE,
     SUMMARY_FILE,
-    create_run_folder,
     default_name,
     find_run_folder,
     is_finished,
     open_run_folder,
 )
 from craft_ray.jobs.run_lock import run_lock
+from tests.support.run_folders import create_run_folder
 
 SETTINGS: dict[str, Any] = {"seed": 1, "head": {"hidden": 8, "rate": 1e-3}, "values": [1, 2]}
 

@@ -10,15 +10,22 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from craft_ray.commands.frame import resume_hint
 from craft_ray.errors import ConfigError, RunFailedError
+from craft_ray.interrupts import treat_sigterm_as_ctrl_c
+from craft_ray.jobs import run_lease
 from craft_ray.jobs import run_lock as module
-from craft_ray.jobs.run_lock import LEASE_FILE, check_is_free, run_lock
+from craft_ray.jobs.driver_identity import Driver
+from craft_ray.jobs.run_lock import LOCK_FILE, RunTakenError, check_is_free, run_lock
 
 HOLD = """
 import sys, time
@@ -28,40 +35,63 @@ with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
+ELSEWHERE = Driver("elsewhere", 7, "2026-01-01 00:00:00", "another boot", 1.0, "0" * 16)
 
 
 @pytest.fixture
 def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that has none, and a lease that settles at once."""
+    """A file system that has none, and a store that is looked at often."""
 
     def flock(descriptor: int, kind: int) -> None:
         raise OSError(errno.ENOLCK, "no locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    monkeypatch.setattr(module, "SETTLES_IN_S", 0.0)
+    monkeypatch.setattr(run_lease, "LOOKS_EVERY_S", 0.01)
 
 
-def lease(folder: Path, **changes: Any) -> None:
-    driver = {"host": "elsewhere", "pid": 1, "since": "2026-01-01 00:00:00", "token": "theirs"}
-    document = {**driver, "seen": time.time(), **changes}
-    (folder / LEASE_FILE).write_text(json.dumps(document))
+@pytest.fixture
+def sigterm() -> Iterator[None]:
+    """As a command treats it."""
+    before = signal.getsignal(signal.SIGTERM)
+    treat_sigterm_as_ctrl_c()
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def claim(
+    folder: Path, driver: Driver = ELSEWHERE, *, is_in: bool = True, renewed: int = 1
+) -> Path:
+    path = folder / f".driver-{driver.token}.json"
+    document = {**driver.as_dict(), "is_in": is_in, "renewed": renewed}
+    part = path.with_suffix(".new")
+    part.write_text(json.dumps(document))
+    part.replace(path)
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def enter(folder: Path) -> None:
+    with run_lock(folder):
+        pass
 
 
 def check_kept_out(folder: Path) -> None:
     who = rf"being worked on by process {os.getpid()} on {socket.gethostname()} since \d{{4}}-"
-    with pytest.raises(ConfigError, match=who):
+    with pytest.raises(RunTakenError, match=who):
         check_is_free(folder)
-    with pytest.raises(ConfigError, match=who), run_lock(folder):
-        pass
+    with pytest.raises(RunTakenError, match=who):
+        enter(folder)
 
 
 def test_another_driver_is_told_who_is_there(tmp_path: Path) -> None:
     with run_lock(tmp_path):
         check_kept_out(tmp_path)
     check_is_free(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    with run_lock(tmp_path):
-        pass
+    assert names(tmp_path) == []
+    enter(tmp_path)
 
 
 @pytest.mark.usefixtures("no_locks")
@@ -69,7 +99,7 @@ def test_so_it_is_where_there_are_no_locks(tmp_path: Path) -> None:
     with run_lock(tmp_path):
         check_kept_out(tmp_path)
     check_is_free(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == []
 
 
 def test_a_driver_that_is_killed_leaves_its_folder_free(tmp_path: Path) -> None:
@@ -82,71 +112,153 @@ def test_a_driver_that_is_killed_leaves_its_folder_free(tmp_path: Path) -> None:
         driver.send_signal(signal.SIGKILL)
         driver.wait(10)
     check_is_free(tmp_path)
-    with run_lock(tmp_path):
-        pass
+    enter(tmp_path)
 
 
-def test_a_fresh_lease_of_another_host_is_respected_also_where_there_are_locks(
+def test_who_only_looks_does_not_keep_a_driver_out(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).touch()
+    descriptor = os.open(tmp_path / LOCK_FILE, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    threading.Timer(0.1, os.close, [descriptor]).start()
+    enter(tmp_path)
+
+
+def test_a_folder_that_cannot_be_locked_is_a_users_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(ConfigError, match=r"output_dir: .*\.driver must be writable, but: Read-on"):
+        enter(tmp_path)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_lock_of_a_machine_that_has_locks_is_respected_where_there_are_none(
     tmp_path: Path,
 ) -> None:
-    lease(tmp_path)
-    with (
-        pytest.raises(ConfigError, match=r"process 1 on elsewhere .* try again in (59|60) s"),
-        run_lock(tmp_path),
-    ):
-        pass
+    (tmp_path / LOCK_FILE).write_text(json.dumps(ELSEWHERE.as_dict()))
+    with pytest.raises(ConfigError, match="remove it if no driver works there"):
+        enter(tmp_path)
+    assert names(tmp_path) == [LOCK_FILE]
 
 
 @pytest.mark.usefixtures("no_locks")
-@pytest.mark.parametrize(
-    "left",
-    [
-        {"seen": 0.0},
-        {"host": socket.gethostname(), "pid": 2**22 + 1},  # more than Linux gives
-    ],
-    ids=["expired", "dead on this host"],
-)
-def test_what_a_dead_driver_has_left_is_taken_over(tmp_path: Path, left: dict[str, Any]) -> None:
-    lease(tmp_path, **left)
-    check_is_free(tmp_path)
+def test_a_claim_that_is_renewed_is_respected(tmp_path: Path) -> None:
+    claim(tmp_path)
+    threading.Timer(0.1, claim, [tmp_path], {"renewed": 2}).start()
+    with pytest.raises(ConfigError, match=r"process 7 on elsewhere since 2026-01-01"):
+        enter(tmp_path)
+    assert names(tmp_path) == [f".driver-{ELSEWHERE.token}.json"]
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_claim_that_is_not_renewed_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_lease, "EXPIRES_AFTER_S", 0.1)
+    claim(tmp_path)
     with run_lock(tmp_path):
         check_kept_out(tmp_path)
+        assert len(names(tmp_path)) == 1
+    assert names(tmp_path) == []
 
 
 @pytest.mark.usefixtures("no_locks")
-def test_of_two_at_once_the_last_one_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: lease(tmp_path))
-    with pytest.raises(ConfigError, match="process 1 on elsewhere"), run_lock(tmp_path):
-        pass
-    assert json.loads((tmp_path / LEASE_FILE).read_text())["token"] == "theirs"
+def test_of_a_driver_that_died_on_this_machine_nobody_waits_for_the_end(tmp_path: Path) -> None:
+    gone = replace(Driver.me(), pid=2**22 + 1, token="gone")  # more than Linux gives
+    another = replace(Driver.me(), created=1.0, token="another")  # has its process id now
+    for driver in (gone, another):
+        claim(tmp_path, driver)
+    enter(tmp_path)
+    assert names(tmp_path) == []
 
 
 @pytest.mark.usefixtures("no_locks")
-def test_a_driver_whose_lease_was_taken_stops_and_leaves_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("token", ["0" * 16, "g" * 16], ids=["before ours", "after ours"])
+def test_of_two_who_come_at_once_one_gives_way(tmp_path: Path, token: str) -> None:
+    driver = replace(Driver.me(), token=token)
+    path = claim(tmp_path, driver, is_in=False)
+    if token < "g":
+        with pytest.raises(RunTakenError):
+            enter(tmp_path)
+        assert names(tmp_path) == [path.name]
+        return
+    threading.Timer(0.1, path.unlink).start()  # it has seen us
+    with run_lock(tmp_path):
+        assert len(names(tmp_path)) == 1
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_of_many_at_once_one_is_in_at_a_time(tmp_path: Path) -> None:
+    inside, most, entered = 0, 0, 0
+
+    def drive() -> None:
+        nonlocal inside, most, entered
+        try:
+            with run_lock(tmp_path):
+                inside += 1
+                most, entered = max(most, inside), entered + 1
+                time.sleep(0.05)
+                inside -= 1
+        except RunTakenError:
+            pass
+
+    for _ in range(5):
+        threads = [threading.Thread(target=drive) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert most == 1
+    assert entered >= 5
+    assert names(tmp_path) == []
+
+
+@pytest.mark.usefixtures("no_locks", "sigterm")
+@pytest.mark.parametrize("is_ignored", [False, True], ids=["terminal", "background"])
+def test_a_driver_that_was_taken_for_dead_stops_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ignored: bool
 ) -> None:
-    monkeypatch.setattr(module, "RENEWED_EVERY_S", 0.01)
+    monkeypatch.setattr(run_lease, "RENEWED_EVERY_S", 0.01)
+    before = signal.getsignal(signal.SIGINT)
+    if is_ignored:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def work() -> None:
-        with run_lock(tmp_path):
+        with run_lock(tmp_path), resume_hint("train", [], tmp_path):
+            for path in tmp_path.glob(".driver-*.json"):
+                path.unlink()
+            claim(tmp_path)
             for _ in range(1000):
-                lease(tmp_path)
                 time.sleep(0.01)
             pytest.fail("nobody stopped it")
 
-    with pytest.raises(RunFailedError, match="another driver has taken it over"):
-        work()
-    assert json.loads((tmp_path / LEASE_FILE).read_text())["token"] == "theirs"
+    try:
+        with pytest.raises(RunFailedError, match="another driver has taken it over") as caught:
+            work()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "--resume" not in str(caught.value)
+    assert names(tmp_path) == [f".driver-{ELSEWHERE.token}.json"]
 
 
 @pytest.mark.usefixtures("no_locks")
-def test_a_lease_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RENEWED_EVERY_S", 0.01)
+def test_a_claim_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lease, "RENEWED_EVERY_S", 0.01)
     with run_lock(tmp_path):
-        first = json.loads((tmp_path / LEASE_FILE).read_text())["seen"]
+        (path,) = tmp_path.glob(".driver-*.json")
+        first = json.loads(path.read_text())["renewed"]
         deadline = time.monotonic() + 10
-        while json.loads((tmp_path / LEASE_FILE).read_text())["seen"] == first:
+        while json.loads(path.read_text())["renewed"] == first:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{}", '{"pid": "x"}'])
+def test_what_is_no_claim_is_none(tmp_path: Path, damage: str) -> None:
+    (tmp_path / ".driver-x.json").write_text(damage)
+    check_is_free(tmp_path)
+    enter(tmp_path)
+    assert module.LOCK_FILE not in names(tmp_path)

@@ -21,8 +21,9 @@ from craft_ray.config.run import RunConfig
 from craft_ray.environment import set_environment
 from craft_ray.errors import ConfigError
 from craft_ray.files.remote import locate
-from craft_ray.jobs.run_folder import SETTINGS_FILE, create_run_folder
+from craft_ray.jobs.run_folder import SETTINGS_FILE
 from craft_ray.jobs.shared_storage import check_nodes_share
+from tests.support.run_folders import create_run_folder
 from tests.support.s3_server import CREDENTIALS, S3Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
