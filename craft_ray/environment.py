@@ -36,3 +36,6 @@ def set_environment() -> None:
     """Set what the user has not set; to be called before Ray is imported."""
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
+    # Of this machine's processes only, so of a local Ray: they share its cores. Threads of torch
+    # that spin while they wait for each other took half of them (benchmarks.machinery).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

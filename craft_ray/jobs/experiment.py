@@ -125,6 +125,7 @@ def open_experiment(
     max_jobs: int = 1,
     cpus_beside: float = 0.0,
     may_go_on: bool = False,
+    first: RunConfig | None = None,
 ) -> Iterator[Experiment]:
     """Start pool, tracker and slots on the Ray that is connected, register the task and validate
     zero-shot; end what was started.
@@ -137,6 +138,8 @@ def open_experiment(
         max_jobs: fine-tunings at a time, if so many fit.
         cpus_beside: what each of them takes beside its slot.
         may_go_on: the run may be given more to do when it is finished.
+        first: of the fine-tuning that comes first, for its images to be encoded meanwhile; None:
+            its answers may be on record already.
 
     Raises:
         UserError: tracking or the cluster does not answer, not one job fits into it, the model
@@ -153,13 +156,20 @@ def open_experiment(
             most = "up to " if size.max_replicas else ""
             replicas = num_replicas(size, nodes)
             words = f"{most}{replicas} oracle replica(s) of {config.oracle.model} on {size.device}"
-            with waiting(console, f"Starting {words}"):
-                pool = stack.enter_context(starting_pool(folder.name, factory, config.pool, size))
-                tracker = make_tracker(
+
+            def start_tracker() -> Tracker:
+                return make_tracker(
                     config.mlflow,
                     tracking_folder(folder.parent),
                     lambda text: console.print(text, highlight=False, markup=False),
                 )
+
+            with waiting(console, f"Starting {words}"):
+                if size.max_replicas is not None:  # before nodes are asked for, which cost money
+                    tracker = start_tracker()
+                pool = stack.enter_context(starting_pool(folder.name, factory, config.pool, size))
+                if size.max_replicas is None:  # while replicas load the model
+                    tracker = start_tracker()
                 stack.enter_context(slots)
                 pool.keeper.wait_until_ready()
             oracle = stack.enter_context(
@@ -171,7 +181,8 @@ def open_experiment(
                 prepared = prepare(config, data, oracle, start)
                 examiner = Examiner(oracle, prepared, data)
                 prepared, zero_shot = examiner.validate_zero_shot()
-                expect_training(config, prepared, oracle)
+                if first is not None:
+                    expect_training(first, prepared, oracle)
             yield Experiment(
                 config=config,
                 data=data,

@@ -52,9 +52,6 @@ def ray_session(config: RayConfig) -> Iterator[None]:
             raise ConfigError("ray", [problem]) from error
     else:
         keep_token_private(Path.home() / ".ray" / "auth_token")
-        # All processes share this machine's cores. Threads of torch that spin while they wait for
-        # each other took half of them (benchmarks.machinery).
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         ray.init(
             address="local",
             num_cpus=config.num_cpus,

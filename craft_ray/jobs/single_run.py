@@ -33,7 +33,8 @@ def run_training(
         KeyboardInterrupt: the user stopped it; `--resume` continues.
         RunFailedError: the worker failed more often than it is replaced; `--resume` continues.
     """
-    with open_experiment(config, data, folder, console) as experiment:
+    first = None if (folder / WORKER_FOLDER).exists() else config
+    with open_experiment(config, data, folder, console, first=first) as experiment:
         experiment.say(f"Zero-shot: {experiment.zero_shot.accuracy:.1%} on validation.")
         settings = config.model_dump(mode="json")
         with tracked(experiment.tracker, folder.name, folder.name, flatten(settings)):

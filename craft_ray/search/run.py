@@ -15,6 +15,7 @@ from rich.console import Console
 
 from craft_ray.config.documents import flatten
 from craft_ray.config.method_names import trial_name
+from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError, RunFailedError, RunInterruptedError, last_words
 from craft_ray.files.remote import Place
@@ -67,6 +68,7 @@ def run_search(
         max_jobs=space.max_concurrent_trials,
         cpus_beside=space.base.ray.cpus_per_trial,
         may_go_on=True,
+        first=None if begun else _first_run(space),
     ) as experiment:
         number = experiment.slots.number
         trials = f"{space.trials} trials"
@@ -92,13 +94,16 @@ def run_search(
         prepared = replace(experiment.prepared, shared_probes=shared)
         job = SearchJob(space, ray.put(prepared), experiment.pool, board, folder)
         settings = {"trials": space.trials, **flatten(space.base.model_dump(mode="json"))}
-        with tracked(experiment.tracker, monitor.parent_key, folder.name, settings):
+        with tracked(experiment.tracker, monitor.parent_key, folder.name, settings) as run:
             try:
                 with monitor, tempfile.TemporaryDirectory(prefix="craft-ray-tune-") as scratch:
                     make_tuner(job, search, number, monitor, Path(scratch)).fit()
                 _wait_for(board, monitor, console)
                 results = read_results(folder, monitor.ended, monitor.errors)
-                return _conclude(space, results, experiment, monitor.parent_key)
+                summary = _conclude(space, results, experiment, monitor.parent_key)
+                if summary[NUM_FAILED]:
+                    run.status = "FAILED"
+                return summary
             except KeyboardInterrupt as error:
                 words = f"{len(monitor.ended)} of {space.trials} trials have ended"
                 raise RunInterruptedError(words) from error
@@ -106,6 +111,11 @@ def run_search(
                 raise RunFailedError(f"{folder.name}: {last_words(error)}") from error
             finally:
                 monitor.close_open()
+
+
+def _first_run(space: SpaceConfig) -> RunConfig:
+    """Of the first trial, as far as it is known."""
+    return space.resolve(space.first_trials[0]) if space.first_trials else space.base
 
 
 @dataclass(frozen=True)

@@ -148,11 +148,21 @@ def prepare(
 
 
 def expect_training(config: RunConfig, prepared: PreparedTask, oracle: MeteredOracle) -> None:
-    """Have the training images encoded while nothing is asked yet, as far as the method asks about
-    them; nobody waits for it."""
+    """Have what the method asks about first encoded while nothing is asked yet; nobody waits for
+    it.
+
+    A replica answers in order, so what is expected too early holds up the first question.
+
+    Args:
+        config: of the fine-tuning that comes first.
+        prepared: its images.
+        oracle: has them.
+    """
     oracle.expect(prepared.fitness.handle)
-    if config.method != "prompt" and isinstance(prepared.views, ViewBank):
-        for view in prepared.views.handles:
+    if config.method == "head" and isinstance(prepared.views, ViewBank):
+        # Probes ask about all views at once; a head that is trained in passes takes one for each.
+        num_views = len(prepared.views.handles) if config.head.kind == "probes" else 1
+        for view in prepared.views.handles[:num_views]:
             oracle.expect(view)
 
 
