@@ -56,10 +56,7 @@ class Selected:
         held_out = values["held_out"]
         return cls(
             restore_classifier(values["kind"], arrays, values["extra_names"]),
-            # States of earlier versions do not say which images are right.
-            Evidence(
-                _score_of(values), held_out and _score_of(held_out), str(values.get("right", ""))
-            ),
+            Evidence(_score_of(values), held_out and _score_of(held_out), values["right"]),
             int(values["generation"]),
         )
 

@@ -79,9 +79,11 @@ class QueryJournal:
         except sqlite3.DatabaseError as error:
             raise self._cannot_be_opened(error) from error
         try:
-            # WAL with NORMAL: a commit is in the file system's hands when it returns, so the end of
-            # this process cannot undo it, and a part costs 0.1 ms instead of a disk's fsync.
-            self._database.execute("PRAGMA journal_mode=WAL")
+            # No WAL: its index is memory that processes of one machine share, and the worker that
+            # writes here may be replaced on another node, while the driver counts on a third.
+            self._database.execute("PRAGMA journal_mode=TRUNCATE")
+            # A commit is on the disk when it returns (FULL would sync the folder's entry as well,
+            # which TRUNCATE does not change).
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute(SCHEMA)
             self._database.execute(f"SELECT generation, purpose, number, {PART} FROM queries")
