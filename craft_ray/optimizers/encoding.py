@@ -56,7 +56,8 @@ class Encoder:
 
     def encode(self, values: Mapping[str, object]) -> State:
         """Arrays are copied; one that is met twice is there once, and is one again when it is read.
-        What holds other things than these is left out with them."""
+        What holds other things than these is left out with them, and so is an empty dictionary:
+        the library's caches, which are filled anew, begin as one."""
         state: State = {}
         text = {"dict": self._encode_each(values, "", state, {})}
         return {**state, TEXT: to_bytes(text)}
@@ -81,7 +82,11 @@ class Encoder:
                 names[id(value)] = name
             if name not in state:
                 state[name] = np.array(value)
-            return {"array": name} if isinstance(value, np.ndarray) else {"scalar": name}
+            if isinstance(value, np.generic):
+                return {"scalar": name}
+            # A file has rows first; BLAS sums other layouts in another order.
+            is_columns_first = value.flags.f_contiguous and not value.flags.c_contiguous
+            return {"array": name, "order": "F" if is_columns_first else "C"}
         if isinstance(value, np.random.Generator):
             return {"generator": value.bit_generator.state}
         if type(value) in (list, tuple):
@@ -91,7 +96,7 @@ class Encoder:
                 for place, item in enumerate(value)
             ]
             return _LEFT_OUT if _LEFT_OUT in items else {type(value).__name__: items}
-        if type(value) is dict and all(isinstance(key, str) for key in value):
+        if type(value) is dict and value and all(isinstance(key, str) for key in value):
             return {"dict": self._encode_each(value, path, state, names)}
         if self._is_open(value):
             parts = self._encode_each(vars(value), path, state, names)
@@ -108,11 +113,14 @@ class Encoder:
         }
         return {name: part for name, part in parts.items() if part is not _LEFT_OUT}
 
-    def _decode(self, text: Any, present: Any, arrays: Mapping[str, Any]) -> Any:
+    def _decode(self, text: Any, present: Any, arrays: dict[str, Any]) -> Any:
         if not isinstance(text, dict):
             return text
         if "array" in text:
-            return arrays[text["array"]]
+            name = text["array"]
+            if text["order"] == "F" and not arrays[name].flags.f_contiguous:
+                arrays[name] = np.asfortranarray(arrays[name])
+            return arrays[name]
         if "scalar" in text:
             return arrays[text["scalar"]][()]
         if "generator" in text:
