@@ -26,8 +26,8 @@ from threadpoolctl import threadpool_limits
 from benchmarks.accuracy_rows import interval
 from benchmarks.record import commit, write_result
 from benchmarks.world import World
+from craft_ray.classifiers.evidence import Evidence, best_evidence, right_images
 from craft_ray.classifiers.score import Score, score_logits
-from craft_ray.classifiers.selection import Evidence
 from craft_ray.config.loading import load_run_config
 from craft_ray.data.few_shot import MAX_VALIDATION_SHOTS
 from craft_ray.method.linear_head import fit_linear_head
@@ -143,22 +143,26 @@ def keep(answers: Answers, shots: int, generator: np.random.Generator) -> dict[s
     fitted = fit_linear_head(
         train.logits_VNF, train.labels_N, num_classes, FOLDS, int(generator.integers(2**31))
     )
-    zero_shot = Evidence(validation.zero_shot(num_classes))
-    head = Evidence(score_logits(fitted.head(validation.logits_VNF[0]), validation.labels_N))
+    untuned_NC = validation.logits_VNF[0, :, :num_classes]
+    zero_shot, head = (
+        Evidence(
+            score_logits(logits_NC, validation.labels_N),
+            right=right_images(logits_NC, validation.labels_N),
+        )
+        for logits_NC in (untuned_NC, fitted.head(validation.logits_VNF[0]))
+    )
     tested = {
         "zero-shot": answers.test.zero_shot(num_classes),
         "head": score_logits(fitted.head(answers.test.logits_VNF[0]), answers.test.labels_N),
     }
     sizes = len(validation.labels_N), len(train.labels_N)
-    takes_head = {VALIDATION: head.is_better_than(zero_shot, *sizes)}
+    takes_head = {VALIDATION: best_evidence((zero_shot, head), *sizes) == 1}
     if fitted.held_out_NC is not None:
         held_out = score_logits(fitted.held_out_NC, train.labels_N)
         on_training = train.zero_shot(num_classes)
         takes_head["by training"] = held_out.is_better_than(on_training)
-        both = replace(head, held_out=held_out)
-        takes_head["by both"] = both.is_better_than(
-            replace(zero_shot, held_out=on_training), *sizes
-        )
+        both = (replace(zero_shot, held_out=on_training), replace(head, held_out=held_out))
+        takes_head["by both"] = best_evidence(both, *sizes) == 1
         takes_head["shipped"] = takes_head["by both" if fitted.folds >= MIN_FOLDS else VALIDATION]
     kept = {rule: tested["head" if takes else "zero-shot"] for rule, takes in takes_head.items()}
     return {name: score.accuracy for name, score in {**tested, **kept}.items()}

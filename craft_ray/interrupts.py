@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 
@@ -19,3 +20,39 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
+
+
+def uninterrupted(task: Callable[[], None]) -> None:
+    """Do it to its end, or do not begin; an interrupt of the caller is raised after that.
+
+    It runs in a thread, as Python delivers signals to the main one only. What it raises is raised
+    here.
+    """
+    # `Thread.join` takes a thread for ended when it has been interrupted once.
+    may_begin, ended, is_cancelled = threading.Event(), threading.Event(), False
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        may_begin.wait()
+        if is_cancelled:
+            return
+        try:
+            task()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            ended.set()
+
+    thread = threading.Thread(target=run, name="uninterrupted")
+    try:
+        thread.start()
+        may_begin.set()
+        ended.wait()
+    except BaseException:
+        is_cancelled = not may_begin.is_set()
+        may_begin.set()  # once more, as an interrupt may have cut it off
+        if not is_cancelled:
+            ended.wait()
+        raise
+    if errors:
+        raise errors[0]

@@ -7,7 +7,6 @@ only together with them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -19,39 +18,12 @@ from craft_ray.classifiers.classifier import (
     TunedClassifier,
     restore_classifier,
 )
-from craft_ray.classifiers.score import Score, score_logits, score_together
+from craft_ray.classifiers.evidence import Evidence, best_evidence, right_images
+from craft_ray.classifiers.score import Score, score_logits
 from craft_ray.config.fidelity import Selection
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import FloatArray
-from craft_ray.task.prepared import PreparedTask
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Scores on images that what is scored was not fitted to."""
-
-    validation: Score
-    held_out: Score | None = None
-    """On the training images, each under a head that saw no view of it; None unless everything that
-    was fitted to them is cross-validated."""
-
-    def is_better_than(self, other: Evidence, num_validation: int, num_training: int) -> bool:
-        """On all images that took part in neither; and validation alone must not clearly deny it,
-        as it may show another world than the training images."""
-        if self.held_out is None or other.held_out is None:
-            return self.validation.is_better_than(other.validation)
-        if is_clearly_better(other.validation, self.validation, num_validation):
-            return False
-        sizes = (num_validation, num_training)
-        pooled = score_together((self.validation, self.held_out), sizes)
-        return pooled.is_better_than(score_together((other.validation, other.held_out), sizes))
-
-
-def is_clearly_better(one: Score, other: Score, num_images: int) -> bool:
-    """Whether the gain in accuracy is more than two standard errors, as if of two image sets: on
-    one and the same it is less noisy."""
-    variance = sum(each.accuracy * (1 - each.accuracy) for each in (one, other)) / num_images
-    return one.accuracy - other.accuracy > 2 * math.sqrt(variance)
+from craft_ray.task.prepared import LabelArray, PreparedTask
 
 
 @dataclass(frozen=True)
@@ -75,6 +47,7 @@ class Selected:
             "kind": self.classifier.kind,
             "extra_names": list(self.classifier.extra_names),
             "held_out": self.evidence.held_out and asdict(self.evidence.held_out),
+            "right": self.evidence.right,
         }
 
     @classmethod
@@ -83,7 +56,7 @@ class Selected:
         held_out = values["held_out"]
         return cls(
             restore_classifier(values["kind"], arrays, values["extra_names"]),
-            Evidence(_score_of(values), held_out and _score_of(held_out)),
+            Evidence(_score_of(values), held_out and _score_of(held_out), values["right"]),
             int(values["generation"]),
         )
 
@@ -126,10 +99,10 @@ class Selector:
             zero_shot = PromptClassifier(self._prepared.task.initial_context, None)
             known_NC = self._prepared.zero_shot_NC
             if known_NC is None:
-                _, score = self._best([zero_shot])
+                _, evidence = self._best([zero_shot])
             else:
-                score = score_logits(known_NC, self._prepared.validation.labels_N)
-            self._selected = Selected(zero_shot, Evidence(score), 0)
+                evidence = _evidence_of(known_NC, self._prepared.validation.labels_N)
+            self._selected = Selected(zero_shot, evidence, 0)
             if self._prepared.earlier_prompt_LE is not None:
                 self.consider(PromptClassifier(self._prepared.earlier_prompt_LE, None), 0)
         return self._selected
@@ -154,15 +127,15 @@ class Selector:
             answers_KNC: the oracle's on the validation images, if whoever tunes has them.
         """
         variants = classifier.variants() if self._rule == "best_validation" else (classifier,)
-        best, score = self._best(variants, answers_KNC)
-        evidence = Evidence(score, None if held_out is None else held_out.tuned)
+        best, evidence = self._best(variants, answers_KNC)
+        score = evidence.validation
+        evidence = replace(evidence, held_out=None if held_out is None else held_out.tuned)
         old = self.selected
         if held_out is not None and old.generation == 0:
             old = replace(old, evidence=replace(old.evidence, held_out=held_out.zero_shot))
         takes_last = self._rule == "last" and np.isfinite(score.loss)
-        takes_it = takes_last or evidence.is_better_than(
-            old.evidence, *self._prepared.evidence_sizes
-        )
+        both = (old.evidence, evidence)
+        takes_it = takes_last or best_evidence(both, *self._prepared.evidence_sizes) == 1
         self._selected = Selected(best, evidence, generation) if takes_it else old
         return score
 
@@ -172,14 +145,16 @@ class Selector:
 
     def _best(
         self, variants: Sequence[TunedClassifier], answers_KNC: FloatArray | None = None
-    ) -> tuple[TunedClassifier, Score]:
-        """The first of the best, and its score. All need the same answers."""
+    ) -> tuple[TunedClassifier, Evidence]:
+        """The first of the best, and what validation says of it. All need the same answers."""
         images = self._prepared.validation
         if answers_KNC is None:
             answers_KNC = variants[0].ask(self._oracle, self._prepared.classes, images.handle)
-        scored = [(v, score_logits(v.refine(answers_KNC), images.labels_N)) for v in variants]
-        best = scored[0]
-        for other in scored[1:]:
-            if other[1].is_better_than(best[1]):
-                best = other
-        return best
+        scored = [_evidence_of(each.refine(answers_KNC), images.labels_N) for each in variants]
+        best = best_evidence(scored, *self._prepared.evidence_sizes)
+        return variants[best], scored[best]
+
+
+def _evidence_of(logits_NC: FloatArray, labels_N: LabelArray) -> Evidence:
+    """Of final logits on the validation images."""
+    return Evidence(score_logits(logits_NC, labels_N), right=right_images(logits_NC, labels_N))

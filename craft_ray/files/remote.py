@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from pyarrow import ArrowException
+from pyarrow import ArrowException, Buffer, py_buffer
 from pyarrow.fs import (
     AwsStandardS3RetryStrategy,
     FileInfo,
@@ -31,6 +31,7 @@ from pyarrow.fs import (
 
 from craft_ray.config.places import is_address
 from craft_ray.errors import StorageError
+from craft_ray.interrupts import uninterrupted
 
 CONNECT_TIMEOUT_S = 5.0
 REQUEST_TIMEOUT_S = 30.0
@@ -170,9 +171,15 @@ class RemotePath:
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, content: bytes) -> int:
-        """Put the whole file in its place, or nothing."""
-        with _told(self), self._store.open_output_stream(self.store_path) as stream:
-            stream.write(content)
+        """Put the whole file in its place, or nothing.
+
+        Closing a stream puts what it was given, and it cannot be given up: what Ctrl-C cut off
+        before the content was written would be an empty object in place of a good one. So that
+        is done in a thread, which no signal reaches, and waited for.
+        """
+        with _told(self):
+            buffer, store, path = py_buffer(content), self._store, self.store_path
+            uninterrupted(lambda: _put(store, path, buffer))
         return len(content)
 
     def unlink(self, missing_ok: bool = False) -> None:
@@ -289,6 +296,11 @@ def _has_own_endpoint(options: dict[str, Any]) -> bool:
     """Not Amazon's, which would have to be asked where a bucket is."""
     variables = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
     return "endpoint_override" in options or any(os.environ.get(name) for name in variables)
+
+
+def _put(store: FileSystem, path: str, content: Buffer) -> None:
+    with store.open_output_stream(path) as stream:
+        stream.write(content)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,14 @@ def _write_whole(path: Place, content: bytes) -> None:
     if isinstance(path, RemotePath):
         path.write_bytes(content)
         return
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    move_into_place(temporary, path)
+    # A name of its own: of two who write the same file, one must not move what the other has begun.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        temporary.write_bytes(content)
+        move_into_place(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def move_into_place(temporary: Path, path: Path) -> None:

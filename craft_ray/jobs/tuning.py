@@ -12,8 +12,9 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from craft_ray.classifiers.evidence import Evidence
 from craft_ray.classifiers.score import Score
-from craft_ray.classifiers.selection import Evidence, Selected
+from craft_ray.classifiers.selection import Selected
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import Place
@@ -51,6 +52,7 @@ class Tuned:
         curve: candidate queries and validation accuracy of the working state, from the start,
             however often it was taken up.
         points: the generations that belong to the last report.
+        right: the validation images that the selected state predicts rightly, see `Evidence`.
     """
 
     outcome: Outcome
@@ -58,6 +60,7 @@ class Tuned:
     spent: Spending
     curve: list[tuple[int, float]]
     points: list[dict[str, float]] = field(default_factory=list)
+    right: str = ""
 
     @property
     def last(self) -> Report | None:
@@ -71,7 +74,7 @@ class Tuned:
             return None
         validation = Score(**{f.name: self.last[f"val_{f.name}"] for f in fields(Score)})
         held_out = self.last["held_out"]
-        return Evidence(validation, held_out and Score(**held_out))
+        return Evidence(validation, held_out and Score(**held_out), self.right)
 
     @property
     def retried_chunks(self) -> int:
@@ -91,6 +94,7 @@ class Tuned:
             "ledger": self.spent.as_dict(),
             "curve": self.curve,
             POINTS: self.points,
+            "right": self.right,
         }
 
     @classmethod
@@ -106,6 +110,7 @@ class Tuned:
             Spending.from_dict(document["ledger"]),
             [(int(queries), float(accuracy)) for queries, accuracy in document["curve"]],
             list(document[POINTS]),
+            str(document.get("right", "")),  # results of earlier versions do not have it
         )
 
 
@@ -123,7 +128,9 @@ def read_tuned(folder: Place) -> Tuned:
             raise ArtifactError(f"{folder}: must hold a result, but: {error!r}") from error
     state = load_newest_state(folder / STATES_FOLDER)
     nothing: dict[str, Any] = {REPORTS: [], POINTS: [], "curve": []}
-    known = nothing if state is None else state.values
+    known = nothing
+    if state is not None:
+        known = {**state.values, "right": state.values.get("selected", {}).get("right", "")}
     ledger = spent_on_record(folder).as_dict()
     return Tuned.from_dict({"outcome": "running", **known, "ledger": ledger})
 
@@ -214,7 +221,9 @@ class _Course:
         if outcome == "running":
             outcome = "stopped early"
         spent = self._journal.total()
-        return Tuned(outcome, self._reports, spent, self._trainer.curve, self._last_points)
+        right = self._trainer.selected.evidence.right if self._reports else ""
+        curve = self._trainer.curve
+        return Tuned(outcome, self._reports, spent, curve, self._last_points, right)
 
     def _take_up(self) -> None:
         """Go to the last state, and repeat what was reported until then."""

@@ -23,8 +23,9 @@ class Journal(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def ensure_room(self) -> None:
-        """Before a question: what cannot be kept must not be paid for."""
+    def ensure_room(self, num_bytes: int) -> None:
+        """Before a question whose answer has so many bytes: what cannot be kept must not be paid
+        for."""
         ...
 
     def record(
@@ -89,4 +90,6 @@ def remove_journal(folder: Place) -> None:
     if isinstance(folder, RemotePath):
         remove_folder(folder / JOURNAL_FOLDER)
     else:
-        (folder / JOURNAL_FILE).unlink(missing_ok=True)
+        # SQLite's own record of a change that was cut off must not be applied to a new file.
+        for suffix in ("-journal", ""):
+            (folder / (JOURNAL_FILE + suffix)).unlink(missing_ok=True)

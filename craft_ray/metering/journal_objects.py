@@ -72,7 +72,7 @@ class ObjectJournal:
     def __exit__(self, *_: object) -> None:
         """Nothing is open."""
 
-    def ensure_room(self) -> None:
+    def ensure_room(self, num_bytes: int) -> None:
         """An object store has room."""
 
     def record(

@@ -11,6 +11,8 @@ import hashlib
 import json
 import shutil
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +35,20 @@ CREATE TABLE IF NOT EXISTS queries (
     PRIMARY KEY (generation, purpose, number, start)
 )
 """
+PIECES_SCHEMA = """
+CREATE TABLE IF NOT EXISTS pieces (    -- of an answer, what follows its first piece
+    generation INTEGER NOT NULL, purpose TEXT NOT NULL, number INTEGER NOT NULL,
+    start INTEGER NOT NULL, piece INTEGER NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (generation, purpose, number, start, piece)
+)
+"""
+PIECE_BYTES = 64 * 2**20
+"""SQLite takes no value above 1 GB, which logits of 1,000 classes reach at 250,000 images."""
 PART = "start, stop, question, spending, dtype, shape, answer"
 LOCK_TIMEOUT_S = 30.0
 """A worker that is being replaced may still be writing its last answer."""
 ROOM_BYTES = 16 * 2**20
-"""Must be free before a question: its answer is a few kB, a checkpoint a few MB."""
+"""Must be free beside what an answer takes: a checkpoint has a few MB."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +90,14 @@ class QueryJournal:
         except sqlite3.DatabaseError as error:
             raise self._cannot_be_opened(error) from error
         try:
-            # WAL with NORMAL: a commit is in the file system's hands when it returns, so the end of
-            # this process cannot undo it, and a part costs 0.1 ms instead of a disk's fsync.
-            self._database.execute("PRAGMA journal_mode=WAL")
+            # No WAL: its index is memory that processes of one machine share, and the worker that
+            # writes here may be replaced on another node, while the driver counts on a third.
+            self._database.execute("PRAGMA journal_mode=TRUNCATE")
+            # A commit is on the disk when it returns (FULL would sync the folder's entry as well,
+            # which TRUNCATE does not change).
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute(SCHEMA)
+            self._database.execute(PIECES_SCHEMA)
             self._database.execute(f"SELECT generation, purpose, number, {PART} FROM queries")
         except sqlite3.DatabaseError as error:
             self._database.close()
@@ -110,16 +124,19 @@ class QueryJournal:
         """No more will be recorded."""
         self._database.close()
 
-    def ensure_room(self) -> None:
+    def ensure_room(self, num_bytes: int) -> None:
         """To be called before a question: what a full disk cannot keep must not be paid for.
+
+        Args:
+            num_bytes: of the answer.
 
         Raises:
             RunFailedError: the disk is full, or nearly so.
         """
-        free = self._free_bytes()
-        if free < ROOM_BYTES:
+        free, needed = self._free_bytes(), ROOM_BYTES + num_bytes
+        if free < needed:
             raise RunFailedError(
-                f"{self._path.parent}: must have {ROOM_BYTES // 2**20} MB free to keep what is "
+                f"{self._path.parent}: must have {needed / 2**20:.0f} MB free to keep what is "
                 f"asked for, but has {free / 2**20:.1f} MB; nothing more was asked"
             )
 
@@ -142,21 +159,27 @@ class QueryJournal:
         Raises:
             RunFailedError: the file cannot be written.
         """
+        content = memoryview(np.ascontiguousarray(answer).tobytes())
+        first, *others = _pieces(content)
+        place = (query.generation, query.purpose, query.number, start)
         row = (
-            query.generation,
-            query.purpose,
-            query.number,
-            start,
+            *place,
             start + len(answer),
             question,
             json.dumps(spending.as_dict()),
             answer.dtype.str,
             json.dumps(answer.shape),
-            np.ascontiguousarray(answer).tobytes(),
+            first,
         )
-        marks = ", ".join("?" * len(row))
-        cursor = self._write(f"INSERT OR IGNORE INTO queries VALUES ({marks})", row)
-        return cursor.rowcount == 1
+        with self._transaction():
+            marks = ", ".join("?" * len(row))
+            cursor = self._write(f"INSERT OR IGNORE INTO queries VALUES ({marks})", row)
+            is_new = cursor.rowcount == 1
+            if is_new:
+                for number, piece in enumerate(others, 1):
+                    statement = "INSERT INTO pieces VALUES (?, ?, ?, ?, ?, ?)"
+                    self._write(statement, (*place, number, piece))
+        return is_new
 
     def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
         """What is on record of a question, in order.
@@ -179,6 +202,13 @@ class QueryJournal:
                 )
             if answer is None:
                 continue
+            others = self._read(
+                "SELECT content FROM pieces WHERE generation = ? AND purpose = ? AND number = ? "
+                "AND start = ? ORDER BY piece",
+                (query.generation, query.purpose, query.number, start),
+            )
+            if others:
+                answer = b"".join([answer, *(piece for (piece,) in others)])
             try:
                 array = np.frombuffer(answer, dtype=np.dtype(dtype)).reshape(json.loads(shape))
             except (ValueError, TypeError) as error:
@@ -192,10 +222,12 @@ class QueryJournal:
 
     def forget_answers(self, before_generation: int) -> None:
         """Drop the answers that no checkpoint needs any more; what they cost stays on record."""
-        self._write(
-            "UPDATE queries SET answer = NULL WHERE generation < ? AND answer IS NOT NULL",
-            (before_generation,),
-        )
+        with self._transaction():
+            self._write(
+                "UPDATE queries SET answer = NULL WHERE generation < ? AND answer IS NOT NULL",
+                (before_generation,),
+            )
+            self._write("DELETE FROM pieces WHERE generation < ?", (before_generation,))
 
     def compact(self) -> None:
         """Give back the room of forgotten answers."""
@@ -217,8 +249,20 @@ class QueryJournal:
     def _write(self, statement: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
         try:
             return self._database.execute(statement, values)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             raise self._unwritable(error) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All that is written in the block, or nothing."""
+        self._write("BEGIN IMMEDIATE", ())
+        try:
+            yield
+            self._write("COMMIT", ())
+        except BaseException:
+            with suppress(sqlite3.DatabaseError):  # a full disk has rolled back by itself
+                self._database.execute("ROLLBACK")
+            raise
 
     def _read(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
         """All rows; a broken page is found only when it is read."""
@@ -232,6 +276,11 @@ class QueryJournal:
             return Spending.from_dict(json.loads(text))
         except (ValueError, TypeError, KeyError) as error:
             raise self._no_journal(f"a spending must be whole, but: {error}") from error
+
+
+def _pieces(content: memoryview) -> list[memoryview]:
+    """At least one, which may be empty."""
+    return [content[at : at + PIECE_BYTES] for at in range(0, max(len(content), 1), PIECE_BYTES)]
 
 
 def digest_of_question(*parts: str | bytes) -> bytes:

@@ -34,6 +34,8 @@ from craft_ray.oracle.contract import (
 Array = np.ndarray[Any, Any]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.intp]
+FLOAT32_BYTES = 4
+FLOAT64_BYTES = 8
 
 
 class MeteredOracle:
@@ -117,10 +119,12 @@ class MeteredOracle:
         question = digest_of_question(
             task.digest, images.content, answer, _content_of(contexts_KLE)
         )
+        num_logits = len(contexts_KLE) * images.num_images * task.num_classes
         logits: FloatArray = self._ask(
             purpose,
             question,
             cost,
+            num_logits * FLOAT32_BYTES,
             lambda: self._oracle.predict(task, images, contexts_KLE, answer),
         )
         return logits
@@ -171,7 +175,7 @@ class MeteredOracle:
         if len(places) == 0:
             return losses_K
 
-        self._authorize(cost_at(places))
+        self._authorize(cost_at(places), len(places) * FLOAT64_BYTES)
 
         def on_part(start: int, losses: LossArray) -> None:
             # What is missing may lie apart: runs of neighbours are recorded each.
@@ -212,8 +216,10 @@ class MeteredOracle:
         box = self._open()
         cost = cost_of("white_box", 1, images.num_images, num_classes=0)
         question = digest_of_question("features", images.content)
+        # How wide features are, the contract does not say; a text token is as wide, or wider.
+        num_bytes = images.num_images * self.describe().embed_dim * FLOAT32_BYTES
         features: FloatArray = self._ask(
-            "white_box", question, cost, lambda: box.image_features(images)[None]
+            "white_box", question, cost, num_bytes, lambda: box.image_features(images)[None]
         )[0]
         return features
 
@@ -235,7 +241,8 @@ class MeteredOracle:
         question = digest_of_question(
             task.digest, images.content, labels_N.tobytes(), context_LE.tobytes()
         )
-        loss, *gradient = self._ask("white_box", question, cost, ask)[0]
+        num_bytes = (1 + context_LE.size) * FLOAT64_BYTES
+        loss, *gradient = self._ask("white_box", question, cost, num_bytes, ask)[0]
         return float(loss), np.array(gradient, dtype=np.float32).reshape(context_LE.shape)
 
     def _open(self) -> WhiteBoxOracle:
@@ -243,26 +250,31 @@ class MeteredOracle:
         return cast(WhiteBoxOracle, self._oracle)
 
     def _ask(
-        self, purpose: str, question: bytes, cost: Spending, ask: Callable[[], Array]
+        self,
+        purpose: str,
+        question: bytes,
+        cost: Spending,
+        num_bytes: int,
+        ask: Callable[[], Array],
     ) -> Array:
-        """A question that is answered as a whole."""
+        """A question that is answered as a whole, in so many bytes."""
         query = self._next_query(purpose, question)
         for part in self._on_record(query, question):
             return part.answer
         if (known := self._from_cache(question)) is not None:
             self._record(query, question, 0, cost.saved, known)
             return known
-        self._authorize(cost)
+        self._authorize(cost, num_bytes)
         answer = ask()
         self._record(query, question, 0, cost, answer)
         self._to_cache(question, answer)
         return answer
 
-    def _authorize(self, cost: Spending) -> None:
-        """Refuse before anything is spent."""
+    def _authorize(self, cost: Spending, num_bytes: int) -> None:
+        """Refuse before anything is spent, if the answer of so many bytes could not be kept."""
         self.ledger.authorize(cost)
         if self._journal is not None:
-            self._journal.ensure_room()
+            self._journal.ensure_room(num_bytes)
 
     def _from_cache(self, question: bytes) -> Array | None:
         """What others were answered, by content. Whole questions only: a part of a

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 
+from craft_ray.config.optimizers import PairedConfig
 from craft_ray.optimizers.base import FloatArray64, within
-from craft_ray.optimizers.replayed import ReplayedOptimizer
+from craft_ray.optimizers.stateful import StatefulOptimizer
 
 LARGEST_LOSS = 1e30
 """Losses count as at most this, so that sums and squares of their differences stay finite."""
 
 
-class PairedOptimizer(ReplayedOptimizer):
+class PairedOptimizer(StatefulOptimizer):
     """Asks at centre + spread * direction and centre - spread * direction, for P / 2 directions.
 
     The centre and the directions live in R^M, by default that of z (M = D); a subclass may search
@@ -24,16 +26,17 @@ class PairedOptimizer(ReplayedOptimizer):
     nor its change between generations matters.
 
     Args:
+        config: its population is even.
         dim: D, dimension of the search space.
-        population: P, candidates a generation, an even number.
-        bound: |z_i| <= bound, or None.
         seed: seeds a random stream of its own.
     """
 
-    def __init__(self, dim: int, population: int, bound: float | None, seed: int) -> None:
-        self._bound = bound
+    _future: ClassVar[tuple[str, ...]] = ("_generator", "_centre_M", "_steps")
+
+    def __init__(self, config: PairedConfig, dim: int, seed: int) -> None:
+        self._bound = config.bound
         self._seed = seed
-        super().__init__(dim, population)
+        super().__init__(config, dim, config.population, seed)
 
     def _start(self) -> None:
         self._generator = np.random.default_rng(self._seed)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from craft_ray.config.optimizers import RandomSearchConfig
 from craft_ray.optimizers.base import FloatArray64, within
-from craft_ray.optimizers.replayed import ReplayedOptimizer
+from craft_ray.optimizers.stateful import StatefulOptimizer
 
 
-class RandomSearch(ReplayedOptimizer):
+class RandomSearch(StatefulOptimizer):
     """Independent draws from N(0, sigma^2 I) on R^dim; the best of them is kept. Draws beyond the
     bound are set to it."""
+
+    _future: ClassVar[tuple[str, ...]] = ("_generator",)
 
     def __init__(self, config: RandomSearchConfig, dim: int, seed: int) -> None:
         self._config = config
         self._seed = seed
-        super().__init__(dim, config.population)
+        super().__init__(config, dim, config.population, seed)
 
     def _start(self) -> None:
         self._generator = np.random.default_rng(self._seed)

@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
+import numpy.typing as npt
 
 from craft_ray.config.optimizers import CmaEsConfig, SharpZoConfig
-from craft_ray.optimizers.base import FloatArray64, within
+from craft_ray.optimizers.base import FloatArray64, State, within
 from craft_ray.optimizers.cma_es import CmaEs
 from craft_ray.optimizers.paired import LARGEST_LOSS, PairedOptimizer
-from craft_ray.optimizers.replayed import ReplayedOptimizer
+from craft_ray.optimizers.stateful import StatefulOptimizer
+
+_STAGE = "stage."
 
 
-class SharpZo(ReplayedOptimizer):
+class SharpZo(StatefulOptimizer):
     """CMA-ES on losses at candidate + e, then `SparseDescent` from its mean.
 
     e = rho g / ||g|| is the worst case near the mean to first order (the closed form of SAM, Foret
@@ -21,10 +27,12 @@ class SharpZo(ReplayedOptimizer):
     sum_i (f_i - mean f) (x_i - mean x) from the generation before, which costs none.
     """
 
+    _future: ClassVar[tuple[str, ...]] = ("_warm_up_left", "_worse_D")
+
     def __init__(self, config: SharpZoConfig, dim: int, seed: int) -> None:
         self._config = config
         self._seed = seed
-        super().__init__(dim, config.population)
+        super().__init__(config, dim, config.population, seed)
 
     def _start(self) -> None:
         config = self._config
@@ -36,6 +44,18 @@ class SharpZo(ReplayedOptimizer):
     @property
     def mean(self) -> FloatArray64:
         return self._stage.mean
+
+    def inner_state(self) -> State:
+        stage = {_STAGE + name: array for name, array in self._stage.inner_state().items()}
+        return {**super().inner_state(), **stage}
+
+    def load_inner_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        super().load_inner_state({k: v for k, v in state.items() if not k.startswith(_STAGE)})
+        if self._warm_up_left == 0:
+            self._stage = SparseDescent(self._config, np.zeros(self._dim), self._seed)
+        self._stage.load_inner_state(
+            {k.removeprefix(_STAGE): v for k, v in state.items() if k.startswith(_STAGE)}
+        )
 
     def _draw(self) -> FloatArray64:
         self._drawn_PD = self._stage._draw()
@@ -72,12 +92,14 @@ class SparseDescent(PairedOptimizer):
     spent, the first and then every `mask_every_generations`, and taken as a step like any other.
     """
 
+    _future = (*PairedOptimizer._future, "_searched_D")
+
     def __init__(self, config: SharpZoConfig, start_D: FloatArray64, seed: int) -> None:
         self._config = config
         self._start_D = start_D
         # Not the stream of the warm start.
         own_seed = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
-        super().__init__(start_D.size, config.population, config.bound, own_seed)
+        super().__init__(config, start_D.size, own_seed)
 
     def _start(self) -> None:
         super()._start()

@@ -31,7 +31,7 @@ class Spsa(PairedOptimizer):
 
     def __init__(self, config: GainConfig, dim: int, seed: int) -> None:
         self._gains = config
-        super().__init__(dim, config.population, config.bound, seed)
+        super().__init__(config, dim, seed)
 
     def _spread(self) -> float:
         return float(self._gains.sigma / (self._steps + 1) ** self._gains.sigma_decay)
@@ -62,6 +62,8 @@ class SpsaGc(Spsa):
     in the form of the authors' code, whose centre is the point looked ahead to: m <- b m + g and
     x <- x - a_k (g + b m). Directions are uniform on [-1, -0.5] and [0.5, 1].
     """
+
+    _future = (*Spsa._future, "_accumulated_M")
 
     def __init__(self, config: SpsaGcConfig, dim: int, seed: int) -> None:
         self._momentum = config.momentum

@@ -36,9 +36,11 @@ class ZoAdam(PairedOptimizer):
     without its maximum. Only the ratio of estimates matters, not the scale of the losses.
     """
 
+    _future = (*PairedOptimizer._future, "_first_D", "_second_D")
+
     def __init__(self, config: ZoAdamConfig, dim: int, seed: int) -> None:
         self._config = config
-        super().__init__(dim, config.population, config.bound, seed)
+        super().__init__(config, dim, seed)
 
     def _start(self) -> None:
         super()._start()

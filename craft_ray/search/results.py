@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from craft_ray.classifiers.evidence import Evidence, best_evidence
 from craft_ray.classifiers.score import Score
-from craft_ray.classifiers.selection import Evidence
 from craft_ray.config.sampling import Objective
 from craft_ray.files.remote import Place
 from craft_ray.jobs.tuning import Tuned, read_tuned
@@ -51,11 +51,13 @@ class TrialResult:
 
     def as_dict(self) -> dict[str, Any]:
         """For the summary."""
+        held_out = self.evidence and self.evidence.held_out
         return {
             "number": self.number,
             "status": self.status,
             "params": dict(self.params),
-            **(asdict(self.evidence) if self.evidence else {"validation": None, "held_out": None}),
+            "validation": self.evidence and asdict(self.evidence.validation),
+            "held_out": held_out and asdict(held_out),
             "objectives": self.objectives,
             "ledger": self.tuned.spent.as_dict(),
             "retried_chunks": self.tuned.retried_chunks,
@@ -93,15 +95,14 @@ def front_of(results: Sequence[TrialResult], objectives: Sequence[Objective]) ->
 def best_of(
     results: Sequence[TrialResult], num_validation: int, num_training: int
 ) -> TrialResult | None:
-    """The trial with the best evidence, on so many images; None if no trial has any."""
-    best: TrialResult | None = None
-    for result in results:
-        if result.evidence is None:
-            continue
-        if (
-            best is None
-            or best.evidence is None
-            or result.evidence.is_better_than(best.evidence, num_validation, num_training)
-        ):
-            best = result
-    return best
+    """The trial with the best evidence (`best_evidence`), on so many images; of equal ones the
+    first. None if no trial has any."""
+    known = [
+        (result, result.evidence)
+        for result in sorted(results, key=lambda result: result.number)
+        if result.evidence is not None
+    ]
+    if not known:
+        return None
+    place = best_evidence([each for _, each in known], num_validation, num_training)
+    return known[place][0]

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +208,51 @@ def test_a_store_that_goes_away_says_where(s3: S3Server, monkeypatch: pytest.Mon
     for use in (path.read_bytes, path.exists, path.unlink, lambda: path.write_bytes(b"")):
         with pytest.raises(StorageError, match=r"^s3://.*/run/summary\.json\?"):
             use()
+
+
+class Store:
+    """Objects in memory. Like a real one's, a stream that is closed puts what it was given."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.on_open: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def open_output_stream(self, path: str) -> Iterator[io.BytesIO]:
+        stream = io.BytesIO()
+        try:
+            self.on_open()
+            yield stream
+        finally:
+            self.objects[path] = stream.getvalue()
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    made = Store()
+    monkeypatch.setattr("craft_ray.files.remote._open", lambda root: (made, "bucket"))
+    return made
+
+
+def test_what_is_interrupted_leaves_no_empty_object(store: Store) -> None:
+    path = RemotePath("s3://bucket") / "state.json"
+    path.write_bytes(b"good")
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt() -> None:
+        signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.1)  # until it has arrived
+
+    store.on_open = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        path.write_bytes(b"better")
+    assert store.objects == {"bucket/state.json": b"better"}
+
+
+def test_what_is_no_content_leaves_what_was_there(store: Store) -> None:
+    path = RemotePath("s3://bucket") / "state.json"
+    path.write_bytes(b"good")
+    with pytest.raises(TypeError):
+        path.write_bytes("words")  # type: ignore[arg-type]
+    assert store.objects == {"bucket/state.json": b"good"}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from craft_ray.errors import ArtifactError
+from craft_ray.files import whole_files
 from craft_ray.files.whole_files import Arrays, read_arrays, read_json, write_arrays, write_json
 
 dtypes = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_])
@@ -72,3 +73,26 @@ def test_a_file_that_is_no_safetensors_is_named(tmp_path: Path, content: bytes) 
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match=r"a\.safetensors: cannot be read"):
         read_arrays(path)
+
+
+def test_two_who_write_the_same_file_do_not_mix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, moved = tmp_path / "state.json", whole_files.move_into_place
+
+    def another_begins(temporary: Path, target: Path) -> None:
+        monkeypatch.setattr(whole_files, "move_into_place", moved)
+        write_json(path, {"writer": 2})
+        moved(temporary, target)
+
+    monkeypatch.setattr(whole_files, "move_into_place", another_begins)
+    write_json(path, {"writer": 1})
+    assert read_json(path) == {"writer": 1}
+    assert [each.name for each in tmp_path.iterdir()] == ["state.json"]
+
+
+def test_what_cannot_be_moved_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "state.json").mkdir()
+    with pytest.raises(OSError, match=r"state\.json"):
+        write_json(tmp_path / "state.json", {})
+    assert [each.name for each in tmp_path.iterdir()] == ["state.json"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -304,6 +305,83 @@ def test_what_a_full_disk_cannot_keep_is_not_asked(
             trainer.run_generation()
         assert oracle.candidates_served == served
         assert journal.total().candidate_queries == served
+
+
+def test_room_is_asked_for_by_what_the_answer_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = DyingOracle()
+    world = make_world(run_config(), oracle, DATA)
+    images = world.prepared.fitness.handle
+    contexts_KLE = np.repeat(world.prepared.task.initial_context[None], 3, axis=0)
+    num_bytes = 3 * images.num_images * world.prepared.task.num_classes * 4
+    with QueryJournal(tmp_path / "queries.db") as journal:
+        asked: list[int] = []
+        monkeypatch.setattr(journal, "ensure_room", asked.append)
+        metered = MeteredOracle(oracle, QueryLedger(10), journal)
+        answer = metered.predict(world.prepared.task, images, contexts_KLE, purpose="evaluation")
+        assert asked == [num_bytes] == [answer.nbytes]
+        monkeypatch.undo()
+
+        def nearly_full(path: object) -> Any:
+            return SimpleNamespace(free=100 * 2**20)
+
+        monkeypatch.setattr("craft_ray.metering.journal_sqlite.shutil.disk_usage", nearly_full)
+        journal.ensure_room(80 * 2**20)
+        with pytest.raises(RunFailedError, match=r"must have 106 MB free .* but has 100\.0 MB"):
+            journal.ensure_room(90 * 2**20)
+
+
+def test_an_answer_larger_than_a_value_of_sqlite_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("craft_ray.metering.journal_sqlite.PIECE_BYTES", 1000, raising=False)
+    query, large = QueryId(1, "validation", 0), np.arange(3000.0).reshape(2, 30, 50)
+    with QueryJournal(tmp_path / "queries.db") as journal:
+        journal._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 3000)  # as 1 GB is
+        assert journal.record(query, QUESTION, 0, COST, large)
+        assert not journal.record(query, QUESTION, 0, COST, large)
+        journal.record(QueryId(2, "validation", 0), QUESTION, 0, COST, large[:, :, :1])
+    with QueryJournal(tmp_path / "queries.db") as journal:
+        (part,) = journal.parts(query, QUESTION)
+        np.testing.assert_array_equal(part.answer, large, strict=True)
+        journal.forget_answers(before_generation=2)
+        assert journal.parts(query, QUESTION) == []
+        assert len(journal.parts(QueryId(2, "validation", 0), QUESTION)) == 1
+        journal.compact()
+        assert (tmp_path / "queries.db").stat().st_size < large.nbytes
+        assert journal.total() == COST + COST
+
+
+def test_a_part_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("craft_ray.metering.journal_sqlite.PIECE_BYTES", 1000)
+    with QueryJournal(tmp_path / "queries.db") as journal:
+        journal._database.execute("PRAGMA max_page_count = 7")  # as a full disk
+        with pytest.raises(RunFailedError, match="full"):
+            journal.record(QueryId(1, "search", 0), QUESTION, 0, COST, np.zeros(100_000))
+        assert journal.is_empty()
+        assert journal.record(QueryId(1, "search", 1), QUESTION, 0, COST, np.zeros(1))
+
+
+def test_nothing_beside_the_file_is_shared_memory(tmp_path: Path) -> None:
+    """Which a folder that nodes share does not allow: a worker is replaced on another node, and a
+    driver counts on a third."""
+    query = QueryId(1, "search", 0)
+    with QueryJournal(tmp_path / "queries.db") as journal:
+        journal.record(query, QUESTION, 0, COST, np.zeros(2))
+        with QueryJournal(tmp_path / "queries.db") as elsewhere:
+            assert elsewhere.total() == COST
+            journal.record(query, QUESTION, 2, COST, np.zeros(2))
+            assert elsewhere.total() == COST + COST
+            beside = {path.name for path in tmp_path.iterdir()}
+            assert beside <= {"queries.db", "queries.db-journal"}
+
+
+def test_a_change_that_was_cut_off_is_not_applied_to_a_new_file(tmp_path: Path) -> None:
+    (tmp_path / "queries.db").write_bytes(b"")
+    (tmp_path / "queries.db-journal").write_bytes(b"of the old one")
+    remove_journal(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_journal_that_cannot_be_written_is_named(tmp_path: Path) -> None:

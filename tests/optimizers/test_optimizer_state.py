@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from tests.optimizers.contract import (
     RANKED,
     STAGED,
     Case,
+    ellipsoid,
     run,
     sphere,
 )
@@ -174,3 +178,65 @@ def test_resampling_does_not_stop_the_search_from_converging() -> None:
         optimizer.tell(sphere(optimizer.ask()))
         deployed = optimizer.resampled_mean()
     assert sphere(deployed[None])[0] < 0.01
+
+
+@ALL
+def test_loading_repeats_no_generation(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, loaded = case.make(), case.make()
+    run(original, sphere, 5)
+    state = original.state_dict()
+
+    def repeat(*_: object) -> None:
+        raise AssertionError("a generation was repeated")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(loaded), "_draw", repeat)
+        patch.setattr(type(loaded), "_learn", repeat)
+        loaded.load_state_dict(state)
+    assert_same_future(original, loaded)
+
+
+@few
+@given(wide=st.sampled_from(RANKED), generations=st.integers(1, 12))
+def test_states_of_many_dimensions_continue_identically(wide: Case, generations: int) -> None:
+    # Matrices that BLAS multiplies, and factors that are older than the covariance.
+    original, loaded = wide.make(dim=48), wide.make(dim=48)
+    run(original, sphere, generations)
+    # Rows first, as files have them.
+    stored = {name: np.array(a, order="C") for name, a in original.state_dict().items()}
+    loaded.load_state_dict(stored)
+    again = loaded.state_dict()
+    for name, array in original.state_dict().items():
+        np.testing.assert_array_equal(array, again.pop(name), err_msg=name, strict=True)
+    assert not again
+    assert_same_future(original, loaded)
+
+
+SEARCH = """
+import sys
+from pathlib import Path
+from craft_ray.files.whole_files import write_arrays
+from tests.optimizers.contract import CASES, run, ellipsoid
+case = next(case for case in CASES if case.name == sys.argv[1])
+optimizer = case.make(dim=64)
+run(optimizer, ellipsoid, 20)
+write_arrays(Path(sys.argv[2]), dict(optimizer.state_dict()))
+"""
+
+
+@pytest.mark.parametrize("case", [CSA, STAGED], ids=["cma_es", "sharp_zo"])
+def test_a_state_of_another_family_of_cpus_is_taken_up(case: Case, tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    # The kernels of the oldest CPUs that OpenBLAS knows, in another process.
+    environment = {**os.environ, "OPENBLAS_CORETYPE": "Prescott"}
+    subprocess.run(
+        [sys.executable, "-c", SEARCH, case.name, str(path)], env=environment, check=True
+    )
+    loaded, here = case.make(dim=64), case.make(dim=64)
+    loaded.load_state_dict(read_arrays(path))
+    run(here, ellipsoid, 20)
+    # Here the same losses would have led elsewhere, in the last bits.
+    np.testing.assert_allclose(loaded.mean, here.mean, rtol=1e-3, atol=1e-3)
+    before = ellipsoid(loaded.mean[None])[0]
+    run(loaded, ellipsoid, 40)
+    assert ellipsoid(loaded.mean[None])[0] < before

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from craft_ray.classifiers.evidence import Evidence
 from craft_ray.classifiers.score import Score
-from craft_ray.classifiers.selection import Evidence
 from craft_ray.commands.common import print_outcome
 from craft_ray.config.loading import load_run_config, load_space_config
 from craft_ray.config.method_names import method_name
@@ -83,12 +84,16 @@ def test_a_trial_that_was_cut_off_spent_what_is_on_record(tmp_path: Path) -> Non
 
 
 def test_a_result_on_disk_is_read_as_it_was_written(tmp_path: Path) -> None:
-    whole = tuned(Score(0.5, 1.0, 0.2), Score(0.6, 0.9, 0.1))
+    whole = replace(tuned(Score(0.5, 1.0, 0.2), Score(0.6, 0.9, 0.1)), right="c0")
     write_trial(tmp_path, 1, {})
     write_result(trial_folder(tmp_path, 1), whole.as_dict())
     (result,) = read_results(tmp_path, {1: "finished"}, {})
     assert result.tuned == whole
-    assert result.evidence == Evidence(Score(0.5, 1.0, 0.2), Score(0.6, 0.9, 0.1))
+    assert result.evidence == Evidence(Score(0.5, 1.0, 0.2), Score(0.6, 0.9, 0.1), "c0")
+    earlier = {name: value for name, value in whole.as_dict().items() if name != "right"}
+    write_result(trial_folder(tmp_path, 1), earlier)
+    (result,) = read_results(tmp_path, {1: "finished"}, {})
+    assert result.tuned == replace(whole, right="")
 
 
 def test_the_best_trial_has_the_highest_validation_accuracy() -> None:
@@ -122,6 +127,32 @@ def test_held_out_training_images_count_where_all_trials_have_them() -> None:
     best = best_of([*results, trial(4, Score(1.0, 1.0, 0.1))], 4, 10)
     assert best is not None
     assert best.number == 4
+
+
+def test_the_best_trial_does_not_depend_on_the_trials_numbers() -> None:
+    # Each beats the next by all images together; the first is clearly denied by the last alone.
+    few = [(0.5, 0.9), (0.6, 0.8), (0.72, 0.74)]
+    numbers = set()
+    for order in permutations(few):
+        results = [
+            replace(
+                each,
+                tuned=replace(each.tuned, right=right_of(round(200 * order[each.number - 1][0]))),
+            )
+            for each in (
+                trial(number, Score(validation, 1.0, 0.1), held_out=Score(held_out, 1.0, 0.1))
+                for number, (validation, held_out) in enumerate(order, 1)
+            )
+        ]
+        best = best_of(results, *SIZES)
+        assert best is not None
+        assert best_of(results[::-1], *SIZES) == best
+        numbers.add(order[best.number - 1])
+    assert len(numbers) == 1
+
+
+def right_of(num_right: int) -> str:
+    return np.packbits(np.arange(SIZES[0]) < num_right).tobytes().hex()
 
 
 def test_trials_without_a_result_and_non_finite_losses_are_never_best() -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from craft_ray.config.optimizers import SamplingConfig
 from craft_ray.optimizers.base import FloatArray64, State
+from craft_ray.optimizers.encoding import Encoder, from_bytes, to_bytes
+
+_HEAD = "optimizer"
+_INNER = "inner."
 
 
 def ranks_of(losses_P: FloatArray64) -> FloatArray64:
@@ -18,26 +24,30 @@ def ranks_of(losses_P: FloatArray64) -> FloatArray64:
     return ranks_P.astype(np.float64)
 
 
-class ReplayedOptimizer(ABC):
-    """An optimizer whose state is the losses that it was told.
+class StatefulOptimizer(ABC):
+    """An optimizer whose state is the values of some of its attributes.
 
-    A run is a pure function of its settings, its seed and its losses, so these losses are all that
-    is kept, and loading replays them. Nothing of an implementation's inside needs to be stored.
+    They are kept bit for bit, so that on the same machine a loaded optimizer continues exactly.
+    Another machine, on which the same arithmetic ends in other last bits, continues from there.
 
     Args:
+        config: all that decides the future beside dimension and seed.
         dim: D, dimension of the search space.
         population: P, candidates a generation.
+        seed: of the random stream.
     """
 
-    def __init__(self, dim: int, population: int) -> None:
+    _future: ClassVar[tuple[str, ...]] = ()
+    """Names of the attributes that `_draw` and `_learn` change. A class adds its own."""
+    _encoder: ClassVar[Encoder] = Encoder()
+
+    def __init__(self, config: SamplingConfig, dim: int, population: int, seed: int) -> None:
+        self._settings = {**config.model_dump(mode="json"), "dim": dim, "seed": seed}
         self._dim = dim
         self._population = population
-        self._restart()
-
-    def _restart(self) -> None:
-        self._losses: list[FloatArray64] = []
-        self._resampled: list[bool] = []
+        self._may_resample = False
         self._asked_PD: FloatArray64 | None = None
+        self._before_ask: State | None = None
         self._best_D: FloatArray64 = np.zeros(self._dim)
         self._best_loss = np.inf
         self._start()
@@ -69,6 +79,7 @@ class ReplayedOptimizer(ABC):
 
     def ask(self) -> FloatArray64:
         if self._asked_PD is None:
+            self._before_ask = self.inner_state()
             self._asked_PD = self._draw()
         return self._asked_PD.copy()
 
@@ -87,9 +98,8 @@ class ReplayedOptimizer(ABC):
         if losses[winner] < self._best_loss:
             self._best_loss = float(losses[winner])
             self._best_D = self._asked_PD[winner].copy()
-        self._losses.append(losses)
-        self._resampled.append(False)
-        self._asked_PD = None
+        self._may_resample = True
+        self._asked_PD = self._before_ask = None
 
     def _as_numbers(self, losses_P: FloatArray64) -> FloatArray64:
         """A copy in float64. numpy alone would read words, and count dates and nulls as numbers."""
@@ -104,37 +114,60 @@ class ReplayedOptimizer(ABC):
         return given.astype(np.float64)
 
     def resampled_mean(self) -> FloatArray64:
-        if not self._resampled or self._resampled[-1] or self._asked_PD is not None:
+        if not self._may_resample or self._asked_PD is not None:
             raise ValueError("resampled_mean: allowed once after each tell, before ask")
-        self._resampled[-1] = True
+        self._may_resample = False
         mean: FloatArray64 = self._draw().mean(axis=0)
         return mean
 
+    def inner_state(self) -> State:
+        """What `_draw` and `_learn` change, as named arrays, which are copies."""
+        return self._encoder.encode({name: getattr(self, name) for name in self._future})
+
+    def load_inner_state(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Inverse of `inner_state`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        present = {name: getattr(self, name) for name in self._future}
+        values = self._encoder.decode(state, present)
+        for name in self._future:
+            setattr(self, name, values[name])
+
     def state_dict(self) -> State:
+        # What was asked and not told is asked again, from what was there before.
+        inner = self.inner_state() if self._before_ask is None else self._before_ask
+        head = {
+            "settings": self._settings,
+            "best_loss": self._best_loss,
+            "may_resample": self._may_resample,
+        }
         return {
-            "losses": np.array(self._losses, dtype=np.float64).reshape(-1, self._population),
-            "resampled": np.array(self._resampled, dtype=np.uint8),
-            # Prove on loading that the replay arrived where this run was.
-            "mean": self.mean,
+            _HEAD: to_bytes(head).copy(),
             "best": self.best,
+            **{_INNER + name: np.array(array) for name, array in inner.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        losses_GP = np.asarray(state["losses"], dtype=np.float64)
-        if losses_GP.ndim != 2 or losses_GP.shape[1] != self._population:
-            raise ValueError(
-                f"state: losses must be [generations, {self._population}], got "
-                f"{list(losses_GP.shape)}"
-            )
-        self._restart()
-        for losses, resampled in zip(losses_GP, state["resampled"], strict=True):
-            self.ask()
-            self.tell(losses)
-            if resampled:
-                self.resampled_mean()
-        for name, reached in (("mean", self.mean), ("best", self.best)):
-            if not np.array_equal(reached, state[name]):
+        head = from_bytes(state[_HEAD])
+        self._check(head["settings"])
+        best_D = np.array(state["best"], dtype=np.float64)
+        if best_D.shape != (self._dim,):
+            raise ValueError(f"state: best must be [{self._dim}], got {list(best_D.shape)}")
+        self._start()
+        self.load_inner_state(
+            {name.removeprefix(_INNER): a for name, a in state.items() if name.startswith(_INNER)}
+        )
+        self._best_D, self._best_loss = best_D, float(head["best_loss"])
+        self._may_resample = bool(head["may_resample"])
+        self._asked_PD = self._before_ask = None
+
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        """Of what both versions know, all must be the same."""
+        for name in self._settings.keys() & settings.keys():
+            if self._settings[name] != settings[name]:
                 raise ValueError(
-                    f"state: replaying the losses must reproduce the saved {name}, but does not: "
-                    "the state is of other settings, another seed or another version of a library"
+                    f"state: {name} must be {self._settings[name]!r} as in the settings, but it is "
+                    f"of a run with {settings[name]!r}"
                 )
