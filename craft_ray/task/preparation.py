@@ -16,6 +16,7 @@ from craft_ray.data.sources import load_dataset
 from craft_ray.errors import ConfigError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import DataSize
+from craft_ray.method.projection import check_dimensions
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, TaskHandle
 from craft_ray.task.prepared import (
     Augmentation,
@@ -157,8 +158,12 @@ def expect_training(config: RunConfig, prepared: PreparedTask, oracle: MeteredOr
 
 
 def _check_projection_fits(config: RunConfig, task: TaskHandle) -> None:
-    """A dense A for the contexts of 1,000 classes is larger than most machines."""
+    """A dense A for the contexts of 1,000 classes is larger than most machines; and each token may
+    need a coordinate of its own. The trials of a search are looked at again when they begin."""
     prompt = config.prompt
+    num_tokens = len(task.initial_context) * (task.num_classes if prompt.per_class else 1)
+    if config.method in ("both", "prompt"):
+        check_dimensions(prompt, num_tokens)
     if not prompt.per_class or prompt.projection != "gaussian":
         return
     num_bytes = 4 * task.num_classes * task.initial_context.size * prompt.intrinsic_dim
