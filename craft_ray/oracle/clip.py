@@ -30,6 +30,7 @@ from craft_ray.oracle.contract import (
     digest_of_images,
     ignore_part,
 )
+from craft_ray.oracle.devices import compute_in_full_precision, device_and_versions
 from craft_ray.oracle.images import ImageStore
 from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import DTYPES, TextTower
@@ -75,6 +76,7 @@ class ClipOracle:
             initial_context=self._text.embed(default.prefix_L).cpu().numpy(),
             logit_bias=0.0 if bias is None else float(bias),
             answers=("logits", "unnormalized_logits"),
+            computed_by=device_and_versions(self._text.device),
             scores=True,
             expects=True,
         )
@@ -82,6 +84,7 @@ class ClipOracle:
     @classmethod
     def load(cls, config: OracleConfig, device: str = "cpu") -> Self:
         """Load the model that `config` names onto a torch device."""
+        compute_in_full_precision()
         return cls(load_model(config, torch.device(device)), config)
 
     @property

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,25 @@ def test_another_oracle_shares_nothing(tmp_path: Path) -> None:
         answers.append(metered.predict(world.prepared.task, handle, contexts, purpose="evaluation"))
     assert other.predictions_served == 1
     assert not np.array_equal(answers[0], answers[1])
+
+
+def test_another_device_shares_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answers differ in the last bits, and a result would not be that of either."""
+    cache = AnswerCache(tmp_path, MB)
+    oracle = DyingOracle()
+    world = make_world(oracle=oracle, data=DATA)
+    description = oracle.describe()
+    contexts = world.prepared.task.initial_context[None]
+    served = []
+    for device in ("cpu", "cpu", "cuda"):
+        there = replace(description, computed_by=device)
+        monkeypatch.setattr(oracle, "describe", lambda there=there: there)
+        before = oracle.predictions_served
+        metered = MeteredOracle(oracle, QueryLedger(0), cache=cache)
+        handle = world.prepared.validation.handle
+        metered.predict(world.prepared.task, handle, contexts, purpose="evaluation")
+        served.append(oracle.predictions_served - before)
+    assert served == [1, 0, 1]
 
 
 def test_answers_come_back_from_the_files_as_they_were(tmp_path: Path) -> None:
