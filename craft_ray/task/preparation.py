@@ -6,7 +6,11 @@ encoded once a replica.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
@@ -21,6 +25,7 @@ from craft_ray.oracle.contract import ClassificationTask, FloatArray, TaskHandle
 from craft_ray.task.prepared import (
     Augmentation,
     FreshViews,
+    LabelArray,
     LabelledImages,
     PreparedTask,
     ViewBank,
@@ -145,7 +150,21 @@ def prepare(
         views=_views(config, data, augmentation, oracle),
         validation=validation,
         earlier_prompt_LE=earlier_prompt_LE,
+        first_copy_N=first_copies(data.train),
     )
+
+
+def first_copies(items: Sequence[Item]) -> LabelArray | None:
+    """[N]: the first row with the same bytes, which a sample with repetition has, or a data set in
+    which files were copied; None if all differ.
+
+    Raises:
+        DataError: a file is gone.
+    """
+    seen: dict[bytes, int] = {}
+    digests = (hashlib.sha256(item.read()).digest() for item in items)
+    first_N = np.array([seen.setdefault(digest, row) for row, digest in enumerate(digests)])
+    return first_N if len(seen) < len(items) else None
 
 
 def expect_training(config: RunConfig, prepared: PreparedTask, oracle: MeteredOracle) -> None:

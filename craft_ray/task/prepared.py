@@ -91,6 +91,9 @@ class PreparedTask:
     """What an earlier run tuned, and this one starts from: [L, E] or [C, L, E]."""
     shared_probes: SharedProbes | None = None
     """None outside of a search."""
+    first_copy_N: LabelArray | None = None
+    """Of each training image, the first row with the same one; None: all differ. What is held out
+    must not be among what is fitted."""
 
     def start_context(self, per_class: bool) -> FloatArray:
         """p0, what is tuned: [L, E]; or [C, L, E], if that is asked or an earlier run's is so."""
