@@ -319,6 +319,33 @@ def test_a_broken_file_costs_only_its_own_answers(tmp_path: Path) -> None:
     assert AnswerCache(tmp_path, MB).find(key(0)) is not None
 
 
+READ_DAMAGED = """
+import sys
+from pathlib import Path
+import numpy as np
+from craft_ray.metering.answer_cache import AnswerCache
+folder, question = Path(sys.argv[1]), bytes([1]) * 32
+(file,) = folder.glob("*.arrow")
+whole = file.read_bytes()
+for place in range(0, len(whole), 2):
+    damaged = bytearray(whole)
+    damaged[place] ^= 0xE5
+    file.unlink()
+    file = folder / f"{place}.arrow"
+    file.write_bytes(damaged)
+    answer = AnswerCache(folder, 2**20).find(question)
+    assert answer is None or np.array_equal(answer, np.arange(10.0)), place
+"""
+
+
+def test_no_damage_ends_the_process_or_is_taken_for_an_answer(tmp_path: Path) -> None:
+    """A length that lies leads beyond the mapped file: SIGBUS, of which a child dies."""
+    cache = AnswerCache(tmp_path, MB)
+    cache.keep(bytes([1]) * 32, np.arange(10.0))
+    cache.close()
+    subprocess.run([sys.executable, "-c", READ_DAMAGED, str(tmp_path)], check=True)
+
+
 def test_it_is_off_by_default(tmp_path: Path) -> None:
     assert open_answer_cache(AnswerCacheConfig()) is None
     cache = open_answer_cache(AnswerCacheConfig(folder=str(tmp_path / "deep" / "er"), max_mb=1))
