@@ -97,8 +97,8 @@ class QueryJournal:
             # which TRUNCATE does not change).
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute(SCHEMA)
-            self._database.execute(PIECES_SCHEMA)
             self._database.execute(f"SELECT generation, purpose, number, {PART} FROM queries")
+            self._database.execute(PIECES_SCHEMA)
         except sqlite3.DatabaseError as error:
             self._database.close()
             raise self._cannot_be_opened(error) from error

@@ -67,8 +67,10 @@ class ClipOracle:
             loaded.tokenizer,
             self._text.context_length,
         )
+        weights_id, oracle_id = _fingerprints(loaded, config.precision, self._text.path)
         self._description = OracleDescription(
-            oracle_id=_fingerprint(loaded, config.precision, self._text.path),
+            oracle_id=oracle_id,
+            weights_id=weights_id,
             embed_dim=self._text.embed_dim,
             context_length=self._text.context_length,
             image_size=loaded.image_size,
@@ -205,9 +207,9 @@ class ClipOracle:
         return torch.cat(features)
 
 
-def _fingerprint(loaded: LoadedModel, precision: str, text_path: str) -> str:
-    """Content address of what decides the answers: architecture, weights, image statistics,
-    precision, and the order of summation that comes with the text path."""
+def _fingerprints(loaded: LoadedModel, precision: str, text_path: str) -> tuple[str, str]:
+    """Content addresses of weights, architecture and image statistics; and of all that decides the
+    answers: these, the precision, and the order of summation that comes with the text path."""
     digest = hashlib.sha256()
     for name, tensor in sorted(loaded.model.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -215,6 +217,8 @@ def _fingerprint(loaded: LoadedModel, precision: str, text_path: str) -> str:
         digest.update(contiguous.view(torch.uint8).numpy().data if contiguous.numel() else b"")
     # Equal weights do not mean equal answers: the number of heads and QuickGELU leave no trace.
     statistics = [loaded.image_size, list(loaded.image_mean), list(loaded.image_std)]
+    of_weights = digest.copy()
+    of_weights.update(json.dumps([*statistics, loaded.architecture], sort_keys=True).encode())
     rest = [*statistics, precision, text_path, loaded.architecture]
     digest.update(json.dumps(rest, sort_keys=True).encode())
-    return digest.hexdigest()
+    return of_weights.hexdigest(), digest.hexdigest()

@@ -62,6 +62,8 @@ class OracleDescription:
     """Whether `score` is served (`ScoringOracle`)."""
     expects: bool = False
     """Whether it can be told what will be asked about next (`ExpectingOracle`)."""
+    weights_id: str = ""
+    """Names weights and architecture, whatever the precision; empty if it is not known."""
     computed_by: str = ""
     """Class of the device and versions of the libraries that answers come from, as far as it is
     known; with equal ids it makes answers equal to the bit, and kept ones are found by both."""

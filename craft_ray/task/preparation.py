@@ -146,6 +146,7 @@ def prepare(
         class_names=task.class_names,
         template=task.template,
         oracle_id=description.oracle_id,
+        weights_id=description.weights_id,
         fitness=LabelledImages(oracle.register_images(fitness_pixels), train_labels),
         views=_views(config, data, augmentation, oracle),
         validation=validation,

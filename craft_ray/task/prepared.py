@@ -87,6 +87,8 @@ class PreparedTask:
     zero_shot_NC: FloatArray | None = None
     """The untouched classifier's logits of the validation images, if they were asked for already:
     all who share the task share the answer."""
+    weights_id: str = ""
+    """Of the oracle, as `oracle_id`."""
     earlier_prompt_LE: FloatArray | None = None
     """What an earlier run tuned, and this one starts from: [L, E] or [C, L, E]."""
     shared_probes: SharedProbes | None = None
