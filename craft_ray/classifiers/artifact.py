@@ -21,6 +21,7 @@ from craft_ray.oracle.contract import (
     FloatArray,
     ImageHandle,
     Oracle,
+    OracleDescription,
 )
 
 ARRAYS_FILE = "classifier.safetensors"
@@ -39,6 +40,7 @@ class _Description(Settings):
 
     format_version: Literal[3]
     oracle_id: str = Field(min_length=1)
+    weights_id: str = ""  # earlier versions did not store it
     class_names: tuple[Annotated[str, AfterValidator(_check_class_name)], ...] = Field(min_length=2)
     template: Template
     kind: Kind
@@ -61,12 +63,15 @@ class Artifact:
     classifier: TunedClassifier
     task: ClassificationTask
     oracle_id: str
+    weights_id: str = ""
+    """Of the oracle that it was tuned for (`OracleDescription`)."""
 
     def save(self, folder: Place) -> None:
         """Write both files with their checksums; a folder with the description is complete."""
         description = {
             "format_version": FORMAT_VERSION,
             "oracle_id": self.oracle_id,
+            "weights_id": self.weights_id,
             "class_names": list(self.task.class_names),
             "template": self.task.template,
             "kind": self.classifier.kind,
@@ -92,19 +97,39 @@ class Artifact:
         _check_arrays(arrays, description, arrays_path)
         classifier = restore_classifier(description.kind, arrays, description.extra_names)
         task = ClassificationTask(description.class_names, description.template)
-        return cls(classifier, task, description.oracle_id)
+        return cls(classifier, task, description.oracle_id, description.weights_id)
 
-    def predict(self, oracle: Oracle, images: ImageHandle) -> FloatArray:
+    def is_for_weights_of(self, oracle: OracleDescription) -> bool:
+        """Whether it was tuned for this oracle, or for the same weights in another precision."""
+        same_weights = self.weights_id != "" and self.weights_id == oracle.weights_id
+        return same_weights or self.oracle_id == oracle.oracle_id
+
+    def predict(
+        self, oracle: Oracle, images: ImageHandle, *, any_precision: bool = False
+    ) -> FloatArray:
         """Final logits [N, C] of registered images.
+
+        Args:
+            oracle: answers.
+            images: registered with it.
+            any_precision: also of an oracle that has the same weights in another precision, such
+                as fp32 on a laptop after bf16 on a GPU. How good it is there, the caller finds out
+                on images with labels (`craft_ray.classifiers.score.score_logits`).
 
         Raises:
             ArtifactError: the oracle is not the one that this classifier was tuned for.
         """
-        oracle_id = oracle.describe().oracle_id
-        if oracle_id != self.oracle_id:
+        description = oracle.describe()
+        is_same = description.oracle_id == self.oracle_id
+        if not is_same and not (any_precision and self.is_for_weights_of(description)):
+            remedy = (
+                "; its weights are the same: any_precision=True accepts it, and labelled images "
+                "tell how good it is there"
+            )
             raise ArtifactError(
                 f"oracle_id: must be {self.oracle_id[:12]} as tuned, but the oracle is "
-                f"{oracle_id[:12]}"
+                f"{description.oracle_id[:12]}"
+                + (remedy if self.is_for_weights_of(description) else "")
             )
         task = oracle.register_task(self.classifier.asked_task(self.task))
         return self.classifier.refine(

@@ -6,13 +6,14 @@ from craft_ray.classifiers.artifact import Artifact
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import locate
-from craft_ray.oracle.contract import ClassificationTask, FloatArray
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, OracleDescription
 
 
 def earlier_prompt(
-    config: RunConfig, task: ClassificationTask, oracle_id: str
+    config: RunConfig, task: ClassificationTask, oracle: OracleDescription
 ) -> FloatArray | None:
-    """What an earlier run tuned for this oracle, [L, E] or [C, L, E]; None if none is named.
+    """What an earlier run tuned for this oracle's weights, [L, E] or [C, L, E]; None if none is
+    named. In which precision does not matter: it is validated before anything is tuned.
 
     Raises:
         ArtifactError: it cannot be read, or is of no use to this run.
@@ -21,10 +22,10 @@ def earlier_prompt(
     if place is None:
         return None
     earlier = Artifact.load(locate(place))
-    if earlier.oracle_id != oracle_id:
+    if not earlier.is_for_weights_of(oracle):
         raise ArtifactError(
-            f"prompt.start: must have been tuned for this oracle, {oracle_id[:12]}, but {place} "
-            f"was tuned for {earlier.oracle_id[:12]}"
+            f"prompt.start: must have been tuned for this oracle, {oracle.oracle_id[:12]}, but "
+            f"{place} was tuned for {earlier.oracle_id[:12]}"
         )
     contexts_KLE = earlier.classifier.asked_contexts()
     if len(contexts_KLE) > 1:

@@ -26,12 +26,16 @@ METHOD_SETTINGS: dict[MethodName, dict[str, Any]] = {
     "head_only": {"method": "head"},
     # A mean of independent draws is the start: the best of them is deployed.
     "random_search": {"method": "prompt", "fidelity.deployed_prompt": "best"},
-    # A bank of views: fresh ones would be encoded for each of its many small steps.
-    "white_box": {"method": "white_box", "data.views": 16, "evaluate_every_generations": 20},
+    "white_box": {"method": "white_box"},
     # Fitted in one step on the features of the plain training images.
     "linear_probe": {},
 }
-"""What a method changes in a data set's preset."""
+"""What makes a method: it stands in place of a data set's preset and of the user's settings."""
+METHOD_DEFAULTS: dict[MethodName, dict[str, Any]] = {
+    # A bank of views: fresh ones would be encoded for each of its many small steps.
+    "white_box": {"data.views": 16, "evaluate_every_generations": 20},
+}
+"""What a method changes in a data set's preset unless the user says otherwise."""
 
 WHITE_BOX_METHODS: tuple[MethodName, ...] = ("white_box", "linear_probe")
 
@@ -109,7 +113,7 @@ class ReproductionConfig(Settings):
     def _grid_decides_the_coordinates(self) -> Self:
         for path, value in self.run.items():
             for coordinate in sorted(COORDINATES, key=len, reverse=True):
-                if _sets(path, value, coordinate):
+                if sets(path, value, coordinate):
                     shown = max(path, coordinate, key=len)
                     raise ValueError(
                         f"run.{shown}: cannot be set for all cells: say {COORDINATES[coordinate]}"
@@ -122,7 +126,7 @@ class ReproductionConfig(Settings):
         return any(method in WHITE_BOX_METHODS for method in self.methods)
 
 
-def _sets(path: str, value: Any, coordinate: str) -> bool:
+def sets(path: str, value: Any, coordinate: str) -> bool:
     """Whether `path: value` decides a coordinate or a part of it, also from within a section."""
     if path == coordinate or path.startswith(f"{coordinate}."):
         return True

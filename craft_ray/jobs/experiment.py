@@ -70,7 +70,8 @@ class Experiment:
         """Store the result as an artefact, also in the tracker's run `key`."""
         task = classification_task(self.config, self.data)
         folder = self.folder / RESULT_FOLDER
-        Artifact(classifier, task, self.prepared.oracle_id).save(folder)
+        prepared = self.prepared
+        Artifact(classifier, task, prepared.oracle_id, prepared.weights_id).save(folder)
         with on_this_disk(folder) as local:
             self.tracker.log_folder(key, local)
 
@@ -177,7 +178,7 @@ def open_experiment(
             )
             with waiting(console, "Asking zero-shot"):
                 task = classification_task(config, data)
-                start = earlier_prompt(config, task, oracle.describe().oracle_id)
+                start = earlier_prompt(config, task, oracle.describe())
                 prepared = prepare(config, data, oracle, start)
                 examiner = Examiner(oracle, prepared, data)
                 prepared, zero_shot = examiner.validate_zero_shot()

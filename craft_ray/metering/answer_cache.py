@@ -189,7 +189,11 @@ def _read(path: Path) -> Iterator[tuple[bytes, _Stored]]:
     """Answers of a file, in memory that is mapped and not copied."""
     try:
         reader = pa.ipc.open_stream(pa.memory_map(str(path)))
+        if not reader.schema.equals(SCHEMA):
+            return
         for batch in reader:
+            # Lengths that lie lead beyond the mapped file, which ends the process by a signal.
+            batch.validate(full=True)
             for question, dtype, shape, answer, checksum in zip(*batch.columns, strict=True):
                 yield (
                     question.as_py(),

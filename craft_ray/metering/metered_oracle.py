@@ -286,7 +286,8 @@ class MeteredOracle:
             self._cache.keep(self._content(question), answer)
 
     def _content(self, question: bytes) -> bytes:
-        return digest_of_question(self._oracle.describe().oracle_id, question)
+        oracle = self._oracle.describe()
+        return digest_of_question(oracle.oracle_id, oracle.computed_by, question)
 
     def _next_query(self, purpose: str, question: bytes) -> QueryId:
         if self._by_content:

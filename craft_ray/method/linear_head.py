@@ -73,7 +73,12 @@ class FittedHead:
 
 
 def fit_linear_head(
-    logits_VNF: FloatArray, labels_N: LabelArray, num_classes: int, folds: int, seed: int
+    logits_VNF: FloatArray,
+    labels_N: LabelArray,
+    num_classes: int,
+    folds: int,
+    seed: int,
+    first_N: LabelArray | None = None,
 ) -> FittedHead:
     """The head whose penalty and whitening have the lowest held-out loss, fitted to all images.
 
@@ -82,8 +87,10 @@ def fit_linear_head(
             the first C are those of the classes under the first prompt.
         labels_N: their classes.
         num_classes: C.
-        folds: of the cross-validation, at most; all views of an image are in the same one.
+        folds: of the cross-validation, at most; all views of an image are in the same one, and so
+            are its copies.
         seed: draws the folds.
+        first_N: the first row with the same image as this one; None: all images differ.
     """
     # Here: a process that uses heads but fits none does not load it. And before the limit, which
     # reaches only the libraries that are there.
@@ -91,7 +98,8 @@ def fit_linear_head(
 
     # Threads of the linear algebra would show in the last bits, and cost more than they give here.
     with threadpool_limits(1, user_api="blas"):
-        return _fit_best(logits_VNF, labels_N, num_classes, _assign_folds(labels_N, folds, seed))
+        folds_N = _assign_folds(labels_N, folds, seed, first_N)
+        return _fit_best(logits_VNF, labels_N, num_classes, folds_N)
 
 
 def _fit_best(
@@ -111,19 +119,27 @@ def _fit_best(
     return FittedHead(head, chosen.penalty, space.whitening, held_out_NC, chosen.loss, folds)
 
 
-def _assign_folds(labels_N: LabelArray, folds: int, seed: int) -> LabelArray | None:
-    """A fold for each image, every class spread over all of them; None where a class has one image:
-    a head that never saw the class cannot be judged by it."""
-    folds = min(folds, int(np.unique(labels_N, return_counts=True)[1].min()))
+def _assign_folds(
+    labels_N: LabelArray, folds: int, seed: int, first_N: LabelArray | None
+) -> LabelArray | None:
+    """A fold for each image, that of the first one for its copies, every class spread over all of
+    them; None where a class has one image: a head that never saw the class cannot be judged by it.
+    """
+    rows_N = np.arange(len(labels_N))
+    first_N = rows_N if first_N is None else first_N
+    # Of images that stand in several classes, each class but the first has none of its own.
+    own_N = [rows_N[(labels_N == label) & (first_N == rows_N)] for label in np.unique(labels_N)]
+    folds = min(folds, *map(len, own_N))
     if folds < 2:
         return None
     generator = np.random.default_rng(seed)
     folds_N = np.empty(len(labels_N), dtype=np.int64)
-    for label in np.unique(labels_N):
-        members = generator.permutation(np.flatnonzero(labels_N == label))
+    for own in own_N:
+        members = generator.permutation(own)
         # Classes start at different folds, or the first folds would get what does not divide.
         folds_N[members] = (np.arange(len(members)) + generator.integers(folds)) % folds
-    return folds_N
+    same_fold_N: LabelArray = folds_N[first_N]
+    return same_fold_N
 
 
 @dataclass(frozen=True)

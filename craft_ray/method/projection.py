@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from craft_ray.config.prompts import PromptConfig
+from craft_ray.errors import ConfigError
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -150,9 +151,32 @@ class PromptProjection:
         return result
 
 
+def check_dimensions(config: PromptConfig, num_tokens: int) -> None:
+    """Refuse what would leave tokens as they are, without a word.
+
+    Args:
+        config: of the prompt.
+        num_tokens: of all contexts that one z moves.
+
+    Raises:
+        ConfigError: each token has coordinates of its own, and there are fewer than tokens.
+    """
+    if config.projection in ("per_token", "low_rank") and config.intrinsic_dim < num_tokens:
+        raise ConfigError(
+            "settings",
+            [
+                f"prompt.intrinsic_dim: must be at least the number of tokens, {num_tokens}, when "
+                f"prompt.projection is {config.projection}, but got {config.intrinsic_dim}: each "
+                "token has coordinates of its own, and the others would never be tuned; gaussian "
+                "and fastfood move all tokens with any dimension"
+            ],
+        )
+
+
 def _make_projection(
     config: PromptConfig, shape_LE: tuple[int, int], std: float, rng: np.random.Generator
 ) -> Projection:
+    check_dimensions(config, shape_LE[0])
     dim = config.intrinsic_dim
     if config.projection == "gaussian":
         return GaussianProjection(shape_LE, dim, std, rng)

@@ -24,6 +24,8 @@ with without("matplotlib", "scipy", "scipy.stats"), warnings.catch_warnings():
     from cma.sigma_adaptation import CMAAdaptSigmaCSA, CMAAdaptSigmaTPA
     from cma.utilities.utils import ElapsedWCTime
 
+LIBRARY = {"pycma": cma.__version__}
+"""Another version may name its attributes otherwise: its states are refused."""
 STEP_SIZE_RULES = {"csa": CMAAdaptSigmaCSA, "tpa": CMAAdaptSigmaTPA}
 
 
@@ -68,6 +70,7 @@ class CmaEs(StatefulOptimizer):
         self._config = config
         self._seed = seed
         super().__init__(config, dim, config.population, seed)
+        self._settings |= LIBRARY
 
     def _start(self) -> None:
         self._generator = np.random.default_rng(self._seed)

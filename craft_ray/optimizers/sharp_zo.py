@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from craft_ray.config.optimizers import CmaEsConfig, SharpZoConfig
 from craft_ray.optimizers.base import FloatArray64, State, within
-from craft_ray.optimizers.cma_es import CmaEs
+from craft_ray.optimizers.cma_es import LIBRARY, CmaEs
 from craft_ray.optimizers.paired import LARGEST_LOSS, PairedOptimizer
 from craft_ray.optimizers.stateful import StatefulOptimizer
 
@@ -33,6 +33,7 @@ class SharpZo(StatefulOptimizer):
         self._config = config
         self._seed = seed
         super().__init__(config, dim, config.population, seed)
+        self._settings |= LIBRARY
 
     def _start(self) -> None:
         config = self._config

@@ -168,6 +168,6 @@ class StatefulOptimizer(ABC):
         for name in self._settings.keys() & settings.keys():
             if self._settings[name] != settings[name]:
                 raise ValueError(
-                    f"state: {name} must be {self._settings[name]!r} as in the settings, but it is "
-                    f"of a run with {settings[name]!r}"
+                    f"state: {name} must be {self._settings[name]!r} as it is here, but it is of "
+                    f"a run with {settings[name]!r}"
                 )

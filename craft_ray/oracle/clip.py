@@ -30,6 +30,7 @@ from craft_ray.oracle.contract import (
     digest_of_images,
     ignore_part,
 )
+from craft_ray.oracle.devices import compute_in_full_precision, device_and_versions
 from craft_ray.oracle.images import ImageStore
 from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import DTYPES, TextTower
@@ -66,8 +67,10 @@ class ClipOracle:
             loaded.tokenizer,
             self._text.context_length,
         )
+        weights_id, oracle_id = _fingerprints(loaded, config.precision, self._text.path)
         self._description = OracleDescription(
-            oracle_id=_fingerprint(loaded, config.precision, self._text.path),
+            oracle_id=oracle_id,
+            weights_id=weights_id,
             embed_dim=self._text.embed_dim,
             context_length=self._text.context_length,
             image_size=loaded.image_size,
@@ -75,6 +78,7 @@ class ClipOracle:
             initial_context=self._text.embed(default.prefix_L).cpu().numpy(),
             logit_bias=0.0 if bias is None else float(bias),
             answers=("logits", "unnormalized_logits"),
+            computed_by=device_and_versions(self._text.device),
             scores=True,
             expects=True,
         )
@@ -82,6 +86,7 @@ class ClipOracle:
     @classmethod
     def load(cls, config: OracleConfig, device: str = "cpu") -> Self:
         """Load the model that `config` names onto a torch device."""
+        compute_in_full_precision()
         return cls(load_model(config, torch.device(device)), config)
 
     @property
@@ -202,9 +207,9 @@ class ClipOracle:
         return torch.cat(features)
 
 
-def _fingerprint(loaded: LoadedModel, precision: str, text_path: str) -> str:
-    """Content address of what decides the answers: architecture, weights, image statistics,
-    precision, and the order of summation that comes with the text path."""
+def _fingerprints(loaded: LoadedModel, precision: str, text_path: str) -> tuple[str, str]:
+    """Content addresses of weights, architecture and image statistics; and of all that decides the
+    answers: these, the precision, and the order of summation that comes with the text path."""
     digest = hashlib.sha256()
     for name, tensor in sorted(loaded.model.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -212,6 +217,8 @@ def _fingerprint(loaded: LoadedModel, precision: str, text_path: str) -> str:
         digest.update(contiguous.view(torch.uint8).numpy().data if contiguous.numel() else b"")
     # Equal weights do not mean equal answers: the number of heads and QuickGELU leave no trace.
     statistics = [loaded.image_size, list(loaded.image_mean), list(loaded.image_std)]
+    of_weights = digest.copy()
+    of_weights.update(json.dumps([*statistics, loaded.architecture], sort_keys=True).encode())
     rest = [*statistics, precision, text_path, loaded.architecture]
     digest.update(json.dumps(rest, sort_keys=True).encode())
-    return digest.hexdigest()
+    return of_weights.hexdigest(), digest.hexdigest()

@@ -43,7 +43,7 @@ class OracleDescription:
     """What the owner of the model declares about it."""
 
     oracle_id: str
-    """Names weights, architecture and precision; equal ids give equal answers."""
+    """Names weights, architecture and precision; equal ids give equal answers but for rounding."""
     embed_dim: int
     """E, the width of a token embedding."""
     context_length: int
@@ -62,6 +62,11 @@ class OracleDescription:
     """Whether `score` is served (`ScoringOracle`)."""
     expects: bool = False
     """Whether it can be told what will be asked about next (`ExpectingOracle`)."""
+    weights_id: str = ""
+    """Names weights and architecture, whatever the precision; empty if it is not known."""
+    computed_by: str = ""
+    """Class of the device and versions of the libraries that answers come from, as far as it is
+    known; with equal ids it makes answers equal to the bit, and kept ones are found by both."""
     white_box: bool = False
     """Whether the owner opens the box (`WhiteBoxOracle`): for baselines only."""
 

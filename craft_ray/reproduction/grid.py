@@ -5,13 +5,21 @@ Reads presets and nothing else; knows neither torch nor Ray.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from craft_ray.config.loading import change_run_config
-from craft_ray.config.reproduction import EMBEDDED, METHOD_SETTINGS, MethodName, ReproductionConfig
+from craft_ray.config.reproduction import (
+    EMBEDDED,
+    METHOD_DEFAULTS,
+    METHOD_SETTINGS,
+    MethodName,
+    ReproductionConfig,
+    sets,
+)
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import SPACES
 
@@ -30,8 +38,10 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """Names its folder and its run in the tracker."""
+        """Names its folder and its run in the tracker; no two cells of a grid have the same."""
         backbone = re.sub(r"[^A-Za-z0-9.-]+", "_", self.backbone)  # it may be a path
+        if backbone != self.backbone:  # as another path may be, too
+            backbone += "-" + hashlib.sha256(self.backbone.encode()).hexdigest()[:8]
         return f"{backbone}-{self.dataset}-{self.method}-{self.shots}shots-seed{self.seed}"
 
 
@@ -68,7 +78,12 @@ def settings_of(cell: Cell, config: ReproductionConfig) -> RunConfig:
     Raises:
         ConfigError: a setting breaks a law.
     """
-    changes: dict[str, Any] = {**config.run, **METHOD_SETTINGS[cell.method]}
+    defaults = {
+        path: value
+        for path, value in METHOD_DEFAULTS.get(cell.method, {}).items()
+        if not any(sets(asked, given, path) for asked, given in config.run.items())
+    }
+    changes: dict[str, Any] = {**defaults, **config.run, **METHOD_SETTINGS[cell.method]}
     changes["data.shots"] = cell.shots
     changes["seed"] = cell.seed
     if cell.dataset != EMBEDDED:

@@ -70,7 +70,7 @@ def _measure(
     started = time.monotonic()
     data = load_data(config)
     task = classification_task(config, data)
-    start = earlier_prompt(config, task, oracle.describe().oracle_id)
+    start = earlier_prompt(config, task, oracle.describe())
     prepared = prepare(config, data, oracle, start)
     examiner = Examiner(oracle, prepared, data)
     classifier: Classifier
@@ -85,7 +85,8 @@ def _measure(
             raise JobStoppedError
         selected = read_selected(worker)
         classifier, validation = selected.classifier, selected.validation
-        Artifact(selected.classifier, task, prepared.oracle_id).save(folder / CLASSIFIER_FOLDER)
+        artifact = Artifact(selected.classifier, task, prepared.oracle_id, prepared.weights_id)
+        artifact.save(folder / CLASSIFIER_FOLDER)
     tuning_seconds = time.monotonic() - tuning_started
     both: list[Classifier] = [examiner.zero_shot, classifier]
     zero_shot_test, test = examiner.test(both)

@@ -6,7 +6,11 @@ encoded once a replica.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
@@ -16,10 +20,12 @@ from craft_ray.data.sources import load_dataset
 from craft_ray.errors import ConfigError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import DataSize
+from craft_ray.method.projection import check_dimensions
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, TaskHandle
 from craft_ray.task.prepared import (
     Augmentation,
     FreshViews,
+    LabelArray,
     LabelledImages,
     PreparedTask,
     ViewBank,
@@ -140,11 +146,26 @@ def prepare(
         class_names=task.class_names,
         template=task.template,
         oracle_id=description.oracle_id,
+        weights_id=description.weights_id,
         fitness=LabelledImages(oracle.register_images(fitness_pixels), train_labels),
         views=_views(config, data, augmentation, oracle),
         validation=validation,
         earlier_prompt_LE=earlier_prompt_LE,
+        first_copy_N=first_copies(data.train),
     )
+
+
+def first_copies(items: Sequence[Item]) -> LabelArray | None:
+    """[N]: the first row with the same bytes, which a sample with repetition has, or a data set in
+    which files were copied; None if all differ.
+
+    Raises:
+        DataError: a file is gone.
+    """
+    seen: dict[bytes, int] = {}
+    digests = (hashlib.sha256(item.read()).digest() for item in items)
+    first_N = np.array([seen.setdefault(digest, row) for row, digest in enumerate(digests)])
+    return first_N if len(seen) < len(items) else None
 
 
 def expect_training(config: RunConfig, prepared: PreparedTask, oracle: MeteredOracle) -> None:
@@ -167,8 +188,12 @@ def expect_training(config: RunConfig, prepared: PreparedTask, oracle: MeteredOr
 
 
 def _check_projection_fits(config: RunConfig, task: TaskHandle) -> None:
-    """A dense A for the contexts of 1,000 classes is larger than most machines."""
+    """A dense A for the contexts of 1,000 classes is larger than most machines; and each token may
+    need a coordinate of its own. The trials of a search are looked at again when they begin."""
     prompt = config.prompt
+    num_tokens = len(task.initial_context) * (task.num_classes if prompt.per_class else 1)
+    if config.method in ("both", "prompt"):
+        check_dimensions(prompt, num_tokens)
     if not prompt.per_class or prompt.projection != "gaussian":
         return
     num_bytes = 4 * task.num_classes * task.initial_context.size * prompt.intrinsic_dim

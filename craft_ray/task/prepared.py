@@ -87,10 +87,15 @@ class PreparedTask:
     zero_shot_NC: FloatArray | None = None
     """The untouched classifier's logits of the validation images, if they were asked for already:
     all who share the task share the answer."""
+    weights_id: str = ""
+    """Of the oracle, as `oracle_id`."""
     earlier_prompt_LE: FloatArray | None = None
     """What an earlier run tuned, and this one starts from: [L, E] or [C, L, E]."""
     shared_probes: SharedProbes | None = None
     """None outside of a search."""
+    first_copy_N: LabelArray | None = None
+    """Of each training image, the first row with the same one; None: all differ. What is held out
+    must not be among what is fitted."""
 
     def start_context(self, per_class: bool) -> FloatArray:
         """p0, what is tuned: [L, E]; or [C, L, E], if that is asked or an earlier run's is so."""

@@ -110,6 +110,7 @@ class Prober:
             self._prepared.task.num_classes,
             self._folds,
             self._seed,
+            self._prepared.first_copy_N,
         )
 
     def classifier(self, contexts_KLE: FloatArray, head: LinearHead) -> ProbesClassifier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,38 @@ def test_another_oracle_is_refused(folder: Path) -> None:
     images = register_test_images(DATA, other).handle
     with pytest.raises(ArtifactError, match=r"oracle_id: must be .* as tuned, but the oracle is"):
         Artifact.load(folder).predict(other, images)
+
+
+@pytest.mark.parametrize(
+    ("weights", "takes_any_precision", "problem"),
+    [
+        ("w", True, None),
+        ("w", False, r"oracle_id: .*; its weights are the same: any_precision=True accepts it"),
+        ("v", True, r"oracle_id: must be .* but the oracle is \w+$"),
+        ("", True, r"oracle_id: must be .* but the oracle is \w+$"),
+    ],
+)
+def test_the_same_weights_in_another_precision_are_taken_on_request(
+    artifact: Artifact,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    weights: str,
+    takes_any_precision: bool,
+    problem: str | None,
+) -> None:
+    replace(artifact, weights_id="w").save(tmp_path)
+    oracle = FakeOracle()
+    images = register_test_images(DATA, oracle).handle
+    expected = artifact.predict(oracle, images)
+    there = replace(oracle.describe(), oracle_id="laptop", weights_id=weights)
+    monkeypatch.setattr(oracle, "describe", lambda: there)
+    loaded = Artifact.load(tmp_path)
+    if problem is None:
+        answer = loaded.predict(oracle, images, any_precision=takes_any_precision)
+        np.testing.assert_array_equal(answer, expected)
+        return
+    with pytest.raises(ArtifactError, match=problem):
+        loaded.predict(oracle, images, any_precision=takes_any_precision)
 
 
 def test_saving_again_replaces_what_was_stored(folder: Path) -> None:

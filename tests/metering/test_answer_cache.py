@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,25 @@ def test_another_oracle_shares_nothing(tmp_path: Path) -> None:
         answers.append(metered.predict(world.prepared.task, handle, contexts, purpose="evaluation"))
     assert other.predictions_served == 1
     assert not np.array_equal(answers[0], answers[1])
+
+
+def test_another_device_shares_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answers differ in the last bits, and a result would not be that of either."""
+    cache = AnswerCache(tmp_path, MB)
+    oracle = DyingOracle()
+    world = make_world(oracle=oracle, data=DATA)
+    description = oracle.describe()
+    contexts = world.prepared.task.initial_context[None]
+    served = []
+    for device in ("cpu", "cpu", "cuda"):
+        there = replace(description, computed_by=device)
+        monkeypatch.setattr(oracle, "describe", lambda there=there: there)
+        before = oracle.predictions_served
+        metered = MeteredOracle(oracle, QueryLedger(0), cache=cache)
+        handle = world.prepared.validation.handle
+        metered.predict(world.prepared.task, handle, contexts, purpose="evaluation")
+        served.append(oracle.predictions_served - before)
+    assert served == [1, 0, 1]
 
 
 def test_answers_come_back_from_the_files_as_they_were(tmp_path: Path) -> None:
@@ -297,6 +317,33 @@ def test_a_broken_file_costs_only_its_own_answers(tmp_path: Path) -> None:
     (tmp_path / "broken.arrow").write_bytes(b"no arrow" * 100)
     (tmp_path / "empty.arrow").write_bytes(b"")
     assert AnswerCache(tmp_path, MB).find(key(0)) is not None
+
+
+READ_DAMAGED = """
+import sys
+from pathlib import Path
+import numpy as np
+from craft_ray.metering.answer_cache import AnswerCache
+folder, question = Path(sys.argv[1]), bytes([1]) * 32
+(file,) = folder.glob("*.arrow")
+whole = file.read_bytes()
+for place in range(0, len(whole), 2):
+    damaged = bytearray(whole)
+    damaged[place] ^= 0xE5
+    file.unlink()
+    file = folder / f"{place}.arrow"
+    file.write_bytes(damaged)
+    answer = AnswerCache(folder, 2**20).find(question)
+    assert answer is None or np.array_equal(answer, np.arange(10.0)), place
+"""
+
+
+def test_no_damage_ends_the_process_or_is_taken_for_an_answer(tmp_path: Path) -> None:
+    """A length that lies leads beyond the mapped file: SIGBUS, of which a child dies."""
+    cache = AnswerCache(tmp_path, MB)
+    cache.keep(bytes([1]) * 32, np.arange(10.0))
+    cache.close()
+    subprocess.run([sys.executable, "-c", READ_DAMAGED, str(tmp_path)], check=True)
 
 
 def test_it_is_off_by_default(tmp_path: Path) -> None:

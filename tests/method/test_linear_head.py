@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from craft_ray.method import linear_head as module
-from craft_ray.method.linear_head import LinearHead, fit_linear_head
+from craft_ray.method.linear_head import LinearHead, _assign_folds, fit_linear_head
 from craft_ray.method.reduction import FloatArray, LabelArray
 from tests.support.examples import few
 
@@ -136,3 +136,31 @@ def test_a_logit_that_never_changes_is_left_out() -> None:
     head = fit_linear_head(logits, labels, NUM_CLASSES, 3, 0).head
     np.testing.assert_array_equal(head.weight_FC[7], 0)
     assert np.isfinite(head.weight_FC).all()
+
+
+@few
+@given(
+    labels=st.lists(st.integers(0, 2), min_size=9, max_size=30),
+    copied=st.lists(st.integers(0, 29), max_size=12),
+    folds=st.integers(2, 5),
+)
+def test_copies_of_an_image_are_in_one_fold(
+    labels: list[int], copied: list[int], folds: int
+) -> None:
+    """Else what is held out is among what is fitted, and too weak a penalty is chosen."""
+    labels += [0, 0, 1, 1, 2, 2]
+    rows = [*range(len(labels)), *(row % len(labels) for row in copied)]
+    labels_N, first_N = np.array(labels)[rows], np.array(rows)
+    folds_N = _assign_folds(labels_N, folds, 1, first_N)
+    assert folds_N is not None
+    np.testing.assert_array_equal(folds_N, folds_N[first_N])
+    alone_N = _assign_folds(np.array(labels), folds, 1, None)
+    assert alone_N is not None
+    # Without copies nothing has changed; with them the folds of what is there once have not.
+    np.testing.assert_array_equal(folds_N[: len(labels)], alone_N)
+
+
+def test_a_class_of_copies_of_one_image_cannot_be_held_out() -> None:
+    labels_N, first_N = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 3, 3, 3])
+    assert _assign_folds(labels_N, 3, 1, first_N) is None
+    assert _assign_folds(labels_N, 3, 1, None) is not None

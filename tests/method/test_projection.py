@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.linalg import hadamard as hadamard_matrix
 
 from craft_ray.config.prompts import ProjectionKind, PromptConfig
+from craft_ray.errors import ConfigError
 from craft_ray.method.projection import FloatArray, PromptProjection, hadamard
 
 START = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
@@ -23,7 +24,7 @@ def projection(
     dim: int = 9,
     std: float = 0.5,
     seed: int = 1,
-    start: np.ndarray[tuple[int, int], np.dtype[np.float32]] = START,
+    start: FloatArray = START,
 ) -> PromptProjection:
     config = PromptConfig(intrinsic_dim=dim, projection=kind, projection_std=std)
     return PromptProjection(start, config, seed)
@@ -48,6 +49,7 @@ def test_contexts_are_float32_of_population_length_and_width(
     kind: ProjectionKind, population: int, length: int, width: int, dim: int
 ) -> None:
     start = np.ones((length, width), np.float32)
+    dim = max(dim, length)  # a token has a coordinate of its own
     points = np.random.default_rng(0).normal(size=(population, dim))
     contexts = projection(kind, dim, start=start).contexts(points)
     assert contexts.shape == (population, length, width)
@@ -155,3 +157,18 @@ def test_in_units_of_the_embedding_neither_model_nor_dimension_matters() -> None
             )
             shifts = PromptProjection(start, config, 1).contexts(points[:, :dim]) - start
             assert shifts.std() == pytest.approx(0.2 * start.std(), rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["per_token", "low_rank"])
+def test_fewer_coordinates_than_tokens_are_refused(kind: ProjectionKind) -> None:
+    """Else the tokens without one would never move: 872 of 1,000 classes with four tokens each."""
+    per_class = np.zeros((3, 4, 6), np.float32)
+    assert projection(kind, dim=12, start=per_class).contexts(np.ones((1, 12))).all()
+    with pytest.raises(ConfigError, match=r"intrinsic_dim: must be at least .* 12, .* got 11"):
+        projection(kind, dim=11, start=per_class)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "fastfood"])
+def test_other_projections_move_all_tokens_with_few_coordinates(kind: ProjectionKind) -> None:
+    per_class = np.zeros((3, 4, 6), np.float32)
+    assert projection(kind, dim=3, start=per_class).contexts(np.ones((1, 3))).all()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from craft_ray.files.whole_files import read_arrays, write_arrays
-from craft_ray.optimizers import ZerothOrderOptimizer
+from craft_ray.optimizers import ZerothOrderOptimizer, cma_es
 from tests.optimizers.contract import (
     ALL,
     BY_PAIRS,
@@ -130,6 +130,19 @@ def test_the_state_of_another_step_size_rule_is_refused() -> None:
     run(csa, sphere, 3)
     with pytest.raises(ValueError, match="state: "):
         tpa.load_state_dict(csa.state_dict())
+
+
+@pytest.mark.parametrize("case", [CSA, STAGED], ids=["cma_es", "sharp_zo"])
+def test_the_state_of_another_version_of_the_library_is_refused(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = case.make()
+    run(original, sphere, 2)
+    with monkeypatch.context() as patch:
+        patch.setitem(cma_es.LIBRARY, "pycma", "99.0")
+        later = case.make()
+    with pytest.raises(ValueError, match=r"state: pycma must be '99\.0' .* a run with "):
+        later.load_state_dict(original.state_dict())
 
 
 @BY_PAIRS

@@ -148,6 +148,7 @@ def test_bf16_is_another_oracle_with_nearly_the_same_answers(
 ) -> None:
     half = clip_of(tiny_folder, precision="bf16")
     assert half.describe().oracle_id != tiny.describe().oracle_id
+    assert half.describe().weights_id == tiny.describe().weights_id != ""
     task, pixels = ClassificationTask(CLASS_NAMES), random_pixels(tiny)
     exact, rounded = zero_shot(tiny, pixels, task), zero_shot(half, pixels, task)
     assert rounded.dtype == np.float32
@@ -164,6 +165,7 @@ def test_the_id_is_that_of_the_content_and_not_of_its_place(
     assert other_batch.describe().oracle_id == tiny.describe().oracle_id
     other_weights = tiny_clip_dir(tmp_path / "other", seed=1)
     assert clip_of(other_weights).describe().oracle_id != tiny.describe().oracle_id
+    assert clip_of(other_weights).describe().weights_id != tiny.describe().weights_id
 
 
 @pytest.mark.parametrize(

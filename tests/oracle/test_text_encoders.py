@@ -19,8 +19,9 @@ from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask, FloatArray
 from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import TextTower
-from craft_ray.oracle.text.layout import ClassGroup, group_classes, slices
+from craft_ray.oracle.text.layout import Bucket, ClassGroup, group_classes, slices
 from craft_ray.oracle.text.prompts import tokenize_task
+from craft_ray.oracle.text.shared_prefix import _attend
 from craft_ray.zoo import EMBEDDED_ORACLE
 from tests.oracle.conftest import clip_of
 from tests.support.checkpoints import tiny_clip_dir
@@ -265,3 +266,12 @@ def check_layout(group: ClassGroup, lengths: list[int]) -> None:
 def test_slices_cover_everything_once(count: int, size: int) -> None:
     covered = [row for part in slices(count, size) for row in range(count)[part]]
     assert covered == list(range(count))
+
+
+def test_products_of_half_precision_are_scaled_before_they_overflow() -> None:
+    # q.k = 64 * 40 * 40 is beyond float16, and after scaling far below.
+    q_KSHD = torch.full((1, 3, 1, 64), 40.0, dtype=torch.float16)
+    v_KSHD = torch.ones((1, 3, 1, 64), dtype=torch.float16)
+    bucket = Bucket(start=0, num_classes=1, length=2)
+    attended = _attend(q_KSHD, q_KSHD, v_KSHD, 1, bucket, only_last=False)
+    assert torch.equal(attended, torch.ones_like(attended))

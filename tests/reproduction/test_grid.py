@@ -76,6 +76,22 @@ def test_settings_of_the_user_stand_in_place_of_the_presets() -> None:
     assert (run.max_queries, run.pool.replicas) == (400, 3)
 
 
+def test_what_is_asked_for_is_not_replaced_by_a_methods_default() -> None:
+    cell = Cell("RN50", "dtd", "white_box", 4, 2)
+    run = settings_of(cell, grid(methods=["white_box"], run={"data.views": 2}))
+    assert (run.data.views, run.evaluate_every_generations) == (2, 20)
+    untouched = settings_of(cell, grid(methods=["white_box"]))
+    assert (untouched.data.views, untouched.evaluate_every_generations) == (16, 20)
+
+
+def test_paths_that_look_alike_are_different_backbones() -> None:
+    paths = ["/m/a_b", "/m/a/b", "/m/a b", "m/a_b", "/m/A_b"]
+    ids = {Cell(f"local-dir:{path}", "dtd", "craft", 1, 1).id for path in paths}
+    assert len(ids) == len(paths)
+    assert all("/" not in each and " " not in each for each in ids)
+    assert Cell("RN50", "dtd", "craft", 1, 1).id == "RN50-dtd-craft-1shots-seed1"
+
+
 @pytest.mark.parametrize("method", sorted(METHOD_SETTINGS))
 @pytest.mark.parametrize("dataset", [*PAPER_DATASETS, "embedded"])
 def test_every_method_fits_every_preset(method: Any, dataset: str) -> None:

@@ -120,7 +120,7 @@ def make_world(
     oracle = oracle or FakeOracle(answers=BOTH_ANSWERS)
     data = data or world_data()
     task = classification_task(config, data)
-    start = earlier_prompt(config, task, oracle.describe().oracle_id)
+    start = earlier_prompt(config, task, oracle.describe())
     driver = metered(oracle)
     examiner = Examiner(driver, prepare(config, data, driver, start), data)
     prepared, _ = examiner.validate_zero_shot()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import pytest
 from craft_ray.config.data import FolderSource
 from craft_ray.config.run import RunConfig
 from craft_ray.data.convert import convert
+from craft_ray.data.dataset import Item
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError, OracleError
-from craft_ray.task.preparation import FewShotData, load_data, prepare
+from craft_ray.task.preparation import FewShotData, first_copies, load_data, prepare
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.task.provenance import data_summary
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
 from tests.support.images import write_parquet, write_tree
+from tests.support.probing import probing
 from tests.support.recording import RecordingOracle
 from tests.support.world import (
     BOTH_ANSWERS,
@@ -220,3 +223,24 @@ def test_a_summary_names_the_chosen_images_wherever_they_lie(tmp_path: Path) -> 
     other = data_summary(load_data(folder_config(root, shots=2)))
     assert other["few_shot_manifest"] == folder["few_shot_manifest"]
     assert other["validation_manifest"] != folder["validation_manifest"]
+
+
+def test_copies_of_training_images_are_found_by_their_bytes(tmp_path: Path) -> None:
+    for name, content in (("a.png", b"one"), ("b.png", b"two"), ("c.png", b"one")):
+        (tmp_path / name).write_bytes(content)
+    items = [Item(tmp_path / name, 0, name) for name in ("a.png", "b.png", "c.png")]
+    assert first_copies(items[:2]) is None
+    first_N = first_copies([*items, items[1], Item(b"two", 1, "in memory")])
+    assert first_N is not None
+    assert first_N.tolist() == [0, 1, 0, 1, 1]
+
+
+def test_what_is_held_out_has_no_copy_among_what_is_fitted() -> None:
+    """A sample with repetition, as the reference's loaders draw it."""
+    config = probing("names", data={"shots": 6, "repeat_small_classes": True})
+    data = world_data(shots=3)
+    repeated = replace(data, train=(*data.train, *data.train[:4]))
+    world = make_world(config, data=repeated)
+    first_N = world.prepared.first_copy_N
+    assert first_N is not None
+    assert first_N.tolist() == [*range(len(data.train)), 0, 1, 2, 3]

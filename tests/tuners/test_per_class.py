@@ -134,3 +134,8 @@ def test_a_matrix_that_no_machine_holds_is_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match=r"prompt\.projection: must not be gaussian .* fastfood"):
         world_of("prompt")
     world_of("prompt", projection="fastfood")
+
+
+def test_classes_that_would_not_move_are_refused_before_anything_is_asked() -> None:
+    with pytest.raises(ConfigError, match=r"prompt\.intrinsic_dim: must be at least the number"):
+        world_of("prompt", projection="per_token", intrinsic_dim=4)

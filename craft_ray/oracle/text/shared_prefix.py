@@ -217,6 +217,8 @@ def _attend(
     k_KHPD, v_KHPD = (t[:, :prefix_length].transpose(1, 2) for t in (k_KSHD, v_KSHD))
     if only_last:
         q_KHBTD = q_KHBTD[:, :, :, -1:]
+    # Before the products: half precision ends at 65,504. Its softmax sums in float32.
+    q_KHBTD = q_KHBTD * q_KSHD.shape[-1] ** -0.5
     queries = q_KHBTD.shape[2:4]
     to_prefix = torch.unflatten(q_KHBTD.flatten(2, 3) @ k_KHPD.transpose(2, 3), 2, queries)
     to_suffix = q_KHBTD @ k_KHBTD.transpose(3, 4)
@@ -225,7 +227,7 @@ def _attend(
             (bucket.length, bucket.length), float("-inf"), dtype=q_KSHD.dtype, device=q_KSHD.device
         ).triu(1)
         to_suffix = to_suffix + later
-    scores = torch.cat([to_prefix, to_suffix], dim=-1) * q_KSHD.shape[-1] ** -0.5
+    scores = torch.cat([to_prefix, to_suffix], dim=-1)
     weights = scores.softmax(dim=-1)
     from_prefix = weights[..., :prefix_length].flatten(2, 3) @ v_KHPD
     from_suffix = weights[..., prefix_length:] @ v_KHBTD
