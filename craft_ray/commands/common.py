@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from craft_ray.config.documents import to_yaml
 from craft_ray.config.secrets import mask
 from craft_ray.environment import set_environment
 from craft_ray.errors import (
@@ -124,10 +124,18 @@ def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     Raises:
         ConfigError: more than one file.
     """
-    files = [word for word in words if "=" not in word]
+    files = [word for word in words if _names_a_file(word)]
     if len(files) > 1:
         raise ConfigError("command line", [f"at most one file is allowed, but got {files}"])
-    return (Path(files[0]) if files else None), [word for word in words if "=" in word]
+    return (Path(files[0]) if files else None), [word for word in words if word not in files]
+
+
+def _names_a_file(word: str) -> bool:
+    """Whether a word is no `key=value`: a folder's name may have a `=`, as in `/data/run=1/a.yaml`,
+    and no key begins like a path."""
+    if "=" not in word or word.startswith(("/", "./", "../", "~")):
+        return True
+    return word.endswith((".yaml", ".yml")) and os.path.isfile(word)
 
 
 def check_inputs(config: RunConfig, *, decode: bool) -> FewShotData:
@@ -155,7 +163,7 @@ def print_plan(
     price_per_thousand_predictions: float | None,
 ) -> None:
     """What `--dry-run` shows."""
-    print(yaml.safe_dump(dict(settings), sort_keys=False), end="")
+    print(to_yaml(dict(settings)), end="")
     print("\nWill spend at most")
     for label, amount in (
         ("candidate queries", spending.candidate_queries),

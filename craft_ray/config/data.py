@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from craft_ray.config.base import Settings
-from craft_ray.config.places import PlaceText
+from craft_ray.config.places import PathText, PlaceText
 from craft_ray.config.words import unprintable
 
 PaperDataset = Literal[
@@ -75,15 +75,15 @@ class FolderSource(SeededSplit):
     `root/<class name>/<image>`, which is split by the seed."""
 
     kind: Literal["folder"] = "folder"
-    root: str
+    root: PathText
 
 
 class CsvSource(SeededSplit):
     """A table with columns `path`, `label` and, unless the seed is to split it, `split`."""
 
     kind: Literal["csv"] = "csv"
-    file: str
-    root: str | None = None
+    file: PathText
+    root: PathText | None = None
     """What relative paths start from. Default: the folder of the file."""
 
 
@@ -103,7 +103,7 @@ class CoopSource(Settings):
     """One of the data sets of CoOp and CraFT, in CoOp's layout."""
 
     kind: Literal["coop"] = "coop"
-    root: str
+    root: PathText
     """The folder that holds the folders of all data sets."""
     dataset: CoopName
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +53,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which by itself takes the last of two equal keys without a word."""
+    """YAML as version 1.2 has it, and without equal keys.
+
+    PyYAML by itself follows YAML 1.1, where `1e-2` is a text, `no` is false, `1:30` is 90 and
+    `2026-01-02` is a date, and takes the last of two equal keys without a word.
+    """
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's way: filled below
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """`012` is twelve: an octal number is `0o14`."""
+        digits = self.construct_scalar(node).replace("_", "")
+        return int(digits, {"0o": 8, "0x": 16}.get(digits[:2], 10))
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Refuse a key that is there twice."""
@@ -69,11 +81,38 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes what `_Loader` reads: a text that it would take for a number is quoted."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's way: filled below
+
+
+# The core schema of YAML 1.2 (section 10.3.2), and from PyYAML `1_000` and the merge key.
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?(\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN", "-+."),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", "<"),
+):
+    for _each in (_Loader, _Dumper):
+        _each.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
+        )
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def to_yaml(document: dict[str, Any]) -> str:
+    """A document as text that `read_yaml` reads."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False)
+
+
 def _parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except (ValueError, LookupError, AttributeError, RecursionError) as error:
-        # PyYAML's own constructors let these out: `2020-13-45`, `!!bool x`, deep nesting.
+        # PyYAML's own constructors let these out: `!!timestamp x`, `!!bool x`, deep nesting.
         raise yaml.YAMLError(str(error)) from error
 
 

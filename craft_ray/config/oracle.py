@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from craft_ray.config.base import Settings
+from craft_ray.config.places import PathText
 
 Auto = Literal["auto"]
 
@@ -16,7 +17,7 @@ class OracleConfig(Settings):
 
     model: str = "embedded"
     """`embedded`, an open_clip model name (`ViT-B-32`), or `local-dir:<folder>`."""
-    pretrained: str | None = None
+    pretrained: PathText | None = None
     """An open_clip tag (`laion2b_s34b_b79k`) or a checkpoint file, for a model name."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the matrix products of both towers; predictions are always float32."""

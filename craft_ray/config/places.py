@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
@@ -20,14 +21,15 @@ def is_address(text: str) -> bool:
 
 
 def check_place(text: str) -> str:
-    """The text itself.
+    """The text itself; of a folder, with the home folder in place of a leading `~`, which a shell
+    leaves as it is in `key=~/x`.
 
     Raises:
         ValueError: an address with credentials, of an unknown scheme, without a bucket, or with
             an unknown option.
     """
     if not is_address(text):
-        return text
+        return expand_home(text)
     masked = conceal(text)
     if masked != text or is_masked(text):
         raise ValueError(
@@ -52,4 +54,11 @@ def check_place(text: str) -> str:
     return text
 
 
+def expand_home(text: str) -> str:
+    """A path with the home folder in place of a leading `~`. Without a home it stays."""
+    return os.path.expanduser(text)
+
+
+PathText = Annotated[str, AfterValidator(expand_home)]
+"""A file or folder on this machine."""
 PlaceText = Annotated[str, AfterValidator(check_place)]

@@ -57,9 +57,22 @@ def about_unknown(title: str, path: Sequence[int | str]) -> str:
         if having:
             return f", but one of {above[-2]}.kind {' or '.join(having)}"
     known = settings_at(model, above)
+    if not above and (inside := _sections_with(model, name)):
+        return f": did you mean {' or '.join(inside)}?"
     if not above:  # the words of a search or a grid may name settings of its runs
         known += [key for field in ("base", "run") for key in settings_at(model, [field])]
     return did_you_mean(name, known)
+
+
+def _sections_with(model: type[BaseModel], name: str) -> list[str]:
+    """Settings of this name inside a section of the model or its runs: `data.shots` of `shots`."""
+    prefixes = [[], *([field] for field in ("base",) if field in model.model_fields)]
+    return [
+        f"{section}.{name}"
+        for prefix in prefixes
+        for section in settings_at(model, prefix)
+        if section not in ("base", "run") and name in settings_at(model, [*prefix, section])
+    ]
 
 
 def _annotations_at(model: type[BaseModel], path: Sequence[str]) -> list[Any]:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from craft_ray.commands import train, tune
-from craft_ray.commands.common import exit_with
+from craft_ray.commands.common import exit_with, split_words
 from craft_ray.commands.frame import resume_hint
 from craft_ray.config.loading import load_default_run, load_run_config, load_space_config
 from craft_ray.config.run import RunConfig
@@ -177,6 +177,18 @@ def test_train_without_a_file_runs_what_the_default_search_tries_first() -> None
     for section in ("method", "head", "data", "oracle", "seed", "fidelity"):
         assert getattr(config, section) == getattr(first, section), section
     assert load_run_config(CRAFT_RUN) == RunConfig()
+
+
+def test_a_file_in_a_folder_with_an_equals_sign_is_no_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run=1" / "space.yaml"
+    assert split_words([str(path), "seed=1"]) == (path, ["seed=1"])
+    path.parent.mkdir()
+    path.touch()
+    monkeypatch.chdir(tmp_path)
+    assert split_words(["run=1/space.yaml", "seed=1"]) == (Path("run=1/space.yaml"), ["seed=1"])
+    assert split_words(["data.source.file=a.yaml"]) == (None, ["data.source.file=a.yaml"])
 
 
 def test_a_defect_keeps_its_traceback() -> None:

@@ -61,3 +61,11 @@ def test_credentials_are_refused_and_not_repeated(text: str) -> None:
             load()
         assert "AKIAPLANTED" not in str(caught.value)
         assert "planted/secret" not in str(caught.value)
+
+
+def test_the_home_folder_is_put_in_place_of_a_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/u")
+    words = ["data.source={kind: folder, root: ~/x}", "output_dir=~/runs"]
+    config = load_run_config(None, words)
+    assert config.output_dir == "/home/u/runs"
+    assert config.data.source.model_dump()["root"] == "/home/u/x"

@@ -13,7 +13,7 @@ import yaml
 import craft_ray
 from craft_ray.commands import train, tune
 from craft_ray.config.loading import load_default_run, load_run_config, load_space_config
-from craft_ray.config.shipped import SPACES
+from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
 from craft_ray.errors import ConfigError
 
 QUICKSTART = SPACES / "quickstart.yaml"
@@ -126,3 +126,10 @@ def test_the_package_alone_can_be_imported(tmp_path: Path) -> None:
         check=False,
     )
     assert "there is no such file in" in result.stderr, result.stderr
+
+
+def test_a_setting_without_its_section_is_named_with_it() -> None:
+    with pytest.raises(ConfigError, match=r"shots: .* did you mean data.shots"):
+        load_run_config(None, ["shots=4"])
+    with pytest.raises(ConfigError, match=r"shots: .* did you mean data.shots"):
+        load_space_config(DEFAULT_SPACE, ["shots=4"])
