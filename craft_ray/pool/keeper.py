@@ -194,7 +194,6 @@ class PoolKeeper:
         return replica_class.options(
             name=name,
             namespace=self._address.namespace,
-            get_if_exists=True,
             num_cpus=self._config.cpus_per_replica,
             num_gpus=self._size.gpus_per_replica,
             scheduling_strategy=place,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,13 +67,14 @@ def starting_pool(
 ) -> Iterator[RunningPool]:
     """As `running_pool`, for a caller who has something else to do while the model is loaded, and
     then calls `keeper.wait_until_ready`."""
-    address = PoolAddress(namespace=NAMESPACE, registry=f"{name}/registry")
+    # Another driver on this cluster may have a run of the same name: its replicas may serve another
+    # model, and it would end ours with its own.
+    address = PoolAddress(NAMESPACE, registry=f"{name}-{secrets.token_hex(4)}/registry")
     registry_class: Any = ray.remote(Registry)
     registry = registry_class.options(
         name=address.registry,
         namespace=NAMESPACE,
         num_cpus=0,
-        get_if_exists=True,
         scheduling_strategy=beside_driver(),
     ).remote()
     keeper = PoolKeeper(address, registry, make_oracle, config, size)

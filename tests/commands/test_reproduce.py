@@ -45,6 +45,8 @@ def words(place: Path, *more: str) -> list[str]:
         "white_box.steps=4",
         "evaluate_every_generations=1",
         "ray.object_store_mb=200",
+        # The shared Ray has other CPUs than one of its own, and other sums with them.
+        "pool.threads_per_replica=1",
         *more,
     ]
 
