@@ -26,9 +26,7 @@ class WrappedOracle:
         return replace(self._oracle.describe(), scores=False, expects=False, white_box=False)
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
-        """See `Oracle`."""
         return self._oracle.register_task(task)
 
     def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        """See `Oracle`."""
         return self._oracle.register_images(pixels_NSS, keep=keep)

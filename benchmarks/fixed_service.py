@@ -48,7 +48,6 @@ class FixedServiceOracle:
         self._seconds = seconds_per_question
 
     def describe(self) -> OracleDescription:
-        """See `Oracle`."""
         return OracleDescription(
             oracle_id="fixed service",
             embed_dim=CONTEXT.shape[1],
@@ -60,15 +59,12 @@ class FixedServiceOracle:
         )
 
     def knows(self, digest: str) -> bool:
-        """See `HostedOracle`."""
         return True
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
-        """See `Oracle`."""
         return TaskHandle(task.digest, len(task.class_names), CONTEXT)
 
     def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        """See `Oracle`."""
         return ImageHandle(digest_of_images(pixels_NSS), len(pixels_NSS))
 
     def predict(
@@ -78,7 +74,6 @@ class FixedServiceOracle:
         contexts_KLE: FloatArray,
         answer: Answer = "logits",
     ) -> FloatArray:
-        """See `Oracle`."""
         time.sleep(self._seconds)
         shape = (len(contexts_KLE), images.num_images, task.num_classes)
         return np.zeros(shape, dtype=np.float32)
@@ -91,7 +86,6 @@ class FixedServiceOracle:
         reduction: Reduction,
         on_part: OnPart = ignore_part,
     ) -> LossArray:
-        """See `ScoringOracle`."""
         time.sleep(self._seconds)
         losses: LossArray = contexts_KLE.sum(axis=(1, 2), dtype=np.float64)
         return losses

@@ -61,7 +61,6 @@ class OneByOne(WrappedOracle):
         contexts_KLE: FloatArray,
         answer: Answer = "logits",
     ) -> FloatArray:
-        """See `Oracle`."""
         parts = [self._oracle.predict(task, images, c[None], answer) for c in contexts_KLE]
         return np.concatenate(parts)
 

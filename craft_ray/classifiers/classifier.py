@@ -102,7 +102,6 @@ class PromptClassifier(TunedClassifier):
         return cls(context_LE.copy(), head.weights())
 
     def asked_contexts(self) -> FloatArray:
-        """The one."""
         return self.context_LE[None]
 
     def variants(self) -> tuple[TunedClassifier, ...]:

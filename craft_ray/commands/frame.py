@@ -124,9 +124,7 @@ def resume_hint(name: str, words: Sequence[str], folder: Place) -> Iterator[None
         yield
     except (RunInterruptedError, KeyboardInterrupt) as error:
         raise RunInterruptedError(f"{str(error) or 'stopped'}; {hint}") from error
-    except RunFailedError as error:
-        raise RunFailedError(f"{error}; {hint}") from error
-    except StorageError as error:
+    except (RunFailedError, StorageError) as error:
         raise RunFailedError(f"{error}; {hint}") from error
     except OSError as error:
         if error.errno not in FULL_DISK:

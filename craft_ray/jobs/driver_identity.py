@@ -54,10 +54,10 @@ class Driver:
         """
         if not isinstance(document, dict):
             raise ValueError(f"must say who it is, but got {document!r}")
-        values = {field.name: document.get(field.name) for field in fields(cls)}
+        values: dict[str, Any] = {field.name: document.get(field.name) for field in fields(cls)}
         if [type(value) for value in values.values()] != [str, int, str, str, float, str]:
             raise ValueError(f"must say who it is, but got {document!r}")
-        return cls(**values)  # type: ignore[arg-type]
+        return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -131,7 +131,6 @@ def _enter(folder: Place, me: Driver) -> None:
 
 def _keep(folder: Place, me: Driver, ended: threading.Event, lost: threading.Event) -> None:
     """Renew the claim; once it is gone, or another one is in as well, stop the run."""
-    renewed = 1_000
     while not ended.wait(RENEWED_EVERY_S):
         with suppress(StorageError, OSError):  # the store is away for a while
             claims = {claim.driver.token: claim for claim in _claims(folder)}
@@ -141,8 +140,7 @@ def _keep(folder: Place, me: Driver, ended: threading.Event, lost: threading.Eve
                 # Not SIGINT, which a job in the background of a shell ignores.
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            renewed += 1
-            _write(folder, _Claim(me, is_in=True, renewed=renewed))
+            _write(folder, _Claim(me, is_in=True, renewed=claims[me.token].renewed + 1))
 
 
 def _path(folder: Place, driver: Driver) -> Place:

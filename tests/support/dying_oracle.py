@@ -43,7 +43,6 @@ class DyingOracle(FakeOracle):
         self.predictions_served = 0
 
     def describe(self) -> OracleDescription:
-        """See `Oracle`."""
         return replace(super().describe(), scores=True)
 
     def predict(
@@ -53,7 +52,6 @@ class DyingOracle(FakeOracle):
         contexts_KLE: FloatArray,
         answer: Answer = "logits",
     ) -> FloatArray:
-        """See `Oracle`."""
         self._serve_one()
         self.predictions_served += len(contexts_KLE)
         return super().predict(task, images, contexts_KLE, answer)
@@ -66,7 +64,6 @@ class DyingOracle(FakeOracle):
         reduction: Reduction,
         on_part: OnPart = ignore_part,
     ) -> LossArray:
-        """See `ScoringOracle`."""
         losses_K = np.empty(len(contexts_KLE))
         starts = range(0, len(contexts_KLE), self._part_size)
         for start in reversed(starts):

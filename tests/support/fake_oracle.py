@@ -54,7 +54,6 @@ class FakeOracle:
         self._features: dict[str, Float64Array] = {}
 
     def describe(self) -> OracleDescription:
-        """See `Oracle`."""
         return OracleDescription(
             oracle_id=hashlib.sha256(f"fake {self._seed}".encode()).hexdigest(),
             embed_dim=EMBED_DIM,
@@ -78,7 +77,6 @@ class FakeOracle:
         return TaskHandle(task.digest, len(task.class_names), _embed(task.template))
 
     def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        """See `Oracle`."""
         check_pixels(pixels_NSS, IMAGE_SIZE)
         digest = digest_of_images(pixels_NSS)
         flat = pixels_NSS.reshape(len(pixels_NSS), -1).astype(np.float64) / 255 - 0.5
@@ -92,7 +90,6 @@ class FakeOracle:
         contexts_KLE: FloatArray,
         answer: Answer = "logits",
     ) -> FloatArray:
-        """See `Oracle`."""
         if answer not in self._answers:
             raise OracleError(f"answer: must be one of {self._answers}, but got {answer!r}")
         if task.digest not in self._tasks:

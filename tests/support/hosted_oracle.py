@@ -53,20 +53,16 @@ class HostedFake:
         self.num_images_encoded = 0
 
     def describe(self) -> OracleDescription:
-        """See `Oracle`."""
         return self._oracle.describe()
 
     def knows(self, digest: str) -> bool:
-        """See `HostedOracle`."""
         return digest in self._known
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
-        """See `Oracle`."""
         self._known.add(task.digest)
         return self._oracle.register_task(task)
 
     def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        """See `Oracle`."""
         handle = self._oracle.register_images(pixels_NSS)
         self._known.add(handle.digest)
         self.num_images_encoded += len(pixels_NSS)
@@ -79,7 +75,6 @@ class HostedFake:
         contexts_KLE: FloatArray,
         answer: Answer = "logits",
     ) -> FloatArray:
-        """See `Oracle`."""
         marks = contexts_KLE[:, 0, 0]
         if np.any(marks == CRASHES):
             os._exit(1)
@@ -100,7 +95,6 @@ class HostedFake:
         reduction: Reduction,
         on_part: OnPart = ignore_part,
     ) -> LossArray:
-        """See `ScoringOracle`."""
         return reduce_logits(self.predict(task, images, contexts_KLE), reduction)
 
 

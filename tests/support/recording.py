@@ -49,11 +49,9 @@ class RecordingOracle:
         return replace(self.oracle.describe(), expects=False)
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
-        """See `Oracle`."""
         return self.oracle.register_task(task)
 
     def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        """See `Oracle`."""
         handle = self.oracle.register_images(pixels_NSS, keep=keep)
         self.registered.append(handle.digest)
         if not keep:
@@ -67,7 +65,6 @@ class RecordingOracle:
         contexts_KLE: FloatArray,
         answer: Answer = "logits",
     ) -> FloatArray:
-        """See `Oracle`."""
         if self.refuses:
             raise OracleError("the oracle is away")
         logits = self.oracle.predict(task, images, contexts_KLE, answer)
@@ -93,7 +90,6 @@ class RecordingScorer(RecordingOracle):
         reduction: Reduction,
         on_part: OnPart = ignore_part,
     ) -> LossArray:
-        """See `ScoringOracle`."""
         losses = self.oracle.score(task, images, contexts_KLE, reduction, on_part)
         self.losses_GK.append(losses.copy())
         return losses
