@@ -32,7 +32,7 @@ from benchmarks.pool_scaling import CHUNK, CONFIG, Asker
 from benchmarks.record import commit, write_result
 from craft_ray.environment import set_environment
 from craft_ray.pool.client import PoolOracle
-from craft_ray.pool.keeper import cluster_nodes
+from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.lifecycle import NAMESPACE, RunningPool, running_pool
 from craft_ray.pool.membership import PoolSize, num_replicas
 from craft_ray.pool.replica import OracleReplica

@@ -58,6 +58,10 @@ class FixedServiceOracle:
             scores=True,
         )
 
+    def device_works(self) -> bool:
+        """It has none."""
+        return True
+
     def knows(self, digest: str) -> bool:
         return True
 

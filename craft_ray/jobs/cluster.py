@@ -7,7 +7,7 @@ from craft_ray.files.remote import Place
 from craft_ray.jobs.resources import concurrent_jobs
 from craft_ray.jobs.shared_storage import check_nodes_share
 from craft_ray.jobs.slots import Slots
-from craft_ray.pool.keeper import cluster_nodes
+from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.placement import place_trials
 
 

@@ -27,7 +27,8 @@ from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.slots import Slots
 from craft_ray.metering.ledger import Spending
 from craft_ray.pool.address import PoolAddress
-from craft_ray.pool.keeper import PoolKeeper, cluster_nodes
+from craft_ray.pool.cluster import cluster_nodes
+from craft_ray.pool.keeper import PoolKeeper
 from craft_ray.pool.lifecycle import ClipFactory, starting_pool
 from craft_ray.pool.membership import decide_size, num_replicas
 from craft_ray.task.preparation import (

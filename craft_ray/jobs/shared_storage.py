@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
 from craft_ray.files.remote import Place, RemotePath
-from craft_ray.pool.keeper import cluster_nodes
+from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.placement import trial_nodes
 
 ANSWER_TIMEOUT_S = 60.0

@@ -28,7 +28,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from craft_ray.errors import RunFailedError, last_words
 from craft_ray.jobs.board import JobBoard
 from craft_ray.jobs.job import Job, JobEnd, Message, Report
-from craft_ray.pool.autoscaling import beside_driver
+from craft_ray.pool.cluster import beside_driver
 
 logger = logging.getLogger(__name__)
 

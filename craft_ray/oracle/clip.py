@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Self
 
 import torch
@@ -30,11 +31,11 @@ from craft_ray.oracle.contract import (
     digest_of_images,
     ignore_part,
 )
-from craft_ray.oracle.devices import compute_in_full_precision, device_and_versions
+from craft_ray.oracle.devices import compute_in_full_precision, device_and_versions, works
+from craft_ray.oracle.forwards import Forwards
 from craft_ray.oracle.images import ImageStore
 from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import DTYPES, TextTower
-from craft_ray.oracle.text.layout import slices
 from craft_ray.oracle.text.plain import autocast
 from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
 
@@ -59,6 +60,10 @@ class ClipOracle:
         self._config = config
         self._loaded = loaded
         self._text = TextTower(loaded, config)
+        images = config.images_per_forward
+        if images == "auto":
+            images = IMAGES_PER_FORWARD[self._text.device.type]
+        self._image_forwards = Forwards(images, "images")
         self._images = ImageStore(self._encode_pixels, config.feature_cache_mb * 2**20)
         self._tasks: dict[str, PromptTokens] = {}
         bias = getattr(loaded.model, "logit_bias", None)
@@ -129,6 +134,10 @@ class ClipOracle:
         """Whether a task or an image set with this content address is registered."""
         return digest in self._tasks or digest in self._images
 
+    def device_works(self) -> bool:
+        """False if nothing can be computed in this process any more."""
+        return works(self._text.device)
+
     @torch.inference_mode()
     def predict(
         self,
@@ -186,16 +195,13 @@ class ClipOracle:
         cosine_KNC = torch.einsum("nf,kcf->knc", image_NF, text_KCF)
         return cosine_KNC.mul_(self._description.logit_scale).add_(self._description.logit_bias)
 
-    def _encode_pixels(self, pixels_NSS: PixelArray) -> torch.Tensor:
-        """Unnormalised features, [N, F]."""
+    def _encode_pixels(self, pixels_NSS: PixelArray) -> Iterator[torch.Tensor]:
+        """Unnormalised features, [n, F] of each forward."""
         device = self._text.device
         mean = torch.tensor(self._loaded.image_mean, device=device).view(1, 3, 1, 1)
         std = torch.tensor(self._loaded.image_std, device=device).view(1, 3, 1, 1)
-        features = []
-        size = self._config.images_per_forward
-        if size == "auto":
-            size = IMAGES_PER_FORWARD[device.type]
-        for part in slices(len(pixels_NSS), size):
+
+        def encode(part: slice) -> torch.Tensor:
             # The array may be read-only memory of an object store: torch.tensor copies it.
             batch = torch.tensor(pixels_NSS[part])
             x = (batch.to(device).float() / 255 - mean) / std
@@ -203,8 +209,10 @@ class ClipOracle:
                 encoded = self._loaded.model.encode_image(
                     x.contiguous(memory_format=torch.channels_last)
                 )
-            features.append(encoded.float())
-        return torch.cat(features)
+            features: torch.Tensor = encoded.float()
+            return features
+
+        return self._image_forwards.run(len(pixels_NSS), encode)
 
 
 def _fingerprints(loaded: LoadedModel, precision: str, text_path: str) -> tuple[str, str]:

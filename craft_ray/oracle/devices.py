@@ -21,3 +21,13 @@ def device_and_versions(device: torch.device) -> str:
     else:
         hardware = f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
     return f"{hardware}, torch {torch.__version__}, open_clip {open_clip.__version__}"
+
+
+def works(device: torch.device) -> bool:
+    """False if the device can compute nothing more in this process: a fault on a GPU stays."""
+    try:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True

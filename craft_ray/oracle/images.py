@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ImageHandle, PixelArray, rows_of
 
-Encode = Callable[[PixelArray], torch.Tensor]
+Encode = Callable[[PixelArray], Iterable[torch.Tensor]]
 
 
 class ImageStore:
@@ -21,11 +21,11 @@ class ImageStore:
     registered again. The set in use always stays, however large it is.
 
     Args:
-        encode: uint8 [N, 3, S, S] -> unnormalised features [N, F].
+        encode: uint8 [N, 3, S, S] -> unnormalised features, [n, F] at a time.
         max_bytes: limit of all features together.
 
     Attributes:
-        num_encoded: images that have been encoded so far.
+        num_encoded: images that have been encoded so far; grows while a set is.
     """
 
     def __init__(self, encode: Encode, max_bytes: int) -> None:
@@ -62,8 +62,11 @@ class ImageStore:
         if handle.digest in self._features:
             self._features.move_to_end(handle.digest)
             return self._features[handle.digest]
-        features_NF = self._encode(self._pixels[handle.digest])
-        self.num_encoded += len(features_NF)
+        parts = []
+        for part_nF in self._encode(self._pixels[handle.digest]):
+            parts.append(part_nF)
+            self.num_encoded += len(part_nF)
+        features_NF = torch.cat(parts)
         self._features[handle.digest] = features_NF
         del self._pixels[handle.digest]
         while len(self._features) > 1 and self._num_bytes() > self._max_bytes:

@@ -21,11 +21,30 @@ class Answered:
     value: Any
     service_s: float
     """What the replica worked for it; the rest of a client's wait was queue and transport."""
+    oracle_id: str
+    """Of the model that answered."""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A question that the oracle refuses, as a value: raising in an actor method would count as a
-    failure of the replica and be retried."""
+    """A question that the oracle refuses: nobody else need be asked. A value, because an exception
+    comes through Ray as a traceback of text, in which the cause has to be looked for."""
 
     message: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A question that a replica could not answer; a value for the same reason.
+
+    Attributes:
+        message: kind and words of the exception.
+        may_pass: the cause lies outside of the question, which may go well at another time: a file,
+            a connection, memory, a broken device.
+    """
+
+    message: str
+    may_pass: bool
+
+
+Reply = Answered | Refused | Failed

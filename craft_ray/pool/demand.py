@@ -62,13 +62,15 @@ class Demand:
         self._loads: deque[tuple[float, float]] = deque()
         """(time, load) of the last `give_back_after_s`."""
 
-    def observe(self, chunk_seconds: float, serving: int, now_s: float) -> int:
+    def observe(self, chunk_seconds: float, serving: int, now_s: float, *, failing: int = 0) -> int:
         """The number of replicas that are wanted from now on.
 
         Args:
             chunk_seconds: of all clients, since the pool was started.
             serving: replicas that answer.
             now_s: of any monotonic clock.
+            failing: replicas that could not be started and are tried again. They are not waited
+                for: others may help meanwhile.
         """
         if serving != self._serving:
             self._serving = serving
@@ -81,9 +83,9 @@ class Demand:
             self._loads.append((now_s, load))
         while len(self._loads) > 1 and self._loads[1][0] <= now_s - self._give_back_after_s:
             self._loads.popleft()
-        if self._wakes(load) or (period_s >= ASK_AFTER_S and self._queues(load)):
+        if self._wakes(load) or (period_s >= ASK_AFTER_S and self._queues(load, failing)):
             # Twice as many at most: then the load is measured again, with them.
-            useful = math.ceil(load / CHUNKS_A_REPLICA - ROUNDING)
+            useful = math.ceil(load / CHUNKS_A_REPLICA - ROUNDING) + failing
             self._change(min(useful, max(2 * self.wanted, 1), self._max))
         elif self._loads and now_s - self._loads[0][0] >= self._give_back_after_s:
             needed = math.ceil(max(load for _, load in self._loads) - ROUNDING)
@@ -99,9 +101,14 @@ class Demand:
     def _wakes(self, load: float) -> bool:
         return self.wanted == 0 and load > 0
 
-    def _queues(self, load: float) -> bool:
-        """What was asked for last is there, and is not enough."""
-        return self._serving >= self.wanted and load > CHUNKS_A_REPLICA * self.wanted + ROUNDING
+    def _queues(self, load: float, failing: int) -> bool:
+        """What was asked for last is there, and is not enough. Where nothing serves, more of the
+        same would not either."""
+        return (
+            self._serving > 0
+            and self._serving + failing >= self.wanted
+            and load > CHUNKS_A_REPLICA * self._serving + ROUNDING
+        )
 
     def _change(self, wanted: int) -> None:
         if wanted != self.wanted:

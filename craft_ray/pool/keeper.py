@@ -1,13 +1,13 @@
-"""Keeps a pool's replicas as the cluster allows: starts, admits, retires. Thin: decisions are
-`membership`'s."""
+"""Keeps a pool's replicas as the cluster allows: starts, admits, ends. Thin: what becomes of a seat
+`seats` decides, which seats there are `membership`, and how many `demand`."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -15,51 +15,28 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from craft_ray.config.oracle import PoolConfig
-from craft_ray.errors import OracleError, PoolError
-from craft_ray.pool.address import PoolAddress
-from craft_ray.pool.autoscaling import NodeRequest
+from craft_ray.errors import OracleError, PoolError, last_words
+from craft_ray.pool.address import Failed, PoolAddress, Refused, Reply
+from craft_ray.pool.cluster import ActorView, cluster_nodes, view_of
 from craft_ray.pool.demand import Demand
-from craft_ray.pool.membership import (
-    NodeView,
-    PoolSize,
-    desired_members,
-    to_publish,
-    to_retire,
-    to_start,
-)
-from craft_ray.pool.replica import OracleFactory, OracleReplica, ReplicaStats
+from craft_ray.pool.membership import PoolSize, node_seats, numbered_seats
+from craft_ray.pool.replica import CONTROL, OracleFactory, OracleReplica, ReplicaStats
+from craft_ray.pool.seats import Order, Seat, Sight, State, next_step
 
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
-FAREWELL_S = 3.0
-"""A retired replica still answers what clients send before they have read the new members."""
-UNLIMITED = -1
+TIMEOUT_S = 30.0
+"""Of the registry, which runs beside the keeper."""
 
 
-def cluster_nodes() -> list[NodeView]:
-    """The living nodes of the connected cluster."""
-    # Ray has no public call that tells which nodes are draining.
-    draining = ray._private.state.state.get_draining_nodes()
-    return [
-        NodeView(
-            node_id=node["NodeID"],
-            num_cpus=node["Resources"].get("CPU", 0.0),
-            num_gpus=node["Resources"].get("GPU", 0.0),
-            draining=node["NodeID"] in draining,
-            accelerator=node["Labels"].get("ray.io/accelerator-type"),
-        )
-        for node in ray.nodes()
-        if node["Alive"]
-    ]
+@dataclass(frozen=True)
+class _Replica:
+    """An actor, and the reference to the reply that it has loaded the model."""
 
-
-def state_of(actor: Any) -> str | None:
-    """Ray's word on an actor; None if it has none. The actor itself is not asked, so a busy one
-    need not answer."""
-    # The public twin in `ray.util.state` asks the dashboard, which a cluster may do without.
-    state: str | None = ray._private.state.state.actor_table(actor._actor_id.hex()).get("State")
-    return state
+    name: str
+    actor: Any
+    loading: Any
 
 
 class PoolKeeper:
@@ -89,25 +66,16 @@ class PoolKeeper:
         self._demand: Demand | None = None
         if size.max_replicas is not None:
             self._demand = Demand(config.min_replicas, size.max_replicas, config.give_back_after_s)
-            bundle = {"CPU": config.cpus_per_replica, "GPU": size.gpus_per_replica}
-            self._request = NodeRequest(address.registry, address.namespace, bundle)
-        self._actors: dict[str, Any] = {}
-        self._loading: dict[Any, str] = {}
-        """Reference to a description that has not come yet -> replica."""
-        self._serving: set[str] = set()
-        """Have loaded the model; those of them that live are published."""
+        self._seats: dict[str, Seat] = {}
+        self._num_started = 0
         self._published: list[str] = []
-        self._leaving: list[tuple[Any, float]] = []
-        """Retired actors, and when they may be ended."""
-        self._failed: set[str] = set()
-        self._oracle_id: str | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="pool-keeper", daemon=True)
 
     def start(self) -> None:
         """Start what has a place; waits for nothing."""
         self._deadline = time.monotonic() + self._config.start_timeout_s
-        self._start_missing(self._desired())
+        self.look()
 
     def wait_until_ready(self) -> None:
         """Wait until all replicas that have a place have loaded the model, and keep them from then
@@ -117,21 +85,20 @@ class PoolKeeper:
             OracleError: the model cannot be loaded.
             PoolError: a replica died while loading, or none was ready in `start_timeout_s`.
         """
-        while self._loading or not self._serving:
+        while (loading := self._loading()) or not self._published:
             if time.monotonic() > self._deadline:
                 raise PoolError(
-                    f"pool: {len(self._serving)} of {len(self._actors)} replicas were ready after "
+                    f"pool: {len(self._published)} of {len(self._seats)} replicas were ready after "
                     f"start_timeout_s={self._config.start_timeout_s:g}; each asks for "
                     f"{self._config.cpus_per_replica:g} CPU and {self._size.gpus_per_replica:g} "
                     f"GPU, and the cluster has {ray.cluster_resources()}"
                 )
-            if not self._actors:
+            if loading:
+                ray.wait(loading, num_returns=1, timeout=LOOK_EVERY_S)
+            else:
                 time.sleep(LOOK_EVERY_S)
-            if not self._actors or self._demand is not None:  # what is asked for may have come
-                self._start_missing(self._desired())
-            for error in self._admit_ready(wait_s=LOOK_EVERY_S):
+            for error in self.look():
                 raise error
-        self._publish()
         self._thread.start()
 
     def stop(self) -> None:
@@ -139,14 +106,17 @@ class PoolKeeper:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self._demand is not None:
-            self._request.withdraw()
-        for actor in [*self._actors.values(), *(actor for actor, _ in self._leaving)]:
-            ray.kill(actor)
+        for seat in self._seats.values():
+            if seat.replica is not None:
+                ray.kill(seat.replica.actor)
 
     def stats(self, timeout_s: float) -> dict[str, ReplicaStats]:
         """What each serving replica has done; one that does not answer in time is left out."""
-        asked = {self._actors[name].stats.remote(): name for name in sorted(self._serving)}
+        asked = {
+            seat.replica.actor.stats.remote(): name
+            for name, seat in sorted(self._seats.items())
+            if seat.state is State.SERVING
+        }
         ready, _ = ray.wait(list(asked), num_returns=len(asked), timeout=timeout_s)
         result = {}
         for reference in ready:
@@ -154,105 +124,114 @@ class PoolKeeper:
                 result[asked[reference]] = ray.get(reference)
         return result
 
+    def look(self) -> list[Exception]:
+        """Follow the cluster once. Gives why replicas could not load the model."""
+        errors: list[Exception] = []
+        actors = {
+            name: view_of(seat.replica.actor)
+            for name, seat in self._seats.items()
+            if seat.replica is not None
+        }
+        desired = self._desired(actors)
+        now_s = time.monotonic()
+        for name in sorted({*self._seats, *desired}):
+            before = self._seats.get(name)
+            sight = Sight.NOTHING_NEW
+            if before is not None and before.replica is not None:
+                sight = self._sight(name, before, actors[name], errors)
+            after, order = next_step(before, sight, now_s, desired=name in desired)
+            if order is Order.END and before is not None:
+                ray.kill(before.replica.actor)
+            if order is Order.START and after is not None:
+                after = replace(after, replica=self._start_replica(name, desired[name]))
+            if after is None:
+                self._seats.pop(name, None)
+            else:
+                self._seats[name] = after
+        self._publish()
+        return errors
+
     def _keep(self) -> None:
         while not self._stop.wait(LOOK_EVERY_S):
             try:
-                self.look()
+                self._follow_demand()
+                for error in self.look():
+                    logger.error("a replica is not used, and tried again later: %s", error)
             except Exception:  # the run goes on with the replicas that there are
                 logger.exception("the pool's members could not be brought up to date")
 
-    def look(self) -> None:
-        """Follow queries and cluster once."""
+    def _follow_demand(self) -> None:
         if self._demand is not None:
-            chunk_seconds = ray.get(self._registry.chunk_seconds.remote())
-            self._demand.observe(chunk_seconds, len(self._serving), time.monotonic())
-        desired = self._desired()
-        self._start_missing(desired)
-        self._retire_surplus(desired)
-        for error in self._admit_ready(wait_s=0.0):
-            logger.error("a new replica is not used: %s", error)
-        self._publish()
+            chunk_seconds = ray.get(self._registry.chunk_seconds.remote(), timeout=TIMEOUT_S)
+            # One loss is mended at once; two in a row say that something is wrong there.
+            failing = sum(seat.failures > 1 for seat in self._seats.values())
+            self._demand.observe(
+                chunk_seconds, len(self._published), time.monotonic(), failing=failing
+            )
 
-    def _desired(self) -> dict[str, str | None]:
-        wanted = None
-        if self._demand is not None:
-            wanted = self._demand.wanted
-            self._request.renew(wanted)
-        return desired_members(self._size, cluster_nodes(), wanted, self._actors)
+    def _desired(self, actors: dict[str, ActorView]) -> dict[str, str | None]:
+        """Seat -> the node it belongs to; None: wherever Ray finds room, or its autoscaler makes
+        some."""
+        nodes = cluster_nodes()
+        wanted = self._size.replicas if self._demand is None else self._demand.wanted
+        if wanted is None:
+            return dict(node_seats(self._size, nodes))
+        present = {name: actors[name].node_id if name in actors else None for name in self._seats}
+        draining = {node.node_id for node in nodes if node.draining}
+        return dict.fromkeys(numbered_seats(wanted, present, draining))
 
-    def _start_missing(self, desired: Mapping[str, str | None]) -> None:
-        self._failed &= desired.keys()
-        for seat in to_start(desired, {*self._actors, *self._failed}):
-            actor = self._start_replica(seat, desired[seat])
-            self._actors[seat] = actor
-            self._loading[actor.describe.remote()] = seat
-
-    def _start_replica(self, seat: str, node_id: str | None) -> Any:
-        name = f"{self._address.registry}/{seat}"
+    def _start_replica(self, seat: str, node_id: str | None) -> _Replica:
+        # A name is used once: whoever has a handle of the one before would ask a dead replica.
+        self._num_started += 1
+        name = f"{self._address.registry}/{seat}/{self._num_started}"
+        # An autoscaled pool keeps to few nodes, so that others can be given back.
+        anywhere = "SPREAD" if self._demand is None else "DEFAULT"
+        place = NodeAffinitySchedulingStrategy(node_id, soft=False) if node_id else anywhere
         replica_class: Any = ray.remote(OracleReplica)
-        place = NodeAffinitySchedulingStrategy(node_id, soft=False) if node_id else "SPREAD"
-        return replica_class.options(
+        actor = replica_class.options(
             name=name,
             namespace=self._address.namespace,
             num_cpus=self._config.cpus_per_replica,
             num_gpus=self._size.gpus_per_replica,
             scheduling_strategy=place,
-            max_restarts=UNLIMITED,
-            # The client retries on another replica; Ray would repeat a deadly request here.
+            concurrency_groups={CONTROL: 1},
+            # A lost one is replaced here: Ray restarts no actor whose constructor has failed once,
+            # and would repeat a deadly request.
+            max_restarts=0,
             max_task_retries=0,
             # Ray would keep the history of every chunk, 800 MB an hour of them (benchmarks.soak).
             enable_task_events=False,
         ).remote(self._make_oracle, name, self._address.registry)
+        return _Replica(name, actor, actor.load.remote())
 
-    def _admit_ready(self, wait_s: float) -> Iterator[Exception]:
-        """Replicas that have loaded the model become members; yields why others did not."""
-        if not self._loading:
-            return
-        ready, _ = ray.wait(list(self._loading), num_returns=1, timeout=wait_s)
-        for reference in ready:
-            seat = self._loading.pop(reference)
-            try:
-                description = ray.get(reference)
-                if self._oracle_id not in (None, description.oracle_id):
-                    raise PoolError("all replicas must serve the same model, but their ids differ")
-            except (RayError, PoolError) as error:
-                self._failed.add(seat)
-                ray.kill(self._actors.pop(seat))
-                yield _start_error(error)
-                continue
-            if self._oracle_id is None:
-                self._oracle_id = description.oracle_id
-                ray.get(self._registry.set_description.remote(description))
-            self._serving.add(seat)
+    def _loading(self) -> list[Any]:
+        """References to what comes when a replica has loaded the model."""
+        seats = self._seats.values()
+        return [seat.replica.loading for seat in seats if seat.state is State.LOADING]
 
-    def _retire_surplus(self, desired: Mapping[str, str | None]) -> None:
-        now_s = time.monotonic()
-        surplus = to_retire(desired, self._actors)
-        for seat in surplus:
-            self._serving.discard(seat)
-            self._loading = {ref: name for ref, name in self._loading.items() if name != seat}
-            self._leaving.append((self._actors.pop(seat), now_s + FAREWELL_S))
-        for actor, until in self._leaving:
-            if until <= now_s:
-                ray.kill(actor)
-        self._leaving = [(actor, until) for actor, until in self._leaving if until > now_s]
+    def _sight(self, name: str, seat: Seat, actor: ActorView, errors: list[Exception]) -> Sight:
+        if seat.state is not State.LOADING:
+            if actor.is_dead and seat.state is State.SERVING:
+                logger.warning("%s was lost, and is started again; the others answer", name)
+            return Sight.LOST if actor.is_dead else Sight.NOTHING_NEW
+        if not ray.wait([seat.replica.loading], timeout=0)[0]:
+            return Sight.NOTHING_NEW
+        try:
+            reply: Reply = ray.get(seat.replica.loading)
+        except RayError as error:
+            reply = Failed(last_words(error), may_pass=True)
+        if isinstance(reply, Refused):
+            errors.append(OracleError(reply.message))
+        elif isinstance(reply, Failed):
+            errors.append(PoolError(f"a replica could not load the model: {reply.message}"))
+        else:
+            return Sight.LOADED
+        return Sight.LOST
 
     def _publish(self) -> None:
-        living = to_publish(
-            self._serving, {seat: state_of(self._actors[seat]) for seat in self._serving}
-        )
-        if living != self._published:
-            if lost := sorted(self._serving - set(living)):
-                logger.warning("replicas are not asked until they are back: %s", ", ".join(lost))
-            members = [f"{self._address.registry}/{seat}" for seat in living]
-            ray.get(self._registry.set_members.remote(members))
-            self._published = living
-
-
-def _start_error(error: Exception) -> Exception:
-    """A model that cannot be loaded is the user's to mend; anything else is the pool's."""
-    text = str(error)
-    marker = f"{OracleError.__name__}: "
-    if marker in text:
-        return OracleError(text.rsplit(marker, 1)[1].splitlines()[0])
-    return PoolError(f"a replica died while it loaded the model: {text}")
+        members = [
+            seat.replica.name for seat in self._seats.values() if seat.state is State.SERVING
+        ]
+        if members != self._published:
+            ray.get(self._registry.set_members.remote(members), timeout=TIMEOUT_S)
+            self._published = members

@@ -12,7 +12,7 @@ import ray
 
 from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.pool.address import PoolAddress
-from craft_ray.pool.autoscaling import beside_driver
+from craft_ray.pool.cluster import beside_driver
 from craft_ray.pool.keeper import PoolKeeper
 from craft_ray.pool.membership import PoolSize
 from craft_ray.pool.registry import Registry

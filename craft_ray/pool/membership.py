@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,6 @@ CPUS_PER_CPU_REPLICA = 2
 """Each copy loads torch and encodes every image again; two threads of one copy do not."""
 MAX_CPU_REPLICAS = 4
 """Of a node without GPUs: more copies of a model take memory and bring no speed."""
-
-ALIVE = "ALIVE"
-"""Ray's state of an actor that has loaded and not been lost since."""
 
 
 @dataclass(frozen=True)
@@ -73,64 +71,49 @@ def decide_size(config: PoolConfig, nodes: Sequence[NodeView]) -> PoolSize:
     return PoolSize(replicas, gpus_per_replica, max(1, min(shares, default=1)))
 
 
-def desired_members(
-    size: PoolSize,
-    nodes: Iterable[NodeView],
-    wanted: int | None = None,
-    present: Collection[str] = (),
-) -> dict[str, str | None]:
-    """Replica -> the node it belongs to (None: wherever Ray finds room).
+def node_seats(size: PoolSize, nodes: Iterable[NodeView]) -> dict[str, str]:
+    """Seat -> the node it belongs to, where a pool follows the cluster.
 
     One a GPU, or its share; on nodes of a cluster without GPUs one for two CPUs, at most four. A
-    name says node and seat, so the decision needs no memory: what is desired and absent is to be
-    started, what is present and not desired is to go.
-
-    Args:
-        size: what the pool takes.
-        nodes: of the cluster.
-        wanted: no more than this; None for a replica on every seat.
-        present: replicas that run. Nodes that hold most of them are filled first, so that others
-            become empty and can be given back.
+    name says node and number, so the decision needs no memory.
     """
-    if size.replicas is not None:
-        return {f"oracle-{index}": None for index in range(size.replicas)}
-    seats = {
-        f"oracle-{node.node_id[-12:]}-{seat}": node.node_id
+    return {
+        f"oracle-{node.node_id[-12:]}-{number}": node.node_id
         for node in nodes
         if not node.draining
-        for seat in range(_seats(node, size.gpus_per_replica))
+        for number in range(_seats(node, size.gpus_per_replica))
     }
-    held = Counter(seats[name] for name in present if name in seats)
-    order = sorted(seats, key=lambda name: (-held[seats[name]], seats[name], name not in present))
-    return {name: seats[name] for name in order[:wanted]}
+
+
+def numbered_seats(
+    wanted: int, present: Mapping[str, str | None], draining: Collection[str] = ()
+) -> list[str]:
+    """So many seats that Ray places: it asks its autoscaler for a node where it finds no room.
+
+    Args:
+        wanted: how many.
+        present: seats that there are -> the node of their replica; None before Ray has placed it.
+            Those on nodes that hold most are kept first, so that others become empty and can be
+            given back.
+        draining: nodes that will go; what is there has to move.
+    """
+    staying = {seat: node for seat, node in present.items() if node not in draining}
+    held = Counter(staying.values())
+    kept = sorted(staying, key=lambda seat: _last_to_go(staying[seat], held, seat))
+    free = (f"oracle-{number}" for number in itertools.count())
+    unused = (seat for seat in free if seat not in present)
+    return [*kept[:wanted], *itertools.islice(unused, max(wanted - len(kept), 0))]
+
+
+def _last_to_go(
+    node: str | None, held: Mapping[str | None, int], seat: str
+) -> tuple[bool, int, str, str]:
+    return node is None, -held[node], node or "", seat
 
 
 def num_replicas(size: PoolSize, nodes: Iterable[NodeView]) -> int:
     """How many replicas the pool has on these nodes; the most, where an autoscaler is asked."""
-    return size.max_replicas or len(desired_members(size, nodes))
-
-
-def to_start(desired: Mapping[str, str | None], present: Iterable[str]) -> list[str]:
-    """Replicas that are missing, in a fixed order."""
-    return sorted(desired.keys() - set(present))
-
-
-def to_retire(desired: Mapping[str, str | None], present: Iterable[str]) -> list[str]:
-    """Replicas that have no place any more, in a fixed order."""
-    return sorted(set(present) - desired.keys())
-
-
-def to_publish(serving: Collection[str], states: Mapping[str, str | None]) -> list[str]:
-    """Replicas that questions may be sent to, in a fixed order: those that live.
-
-    What is sent to one that restarts waits with it, for ever if no node has room for it.
-
-    Args:
-        serving: replicas that have loaded the model at least once.
-        states: Ray's word on them. Who works for minutes is alive all the time, and of whom Ray
-            says nothing is not doubted.
-    """
-    return sorted(name for name in serving if states.get(name) in (ALIVE, None))
+    return size.replicas or size.max_replicas or len(node_seats(size, nodes))
 
 
 def _seats(node: NodeView, gpus_per_replica: float) -> int:

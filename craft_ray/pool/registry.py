@@ -1,8 +1,7 @@
-"""What a pool remembers beside its replicas, so that a restarted or added replica finds it."""
+"""What a pool remembers beside its replicas, so that a new replica finds it."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +15,6 @@ from craft_ray.oracle.contract import (
     TaskHandle,
 )
 
-PASSING_BYTES = 256 * 2**20
-"""Limit of the image sets that nobody asked to keep; the oldest of them goes first."""
-
 
 class Registry:
     """Members, content-addressed tasks and image sets of one pool; wrapped as a Ray actor.
@@ -31,8 +27,7 @@ class Registry:
         self._chunk_seconds = 0.0
         self._description: OracleDescription | None = None
         self._tasks: dict[str, tuple[ClassificationTask, TaskHandle]] = {}
-        self._kept: dict[str, ray.ObjectRef[Any]] = {}
-        self._passing: OrderedDict[str, tuple[ray.ObjectRef[Any], int]] = OrderedDict()
+        self._images: dict[str, ray.ObjectRef[Any]] = {}
 
     def members(self, chunk_seconds: float = 0.0) -> tuple[str, ...]:
         """Names of the replicas that questions may be sent to.
@@ -50,13 +45,15 @@ class Registry:
         """Replicas have become ready, or are leaving."""
         self._members = tuple(members)
 
-    def describe(self) -> OracleDescription | None:
-        """The description that all replicas gave, once they are ready."""
+    def introduce(self, description: OracleDescription) -> OracleDescription:
+        """A replica has loaded its model; the description of the first one is the pool's."""
+        if self._description is None:
+            self._description = description
         return self._description
 
-    def set_description(self, description: OracleDescription) -> None:
-        """Keep the description: reading it then needs no replica."""
-        self._description = description
+    def describe(self) -> OracleDescription | None:
+        """The pool's description, or None before a replica has loaded the model."""
+        return self._description
 
     def task(self, digest: str) -> tuple[ClassificationTask, TaskHandle] | None:
         """A registered task, or None."""
@@ -68,25 +65,13 @@ class Registry:
 
     def has_images(self, digest: str) -> bool:
         """Whether an image set is registered."""
-        return digest in self._kept or digest in self._passing
+        return digest in self._images
 
-    def add_images(self, handle: ImageHandle, pixels_NSS: PixelArray, keep: bool) -> None:
-        """Take in an image set."""
-        if self.has_images(handle.digest):
-            return
-        reference = ray.put(pixels_NSS)
-        if keep:
-            self._kept[handle.digest] = reference
-            return
-        self._passing[handle.digest] = (reference, pixels_NSS.nbytes)
-        while len(self._passing) > 1 and self._passing_bytes() > PASSING_BYTES:
-            self._passing.popitem(last=False)
+    def add_images(self, handle: ImageHandle, pixels_NSS: PixelArray) -> None:
+        """Keep an image set."""
+        if handle.digest not in self._images:
+            self._images[handle.digest] = ray.put(pixels_NSS)
 
     def images(self, digest: str) -> list[ray.ObjectRef[Any]]:
         """The reference to an image set in a list (a bare one would be resolved), or nothing."""
-        if digest in self._kept:
-            return [self._kept[digest]]
-        return [self._passing[digest][0]] if digest in self._passing else []
-
-    def _passing_bytes(self) -> int:
-        return sum(num_bytes for _, num_bytes in self._passing.values())
+        return [self._images[digest]] if digest in self._images else []

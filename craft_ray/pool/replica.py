@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import ray
+from ray.exceptions import RayError
 
-from craft_ray.errors import OracleError
+from craft_ray.errors import OracleError, PoolError
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (
     Answer,
@@ -23,8 +27,19 @@ from craft_ray.oracle.contract import (
     WhiteBoxOracle,
     check_white_box,
 )
-from craft_ray.pool.address import Answered, Refused
+from craft_ray.pool.address import Answered, Failed, Refused, Reply
 from craft_ray.pool.metrics import ReplicaMetrics
+
+logger = logging.getLogger(__name__)
+
+CONTROL = "control"
+"""Calls that are answered while the model works, in a thread of their own."""
+LAST_REPLY_S = 0.5
+"""For a reply to leave before the process ends."""
+MAY_PASS = (OSError, MemoryError, RayError)
+
+Pixels = Sequence["ray.ObjectRef[Any]"]
+"""The images of a question where its asker holds them, or nothing: then the registry does."""
 
 
 class HostedOracle(ScoringOracle, Protocol):
@@ -32,20 +47,25 @@ class HostedOracle(ScoringOracle, Protocol):
 
     @property
     def num_images_encoded(self) -> int:
-        """Images that have been encoded so far."""
+        """Images that have been encoded so far; grows while a set is encoded."""
         ...
 
     def knows(self, digest: str) -> bool:
         """Whether a task or an image set with this content address is registered."""
         ...
 
+    def device_works(self) -> bool:
+        """Asked after an exception: False if nothing can be computed in this process any more."""
+        ...
+
 
 OracleFactory = Callable[[], HostedOracle]
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class ReplicaStats:
-    """Totals since the replica was (re)started."""
+    """Totals since the replica has loaded the model."""
 
     chunks: int
     candidates: int
@@ -59,28 +79,53 @@ class ReplicaStats:
         return self.busy_s / self.alive_s
 
 
+def _while_working(method: Method) -> Method:
+    """Mark a method of the actor as one of `CONTROL`."""
+    marked: Method = ray.method(concurrency_group=CONTROL)(method)
+    return marked
+
+
 class OracleReplica:
     """A plain class around an oracle; the pool wraps it with `ray.remote`.
 
     Args:
         make_oracle: loads the model; runs in the actor.
         name: of this actor.
-        registry: name of the pool's `Registry`, in this actor's namespace; asked when a task or an
-            image set is new here, also after a restart. A handle in its place would live in the
-            object store, and with it the chance to restart this actor.
+        registry: name of the pool's `Registry`, in this actor's namespace.
     """
 
     def __init__(self, make_oracle: OracleFactory, name: str, registry: str) -> None:
         self._registry: Any = ray.get_actor(registry)
-        self._oracle = make_oracle()
+        self._make_oracle = make_oracle
         self._metrics = ReplicaMetrics(name)
-        self._started_s = time.monotonic()
         self._chunks = self._candidates = 0
         self._busy_s = 0.0
+        self._is_working = False
+        self._got_on_s = 0.0
+        self._encoded_at_last_look = 0
 
-    def describe(self) -> OracleDescription:
-        return self._oracle.describe()
+    def load(self) -> Reply:
+        """Load the model; nothing else is asked before. Answers with its description."""
+        started_s = time.monotonic()
+        try:
+            self._oracle = self._make_oracle()
+            mine = self._oracle.describe()
+            pools: OracleDescription = ray.get(self._registry.introduce.remote(mine))
+            if (mine.oracle_id, mine.computed_by) != (pools.oracle_id, pools.computed_by):
+                raise PoolError(
+                    "all replicas must serve the same model, computed alike, but the first one's "
+                    f"is {pools.oracle_id[:12]} by {pools.computed_by or '?'}, and this one's is "
+                    f"{mine.oracle_id[:12]} by {mine.computed_by or '?'}"
+                )
+        except OracleError as error:
+            return Refused(str(error))
+        except Exception as error:
+            logger.exception("the model could not be loaded")
+            return _failed(error)
+        self._oracle_id, self._started_s = mine.oracle_id, time.monotonic()
+        return Answered(mine, self._started_s - started_s, mine.oracle_id)
 
+    @_while_working
     def stats(self) -> ReplicaStats:
         """What this replica has done."""
         return ReplicaStats(
@@ -91,54 +136,78 @@ class OracleReplica:
             alive_s=time.monotonic() - self._started_s,
         )
 
-    def register_task(self, task: ClassificationTask) -> Answered | Refused:
+    @_while_working
+    def stuck_s(self) -> float:
+        """Seconds since the question at work was begun, or, as far as the last call of this method
+        knows, since an image was encoded for it; 0 if nothing is at work."""
+        encoded, now_s = self._oracle.num_images_encoded, time.monotonic()
+        if encoded != self._encoded_at_last_look:
+            self._encoded_at_last_look, self._got_on_s = encoded, now_s
+        return now_s - self._got_on_s if self._is_working else 0.0
+
+    def register_task(self, task: ClassificationTask) -> Reply:
         return self._serve(0, lambda: self._oracle.register_task(task))
 
-    def expect(self, images: ImageHandle) -> None:
+    def expect(self, images: ImageHandle, pixels: Pixels) -> None:
         """Encode them, if the oracle can; nobody waits for it."""
         if not self._oracle.describe().expects:
             return
 
         def work() -> None:
-            self._fetch_images(images)
+            self._fetch_images(images, pixels)
             cast(ExpectingOracle, self._oracle).expect(images)
 
         self._serve(0, work)
 
     def predict(
-        self, task: TaskHandle, images: ImageHandle, contexts_KLE: FloatArray, answer: Answer
-    ) -> Answered | Refused:
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        pixels: Pixels,
+        contexts_KLE: FloatArray,
+        answer: Answer,
+    ) -> Reply:
 
         def work() -> FloatArray:
-            self._fetch_what_is_missing(task, images)
+            self._fetch_what_is_missing(task, images, pixels)
             return self._oracle.predict(task, images, contexts_KLE, answer)
 
         return self._serve(len(contexts_KLE), work)
 
     def score(
-        self, task: TaskHandle, images: ImageHandle, contexts_KLE: FloatArray, reduction: Reduction
-    ) -> Answered | Refused:
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        pixels: Pixels,
+        contexts_KLE: FloatArray,
+        reduction: Reduction,
+    ) -> Reply:
 
         def work() -> Any:
-            self._fetch_what_is_missing(task, images)
+            self._fetch_what_is_missing(task, images, pixels)
             return self._oracle.score(task, images, contexts_KLE, reduction)
 
         return self._serve(len(contexts_KLE), work)
 
-    def image_features(self, images: ImageHandle) -> Answered | Refused:
+    def image_features(self, images: ImageHandle, pixels: Pixels) -> Reply:
 
         def work() -> FloatArray:
-            self._fetch_images(images)
+            self._fetch_images(images, pixels)
             return self._open().image_features(images)
 
         return self._serve(0, work)
 
     def context_gradient(
-        self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
-    ) -> Answered | Refused:
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        pixels: Pixels,
+        context_LE: FloatArray,
+        labels_N: LabelArray,
+    ) -> Reply:
 
         def work() -> tuple[float, FloatArray]:
-            self._fetch_what_is_missing(task, images)
+            self._fetch_what_is_missing(task, images, pixels)
             return self._open().context_gradient(task, images, context_LE, labels_N)
 
         return self._serve(0, work)
@@ -147,29 +216,47 @@ class OracleReplica:
         check_white_box(self._oracle.describe())
         return cast(WhiteBoxOracle, self._oracle)
 
-    def _serve(self, num_candidates: int, work: Callable[[], Any]) -> Answered | Refused:
-        started = time.perf_counter()
+    def _serve(self, num_candidates: int, work: Callable[[], Any]) -> Reply:
+        started_s = self._got_on_s = time.monotonic()
         encoded_before = self._oracle.num_images_encoded
-        try:
-            answer: Answered | Refused = Answered(work(), time.perf_counter() - started)
-        except OracleError as error:
-            answer = Refused(str(error))
-        service_s = time.perf_counter() - started
+        self._is_working = True
+        reply = self._reply(work, started_s)
+        self._is_working = False
+        service_s = time.monotonic() - started_s
         self._chunks += 1
         self._candidates += num_candidates
         self._busy_s += service_s
         encoded = self._oracle.num_images_encoded - encoded_before
         self._metrics.record(num_candidates, encoded, service_s)
-        return answer
+        return reply
 
-    def _fetch_what_is_missing(self, task: TaskHandle, images: ImageHandle) -> None:
+    def _reply(self, work: Callable[[], Any], started_s: float) -> Reply:
+        try:
+            value = work()
+            return Answered(value, time.monotonic() - started_s, self._oracle_id)
+        except OracleError as error:
+            return Refused(str(error))
+        except Exception as error:
+            logger.exception("a question could not be answered")
+            if self._oracle.device_works():
+                return _failed(error)
+            # A CUDA context does not recover from a fault: all that follows would fail as well. The
+            # keeper starts another process.
+            threading.Timer(LAST_REPLY_S, os._exit, [1]).start()
+            return Failed(_failed(error).message, may_pass=True)
+
+    def _fetch_what_is_missing(self, task: TaskHandle, images: ImageHandle, pixels: Pixels) -> None:
         if not self._oracle.knows(task.digest):
             known = ray.get(self._registry.task.remote(task.digest))
             if known is not None:
                 self._oracle.register_task(known[0])
-        self._fetch_images(images)
+        self._fetch_images(images, pixels)
 
-    def _fetch_images(self, images: ImageHandle) -> None:
+    def _fetch_images(self, images: ImageHandle, pixels: Pixels) -> None:
         if not self._oracle.knows(images.digest):
-            for reference in ray.get(self._registry.images.remote(images.digest)):
+            for reference in pixels or ray.get(self._registry.images.remote(images.digest)):
                 self._oracle.register_images(ray.get(reference))
+
+
+def _failed(error: Exception) -> Failed:
+    return Failed(f"{type(error).__name__}: {error}", isinstance(error, MAY_PASS))

@@ -62,10 +62,12 @@ def rank_replicas(replicas: Sequence[str], key: str) -> list[str]:
 class ChunkScheduler:
     """The state of one query. Time is an argument, in seconds of any monotonic clock.
 
-    A replica that loses a chunk rests, twice as long after each loss in a row: it may be
-    restarting. The chunk goes elsewhere, and rather waits for a busy replica than that it returns
-    to one that has lost it: of two replicas on a node that is gone the idle one is always the one
-    with least work, and a chunk would use up its attempts there.
+    A replica that loses a chunk rests, twice as long after each loss in a row. The chunk goes
+    elsewhere, and rather waits for a busy replica than that it returns to one that has lost it: of
+    two replicas on a node that is gone the idle one is always the one with least work, and a chunk
+    would use up its attempts there.
+
+    Who gives a chunk up may still hear from the replica that had it (`complete_late`).
 
     Args:
         chunks: what has to be answered.
@@ -88,6 +90,8 @@ class ChunkScheduler:
         self._max_attempts = max_attempts
         self._outstanding: Counter[str] = Counter()
         self._attempts: Counter[int] = Counter()
+        self._failures: Counter[int] = Counter()
+        """Chunk -> how often its question itself was said to be the cause."""
         self._lost_at: defaultdict[int, Counter[str]] = defaultdict(Counter)
         """Chunk -> how often which replica has lost it."""
         self._losses_in_a_row: Counter[str] = Counter()
@@ -105,6 +109,10 @@ class ChunkScheduler:
     def finished(self) -> bool:
         """Whether every chunk has been answered."""
         return not self._unfinished
+
+    def is_open(self, chunk: Chunk) -> bool:
+        """Whether it has not been answered."""
+        return chunk.index in self._unfinished
 
     @property
     def num_unfinished(self) -> int:
@@ -147,27 +155,52 @@ class ChunkScheduler:
     def complete(self, assignment: Assignment) -> None:
         """Note an answer."""
         self._outstanding[assignment.replica] -= 1
-        self._losses_in_a_row.pop(assignment.replica, None)
-        self._unfinished.discard(assignment.chunk.index)
+        self._answered(assignment)
 
-    def fail(self, assignment: Assignment, reason: str, now_s: float) -> None:
+    def complete_late(self, assignment: Assignment) -> None:
+        """Note an answer to a chunk that was noted as lost, and has not been answered since."""
+        waiting = (chunk for chunk in self._waiting if chunk.index != assignment.chunk.index)
+        self._waiting = deque(waiting)
+        self._resting_until.pop(assignment.replica, None)
+        self._answered(assignment)
+
+    def withdraw(self, assignment: Assignment) -> None:
+        """Its chunk was answered from elsewhere."""
+        self._outstanding[assignment.replica] -= 1
+
+    def fail(
+        self, assignment: Assignment, reason: str, now_s: float, *, may_pass: bool = True
+    ) -> None:
         """Note a lost chunk; it waits again, before all others.
+
+        Args:
+            assignment: the chunk, and where it was lost.
+            reason: for the user.
+            now_s: the time.
+            may_pass: False if the replica says that the question itself is the cause; then one more
+                try decides, at another replica if there is one.
 
         Raises:
             PoolError: the chunk has used up its attempts.
         """
         chunk, replica = assignment.chunk, assignment.replica
         self._outstanding[replica] -= 1
-        if self._attempts[chunk.index] >= self._max_attempts:
+        self._failures[chunk.index] += not may_pass
+        attempts = self._attempts[chunk.index]
+        if attempts >= self._max_attempts or self._failures[chunk.index] > 1:
             raise PoolError(
-                f"chunk {chunk.index} was lost {self._max_attempts} times; the last time at "
-                f"{replica}: {reason}"
+                f"chunk {chunk.index} was lost {attempts} times; the last time at {replica}: "
+                f"{reason}"
             )
         self._lost_at[chunk.index][replica] += 1
         self._losses_in_a_row[replica] += 1
         rest_s = FIRST_REST_S * 2 ** (self._losses_in_a_row[replica] - 1)
         self._resting_until[replica] = now_s + min(rest_s, LONGEST_REST_S)
         self._waiting.appendleft(chunk)
+
+    def _answered(self, assignment: Assignment) -> None:
+        self._losses_in_a_row.pop(assignment.replica, None)
+        self._unfinished.discard(assignment.chunk.index)
 
     def _has_room(self, replica: str) -> bool:
         return self._outstanding[replica] < self._max_in_flight

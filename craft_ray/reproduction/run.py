@@ -22,7 +22,7 @@ from craft_ray.jobs.job import JobEnd, read_result
 from craft_ray.jobs.live import waiting
 from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.slots import Slots
-from craft_ray.pool.keeper import cluster_nodes
+from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.lifecycle import ClipFactory, running_pool
 from craft_ray.pool.membership import decide_size
 from craft_ray.reproduction.cell import CellJob, cell_folder

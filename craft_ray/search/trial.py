@@ -20,7 +20,7 @@ from craft_ray.files.remote import Place
 from craft_ray.jobs.fine_tuning import FineTuning
 from craft_ray.jobs.job import POINTS, REPORTS, Message, Report, read_result, repeated
 from craft_ray.pool.address import PoolAddress
-from craft_ray.pool.keeper import cluster_nodes
+from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.placement import place_trials
 from craft_ray.search.sharing import with_answers
 from craft_ray.search.trials_on_disk import trial_folder

@@ -23,8 +23,8 @@ def handle_of(value: int) -> ImageHandle:
 
 
 def store_of(num_sets: float) -> ImageStore:
-    def encode(pixels_NSS: PixelArray) -> torch.Tensor:
-        return torch.full((len(pixels_NSS), WIDTH), float(pixels_NSS[0, 0, 0, 0]))
+    def encode(pixels_NSS: PixelArray) -> list[torch.Tensor]:
+        return [torch.full((1, WIDTH), float(pixels[0, 0, 0])) for pixels in pixels_NSS]
 
     return ImageStore(encode, int(num_sets * BYTES_A_SET))
 

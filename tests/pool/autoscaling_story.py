@@ -16,7 +16,7 @@ import ray  # noqa: E402
 
 from craft_ray.config.oracle import PoolConfig  # noqa: E402
 from craft_ray.pool.client import PoolOracle  # noqa: E402
-from craft_ray.pool.keeper import cluster_nodes  # noqa: E402
+from craft_ray.pool.cluster import cluster_nodes  # noqa: E402
 from craft_ray.pool.lifecycle import NAMESPACE, running_pool  # noqa: E402
 from craft_ray.pool.membership import decide_size  # noqa: E402
 from tests.pool.test_pool import question_to, replicas_of  # noqa: E402

@@ -1,4 +1,4 @@
-"""When a pool asks for replicas and when it gives back; and what is asked of the autoscaler."""
+"""When a pool asks for replicas and when it gives back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from craft_ray.pool.demand import ASK_AFTER_S, CHUNKS_A_REPLICA, Demand, LoadMeter
-from craft_ray.pool.leases import Leases
 
 GIVE_BACK_AFTER_S = 60.0
-GPU = {"CPU": 1.0, "GPU": 1.0}
 
 
 class Pool:
@@ -66,6 +64,24 @@ def test_a_short_peak_asks_for_nothing() -> None:
 def test_nothing_more_is_asked_for_before_what_was_asked_for_is_there() -> None:
     wanted = Pool().run(300, lambda _: 100.0, nodes_come=False)
     assert max(wanted) == 2
+
+
+@pytest.mark.parametrize("failing", [1, 3])
+def test_replicas_that_cannot_be_started_do_not_keep_others_from_being_asked_for(
+    failing: int,
+) -> None:
+    demand = Demand(1 + failing, 8, GIVE_BACK_AFTER_S)
+    wanted = []
+    for second in range(60):
+        serving = demand.wanted - failing
+        load = 10.0
+        wanted.append(demand.observe(second * load, serving, float(second), failing=failing))
+    assert wanted[-1] - failing == math.ceil(10 / CHUNKS_A_REPLICA)
+
+
+def test_where_nothing_can_be_started_nothing_more_is_asked_for() -> None:
+    demand = Demand(1, 8, GIVE_BACK_AFTER_S)
+    assert {demand.observe(s * 50.0, 0, float(s), failing=1) for s in range(300)} == {1}
 
 
 def test_what_is_not_used_is_given_back_after_a_while_down_to_the_least() -> None:
@@ -130,25 +146,3 @@ def test_a_meter_counts_chunks_times_seconds_of_queries_only() -> None:
     meter.start(500.0)  # what lies between queries is thinking
     meter.waited(1, 500.5)
     assert meter.take() == pytest.approx(0.5)
-
-
-def test_the_sum_of_all_wishes_is_asked_for() -> None:
-    leases = Leases(lease_s=60.0)
-    leases.renew("b", GPU, 1, now_s=0.0)
-    leases.renew("a", {"GPU": 0.5}, 2, now_s=0.0)
-    assert leases.bundles(1.0) == [{"GPU": 0.5}, {"GPU": 0.5}, GPU]
-    leases.renew("a", {"GPU": 0.5}, 0, now_s=1.0)
-    assert leases.bundles(1.0) == [GPU]
-    leases.release("b")
-    assert leases.bundles(1.0) == []
-    assert leases.has_holders(1.0), "who wants nothing at the moment still speaks"
-
-
-def test_who_says_nothing_any_more_is_forgotten() -> None:
-    leases = Leases(lease_s=60.0)
-    leases.renew("killed", GPU, 4, now_s=0.0)
-    leases.renew("alive", GPU, 1, now_s=30.0)
-    assert len(leases.bundles(59.0)) == 5
-    assert leases.bundles(60.0) == [GPU]
-    assert not leases.has_holders(90.0)
-    leases.release("killed")  # nothing to release is no mistake

@@ -7,15 +7,12 @@ from hypothesis import strategies as st
 
 from craft_ray.config.oracle import PoolConfig
 from craft_ray.pool.membership import (
-    ALIVE,
     NodeView,
     PoolSize,
     decide_size,
-    desired_members,
+    node_seats,
     num_replicas,
-    to_publish,
-    to_retire,
-    to_start,
+    numbered_seats,
 )
 
 
@@ -48,7 +45,7 @@ def test_with_gpus_there_is_a_replica_a_gpu_and_none_on_nodes_without() -> None:
     nodes = [cpu_node(), gpu_node(gpus=3.0)]
     size = decide_size(PoolConfig(), nodes)
     assert (size.gpus_per_replica, size.device) == (1.0, "cuda")
-    assert set(desired_members(size, nodes).values()) == {"b" * 56}
+    assert set(node_seats(size, nodes).values()) == {"b" * 56}
     assert num_replicas(size, nodes) == 3
 
 
@@ -60,7 +57,7 @@ def test_a_share_of_a_gpu_gives_more_replicas() -> None:
 def test_a_number_is_placed_by_ray_whatever_nodes_there_are() -> None:
     size = decide_size(PoolConfig(replicas=4, gpus_per_replica=1.0), [cpu_node()])
     assert (size.replicas, size.device) == (4, "cuda")
-    assert desired_members(size, []) == {f"oracle-{index}": None for index in range(4)}
+    assert numbered_seats(num_replicas(size, []), {}) == [f"oracle-{index}" for index in range(4)]
 
 
 def test_gpus_can_be_declined() -> None:
@@ -69,17 +66,14 @@ def test_gpus_can_be_declined() -> None:
     assert (num_replicas(size, nodes), size.device) == (4, "cpu")
 
 
-def test_a_new_node_gets_replicas_and_those_of_a_leaving_one_go() -> None:
+def test_a_new_node_gets_seats_and_a_leaving_one_loses_them() -> None:
     old, new = gpu_node("1" * 56, gpus=2.0), gpu_node("2" * 56, gpus=1.0)
     size = decide_size(PoolConfig(), [old])
-    present = desired_members(size, [old])
-    desired = desired_members(size, [old, new])
-    assert to_start(desired, present) == ["oracle-222222222222-0"]
-    assert to_retire(desired, present) == []
+    of_old = {"oracle-111111111111-0", "oracle-111111111111-1"}
+    assert node_seats(size, [old]).keys() == of_old
+    assert node_seats(size, [old, new]).keys() == of_old | {"oracle-222222222222-0"}
     draining = NodeView(old.node_id, old.num_cpus, old.num_gpus, draining=True)
-    after = desired_members(size, [draining, new])
-    assert to_retire(after, desired) == ["oracle-111111111111-0", "oracle-111111111111-1"]
-    assert to_start(after, desired) == []
+    assert node_seats(size, [draining, new]).keys() == {"oracle-222222222222-0"}
 
 
 ASKING = PoolConfig(min_replicas=0, max_replicas=4, gpus_per_replica=1.0)
@@ -89,82 +83,44 @@ def test_with_an_autoscaler_nothing_depends_on_the_nodes_that_are_already_there(
     sizes = [decide_size(ASKING, nodes) for nodes in ([], [cpu_node()], [gpu_node(gpus=4.0)])]
     assert set(sizes) == {PoolSize(None, 1.0, 1, max_replicas=4)}
     assert num_replicas(sizes[0], []) == 4
-    assert desired_members(sizes[0], [cpu_node()], 4) == {}
 
 
 def test_nodes_are_emptied_whole() -> None:
-    nodes = [gpu_node(f"{index}" * 56, gpus=2.0) for index in (1, 2, 3)]
-    size = decide_size(ASKING, nodes)
-    all_of_them = desired_members(size, nodes, 6)
-    assert len(all_of_them) == 6
-    present = [name for name in all_of_them if "111" not in name]
-    assert set(desired_members(size, nodes, 4, present).values()) == {"2" * 56, "3" * 56}
-    half = [name for name in present if name != "oracle-222222222222-0"]
-    assert set(desired_members(size, nodes, 2, half).values()) == {"3" * 56}
-    assert set(desired_members(size, nodes, 3, half)) == set(half)
-    assert desired_members(size, nodes, 0, half) == {}
+    present = {"oracle-0": "b", "oracle-1": "a", "oracle-2": "b", "oracle-3": None, "oracle-4": "c"}
+    assert numbered_seats(5, present) == [
+        "oracle-0",
+        "oracle-2",
+        "oracle-1",
+        "oracle-4",
+        "oracle-3",
+    ]
+    assert set(numbered_seats(3, present)) == {"oracle-0", "oracle-1", "oracle-2"}
+    assert set(numbered_seats(2, present)) == {"oracle-0", "oracle-2"}
+    assert numbered_seats(0, present) == []
 
 
-@given(wanted=st.integers(0, 12), ran=st.integers(0, 12), gpus=st.integers(1, 4))
-def test_as_many_run_as_are_wanted_and_fit_and_none_moves_without_need(
-    wanted: int, ran: int, gpus: int
-) -> None:
-    nodes = [gpu_node(f"{index}" * 56, gpus=gpus) for index in (1, 2, 3)]
-    size = decide_size(ASKING, nodes)
-    present = set(desired_members(size, nodes, ran))
-    desired = set(desired_members(size, nodes, wanted, present))
-    assert len(desired) == min(wanted, 3 * gpus)
-    assert desired <= present or present <= desired
+def test_who_is_on_a_node_that_will_go_moves() -> None:
+    present: dict[str, str | None] = {"oracle-0": "a", "oracle-1": "b", "oracle-2": "a"}
+    assert numbered_seats(3, present, {"a"}) == ["oracle-1", "oracle-3", "oracle-4"]
 
 
-nodes_strategy = st.lists(
-    st.builds(
-        NodeView,
-        st.integers(0, 30).map(lambda number: f"{number:056x}"),
-        st.floats(0, 16),
-        st.floats(0, 8),
-        st.booleans(),
-    ),
-    max_size=8,
-    unique_by=lambda node: node.node_id,
+places = st.sampled_from(["a", "b", "c", None])
+
+
+@given(
+    wanted=st.integers(0, 12),
+    present=st.dictionaries(st.integers(0, 9).map(lambda n: f"oracle-{n}"), places),
+    draining=st.sets(st.sampled_from(["a", "b"])),
 )
-
-
-@given(before=nodes_strategy, after=nodes_strategy, share=st.sampled_from([0.0, 0.5, 1.0, 2.0]))
-def test_starting_and_retiring_leads_to_what_is_desired(
-    before: list[NodeView], after: list[NodeView], share: float
+def test_as_many_seats_as_are_wanted_and_none_moves_without_need(
+    wanted: int, present: dict[str, str | None], draining: set[str]
 ) -> None:
-    size = PoolSize(None, share, 1)
-    present = set(desired_members(size, before))
-    desired = desired_members(size, after)
-    started, retired = to_start(desired, present), to_retire(desired, present)
-    assert (present | set(started)) - set(retired) == set(desired)
-    assert not set(started) & present
-    assert set(retired) <= present
-    leaving = {node.node_id for node in after if node.draining}
-    assert not leaving & set(desired.values())
-
-
-STATES = ("DEPENDENCIES_UNREADY", "PENDING_CREATION", ALIVE, "RESTARTING", "DEAD", None)
-states_strategy = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(STATES))
-
-
-@given(serving=st.sets(st.sampled_from("abcdef")), states=states_strategy)
-def test_questions_go_to_all_that_serve_and_live_and_to_nobody_else(
-    serving: set[str], states: dict[str, str | None]
-) -> None:
-    published = to_publish(serving, states)
-    assert published == sorted(set(published)), "who compares lists must see changes only"
-    assert set(published) <= serving
-    doubted = {name for name in serving if states.get(name) not in (ALIVE, None)}
-    assert set(published) == serving - doubted
-    assert set(to_publish(serving, {**states, **dict.fromkeys(doubted, ALIVE)})) == serving
-
-
-@given(serving=st.sets(st.sampled_from("abcdef")), states=states_strategy)
-def test_a_lost_replica_changes_nothing_for_the_others(
-    serving: set[str], states: dict[str, str | None]
-) -> None:
-    for lost in serving:
-        after = to_publish(serving, {**states, lost: "RESTARTING"})
-        assert after == [name for name in to_publish(serving, states) if name != lost]
+    desired = numbered_seats(wanted, present, draining)
+    assert len(desired) == len(set(desired)) == wanted
+    staying = {seat for seat, node in present.items() if node not in draining}
+    assert set(desired) <= staying or staying <= set(desired)
+    assert not set(desired) & (present.keys() - staying), "a name is free when its replica is gone"
+    placed = {seat for seat in staying if present[seat] is not None}
+    assert set(desired) & staying <= placed or placed <= set(desired), (
+        "who waits for room goes first"
+    )

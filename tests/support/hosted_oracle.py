@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -28,8 +29,8 @@ from craft_ray.oracle.contract import (
 )
 from tests.support.fake_oracle import FakeOracle
 
-CRASHES, FAILS = 1e6, 2e6
-"""The process dies; an exception that is no refusal."""
+CRASHES, FAILS, BREAKS = 1e6, 2e6, 3e6
+"""The process dies; an exception that is no refusal; one after which the device is broken."""
 
 
 class HostedFake:
@@ -40,16 +41,25 @@ class HostedFake:
         hangs_s: seconds that the first question takes in addition.
         seed: of the world.
         lies: what comes in place of an answer: `nan`, or another `shape`.
+        encodes_s: seconds that each image takes, when the first question about it comes.
     """
 
     def __init__(
-        self, service_s: float, hangs_s: float, seed: int, lies: str | None = None
+        self,
+        service_s: float,
+        hangs_s: float,
+        seed: int,
+        lies: str | None = None,
+        encodes_s: float = 0.0,
     ) -> None:
+        self._encodes_s = encodes_s
         self._oracle = FakeOracle(seed)
+        self._pixels: dict[str, PixelArray] = {}
         self._lies = lies
         self._service_s = service_s
         self._hangs_s = hangs_s
         self._known: set[str] = set()
+        self._is_broken = False
         self.num_images_encoded = 0
 
     def describe(self) -> OracleDescription:
@@ -65,8 +75,16 @@ class HostedFake:
     def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
         handle = self._oracle.register_images(pixels_NSS)
         self._known.add(handle.digest)
-        self.num_images_encoded += len(pixels_NSS)
+        self._pixels[handle.digest] = pixels_NSS
         return handle
+
+    def _encode(self, images: ImageHandle) -> None:
+        for _ in self._pixels.pop(images.digest, ()):
+            time.sleep(self._encodes_s)
+            self.num_images_encoded += 1
+
+    def device_works(self) -> bool:
+        return not self._is_broken
 
     def predict(
         self,
@@ -79,7 +97,11 @@ class HostedFake:
         if np.any(marks == CRASHES):
             os._exit(1)
         if np.any(marks == FAILS):
-            raise RuntimeError("out of memory")
+            raise RuntimeError("no such kernel\nCompile with what helps")
+        if self._is_broken or np.any(marks == BREAKS):
+            self._is_broken = True
+            raise RuntimeError("an illegal memory access")
+        self._encode(images)
         time.sleep(self._service_s * len(contexts_KLE) + self._hangs_s)
         self._hangs_s = 0.0
         logits = self._oracle.predict(task, images, contexts_KLE, answer)
@@ -105,6 +127,9 @@ class HostedFakeFactory:
     Attributes:
         hangs_once: a path; whoever creates the file there is the replica that hangs, or lies.
         lies: see `HostedFake`.
+        encodes_s: see `HostedFake`.
+        orders: a file; a number in it is the seed of who loads from then on, other words are why
+            nobody can load.
     """
 
     service_s: float = 0.0
@@ -112,12 +137,18 @@ class HostedFakeFactory:
     hangs_once: str | None = None
     seed: int = 0
     lies: str | None = None
+    encodes_s: float = 0.0
+    orders: str | None = None
 
     def __call__(self) -> HostedFake:
-        hangs_s, lies = self.hangs_s, self.lies
+        hangs_s, lies, seed = self.hangs_s, self.lies, self.seed
+        if self.orders is not None and (order := Path(self.orders).read_text()):
+            if not order.isdigit():
+                raise RuntimeError(order)
+            seed = int(order)
         if self.hangs_once is not None:
             try:
                 os.close(os.open(self.hangs_once, os.O_CREAT | os.O_EXCL))
             except FileExistsError:
                 hangs_s, lies = 0.0, None
-        return HostedFake(self.service_s, hangs_s, self.seed, lies)
+        return HostedFake(self.service_s, hangs_s, seed, lies, self.encodes_s)

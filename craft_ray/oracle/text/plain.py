@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from craft_ray.oracle.text.layout import slices
+from craft_ray.oracle.forwards import Forwards
 from craft_ray.oracle.text.prompts import PromptTokens
 
 
@@ -44,7 +44,7 @@ class PlainEncoder:
         self._dtype = dtype
         self._token_embedding = token_embedding
         self._context_length = context_length
-        self._prompts_per_forward = max_tokens // context_length
+        self._forwards = Forwards(max_tokens, "tokens")
 
     def encode(self, tokens: PromptTokens, contexts: torch.Tensor) -> torch.Tensor:
         """Differentiable in the contexts."""
@@ -54,14 +54,19 @@ class PlainEncoder:
         num_prompts = num_contexts * len(ids_CT)
         if contexts.ndim == 3:  # the same for all classes
             contexts = contexts[:, None].expand(-1, len(ids_CT), -1, -1)
-        features = []
-        for part in slices(num_prompts, self._prompts_per_forward):
+
+        def encode(part: slice) -> torch.Tensor:
             prompts_B = torch.arange(part.start, part.stop, device=contexts.device)
             candidates_B, classes_B = prompts_B // len(ids_CT), prompts_B % len(ids_CT)
             contexts_BLE = contexts[candidates_B, classes_B]
             with self._in_place_of_words(contexts_BLE), autocast(contexts.device, self._dtype):
-                features.append(self._model.encode_text(ids_CT[classes_B]).float())
-        return torch.unflatten(torch.cat(features), 0, (num_contexts, len(ids_CT)))
+                features: torch.Tensor = self._model.encode_text(ids_CT[classes_B]).float()
+            return features
+
+        features = torch.cat(
+            list(self._forwards.run(num_prompts, encode, each=self._context_length))
+        )
+        return torch.unflatten(features, 0, (num_contexts, len(ids_CT)))
 
     def _full_rows(self, tokens: PromptTokens, length: int) -> torch.Tensor:
         """[C, T] ids. Words keep the places of the context: a tower may look for padding (0) or

@@ -27,7 +27,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from open_clip.transformer import ResidualAttentionBlock
 
-from craft_ray.oracle.text.layout import Bucket, group_classes, slices
+from craft_ray.oracle.forwards import Forwards
+from craft_ray.oracle.text.layout import Bucket, ClassGroup, group_classes
 from craft_ray.oracle.text.prompts import PromptTokens
 
 
@@ -62,6 +63,7 @@ class SharedPrefixEncoder:
         except AttributeError as error:
             raise UnsupportedTowerError(str(error)) from error
         self._max_tokens = max_tokens
+        self._forwards = Forwards(max_tokens, "tokens")
 
     @torch.inference_mode()
     def encode(self, tokens: PromptTokens, contexts: torch.Tensor) -> torch.Tensor:
@@ -70,45 +72,61 @@ class SharedPrefixEncoder:
 
     def _encode_shared(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
         """Classes of a candidate stand in one row behind their context."""
-        num_contexts, prefix_length = len(contexts_KLE), 1 + contexts_KLE.shape[1]
+        prefix_length = 1 + contexts_KLE.shape[1]
         lengths = [len(suffix) for suffix in tokens.suffixes]
         groups = group_classes(lengths, prefix_length, self._max_tokens)
         prefix_KPE = self._embed_prefix(tokens, contexts_KLE)
-        features = []
-        for group in groups:
-            suffix_SE = self._embed_suffixes(tokens, group.classes, prefix_length)
-            candidates = self._max_tokens // (prefix_length + group.num_tokens)
-            features.append(
-                torch.cat(
-                    [
-                        self._forward(prefix_KPE[part], suffix_SE[None], group.buckets)
-                        for part in slices(num_contexts, candidates)
-                    ]
-                )
-            )
+        features = [self._encode_group(group, tokens, prefix_KPE) for group in groups]
         order = torch.tensor([index for group in groups for index in group.classes])
         return torch.cat(features, dim=1)[:, order.argsort()]
 
+    def _encode_group(
+        self, group: ClassGroup, tokens: PromptTokens, prefix_KPE: torch.Tensor
+    ) -> torch.Tensor:
+        """Features of the group's classes, [K, c, F], in the order of the row."""
+        num_contexts, prefix_length, _ = prefix_KPE.shape
+        suffix_SE = self._embed_suffixes(tokens, group.classes, prefix_length)
+
+        def encode(part: slice) -> torch.Tensor:
+            return self._forward(prefix_KPE[part], suffix_SE[None], group.buckets)
+
+        each = prefix_length + group.num_tokens
+        return torch.cat(list(self._forwards.run(num_contexts, encode, each=each)))
+
     def _encode_own(self, tokens: PromptTokens, contexts_KCLE: torch.Tensor) -> torch.Tensor:
         """Every class of every candidate is a row, behind its own context."""
-        num_contexts, prefix_length = len(contexts_KCLE), 1 + contexts_KCLE.shape[2]
         lengths = [len(suffix) for suffix in tokens.suffixes]
-        order, features = [], []
+        order: list[int] = []
+        features = []
         for length in sorted(set(lengths)):
             classes = [index for index, own in enumerate(lengths) if own == length]
-            suffix_SE = self._embed_suffixes(tokens, classes, prefix_length)
-            suffix_BTE = torch.unflatten(suffix_SE, 0, (-1, length))
-            contexts_RLE = contexts_KCLE[:, classes].transpose(0, 1).flatten(0, 1)
-            bucket = Bucket(start=0, num_classes=1, length=length)
-            rows = []
-            for part in slices(len(contexts_RLE), self._max_tokens // (prefix_length + length)):
-                places_R = torch.arange(part.start, part.stop, device=suffix_BTE.device)
-                suffix_RTE = suffix_BTE[places_R // num_contexts]
-                prefix_RPE = self._embed_prefix(tokens, contexts_RLE[part])
-                rows.append(self._forward(prefix_RPE, suffix_RTE, [bucket]))
-            features.append(torch.cat(rows).reshape(len(classes), num_contexts, -1))
+            features.append(self._encode_rows(classes, length, tokens, contexts_KCLE))
             order += classes
         return torch.cat(features)[torch.tensor(order).argsort()].transpose(0, 1)
+
+    def _encode_rows(
+        self,
+        classes: Sequence[int],
+        length: int,
+        tokens: PromptTokens,
+        contexts_KCLE: torch.Tensor,
+    ) -> torch.Tensor:
+        """Features of classes whose suffixes have this length, [c, K, F]."""
+        num_contexts, prefix_length = len(contexts_KCLE), 1 + contexts_KCLE.shape[2]
+        suffix_SE = self._embed_suffixes(tokens, classes, prefix_length)
+        suffix_BTE = torch.unflatten(suffix_SE, 0, (-1, length))
+        contexts_RLE = contexts_KCLE[:, classes].transpose(0, 1).flatten(0, 1)
+        bucket = Bucket(start=0, num_classes=1, length=length)
+
+        def encode(part: slice) -> torch.Tensor:
+            places_R = torch.arange(part.start, part.stop, device=suffix_BTE.device)
+            suffix_RTE = suffix_BTE[places_R // num_contexts]
+            prefix_RPE = self._embed_prefix(tokens, contexts_RLE[part])
+            return self._forward(prefix_RPE, suffix_RTE, [bucket])
+
+        each = prefix_length + length
+        rows = torch.cat(list(self._forwards.run(len(contexts_RLE), encode, each=each)))
+        return rows.reshape(len(classes), num_contexts, -1)
 
     def _embed_prefix(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
         sos_1E = self._token_embedding(tokens.sos_1.to(contexts_KLE.device))

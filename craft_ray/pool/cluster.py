@@ -1,0 +1,54 @@
+"""What Ray says about the connected cluster: its nodes, and where an actor is. Decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from craft_ray.pool.membership import NodeView
+
+
+@dataclass(frozen=True)
+class ActorView:
+    """Ray's word on an actor."""
+
+    is_dead: bool
+    node_id: str | None
+    """None before it has been placed."""
+
+
+def cluster_nodes() -> list[NodeView]:
+    """The living nodes of the connected cluster."""
+    # Ray has no public call that tells which nodes are draining.
+    draining = ray._private.state.state.get_draining_nodes()
+    return [
+        NodeView(
+            node_id=node["NodeID"],
+            num_cpus=node["Resources"].get("CPU", 0.0),
+            num_gpus=node["Resources"].get("GPU", 0.0),
+            draining=node["NodeID"] in draining,
+            accelerator=node["Labels"].get("ray.io/accelerator-type"),
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def view_of(actor: Any) -> ActorView:
+    """Asks Ray and not the actor, so a busy one need not answer. Whoever Ray says nothing about is
+    not doubted."""
+    # The public twin in `ray.util.state` asks the dashboard, which a cluster may do without.
+    entry = ray._private.state.state.actor_table(actor._actor_id.hex())
+    node_id = entry.get("Address", {}).get("NodeID")
+    # Ray names the node of an actor that has none by nothing, or by f alone.
+    return ActorView(entry.get("State") == "DEAD", node_id if (node_id or "f").strip("f") else None)
+
+
+def beside_driver() -> NodeAffinitySchedulingStrategy:
+    """For actors without resources of their own: on another node they would keep it from ever being
+    idle, and end with it when it is lost."""
+    # Not soft: Ray then chose another node in two of six tries.
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
