@@ -187,14 +187,13 @@ class PoolKeeper:
         # An autoscaled pool keeps to few nodes, so that others can be given back.
         anywhere = "SPREAD" if self._demand is None else "DEFAULT"
         place = NodeAffinitySchedulingStrategy(node_id, soft=False) if node_id else anywhere
-        replica_class: Any = ray.remote(OracleReplica)
+        replica_class: Any = ray.remote(concurrency_groups={CONTROL: 1})(OracleReplica)
         actor = replica_class.options(
             name=name,
             namespace=self._address.namespace,
             num_cpus=self._config.cpus_per_replica,
             num_gpus=self._size.gpus_per_replica,
             scheduling_strategy=place,
-            concurrency_groups={CONTROL: 1},
             # A lost one is replaced here: Ray restarts no actor whose constructor has failed once,
             # and would repeat a deadly request.
             max_restarts=0,

@@ -92,6 +92,8 @@ class ChunkScheduler:
         self._attempts: Counter[int] = Counter()
         self._failures: Counter[int] = Counter()
         """Chunk -> how often its question itself was said to be the cause."""
+        self._reasons: defaultdict[int, dict[str, str]] = defaultdict(dict)
+        """Chunk -> why it was lost, each reason once, in order; and where."""
         self._lost_at: defaultdict[int, Counter[str]] = defaultdict(Counter)
         """Chunk -> how often which replica has lost it."""
         self._losses_in_a_row: Counter[str] = Counter()
@@ -185,13 +187,14 @@ class ChunkScheduler:
         """
         chunk, replica = assignment.chunk, assignment.replica
         self._outstanding[replica] -= 1
+        self._reasons[chunk.index][reason] = replica
         self._failures[chunk.index] += not may_pass
         attempts = self._attempts[chunk.index]
         if attempts >= self._max_attempts or self._failures[chunk.index] > 1:
-            raise PoolError(
-                f"chunk {chunk.index} was lost {attempts} times; the last time at {replica}: "
-                f"{reason}"
+            reasons = "; ".join(
+                f"{why} ({where})" for why, where in self._reasons[chunk.index].items()
             )
+            raise PoolError(f"chunk {chunk.index} was lost {attempts} times: {reasons}")
         self._lost_at[chunk.index][replica] += 1
         self._losses_in_a_row[replica] += 1
         rest_s = FIRST_REST_S * 2 ** (self._losses_in_a_row[replica] - 1)

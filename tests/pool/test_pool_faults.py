@@ -78,8 +78,9 @@ def test_a_chunk_at_a_replica_that_hangs_is_answered_by_another(tmp_path: Path) 
 
 
 def test_an_answer_that_comes_late_counts_and_nothing_is_served_twice() -> None:
+    factory = HostedFakeFactory(service_s=0.1, hangs_s=3.0)
     config = PoolConfig(candidates_per_chunk=3, chunk_timeout_s=1.0, cpus_per_replica=0.1)
-    with running_pool("late", HostedFakeFactory(hangs_s=3.0), config, ONE) as pool:
+    with running_pool("late", factory, config, ONE) as pool:
         client = PoolOracle(pool.address, config)
         client.predict(*question_to(client, num_contexts=12))
         assert client.totals.retries > 0, "nothing was given up: the test shows nothing"
