@@ -82,9 +82,12 @@ class PoolConfig(Settings):
     max_chunks_in_flight: int = Field(2, ge=1)
     """Chunks that one client may have waiting at one replica (back-pressure)."""
     max_attempts: int = Field(8, ge=1)
-    """Tries of one chunk. Between tries at the same replica the rest doubles, from 0.5 s, so that
-    the default outlasts the restart of a single replica."""
+    """Tries of one chunk. Between tries at the same replica the rest doubles, from 0.5 s. Two are
+    enough where the replica says that the question itself fails."""
     chunk_timeout_s: float = Field(600.0, gt=0)
+    """A chunk is sent to another replica when its own has not got on with any work for so long: no
+    time in a queue, and no encoding of images, in which each one is a step. If the answer comes
+    after all, it counts."""
     start_timeout_s: float = Field(900.0, gt=0)
     """Until the replicas must have loaded the model; an autoscaler may have to bring a node. So
     long a query waits for a pool that has no replica."""

@@ -212,3 +212,25 @@ def test_what_is_expected_is_encoded_once_and_changes_no_answer(tiny: ClipOracle
     task = tiny.register_task(ClassificationTask(("cat", "dog")))
     tiny.predict(task, images, task.initial_context[None])
     assert tiny.num_images_encoded == before + len(pixels)
+
+
+def test_a_set_too_large_for_the_memory_is_encoded_in_smaller_forwards(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roomy, narrow = clip_of(tiny_folder), clip_of(tiny_folder)
+    encode = narrow._loaded.model.encode_image
+
+    def encode_few(images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        features: torch.Tensor = encode(images)
+        return features
+
+    monkeypatch.setattr(narrow._loaded.model, "encode_image", encode_few)
+    answers = []
+    for oracle in (roomy, narrow):
+        task = oracle.register_task(ClassificationTask(("cat", "dog")))
+        images = oracle.register_images(random_pixels(oracle))
+        answers.append(oracle.predict(task, images, task.initial_context[None]))
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
+    assert narrow.device_works()

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from craft_ray.pool.cluster import cluster_nodes  # noqa: E402
 from craft_ray.pool.lifecycle import NAMESPACE, running_pool  # noqa: E402
 from craft_ray.pool.membership import decide_size  # noqa: E402
 from tests.pool.test_pool import question_to, replicas_of  # noqa: E402
-from tests.support.autoscaling_cluster import asked_for, autoscaling_cluster  # noqa: E402
+from tests.support.autoscaling_cluster import autoscaling_cluster  # noqa: E402
 from tests.support.hosted_oracle import HostedFakeFactory  # noqa: E402
 
 GPU_NODE = {"resources": {"CPU": 1, "GPU": 1, "object_store_memory": 80 * 2**20}}
@@ -37,6 +39,31 @@ CONFIG = PoolConfig(
 def gpu_nodes() -> int:
     """Nodes with a GPU that are up and stay."""
     return sum(node.num_gpus > 0 and not node.draining for node in cluster_nodes())
+
+
+def asked_for() -> int:
+    """Replicas that wait for room: what Ray's autoscaler brings nodes for."""
+    return sum(
+        actor["ActorClassName"] == "OracleReplica" and actor["State"] == "PENDING_CREATION"
+        for actor in ray._private.state.actors().values()
+    )
+
+
+def killed_driver(address: str) -> None:
+    """Start a pool as another driver, and kill that as soon as it has a node."""
+    command = [sys.executable, "-m", "tests.pool.autoscaling_story", address]
+    driver = subprocess.Popen(command)
+    wait_until(lambda: len(nodes_of_replicas()) == 1)
+    driver.kill()
+    driver.wait()
+
+
+def drive(address: str) -> None:
+    """A driver that never ends by itself."""
+    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
+    size = decide_size(CONFIG, cluster_nodes())
+    with running_pool("killed", HostedFakeFactory(), CONFIG, size):
+        time.sleep(600)
 
 
 def nodes_of_replicas() -> set[str]:
@@ -87,10 +114,16 @@ def main() -> None:
             last = client.predict(task, images, contexts)
             equal = all((answer == last).all() for answer in answers)
             tell("asked again", equal=equal, retries=client.totals.retries)
-        wait_until(lambda: asked_for() == 0)
+        wait_until(lambda: gpu_nodes() == 0)
         tell("ended", asked_for=asked_for())
+        killed_driver(address)
+        wait_until(lambda: gpu_nodes() == 0)
+        tell("killed", asked_for=asked_for())
         ray.shutdown()
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        drive(sys.argv[1])
+    else:
+        main()

@@ -38,5 +38,6 @@ def test_gpus_come_when_queries_queue_and_go_when_they_do_not() -> None:
         {"event": "queued", "gpu_nodes": 2, "replicas": 2, "replica_nodes": 2},
         {"event": "idle", "gpu_nodes": 0, "replicas": 0, "asked_for": 0},
         {"event": "asked again", "gpu_nodes": 1, "equal": True, "retries": 0},
-        {"event": "ended", "gpu_nodes": 1, "asked_for": 0},
+        {"event": "ended", "gpu_nodes": 0, "asked_for": 0},
+        {"event": "killed", "gpu_nodes": 0, "asked_for": 0},
     ]

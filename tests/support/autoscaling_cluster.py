@@ -17,12 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ray
-from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
-from ray.autoscaler.v2.sdk import get_cluster_resource_state
-from ray.autoscaler.v2.utils import is_autoscaler_v2
-from ray.experimental.internal_kv import _internal_kv_get
-
 from tests.deploy.cluster_checks import COMMAND_SECTIONS
 
 HEAD_ID = "f" * 51 + "00000"
@@ -113,16 +107,3 @@ def autoscaling_cluster(
             },
         )
         yield address
-
-
-def asked_for() -> int:
-    """Bundles that the autoscaler of the connected cluster is asked for, whichever it has."""
-    if not is_autoscaler_v2():
-        return len(json.loads(_internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL) or "[]"))
-    address = ray.get_runtime_context().gcs_address
-    state = get_cluster_resource_state(ray._raylet.GcsClient(address=address))
-    return sum(
-        request.count
-        for constraint in state.cluster_resource_constraints
-        for request in constraint.resource_requests
-    )
