@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from craft_ray.oracle.contract import ignore_part
 from craft_ray.pool.scheduler import Chunk
 
 
@@ -23,7 +24,7 @@ class AnswerSheet:
     """
 
     def __init__(
-        self, answers_K: np.ndarray[Any, Any], on_part: Callable[[int, Any], None]
+        self, answers_K: np.ndarray[Any, Any], on_part: Callable[[int, Any], None] = ignore_part
     ) -> None:
         self._answers_K = answers_K
         self._on_part = on_part

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -32,7 +31,7 @@ from craft_ray.oracle.contract import (
 )
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.answers import AnswerSheet
-from craft_ray.pool.dispatch import Dispatcher, Submit
+from craft_ray.pool.dispatch import Dispatcher
 from craft_ray.pool.metrics import ClientTotals
 from craft_ray.pool.scheduler import Chunk, split_population
 
@@ -74,9 +73,7 @@ class PoolOracle:
         if known is not None:
             registered: TaskHandle = known[1]
             return registered
-        handle: TaskHandle = self._ask_once(
-            task.digest, lambda replica: replica.register_task.remote(task)
-        )
+        handle: TaskHandle = self._ask_once("register_task", None, None, task)
         self._dispatcher.of_registry("add_task", task, handle)
         return handle
 
@@ -116,13 +113,9 @@ class PoolOracle:
         check_contexts(contexts_KLE, self.describe().embed_dim, task.num_classes)
         shape = (len(contexts_KLE), images.num_images, task.num_classes)
         answers_KNC = np.empty(shape, dtype=np.float32)
-        pixels = self._pixels(images)
-
-        def submit(replica: Any, chunk: Chunk) -> Any:
-            part = contexts_KLE[chunk.start : chunk.stop]
-            return replica.predict.remote(task, images, pixels, part, answer)
-
-        self._ask_candidates(images, submit, answers_KNC)
+        self._ask_candidates(
+            "predict", task, images, contexts_KLE, answer, AnswerSheet(answers_KNC)
+        )
         return answers_KNC
 
     def score(
@@ -141,17 +134,12 @@ class PoolOracle:
         check_contexts(contexts_KLE, self.describe().embed_dim, task.num_classes)
         check_reduction(reduction, images, task)
         losses_K = np.empty(len(contexts_KLE), dtype=np.float64)
-        pixels = self._pixels(images)
         # A small one travels with each chunk: fetching it from the object store would cost every
         # chunk a round trip at the replica (measured: 20 ms on a busy machine).
         is_large = reduction.num_bytes > INLINE_BYTES
         sent = ray.put(reduction) if is_large else reduction
-
-        def submit(replica: Any, chunk: Chunk) -> Any:
-            part = contexts_KLE[chunk.start : chunk.stop]
-            return replica.score.remote(task, images, pixels, part, sent)
-
-        self._ask_candidates(images, submit, losses_K, on_part)
+        sheet = AnswerSheet(losses_K, on_part)
+        self._ask_candidates("score", task, images, contexts_KLE, sent, sheet)
         return losses_K
 
     def image_features(self, images: ImageHandle) -> FloatArray:
@@ -160,11 +148,7 @@ class PoolOracle:
         Raises:
             OracleError: the oracle is a black box, or as `predict`.
         """
-        pixels = self._pixels(images)
-        answer = self._ask_once(
-            images.digest, lambda replica: replica.image_features.remote(images, pixels)
-        )
-        features: FloatArray = answer
+        features: FloatArray = self._ask_once("image_features", None, images)
         return features
 
     def context_gradient(
@@ -175,39 +159,46 @@ class PoolOracle:
         Raises:
             OracleError: the oracle is a black box, or as `predict`.
         """
-        pixels = self._pixels(images)
-        answer = self._ask_once(
-            images.digest,
-            lambda replica: replica.context_gradient.remote(
-                task, images, pixels, context_LE, labels_N
-            ),
+        loss_and_gradient: tuple[float, FloatArray] = self._ask_once(
+            "context_gradient", task, images, context_LE, labels_N
         )
-        loss_and_gradient: tuple[float, FloatArray] = answer
         return loss_and_gradient
 
-    def _pixels(self, images: ImageHandle) -> list[ray.ObjectRef[Any]]:
+    def _pixels(self, images: ImageHandle | None) -> list[ray.ObjectRef[Any]]:
         """What a replica that does not know the images reads them from, if not the registry."""
-        return [self._passing[images.digest]] if images.digest in self._passing else []
+        if images is None or images.digest not in self._passing:
+            return []
+        return [self._passing[images.digest]]
 
-    def _ask_once(self, key: str, submit: Callable[[Any], Any]) -> Any:
+    def _ask_once(
+        self, method: str, task: TaskHandle | None, images: ImageHandle | None, *arguments: Any
+    ) -> Any:
         """The answer to a question without candidates."""
+        pixels = self._pixels(images)
         answers: list[Any] = []
         self._dispatcher.ask(
             [Chunk(index=0, start=0, stop=0)],
-            key,
-            submit=lambda replica, _: submit(replica),
-            receive=lambda _, answer: answers.append(answer),
+            images.digest if images is not None else method,
+            lambda replica, _: replica.answer.remote(method, task, images, pixels, *arguments),
+            lambda _, answer: answers.append(answer),
         )
         return answers[0]
 
     def _ask_candidates(
         self,
+        method: str,
+        task: TaskHandle,
         images: ImageHandle,
-        submit: Submit,
-        answers_K: np.ndarray[Any, Any],
-        on_part: Callable[[int, Any], None] = ignore_part,
+        contexts_KLE: FloatArray,
+        argument: Any,
+        sheet: AnswerSheet,
     ) -> None:
-        """Fill the rows of `answers_K`, one for each candidate."""
-        chunks = split_population(len(answers_K), self._config.candidates_per_chunk)
-        sheet = AnswerSheet(answers_K, on_part)
+        """Fill the sheet, which has a row for each candidate."""
+        pixels = self._pixels(images)
+
+        def submit(replica: Any, chunk: Chunk) -> Any:
+            part = contexts_KLE[chunk.start : chunk.stop]
+            return replica.answer.remote(method, task, images, pixels, part, argument)
+
+        chunks = split_population(len(contexts_KLE), self._config.candidates_per_chunk)
         self._dispatcher.ask(chunks, images.digest, submit, sheet.receive)

@@ -8,23 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 import ray
 from ray.exceptions import RayError
 
 from craft_ray.errors import OracleError, PoolError
-from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (
-    Answer,
-    ClassificationTask,
-    ExpectingOracle,
-    FloatArray,
     ImageHandle,
     OracleDescription,
     ScoringOracle,
     TaskHandle,
-    WhiteBoxOracle,
     check_white_box,
 )
 from craft_ray.pool.address import Answered, Failed, Refused, Reply
@@ -36,6 +30,8 @@ CONTROL = "control"
 """Calls that are answered while the model works, in a thread of their own."""
 LAST_REPLY_S = 0.5
 """For a reply to leave before the process ends."""
+OF_CANDIDATES = ("predict", "score")
+WHITE_BOX = ("image_features", "context_gradient")
 MAY_PASS = (OSError, MemoryError, RayError)
 
 Pixels = Sequence["ray.ObjectRef[Any]"]
@@ -145,84 +141,45 @@ class OracleReplica:
             self._encoded_at_last_look, self._got_on_s = encoded, now_s
         return now_s - self._got_on_s if self._is_working else 0.0
 
-    def register_task(self, task: ClassificationTask) -> Reply:
-        return self._serve(0, lambda: self._oracle.register_task(task))
-
     def expect(self, images: ImageHandle, pixels: Pixels) -> None:
         """Encode them, if the oracle can; nobody waits for it."""
-        if not self._oracle.describe().expects:
-            return
+        if self._oracle.describe().expects:
+            self.answer("expect", None, images, pixels)
 
-        def work() -> None:
-            self._fetch_images(images, pixels)
-            cast(ExpectingOracle, self._oracle).expect(images)
-
-        self._serve(0, work)
-
-    def predict(
+    def answer(
         self,
-        task: TaskHandle,
-        images: ImageHandle,
+        method: str,
+        task: TaskHandle | None,
+        images: ImageHandle | None,
         pixels: Pixels,
-        contexts_KLE: FloatArray,
-        answer: Answer,
+        *arguments: Any,
     ) -> Reply:
+        """Answer a question.
 
-        def work() -> FloatArray:
-            self._fetch_what_is_missing(task, images, pixels)
-            return self._oracle.predict(task, images, contexts_KLE, answer)
-
-        return self._serve(len(contexts_KLE), work)
-
-    def score(
-        self,
-        task: TaskHandle,
-        images: ImageHandle,
-        pixels: Pixels,
-        contexts_KLE: FloatArray,
-        reduction: Reduction,
-    ) -> Reply:
+        Args:
+            method: of the oracle.
+            task: that it is about, or None; fetched from the registry if it is new here, as are
+                the images.
+            images: that it is about, or None.
+            pixels: of them.
+            arguments: what else the method takes. Of `predict` and `score` the first are the
+                candidates.
+        """
+        started_s = self._got_on_s = time.monotonic()
+        encoded_before = self._oracle.num_images_encoded
 
         def work() -> Any:
             self._fetch_what_is_missing(task, images, pixels)
-            return self._oracle.score(task, images, contexts_KLE, reduction)
+            if method in WHITE_BOX:
+                check_white_box(self._oracle.describe())
+            handles = [handle for handle in (task, images) if handle is not None]
+            return getattr(self._oracle, method)(*handles, *arguments)
 
-        return self._serve(len(contexts_KLE), work)
-
-    def image_features(self, images: ImageHandle, pixels: Pixels) -> Reply:
-
-        def work() -> FloatArray:
-            self._fetch_images(images, pixels)
-            return self._open().image_features(images)
-
-        return self._serve(0, work)
-
-    def context_gradient(
-        self,
-        task: TaskHandle,
-        images: ImageHandle,
-        pixels: Pixels,
-        context_LE: FloatArray,
-        labels_N: LabelArray,
-    ) -> Reply:
-
-        def work() -> tuple[float, FloatArray]:
-            self._fetch_what_is_missing(task, images, pixels)
-            return self._open().context_gradient(task, images, context_LE, labels_N)
-
-        return self._serve(0, work)
-
-    def _open(self) -> WhiteBoxOracle:
-        check_white_box(self._oracle.describe())
-        return cast(WhiteBoxOracle, self._oracle)
-
-    def _serve(self, num_candidates: int, work: Callable[[], Any]) -> Reply:
-        started_s = self._got_on_s = time.monotonic()
-        encoded_before = self._oracle.num_images_encoded
         self._is_working = True
         reply = self._reply(work, started_s)
         self._is_working = False
         service_s = time.monotonic() - started_s
+        num_candidates = len(arguments[0]) if method in OF_CANDIDATES else 0
         self._chunks += 1
         self._candidates += num_candidates
         self._busy_s += service_s
@@ -245,15 +202,14 @@ class OracleReplica:
             threading.Timer(LAST_REPLY_S, os._exit, [1]).start()
             return Failed(_failed(error).message, may_pass=True)
 
-    def _fetch_what_is_missing(self, task: TaskHandle, images: ImageHandle, pixels: Pixels) -> None:
-        if not self._oracle.knows(task.digest):
+    def _fetch_what_is_missing(
+        self, task: TaskHandle | None, images: ImageHandle | None, pixels: Pixels
+    ) -> None:
+        if task is not None and not self._oracle.knows(task.digest):
             known = ray.get(self._registry.task.remote(task.digest))
             if known is not None:
                 self._oracle.register_task(known[0])
-        self._fetch_images(images, pixels)
-
-    def _fetch_images(self, images: ImageHandle, pixels: Pixels) -> None:
-        if not self._oracle.knows(images.digest):
+        if images is not None and not self._oracle.knows(images.digest):
             for reference in pixels or ray.get(self._registry.images.remote(images.digest)):
                 self._oracle.register_images(ray.get(reference))
 
