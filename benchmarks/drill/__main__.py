@@ -25,6 +25,7 @@ from rich.table import Table
 
 from benchmarks.drill.faults import (
     DeadTracker,
+    FailingReload,
     Fault,
     FullDisk,
     FullDiskOfSearch,
@@ -32,9 +33,11 @@ from benchmarks.drill.faults import (
     Kill,
     KillTrial,
     LostNode,
+    OtherKernels,
     SameName,
     SecondDriver,
     SignalDriver,
+    SlowEncoding,
 )
 from benchmarks.product import Command, start
 from benchmarks.record import commit, write_result
@@ -74,6 +77,9 @@ DRILLS: dict[str, Callable[[], Fault]] = {
     "the disk is full": FullDisk,
     "the disk is full under a search": FullDiskOfSearch,
     "MLflow's server is killed": DeadTracker,
+    "a replica cannot load again for 10 s": lambda: FailingReload(10.0),
+    "a first encoding takes longer than a chunk may": SlowEncoding,
+    "resumed with other matrix kernels": OtherKernels,
     "a second driver": SecondDriver,
     "two runs of one name": SameName,
 }

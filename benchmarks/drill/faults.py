@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.product import TIMEOUT_S, Command
 from craft_ray.environment import set_environment
+from craft_ray.zoo import EMBEDDED_ORACLE
 from tests.support.mlflow_server import MlflowServer, runs_of
 
 MIB = 2**20
@@ -110,6 +112,53 @@ class SignalDriver(Fault):
     def strike(self, command: Command) -> None:
         (os.killpg if self._whole_group else os.kill)(command.process.pid, self._number)
         command.process.wait(TIMEOUT_S)
+
+
+class OtherKernels(SignalDriver):
+    """The driver is killed, and the run goes on with the matrix kernels of another family of
+    processors, as it would on another machine."""
+
+    KERNELS = "OPENBLAS_CORETYPE"
+
+    def __init__(self) -> None:
+        super().__init__(signal.SIGKILL, whole_group=True)
+
+    def repair(self, command: Command) -> None:
+        os.environ[self.KERNELS] = "Prescott"
+
+    def leave(self) -> None:
+        os.environ.pop(self.KERNELS, None)
+
+
+class FailingReload(Kill):
+    """All replicas are killed, and the model is not where it was for a while."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("OracleReplica")
+        self._seconds = seconds
+
+    def enter(self, directory: Path) -> Self:
+        self._model = directory / "model"
+        shutil.copytree(EMBEDDED_ORACLE, self._model)
+        self.words = [f"oracle.model=local-dir:{self._model}"]
+        return super().enter(directory)
+
+    def strike(self, command: Command) -> None:
+        away = self._model.rename(self._model.with_name("away"))
+        super().strike(command)
+        time.sleep(self._seconds)
+        away.rename(self._model)
+
+
+class SlowEncoding(Fault):
+    """Nothing is broken, but the first answer about images takes longer than a chunk may."""
+
+    def enter(self, directory: Path) -> Self:
+        self.words = ["pool.chunk_timeout_s=0.5", "oracle.images_per_forward=2"]
+        return super().enter(directory)
+
+    def strike(self, command: Command) -> None:
+        """It has been all the time."""
 
 
 class FullDisk(Fault):
