@@ -85,9 +85,9 @@ class PoolConfig(Settings):
     """Tries of one chunk. Between tries at the same replica the rest doubles, from 0.5 s. Two are
     enough where the replica says that the question itself fails."""
     chunk_timeout_s: float = Field(600.0, gt=0)
-    """A chunk is sent to another replica when its own has not got on with any work for so long: no
-    time in a queue, and no encoding of images, in which each one is a step. If the answer comes
-    after all, it counts."""
+    """A replica that has not got on with its work for so long is replaced, and its chunks are
+    answered by others. Time in its queue does not count, nor the first encoding of images, in which
+    each one is a step."""
     start_timeout_s: float = Field(900.0, gt=0)
     """Until the replicas must have loaded the model; an autoscaler may have to bring a node. So
     long a query waits for a pool that has no replica."""

@@ -14,7 +14,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from craft_ray.config.oracle import PoolConfig
 from craft_ray.errors import OracleError, PoolError, last_words
 from craft_ray.oracle.contract import OracleDescription
-from craft_ray.pool.address import Answered, Failed, PoolAddress, Refused, Reply
+from craft_ray.pool.address import Failed, PoolAddress, Refused, Reply
 from craft_ray.pool.answers import BadAnswerError
 from craft_ray.pool.demand import LoadMeter
 from craft_ray.pool.metrics import ClientMetrics
@@ -22,28 +22,17 @@ from craft_ray.pool.scheduler import Assignment, Chunk, ChunkScheduler, rank_rep
 
 MEMBERS_VALID_S = 1.0
 """How long the list of replicas is believed."""
-WORD_WITHIN_S = 10.0
-"""A replica that lives says so in this time, also while its model works."""
 
 Submit = Callable[[Any, Chunk], Any]
 Receive = Callable[[Chunk, Any], None]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Flight:
-    """A chunk at a replica.
-
-    Attributes:
-        assignment: which, and where.
-        submitted_s: when it was sent.
-        doubted_from_s: when to ask whether the replica still gets on.
-        given_up: the chunk has been noted as lost; an answer is still welcome.
-    """
+    """A chunk at a replica, and when it was sent."""
 
     assignment: Assignment
     submitted_s: float
-    doubted_from_s: float
-    given_up: bool = False
 
 
 class Dispatcher:
@@ -51,7 +40,7 @@ class Dispatcher:
 
     Args:
         address: the pool.
-        config: back-pressure, attempts and timeouts.
+        config: back-pressure, attempts, and how long a pool may be without replicas.
 
     Raises:
         PoolError: the pool is not running.
@@ -125,29 +114,36 @@ class Dispatcher:
             PoolError: a chunk was lost more often than `max_attempts`, or there was no replica for
                 `start_timeout_s`.
         """
-        query = _Query(chunks, rank_replicas(self._members(), key), self._config, receive)
-        members = list(self._replicas)
+        members = self._members()
+        scheduler = ChunkScheduler(
+            chunks,
+            rank_replicas(members, key),
+            self._config.max_chunks_in_flight,
+            self._config.max_attempts,
+        )
+        in_flight: dict[Any, _Flight] = {}
         last_seen_s = time.monotonic()
         self._load.start(last_seen_s)
         try:
-            while not query.scheduler.finished:
+            while not scheduler.finished:
                 present, now_s = self._members(), time.monotonic()
                 if present != members:
                     members = present
-                    query.scheduler.set_replicas(rank_replicas(members, key), now_s)
+                    scheduler.set_replicas(rank_replicas(members, key), now_s)
                 if members:
                     last_seen_s = now_s
                 elif now_s - last_seen_s > self._config.start_timeout_s:
                     raise PoolError(f"the pool has had no replica for {now_s - last_seen_s:.0f} s")
-                for assignment in query.scheduler.assign(now_s):
+                for assignment in scheduler.assign(now_s):
                     reference = submit(self._replicas[assignment.replica], assignment.chunk)
-                    query.sent(reference, assignment, now_s)
-                waiting = query.scheduler.num_unfinished
-                self._collect(query)
+                    in_flight[reference] = _Flight(assignment, now_s)
+                waiting = scheduler.num_unfinished
+                self._collect(scheduler, in_flight, receive)
                 self._load.waited(waiting, time.monotonic())
         finally:
-            query.cancel_rest()
-            self.metrics.record_retries(query.scheduler.retries)
+            for reference in in_flight:  # nobody waits for them any more
+                ray.cancel(reference)
+            self.metrics.record_retries(scheduler.retries)
 
     def _members(self) -> list[str]:
         """The replicas of the pool, read again now and then: they come and go."""
@@ -163,145 +159,56 @@ class Dispatcher:
             self._members_read_s = time.monotonic()
         return list(self._replicas)
 
-    def _collect(self, query: _Query) -> None:
-        """Wait for the next answer, loss, doubt, or the end of a replica's rest."""
-        patience_s = query.next_event_s(self._members_read_s + MEMBERS_VALID_S) - time.monotonic()
-        for reference, flight in query.arrived(max(patience_s, 0.0)):
-            now_s = time.monotonic()
-            try:
-                reply: Reply = ray.get(reference)
-            except RayError as error:  # the replica, its node or the reply on the way was lost
-                query.lost(flight, last_words(error), now_s)
-                # The replica may be gone for good: without it, its name is looked up again.
-                self._replicas.pop(flight.assignment.replica, None)
-                self._members_read_s = float("-inf")
-                continue
-            if isinstance(reply, Refused):
-                raise OracleError(reply.message)
-            if isinstance(reply, Failed):
-                query.lost(flight, reply.message, now_s, may_pass=reply.may_pass)
-            elif reply.oracle_id != self.describe().oracle_id:
-                query.lost(flight, f"another model answered: {reply.oracle_id[:12]}", now_s)
-            elif query.took(flight, reply, now_s):
-                self._record(flight, reply, now_s)
-        for flight in query.doubtful(time.monotonic()):
-            self._look_after(query, flight)
+    def _collect(
+        self, scheduler: ChunkScheduler, in_flight: dict[Any, _Flight], receive: Receive
+    ) -> None:
+        """Wait for the next answer or loss, the end of a replica's rest, or other members."""
+        events_s = [self._members_read_s + MEMBERS_VALID_S]
+        if (wakes_at_s := scheduler.wakes_at()) is not None:
+            events_s.append(wakes_at_s)
+        patience_s = max(min(events_s) - time.monotonic(), 0.0)
+        if not in_flight:
+            time.sleep(patience_s)
+            return
+        ready: list[Any] = []
+        if ray.wait(list(in_flight), num_returns=1, timeout=patience_s)[0]:
+            # Others may have come meanwhile: one look for all of them.
+            ready, _ = ray.wait(list(in_flight), num_returns=len(in_flight), timeout=0)
+        for reference in ready:
+            self._take(reference, in_flight.pop(reference), scheduler, receive)
+        now_s = time.monotonic()
+        for reference, flight in list(in_flight.items()):
+            if scheduler.is_overdue(flight.assignment, now_s):
+                del in_flight[reference]
+                scheduler.fail(flight.assignment, "it is no member of the pool any more", now_s)
 
-    def _record(self, flight: _Flight, reply: Answered, now_s: float) -> None:
-        chunk = flight.assignment.chunk
-        if num_candidates := chunk.stop - chunk.start:
+    def _take(
+        self, reference: Any, flight: _Flight, scheduler: ChunkScheduler, receive: Receive
+    ) -> None:
+        now_s, assignment = time.monotonic(), flight.assignment
+        try:
+            reply: Reply = ray.get(reference)
+        except RayError as error:  # the replica, its node or the reply on the way was lost
+            scheduler.fail(assignment, last_words(error), now_s)
+            # The replica may be gone for good: without it, its name is looked up again.
+            self._replicas.pop(assignment.replica, None)
+            self._members_read_s = float("-inf")
+            return
+        if isinstance(reply, Refused):
+            raise OracleError(reply.message)
+        if isinstance(reply, Failed):
+            scheduler.fail(assignment, reply.message, now_s, may_pass=reply.may_pass)
+            return
+        if reply.oracle_id != self.describe().oracle_id:
+            scheduler.fail(assignment, f"another model answered: {reply.oracle_id[:12]}", now_s)
+            return
+        try:
+            receive(assignment.chunk, reply.value)
+        except BadAnswerError as error:
+            scheduler.fail(assignment, str(error), now_s)
+            return
+        scheduler.complete(assignment)
+        if num_candidates := assignment.chunk.stop - assignment.chunk.start:
             wait_s = now_s - flight.submitted_s - reply.service_s
             capacity = self._config.candidates_per_chunk
             self.metrics.record(num_candidates, capacity, reply.service_s, wait_s)
-
-    def _look_after(self, query: _Query, flight: _Flight) -> None:
-        """Give a chunk up if its replica does not get on. In a queue it may wait as long as it
-        takes, and so may the first question about many images, while they are encoded."""
-        replica, now_s = flight.assignment.replica, time.monotonic()
-        if query.scheduler.is_overdue(flight.assignment, now_s):
-            query.lost(flight, "it is no member of the pool any more", now_s)
-            return
-        timeout_s = self._config.chunk_timeout_s
-        stuck_s = 0.0
-        if now_s >= flight.doubted_from_s and replica in self._replicas:
-            try:
-                asked = self._replicas[replica].stuck_s.remote()
-                stuck_s = ray.get(asked, timeout=WORD_WITHIN_S)
-            except RayError:
-                stuck_s = timeout_s
-        if stuck_s >= timeout_s:
-            query.lost(flight, f"it has not got on for {timeout_s:g} s", time.monotonic())
-        else:
-            flight.doubted_from_s = time.monotonic() + timeout_s - stuck_s
-
-
-class _Query:
-    """Chunks on their way, in step with the scheduler."""
-
-    def __init__(
-        self, chunks: Sequence[Chunk], ranked: Sequence[str], config: PoolConfig, receive: Receive
-    ) -> None:
-        self.scheduler = ChunkScheduler(
-            chunks, ranked, config.max_chunks_in_flight, config.max_attempts
-        )
-        self._timeout_s = config.chunk_timeout_s
-        self._receive = receive
-        self._flights: dict[Any, _Flight] = {}
-
-    def sent(self, reference: Any, assignment: Assignment, now_s: float) -> None:
-        """A chunk is on its way."""
-        self._flights[reference] = _Flight(assignment, now_s, now_s + self._timeout_s)
-
-    def next_event_s(self, latest_s: float) -> float:
-        """When something is to be done even if no reply comes."""
-        events = [flight.doubted_from_s for flight in self._flights.values() if not flight.given_up]
-        wakes_at = self.scheduler.wakes_at()
-        return min([latest_s, *events, *([] if wakes_at is None else [wakes_at])])
-
-    def arrived(self, patience_s: float) -> list[tuple[Any, _Flight]]:
-        """Wait for a reply; all that are there then."""
-        if not self._flights:
-            time.sleep(patience_s)
-            return []
-        if not ray.wait(list(self._flights), num_returns=1, timeout=patience_s)[0]:
-            return []
-        # Others may have come meanwhile: one look for all of them.
-        ready, _ = ray.wait(list(self._flights), num_returns=len(self._flights), timeout=0)
-        return [(reference, self._flights.pop(reference)) for reference in ready]
-
-    def doubtful(self, now_s: float) -> list[_Flight]:
-        """Those whose replica has gone, or is to be asked whether it gets on."""
-        return [
-            flight
-            for flight in self._flights.values()
-            if not flight.given_up
-            and (
-                now_s >= flight.doubted_from_s
-                or self.scheduler.is_overdue(flight.assignment, now_s)
-            )
-        ]
-
-    def lost(self, flight: _Flight, reason: str, now_s: float, *, may_pass: bool = True) -> None:
-        """A chunk will not, or may not, be answered from there.
-
-        Raises:
-            PoolError: as `ChunkScheduler.fail`.
-        """
-        if self._is_first(flight) and not flight.given_up:
-            flight.given_up = True
-            self.scheduler.fail(flight.assignment, reason, now_s, may_pass=may_pass)
-
-    def took(self, flight: _Flight, reply: Answered, now_s: float) -> bool:
-        """Take an answer in; whether it was one, and the first."""
-        chunk = flight.assignment.chunk
-        if not self._is_first(flight):
-            return False
-        try:
-            self._receive(chunk, reply.value)
-        except BadAnswerError as error:
-            self.lost(flight, str(error), now_s)
-            return False
-        if flight.given_up:
-            self.scheduler.complete_late(flight.assignment)
-        else:
-            self.scheduler.complete(flight.assignment)
-        for reference, other in list(self._flights.items()):
-            if other.assignment.chunk == chunk:
-                del self._flights[reference]
-                ray.cancel(reference)
-                if not other.given_up:
-                    self.scheduler.withdraw(other.assignment)
-        return True
-
-    def _is_first(self, flight: _Flight) -> bool:
-        """False if the same look has brought another answer to the chunk already."""
-        if self.scheduler.is_open(flight.assignment.chunk):
-            return True
-        if not flight.given_up:
-            self.scheduler.withdraw(flight.assignment)
-        return False
-
-    def cancel_rest(self) -> None:
-        """Nobody waits for these any more: what is still in a queue is not served."""
-        for reference in self._flights:
-            ray.cancel(reference)

@@ -30,13 +30,27 @@ TIMEOUT_S = 30.0
 """Of the registry, which runs beside the keeper."""
 
 
-@dataclass(frozen=True)
+ASKS_IN_A_TIMEOUT = 10
+"""How often in `chunk_timeout_s` a replica is asked whether it gets on."""
+
+
+@dataclass
 class _Replica:
-    """An actor, and the reference to the reply that it has loaded the model."""
+    """An actor.
+
+    Attributes:
+        name: of it.
+        actor: its handle.
+        loading: reference to the reply that it has loaded the model.
+        asked: reference to its word on whether it gets on, as long as that has not come.
+        asked_s: when it was last asked for it.
+    """
 
     name: str
     actor: Any
     loading: Any
+    asked: Any = None
+    asked_s: float = float("-inf")
 
 
 class PoolKeeper:
@@ -210,9 +224,10 @@ class PoolKeeper:
 
     def _sight(self, name: str, seat: Seat, actor: ActorView, errors: list[Exception]) -> Sight:
         if seat.state is not State.LOADING:
-            if actor.is_dead and seat.state is State.SERVING:
+            if actor.is_dead:
                 logger.warning("%s was lost, and is started again; the others answer", name)
-            return Sight.LOST if actor.is_dead else Sight.NOTHING_NEW
+                return Sight.LOST
+            return Sight.LOST if self._is_stuck(name, seat.replica) else Sight.NOTHING_NEW
         if not ray.wait([seat.replica.loading], timeout=0)[0]:
             return Sight.NOTHING_NEW
         try:
@@ -226,6 +241,27 @@ class PoolKeeper:
         else:
             return Sight.LOADED
         return Sight.LOST
+
+    def _is_stuck(self, name: str, replica: _Replica) -> bool:
+        """Whether it has not got on for `chunk_timeout_s`: what it has cannot be answered by it,
+        and with whoever waits for it a whole query would hang."""
+        now_s, timeout_s = time.monotonic(), self._config.chunk_timeout_s
+        if replica.asked is None:
+            if now_s - replica.asked_s > timeout_s / ASKS_IN_A_TIMEOUT:
+                replica.asked, replica.asked_s = replica.actor.stuck_s.remote(), now_s
+            return False
+        stuck_s = now_s - replica.asked_s  # if it says nothing
+        if ray.wait([replica.asked], timeout=0)[0]:
+            with suppress(RayError):  # it has died; the next look will see that
+                stuck_s = ray.get(replica.asked)
+            replica.asked = None
+        if stuck_s < timeout_s:
+            return False
+        logger.error(
+            "%s has not got on for pool.chunk_timeout_s=%g s: it is ended, and started again",
+            *(name, timeout_s),
+        )
+        return True
 
     def _publish(self) -> None:
         members = [

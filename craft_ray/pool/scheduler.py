@@ -67,8 +67,6 @@ class ChunkScheduler:
     two replicas on a node that is gone the idle one is always the one with least work, and a chunk
     would use up its attempts there.
 
-    Who gives a chunk up may still hear from the replica that had it (`complete_late`).
-
     Args:
         chunks: what has to be answered.
         replicas: names, preferred first.
@@ -112,10 +110,6 @@ class ChunkScheduler:
         """Whether every chunk has been answered."""
         return not self._unfinished
 
-    def is_open(self, chunk: Chunk) -> bool:
-        """Whether it has not been answered."""
-        return chunk.index in self._unfinished
-
     @property
     def num_unfinished(self) -> int:
         """Chunks that have not been answered."""
@@ -157,18 +151,8 @@ class ChunkScheduler:
     def complete(self, assignment: Assignment) -> None:
         """Note an answer."""
         self._outstanding[assignment.replica] -= 1
-        self._answered(assignment)
-
-    def complete_late(self, assignment: Assignment) -> None:
-        """Note an answer to a chunk that was noted as lost, and has not been answered since."""
-        waiting = (chunk for chunk in self._waiting if chunk.index != assignment.chunk.index)
-        self._waiting = deque(waiting)
-        self._resting_until.pop(assignment.replica, None)
-        self._answered(assignment)
-
-    def withdraw(self, assignment: Assignment) -> None:
-        """Its chunk was answered from elsewhere."""
-        self._outstanding[assignment.replica] -= 1
+        self._losses_in_a_row.pop(assignment.replica, None)
+        self._unfinished.discard(assignment.chunk.index)
 
     def fail(
         self, assignment: Assignment, reason: str, now_s: float, *, may_pass: bool = True
@@ -200,10 +184,6 @@ class ChunkScheduler:
         rest_s = FIRST_REST_S * 2 ** (self._losses_in_a_row[replica] - 1)
         self._resting_until[replica] = now_s + min(rest_s, LONGEST_REST_S)
         self._waiting.appendleft(chunk)
-
-    def _answered(self, assignment: Assignment) -> None:
-        self._losses_in_a_row.pop(assignment.replica, None)
-        self._unfinished.discard(assignment.chunk.index)
 
     def _has_room(self, replica: str) -> bool:
         return self._outstanding[replica] < self._max_in_flight

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import ray
 
@@ -64,28 +65,34 @@ def test_a_question_that_no_replica_survives_fails_alone_and_the_pool_lives_on()
         wait_until(lambda: len(replicas_of(pool)) == 2)
 
 
-def test_a_chunk_at_a_replica_that_hangs_is_answered_by_another(tmp_path: Path) -> None:
+def test_a_replica_that_hangs_is_replaced_and_its_chunks_are_answered_elsewhere(
+    tmp_path: Path,
+) -> None:
     config = PoolConfig(candidates_per_chunk=3, chunk_timeout_s=1.0, cpus_per_replica=0.1)
-    factory = HostedFakeFactory(hangs_s=8.0, hangs_once=str(tmp_path / "taken"))
+    factory = HostedFakeFactory(hangs_s=60.0, hangs_once=str(tmp_path / "taken"))
     with running_pool("hang", factory, config, TWO) as pool:
+        before = set(replicas_of(pool))
         client = PoolOracle(pool.address, config)
         question = question_to(client, num_contexts=12)
         began = time.monotonic()
         client.predict(*question)
-        assert 1.0 <= time.monotonic() - began < 7.0
+        assert 1.0 <= time.monotonic() - began < 30.0
         assert client.totals.retries > 0
         assert client.totals.candidates == 12, "each candidate is answered once"
+        wait_until(lambda: len(set(replicas_of(pool)) - before) == 1)
 
 
-def test_an_answer_that_comes_late_counts_and_nothing_is_served_twice() -> None:
-    factory = HostedFakeFactory(service_s=0.1, hangs_s=3.0)
-    config = PoolConfig(candidates_per_chunk=3, chunk_timeout_s=1.0, cpus_per_replica=0.1)
-    with running_pool("late", factory, config, ONE) as pool:
+def test_a_process_that_is_stopped_is_replaced() -> None:
+    config = PoolConfig(candidates_per_chunk=3, chunk_timeout_s=2.0, cpus_per_replica=0.1)
+    with running_pool("stopped", HostedFakeFactory(), config, ONE) as pool:
+        (only,) = replicas_of(pool)
         client = PoolOracle(pool.address, config)
-        client.predict(*question_to(client, num_contexts=12))
-        assert client.totals.retries > 0, "nothing was given up: the test shows nothing"
-        # What has been answered from elsewhere is taken out of the queue.
-        assert candidates_served(pool) == client.totals.candidates == 12
+        question = question_to(client)
+        client.predict(*question)
+        (process,) = [p for p in psutil.process_iter() if only in " ".join(p.cmdline())]
+        process.suspend()
+        client.predict(*question)
+        assert replicas_of(pool) != [only]
 
 
 def test_time_in_the_queue_of_a_replica_is_no_loss() -> None:

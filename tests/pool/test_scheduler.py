@@ -212,41 +212,6 @@ def test_a_question_that_is_to_blame_itself_is_tried_once_more_elsewhere() -> No
         scheduler.fail(third, "no such kernel", 100.0, may_pass=False)
 
 
-@given(script=events)
-def test_late_answers_count_once_and_leave_no_trace(script: list[Event]) -> None:
-    scheduler = ChunkScheduler(split_population(6, 1), ["r0", "r1"], 2, max_attempts=1000)
-    in_flight, given_up, answered = list[Assignment](), list[Assignment](), list[int]()
-    now_s = 0.0
-
-    def take(assignment: Assignment) -> None:
-        answered.append(assignment.chunk.index)
-        for other in [a for a in in_flight if a.chunk == assignment.chunk]:
-            in_flight.remove(other)
-            scheduler.withdraw(other)
-        given_up[:] = [a for a in given_up if a.chunk != assignment.chunk]
-
-    for kind, number in chain(script, repeat(("answer", 0))):
-        in_flight += scheduler.assign(now_s)
-        if scheduler.finished:
-            break
-        if kind == "wait" or not in_flight:
-            now_s = max(now_s + number / 20, scheduler.wakes_at() or 0.0)
-        elif kind == "lose":
-            assignment = in_flight.pop(number % len(in_flight))
-            scheduler.fail(assignment, "late", now_s)
-            given_up.append(assignment)
-        elif kind in ("come", "go") and given_up:
-            assignment = given_up.pop(number % len(given_up))
-            scheduler.complete_late(assignment)
-            take(assignment)
-        else:
-            assignment = in_flight.pop(number % len(in_flight))
-            scheduler.complete(assignment)
-            take(assignment)
-    assert sorted(answered) == list(range(6))
-    assert scheduler.assign(1e9) == []
-
-
 @given(
     script=st.lists(
         st.tuples(st.floats(0, 2 * LAST_ANSWERS_S), st.sets(st.sampled_from("abc"))), max_size=8
