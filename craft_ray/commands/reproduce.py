@@ -107,7 +107,8 @@ def _print_plan(
     missing: Mapping[str, str],
 ) -> None:
     from craft_ray.metering.ledger import Spending
-    from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
+    from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run, plan_zero_shot
+    from craft_ray.reproduction.hand_crafted import template_beside
     from craft_ray.task.preparation import sample_data
 
     total = Spending()
@@ -117,6 +118,8 @@ def _print_plan(
             sizes[run.data] = sample_data(run).size
         size = sizes[run.data]
         total += plan_driver(run, size)
+        if template_beside(cell, run, config) is not None:
+            total += plan_zero_shot(size)
         if cell.method != "linear_probe":
             total += plan_run(run, size)
     first = next(iter(cells.values()))

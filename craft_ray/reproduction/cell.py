@@ -26,6 +26,7 @@ class CellJob(Job):
         cell: which.
         config: its settings.
         shifted: data sets that a classifier tuned on ImageNet is tested on as well.
+        hand_crafted: template with which zero-shot is tested as well; None: it is not.
         place: its folder.
         pool: of its backbone; None until that is up.
     """
@@ -33,6 +34,7 @@ class CellJob(Job):
     cell: Cell
     config: RunConfig
     shifted: Sequence[str]
+    hand_crafted: str | None
     place: Place
     pool: PoolAddress | None = None
 
@@ -51,7 +53,14 @@ class CellJob(Job):
         assert self.pool is not None
         worker = self.place / WORKER_FOLDER
         return measure_cell(
-            self.cell, self.config, self.shifted, self.place, worker, self.pool, reporter
+            self.cell,
+            self.config,
+            self.shifted,
+            self.hand_crafted,
+            self.place,
+            worker,
+            self.pool,
+            reporter,
         )
 
     def tidy(self) -> None:

@@ -110,9 +110,13 @@ def test_a_template_that_would_swallow_the_class_name_is_refused(tiny: ClipOracl
 
 
 @pytest.mark.parametrize("template", ["{} texture.", "  {}"])
-def test_a_template_without_words_to_tune_is_refused(tiny: ClipOracle, template: str) -> None:
-    with pytest.raises(OracleError, match="must have a word before"):
-        tiny.register_task(ClassificationTask(("cat", "dog"), template))
+def test_a_template_that_begins_with_the_class_name_is_asked_as_it_is(
+    tiny: ClipOracle, plain_tiny: PlainOpenClip, template: str
+) -> None:
+    pixels = random_pixels(tiny)[:2]
+    logits = zero_shot(tiny, pixels, ClassificationTask(("cat", "dog"), template))
+    prompts = [template.format("cat"), template.format("dog")]
+    np.testing.assert_allclose(logits, plain_tiny.logits(pixels, prompts), atol=1e-3)
 
 
 def test_a_prompt_that_just_fits_is_taken_and_one_token_more_is_refused(tiny: ClipOracle) -> None:
