@@ -75,7 +75,7 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> list[Row]:
             mean=statistics.mean(accuracies),
             template=_tuned_template(entries[0][1]),
             std=statistics.stdev(accuracies) if len(entries) > 1 else None,
-            published=published_accuracy(*key),
+            published=published_accuracy(*key, entries[0][1]["settings"]["max_queries"]),
             queries=_mean(r["ledger"]["candidate_queries"] for _, r in entries),
             image_predictions=_mean(r["ledger"]["image_predictions"] for _, r in entries),
             seconds=_mean(r["seconds"] for _, r in entries),
