@@ -103,6 +103,14 @@ def test_any_class_name_is_refused_or_answered_as_open_clip_answers_it(
     np.testing.assert_allclose(logits, plain_tiny.logits(pixels, prompts), atol=1e-3)
 
 
+def test_classes_with_one_name_have_equal_logits(tiny: ClipOracle) -> None:
+    task = ClassificationTask(("missile", "tench", "missile", "Missile"))
+    logits_NC = zero_shot(tiny, random_pixels(tiny), task)
+    for other in (2, 3):
+        np.testing.assert_allclose(logits_NC[:, other], logits_NC[:, 0], rtol=1e-6)
+    assert np.abs(logits_NC[:, 1] - logits_NC[:, 0]).min() > 1e-3
+
+
 def test_a_template_that_would_swallow_the_class_name_is_refused(tiny: ClipOracle) -> None:
     # "of acat": the tokens before {} are no longer those of the template.
     with pytest.raises(OracleError, match="must not grow together with a class name"):
