@@ -13,6 +13,7 @@ from craft_ray.classifiers.earlier_prompt import earlier_prompt
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.data import CoopSource
 from craft_ray.config.run import RunConfig
+from craft_ray.data.class_halves import dataset_of_half
 from craft_ray.data.dataset import Dataset
 from craft_ray.data.sources import load_dataset
 from craft_ray.files.remote import Place
@@ -127,4 +128,4 @@ def _measure(
 def _load_shifted(config: RunConfig, name: str) -> Dataset:
     assert isinstance(config.data.source, CoopSource)
     source = CoopSource.model_validate({"root": config.data.source.root, "dataset": name})
-    return load_dataset(source)
+    return dataset_of_half(load_dataset(source), config.data.classes)

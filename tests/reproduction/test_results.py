@@ -85,6 +85,12 @@ def test_where_the_tuned_template_is_the_hand_crafted_one_nothing_is_asked_twice
     assert (theirs.method, theirs.mean, theirs.published) == (HAND_CRAFTED, 42.0, 86.29)
 
 
+def test_half_of_the_classes_is_not_compared_with_all_of_them() -> None:
+    result = cell(0.9, dataset="caltech101")
+    result["settings"]["data"]["classes"] = "base"
+    assert [row.published for row in summarise([result])] == [None, None, None]
+
+
 def test_what_was_measured_before_there_was_a_second_template_is_read() -> None:
     earlier = cell(0.58)
     del earlier["zero_shot"]["hand_crafted"]
