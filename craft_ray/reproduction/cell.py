@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from craft_ray.config.data import ShiftedName
 from craft_ray.config.run import RunConfig
 from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place
@@ -33,7 +34,7 @@ class CellJob(Job):
 
     cell: Cell
     config: RunConfig
-    shifted: Sequence[str]
+    shifted: Sequence[ShiftedName]
     hand_crafted: str | None
     place: Place
     pool: PoolAddress | None = None

@@ -11,11 +11,9 @@ from craft_ray.classifiers.artifact import Artifact
 from craft_ray.classifiers.classifier import Classifier, TemplateClassifier
 from craft_ray.classifiers.earlier_prompt import earlier_prompt
 from craft_ray.classifiers.examiner import Examiner
-from craft_ray.config.data import CoopSource
+from craft_ray.config.data import ShiftedName
 from craft_ray.config.run import RunConfig
-from craft_ray.data.class_halves import dataset_of_half
 from craft_ray.data.dataset import Dataset
-from craft_ray.data.sources import load_dataset
 from craft_ray.files.remote import Place
 from craft_ray.jobs.driver_oracle import driver_oracle
 from craft_ray.jobs.job import JobStoppedError, Reporter
@@ -24,6 +22,7 @@ from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.pool.address import PoolAddress
 from craft_ray.reproduction.grid import Cell
+from craft_ray.reproduction.shifted import load_shifted
 from craft_ray.task.preparation import classification_task, load_data, prepare
 from craft_ray.task.provenance import data_summary, versions
 from craft_ray.tuners.feature_probe import fit_linear_probe
@@ -34,7 +33,7 @@ CLASSIFIER_FOLDER = "classifier"
 def measure_cell(
     cell: Cell,
     config: RunConfig,
-    shifted: Sequence[str],
+    shifted: Sequence[ShiftedName],
     hand_crafted: str | None,
     folder: Place,
     worker: Place,
@@ -63,7 +62,7 @@ def measure_cell(
 def _measure(
     cell: Cell,
     config: RunConfig,
-    shifted: Sequence[str],
+    shifted: Sequence[ShiftedName],
     hand_crafted: str | None,
     folder: Place,
     worker: Place,
@@ -103,7 +102,7 @@ def _measure(
     own = test()
     shifts = {}
     if cell.dataset == "imagenet":
-        shifts = {name: test(_load_shifted(config, name)) for name in shifted}
+        shifts = {name: test(load_shifted(config, name)) for name in shifted}
     by_hand = None
     if hand_crafted is not None:
         by_hand = {"template": hand_crafted, "test": own["hand_crafted"]}
@@ -123,9 +122,3 @@ def _measure(
         "versions": versions(),
         "settings": config.model_dump(mode="json"),
     }
-
-
-def _load_shifted(config: RunConfig, name: str) -> Dataset:
-    assert isinstance(config.data.source, CoopSource)
-    source = CoopSource.model_validate({"root": config.data.source.root, "dataset": name})
-    return dataset_of_half(load_dataset(source), config.data.classes)
