@@ -161,6 +161,28 @@ class ProbesClassifier(TunedClassifier):
         }
 
 
+@dataclass(frozen=True)
+class TemplateClassifier:
+    """Zero-shot with a template of its own, whatever the task's is; implements `Classifier`. One
+    prediction an image, counted as an evaluation.
+
+    Attributes:
+        template: may begin with the class name, which no template can that is tuned.
+    """
+
+    template: str
+
+    def predict(
+        self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
+    ) -> FloatArray:
+        handle = oracle.register_task(replace(task, template=self.template))
+        contexts_1LE = handle.initial_context[None]
+        logits_NC: FloatArray = oracle.predict(handle, images, contexts_1LE, purpose="evaluation")[
+            0
+        ]
+        return logits_NC
+
+
 def flatten_probes(logits_KNC: FloatArray) -> FloatArray:
     """All logits of an image in a row, those under the first context first: [N, K C]."""
     return logits_KNC.transpose(1, 0, 2).reshape(logits_KNC.shape[1], -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from craft_ray.commands.common import (
@@ -107,16 +108,34 @@ def _print_plan(
     missing: Mapping[str, str],
 ) -> None:
     from craft_ray.metering.ledger import Spending
-    from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
+    from craft_ray.metering.planned_spending import (
+        DataSize,
+        plan_driver,
+        plan_run,
+        plan_test,
+        plan_zero_shot,
+    )
+    from craft_ray.reproduction.hand_crafted import template_beside
+    from craft_ray.reproduction.shifted import load_shifted
     from craft_ray.task.preparation import sample_data
 
+    shifted = [name for name in config.shifted if name not in missing]
+    num_shifted: dict[DataConfig, list[int]] = {}
     total = Spending()
     sizes: dict[DataConfig, DataSize] = {}  # methods and seeds share them: an index is read once
     for cell, run in cells.items():
         if run.data not in sizes:
             sizes[run.data] = sample_data(run).size
+            names = shifted if cell.dataset == "imagenet" else []
+            num_shifted[run.data] = [len(load_shifted(run, n).splits["test"]) for n in names]
         size = sizes[run.data]
+        others = [replace(size, num_test=number) for number in num_shifted[run.data]]
+        for other in others:
+            total += plan_test(run, other)
         total += plan_driver(run, size)
+        if template_beside(cell, run, config) is not None:
+            for tested in (size, *others):
+                total += plan_zero_shot(tested)
         if cell.method != "linear_probe":
             total += plan_run(run, size)
     first = next(iter(cells.values()))

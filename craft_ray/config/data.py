@@ -46,6 +46,9 @@ Template = Annotated[str, AfterValidator(_check_template)]
 """A prompt with a place for the class name."""
 
 
+ClassHalf = Literal["all", "base", "new"]
+
+
 class EmbeddedSource(Settings):
     """The subset of Fashion-MNIST that ships with craft-ray."""
 
@@ -118,6 +121,11 @@ class DataConfig(Settings):
     """Which images, how many a class, and how they are shown to the oracle."""
 
     source: DataSource = EmbeddedSource()
+    classes: ClassHalf = "all"
+    """`base`: the first half of the classes in the order of their labels, one more where their
+    number is odd; `new`: the rest (CoOp's `SUBSAMPLE_CLASSES`). The other half is not seen, neither
+    as images nor as names. The sample is drawn before, so that a class has the images that it has
+    with `all`."""
     shots: int = Field(16, ge=1)
     """Training images a class."""
     repeat_small_classes: bool = False

@@ -82,6 +82,10 @@ class ReproductionConfig(Settings):
     checkpoints: dict[str, PathText] = Field(default_factory=dict)
     """Backbone -> checkpoint file or open_clip's tag; `openai` where none is given."""
     methods: tuple[MethodName, ...] = Field(("craft",), min_length=1)
+    hand_crafted_zero_shot: bool = True
+    """Whether zero-shot is tested with the data set's hand-crafted template as well, where that is
+    not the one that is tuned: published zero-shot numbers are of those. One more prediction of each
+    test image in every cell, counted as evaluation; no candidate query."""
     max_concurrent_cells: int = Field(2, ge=1)
     run: dict[str, Any] = Field(default_factory=dict)
     """`section.key` -> value of the run settings, for every cell, in place of the preset's."""

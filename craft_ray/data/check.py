@@ -15,6 +15,7 @@ from craft_ray.data.dataset import (
     Split,
     class_name_problems,
     classes_without_training_image,
+    normalized_name,
 )
 from craft_ray.data.sources.coop_table import CoopEntry
 from craft_ray.data.threads import map_in_threads
@@ -53,6 +54,8 @@ class Report:
     num_repeated: int
     """Images that are in one class of one split twice: no finding, but good to know."""
     class_problems: tuple[str, ...]
+    shared_names: tuple[str, ...]
+    """Names of more than one class, which ids tell apart: no finding, but zero-shot cannot."""
     licence: str | None = None
     usual_template: str | None = None
 
@@ -110,6 +113,7 @@ def check_dataset(
         contradictions=tuple(contradictions),
         num_repeated=num_repeated,
         class_problems=tuple(_class_problems(dataset)),
+        shared_names=_shared_names(dataset),
         licence=None if about is None else about.licence,
         usual_template=None if about is None else about.template,
     )
@@ -135,6 +139,14 @@ def _hash_and_decode(item: Item) -> bytes | DataError:
 def _count(items: Sequence[Item], dataset: Dataset) -> tuple[int, ...]:
     counts = Counter(item.label for item in items)
     return tuple(counts[label] for label in range(len(dataset.class_names)))
+
+
+def _shared_names(dataset: Dataset) -> tuple[str, ...]:
+    """In the order of the labels; none without ids, where `class_name_problems` refuses them."""
+    if dataset.class_ids is None:
+        return ()
+    counts = Counter(map(normalized_name, dataset.class_names))
+    return tuple(name for name, count in counts.items() if count > 1)
 
 
 def _class_problems(dataset: Dataset) -> list[str]:

@@ -33,6 +33,13 @@ def show_report(report: Report, console: Console) -> None:
         [_contradiction(pair) for pair in report.contradictions],
     )
     _show_findings(console, "Classes", report.class_problems)
+    if report.shared_names:
+        names = ", ".join(report.shared_names)
+        _say(
+            console,
+            f"Names of several classes: {names}. A prompt gives them equal logits, of which the "
+            "first class is predicted.",
+        )
     if report.num_repeated:
         _say(console, f"Repeated within a class of a split: {report.num_repeated:,} images.")
     count = report.num_findings

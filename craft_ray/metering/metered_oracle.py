@@ -314,6 +314,8 @@ class MeteredOracle:
 
 
 def _content_of(contexts_KLE: FloatArray) -> bytes:
-    """One context for each of C classes has the bytes of C contexts, and is another question."""
-    per_class = repr(contexts_KLE.shape).encode() if contexts_KLE.ndim == 4 else b""
-    return contexts_KLE.tobytes() + per_class
+    """One context for each of C classes has the bytes of C contexts, and contexts without words
+    have no bytes: their shapes tell such questions apart."""
+    is_told_by_bytes = contexts_KLE.ndim == 3 and contexts_KLE.size > 0
+    shape = b"" if is_told_by_bytes else repr(contexts_KLE.shape).encode()
+    return contexts_KLE.tobytes() + shape

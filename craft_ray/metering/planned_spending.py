@@ -126,18 +126,29 @@ def examined_blocks(num_images: int) -> list[range]:
     return [range(at, min(at + size, num_images)) for at in range(0, num_images, size)]
 
 
+def plan_zero_shot(size: DataSize) -> Spending:
+    """A classifier of one prompt, asked about all test images."""
+    total = Spending()
+    for block in examined_blocks(size.num_test):
+        total += cost_of("evaluation", 1, len(block), size.num_classes)
+    return total
+
+
 def plan_driver(config: RunConfig, size: DataSize) -> Spending:
     """The driver's own part: it sends the image sets, asks zero-shot on validation, and zero-shot
     and the result on test."""
     num_views = 0 if config.data.views == "fresh" else config.data.views
-    num_sent = (1 + num_views) * size.num_train + size.num_validation + size.num_test
-    total = Spending(images_sent=num_sent)
+    total = Spending(images_sent=(1 + num_views) * size.num_train + size.num_validation)
     total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
+    return total + plan_test(config, size)
+
+
+def plan_test(config: RunConfig, size: DataSize) -> Spending:
+    """The test images are sent, and zero-shot and the result asked about each."""
+    total = Spending(images_sent=size.num_test)
     num_contexts, num_names = 1, size.num_classes
     if (head := config.probing_head) is not None:
         num_contexts, num_names = head.num_contexts, num_names + head.num_names
     for block in examined_blocks(size.num_test):
-        num_images = len(block)
-        total += cost_of("evaluation", 1, num_images, size.num_classes)  # zero-shot
-        total += cost_of("evaluation", num_contexts, num_images, num_names)  # the result
-    return total
+        total += cost_of("evaluation", num_contexts, len(block), num_names)  # the result
+    return total + plan_zero_shot(size)

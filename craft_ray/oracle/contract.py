@@ -96,7 +96,8 @@ class TaskHandle:
     digest: str
     num_classes: int
     initial_context: FloatArray
-    """[L, E]: token embeddings of the template's words before `{}`."""
+    """[L, E]: token embeddings of the template's words before `{}`; L = 0 if there are none, as in
+    "{} texture.", and then there is nothing to tune."""
 
 
 @dataclass(frozen=True)
@@ -272,14 +273,14 @@ def rows_of(images: ImageHandle, num_registered: int) -> list[int]:
 
 
 def check_contexts(contexts_KLE: FloatArray, embed_dim: int, num_classes: int) -> None:
-    """Raise OracleError unless the array is finite float32 [K >= 1, L >= 1, E], or has a context
-    for each class, [K >= 1, C, L >= 1, E]."""
+    """Raise OracleError unless the array is finite float32 [K >= 1, L, E], or has a context for
+    each class, [K >= 1, C, L, E]. L = 0 asks about the class names alone."""
     shape = contexts_KLE.shape
     fits = len(shape) == 3 or (len(shape) == 4 and shape[1] == num_classes)
-    if contexts_KLE.dtype != np.float32 or not fits or shape[-1] != embed_dim or 0 in shape:
+    if contexts_KLE.dtype != np.float32 or not fits or shape[-1] != embed_dim or shape[0] == 0:
         raise OracleError(
-            f"contexts: must be float32 [K >= 1, L >= 1, {embed_dim}] or [K >= 1, {num_classes}, "
-            f"L >= 1, {embed_dim}], but got {contexts_KLE.dtype} {list(shape)}"
+            f"contexts: must be float32 [K >= 1, L, {embed_dim}] or [K >= 1, {num_classes}, "
+            f"L, {embed_dim}], but got {contexts_KLE.dtype} {list(shape)}"
         )
     if not np.isfinite(contexts_KLE).all():
         raise OracleError("contexts: must be finite, but got NaN or infinity")

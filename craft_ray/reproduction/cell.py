@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from craft_ray.config.data import ShiftedName
 from craft_ray.config.run import RunConfig
 from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place
@@ -26,13 +27,15 @@ class CellJob(Job):
         cell: which.
         config: its settings.
         shifted: data sets that a classifier tuned on ImageNet is tested on as well.
+        hand_crafted: template with which zero-shot is tested as well; None: it is not.
         place: its folder.
         pool: of its backbone; None until that is up.
     """
 
     cell: Cell
     config: RunConfig
-    shifted: Sequence[str]
+    shifted: Sequence[ShiftedName]
+    hand_crafted: str | None
     place: Place
     pool: PoolAddress | None = None
 
@@ -51,7 +54,14 @@ class CellJob(Job):
         assert self.pool is not None
         worker = self.place / WORKER_FOLDER
         return measure_cell(
-            self.cell, self.config, self.shifted, self.place, worker, self.pool, reporter
+            self.cell,
+            self.config,
+            self.shifted,
+            self.hand_crafted,
+            self.place,
+            worker,
+            self.pool,
+            reporter,
         )
 
     def tidy(self) -> None:

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from craft_ray.classifiers.artifact import Artifact
-from craft_ray.classifiers.classifier import Classifier
+from craft_ray.classifiers.classifier import Classifier, TemplateClassifier
 from craft_ray.classifiers.earlier_prompt import earlier_prompt
 from craft_ray.classifiers.examiner import Examiner
-from craft_ray.config.data import CoopSource
+from craft_ray.config.data import ShiftedName
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset
-from craft_ray.data.sources import load_dataset
 from craft_ray.files.remote import Place
 from craft_ray.jobs.driver_oracle import driver_oracle
 from craft_ray.jobs.job import JobStoppedError, Reporter
@@ -23,6 +22,7 @@ from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.pool.address import PoolAddress
 from craft_ray.reproduction.grid import Cell
+from craft_ray.reproduction.shifted import load_shifted
 from craft_ray.task.preparation import classification_task, load_data, prepare
 from craft_ray.task.provenance import data_summary, versions
 from craft_ray.tuners.feature_probe import fit_linear_probe
@@ -33,7 +33,8 @@ CLASSIFIER_FOLDER = "classifier"
 def measure_cell(
     cell: Cell,
     config: RunConfig,
-    shifted: Sequence[str],
+    shifted: Sequence[ShiftedName],
+    hand_crafted: str | None,
     folder: Place,
     worker: Place,
     pool: PoolAddress,
@@ -45,6 +46,7 @@ def measure_cell(
         cell: which.
         config: its settings.
         shifted: data sets beside its own, for one of ImageNet.
+        hand_crafted: template with which zero-shot is tested as well; None: it is not.
         folder: of the cell.
         worker: of its fine-tuning.
         pool: whom to ask.
@@ -54,13 +56,14 @@ def measure_cell(
         JobStoppedError: it was told to stop; what was paid for is on record.
     """
     with driver_oracle(config, pool, folder) as oracle:
-        return _measure(cell, config, shifted, folder, worker, pool, oracle, reporter)
+        return _measure(cell, config, shifted, hand_crafted, folder, worker, pool, oracle, reporter)
 
 
 def _measure(
     cell: Cell,
     config: RunConfig,
-    shifted: Sequence[str],
+    shifted: Sequence[ShiftedName],
+    hand_crafted: str | None,
     folder: Place,
     worker: Place,
     pool: PoolAddress,
@@ -88,21 +91,28 @@ def _measure(
         artifact = Artifact(selected.classifier, task, prepared.oracle_id, prepared.weights_id)
         artifact.save(folder / CLASSIFIER_FOLDER)
     tuning_seconds = time.monotonic() - tuning_started
-    both: list[Classifier] = [examiner.zero_shot, classifier]
-    zero_shot_test, test = examiner.test(both)
+    tested: dict[str, Classifier] = {"zero_shot": examiner.zero_shot, "tuned": classifier}
+    if hand_crafted is not None:
+        tested["hand_crafted"] = TemplateClassifier(hand_crafted)
+
+    def test(on: Dataset | None = None) -> dict[str, dict[str, Any]]:
+        scores = examiner.test(list(tested.values()), on)
+        return {name: asdict(score) for name, score in zip(tested, scores, strict=True)}
+
+    own = test()
     shifts = {}
     if cell.dataset == "imagenet":
-        shifts = {name: examiner.test(both, on=_load_shifted(config, name)) for name in shifted}
+        shifts = {name: test(load_shifted(config, name)) for name in shifted}
+    by_hand = None
+    if hand_crafted is not None:
+        by_hand = {"template": hand_crafted, "test": own["hand_crafted"]}
     spent = Spending() if tuned is None else tuned.spent
     return {
         "outcome": "finished" if tuned is None else tuned.outcome,
         **asdict(cell),
-        "zero_shot": {"test": asdict(zero_shot_test)},
-        "tuned": {"validation": asdict(validation), "test": asdict(test)},
-        "shifted": {
-            name: {"zero_shot": asdict(before), "tuned": asdict(after)}
-            for name, (before, after) in shifts.items()
-        },
+        "zero_shot": {"test": own["zero_shot"], "hand_crafted": by_hand},
+        "tuned": {"validation": asdict(validation), "test": own["tuned"]},
+        "shifted": shifts,
         "curve": [] if tuned is None else tuned.curve,
         "ledger": (spent + examiner.spent).as_dict(),
         "tuning_seconds": round(tuning_seconds, 3),
@@ -112,9 +122,3 @@ def _measure(
         "versions": versions(),
         "settings": config.model_dump(mode="json"),
     }
-
-
-def _load_shifted(config: RunConfig, name: str) -> Dataset:
-    assert isinstance(config.data.source, CoopSource)
-    source = CoopSource.model_validate({"root": config.data.source.root, "dataset": name})
-    return load_dataset(source)

@@ -98,10 +98,11 @@ class CellMonitor:
         accuracies = {"zero_shot_test_accuracy": before, "test_accuracy": after}
         self._tracker.log(self._key(cell), [{"generation": 0, **accuracies}])
         self._tracker.close(self._key(cell), "FINISHED")
+        ended = "diverged: the last finite state has " if result["outcome"] == "diverged" else ""
         self._end(
             cell,
-            f"{after:.1%} (zero-shot {before:.1%}), {result['ledger']['candidate_queries']:,} "
-            f"queries, {result['seconds']:.0f} s",
+            f"{ended}{after:.1%} (zero-shot {before:.1%}), "
+            f"{result['ledger']['candidate_queries']:,} queries, {result['seconds']:.0f} s",
         )
 
     def _end(self, cell: Cell, outcome: str) -> None:

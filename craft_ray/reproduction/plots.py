@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from craft_ray.files.remote import Place
 from craft_ray.reproduction.grid import shots_in_words
-from craft_ray.reproduction.results import ZERO_SHOT, Row
+from craft_ray.reproduction.results import UNTUNED, ZERO_SHOT, Row
 
 BY_SHOTS_FILE = "accuracy_by_shots.png"
 BY_QUERIES_FILE = "accuracy_by_queries.png"
@@ -23,7 +23,7 @@ PANEL_INCHES = (3.4, 2.8)
 def plot_by_shots(rows: Sequence[Row], path: Place) -> None:
     """Test accuracy against shots, a line a backbone and method with bars of one standard
     deviation; dashed what is published for CraFT, dotted zero-shot."""
-    tuned = [row for row in rows if row.method != ZERO_SHOT]
+    tuned = [row for row in rows if row.method not in UNTUNED]
     datasets = list(dict.fromkeys(row.dataset for row in tuned))
     figure, panels = _panels(len(datasets))
     for axes, dataset in zip(panels, datasets, strict=True):

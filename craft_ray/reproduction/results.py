@@ -7,9 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from craft_ray.reproduction.hand_crafted import hand_crafted_template
 from craft_ray.reproduction.published import published_accuracy
 
 ZERO_SHOT = "zero_shot"
+"""With the template that is tuned."""
+HAND_CRAFTED = "zero_shot_hand_crafted"
+"""With the data set's own template, to which the published numbers belong."""
+UNTUNED = (ZERO_SHOT, HAND_CRAFTED)
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Row:
     """0 for zero-shot."""
     seeds: int
     mean: float
+    template: str
+    """That the number was asked with, or that its fine-tuning started from."""
     std: float | None
     """Over seeds, sample standard deviation; None for a single seed."""
     published: float | None
@@ -46,14 +53,17 @@ class Row:
 def summarise(results: Sequence[Mapping[str, Any]]) -> list[Row]:
     """A row for every backbone, data set, method and number of shots, in the order of `results`.
 
-    Zero-shot does not depend on seed, shots or method, so its row is that of the first cell.
+    Zero-shot does not depend on seed, shots or method, so its row is that of the first cell. A
+    published zero-shot stands beside what was asked with the same template, and nowhere else.
     """
     rows: dict[tuple[str, str, str, int], Row] = {}
-    for backbone, dataset, zero_shot in _zero_shots(results):
-        key = (backbone, dataset, ZERO_SHOT, 0)
+    of_halves = {place for place, result in _places(results) if not _has_all_classes(result)}
+    for backbone, dataset, method, template, accuracy in _zero_shots(results):
+        key = (backbone, dataset, method, 0)
         if key not in rows:
-            published = published_accuracy(backbone, dataset, ZERO_SHOT, 0)
-            rows[key] = Row(*key, 1, 100 * zero_shot, None, published, 0.0, 0.0, 0.0)
+            is_theirs = template == hand_crafted_template(dataset) and key[:2] not in of_halves
+            published = published_accuracy(backbone, dataset, ZERO_SHOT, 0) if is_theirs else None
+            rows[key] = Row(*key, 1, 100 * accuracy, template, None, published, 0.0, 0.0, 0.0)
     groups: dict[tuple[str, str, str, int], list[tuple[float, Mapping[str, Any]]]] = {}
     for dataset, accuracy, result in _tuned(results):
         key = (result["backbone"], dataset, result["method"], result["shots"])
@@ -64,8 +74,11 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> list[Row]:
             *key,
             seeds=len(entries),
             mean=statistics.mean(accuracies),
+            template=_tuned_template(entries[0][1]),
             std=statistics.stdev(accuracies) if len(entries) > 1 else None,
-            published=published_accuracy(*key),
+            published=None
+            if key[:2] in of_halves
+            else published_accuracy(*key, entries[0][1]["settings"]["max_queries"]),
             queries=_mean(r["ledger"]["candidate_queries"] for _, r in entries),
             image_predictions=_mean(r["ledger"]["image_predictions"] for _, r in entries),
             seconds=_mean(r["seconds"] for _, r in entries),
@@ -73,11 +86,42 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> list[Row]:
     return list(rows.values())
 
 
-def _zero_shots(results: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, float]]:
+def _zero_shots(
+    results: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[str, str, str, str, float]]:
+    """Backbone, data set, method, template, accuracy."""
     for result in results:
-        yield result["backbone"], result["dataset"], result["zero_shot"]["test"]["accuracy"]
-        for name, scores in result["shifted"].items():
-            yield result["backbone"], name, scores["zero_shot"]["accuracy"]
+        backbone, tuned_template = result["backbone"], _tuned_template(result)
+        by_hand = result["zero_shot"].get("hand_crafted")
+        own = {"zero_shot": result["zero_shot"]["test"]}
+        if by_hand is not None:
+            own["hand_crafted"] = by_hand["test"]
+        for name, scores in {result["dataset"]: own, **result["shifted"]}.items():
+            plain = scores["zero_shot"]["accuracy"]
+            yield backbone, name, ZERO_SHOT, tuned_template, plain
+            if tuned_template == hand_crafted_template(name):
+                yield backbone, name, HAND_CRAFTED, tuned_template, plain
+            elif by_hand is not None:
+                accuracy = scores["hand_crafted"]["accuracy"]
+                yield backbone, name, HAND_CRAFTED, by_hand["template"], accuracy
+
+
+def _places(
+    results: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[tuple[str, str], Mapping[str, Any]]]:
+    """Backbone and data set, the shifted ones too, with the cell's result."""
+    for result in results:
+        for name in (result["dataset"], *result["shifted"]):
+            yield (result["backbone"], name), result
+
+
+def _has_all_classes(result: Mapping[str, Any]) -> bool:
+    """As the published numbers have."""
+    return bool(result["settings"]["data"].get("classes", "all") == "all")
+
+
+def _tuned_template(result: Mapping[str, Any]) -> str:
+    return str(result["settings"]["data"]["template"])
 
 
 def _tuned(

@@ -27,6 +27,7 @@ from craft_ray.pool.lifecycle import ClipFactory, running_pool
 from craft_ray.pool.membership import decide_size
 from craft_ray.reproduction.cell import CellJob, cell_folder
 from craft_ray.reproduction.grid import Cell
+from craft_ray.reproduction.hand_crafted import template_beside
 from craft_ray.reproduction.monitor import CellMonitor
 from craft_ray.reproduction.plots import (
     BY_QUERIES_FILE,
@@ -64,7 +65,14 @@ def run_reproduction(
     started = time.monotonic()
     shifted = [name for name in config.shifted if name not in missing]
     jobs = [
-        CellJob(cell, run, shifted, cell_folder(folder, cell)) for cell, run in settings.items()
+        CellJob(
+            cell,
+            run,
+            shifted,
+            template_beside(cell, run, config),
+            cell_folder(folder, cell),
+        )
+        for cell, run in settings.items()
     ]
     left = [job for job in jobs if read_result(job.folder) is None]
     failed: Mapping[str, str] = {}

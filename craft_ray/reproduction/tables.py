@@ -11,12 +11,16 @@ import pyarrow.parquet as pq
 
 from craft_ray.files.remote import Place
 from craft_ray.reproduction.grid import shots_in_words
-from craft_ray.reproduction.results import ZERO_SHOT, Row
+from craft_ray.reproduction.results import HAND_CRAFTED, UNTUNED, ZERO_SHOT, Row
 
 TABLE_FILE = "table.md"
 CSV_FILE = "results.csv"
 PARQUET_FILE = "results.parquet"
 
+ZERO_SHOT_TITLES = (
+    (ZERO_SHOT, "zero-shot"),
+    (HAND_CRAFTED, "zero-shot, hand-crafted template"),
+)
 SCHEMA = pa.schema(
     [
         ("backbone", pa.string()),
@@ -25,6 +29,7 @@ SCHEMA = pa.schema(
         ("shots", pa.int64()),
         ("seeds", pa.int64()),
         ("mean", pa.float64()),
+        ("template", pa.string()),
         ("std", pa.float64()),
         ("published", pa.float64()),
         ("queries", pa.float64()),
@@ -54,7 +59,7 @@ def markdown(rows: Sequence[Row]) -> str:
     ]
     for backbone in dict.fromkeys(row.backbone for row in rows):
         own = [row for row in rows if row.backbone == backbone]
-        for method in dict.fromkeys(row.method for row in own if row.method != ZERO_SHOT):
+        for method in dict.fromkeys(row.method for row in own if row.method not in UNTUNED):
             parts.append(
                 f"## {backbone}, {method}\n\n" + "\n".join(_accuracies(own, method)) + "\n"
             )
@@ -68,14 +73,34 @@ def _accuracies(rows: Sequence[Row], method: str) -> Iterator[str]:
     by_place = {(row.dataset, row.method, row.shots): row for row in rows}
     shots = sorted({row.shots for row in rows if row.method == method})
     datasets = list(dict.fromkeys(row.dataset for row in rows if row.method == method))
-    yield _line(["data set", "zero-shot", *map(shots_in_words, shots)])
-    yield _line(["---"] + ["---:"] * (1 + len(shots)))
-    columns: list[tuple[str, int]] = [(ZERO_SHOT, 0), *((method, n) for n in shots)]
+    untuned = [
+        (name, title) for name, title in ZERO_SHOT_TITLES if name in {r.method for r in rows}
+    ]
+    columns: list[tuple[str, int]] = [(name, 0) for name, _ in untuned]
+    columns += [(method, n) for n in shots]
+    yield _line(["data set", *(title for _, title in untuned), *map(shots_in_words, shots)])
+    yield _line(["---"] + ["---:"] * len(columns))
     for dataset in datasets:
         cells = [by_place.get((dataset, name, n)) for name, n in columns]
         yield _line([dataset, *("-" if row is None else _accuracy(row) for row in cells)])
     if len(datasets) > 1:
         yield _line(["**mean**", *(_mean_of(by_place, datasets, *place) for place in columns)])
+    yield ""
+    yield from _templates([row for row in rows if row.dataset in datasets], method)
+
+
+def _templates(rows: Sequence[Row], method: str) -> Iterator[str]:
+    """Which template the numbers belong to; of each, for which data sets."""
+    for name, title in ((method, "Tuned, and zero-shot"), (HAND_CRAFTED, "Hand-crafted")):
+        datasets: dict[str, list[str]] = {}
+        for row in rows:
+            if row.method == name and row.dataset not in datasets.setdefault(row.template, []):
+                datasets[row.template].append(row.dataset)
+        each = [f'"{template}" ({", ".join(of)})' for template, of in datasets.items()]
+        if len(each) == 1:
+            each = [f'"{template}"' for template in datasets]
+        if each:
+            yield f"- {title}: {'; '.join(each)}"
 
 
 def _accuracy(row: Row) -> str:
@@ -105,7 +130,7 @@ def _costs(rows: Sequence[Row]) -> Iterator[str]:
     yield _line(["data set", "method", "shots", "seeds", "queries", "image predictions", "seconds"])
     yield _line(["---", "---"] + ["---:"] * 5)
     for row in rows:
-        if row.method != ZERO_SHOT:
+        if row.method not in UNTUNED:
             numbers = (row.queries, row.image_predictions, row.seconds)
             counts = [str(row.shots), str(row.seeds), *(f"{number:,.0f}" for number in numbers)]
             yield _line([row.dataset, row.method, *counts])

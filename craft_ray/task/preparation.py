@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from craft_ray.config.run import RunConfig
+from craft_ray.data.class_halves import dataset_of_half, items_of_half, labels_of_half
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.data.sources import load_dataset
-from craft_ray.errors import ConfigError, OracleError
+from craft_ray.errors import ConfigError, DataError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import DataSize
 from craft_ray.method.projection import check_dimensions
@@ -78,7 +79,7 @@ def sample_data(config: RunConfig) -> FewShotData:
     """Read the index and choose images, which nobody has decoded yet.
 
     Raises:
-        DataError: see `load_dataset`, `check_fine_tunable`, `sample_few_shot`.
+        DataError: see `load_dataset`, `check_fine_tunable`, `sample_few_shot`, `dataset_of_half`.
     """
     dataset = load_dataset(config.data.source)
     check_fine_tunable(dataset)
@@ -89,7 +90,17 @@ def sample_data(config: RunConfig) -> FewShotData:
         validation=config.data.validation,
         repeat_small_classes=config.data.repeat_small_classes,
     )
-    train, validation = hold_in_memory(sample.train), sample.validation
+    # After the sample, as in CoOp: a seed has the same images of a class, whichever half is taken.
+    labels = labels_of_half(len(dataset.class_names), config.data.classes)
+    dataset = dataset_of_half(dataset, config.data.classes)
+    check_fine_tunable(dataset)
+    train = hold_in_memory(items_of_half(sample.train, labels))
+    validation = items_of_half(sample.validation, labels)
+    if not validation:
+        raise DataError(
+            f"data.classes: {config.data.classes} must have validation images, but {dataset.name} "
+            "has none"
+        )
     if config.data.validation == "few_shot" or "val" not in dataset.splits:
         validation = hold_in_memory(validation)
     return FewShotData(dataset, train, validation)

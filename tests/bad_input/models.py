@@ -226,8 +226,8 @@ MODELS = [
         r"class 'a a .*: its prompt must have at most 24 tokens, but has 4\d\d",
     ),
     Case(
-        "a template without a word",
-        task_of("dog", "{}"),
-        r"template: must have a word before \{\}, but got '\{\}'",
+        "a template that swallows the class name",
+        task_of("cat", "a photo of a{}."),
+        r"template: the word before \{\} must not grow together with a class name",
     ),
 ]

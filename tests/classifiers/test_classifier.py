@@ -44,6 +44,25 @@ def test_calibration_error_is_the_textbooks_whatever_the_blocks(data: st.DataObj
     assert count.score.calibration_error == pytest.approx(expected)
 
 
+def test_of_two_classes_with_one_name_the_first_is_predicted_as_a_fair_coin_on_average() -> None:
+    rng = np.random.default_rng(0)
+    logits_NC = rng.normal(size=(3000, 3)).astype(np.float32)
+    logits_NC[:, 2] = logits_NC[:, 0]  # one name, one prompt
+    labels_N = np.arange(3000) % 3
+    first, other, second = (
+        score_logits(logits_NC[labels_N == label], labels_N[labels_N == label]).accuracy
+        for label in range(3)
+    )
+    is_pair_N = logits_NC[:, 0] > logits_NC[:, 1]
+    assert first == is_pair_N[labels_N == 0].mean()
+    assert second == 0.0
+    # With as many images of either class, what the coin gives to both the first has alone.
+    coin = 0.5 * is_pair_N[labels_N != 1].mean()
+    assert score_logits(logits_NC, labels_N).accuracy == pytest.approx(
+        (2 * coin + other) / 3, abs=0.01
+    )
+
+
 def test_logits_that_are_not_finite_have_no_calibration() -> None:
     for bad in (np.nan, np.inf):
         score = score_logits(np.array([[1.0, bad], [0.0, 1.0]], np.float32), np.array([0, 1]))

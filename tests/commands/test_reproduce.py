@@ -78,7 +78,18 @@ def test_shifted_sets_are_rows_of_the_classifiers_of_imagenet(
     place, _ = reproduced
     rows = summary_of(place, "whole")["rows"]
     for name in ("imagenetv2", "imagenet_a"):
-        assert {row["method"] for row in rows if row["dataset"] == name} == {"zero_shot", *METHODS}
+        methods = {row["method"] for row in rows if row["dataset"] == name}
+        assert methods == {"zero_shot", "zero_shot_hand_crafted", *METHODS}
+
+
+def test_zero_shot_is_asked_with_the_published_template_as_well(
+    reproduced: tuple[Path, str],
+) -> None:
+    place, _ = reproduced
+    dtd, imagenet = (result_of(place, "whole", "craft", name) for name in ("dtd", "imagenet"))
+    assert dtd["zero_shot"]["hand_crafted"]["template"] == "{} texture."
+    assert dtd["zero_shot"]["hand_crafted"]["test"] != dtd["zero_shot"]["test"]
+    assert imagenet["zero_shot"]["hand_crafted"] is None, "it is the one that is tuned"
 
 
 def test_tables_and_plots_are_beside_the_summary(reproduced: tuple[Path, str]) -> None:

@@ -106,8 +106,11 @@ def test_a_single_class_is_found() -> None:
 
 
 def test_classes_that_ids_tell_apart_may_share_a_name() -> None:
-    dataset = Dataset("x", ("kite", "kite"), {"train": items((0, 0), (1, 1))}, None, ("a", "b"))
-    assert check_dataset(dataset).num_findings == 0
+    names, ids = ("kite", "tench", "Kite"), ("a", "b", "c")
+    dataset = Dataset("x", names, {"train": items((0, 0), (1, 1), (2, 2))}, None, ids)
+    report = check_dataset(dataset)
+    assert (report.num_findings, report.shared_names) == (0, ("kite",))
+    assert "Names of several classes: kite. A prompt gives them equal logits" in shown(dataset)
 
 
 def test_the_report_fits_80_columns_and_markup_in_names_is_text() -> None:

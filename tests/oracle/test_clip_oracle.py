@@ -103,6 +103,14 @@ def test_any_class_name_is_refused_or_answered_as_open_clip_answers_it(
     np.testing.assert_allclose(logits, plain_tiny.logits(pixels, prompts), atol=1e-3)
 
 
+def test_classes_with_one_name_have_equal_logits(tiny: ClipOracle) -> None:
+    task = ClassificationTask(("missile", "tench", "missile", "Missile"))
+    logits_NC = zero_shot(tiny, random_pixels(tiny), task)
+    for other in (2, 3):
+        np.testing.assert_allclose(logits_NC[:, other], logits_NC[:, 0], rtol=1e-6)
+    assert np.abs(logits_NC[:, 1] - logits_NC[:, 0]).min() > 1e-3
+
+
 def test_a_template_that_would_swallow_the_class_name_is_refused(tiny: ClipOracle) -> None:
     # "of acat": the tokens before {} are no longer those of the template.
     with pytest.raises(OracleError, match="must not grow together with a class name"):
@@ -110,9 +118,13 @@ def test_a_template_that_would_swallow_the_class_name_is_refused(tiny: ClipOracl
 
 
 @pytest.mark.parametrize("template", ["{} texture.", "  {}"])
-def test_a_template_without_words_to_tune_is_refused(tiny: ClipOracle, template: str) -> None:
-    with pytest.raises(OracleError, match="must have a word before"):
-        tiny.register_task(ClassificationTask(("cat", "dog"), template))
+def test_a_template_that_begins_with_the_class_name_is_asked_as_it_is(
+    tiny: ClipOracle, plain_tiny: PlainOpenClip, template: str
+) -> None:
+    pixels = random_pixels(tiny)[:2]
+    logits = zero_shot(tiny, pixels, ClassificationTask(("cat", "dog"), template))
+    prompts = [template.format("cat"), template.format("dog")]
+    np.testing.assert_allclose(logits, plain_tiny.logits(pixels, prompts), atol=1e-3)
 
 
 def test_a_prompt_that_just_fits_is_taken_and_one_token_more_is_refused(tiny: ClipOracle) -> None:

@@ -245,7 +245,6 @@ def test_unnormalized_logits_differ_from_logits_by_one_factor_an_image(
         pytest.param(lambda c: c[0], id="one context without its axis"),
         pytest.param(lambda c: c[:, :, :-1], id="another width"),
         pytest.param(lambda c: c[:0], id="no context"),
-        pytest.param(lambda c: c[:, :0], id="no token"),
         pytest.param(lambda c: c * np.float32("nan"), id="NaN"),
         pytest.param(lambda c: c + np.float32("inf"), id="infinity"),
     ],

@@ -100,7 +100,7 @@ def logits_of(
 def check_both_paths_agree(loaded: LoadedModel) -> None:
     fast, plain = tower_of(loaded), tower_of(loaded, text_path="plain")
     assert (fast.path, plain.path) == ("shared_prefix", "plain")
-    for noise, length in ((0.0, None), (0.1, None), (5.0, None), (0.1, 1), (0.1, 9)):
+    for noise, length in ((0.0, None), (0.1, None), (5.0, None), (0.1, 1), (0.1, 9), (0.0, 0)):
         expected = logits_of(plain, loaded, noise, length)
         np.testing.assert_allclose(logits_of(fast, loaded, noise, length), expected, atol=1e-4)
         assert np.ptp(expected, axis=1).max() > 1e-2, "classes must differ"

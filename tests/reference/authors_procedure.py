@@ -57,6 +57,8 @@ class Settings:
     batch_size: int = 256
     crop_scale_min: float = 0.5
     ctx_init: str = "a photo of a"
+    deploys_best: bool = False
+    """Their script for ImageNet (`xbest`)."""
 
 
 @dataclass
@@ -229,8 +231,12 @@ def run(checkpoint: str, data_folder: Path, settings: Settings) -> Trace:
             losses.append(float(loss))
         es.tell(candidates, losses)
         spent += s.popsize
-        # The deployed prompt: the mean of a second population, which nobody ever scores.
-        context = p0 + torch.stack([shift(z) for z in es.ask()]).mean(dim=0)
+        # The deployed prompt: the mean of a second population, which nobody ever scores. On
+        # ImageNet the best candidate so far.
+        if s.deploys_best:
+            context = p0 + shift(es.result.xbest)
+        else:
+            context = p0 + torch.stack([shift(z) for z in es.ask()]).mean(dim=0)
 
         # The head's side: CE(refined, y) + w KL(l || refined), on unnormalised features of a fresh
         # view; w is dropped when more than budget // n is spent.

@@ -7,7 +7,7 @@ Expected: `authors_procedure.py`, which shares no line with craft_ray. Actual: t
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,18 @@ QUICK = Settings(
     batch_size=4,
 )
 """n = 4: the weight is dropped when more than 20 of 80 queries are spent, amid a generation."""
+IMAGENET = replace(
+    QUICK,
+    deploys_best=True,
+    weight=0.0,
+    n=1,
+    hidden=512,
+    sigma=1.0,
+    std=0.0255,
+    bound=None,
+    crop_scale_min=0.08,
+)
+"""What is other in their script for ImageNet."""
 FULL = Settings(shots=4, std=1.0, sigma=0.02, weight=0.1, n=4)
 
 
@@ -59,7 +71,10 @@ def settings_of(settings: Settings, **changes: Any) -> dict[str, Any]:
         "seed": settings.seed,
         "max_queries": settings.budget,
         "evaluate_every_generations": 10_000,
-        "fidelity": {"preset": "reference"},
+        "fidelity": {
+            "preset": "reference",
+            **({"deployed_prompt": "best"} if settings.deploys_best else {}),
+        },
         "data": {
             "shots": settings.shots,
             "views": "fresh",
@@ -161,22 +176,29 @@ class QuickWorld:
     data: Path
     expected: Trace
 
-    def run(self, **changes: Any) -> Trace:
+    def expect(self, settings: Settings) -> Trace:
+        """Of other settings."""
+        return authors_procedure.run(f"local-dir:{self.model}", self.data, settings)
+
+    def run(self, settings: Settings = QUICK, **changes: Any) -> Trace:
         source = {"kind": "parquet", "root": str(self.data)}
-        document = settings_of(QUICK, **changes)
+        document = settings_of(settings, **changes)
         document["data"] = {**document["data"], "source": source}
         document["oracle"] = {"model": f"local-dir:{self.model}"}
         return run_system(document, self.oracle)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> QuickWorld:
-    folder = tmp_path_factory.mktemp("reference")
-    model = tiny_clip_dir(folder / "model", text_cfg={"context_length": 77})
+def make_world(folder: Path, **of_model: Any) -> QuickWorld:
+    model = tiny_clip_dir(folder / "model", text_cfg={"context_length": 77}, **of_model)
     data = write_parquet(folder / "data", labels=[0, 2, 1] * 20, class_names=CLASSES)
     oracle = ClipOracle.load(OracleConfig(model=f"local-dir:{model}"))
     expected = authors_procedure.run(f"local-dir:{model}", data, QUICK)
     return QuickWorld(model, oracle, data, expected)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> QuickWorld:
+    return make_world(tmp_path_factory.mktemp("reference"))
 
 
 def test_the_procedure_is_written_without_craft_ray() -> None:
@@ -192,6 +214,46 @@ def test_the_procedure_is_written_without_craft_ray() -> None:
 
 def test_a_run_follows_the_authors_procedure(world: QuickWorld) -> None:
     assert_equal(world.run(), world.expected, (10, 8))
+
+
+def test_a_run_follows_their_script_for_imagenet(world: QuickWorld) -> None:
+    expected = world.expect(IMAGENET)
+    assert_equal(world.run(IMAGENET), expected, (10, 8))
+    # To see that it can fail: what is other on ImageNet shows.
+    for changes in (
+        {"fidelity": {"deployed_prompt": "resampled_mean"}},
+        {"loss": {"prompt_consistency": 0.1}},
+        {"loss": {"head_consistency": 0.1}},
+        {"head": {"hidden": 256}},
+        {"data": {"crop_scale_min": 0.5}},
+    ):
+        found = differences(world.run(IMAGENET, **changes), expected)
+        assert margin(found) > 10, (changes, found)
+
+
+def test_a_run_follows_the_authors_procedure_on_a_tower_with_quick_gelu(
+    world: QuickWorld, tmp_path: Path
+) -> None:
+    quick = make_world(tmp_path, quick_gelu=True)
+    assert margin(differences(quick.expected, world.expected)) > 10, "the activation must show"
+    assert_equal(quick.run(), quick.expected, (10, 8))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_of_a_head_of_nan_theirs_predicts_one_class_and_ours_ends_at_the_last_finite_state(
+    world: QuickWorld, weight: float
+) -> None:
+    """No step brings such a head back, so that what more is spent changes nothing: all candidates
+    have a loss of NaN, until pycma's own rules stop theirs."""
+    diverging = replace(QUICK, lr=1e30, weight=weight)
+    theirs, ours = world.expect(diverging), world.run(diverging)
+    assert np.isnan(theirs.head_losses_G).all()
+    assert np.isnan(theirs.losses_GP[1:]).all()
+    assert theirs.test_accuracy == pytest.approx(1 / 3), "the first of three classes, always"
+    assert len(ours.losses_GP) == 1, "what is left of the budget is not spent"
+    assert np.isnan(ours.head_losses_G[-1])
+    zero_shot = world.run(replace(diverging, budget=8), fidelity={"selection": "best_validation"})
+    assert ours.test_accuracy == zero_shot.test_accuracy, "nothing else was finite before"
 
 
 MUTATIONS: dict[str, dict[str, Any]] = {

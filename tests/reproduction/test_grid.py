@@ -12,6 +12,7 @@ from craft_ray.config.loading import load_reproduction_config
 from craft_ray.config.reproduction import METHOD_SETTINGS, PAPER_DATASETS, ReproductionConfig
 from craft_ray.errors import ConfigError
 from craft_ray.reproduction.grid import PRESETS, Cell, make_cells, settings_of
+from craft_ray.reproduction.published import published_accuracy
 
 FOLDER = PRESETS.parent / "reproduce"
 
@@ -118,9 +119,9 @@ def test_random_search_has_the_presets_population_and_bound() -> None:
     assert ours.method == theirs.method == "prompt"
 
 
-@pytest.mark.parametrize("name", ["paper", "smoke"])
+@pytest.mark.parametrize("name", ["paper", "robustness", "smoke"])
 def test_every_shipped_grid_is_valid(name: str) -> None:
-    words = ["root=/data"] if name == "paper" else []
+    words = [] if name == "smoke" else ["root=/data"]
     config = load_reproduction_config(FOLDER / f"{name}.yaml", words)
     cells = make_cells(config)
     for cell in cells:
@@ -128,7 +129,17 @@ def test_every_shipped_grid_is_valid(name: str) -> None:
     if name == "paper":
         # 10 data sets x 5 shots x 3 seeds, and ImageNet once.
         assert len(cells) == 155
+        assert not config.shifted, "they have another budget"
+    elif name == "robustness":
         assert config.shifted == ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
+        assert {cell.seed for cell in cells} == {1, 2, 3}
+        assert {cell.backbone for cell in cells} == {"RN50", "RN101", "ViT-B-32", "ViT-B-16"}
+        assert len(cells) == 12
+        runs = [settings_of(cell, config) for cell in cells]
+        assert {(run.max_queries, run.data.shots) for run in runs} == {(2000, 16)}
+        assert {run.fidelity.deployed_prompt for run in runs} == {"best"}
+        published = [published_accuracy(c.backbone, "imagenet_a", "craft", 16, 2000) for c in cells]
+        assert None not in published
     else:
         assert len(cells) == 4
 

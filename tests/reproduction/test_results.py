@@ -18,8 +18,10 @@ from craft_ray.reproduction.published import (
     ZERO_SHOT_RN50,
     published_accuracy,
 )
-from craft_ray.reproduction.results import summarise
+from craft_ray.reproduction.results import HAND_CRAFTED, summarise
 from craft_ray.reproduction.tables import markdown, write_tables
+
+PHOTO, TEXTURE = "a photo of a {}.", "{} texture."
 
 
 def cell(
@@ -31,19 +33,27 @@ def cell(
     method: str = "craft",
     backbone: str = "RN50",
     shifted: dict[str, Any] | None = None,
+    template: str = PHOTO,
+    max_queries: int = 8000,
+    hand_crafted: tuple[str, float] | None = None,
 ) -> dict[str, Any]:
+    by_hand = hand_crafted and {
+        "template": hand_crafted[0],
+        "test": {"accuracy": hand_crafted[1], "loss": 1.0},
+    }
     return {
         "backbone": backbone,
         "dataset": dataset,
         "method": method,
         "shots": shots,
         "seed": seed,
-        "zero_shot": {"test": {"accuracy": 0.42, "loss": 1.0}},
+        "zero_shot": {"test": {"accuracy": 0.42, "loss": 1.0}, "hand_crafted": by_hand},
         "tuned": {"test": {"accuracy": accuracy, "loss": 1.0}},
         "shifted": shifted or {},
         "curve": [(200.0, 0.4), (400.0, 0.5)],
         "ledger": {"candidate_queries": 8000, "image_predictions": 1000 * seed},
         "seconds": 10.0 * seed,
+        "settings": {"data": {"template": template}, "max_queries": max_queries},
     }
 
 
@@ -56,7 +66,52 @@ def test_a_row_is_mean_and_sample_deviation_over_seeds_beside_the_published_numb
     assert row.difference == pytest.approx(0.74)
     assert (row.queries, row.image_predictions, row.seconds) == (8000, 2000, 20)
     assert (zero_shot.method, zero_shot.shots, zero_shot.mean) == ("zero_shot", 0, 42.0)
-    assert zero_shot.published == 42.32
+    assert zero_shot.published is None, "that is of another template"
+
+
+def test_a_published_zero_shot_stands_beside_its_own_template_and_nowhere_else() -> None:
+    rows = summarise([cell(0.58, hand_crafted=(TEXTURE, 0.45))])
+    ours, theirs, _ = rows
+    assert (ours.method, ours.mean, ours.template) == ("zero_shot", 42.0, PHOTO)
+    assert ours.published is None
+    assert (theirs.method, theirs.mean, theirs.template) == (HAND_CRAFTED, 45.0, TEXTURE)
+    assert theirs.published == 42.32
+    assert theirs.difference == pytest.approx(45 - 42.32)
+
+
+def test_where_the_tuned_template_is_the_hand_crafted_one_nothing_is_asked_twice() -> None:
+    ours, theirs, _ = summarise([cell(0.9, dataset="caltech101")])
+    assert (ours.mean, ours.published, ours.template) == (42.0, 86.29, PHOTO)
+    assert (theirs.method, theirs.mean, theirs.published) == (HAND_CRAFTED, 42.0, 86.29)
+
+
+def test_half_of_the_classes_is_not_compared_with_all_of_them() -> None:
+    result = cell(0.9, dataset="caltech101")
+    result["settings"]["data"]["classes"] = "base"
+    assert [row.published for row in summarise([result])] == [None, None, None]
+
+
+def test_what_was_measured_before_there_was_a_second_template_is_read() -> None:
+    earlier = cell(0.58)
+    del earlier["zero_shot"]["hand_crafted"]
+    assert [row.method for row in summarise([earlier])] == ["zero_shot", "craft"]
+
+
+def test_shifted_sets_are_asked_with_the_hand_crafted_template_too() -> None:
+    scores = {"zero_shot": {"accuracy": 0.5}, "hand_crafted": {"accuracy": 0.52}}
+    shifted = {"imagenetv2": {**scores, "tuned": {"accuracy": 0.55}}}
+    result = cell(
+        0.6,
+        dataset="imagenet",
+        shifted=shifted,
+        template="a picture of a {}.",
+        hand_crafted=(PHOTO, 0.59),
+    )
+    by_place = {(row.dataset, row.method): row for row in summarise([result])}
+    assert by_place["imagenet", HAND_CRAFTED].published == 58.18
+    assert by_place["imagenet", "zero_shot"].published is None
+    assert by_place["imagenetv2", HAND_CRAFTED].mean == pytest.approx(52)
+    assert by_place["imagenetv2", HAND_CRAFTED].template == PHOTO
 
 
 def test_one_seed_has_no_spread() -> None:
@@ -76,11 +131,28 @@ def test_what_is_not_published_has_no_difference() -> None:
 
 def test_a_shifted_set_is_a_row_of_its_own() -> None:
     scores = {"zero_shot": {"accuracy": 0.5}, "tuned": {"accuracy": 0.55}}
-    rows = summarise([cell(0.61, dataset="imagenet", shifted={"imagenetv2": scores})])
+    shifted = {"imagenetv2": scores}
+    rows = summarise([cell(0.61, dataset="imagenet", shifted=shifted, max_queries=2000)])
     by_place = {(row.dataset, row.method): row for row in rows}
     assert by_place["imagenetv2", "craft"].mean == pytest.approx(55)
     assert by_place["imagenetv2", "craft"].published == 53.92
     assert by_place["imagenetv2", "zero_shot"].mean == pytest.approx(50)
+    assert by_place["imagenetv2", "zero_shot"].published is None
+
+
+def test_the_two_tables_of_imagenet_are_told_apart_by_their_budgets() -> None:
+    of_shifted = {
+        name: published_accuracy("RN50", name, "craft", 16, 2000)
+        for name in ("imagenet", "imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
+    }
+    assert list(of_shifted.values()) == [61.17, 53.92, 34.01, 23.13, 58.23]
+    assert published_accuracy("RN50", "imagenet", "craft", 16, 4000) == 61.33
+    assert published_accuracy("RN50", "imagenetv2", "craft", 16, 4000) is None
+    assert published_accuracy("ViT-B-16", "imagenet", "craft", 16, 4000) is None
+    assert published_accuracy("ViT-B-16", "imagenet", "craft", 16, 2000) == 68.21
+    assert published_accuracy("RN50", "imagenetv2", "zero_shot", 0) is None
+    assert published_accuracy("RN50", "imagenet", "craft", 1, 2000) == 58.81
+    assert published_accuracy("RN50", "dtd", "craft", 16, 2000) == 59.26
 
 
 def test_the_published_numbers_are_the_papers() -> None:
@@ -90,7 +162,7 @@ def test_the_published_numbers_are_the_papers() -> None:
     assert CRAFT_RN50["imagenet"][-1] == 61.33
     assert ZERO_SHOT_RN50["food101"] == 77.31
     assert published_accuracy("RN50", "fgvc_aircraft", "prompt_only", 16) == 12.07
-    assert published_accuracy("ViT-B-16-quickgelu", "imagenet_r", "craft", 16) == 75.52
+    assert published_accuracy("ViT-B-16-quickgelu", "imagenet_r", "craft", 16, 2000) == 75.52
     assert {len(sets) for sets in SHIFTED_16_SHOTS.values()} == {5}
     # "About +12 points at 16 shots": the mean over the 11 data sets.
     gain = sum(CRAFT_RN50[name][-1] - ZERO_SHOT_RN50[name] for name in CRAFT_RN50) / 11
@@ -98,8 +170,14 @@ def test_the_published_numbers_are_the_papers() -> None:
 
 
 GRID = [
-    cell(0.55 + 0.01 * seed + 0.001 * shots, dataset=dataset, seed=seed, shots=shots)
-    for dataset in ("dtd", "eurosat")
+    cell(
+        0.55 + 0.01 * seed + 0.001 * shots,
+        dataset=dataset,
+        seed=seed,
+        shots=shots,
+        hand_crafted=(template, 0.43),
+    )
+    for dataset, template in (("dtd", TEXTURE), ("eurosat", "a centered satellite photo of {}."))
     for shots in (1, 16)
     for seed in (1, 2)
 ]
@@ -109,20 +187,27 @@ def test_the_table_for_people() -> None:
     text = markdown(summarise(GRID))
     lines = text.splitlines()
     assert "## RN50, craft" in lines
-    assert "| data set | zero-shot | 1 shot | 16 shots |" in lines
+    head = "| data set | zero-shot | zero-shot, hand-crafted template | 1 shot | 16 shots |"
+    assert head in lines
     dtd = next(line for line in lines if line.startswith("| dtd | 42.00"))
-    assert dtd.split("|")[2].strip() == "42.00 (42.32, -0.32)"
-    assert dtd.split("|")[4].strip() == "58.10 ± 0.71 (59.26, -1.16)"
+    assert dtd.split("|")[2].strip() == "42.00"
+    assert dtd.split("|")[3].strip() == "43.00 (42.32, +0.68)"
+    assert dtd.split("|")[5].strip() == "58.10 ± 0.71 (59.26, -1.16)"
     mean = next(line for line in lines if line.startswith("| **mean**"))
-    assert mean.split("|")[4].strip() == "58.10 (67.28, -9.18)"
+    assert mean.split("|")[3].strip() == "43.00 (39.94, +3.06)"
+    assert mean.split("|")[5].strip() == "58.10 (67.28, -9.18)"
+    assert f'- Tuned, and zero-shot: "{PHOTO}"' in lines
+    theirs = f'"{TEXTURE}" (dtd); "a centered satellite photo of {{}}." (eurosat)'
+    assert f"- Hand-crafted: {theirs}" in lines
     assert "| dtd | craft | 16 | 2 | 8,000 | 1,500 | 15 |" in lines
 
 
 def test_a_mean_over_data_sets_wants_all_of_them() -> None:
     text = markdown(summarise([*GRID, cell(0.5, dataset="ucf101", shots=16)]))
     mean = next(line for line in text.splitlines() if line.startswith("| **mean**"))
-    assert mean.split("|")[3].strip() == "-", "ucf101 has no value for 1 shot"
-    assert mean.split("|")[4].strip() != "-"
+    assert mean.split("|")[3].strip() == "-", "ucf101 was not asked with its own template"
+    assert mean.split("|")[4].strip() == "-", "ucf101 has no value for 1 shot"
+    assert mean.split("|")[5].strip() != "-"
 
 
 def test_tables_for_programs_hold_every_row(tmp_path: Path) -> None:

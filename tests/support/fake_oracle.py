@@ -102,7 +102,8 @@ class FakeOracle:
             raise OracleError("contexts: must be shorter than the oracle's context")
         base_CF = np.stack([_direction(self._seed, name) for name in names])
         mixing_CFE = np.stack([_mixing(self._seed, name) for name in names])
-        pooled = contexts_KLE.astype(np.float64).mean(axis=-2)
+        num_words = max(contexts_KLE.shape[-2], 1)  # there may be none
+        pooled = contexts_KLE.astype(np.float64).sum(axis=-2) / num_words
         by_class = "ke" if pooled.ndim == 2 else "kce"
         text_KCF = _normalized(base_CF + np.einsum(f"cfe,{by_class}->kcf", mixing_CFE, pooled))
         registered_NF = self._features[images.digest]
@@ -133,9 +134,8 @@ def images_of(
 def _embed(template: str) -> FloatArray:
     """[L, E]: one vector a word before the placeholder, drawn from the word."""
     words = template.partition("{}")[0].split()
-    return np.stack([_rng(0, f"word {word}").normal(0, 0.3, EMBED_DIM) for word in words]).astype(
-        np.float32
-    )
+    rows = [_rng(0, f"word {word}").normal(0, 0.3, EMBED_DIM) for word in words]
+    return np.array(rows, dtype=np.float32).reshape(len(words), EMBED_DIM)
 
 
 def _words(class_name: str) -> str:

@@ -25,7 +25,7 @@ class PromptTokens:
     sos_1: torch.Tensor
     """[1]: the start token."""
     prefix_L: torch.Tensor
-    """[L]: the words before {}."""
+    """[L]: the words before {}; L = 0 if there are none."""
     suffixes: tuple[torch.Tensor, ...]
     """For each class [T_c]: class name, words after {}, end token."""
 
@@ -49,12 +49,11 @@ def tokenize_task(
     """Split every prompt of a task at its placeholder.
 
     Raises:
-        OracleError: a prompt does not fit into the context, or has no word before {} of its own.
+        OracleError: a prompt does not fit into the context, or the word before {} grows together
+            with a class name.
     """
     before, _, after = task.template.partition("{}")
     prefix = _ids(tokenizer, before)[:-1]
-    if len(prefix) < 2:
-        raise OracleError(f"template: must have a word before {{}}, but got {task.template!r}")
     suffixes = []
     for name in task.class_names:
         # Folder names and CoOp's class names separate words by underscores.

@@ -1,0 +1,55 @@
+"""A dry run tells all that is tested: with the second template, and on the shifted sets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from craft_ray.commands.reproduce import main
+from tests.support.coop_trees import write_coop
+
+NUM_TEST = {"dtd": 6, "imagenet": 24, "imagenetv2": 24}
+"""Images of the made trees: two of each class."""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trees")
+    for name in ("dtd", "imagenet", "imagenetv2"):
+        write_coop(folder, name)
+    return folder
+
+
+def evaluations(capsys: pytest.CaptureFixture[str], root: Path, *words: str) -> tuple[int, int]:
+    """Image predictions to validate and test, and images sent, of one cell."""
+    grid = [f"root={root}", "shots=[1]", "seeds=[1]", *words, "--dry-run"]
+    assert main(grid) == 0
+    text = capsys.readouterr().out
+    predictions = re.search(r"to validate and test +([\d,]+)", text)
+    sent = re.search(r"images sent +([\d,]+)", text)
+    assert predictions is not None
+    assert sent is not None
+    return int(predictions[1].replace(",", "")), int(sent[1].replace(",", ""))
+
+
+def test_the_second_template_is_a_prediction_of_each_test_image(
+    capsys: pytest.CaptureFixture[str], root: Path
+) -> None:
+    with_it, sent = evaluations(capsys, root, "datasets=[dtd]")
+    without, also_sent = evaluations(capsys, root, "datasets=[dtd]", "hand_crafted_zero_shot=false")
+    assert with_it - without == NUM_TEST["dtd"]
+    assert sent == also_sent
+
+
+def test_a_shifted_set_is_sent_and_asked_about_for_both_classifiers(
+    capsys: pytest.CaptureFixture[str], root: Path
+) -> None:
+    alone, sent = evaluations(capsys, root, "datasets=[imagenet]")
+    both, more_sent = evaluations(capsys, root, "datasets=[imagenet]", "shifted=[imagenetv2]")
+    assert both - alone == 2 * NUM_TEST["imagenetv2"]
+    assert more_sent - sent == NUM_TEST["imagenetv2"]
+    other = ("data.template='a view of a {}.'", "shifted=[imagenetv2]")
+    three, _ = evaluations(capsys, root, "datasets=[imagenet]", *other)
+    assert three - both == NUM_TEST["imagenet"] + NUM_TEST["imagenetv2"]
