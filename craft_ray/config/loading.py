@@ -28,6 +28,9 @@ from craft_ray.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+COMMAND_LINE = "command line"
+"""Source of what is wrong with a word that was typed."""
+
 OF_A_METHOD = {
     *("fidelity", "head", "loss", "max_queries", "method", "optimizer", "prompt", "white_box"),
 }
@@ -46,7 +49,7 @@ def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConf
         ConfigError: the file or a setting breaks a law.
     """
     changes = [split_override(override) for override in overrides]
-    return change_run_config(path, changes, str(path) if path else "command line")
+    return change_run_config(path, changes, str(path) if path else COMMAND_LINE)
 
 
 def load_default_run(overrides: Sequence[str]) -> RunConfig:
@@ -67,7 +70,7 @@ def load_default_run(overrides: Sequence[str]) -> RunConfig:
         more = [hint] if sections & OF_A_METHOD else []
         if of_a_search := sorted(sections & (SpaceConfig.model_fields.keys() - {"name"})):
             more.append(f"{of_a_search[0]} belongs to a search: python -m craft_ray.tune")
-        raise ConfigError("command line", [*error.problems, *more]) from error
+        raise ConfigError(COMMAND_LINE, [*error.problems, *more]) from error
     settings = flatten(config.model_dump(mode="json"))
     problems = []
     named = {key for override in overrides for key in flatten(dict([split_override(override)]))}
@@ -83,7 +86,7 @@ def load_default_run(overrides: Sequence[str]) -> RunConfig:
                 needs = needs_in_words(missing)
                 problems.append(f"{name}: has no effect on probes, as it needs {needs}")
     if problems:
-        raise ConfigError("command line", [*problems, hint])
+        raise ConfigError(COMMAND_LINE, [*problems, hint])
     return config
 
 
@@ -97,8 +100,9 @@ def change_run_config(
     """
     document = {} if path is None else read_yaml(find_settings_file(path))
     _check_is_run(document, path)
-    apply_words(document, changes, RunConfig)
-    return _validate(RunConfig, document, source)
+    words = list(changes)
+    apply_words(document, words, RunConfig)
+    return _validate(RunConfig, document, source, words)
 
 
 def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
@@ -131,10 +135,10 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
     ]
     apply_words(document, changes, SpaceConfig)
     try:
-        return _validate(SpaceConfig, document, str(path))
+        return _validate(SpaceConfig, document, str(path), changes)
     except ConfigError as error:
         problems = [*error.problems, *_hints(document, changes, error.problems)]
-        raise ConfigError(str(path), problems) from error
+        raise ConfigError(error.source, problems) from error
 
 
 def _key_in_space(key: str) -> str:
@@ -172,6 +176,7 @@ def load_reproduction_config(path: Path, overrides: Sequence[str] = ()) -> Repro
     path = find_settings_file(path)
     document = read_yaml(path)
     run = document.setdefault("run", {})
+    words = []
     for override in overrides:
         key, value = split_override(override)
         section = key.split(".")[0]
@@ -179,9 +184,11 @@ def load_reproduction_config(path: Path, overrides: Sequence[str] = ()) -> Repro
             if not isinstance(run, dict):
                 raise ConfigError(str(path), [f"run: must be a section, but is {shorten(run)}"])
             run[key] = value
+            words.append((f"run.{key}", value))
         else:
             apply_words(document, [(key, value)], ReproductionConfig)
-    return _validate(ReproductionConfig, document, str(path))
+            words.append((key, value))
+    return _validate(ReproductionConfig, document, str(path), words)
 
 
 def _check_is_space(document: dict[str, Any], path: Path) -> None:
@@ -208,8 +215,15 @@ def _check_is_run(document: dict[str, Any], path: Path | None) -> None:
         )
 
 
-def _validate(model: type[Model], document: dict[str, Any], source: str) -> Model:
+def _validate(
+    model: type[Model], document: dict[str, Any], source: str, words: Sequence[tuple[str, Any]]
+) -> Model:
+    """The settings of a document into which the words of a command line have been put."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(source, describe_problems(error)) from error
+        problems = describe_problems(error)
+        typed = tuple(f"{key}{end}" for key, _ in words for end in (":", "."))
+        if all(problem.startswith(typed) for problem in problems):
+            source = COMMAND_LINE
+        raise ConfigError(source, problems) from error

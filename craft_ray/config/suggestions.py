@@ -11,6 +11,10 @@ from pydantic import BaseModel
 from craft_ray.config.base import MODELS
 
 
+BELOW = ("base", "run")
+"""Where a search and a grid keep the settings of their runs."""
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The end of a message about an unknown word; empty if nothing known is like it."""
     near = difflib.get_close_matches(str(word)[:100], [*known], n=1)
@@ -55,12 +59,17 @@ def about_unknown(title: str, path: Sequence[int | str]) -> str:
     if above and above[-1] in (kinds := kinds_at(model, above[:-1])):
         having = [kind for kind, each in kinds.items() if name in each.model_fields]
         if having:
-            return f", but one of {above[-2]}.kind {' or '.join(having)}"
+            section = ".".join(above[above[0] in BELOW : -1])
+            return (
+                f", but one of {above[-2]}.kind {' or '.join(having)}: say "
+                f"{section}.kind={having[0]} as well"
+            )
     known = settings_at(model, above)
     if not above and (inside := _sections_with(model, name)):
         return f": did you mean {' or '.join(inside)}?"
     if not above:  # the words of a search or a grid may name settings of its runs
-        known += [key for field in ("base", "run") for key in settings_at(model, [field])]
+        known += [key for field in BELOW for key in settings_at(model, [field])]
+        known += MODELS["RunConfig"].model_fields if "run" in model.model_fields else []
     return did_you_mean(name, known)
 
 

@@ -12,7 +12,12 @@ import yaml
 
 import craft_ray
 from craft_ray.commands import train, tune
-from craft_ray.config.loading import load_default_run, load_run_config, load_space_config
+from craft_ray.config.loading import (
+    load_default_run,
+    load_reproduction_config,
+    load_run_config,
+    load_space_config,
+)
 from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
 from craft_ray.errors import ConfigError
 
@@ -41,6 +46,35 @@ def test_the_nearest_known_word_is_named_to_who_searches(word: str, message: str
         load_space_config(QUICKSTART, [word])
     assert message in str(caught.value)
     assert len(caught.value.problems) == 1
+
+
+def test_a_word_is_blamed_where_a_word_is_wrong_and_a_file_where_a_file_is(tmp_path: Path) -> None:
+    for word in ("trails=3", "head.learning_rate=x", "data.source.root=/x", "trials=0"):
+        with pytest.raises(ConfigError) as caught:
+            load_space_config(QUICKSTART, [word])
+        assert caught.value.source == "command line"
+    smoke = SPACES / "reproduce" / "smoke.yaml"
+    for word in ("max_querys=4", "seeds=x"):
+        with pytest.raises(ConfigError) as caught:
+            load_reproduction_config(smoke, [word])
+        assert caught.value.source == "command line"
+    file = tmp_path / "mine.yaml"
+    file.write_text("sede: 3\n")
+    for words in ([], ["max_queries=100"], ["optimizer.sgma=1"]):
+        with pytest.raises(ConfigError) as caught:
+            load_run_config(file, words)
+        assert caught.value.source == str(file)
+        assert "sede: is not a known setting: did you mean seed?" in str(caught.value)
+
+
+def test_who_reproduces_hears_of_settings_of_the_runs_as_well() -> None:
+    with pytest.raises(ConfigError, match=r"max_querys: .* did you mean max_queries\?"):
+        load_reproduction_config(SPACES / "reproduce" / "smoke.yaml", ["max_querys=4"])
+
+
+def test_who_names_his_images_first_hears_what_else_to_say() -> None:
+    with pytest.raises(ConfigError, match="say data.source.kind=folder as well"):
+        load_space_config(QUICKSTART, ["data.source.root=/x"])
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,10 @@ def test_a_process_that_is_stopped_is_replaced() -> None:
         client = PoolOracle(pool.address, config)
         question = question_to(client)
         client.predict(*question)
-        (process,) = [p for p in psutil.process_iter() if only in " ".join(p.cmdline())]
-        process.suspend()
+        entry = ray._private.state.state.actor_table(
+            ray.get_actor(only, namespace=NAMESPACE)._actor_id.hex()
+        )
+        psutil.Process(entry["Pid"]).suspend()
         client.predict(*question)
         assert replicas_of(pool) != [only]
 
