@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from craft_ray.config.base import MODELS
 
-
 BELOW = ("base", "run")
 """Where a search and a grid keep the settings of their runs."""
 

@@ -73,7 +73,7 @@ def test_who_reproduces_hears_of_settings_of_the_runs_as_well() -> None:
 
 
 def test_who_names_his_images_first_hears_what_else_to_say() -> None:
-    with pytest.raises(ConfigError, match="say data.source.kind=folder as well"):
+    with pytest.raises(ConfigError, match=r"say data\.source\.kind=folder as well"):
         load_space_config(QUICKSTART, ["data.source.root=/x"])
 
 
