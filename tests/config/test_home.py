@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from craft_ray.config.loading import load_run_config, load_space_config
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.shipped import DEFAULT_SPACE
 
 
@@ -19,3 +20,9 @@ def test_files_of_settings_may_be_in_the_home_folder(
     around = Path("tune_spaces/around_paper.yaml")
     assert load_space_config(around, ["base=~/run.yaml"]).base.seed == 7
     assert load_space_config(DEFAULT_SPACE).base.seed == 1
+
+
+def test_a_model_may_be_in_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert OracleConfig(model="local-dir:~/model").model == "local-dir:/home/me/model"
+    assert OracleConfig(model="ViT-B-32", pretrained="openai").model == "ViT-B-32"
