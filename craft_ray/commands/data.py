@@ -112,7 +112,7 @@ def _convert(options: argparse.Namespace) -> None:
     from craft_ray.data.progress import image_progress
 
     dataset = _read(options, names_may_be_any=False)
-    console = Console()
+    console = Console(emoji=False)
     total = sum(len(items) for items in dataset.splits.values())
     with image_progress(console, "writing", total) as advance:
         converted = convert(
@@ -146,7 +146,7 @@ def _check(options: argparse.Namespace) -> int:
     about = COOP_TABLE[options.dataset] if options.dataset else None
     total = sum(len(items) for items in dataset.splits.values())
     # Beside the report, not in it: standard output may go into a file.
-    with image_progress(Console(stderr=True), "reading", total) as advance:
+    with image_progress(Console(stderr=True, emoji=False), "reading", total) as advance:
         report = check_dataset(dataset, about, advance)
     if options.json:
         print(json.dumps(report.as_dict(), indent=2))
@@ -160,4 +160,4 @@ def _show(report: Report) -> None:
 
     from craft_ray.data.report import show_report
 
-    show_report(report, Console())
+    show_report(report, Console(emoji=False))

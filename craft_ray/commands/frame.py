@@ -86,7 +86,7 @@ class RunRequest:
         from craft_ray.jobs.run_folder import open_run_folder
         from craft_ray.light_imports import imported_meanwhile
 
-        console, options = Console(), self.options
+        console, options = Console(emoji=False), self.options
         with ExitStack() as stack:
             folder = stack.enter_context(
                 open_run_folder(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
-from craft_ray.config.places import PathText
+from craft_ray.config.places import PathText, expand_home
 
 Auto = Literal["auto"]
 
@@ -36,6 +36,12 @@ class OracleConfig(Settings):
     white_box: bool = False
     """The owner's permission to give gradients and image features, for the baselines that black-box
     tuning is compared with."""
+
+    @field_validator("model")
+    @classmethod
+    def _home_is_expanded(cls, model: str) -> str:
+        kind, separator, folder = model.partition(":")
+        return f"local-dir:{expand_home(folder)}" if separator and kind == "local-dir" else model
 
     @model_validator(mode="after")
     def _weights_are_named_once(self) -> Self:

@@ -6,6 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
+from craft_ray.config.places import expand_home
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
 
@@ -29,7 +30,7 @@ def find_settings_file(name: Path, folder: Path = Path()) -> Path:
     Raises:
         ConfigError: such a name is in neither place.
     """
-    own = folder / name
+    own = folder / expand_home(str(name))
     # Not `Path.exists`, which raises an OSError of a name that is too long.
     if os.path.exists(own):
         return own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -16,11 +17,14 @@ from craft_ray.files.remote import Place
 from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.fine_tuning import FineTuning
 from craft_ray.jobs.job import JobEnd, Report
+from craft_ray.jobs.pace import Pace
 from craft_ray.jobs.tuning import read_selected, read_tuned
 from craft_ray.task.preparation import FewShotData
 from craft_ray.tracking import tracked
 
 WORKER_FOLDER = "worker"
+LOG_LINES, LOG_SECONDS = 20, 10.0
+"""Without a terminal: at most so many lines of progress, and seconds between two of them."""
 
 
 def run_training(
@@ -94,15 +98,18 @@ def _fit(experiment: Experiment, job: FineTuning) -> JobEnd:
 
 
 class _Watcher:
-    """Passes reports on to the tracker and the progress bar."""
+    """Passes reports on to the tracker, and to the bar or, without a terminal, to lines."""
 
     def __init__(self, experiment: Experiment, progress: Progress) -> None:
         self._experiment = experiment
         self._progress = progress
+        self._pace = Pace(LOG_LINES, LOG_SECONDS)
         self.end: JobEnd | None = None
 
     def on_start(self, job: FineTuning) -> None:
         total = job.config.num_generations
+        if not self._experiment.console.is_terminal:
+            self._experiment.say(f"Tuning, at most {total:,} generation(s) ...")
         self._bar = self._progress.add_task("starting the worker", total=total)
 
     def on_report(self, job: FineTuning, report: Report) -> None:
@@ -110,6 +117,13 @@ class _Watcher:
         if report["points"]:
             words = _describe(report, job.config)
             self._progress.update(self._bar, completed=report["generation"], description=words)
+            total, is_last = job.config.num_generations, report["outcome"] != "running"
+            is_due = self._pace.is_due(report["generation"] / total) or is_last
+            if is_due and not self._experiment.console.is_terminal:
+                seconds = time.monotonic() - self._experiment.started_s
+                self._experiment.say(
+                    f"  generation {report['generation']:,}/{total:,}, {words}, {seconds:.0f} s"
+                )
 
     def on_end(self, job: FineTuning, end: JobEnd) -> None:
         self.end = end
