@@ -49,7 +49,11 @@ def load_run_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConf
         ConfigError: the file or a setting breaks a law.
     """
     changes = [split_override(override) for override in overrides]
-    return change_run_config(path, changes, str(path) if path else COMMAND_LINE)
+    source = str(path) if path else COMMAND_LINE
+    try:
+        return change_run_config(path, changes, source)
+    except ConfigError as error:
+        raise ConfigError(_to_blame(error.problems, changes, source), error.problems) from error
 
 
 def load_default_run(overrides: Sequence[str]) -> RunConfig:
@@ -100,9 +104,8 @@ def change_run_config(
     """
     document = {} if path is None else read_yaml(find_settings_file(path))
     _check_is_run(document, path)
-    words = list(changes)
-    apply_words(document, words, RunConfig)
-    return _validate(RunConfig, document, source, words)
+    apply_words(document, changes, RunConfig)
+    return _validate(RunConfig, document, source)
 
 
 def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
@@ -216,14 +219,17 @@ def _check_is_run(document: dict[str, Any], path: Path | None) -> None:
 
 
 def _validate(
-    model: type[Model], document: dict[str, Any], source: str, words: Sequence[tuple[str, Any]]
+    model: type[Model], document: dict[str, Any], source: str, typed: Sequence[tuple[str, Any]] = ()
 ) -> Model:
-    """The settings of a document into which the words of a command line have been put."""
+    """The settings of a document, into which what was typed has been put already."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
         problems = describe_problems(error)
-        typed = tuple(f"{key}{end}" for key, _ in words for end in (":", "."))
-        if all(problem.startswith(typed) for problem in problems):
-            source = COMMAND_LINE
-        raise ConfigError(source, problems) from error
+        raise ConfigError(_to_blame(problems, typed, source), problems) from error
+
+
+def _to_blame(problems: Sequence[str], typed: Sequence[tuple[str, Any]], source: str) -> str:
+    """The command line, if nothing is wrong but what was typed there; else the source."""
+    of_words = tuple(f"{key}{end}" for key, _ in typed for end in (":", "."))
+    return COMMAND_LINE if all(problem.startswith(of_words) for problem in problems) else source
