@@ -154,7 +154,7 @@ class SlowEncoding(Fault):
     """Nothing is broken, but the first answer about images takes longer than a chunk may."""
 
     def enter(self, directory: Path) -> Self:
-        self.words = ["pool.chunk_timeout_s=0.5", "oracle.images_per_forward=2"]
+        self.words = ["pool.chunk_timeout_s=0.5"]
         return super().enter(directory)
 
     def strike(self, command: Command) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import ActorDiedError, GetTimeoutError, RayError
 
 from craft_ray.config.oracle import PoolConfig
 from craft_ray.errors import OracleError, PoolError, last_words
@@ -57,6 +57,7 @@ class Dispatcher:
         self.metrics = ClientMetrics()
         self._load = LoadMeter()
         self._replicas: dict[str, Any] = {}
+        self._dead: set[str] = set()
         self._members_read_s = float("-inf")
 
     def describe(self) -> OracleDescription:
@@ -149,9 +150,13 @@ class Dispatcher:
         """The replicas of the pool, read again now and then: they come and go."""
         if time.monotonic() - self._members_read_s > MEMBERS_VALID_S:
             replicas = {}
-            for name in self.of_registry("members", self._load.take()):
-                # Whoever has just died is still on the list, and has no name any more.
-                with suppress(ValueError):
+            listed = self.of_registry("members", self._load.take())
+            # Whoever has just died is still on the list. A name is used once.
+            self._dead &= set(listed)
+            for name in listed:
+                if name in self._dead:
+                    continue
+                with suppress(ValueError):  # it died, and nobody here has asked it yet
                     replicas[name] = self._replicas.get(name) or ray.get_actor(
                         name, namespace=self._address.namespace
                     )
@@ -190,8 +195,8 @@ class Dispatcher:
             reply: Reply = ray.get(reference)
         except RayError as error:  # the replica, its node or the reply on the way was lost
             scheduler.fail(assignment, last_words(error), now_s)
-            # The replica may be gone for good: without it, its name is looked up again.
-            self._replicas.pop(assignment.replica, None)
+            if isinstance(error, ActorDiedError):
+                self._dead.add(assignment.replica)
             self._members_read_s = float("-inf")
             return
         if isinstance(reply, Refused):
