@@ -13,7 +13,7 @@ PACKAGE = Path(craft_ray.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("commands",),
     ("reproduction", "search"),
-    ("jobs",),
+    ("jobs", "inference"),
     ("tuners", "tracking"),
     ("classifiers",),
     ("task",),
@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 what: a program beside the house."""
 
 BESIDE = {"zoo"}
-DOORS = {"tune", "train", "reproduce", "data/__main__", "tracking/__main__"}
+DOORS = {"tune", "train", "reproduce", "data/__main__", "tracking/__main__", "__main__"}
 """What is typed as `python -m craft_ray.X`: opens the command of that name, and nothing else."""
 
 
@@ -75,7 +75,7 @@ def test_imports_go_down_only() -> None:
 
 def test_a_door_opens_its_command_only() -> None:
     for door in DOORS:
-        command = door.split("/")[0]
+        command = "program" if door == "__main__" else door.split("/")[0]
         allowed = {f"commands.{command}", f"commands.{command}.main"}
         assert imports_of(PACKAGE / f"{door}.py") == allowed
 

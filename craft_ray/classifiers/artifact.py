@@ -12,6 +12,7 @@ from craft_ray.classifiers.classifier import Kind, TunedClassifier, restore_clas
 from craft_ray.config.base import Settings
 from craft_ray.config.data import Template
 from craft_ray.config.documents import describe_problems
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.data.dataset import class_name_problem
 from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import Place
@@ -45,6 +46,7 @@ class _Description(Settings):
     template: Template
     kind: Kind
     extra_names: tuple[Annotated[str, AfterValidator(_check_class_name)], ...]
+    oracle: OracleConfig | None = None  # earlier versions did not store it
 
     @model_validator(mode="after")
     def _prompts_have_no_extra_names(self) -> Self:
@@ -65,6 +67,8 @@ class Artifact:
     oracle_id: str
     weights_id: str = ""
     """Of the oracle that it was tuned for (`OracleDescription`)."""
+    oracle: OracleConfig | None = None
+    """How that oracle is loaded, so that the classifier can be used from its folder alone."""
 
     def save(self, folder: Place) -> None:
         """Write both files with their checksums; a folder with the description is complete."""
@@ -76,6 +80,7 @@ class Artifact:
             "template": self.task.template,
             "kind": self.classifier.kind,
             "extra_names": list(self.classifier.extra_names),
+            "oracle": self.oracle and self.oracle.model_dump(mode="json"),
         }
         arrays = self.classifier.arrays()
         write_signed_pair(folder / ARRAYS_FILE, arrays, folder / DESCRIPTION_FILE, description)
@@ -97,12 +102,27 @@ class Artifact:
         _check_arrays(arrays, description, arrays_path)
         classifier = restore_classifier(description.kind, arrays, description.extra_names)
         task = ClassificationTask(description.class_names, description.template)
-        return cls(classifier, task, description.oracle_id, description.weights_id)
+        ids = description.oracle_id, description.weights_id
+        return cls(classifier, task, *ids, description.oracle)
 
     def is_for_weights_of(self, oracle: OracleDescription) -> bool:
         """Whether it was tuned for this oracle, or for the same weights in another precision."""
         same_weights = self.weights_id != "" and self.weights_id == oracle.weights_id
         return same_weights or self.oracle_id == oracle.oracle_id
+
+    def check_oracle(self, description: OracleDescription, *, any_precision: bool = False) -> None:
+        """Raise ArtifactError unless it was tuned for this oracle (see `predict`)."""
+        is_same = description.oracle_id == self.oracle_id
+        if not is_same and not (any_precision and self.is_for_weights_of(description)):
+            remedy = (
+                "; its weights are the same: any_precision=True accepts it, and labelled images "
+                "tell how good it is there"
+            )
+            raise ArtifactError(
+                f"oracle_id: must be {self.oracle_id[:12]} as tuned, but the oracle is "
+                f"{description.oracle_id[:12]}"
+                + (remedy if self.is_for_weights_of(description) else "")
+            )
 
     def predict(
         self, oracle: Oracle, images: ImageHandle, *, any_precision: bool = False
@@ -119,18 +139,7 @@ class Artifact:
         Raises:
             ArtifactError: the oracle is not the one that this classifier was tuned for.
         """
-        description = oracle.describe()
-        is_same = description.oracle_id == self.oracle_id
-        if not is_same and not (any_precision and self.is_for_weights_of(description)):
-            remedy = (
-                "; its weights are the same: any_precision=True accepts it, and labelled images "
-                "tell how good it is there"
-            )
-            raise ArtifactError(
-                f"oracle_id: must be {self.oracle_id[:12]} as tuned, but the oracle is "
-                f"{description.oracle_id[:12]}"
-                + (remedy if self.is_for_weights_of(description) else "")
-            )
+        self.check_oracle(oracle.describe(), any_precision=any_precision)
         task = oracle.register_task(self.classifier.asked_task(self.task))
         return self.classifier.refine(
             oracle.predict(task, images, self.classifier.asked_contexts())

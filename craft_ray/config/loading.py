@@ -17,6 +17,7 @@ from craft_ray.config.documents import (
     split_override,
 )
 from craft_ray.config.effects import missing_for, needs_in_words
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.overrides import apply_words
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
@@ -106,6 +107,32 @@ def change_run_config(
     _check_is_run(document, path)
     apply_words(document, changes, RunConfig)
     return _validate(RunConfig, document, source)
+
+
+def load_oracle_config(known: OracleConfig | None, overrides: Sequence[str]) -> OracleConfig:
+    """How a model is loaded: as a run has done it, but for words `oracle.KEY=VALUE`.
+
+    Args:
+        known: of the run; None if that is not known.
+        overrides: the words.
+
+    Raises:
+        ConfigError: a word breaks a law or is about something else, or nothing names the model.
+    """
+    changes = [split_override(override) for override in overrides]
+    others = [key for key, _ in changes if key.split(".")[0] != "oracle"]
+    if others:
+        raise ConfigError("--set", [f"must be settings of oracle, but got {', '.join(others)}"])
+    if known is None and "oracle.model" not in dict(changes):
+        raise ConfigError(
+            "--set",
+            [
+                "oracle.model=... must name the model: the classifier was stored by an earlier "
+                "version, which did not say it"
+            ],
+        )
+    start = {} if known is None else known.model_dump(mode="json")
+    return change_run_config(None, [("oracle", start), *changes], "--set").oracle
 
 
 def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:

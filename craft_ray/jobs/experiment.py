@@ -72,7 +72,8 @@ class Experiment:
         task = classification_task(self.config, self.data)
         folder = self.folder / RESULT_FOLDER
         prepared = self.prepared
-        Artifact(classifier, task, prepared.oracle_id, prepared.weights_id).save(folder)
+        ids = prepared.oracle_id, prepared.weights_id
+        Artifact(classifier, task, *ids, self.config.oracle).save(folder)
         with on_this_disk(folder) as local:
             self.tracker.log_folder(key, local)
 

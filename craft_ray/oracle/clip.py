@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
@@ -39,6 +40,8 @@ from craft_ray.oracle.text.encoder import DTYPES, TextTower
 from craft_ray.oracle.text.plain import autocast
 from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
 
+MAX_TEXT_BYTES = 64 * 2**20
+"""Of features of contexts that are kept for the next question."""
 IMAGES_PER_FORWARD = {"cpu": 6, "cuda": 256}
 
 
@@ -66,6 +69,7 @@ class ClipOracle:
         self._image_forwards = Forwards(images, "images")
         self._images = ImageStore(self._encode_pixels, config.feature_cache_mb * 2**20)
         self._tasks: dict[str, PromptTokens] = {}
+        self._last_text: tuple[str, FloatArray, torch.Tensor] | None = None
         bias = getattr(loaded.model, "logit_bias", None)
         default = tokenize_task(
             ClassificationTask(("cat",), DEFAULT_TEMPLATE),
@@ -150,7 +154,7 @@ class ClipOracle:
             raise OracleError(
                 f"answer: must be one of {self._description.answers}, but got {answer!r}"
             )
-        text_KCF = self._encode_contexts(task, contexts_KLE)
+        text_KCF = self._known_text(task, contexts_KLE)
         image_NF = self._images.features(images)
         if answer == "logits":
             image_NF = F.normalize(image_NF, dim=-1)
@@ -176,6 +180,18 @@ class ClipOracle:
         losses = reduce_blocks(blocks, reduction)
         on_part(0, losses)
         return losses
+
+    def _known_text(self, task: TaskHandle, contexts_KLE: FloatArray) -> torch.Tensor:
+        """Whoever labels images asks with the same contexts, batch after batch: they are encoded
+        once."""
+        if self._last_text is not None:
+            digest, contexts, text_KCF = self._last_text
+            if digest == task.digest and np.array_equal(contexts, contexts_KLE):
+                return text_KCF
+        text_KCF = self._encode_contexts(task, contexts_KLE)
+        if text_KCF.nbytes <= MAX_TEXT_BYTES:
+            self._last_text = task.digest, contexts_KLE.copy(), text_KCF
+        return text_KCF
 
     def _encode_contexts(self, task: TaskHandle, contexts_KLE: FloatArray) -> torch.Tensor:
         """Normalised text features [K, C, F]."""

@@ -31,3 +31,8 @@ def works(device: torch.device) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def best_device() -> str:
+    """torch's name of a GPU if there is one, else of the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -88,7 +88,8 @@ def _measure(
             raise JobStoppedError
         selected = read_selected(worker)
         classifier, validation = selected.classifier, selected.validation
-        artifact = Artifact(selected.classifier, task, prepared.oracle_id, prepared.weights_id)
+        ids = prepared.oracle_id, prepared.weights_id
+        artifact = Artifact(selected.classifier, task, *ids, config.oracle)
         artifact.save(folder / CLASSIFIER_FOLDER)
     tuning_seconds = time.monotonic() - tuning_started
     tested: dict[str, Classifier] = {"zero_shot": examiner.zero_shot, "tuned": classifier}

@@ -1,0 +1,57 @@
+"""`craft-ray evaluate`: how good a run's classifier is on labelled images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from craft_ray.commands.common import exit_with
+from craft_ray.commands.predict import add_run_options, load_predictor, note, tell_unreadable
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="craft-ray evaluate",
+        description="Accuracy of the classifier that a run has found on labelled images, with a "
+        "95 % interval, and recall and precision of each class.",
+        epilog="Example: craft-ray evaluate latest labelled/",
+    )
+    add_run_options(parser)
+    parser.add_argument(
+        "labelled",
+        type=Path,
+        metavar="LABELLED",
+        help="a tree of class folders, LABELLED/<class>/<image>, with classes of the run",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    options = parser.parse_args(arguments)
+    return exit_with(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from craft_ray.data.progress import image_progress
+    from craft_ray.inference.evaluation import EvaluationCount, labelled_images, show_evaluation
+
+    predictor = load_predictor(options)
+    items = labelled_images(options.labelled, predictor.class_names)
+    count = EvaluationCount(predictor.class_names)
+    unreadable: list[str] = []
+    with image_progress(Console(stderr=True, emoji=False), "asking", len(items)) as advance:
+        for batch in predictor.predict(items):
+            count.add(batch.logits_NC, [item.label for item in batch.items])
+            unreadable += batch.unreadable
+            advance(len(batch.items) + len(batch.unreadable))
+    tell_unreadable(unreadable, count.num_images)
+    evaluation = count.evaluation
+    if options.json:
+        print(json.dumps(asdict(evaluation), indent=2))
+    else:
+        show_evaluation(evaluation, Console(file=sys.stdout, emoji=False))
+    note(f"{count.num_images * predictor.predictions_per_image:,} image predictions.")

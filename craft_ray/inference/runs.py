@@ -1,0 +1,59 @@
+"""From what a user types to the folder of a classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from craft_ray.classifiers.artifact import DESCRIPTION_FILE
+from craft_ray.config.suggestions import did_you_mean
+from craft_ray.errors import ConfigError
+from craft_ray.files.remote import Place, entries, locate
+
+CLASSIFIER_FOLDERS = ("", "best")
+"""Where a classifier may be, seen from what was named: there, or in the folder of its run."""
+LATEST = "latest"
+NAMED_AT_MOST = 8
+
+
+def find_classifier(run: str, output_dir: Place) -> Place:
+    """The folder of a tuned classifier.
+
+    Args:
+        run: name of a run in `output_dir`, the folder or address of one or of a classifier itself,
+            or `latest`: the newest run that has one.
+        output_dir: where runs are.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    runs = _runs_with_a_classifier(output_dir)
+    if run == LATEST and runs:
+        return max(runs, key=lambda folder: (folder / DESCRIPTION_FILE).stat().st_mtime)
+    for place in (output_dir / run, locate(run)):
+        if (found := _classifier_of(place)) is not None:
+            return found
+    names = [folder.parent.name for folder in runs]
+    known = ", ".join(names[-NAMED_AT_MOST:]) or "none"
+    raise ConfigError(
+        "RUN",
+        [
+            f"must be the name of a finished run in {output_dir} (there: {known}), a folder or "
+            f"address of one, or {LATEST}, but got {run!r}{did_you_mean(run, names)}"
+        ],
+    )
+
+
+def _runs_with_a_classifier(output_dir: Place) -> list[Place]:
+    """Classifiers of all runs, by name."""
+    if isinstance(output_dir, Path) and not output_dir.is_dir():
+        return []
+    found = [_classifier_of(folder) for folder in entries(output_dir)]
+    return sorted((each for each in found if each is not None), key=str)
+
+
+def _classifier_of(place: Place) -> Place | None:
+    for name in CLASSIFIER_FOLDERS:
+        folder = place / name if name else place
+        if (folder / DESCRIPTION_FILE).is_file():
+            return folder
+    return None
