@@ -57,11 +57,14 @@ def best_evidence(evidence: Sequence[Evidence], num_validation: int, num_trainin
             for place in places
             if not any(is_clearly_better(rights[other], rights[place]) for other in places)
         }
-    best = min(scores)
-    for place in sorted(scores):
-        if scores[place].is_better_than(scores[best]):
-            best = place
-    return best
+    return max(sorted(scores), key=lambda place: _rank(scores[place]))
+
+
+def _rank(score: Score) -> tuple[bool, float, float]:
+    """Higher is better. Every two scores can be compared, also where losses are not finite: else
+    the best would depend on the order."""
+    is_finite = math.isfinite(score.loss)
+    return is_finite, score.accuracy, -score.loss if is_finite else 0.0
 
 
 def is_clearly_better(one: str, other: str) -> bool:

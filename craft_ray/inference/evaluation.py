@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from scipy.stats import binomtest
 
 from craft_ray.classifiers.score import Score, ScoreCount
 from craft_ray.config.suggestions import did_you_mean
@@ -19,9 +19,6 @@ from craft_ray.data.dataset import Item
 from craft_ray.data.sources.listing import class_folders, image_files, labelled
 from craft_ray.errors import DataError
 from craft_ray.oracle.contract import FloatArray
-
-Z_95 = 1.959964
-"""Standard normal quantile at 97.5 %."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +55,6 @@ class Evaluation:
     score: Score
     interval: tuple[float, float]
     classes: tuple[ClassEvaluation, ...]
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson, 1927): right also at 0 and 1, and in small samples."""
-    share, squared = successes / trials, Z_95**2
-    centre = (share + squared / (2 * trials)) / (1 + squared / trials)
-    half = math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2))
-    half *= Z_95 / (1 + squared / trials)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def labelled_images(root: Path, class_names: Sequence[str]) -> list[Item]:
@@ -129,8 +117,10 @@ class EvaluationCount:
             )
         )
         total = self.num_images
-        interval = wilson_interval(int(right_C.sum()), total)
-        return Evaluation(total, self._score.score, interval, classes)
+        # Wilson's (1927) is right also for small samples and for accuracies of 0 and 1.
+        interval = binomtest(int(right_C.sum()), total).proportion_ci(0.95, method="wilson")
+        low, high = max(float(interval.low), 0.0), min(float(interval.high), 1.0)
+        return Evaluation(total, self._score.score, (low, high), classes)
 
 
 def show_evaluation(evaluation: Evaluation, console: Console) -> None:

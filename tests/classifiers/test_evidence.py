@@ -67,6 +67,13 @@ def _pooled(winner: Evidence, all_: list[Evidence]) -> tuple[float, float]:
     return (validation.accuracy + winner.held_out.accuracy, loss if math.isfinite(loss) else -1.0)
 
 
+def test_of_states_whose_loss_on_training_images_is_not_finite_the_most_accurate_is_best() -> None:
+    held_out = Score(0.0, math.nan, 0.1)
+    states = [Evidence(Score(accuracy, 0.5, 0.1), held_out) for accuracy in (0.1, 0.3, 0.2)]
+    for order in permutations(states):
+        assert order[best_evidence(order, NUM_IMAGES, NUM_IMAGES)] is states[1]
+
+
 @few
 @given(st.lists(evidence(), min_size=2, max_size=5))
 def test_what_is_returned_is_clearly_denied_by_none(given_: list[Evidence]) -> None:
