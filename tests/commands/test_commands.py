@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -18,15 +19,10 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from craft_ray.classifiers.artifact import Artifact
 from craft_ray.commands import train, tune
-from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import CRAFT_RUN, SPACES
-from craft_ray.data.dataset import labels_of
-from craft_ray.data.pixels import plain_pixels
 from craft_ray.metering.journal_sqlite import QueryJournal
-from craft_ray.oracle.clip import ClipOracle
 from craft_ray.task.preparation import load_data
 from tests.support.shared_ray import call
 from tests.support.small_data import small_data
@@ -41,7 +37,7 @@ SEARCH = [COLLABORATIVE, *SHORT, *TWO_TRIALS]
 
 
 def command(module: str, *words: str) -> list[str]:
-    return [sys.executable, "-m", f"craft_ray.{module}", *words]
+    return [sys.executable, "-m", f"craft_ray.{module}".rstrip("."), *words]
 
 
 def run(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -164,18 +160,30 @@ def test_images_are_sent_once_for_all_trials(searched: tuple[Path, str]) -> None
 
 
 def test_the_stored_classifier_gives_the_reported_test_accuracy(
-    searched: tuple[Path, str],
+    searched: tuple[Path, str], tmp_path: Path
 ) -> None:
     folder, _ = searched
-    artifact = Artifact.load(folder / "runs" / "small" / "best")
-    oracle = ClipOracle.load(OracleConfig())
-    test_items = load_data(RunConfig()).dataset.splits["test"]
-    images = oracle.register_images(plain_pixels(test_items, oracle.describe().image_size))
-    predicted = artifact.predict(oracle, images).argmax(axis=1)
-    accuracy = float((predicted == labels_of(test_items)).mean())
+    dataset = load_data(RunConfig()).dataset
+    for number, item in enumerate(dataset.splits["test"]):
+        path = tmp_path / "labelled" / dataset.class_names[item.label] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(item.read())
+    # Elsewhere, and from its folder alone.
+    words = [str(folder / "runs" / "small" / "best"), "labelled"]
+    evaluated = run(tmp_path, "", "evaluate", *words, "--json")
+    assert evaluated.returncode == 0, evaluated.stderr
+    evaluation = json.loads(evaluated.stdout)
     reported = summary_of(folder, "small")["best"]["test"]["accuracy"]
     # Another process may use another number of threads: one image in a thousand may tip over.
-    assert accuracy == pytest.approx(reported, abs=0.0021)
+    assert evaluation["score"]["accuracy"] == pytest.approx(reported, abs=0.0021)
+    low, high = evaluation["interval"]
+    assert low < reported < high
+    predicted = run(tmp_path, "", "predict", *words, "--out", "labels.csv")
+    assert predicted.returncode == 0, predicted.stderr
+    with (tmp_path / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = [Path(row["path"]).parent.name == row["label"] for row in rows]
+    assert sum(right) / len(right) == pytest.approx(evaluation["score"]["accuracy"])
 
 
 def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(searched: tuple[Path, str]) -> None:
