@@ -1,0 +1,110 @@
+"""`craft-ray settings`: every setting with what it may be, its default and its meaning."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+
+from craft_ray.commands.common import exit_with
+from craft_ray.config.base import Settings
+from craft_ray.config.reference import Setting, all_settings
+from craft_ray.config.reproduction import ReproductionConfig
+from craft_ray.config.run import RunConfig
+from craft_ray.config.space import SpaceConfig
+from craft_ray.config.suggestions import did_you_mean
+from craft_ray.errors import ConfigError
+
+MODELS: dict[str, type[Settings]] = {
+    "run": RunConfig,
+    "space": SpaceConfig,
+    "reproduction": ReproductionConfig,
+}
+TITLES = {
+    "run": "Of a run: `craft-ray train`, and the base of a search",
+    "space": "Of a search: `craft-ray tune`",
+    "reproduction": "Of a reproduction: `craft-ray reproduce`",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="craft-ray settings",
+        description="Every setting with what it may be, its default and its meaning; a line each. "
+        "On a command line they are typed as section.key=value.",
+        epilog="Example: craft-ray settings learning_rate",
+    )
+    parser.add_argument("words", nargs="*", metavar="WORD", help="only those with all these words")
+    parser.add_argument(
+        "--of", choices=MODELS, help="only settings of this (default: of all three)"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="as docs/settings.md")
+    form.add_argument("--schema", action="store_true", help="JSON schema of --of, for editors")
+    options = parser.parse_args(arguments)
+    return exit_with(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.schema:
+        print(json.dumps(MODELS[options.of or "run"].model_json_schema(), indent=2))
+        return
+    found = {
+        name: _with_all(options.words, all_settings(model, exclude=EXCLUDED.get(name, ())))
+        for name, model in MODELS.items()
+        if options.of in (None, name)
+    }
+    if options.markdown:
+        print(markdown(found), end="")
+        return
+    if not any(found.values()):
+        known = {part for each in all_settings(RunConfig) for part in each.path.split(".")}
+        near = did_you_mean(options.words[0], known)
+        raise ConfigError("WORD", [f"no setting has {' and '.join(options.words)}{near}"])
+    for settings in found.values():
+        for each in settings:
+            print(_line(each))
+
+
+EXCLUDED = {"space": ("base",)}
+"""Sections that are another model's."""
+
+
+def _with_all(words: Sequence[str], settings: Iterable[Setting]) -> list[Setting]:
+    lowered = [word.lower() for word in words]
+    return [
+        each
+        for each in settings
+        if all(word in f"{each.path} {each.kind} {each.about}".lower() for word in lowered)
+    ]
+
+
+def _line(setting: Setting) -> str:
+    kind = f" (kind {setting.kind})" if setting.kind else ""
+    about = f"  # {setting.about}" if setting.about else ""
+    return f"{setting.path}={setting.default}{kind}  [{setting.takes}]{about}"
+
+
+def markdown(found: dict[str, list[Setting]]) -> str:
+    """The page of all settings."""
+    lines = [
+        "# Settings",
+        "",
+        "Written by `craft-ray settings --markdown`. In a YAML file a section is a mapping; on a",
+        "command line a setting is `section.key=value`.",
+        "A section with a `kind` has the settings of that kind only.",
+    ]
+    for name, settings in found.items():
+        lines += [
+            "",
+            f"## {TITLES[name]}",
+            "",
+            "| setting | may be | default | |",
+            "|---|---|---|---|",
+        ]
+        for each in settings:
+            kind = f" ({each.kind})" if each.kind else ""
+            cells = [f"`{each.path}`{kind}", each.takes, f"`{each.default}`", each.about]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,44 @@
+"""Every setting can be looked up, and its page is that of the code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from craft_ray.commands.program import main
+from craft_ray.config.loading import load_run_config
+from craft_ray.config.reference import REQUIRED, all_settings
+from craft_ray.config.run import RunConfig
+
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+def test_each_default_is_taken_when_it_is_typed() -> None:
+    for setting in all_settings(RunConfig):
+        if setting.kind or setting.default == REQUIRED or setting.default.startswith("{"):
+            continue
+        assert load_run_config(None, [f"{setting.path}={setting.default}"])
+
+
+def test_words_find_paths_and_meanings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", "learning_rate", "spsa_gc"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("=")[0] for line in lines] == [
+        "optimizer.learning_rate",
+        "optimizer.learning_rate_decay",
+    ]
+    assert lines[0] == "optimizer.learning_rate=0.001 (kind spsa_gc)  [number, > 0]  # a."
+    assert main(["settings", "lerning"]) == 2
+    assert "did you mean learning_rate?" in capsys.readouterr().err
+
+
+def test_an_editor_gets_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", "--schema", "--of", "space"]) == 0
+    assert "trials" in json.loads(capsys.readouterr().out)["properties"]
+
+
+def test_the_page_of_all_settings_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", "--markdown"]) == 0
+    assert capsys.readouterr().out == PAGE.read_text(), "craft-ray settings --markdown writes it"
