@@ -12,7 +12,7 @@ PACKAGE = Path(craft_ray.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("commands",),
-    ("reproduction", "search"),
+    ("reproduction", "search", "estimator"),
     ("jobs", "inference"),
     ("tuners", "tracking"),
     ("classifiers",),
@@ -63,7 +63,7 @@ def test_imports_go_down_only() -> None:
     wrong = []
     for module, path in modules():
         room = module.split("/")[0]
-        if module in DOORS or room in BESIDE:
+        if module in DOORS or room in BESIDE or module == "__init__":  # which opens one on demand
             continue
         for imported in imports_of(path):
             other = imported.split(".")[0]

@@ -1,0 +1,4 @@
+"""craft-ray as a scikit-learn classifier: one fit in this process, without Ray.
+
+`inputs` takes what a user has as images, `classifier` fits and predicts.
+"""

@@ -1,0 +1,94 @@
+"""What a user may give as images, and as labels."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from craft_ray.data.dataset import Dataset, Item, class_name_problems
+from craft_ray.data.sources.listing import class_folders, image_files, labelled
+from craft_ray.errors import DataError
+from craft_ray.inference.images import images_at
+
+Images = Any
+"""uint8 [N, H, W, 3], or a sequence of paths or of Pillow's images; or the path of a folder."""
+
+
+def items_of(images: Images) -> list[Item]:
+    """Images without labels.
+
+    Raises:
+        DataError: they are none of `Images`, or there is none.
+    """
+    if isinstance(images, str | os.PathLike):
+        return images_at([Path(images)])
+    if isinstance(images, np.ndarray) and images.dtype != object:
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            raise DataError(
+                f"X: must be uint8 [N, H, W, 3], but got {images.dtype} {list(images.shape)}"
+            )
+        images = [Image.fromarray(each) for each in images]
+    items = [_item(image, number) for number, image in enumerate(images)]
+    if not items:
+        raise DataError("X: must have at least one image, but got 0")
+    return items
+
+
+def labelled_items(images: Images, labels: Iterable[Any] | None) -> tuple[Dataset, list[Any]]:
+    """Images with their labels as a data set of one split, and the labels of the classes.
+
+    Args:
+        images: of `items_of`; or without labels a folder of class folders.
+        labels: one an image: class names, or anything whose text is one.
+
+    Raises:
+        DataError: numbers differ, there are less than two classes, or a class name is unusable.
+    """
+    if labels is None:
+        if not isinstance(images, str | os.PathLike):
+            raise DataError("y: must be given, unless X is a folder of class folders")
+        root = Path(images)
+        classes: list[Any] = list(class_folders(root))
+        items = [
+            item
+            for label, name in enumerate(classes)
+            for item in labelled(image_files(root / name), label)
+        ]
+        return _dataset(root.name, [str(each) for each in classes], items), classes
+    listed = list(labels)
+    items = items_of(images)
+    if len(items) != len(listed):
+        raise DataError(f"y: must have a label an image, but got {len(listed)} for {len(items)}")
+    classes = np.unique(np.asarray(listed)).tolist()
+    places = {label: place for place, label in enumerate(classes)}
+    items = [
+        Item(item.encoded, places[label], item.name)
+        for item, label in zip(items, np.asarray(listed).tolist(), strict=True)
+    ]
+    return _dataset("X", [str(each) for each in classes], items), classes
+
+
+def _dataset(name: str, class_names: Sequence[str], items: Sequence[Item]) -> Dataset:
+    dataset = Dataset(name, tuple(class_names), {"train": list(items)})
+    if problems := class_name_problems(dataset):
+        raise DataError(f"y: {'; '.join(problems)}")
+    return dataset
+
+
+def _item(image: Any, number: int) -> Item:
+    if isinstance(image, str | os.PathLike):
+        return Item(Path(image), 0, str(image))
+    if isinstance(image, Image.Image):
+        # Without loss, so that nothing is changed on the way.
+        stream = io.BytesIO()
+        image.convert("RGB").save(stream, "PNG", compress_level=1)
+        return Item(stream.getvalue(), 0, f"X[{number}]")
+    raise DataError(
+        f"X[{number}]: must be a path or an image of Pillow, but is {type(image).__name__}"
+    )
