@@ -225,7 +225,10 @@ class PoolKeeper:
     def _sight(self, name: str, seat: Seat, actor: ActorView, errors: list[Exception]) -> Sight:
         if seat.state is not State.LOADING:
             if actor.is_dead:
-                logger.warning("%s was lost, and is started again; the others answer", name)
+                logger.warning(
+                    "%s was lost; the others answer, and it is started again where there is room",
+                    name,
+                )
                 return Sight.LOST
             return Sight.LOST if self._is_stuck(name, seat.replica) else Sight.NOTHING_NEW
         if not ray.wait([seat.replica.loading], timeout=0)[0]:
