@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -96,21 +97,27 @@ def print_outcome(
     """The last lines of a command: what was gained, spent and stored."""
     from rich.markup import escape
 
+    from craft_ray.classifiers.interval import accuracy_interval
+
     what = escape(label)
     before = summary["zero_shot"]["test"]["accuracy"]
     after = result["test"]["accuracy"]
     gain = f"{100 * (after - before):+.1f} points"
+    low, high = accuracy_interval(after, summary["data"]["num_test"])
+    sure = f"(95 %: {low:.1%} to {high:.1%})"
     ledger = summary["ledger"]
     known = ledger["cached_predictions"]
     shared = f"; {known:,} more were answered before" if known else ""
     cost = f" They cost {summary['cost']:,.2f}." if summary["cost"] is not None else ""
     lines = [
-        f"{what}: test accuracy [bold]{after:.1%}[/], zero-shot {before:.1%}: [bold]{gain}[/].",
+        f"{what}: test accuracy [bold]{after:.1%}[/] {sure}, zero-shot {before:.1%}: "
+        f"[bold]{gain}[/].",
         f"Spent {ledger['candidate_queries']:,} candidate queries "
         f"({ledger['image_predictions']:,} image predictions{shared}) in "
         f"{summary['seconds']:.0f} s." + cost,
         f"Summary:    {escape(str(folder / 'summary.json'))}",
         f"Classifier: {escape(str(folder / 'best'))}",
+        f"Use it:     craft-ray predict {escape(shlex.quote(str(folder)))} PHOTOS",
     ]
     if ui_command:
         lines.append(f"Look at it: {escape(ui_command)}")

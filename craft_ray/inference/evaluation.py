@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from scipy.stats import binomtest
 
+from craft_ray.classifiers.interval import accuracy_interval
 from craft_ray.classifiers.score import Score, ScoreCount
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.data.dataset import Item
@@ -47,7 +47,7 @@ class Evaluation:
     Attributes:
         images: how many.
         score: accuracy, loss and calibration.
-        interval: of the accuracy, 95 %, after Wilson.
+        interval: of the accuracy, 95 %.
         classes: in the classifier's order.
     """
 
@@ -117,10 +117,8 @@ class EvaluationCount:
             )
         )
         total = self.num_images
-        # Wilson's (1927) is right also for small samples and for accuracies of 0 and 1.
-        interval = binomtest(int(right_C.sum()), total).proportion_ci(0.95, method="wilson")
-        low, high = max(float(interval.low), 0.0), min(float(interval.high), 1.0)
-        return Evaluation(total, self._score.score, (low, high), classes)
+        score = self._score.score
+        return Evaluation(total, score, accuracy_interval(score.accuracy, total), classes)
 
 
 def show_evaluation(evaluation: Evaluation, console: Console) -> None:

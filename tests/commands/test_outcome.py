@@ -27,7 +27,16 @@ from craft_ray.metering.ledger import Spending
 def test_what_was_shared_is_said_beside_what_was_spent(cached: int, words: str) -> None:
     spent = Spending(candidate_queries=12, search_predictions=3400, cached_predictions=cached)
     result: dict[str, Any] = {"test": {"accuracy": 0.8}}
-    summary = {"zero_shot": result, "ledger": spent.as_dict(), "cost": None, "seconds": 7.2}
+    summary = {
+        "zero_shot": result,
+        "ledger": spent.as_dict(),
+        "cost": None,
+        "seconds": 7.2,
+        "data": {"num_test": 1000},
+    }
     console = Console(width=80, file=(screen := io.StringIO()))
     print_outcome(console, summary, result, "Best", Path("runs/one"), None)
-    assert words in screen.getvalue().splitlines()
+    lines = screen.getvalue().splitlines()
+    assert words in lines
+    assert lines[0].startswith("Best: test accuracy 80.0% (95 %: 77.4% to 82.4%), zero-shot 80.0%")
+    assert "craft-ray predict runs/one PHOTOS" in lines[-1]
