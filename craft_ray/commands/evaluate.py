@@ -28,6 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="LABELLED",
         help="a tree of class folders, LABELLED/<class>/<image>, with classes of the run",
     )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="also write a page of one file: classes, confusions, calibration, surest mistakes",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(arguments)
     return exit_with(lambda: _run(options))
@@ -37,15 +43,20 @@ def _run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from craft_ray.data.progress import image_progress
-    from craft_ray.inference.evaluation import EvaluationCount, labelled_images, show_evaluation
+    from craft_ray.inference.evaluation import EvaluationCount, labelled_images
+    from craft_ray.inference.report import check_report, write_report
+    from craft_ray.inference.shown import show_evaluation
 
-    predictor = load_predictor(options)
+    if options.report is not None:
+        check_report(options.report)
+
+    predictor, name = load_predictor(options)
     items = labelled_images(options.labelled, predictor.class_names)
     count = EvaluationCount(predictor.class_names)
     unreadable: list[str] = []
     with image_progress(Console(stderr=True, emoji=False), "asking", len(items)) as advance:
         for batch in predictor.predict(items):
-            count.add(batch.logits_NC, [item.label for item in batch.items])
+            count.add(batch.logits_NC, batch.items)
             unreadable += batch.unreadable
             advance(len(batch.items) + len(batch.unreadable))
     tell_unreadable(unreadable, count.num_images)
@@ -54,4 +65,7 @@ def _run(options: argparse.Namespace) -> None:
         print(json.dumps(asdict(evaluation), indent=2))
     else:
         show_evaluation(evaluation, Console(file=sys.stdout, emoji=False))
+    if options.report is not None:
+        write_report(options.report, name, options.labelled, predictor, count)
+        note(f"Report: {options.report}")
     note(f"{count.num_images * predictor.predictions_per_image:,} image predictions.")

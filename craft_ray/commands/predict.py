@@ -64,8 +64,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_predictor(options: argparse.Namespace) -> Predictor:
-    """The classifier that was named, with its model.
+def load_predictor(options: argparse.Namespace) -> tuple[Predictor, str]:
+    """The classifier that was named, with its model; and the name of its run.
 
     Raises:
         UserError: there is none, or its model cannot be loaded or is another one.
@@ -73,12 +73,14 @@ def load_predictor(options: argparse.Namespace) -> Predictor:
     from craft_ray.classifiers.artifact import Artifact
     from craft_ray.files.remote import locate
     from craft_ray.inference.predictor import Predictor
-    from craft_ray.inference.runs import find_classifier
+    from craft_ray.inference.runs import CLASSIFIER_FOLDERS, find_classifier
 
-    artifact = Artifact.load(find_classifier(options.run, locate(options.output_dir)))
+    folder = find_classifier(options.run, locate(options.output_dir))
+    artifact = Artifact.load(folder)
     config = load_oracle_config(artifact.oracle, options.set)
     note(f"Loading {config.model} ...")
-    return Predictor.load(artifact, config)
+    name = folder.parent.name if folder.name == CLASSIFIER_FOLDERS[-1] else folder.name
+    return Predictor.load(artifact, config), name
 
 
 def note(text: str) -> None:
@@ -112,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
     unreadable: list[str] = []
     # Before the model is loaded: a name that cannot be written is known at once.
     with open_table(options.out, sys.stdout) as table:
-        predictor = load_predictor(options)
+        predictor, _ = load_predictor(options)
         top = min(options.top, len(predictor.class_names))
         with image_progress(Console(stderr=True, emoji=False), "labelling", len(items)) as advance:
             for batch in predictor.predict(items):

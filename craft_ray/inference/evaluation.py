@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+import numpy.typing as npt
 
 from craft_ray.classifiers.interval import accuracy_interval
-from craft_ray.classifiers.score import Score, ScoreCount
+from craft_ray.classifiers.score import NUM_CALIBRATION_BINS, Score, ScoreCount
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.data.dataset import Item
 from craft_ray.data.sources.listing import class_folders, image_files, labelled
 from craft_ray.errors import DataError
+from craft_ray.method.softmax import softmax
 from craft_ray.oracle.contract import FloatArray
+
+MISTAKES_KEPT = 24
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,45 @@ def labelled_images(root: Path, class_names: Sequence[str]) -> list[Item]:
     return items
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """An image that was labelled wrongly, and how sure that was.
+
+    Attributes:
+        item: the image, with its label.
+        predicted: the class that was said.
+        probability: of that.
+    """
+
+    item: Item
+    predicted: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class ConfidenceBin:
+    """Images whose highest probability lies in a range.
+
+    Attributes:
+        images: how many.
+        confidence: mean of these probabilities.
+        accuracy: share that was right.
+    """
+
+    images: int
+    confidence: float
+    accuracy: float
+
+
 class EvaluationCount:
     """An evaluation in the making."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self._class_names = class_names
+        self._sums_3B = np.zeros((3, NUM_CALIBRATION_BINS))
+        """Of each bin: images, their confidences, those that were right."""
+        self.mistakes: list[Mistake] = []
+        """The surest ones, the surest first."""
         self._score = ScoreCount()
         self._confusion_CC = np.zeros((len(class_names), len(class_names)), dtype=np.int64)
         """Rows are true classes."""
@@ -91,13 +125,40 @@ class EvaluationCount:
         """So far."""
         return int(self._confusion_CC.sum())
 
-    def add(self, logits_NC: FloatArray, labels: Sequence[int]) -> None:
-        """Take in some images."""
-        if not labels:
+    def add(self, logits_NC: FloatArray, items: Sequence[Item]) -> None:
+        """Take in final logits of some images, which know their labels."""
+        if not items:
             return
-        labels_N = np.array(labels, dtype=np.int64)
+        labels_N = np.array([item.label for item in items], dtype=np.int64)
+        said_N = logits_NC.argmax(axis=1)
         self._score.add(logits_NC, labels_N)
-        np.add.at(self._confusion_CC, (labels_N, logits_NC.argmax(axis=1)), 1)
+        np.add.at(self._confusion_CC, (labels_N, said_N), 1)
+        with np.errstate(invalid="ignore"):  # what is not finite is sure of nothing
+            sure_N = np.nan_to_num(softmax(logits_NC.astype(np.float64)).max(axis=1))
+        bins_N = np.clip(np.ceil(sure_N * NUM_CALIBRATION_BINS).astype(int) - 1, 0, None)
+        for row_B, values_N in zip(
+            self._sums_3B, (np.ones_like(sure_N), sure_N, said_N == labels_N), strict=True
+        ):
+            np.add.at(row_B, bins_N, values_N)
+        wrong = [
+            Mistake(items[place], int(said_N[place]), float(sure_N[place]))
+            for place in np.flatnonzero(said_N != labels_N).tolist()
+        ]
+        ranked = sorted([*self.mistakes, *wrong], key=lambda each: -each.probability)
+        self.mistakes = ranked[:MISTAKES_KEPT]
+
+    @property
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Images of each true class (row) that were said to be of each class (column)."""
+        return self._confusion_CC
+
+    @property
+    def confidence_bins(self) -> list[ConfidenceBin | None]:
+        """In ascending order; None for those without an image."""
+        return [
+            ConfidenceBin(int(images), confidence / images, right / images) if images else None
+            for images, confidence, right in self._sums_3B.T.tolist()
+        ]
 
     @property
     def evaluation(self) -> Evaluation:
@@ -119,23 +180,3 @@ class EvaluationCount:
         total = self.num_images
         score = self._score.score
         return Evaluation(total, score, accuracy_interval(score.accuracy, total), classes)
-
-
-def show_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """For a human: one line, and a table of the classes, the worst first."""
-    (low, high), score = evaluation.interval, evaluation.score
-    console.print(
-        f"Accuracy {score.accuracy:.1%} (95 %: {low:.1%} to {high:.1%}) on "
-        f"{evaluation.images:,} images; calibration error {score.calibration_error:.3f}.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    table = Table("class", box=box.SIMPLE_HEAD)
-    for column in ("images", "recall", "precision"):
-        table.add_column(column, justify="right")
-    classes = [each for each in evaluation.classes if each.images or each.predicted]
-    for each in sorted(classes, key=lambda each: 1.0 if each.recall is None else each.recall):
-        shares = [each.recall, each.precision]
-        cells = ["-" if share is None else f"{share:.1%}" for share in shares]
-        table.add_row(escape(each.name), f"{each.images:,}", *cells)
-    console.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,16 @@ from hypothesis import strategies as st
 from rich.console import Console
 from sklearn.metrics import precision_score, recall_score
 
+from craft_ray.data.dataset import Item
 from craft_ray.errors import DataError
-from craft_ray.inference.evaluation import (
-    EvaluationCount,
-    labelled_images,
-    show_evaluation,
-)
+from craft_ray.inference.evaluation import EvaluationCount, labelled_images
+from craft_ray.inference.shown import show_evaluation
 
 NAMES = ("cat", "dog", "[red] panda")
+
+
+def items_of(labels: Iterable[int]) -> list[Item]:
+    return [Item(b"", int(label), f"{place}.png") for place, label in enumerate(labels)]
 
 
 @given(
@@ -31,7 +34,7 @@ def test_counts_are_sklearns_in_any_batches(pairs: list[tuple[int, int]], cut: i
     logits = np.eye(3, dtype=np.float32)[said] * 5
     count = EvaluationCount(NAMES)
     for part in (slice(0, cut), slice(cut, None)):
-        count.add(logits[part], labels[part].tolist())
+        count.add(logits[part], items_of(labels[part]))
     found = count.evaluation
     assert found.images == len(pairs)
     assert found.score.accuracy == pytest.approx((labels == said).mean())
@@ -47,7 +50,7 @@ def test_counts_are_sklearns_in_any_batches(pairs: list[tuple[int, int]], cut: i
 
 def test_the_worst_class_is_shown_first_and_names_as_they_are() -> None:
     count = EvaluationCount(NAMES)
-    count.add(np.eye(3, dtype=np.float32)[[0, 0, 2]], [0, 1, 2])
+    count.add(np.eye(3, dtype=np.float32)[[0, 0, 2]], items_of([0, 1, 2]))
     console = Console(width=80, file=io.StringIO(), record=True, emoji=False)
     show_evaluation(count.evaluation, console)
     text = console.export_text()
