@@ -168,7 +168,7 @@ def _calibration(bins: Sequence[ConfidenceBin | None]) -> str:
         )
     total = width * len(bins)
     return (
-        f'<svg viewBox="-26 -8 {total + 34} {BAR_HEIGHT + 24}" role="img" '
+        f'<svg viewBox="-34 -8 {total + 42} {BAR_HEIGHT + 24}" role="img" '
         'aria-label="reliability diagram">'
         f'<path d="M0 {BAR_HEIGHT} H{total} M0 {BAR_HEIGHT} V0" stroke="currentColor" fill="none"/>'
         f'{"".join(bars)}<path d="M0 {BAR_HEIGHT} L{total} 0" stroke="currentColor" '
