@@ -10,6 +10,7 @@ folder and address, or by `python -m craft_ray.tracking`.
 from __future__ import annotations
 
 import logging
+import shlex
 import sqlite3
 import threading
 import time
@@ -75,7 +76,7 @@ def ui_command(config: MlflowConfig, output_dir: Path) -> str | None:
     uri = tracking_uri(config, output_dir)
     if not config.enabled or is_remote(uri):
         return None
-    return f"mlflow ui --backend-store-uri {uri} --host 127.0.0.1 --port 5000"
+    return f"craft-ray ui --output-dir {shlex.quote(str(output_dir.resolve()))}"
 
 
 class MlflowTracker:

@@ -119,7 +119,7 @@ def test_a_search_ends_with_a_table_and_the_ui_command(searched: tuple[Path, str
     folder, output = searched
     assert "zero-shot" in output
     assert "test accuracy" in output
-    assert f"mlflow ui --backend-store-uri sqlite:///{folder / 'runs' / 'mlflow.db'}" in output
+    assert f"craft-ray ui --output-dir {folder / 'runs'}" in output
     assert "Traceback" not in output
 
 

@@ -221,7 +221,13 @@ def test_what_a_user_wrote_is_no_markup(name: str) -> None:
     print_importances(console, Importances({"head.[/x]": 1.0}, name, 4, 0.1, 0.01), 200)
     score = {"test": {"accuracy": 0.5}}
     ledger = Spending(candidate_queries=1).as_dict()
-    summary = {"zero_shot": score, "cost": None, "ledger": ledger, "seconds": 3.0}
+    summary = {
+        "zero_shot": score,
+        "cost": None,
+        "ledger": ledger,
+        "seconds": 3.0,
+        "data": {"num_test": 1000},
+    }
     print_outcome(console, summary, score, name, Path("runs") / "[/red]", "mlflow ui '[/red]'")
     text = console.export_text()
     assert text.count(name) >= 4

@@ -1,0 +1,146 @@
+"""`craft-ray ui`: MLflow's pages of the runs on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+from craft_ray.commands.common import exit_with
+from craft_ray.errors import ConfigError, RunFailedError
+
+HOST = "127.0.0.1"
+"""Nobody else sees the pages."""
+START_WITHIN_S = 120.0
+KIND = "workflowType=machine_learning"
+"""MLflow opens pages of language models without it, whatever an experiment's tags say."""
+NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="craft-ray ui",
+        description="Start MLflow's server on this machine, say where its pages of the runs (or of "
+        "RUN) are, and end it with Ctrl-C.",
+        epilog="Example: craft-ray ui quickstart-20260102-030405-a1b2",
+    )
+    parser.add_argument("run", nargs="?", metavar="RUN", help="name of a run")
+    parser.add_argument(
+        "--output-dir", default="runs", metavar="DIR", help="where runs are (default: runs)"
+    )
+    parser.add_argument(
+        "--experiment", default="craft-ray", metavar="NAME", help="of MLflow (default: craft-ray)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=5000, help="if it is free, else any (default: 5000)"
+    )
+    options = parser.parse_args(arguments)
+    return exit_with(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    from craft_ray.config.run import MlflowConfig
+    from craft_ray.files.remote import locate
+    from craft_ray.tracking.mlflow_tracker import tracking_uri
+    from craft_ray.tracking.places import tracking_folder
+
+    folder = tracking_folder(locate(options.output_dir))
+    database = folder / "mlflow.db"
+    if not database.is_file():
+        raise ConfigError(
+            "--output-dir",
+            [f"{folder} must have runs that MLflow has recorded, but has no {database.name}"],
+        )
+    port = _free_port(options.port)
+    uri = tracking_uri(MlflowConfig(), folder)
+    words = ["ui", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    print("Starting MLflow ...", flush=True)
+    command = [sys.executable, "-m", "mlflow", *words, "--workers", "1"]
+    server = subprocess.Popen(
+        command,
+        env={**os.environ, **NO_TELEMETRY},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is ours; the server is ended below
+    )
+    try:
+        base = f"http://{HOST}:{port}"
+        if not _answers(server, base):
+            raise RunFailedError(f"MLflow did not start; why, says: {shlex.join(command)}")
+        print(f"{_page(base, options.experiment, options.run)}\nCtrl-C ends it", flush=True)
+        server.wait()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as tried:
+            try:
+                tried.bind((HOST, port))
+            except OSError:
+                continue
+            found: int = tried.getsockname()[1]
+            return found
+    raise ConfigError("--port", [f"{wanted} must be free, or another port, but none is"])
+
+
+def _answers(server: subprocess.Popen[bytes], base: str) -> bool:
+    """Wait until the server answers, or has ended."""
+    deadline_s = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < deadline_s and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{base}/health", timeout=5):
+                return True
+        except OSError:
+            time.sleep(0.2)
+    return False
+
+
+def _page(base: str, experiment: str, run: str | None) -> str:
+    """The address of the experiment's page, or of a run's.
+
+    Raises:
+        ConfigError: MLflow knows no such experiment or run.
+    """
+    name = urllib.parse.quote(experiment)
+    try:
+        found = _ask(f"{base}/api/2.0/mlflow/experiments/get-by-name?experiment_name={name}")
+    except urllib.error.HTTPError as error:
+        problem = f"must be one that MLflow knows, but got {experiment!r}"
+        raise ConfigError("--experiment", [problem]) from error
+    page = f"{base}/#/experiments/{found['experiment']['experiment_id']}"
+    if run is None:
+        return f"{page}/runs?{KIND}"
+    runs = _ask(
+        f"{base}/api/2.0/mlflow/runs/search",
+        {
+            "experiment_ids": [found["experiment"]["experiment_id"]],
+            "filter": f'tags.`mlflow.runName` = "{run}"',  # a name of ours has no quotes
+        },
+    ).get("runs")
+    if not runs:
+        raise ConfigError("RUN", [f"must be the name of a run that MLflow knows, but got {run!r}"])
+    return f"{page}/runs/{runs[0]['info']['run_id']}?{KIND}"
+
+
+def _ask(address: str, words: dict[str, Any] | None = None) -> dict[str, Any]:
+    data = None if words is None else json.dumps(words).encode()
+    request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        answer: dict[str, Any] = json.load(reply)
+    return answer
