@@ -140,7 +140,7 @@ def _names_a_file(word: str) -> bool:
 
 def check_inputs(config: RunConfig, *, decode: bool) -> FewShotData:
     """Everything that can be wrong with model and data, found before anything is started; what
-    takes no time comes first.
+    takes no time comes first. Warns of class names that say nothing.
 
     Args:
         config: settings of the run.
@@ -149,11 +149,15 @@ def check_inputs(config: RunConfig, *, decode: bool) -> FewShotData:
     Raises:
         UserError: names the field or file, the law and the value.
     """
+    from craft_ray.data.mute_names import warning_of_mute_names
     from craft_ray.oracle.check import check_model_exists
     from craft_ray.task.preparation import load_data, sample_data
 
     check_model_exists(config.oracle)
-    return load_data(config) if decode else sample_data(config)
+    data = load_data(config) if decode else sample_data(config)
+    if (warning := warning_of_mute_names(config.data.source, data.dataset)) is not None:
+        print(f"warning: {warning}", file=sys.stderr)
+    return data
 
 
 def print_plan(
