@@ -247,14 +247,19 @@ class RunConfig(Settings):
         optimizer = self.optimizer
         if not isinstance(optimizer, SharpZoConfig) or self.method in ("head", "white_box"):
             return self
-        if optimizer.warm_up_generations >= self.num_generations // self.num_searches:
+        of_a_search = self.num_generations // self.num_searches
+        if optimizer.warm_up_generations >= of_a_search:
             searches = "" if self.num_searches == 1 else f" and {self.num_searches} searches"
             raise ValueError(
                 "optimizer.warm_up_generations < max_queries // optimizer.population * batches must"
                 f" hold, but got warm_up_generations={optimizer.warm_up_generations}, max_queries="
                 f"{self.max_queries}, population={optimizer.population} and batches="
-                f"{self.num_batches}{searches}: nothing is "
-                "left for the descent"
+                f"{self.num_batches}{searches}: nothing is left for the descent, and "
+                + (
+                    f"optimizer.warm_up_generations={of_a_search // 2} leaves half of them"
+                    if of_a_search > 1
+                    else "max_queries must be larger"
+                )
             )
         return self
 
@@ -284,7 +289,7 @@ class RunConfig(Settings):
             raise ValueError(
                 "fidelity.deployed_prompt resampled_mean needs optimizer.kind cma_es or "
                 f"sep_cma_es, but got {self.optimizer.kind}: no other draws around its mean a "
-                "population that it is never told about"
+                "population that it is never told about; fidelity.deployed_prompt=mean takes any"
             )
         if self.optimizer.step_size_rule == "tpa":
             raise ValueError(
