@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -19,7 +18,7 @@ from craft_ray.config.optimizers import (
     SharpZoConfig,
 )
 from craft_ray.config.oracle import OracleConfig, PoolConfig
-from craft_ray.config.places import PlaceText
+from craft_ray.config.places import PathText, PlaceText, expand_home
 from craft_ray.config.prompts import PromptConfig
 from craft_ray.config.secrets import conceal
 
@@ -49,16 +48,10 @@ class WhiteBoxConfig(Settings):
 class AnswerCacheConfig(Settings):
     """Answers of earlier runs, by content; off by default."""
 
-    folder: str | None = None
+    folder: PathText | None = None
     """Where they are kept; a rerun then asks nothing that was answered before, and pays nothing."""
     max_mb: int = Field(1024, ge=1)
     """Limit of the folder; the files written longest ago go first."""
-
-    @field_validator("folder")
-    @classmethod
-    def _absolute(cls, folder: str | None) -> str | None:
-        # Ray's workers have a working directory of their own.
-        return None if folder is None else str(Path(folder).expanduser().absolute())
 
 
 class MlflowConfig(Settings):
@@ -73,7 +66,7 @@ class MlflowConfig(Settings):
     @field_validator("tracking_uri")
     @classmethod
     def _credentials_stay_outside(cls, uri: str | None) -> str | None:
-        return None if uri is None else conceal(uri)
+        return None if uri is None else conceal(expand_home(uri))
 
 
 class RayConfig(Settings):

@@ -159,7 +159,7 @@ PARQUET_FILES = [
     Case(
         "a root of too many letters",
         long_root,
-        r"data\.source folder: 'xxx.* must be readable, but: .*too long",
+        r"data\.source folder: '.*xxx.* must be readable, but: .*too long",
     ),
 ]
 
