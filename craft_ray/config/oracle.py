@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
-from craft_ray.config.places import WeightsText, absolute
+from craft_ray.config.places import WeightsText, absolute, expand_home
 
 Auto = Literal["auto"]
 
@@ -52,9 +53,14 @@ class OracleConfig(Settings):
                 f"but got {self.pretrained!r}"
             )
         if not has_own_weights and self.pretrained is None:
+            if os.path.isdir(expand_home(self.model)):
+                raise ValueError(
+                    "model must be local-dir:<folder> for a model in a folder, but got "
+                    f"{self.model!r}: oracle.model=local-dir:{self.model}"
+                )
             raise ValueError(
-                f"pretrained must name a tag or a checkpoint file for model {self.model!r}: "
-                "an oracle with random weights answers nothing useful"
+                f"pretrained must name a tag or a checkpoint file for model {self.model!r}, but "
+                "got null: oracle.pretrained=openai takes the weights that OpenAI has published"
             )
         return self
 
