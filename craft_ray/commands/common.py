@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from craft_ray.commands.mistyped import Parser, meant_by
 from craft_ray.config.documents import to_yaml
 from craft_ray.config.secrets import mask
 from craft_ray.environment import set_environment
@@ -68,9 +69,7 @@ def command_parser(
 ) -> argparse.ArgumentParser:
     """The options that the commands share."""
     command = f"python -m craft_ray.{name}"
-    parser = argparse.ArgumentParser(
-        prog=command, description=description, epilog=f"Example: {command} {example}"
-    )
+    parser = Parser(prog=command, description=description, epilog=f"Example: {command} {example}")
     parser.add_argument("words", nargs="*", metavar=f"{file_name} | key=value", help=help_of_words)
     parser.add_argument(
         "--dry-run",
@@ -122,8 +121,12 @@ def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     """The words of a command line as a file, if there is one, and overrides.
 
     Raises:
-        ConfigError: more than one file.
+        ConfigError: more than one file, or a setting that is no `key=value`.
     """
+    if (mistyped := meant_by(words)) is not None:
+        typed, meant = mistyped
+        problem = f"a setting must be one word, key=value, but got {typed!r}: say {meant}"
+        raise ConfigError("command line", [problem])
     files = [word for word in words if _names_a_file(word)]
     if len(files) > 1:
         raise ConfigError("command line", [f"at most one file is allowed, but got {files}"])

@@ -43,7 +43,7 @@ RUN_CONFIGS = [
     Case("no YAML", run_file("head: {hidden: 3"), r"run\.yaml: is not valid YAML: .*line 1"),
     Case("no text", run_bytes(b"\xff\xfe\x00"), r"run\.yaml: cannot be read: .*codec"),
     Case("too large", run_bytes(b"#" * 1_000_001), r"run\.yaml: must be at most 1000000 bytes"),
-    Case("a folder", folder_as_file, r"run\.yaml: cannot be read: .*directory"),
+    Case("a folder", folder_as_file, r"run\.yaml: must be a file of settings, but is a folder"),
     Case("endless", endless_file, r"run\.yaml: must be at most 1000000 bytes"),
     Case("deep nesting", run_file("[" * 5000), r"run\.yaml: is not valid YAML: "),
     Case(
