@@ -257,5 +257,12 @@ def _validate(
 
 def _to_blame(problems: Sequence[str], typed: Sequence[tuple[str, Any]], source: str) -> str:
     """The command line, if nothing is wrong but what was typed there; else the source."""
-    of_words = tuple(f"{key}{end}" for key, _ in typed for end in (":", "."))
-    return COMMAND_LINE if all(problem.startswith(of_words) for problem in problems) else source
+    of_words = [f"{key}{end}" for key, _ in typed for end in (":", ".")]
+    # Who chooses a kind has to give what it needs, which the file of another kind does not have.
+    sections = [key.removesuffix("kind") for key, _ in typed if key.endswith(".kind")]
+
+    def is_typed(problem: str) -> bool:
+        needed = problem.endswith(": must be given") and problem.startswith(tuple(sections))
+        return needed or problem.startswith(tuple(of_words))
+
+    return COMMAND_LINE if all(map(is_typed, problems)) else source

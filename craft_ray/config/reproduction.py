@@ -109,7 +109,8 @@ class ReproductionConfig(Settings):
         on_disk = [name for name in self.datasets if name != EMBEDDED]
         if on_disk and self.root is None:
             raise ValueError(
-                f"root must be the folder of the data sets {', '.join(on_disk)}, but got null"
+                f"root must be the folder of the data sets {', '.join(on_disk)}, but got null: "
+                "say root=FOLDER"
             )
         return self
 
