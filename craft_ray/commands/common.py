@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from craft_ray.commands.mistyped import Parser, meant_by
 from craft_ray.config.documents import to_yaml
 from craft_ray.config.secrets import mask
 from craft_ray.environment import set_environment
@@ -69,9 +70,7 @@ def command_parser(
 ) -> argparse.ArgumentParser:
     """The options that the commands share."""
     command = f"python -m craft_ray.{name}"
-    parser = argparse.ArgumentParser(
-        prog=command, description=description, epilog=f"Example: {command} {example}"
-    )
+    parser = Parser(prog=command, description=description, epilog=f"Example: {command} {example}")
     parser.add_argument("words", nargs="*", metavar=f"{file_name} | key=value", help=help_of_words)
     parser.add_argument(
         "--dry-run",
@@ -129,8 +128,12 @@ def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     """The words of a command line as a file, if there is one, and overrides.
 
     Raises:
-        ConfigError: more than one file.
+        ConfigError: more than one file, or a setting that is no `key=value`.
     """
+    if (mistyped := meant_by(words)) is not None:
+        typed, meant = mistyped
+        problem = f"a setting must be one word, key=value, but got {typed!r}: say {meant}"
+        raise ConfigError("command line", [problem])
     files = [word for word in words if _names_a_file(word)]
     if len(files) > 1:
         raise ConfigError("command line", [f"at most one file is allowed, but got {files}"])
@@ -147,7 +150,7 @@ def _names_a_file(word: str) -> bool:
 
 def check_inputs(config: RunConfig, *, decode: bool) -> FewShotData:
     """Everything that can be wrong with model and data, found before anything is started; what
-    takes no time comes first.
+    takes no time comes first. Warns of class names that say nothing.
 
     Args:
         config: settings of the run.
@@ -156,11 +159,15 @@ def check_inputs(config: RunConfig, *, decode: bool) -> FewShotData:
     Raises:
         UserError: names the field or file, the law and the value.
     """
+    from craft_ray.data.mute_names import warning_of_mute_names
     from craft_ray.oracle.check import check_model_exists
     from craft_ray.task.preparation import load_data, sample_data
 
     check_model_exists(config.oracle)
-    return load_data(config) if decode else sample_data(config)
+    data = load_data(config) if decode else sample_data(config)
+    if (warning := warning_of_mute_names(config.data.source, data.dataset)) is not None:
+        print(f"warning: {warning}", file=sys.stderr)
+    return data
 
 
 def print_plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from craft_ray.config.base import UNION_KINDS
-from craft_ray.config.suggestions import about_unknown
+from craft_ray.config.suggestions import about_unknown, did_you_mean
 from craft_ray.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1_000_000
@@ -129,10 +129,52 @@ def describe_problems(error: ValidationError) -> list[str]:
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             message = f"is not a known setting{about_unknown(error.title, detail['loc'])}"
+        elif detail["type"] in _MESSAGES:
+            end, message = _MESSAGES[detail["type"]](detail)
+            field += end
         elif detail["type"] != "value_error" and not isinstance(detail["input"], dict):
             message = f"{message}, but got {shorten(detail['input'])}"
         problems.append(f"{field}: {message}" if field else message)
     return problems
+
+
+def _missing(_: Any) -> tuple[str, str]:
+    return "", "must be given"
+
+
+def _without_kind(detail: Any) -> tuple[str, str]:
+    return (".kind", "must be given") if isinstance(detail["input"], dict) else _no_section(detail)
+
+
+def _of_no_kind(detail: Any) -> tuple[str, str]:
+    if not isinstance(detail["input"], dict):
+        return _no_section(detail)
+    return ".kind", _none_of(detail["ctx"]["tag"], detail["ctx"]["expected_tags"])
+
+
+def _of_no_value(detail: Any) -> tuple[str, str]:
+    return "", _none_of(detail["input"], detail["ctx"]["expected"])
+
+
+def _no_section(detail: Any) -> tuple[str, str]:
+    return "", f"must be a section of settings, but got {shorten(detail['input'])}"
+
+
+def _none_of(value: Any, quoted: str) -> str:
+    known = re.findall(r"'(.*?)'", quoted)
+    words = ", ".join(known) or quoted
+    return f"must be one of {words}, but got {shorten(value)}{did_you_mean(value, known)}"
+
+
+_MESSAGES: dict[str, Callable[[Any], tuple[str, str]]] = {
+    "missing": _missing,
+    "union_tag_not_found": _without_kind,
+    "union_tag_invalid": _of_no_kind,
+    "literal_error": _of_no_value,
+    "model_type": _no_section,
+    "model_attributes_type": _no_section,
+}
+"""pydantic's type of error -> the end of the field's path, and the law in our words."""
 
 
 def set_by_path(document: dict[str, Any], path: str | Sequence[str], value: Any) -> None:

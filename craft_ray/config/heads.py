@@ -10,7 +10,7 @@ from craft_ray.config.base import Settings
 from craft_ray.config.words import unprintable
 
 MAX_EXTRA_NAMES = 900
-"""Of the 1,000 ImageNet classes some share a name, and some may be the task's own."""
+"""So many are there whatever the task's own classes are: see `craft_ray.task.visible_words`."""
 
 
 class ResidualMlpConfig(Settings):
@@ -71,7 +71,8 @@ class ProbesHeadConfig(CrossValidatedConfig):
     """Class names that are asked about beside the task's own, in the same queries: at deployment an
     image still costs one prediction for each context."""
     vocabulary: tuple[Annotated[str, AfterValidator(_check_name)], ...] = ()
-    """Names to draw from. Default: those of ImageNet's classes."""
+    """Names to draw from. Default: those of ImageNet's classes, and where a task has too many of
+    these as its own, words for what is visible in images."""
     contexts: int = Field(0, ge=0)
     """Contexts beside the template's own, at deployment one more prediction an image each: for an
     oracle that answers about fixed classes only (`names: 0`). Random ones, one query each, with

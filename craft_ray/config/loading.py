@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -167,8 +168,11 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
     try:
         return _validate(SpaceConfig, document, str(path), changes)
     except ConfigError as error:
-        problems = [*error.problems, *_hints(document, changes, error.problems)]
-        raise ConfigError(error.source, problems) from error
+        typed = [key.removeprefix("base.") for key, _ in changes]
+        problems = [_without_kinds(problem, typed) for problem in error.problems]
+        raise ConfigError(
+            error.source, [*problems, *_hints(document, changes, error.problems)]
+        ) from error
 
 
 def _key_in_space(key: str) -> str:
@@ -178,11 +182,19 @@ def _key_in_space(key: str) -> str:
     return f"base.{key}" if in_base or key == "name" else key
 
 
+def _without_kinds(problem: str, typed: Sequence[str]) -> str:
+    """The problem without the advice to say a kind, where another one was typed."""
+    for path in KIND_PATHS:
+        if path in typed and "first_trials." in problem:
+            problem = re.sub(rf": say {re.escape(path)}=\w+ as well", "", problem)
+    return problem
+
+
 def _hints(
     document: dict[str, Any], changes: Sequence[tuple[str, Any]], problems: Sequence[str]
 ) -> Iterator[str]:
-    """For somebody who chooses a method by a word, where variants choose it, or who changes ranges
-    under the first trials of a file."""
+    """For somebody who chooses a method by a word, where variants choose it or settings of another
+    one are searched, or who changes ranges under the first trials of a file."""
     keys = [key for key, _ in changes]
     variants = document.get("variants")
     deciding = {f"base.{path}" for path in ("method", *KIND_PATHS)}
@@ -193,7 +205,21 @@ def _hints(
             f"decides: variants.NAME=null takes one of {', '.join(map(str, variants))} out, "
             f"variants.NAME.{chosen[0]}=... changes one"
         )
-    if (
+    parameters = document.get("parameters")
+    idle = [
+        str(path)
+        for path in (parameters if isinstance(parameters, dict) else ())
+        if any(f"parameters.{path}: must have an effect" in problem for problem in problems)
+    ]
+    if chosen and idle and len(idle) == len(parameters or ()) and not variants:
+        yield (
+            f"nothing that is searched has an effect with this {chosen[0]}: "
+            "`python -m craft_ray.train` runs it without a search"
+        )
+    elif chosen and idle:
+        nulls = " ".join(f"parameters.{path}=null" for path in idle)
+        yield f"{nulls} as well does not search what has no effect with this {chosen[0]}"
+    elif (
         keys
         and "first_trials" not in keys
         and any("first_trials." in problem for problem in problems)
@@ -258,5 +284,12 @@ def _validate(
 
 def _to_blame(problems: Sequence[str], typed: Sequence[tuple[str, Any]], source: str) -> str:
     """The command line, if nothing is wrong but what was typed there; else the source."""
-    of_words = tuple(f"{key}{end}" for key, _ in typed for end in (":", "."))
-    return COMMAND_LINE if all(problem.startswith(of_words) for problem in problems) else source
+    of_words = [f"{key}{end}" for key, _ in typed for end in (":", ".")]
+    # Who chooses a kind has to give what it needs, which the file of another kind does not have.
+    sections = [key.removesuffix("kind") for key, _ in typed if key.endswith(".kind")]
+
+    def is_typed(problem: str) -> bool:
+        needed = problem.endswith(": must be given") and problem.startswith(tuple(sections))
+        return needed or problem.startswith(tuple(of_words))
+
+    return COMMAND_LINE if all(map(is_typed, problems)) else source

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
-from craft_ray.config.places import PathText, expand_home
+from craft_ray.config.places import WeightsText, absolute, expand_home
 
 Auto = Literal["auto"]
 
@@ -17,7 +18,7 @@ class OracleConfig(Settings):
 
     model: str = "embedded"
     """`embedded`, an open_clip model name (`ViT-B-32`), or `local-dir:<folder>`."""
-    pretrained: PathText | None = None
+    pretrained: WeightsText | None = None
     """An open_clip tag (`laion2b_s34b_b79k`) or a checkpoint file, for a model name."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the matrix products of both towers; predictions are always float32."""
@@ -39,9 +40,9 @@ class OracleConfig(Settings):
 
     @field_validator("model")
     @classmethod
-    def _home_is_expanded(cls, model: str) -> str:
+    def _folder_is_absolute(cls, model: str) -> str:
         kind, separator, folder = model.partition(":")
-        return f"local-dir:{expand_home(folder)}" if separator and kind == "local-dir" else model
+        return f"local-dir:{absolute(folder)}" if separator and kind == "local-dir" else model
 
     @model_validator(mode="after")
     def _weights_are_named_once(self) -> Self:
@@ -52,9 +53,14 @@ class OracleConfig(Settings):
                 f"but got {self.pretrained!r}"
             )
         if not has_own_weights and self.pretrained is None:
+            if os.path.isdir(expand_home(self.model)):
+                raise ValueError(
+                    "model must be local-dir:<folder> for a model in a folder, but got "
+                    f"{self.model!r}: oracle.model=local-dir:{self.model}"
+                )
             raise ValueError(
-                f"pretrained must name a tag or a checkpoint file for model {self.model!r}: "
-                "an oracle with random weights answers nothing useful"
+                f"pretrained must name a tag or a checkpoint file for model {self.model!r}, but "
+                "got null: oracle.pretrained=openai takes the weights that OpenAI has published"
             )
         return self
 

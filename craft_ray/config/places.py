@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
@@ -59,6 +60,17 @@ def expand_home(text: str) -> str:
     return os.path.expanduser(text)
 
 
-PathText = Annotated[str, AfterValidator(expand_home)]
+def absolute(text: str) -> str:
+    """A path as any process finds it: Ray's workers have a working directory of their own."""
+    return str(Path(expand_home(text)).absolute())
+
+
+def _absolute_if_file(text: str) -> str:
+    return absolute(text) if os.path.isfile(expand_home(text)) else expand_home(text)
+
+
+PathText = Annotated[str, AfterValidator(absolute)]
 """A file or folder on this machine."""
+WeightsText = Annotated[str, AfterValidator(_absolute_if_file)]
+"""A file on this machine, or the name that somebody has given to weights."""
 PlaceText = Annotated[str, AfterValidator(check_place)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from craft_ray.config.base import Settings
-from craft_ray.config.places import PlaceText, is_address
+from craft_ray.config.places import PlaceText, absolute, is_address
 
 ProjectionKind = Literal["gaussian", "per_token", "low_rank", "fastfood"]
 """Kinds of A, each made in `craft_ray.method.projection`."""
@@ -44,4 +43,4 @@ class PromptConfig(Settings):
         # A run may be resumed from another folder.
         if start is None or is_address(start):
             return start
-        return str(Path(start).expanduser().absolute())
+        return absolute(start)

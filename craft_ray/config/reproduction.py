@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
 from craft_ray.config.data import PaperDataset, ShiftedName
-from craft_ray.config.places import PathText, PlaceText
+from craft_ray.config.places import PathText, PlaceText, WeightsText
 from craft_ray.config.run import RUN_NAME_PATTERN
 from craft_ray.config.secrets import conceal
 
@@ -79,7 +79,7 @@ class ReproductionConfig(Settings):
     """The paper runs ImageNet once."""
     backbones: tuple[str, ...] = Field(("RN50",), min_length=1)
     """`embedded`, names of open_clip, or `local-dir:<folder>`."""
-    checkpoints: dict[str, PathText] = Field(default_factory=dict)
+    checkpoints: dict[str, WeightsText] = Field(default_factory=dict)
     """Backbone -> checkpoint file or open_clip's tag; `openai` where none is given."""
     methods: tuple[MethodName, ...] = Field(("craft",), min_length=1)
     hand_crafted_zero_shot: bool = True
@@ -109,7 +109,8 @@ class ReproductionConfig(Settings):
         on_disk = [name for name in self.datasets if name != EMBEDDED]
         if on_disk and self.root is None:
             raise ValueError(
-                f"root must be the folder of the data sets {', '.join(on_disk)}, but got null"
+                f"root must be the folder of the data sets {', '.join(on_disk)}, but got null: "
+                "say root=FOLDER"
             )
         return self
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -19,7 +18,7 @@ from craft_ray.config.optimizers import (
     SharpZoConfig,
 )
 from craft_ray.config.oracle import OracleConfig, PoolConfig
-from craft_ray.config.places import PlaceText
+from craft_ray.config.places import PathText, PlaceText, expand_home
 from craft_ray.config.prompts import PromptConfig
 from craft_ray.config.secrets import conceal
 
@@ -49,16 +48,10 @@ class WhiteBoxConfig(Settings):
 class AnswerCacheConfig(Settings):
     """Answers of earlier runs, by content; off by default."""
 
-    folder: str | None = None
+    folder: PathText | None = None
     """Where they are kept; a rerun then asks nothing that was answered before, and pays nothing."""
     max_mb: int = Field(1024, ge=1)
     """Limit of the folder; the files written longest ago go first."""
-
-    @field_validator("folder")
-    @classmethod
-    def _absolute(cls, folder: str | None) -> str | None:
-        # Ray's workers have a working directory of their own.
-        return None if folder is None else str(Path(folder).expanduser().absolute())
 
 
 class MlflowConfig(Settings):
@@ -73,7 +66,7 @@ class MlflowConfig(Settings):
     @field_validator("tracking_uri")
     @classmethod
     def _credentials_stay_outside(cls, uri: str | None) -> str | None:
-        return None if uri is None else conceal(uri)
+        return None if uri is None else conceal(expand_home(uri))
 
 
 class RayConfig(Settings):
@@ -247,14 +240,19 @@ class RunConfig(Settings):
         optimizer = self.optimizer
         if not isinstance(optimizer, SharpZoConfig) or self.method in ("head", "white_box"):
             return self
-        if optimizer.warm_up_generations >= self.num_generations // self.num_searches:
+        of_a_search = self.num_generations // self.num_searches
+        if optimizer.warm_up_generations >= of_a_search:
             searches = "" if self.num_searches == 1 else f" and {self.num_searches} searches"
             raise ValueError(
                 "optimizer.warm_up_generations < max_queries // optimizer.population * batches must"
                 f" hold, but got warm_up_generations={optimizer.warm_up_generations}, max_queries="
                 f"{self.max_queries}, population={optimizer.population} and batches="
-                f"{self.num_batches}{searches}: nothing is "
-                "left for the descent"
+                f"{self.num_batches}{searches}: nothing is left for the descent, and "
+                + (
+                    f"optimizer.warm_up_generations={of_a_search // 2} leaves half of them"
+                    if of_a_search > 1
+                    else "max_queries must be larger"
+                )
             )
         return self
 
@@ -284,7 +282,7 @@ class RunConfig(Settings):
             raise ValueError(
                 "fidelity.deployed_prompt resampled_mean needs optimizer.kind cma_es or "
                 f"sep_cma_es, but got {self.optimizer.kind}: no other draws around its mean a "
-                "population that it is never told about"
+                "population that it is never told about; fidelity.deployed_prompt=mean takes any"
             )
         if self.optimizer.step_size_rule == "tpa":
             raise ValueError(

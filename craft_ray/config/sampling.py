@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
-from craft_ray.config.places import PlaceText
+from craft_ray.config.places import PlaceText, absolute, is_address
 from craft_ray.config.secrets import conceal, is_masked
 
 Objective = Literal["accuracy", "queries", "calibration_error", "predictions_per_image"]
@@ -114,7 +114,7 @@ class EarlierStudy(Settings):
                 "must be without credentials: they belong into the environment, such as "
                 f"PGPASSWORD, but got {masked!r}"
             )
-        return storage
+        return storage if is_address(storage) else absolute(storage)
 
 
 EarlierTrials = Annotated[EarlierSearch | EarlierStudy, Field(discriminator="kind")]

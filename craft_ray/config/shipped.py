@@ -31,6 +31,8 @@ def find_settings_file(name: Path, folder: Path = Path()) -> Path:
         ConfigError: such a name is in neither place.
     """
     own = folder / expand_home(str(name))
+    if (data := _as_data(own)) is not None:
+        raise ConfigError(str(name), [f"must be a file of settings, but is {data}"])
     # Not `Path.exists`, which raises an OSError of a name that is too long.
     if os.path.exists(own):
         return own
@@ -45,6 +47,21 @@ def find_settings_file(name: Path, folder: Path = Path()) -> Path:
         near = did_you_mean(name.as_posix(), shipped_names())
         raise ConfigError(str(name), [f"cannot be read: there is no such file in {places}{near}"])
     return shipped
+
+
+def _as_data(path: Path) -> str | None:
+    """What is at the path of somebody's data, and the words that name it so; None: nothing."""
+    if path.suffix.lower() == ".csv" and os.path.isfile(path):
+        return f"a table of images: say data.source.kind=csv data.source.file={path}"
+    if not os.path.isdir(path):
+        return None
+    if any(path.glob("*.parquet")) or any(path.glob("data/*.parquet")):
+        return f"a folder of Parquet files: say data.source.kind=parquet data.source.root={path}"
+    return (
+        "a folder: for images in class folders say data.source.kind=folder "
+        f"data.source.root={path}, for CoOp's data sets `python -m craft_ray.reproduce "
+        f"root={path}`"
+    )
 
 
 def _file_like(path: Path) -> str | None:

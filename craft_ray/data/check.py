@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,11 +16,10 @@ from craft_ray.data.dataset import (
     classes_without_training_image,
     normalized_name,
 )
+from craft_ray.data.mute_names import mute_names
 from craft_ray.data.sources.coop_table import CoopEntry
 from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
-
-_WORDNET_ID = re.compile(r"n\d{8}")
 
 
 @dataclass(frozen=True)
@@ -152,11 +150,11 @@ def _shared_names(dataset: Dataset) -> tuple[str, ...]:
 def _class_problems(dataset: Dataset) -> list[str]:
     """Names that break a law, names that say nothing in a prompt, classes without an image."""
     problems = class_name_problems(dataset)
+    mute = mute_names(dataset)
     for class_name in dataset.class_names:
-        if class_name.strip().isdecimal():
-            problems.append(f"class {class_name!r} is a number, which says nothing in a prompt")
-        elif _WORDNET_ID.fullmatch(class_name):
-            problems.append(f"class {class_name!r} is a WordNet id, which says nothing in a prompt")
+        if class_name in mute:
+            what = mute[class_name]
+            problems.append(f"class {class_name!r} is {what}, which says nothing in a prompt")
         elif class_name.strip() not in ("", class_name):
             problems.append(f"class {class_name!r} begins or ends with a space")
     if "train" in dataset.splits:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+LINES_OF_ONE, SECONDS_OF_ONE = 5, 60.0
+"""For one of many jobs that share a log: at most so many lines, and seconds between two."""
+
 
 class Pace:
     """Says when a line is due: after each further part of the work, but not too often.
@@ -35,3 +38,8 @@ class Pace:
             return False
         self._part, self._last = part, now
         return True
+
+
+def pace_of_one() -> Pace:
+    """For one of many jobs that share a log."""
+    return Pace(LINES_OF_ONE, SECONDS_OF_ONE)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from pathlib import Path
 from typing import Any
 
 from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import OracleError
 from craft_ray.oracle.catalogue import architecture_in, architectures, published_weights, tags_of
 from craft_ray.oracle.weights import is_file, trained_with_quick_gelu
@@ -40,16 +43,41 @@ def check_model_exists(config: OracleConfig) -> None:
 
 def _check_name_and_weights(name: str, pretrained: str) -> None:
     if name not in architectures():
+        near = model_like(name)
         raise OracleError(
             f"oracle.model: must be 'embedded', 'local-dir:<folder>' or one of "
-            f"open_clip.list_models(), but got {name!r}"
+            f"open_clip.list_models(), but got {name[:200]!r}"
+            + (f": did you mean oracle.model={near}?" if near else "")
         )
     tags = tags_of(name)
     if pretrained.lower() not in {tag.lower() for tag in tags} and not is_file(Path(pretrained)):
         raise OracleError(
             f"oracle.pretrained: must be a file or one of {', '.join(tags) or '(no tags)'} for "
-            f"{name}, but got {pretrained[:200]!r}"
+            f"{name}, but got {pretrained[:200]!r}{did_you_mean(pretrained, tags)}"
         )
+
+
+def model_like(name: str) -> str | None:
+    """The model of open_clip that may have been meant: by `ViT-B/32`, by `vit_b_32`, or by a name
+    of Hugging Face such as `openai/clip-vit-base-patch32`."""
+    known = {_letters(architecture): architecture for architecture in architectures()}
+    letters = _letters(name[:100].split("/")[-1] if name.count("/") == 1 else name[:100])
+    spelled = _letters(name[:100])
+    for size in ("base", "large", "huge", "giant"):
+        letters = letters.replace(f"vit{size}patch", f"vit{size[0]}")
+    letters = letters.removeprefix("clip")
+    for candidate in (spelled, letters):
+        if candidate in known:
+            return known[candidate]
+    begins = [word for word in known if len(word) > 4 and letters.startswith(word)]
+    if begins:
+        return known[max(begins, key=len)]
+    near = difflib.get_close_matches(spelled, known, n=1, cutoff=0.75)
+    return known[near[0]] if near else None
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def tag_of(config: OracleConfig) -> dict[str, Any] | None:

@@ -1,4 +1,5 @@
-"""Watches the cells from the driver: a line for each, a bar in a terminal, and the tracker."""
+"""Watches the cells from the driver: a line for each, a bar in a terminal or a few more lines
+without one, and the tracker."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from craft_ray.config.documents import flatten
 from craft_ray.jobs.job import JobEnd, Report, read_result
+from craft_ray.jobs.pace import Pace, pace_of_one
 from craft_ray.reproduction.cell import CellJob
 from craft_ray.reproduction.grid import Cell, shots_in_words
 from craft_ray.tracking import Tracker
@@ -41,6 +43,7 @@ class CellMonitor:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._tracker = tracker
         self._run_name = run_name
@@ -48,13 +51,14 @@ class CellMonitor:
         self._num_done = num_done
         self._open: set[str] = set()
         """The tracker's keys of cells that run."""
+        self._paces: dict[str, Pace] = {}
+        """Cell -> when its lines are due, where there is no terminal."""
         self.failed: dict[str, str] = {}
         """Cell -> what went wrong."""
         self._bar = self._progress.add_task("", total=num_cells, completed=num_done)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._progress.start()
+        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,6 +79,7 @@ class CellMonitor:
 
     def on_start(self, job: CellJob) -> None:
         """Open the cell's run."""
+        self._paces[job.cell.id] = pace_of_one()
         settings = flatten(job.config.model_dump(mode="json"))
         self._open.add(self._key(job.cell))
         self._tracker.open(self._key(job.cell), job.cell.id, settings, parent=self.parent_key)
@@ -82,6 +87,15 @@ class CellMonitor:
     def on_report(self, job: CellJob, report: Report) -> None:
         """Pass the generations on."""
         self._tracker.log(self._key(job.cell), report["points"])
+        if self._console.is_terminal or report["outcome"] != "running":
+            return
+        generation, total = report["generation"], job.config.num_generations
+        if self._paces[job.cell.id].is_due(generation / total):
+            self._say(
+                f"{_words(job.cell)}: generation {generation:,}/{total:,}, "
+                f"{report['candidate_queries']:,} queries, validation "
+                f"{report['val_accuracy']:.1%} so far"
+            )
 
     def on_end(self, job: CellJob, end: JobEnd) -> None:
         """Say what the cell has found, or why it has failed; the others go on."""
@@ -108,11 +122,12 @@ class CellMonitor:
     def _end(self, cell: Cell, outcome: str) -> None:
         self._num_done += 1
         self._progress.update(self._bar, completed=self._num_done)
-        shots = shots_in_words(cell.shots)
-        words = f"{cell.dataset}, {shots}, seed {cell.seed}, {cell.backbone}, {cell.method}"
-        self._console.print(
-            f"  [{self._num_done}/{self._num_cells}] {words}: {outcome}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        self._say(f"[{self._num_done}/{self._num_cells}] {_words(cell)}: {outcome}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _words(cell: Cell) -> str:
+    shots = shots_in_words(cell.shots)
+    return f"{cell.dataset}, {shots}, seed {cell.seed}, {cell.backbone}, {cell.method}"

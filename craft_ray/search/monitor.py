@@ -1,8 +1,9 @@
-"""Watches a search from the driver: a line for each trial, bars in a terminal, and the tracker."""
+"""Watches a search from the driver: a line for each trial, bars in a terminal or a few more lines
+without one, and the tracker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +18,10 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from craft_ray.config.distributions import Scalar
+from craft_ray.config.run import RunConfig
 from craft_ray.errors import last_words
+from craft_ray.jobs.pace import Pace, pace_of_one
 from craft_ray.search.objectives import METRIC, RESOURCE
 from craft_ray.search.trial import ERROR
 from craft_ray.tracking import Tracker
@@ -33,6 +37,7 @@ class SearchMonitor(Callback):
         tracker: gets the parameters and the metrics of every generation.
         run_name: prefix of the tracker's keys.
         max_queries: of the longest trial, for the bars.
+        settings_of: the run settings of a trial with these parameters.
         known: numbers of the trials that had ended before this part of the search.
         on_end: told the number of every trial that has ended, and whether what it has done is its
             result: not if Tune has lost it.
@@ -44,6 +49,7 @@ class SearchMonitor(Callback):
         tracker: Tracker,
         run_name: str,
         max_queries: int,
+        settings_of: Callable[[Mapping[str, Scalar]], RunConfig],
         known: frozenset[int],
         on_end: Callable[[int, bool], None],
     ) -> None:
@@ -56,14 +62,18 @@ class SearchMonitor(Callback):
             TextColumn("[dim]{task.fields[state]}"),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self._tracker = tracker
         self._run_name = run_name
         self._max_queries = max_queries
+        self._settings_of = settings_of
         self._known = known
         self._on_end = on_end
         self._before_first: TaskID | None = None
         self._bars: dict[int, TaskID] = {}
+        self._paces: dict[int, tuple[Pace, int]] = {}
+        """Number -> when its lines are due without a terminal, and its generations at most."""
         self._started: set[int] = set()
         self.ended: dict[int, str] = {}
         """Number -> how it ended, of the trials that came to an end. Tune's count includes those
@@ -72,8 +82,7 @@ class SearchMonitor(Callback):
         """Number -> what went wrong."""
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._progress.start()
+        self._progress.start()
         # Tune takes seconds to start the first trial.
         self._before_first = self._progress.add_task(
             "starting", total=self._max_queries, state="the first trial"
@@ -114,6 +123,7 @@ class SearchMonitor(Callback):
             self._bars[number] = self._progress.add_task(
                 name, total=self._max_queries, state="starting"
             )
+            self._paces[number] = pace_of_one(), self._settings_of(trial.config).num_generations
 
     def on_trial_result(
         self,
@@ -126,11 +136,17 @@ class SearchMonitor(Callback):
         """Pass the generations on."""
         number = number_of(trial)
         self._tracker.log(self._key(number), result.get("points", []))
-        if METRIC in result and number in self._bars:
-            self._progress.update(
-                self._bars[number],
-                completed=result[RESOURCE],
-                state=f"validation {result[METRIC]:.1%}",
+        if METRIC not in result or number not in self._bars:
+            return
+        words = f"validation {result[METRIC]:.1%}"
+        self._progress.update(self._bars[number], completed=result[RESOURCE], state=words)
+        if self._console.is_terminal or result["outcome"] != "running":
+            return
+        (pace, total), generation = self._paces[number], result["generation"]
+        if pace.is_due(generation / total):
+            self.say(
+                f"  trial {number}: generation {generation:,}/{total:,}, {result[RESOURCE]:,.0f} "
+                f"queries, {words} so far"
             )
 
     def on_trial_complete(

@@ -86,6 +86,7 @@ def run_search(
             experiment.tracker,
             folder.name,
             space.base.max_queries,
+            space.resolve,
             known,
             on_end=lambda ended, keep: board.cancel.remote(str(ended), keep_result=keep),
         )

@@ -11,6 +11,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import normalized_name
 from craft_ray.errors import ConfigError
 from craft_ray.light_imports import module_alone
+from craft_ray.task.visible_words import visible_words
 
 _NAMES_STREAM = 20
 """Independent of the run's other random streams."""
@@ -35,7 +36,8 @@ def draw_names(
     """`count` different names of the vocabulary, none of which is one of `class_names`.
 
     Args:
-        vocabulary: to draw from; empty: the names of ImageNet's classes, as open_clip has them.
+        vocabulary: to draw from; empty: the names of ImageNet's classes, as open_clip has them, and
+            where the task leaves too few of them, `visible_words` after these.
         count: how many.
         class_names: of the task.
         seed: draws.
@@ -44,22 +46,26 @@ def draw_names(
         ConfigError: the vocabulary has fewer.
     """
     seen = {normalized_name(name) for name in class_names}
-    candidates = []
-    for name in vocabulary or _imagenet_names():
-        if (normalized := normalized_name(name)) not in seen:
-            seen.add(normalized)
-            candidates.append(name)
-    if len(candidates) < count:
+    random = np.random.default_rng(seed)
+    # The first names are the same for every count: more of them add to what fewer saw.
+    drawn: list[str] = []
+    for source in (vocabulary,) if vocabulary else (_imagenet_names(), visible_words()):
+        candidates = []
+        for name in source:
+            if (normalized := normalized_name(name)) not in seen:
+                seen.add(normalized)
+                candidates.append(name)
+        drawn += [candidates[index] for index in random.permutation(len(candidates))]
+    if len(drawn) < count:
+        own = "head.vocabulary" if vocabulary else "the built-in vocabulary"
         raise ConfigError(
             "head.names",
             [
-                f"head.names <= {len(candidates)} must hold, which is what the vocabulary has "
-                f"beside the task's own classes, but got {count}"
+                f"head.names <= {len(drawn)} must hold, which is what {own} has beside the task's "
+                f"own classes, but got {count}; head.vocabulary=[NAME, ...] takes any names"
             ],
         )
-    order = np.random.default_rng(seed).permutation(len(candidates))
-    # The first names are the same for every count: more of them add to what fewer saw.
-    return tuple(candidates[index] for index in order[:count])
+    return tuple(drawn[:count])
 
 
 def _imagenet_names() -> Sequence[str]:

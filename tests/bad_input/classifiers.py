@@ -221,7 +221,7 @@ CLASSIFIERS = [
         r"arrays_file: is not a known setting",
     ),
     Case("a head denied", description(kind="prompt"), r"'head\.enter\.bias' is no part of"),
-    Case("a strange kind", description(kind="tree"), r"kind: .*'probes'.*got 'tree'"),
+    Case("a strange kind", description(kind="tree"), r"kind: .*probes.*got 'tree'"),
     Case(
         "names for one prompt",
         description(extra_names=["cow"]),

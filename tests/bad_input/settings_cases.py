@@ -43,7 +43,7 @@ RUN_CONFIGS = [
     Case("no YAML", run_file("head: {hidden: 3"), r"run\.yaml: is not valid YAML: .*line 1"),
     Case("no text", run_bytes(b"\xff\xfe\x00"), r"run\.yaml: cannot be read: .*codec"),
     Case("too large", run_bytes(b"#" * 1_000_001), r"run\.yaml: must be at most 1000000 bytes"),
-    Case("a folder", folder_as_file, r"run\.yaml: cannot be read: .*directory"),
+    Case("a folder", folder_as_file, r"run\.yaml: must be a file of settings, but is a folder"),
     Case("endless", endless_file, r"run\.yaml: must be at most 1000000 bytes"),
     Case("deep nesting", run_file("[" * 5000), r"run\.yaml: is not valid YAML: "),
     Case(
@@ -87,7 +87,11 @@ RUN_CONFIGS = [
     ),
     Case("NaN", run_file("loss: {prompt_consistency: .nan}"), r"loss\.prompt_consistency: .*nan"),
     Case("below its range", run_file("data: {shots: 0}"), r"data\.shots: .*equal to 1, but got 0"),
-    Case("a section is a value", run_file("data: 3"), r"data: .*DataConfig, but got 3"),
+    Case(
+        "a section is a value",
+        run_file("data: 3"),
+        r"data: must be a section of settings, but got 3",
+    ),
     Case("a section is null", run_file("head:"), r"head: .*but got None"),
     Case("name leads out", run_file("name: ../x"), r"name: .*pattern.*but got '\.\./x'"),
     Case("name ends in a newline", run_file('name: "x\\n"'), r"name: .*pattern.*but got 'x\\n'"),
@@ -117,7 +121,7 @@ RUN_CONFIGS = [
         r"data\.template: must have printable characters only, .*U\+001B",
     ),
     Case("huge list", run_file(f"seed: {HUGE_LIST}"), r"seed: .*valid integer"),
-    Case("unknown source", run_file("data: {source: {kind: zip}}"), r"data\.source: .*'zip'"),
+    Case("unknown source", run_file("data: {source: {kind: zip}}"), r"data\.source\.kind: .*'zip'"),
     Case("a seed of too many digits", run_file("seed: " + "9" * 5000), r"run\.yaml: .*digits"),
     Case("a word that sets nothing", run_file("", "=3"), r"must read key=value, but got '=3'"),
     Case(
@@ -151,7 +155,7 @@ SPACES = [
     Case(
         "unknown distribution",
         space_file("parameters: {head.learning_rate: {kind: normal}}"),
-        r"parameters\.head\.learning_rate: .*'normal'",
+        r"parameters\.head\.learning_rate\.kind: .*'normal'",
     ),
     Case(
         "a single choice",

@@ -34,7 +34,7 @@ MISTAKES = {
     ),
     "missing folder": (
         ["data.source={kind: folder, root: absent}"],
-        "absent/train: must be a folder",
+        "absent: must be a folder",
     ),
     "unknown model": (
         ["oracle.model=ViT-Q-1", "oracle.pretrained=openai"],

@@ -37,8 +37,8 @@ def test_a_kind_alone_is_enough(kind: str) -> None:
 
 def test_an_unknown_kind_is_refused_with_all_that_there_are() -> None:
     problem = problem_of("optimizer.kind=adam")
-    assert problem.startswith("optimizer: ")
-    assert all(f"'{kind}'" in problem for kind in KINDS)
+    assert problem.startswith("optimizer.kind: ")
+    assert all(kind in problem for kind in KINDS)
 
 
 @pytest.mark.parametrize("kind", PAIRED_KINDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from craft_ray.config.loading import (
 )
 from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
 from craft_ray.errors import ConfigError
+from tests.support.images import write_parquet, write_tree
 
 QUICKSTART = SPACES / "quickstart.yaml"
 SIGMA = "parameters.optimizer.sigma"
@@ -167,3 +169,52 @@ def test_a_setting_without_its_section_is_named_with_it() -> None:
         load_run_config(None, ["shots=4"])
     with pytest.raises(ConfigError, match=r"shots: .* did you mean data.shots"):
         load_space_config(DEFAULT_SPACE, ["shots=4"])
+
+
+def test_data_in_place_of_a_file_of_settings_is_answered_with_its_words(tmp_path: Path) -> None:
+    write_tree(tmp_path / "images")
+    write_parquet(tmp_path / "parquet")
+    write_parquet(tmp_path / "hub" / "data")
+    table = tmp_path / "a.csv"
+    table.write_text("path,label,split\n")
+    for name, words in {
+        "images": "data.source.kind=folder data.source.root=",
+        "parquet": "data.source.kind=parquet data.source.root=",
+        "hub": "data.source.kind=parquet data.source.root=",
+        "a.csv": "data.source.kind=csv data.source.file=",
+    }.items():
+        path = tmp_path / name
+        for load in (load_run_config, load_space_config, load_reproduction_config):
+            with pytest.raises(ConfigError, match="must be a file of settings, but is a") as caught:
+                load(path)
+            assert f"say {words}{path}" in str(caught.value)
+        assert load_default_run(f"{words}{path}".split()).data.source.kind in words
+        assert load_space_config(QUICKSTART, f"{words}{path}".split())
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("data.source.kind=folder", "base.data.source.root: must be given"),
+        ("data.source.kind=csv", "base.data.source.file: must be given"),
+        (
+            "data.source.kind=folders",
+            "source.kind: must be .*'folders': did you mean folder",
+        ),
+        ("data.source={root: x}", "base.data.source.kind: must be given"),
+        ("data.source=x", "base.data.source: must be a section of settings, but got 'x'"),
+        ("data=x", "base.data: must be a section of settings, but got 'x'"),
+        ("optimizer.kind=spas", "base.optimizer.kind: must be one of .*: did you mean spsa?"),
+        ("scheduler.kind=ahsa", "scheduler.kind: must be one of asha, .*: did you mean asha?"),
+        ("method=hed", "base.method: must be one of both, prompt, head, .*: did you mean head?"),
+        ("oracle.precision=bf61", "precision: must be one of .*: did you mean bf16?"),
+    ],
+)
+def test_a_kind_or_choice_is_answered_in_our_words_and_the_command_line_is_blamed(
+    word: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_space_config(QUICKSTART, [word])
+    assert re.search(message, caught.value.problems[0])
+    if not word.startswith(("optimizer", "method")):  # these have a second line, about variants
+        assert str(caught.value).startswith("command line: ")

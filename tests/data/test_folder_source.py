@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from craft_ray.config.data import FolderSource
+from craft_ray.config.data import CsvSource, FolderSource
 from craft_ray.data.dataset import Dataset, check_fine_tunable
 from craft_ray.data.sources import load_dataset
 from craft_ray.data.sources.listing import IMAGE_EXTENSIONS
@@ -101,8 +101,22 @@ def test_the_validation_folder_may_be_missing(root: Path) -> None:
 
 
 def test_a_missing_root_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere/train: must be a folder"):
+    with pytest.raises(DataError, match=r"nowhere: must be a folder with .*, but is missing"):
         load(tmp_path / "nowhere")
+
+
+def test_images_without_class_folders_are_answered_with_what_to_do(root: Path) -> None:
+    with pytest.raises(DataError, match=r"cat: must be .*but has 2 image\(s\) and no folder: move"):
+        load(root / "train" / "cat")
+
+
+def test_a_table_in_place_of_a_folder_is_answered_with_its_kind(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("path,label\n")
+    with pytest.raises(DataError, match=r"but is a file: say data\.source\.kind=csv data.*a\.csv"):
+        load(table)
+    with pytest.raises(DataError, match=r"is a folder: .* say data\.source\.kind=folder"):
+        load_dataset(CsvSource(file=str(tmp_path)))
 
 
 def test_a_class_without_training_images_is_named(root: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
-from craft_ray.oracle.check import check_model_exists
+from craft_ray.oracle.check import check_model_exists, model_like
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask
 from tests.oracle.conftest import clip_of
@@ -159,3 +159,42 @@ def test_a_full_size_model_is_loaded_by_name_from_a_checkpoint_file(
     logits = oracle.predict(task, oracle.register_images(pixels), contexts)
     assert logits.shape == (2, 2, 3)
     assert np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("ViT-B32", "ViT-B-32"),
+        ("ViT-B/32", "ViT-B-32"),
+        ("vit_b_32", "ViT-B-32"),
+        ("ViT-L/14@336px", "ViT-L-14-336"),
+        ("openai/clip-vit-base-patch32", "ViT-B-32"),
+        ("openai/clip-vit-large-patch14", "ViT-L-14"),
+        ("RN-50", "RN50"),
+    ],
+)
+def test_a_name_that_others_use_is_answered_with_that_of_open_clip(typed: str, meant: str) -> None:
+    with pytest.raises(OracleError) as caught:
+        check_model_exists(config(model=typed, pretrained="openai"))
+    assert str(caught.value).endswith(f": did you mean oracle.model={meant}?")
+    check_model_exists(config(model=meant, pretrained="openai"))
+
+
+def test_a_name_like_no_other_is_answered_with_the_law_alone() -> None:
+    assert model_like("nothing/like-it") is None
+    assert model_like("x" * 10_000) is None
+
+
+def test_a_folder_as_a_model_is_answered_with_its_word(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    for typed in (str(folder), folder.name, f"./{folder.name}"):
+        with pytest.raises(ValueError, match=f"oracle.model=local-dir:{typed}"):
+            config(model=typed)
+        check_model_exists(config(model=f"local-dir:{typed}"))
+
+
+def test_a_model_without_weights_is_answered_with_a_tag_that_there_is() -> None:
+    with pytest.raises(ValueError, match=r"but got null: oracle\.pretrained=openai takes"):
+        config(model="ViT-B-32")

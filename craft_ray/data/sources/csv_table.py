@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,11 @@ def load_csv(source: CsvSource) -> Dataset:
     """
     file = Path(source.file)
     root = file.parent if source.root is None else Path(source.root)
+    if os.path.isdir(file):
+        raise DataError(
+            f"{file}: must be a CSV file, but is a folder: for images in class folders say "
+            f"data.source.kind=folder data.source.root={file}"
+        )
     rows = _read_rows(file)
     class_names = _classes_of({row.label for row in rows})
     labels = {class_name: label for label, class_name in enumerate(class_names)}

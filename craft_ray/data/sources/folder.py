@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from craft_ray.config.data import FolderSource
@@ -29,6 +30,7 @@ def load_folder(source: FolderSource) -> Dataset:
         if class_names:
             items = _items_of(root, class_names)
             return Dataset(root.name, class_names, split_by_seed(items, class_names, source))
+    _check_has_class_folders(root)
     folders = {split: root / split for split in SPLITS}
     validation = [root / name for name in VALIDATION_NAMES if (root / name).is_dir()]
     if len(validation) > 1:
@@ -50,6 +52,27 @@ def load_folder(source: FolderSource) -> Dataset:
         for split, folder in folders.items()
     }
     return Dataset(root.name, class_names, splits)
+
+
+def _check_has_class_folders(root: Path) -> None:
+    """For who names another thing than a tree.
+
+    Raises:
+        DataError: the root is missing, a file, or a folder of images without classes.
+    """
+    layout = "root/<class>/<image>, or root/{train,val,test}/<class>/<image>"
+    if not os.path.isdir(root):
+        if not os.path.exists(root):
+            raise DataError(f"{root}: must be a folder with {layout}, but is missing")
+        is_table = root.suffix.lower() == ".csv"
+        remedy = f": say data.source.kind=csv data.source.file={root}" if is_table else ""
+        raise DataError(f"{root}: must be a folder with {layout}, but is a file{remedy}")
+    if not class_folders(root) and (images := image_files(root)):
+        raise DataError(
+            f"{root}: must be a folder with {layout}, but has {len(images):,} image(s) and no "
+            "folder: move them into one folder for each class, or list them in a table with the "
+            "columns path and label and say data.source.kind=csv data.source.file=TABLE.csv"
+        )
 
 
 def _items_of(folder: Path, class_names: tuple[str, ...], *, complete: bool = True) -> list[Item]:
