@@ -64,8 +64,8 @@ class Driver:
 
     @property
     def lives(self) -> bool | None:
-        """Whether the process works; None: it is of another machine, or the system does not show it,
-        so that nobody here knows."""
+        """Whether the process works; None: nobody here knows, as it is of another machine, or the
+        system does not show it."""
         if not self.machine or self.machine != _machine():
             return None
         try:
