@@ -145,6 +145,19 @@ def test_a_lock_of_a_machine_that_has_locks_is_respected_where_there_are_none(
     assert names(tmp_path) == [LOCK_FILE]
 
 
+def test_a_claim_of_a_machine_without_locks_is_respected_where_there_are_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_lease, "LOOKS_EVERY_S", 0.01)
+    claim(tmp_path)
+    threading.Timer(0.1, claim, [tmp_path], {"renewed": 2}).start()
+    with pytest.raises(ConfigError, match=r"process 7 on elsewhere since 2026-01-01"):
+        enter(tmp_path)
+    monkeypatch.setattr(run_lease, "EXPIRES_AFTER_S", 0.1)
+    enter(tmp_path)
+    assert names(tmp_path) == []
+
+
 @pytest.mark.usefixtures("no_locks")
 def test_a_claim_that_is_renewed_is_respected(tmp_path: Path) -> None:
     claim(tmp_path)
@@ -260,7 +273,7 @@ def test_of_many_at_once_one_is_in_at_a_time(tmp_path: Path) -> None:
 def test_a_driver_that_was_taken_for_dead_stops_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ignored: bool
 ) -> None:
-    monkeypatch.setattr(run_lease, "RENEWED_EVERY_S", 0.01)
+    monkeypatch.setattr(run_lease, "RENEWED_EVERY_S", 0.5)
     before = signal.getsignal(signal.SIGINT)
     if is_ignored:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
