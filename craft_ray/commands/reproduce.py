@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from craft_ray.commands.common import (
@@ -108,13 +107,8 @@ def _print_plan(
     missing: Mapping[str, str],
 ) -> None:
     from craft_ray.metering.ledger import Spending
-    from craft_ray.metering.planned_spending import (
-        DataSize,
-        plan_driver,
-        plan_run,
-        plan_test,
-        plan_zero_shot,
-    )
+    from craft_ray.metering.planned_spending import DataSize
+    from craft_ray.reproduction.cell_spending import plan_cell
     from craft_ray.reproduction.hand_crafted import template_beside
     from craft_ray.reproduction.shifted import load_shifted
     from craft_ray.task.preparation import sample_data
@@ -128,16 +122,8 @@ def _print_plan(
             sizes[run.data] = sample_data(run).size
             names = shifted if cell.dataset == "imagenet" else []
             num_shifted[run.data] = [len(load_shifted(run, n).splits["test"]) for n in names]
-        size = sizes[run.data]
-        others = [replace(size, num_test=number) for number in num_shifted[run.data]]
-        for other in others:
-            total += plan_test(run, other)
-        total += plan_driver(run, size)
-        if template_beside(cell, run, config) is not None:
-            for tested in (size, *others):
-                total += plan_zero_shot(tested)
-        if cell.method != "linear_probe":
-            total += plan_run(run, size)
+        by_hand = template_beside(cell, run, config) is not None
+        total += plan_cell(cell, run, sizes[run.data], num_shifted[run.data], by_hand=by_hand)
     first = next(iter(cells.values()))
     requests = [
         f"{pool_request(first)}, for each of {_join(config.backbones)} in turn",

@@ -28,7 +28,7 @@ METHOD_SETTINGS: dict[MethodName, dict[str, Any]] = {
     "random_search": {"method": "prompt", "fidelity.deployed_prompt": "best"},
     "white_box": {"method": "white_box"},
     # Fitted in one step on the features of the plain training images.
-    "linear_probe": {},
+    "linear_probe": {"fidelity.fitness_images": "plain"},
 }
 """What makes a method: it stands in place of a data set's preset and of the user's settings."""
 METHOD_DEFAULTS: dict[MethodName, dict[str, Any]] = {

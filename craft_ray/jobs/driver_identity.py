@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-import psutil
-
 
 @dataclass(frozen=True)
 class Driver:
@@ -22,7 +20,8 @@ class Driver:
         host, pid, since: for people.
         machine: of this start of the machine and this namespace of process ids; empty where the
             system does not tell.
-        created: when the process was started: ids of processes are used again.
+        created: when the process was started, in ticks since the machine was: ids of processes are
+            used again. No date, which moves with the clock when that is set.
         token: of this driver alone.
     """
 
@@ -30,7 +29,7 @@ class Driver:
     pid: int
     since: str
     machine: str
-    created: float
+    created: int
     token: str
 
     @classmethod
@@ -41,7 +40,7 @@ class Driver:
             pid=os.getpid(),
             since=time.strftime("%Y-%m-%d %H:%M:%S"),
             machine=_machine(),
-            created=psutil.Process().create_time(),
+            created=_created(os.getpid()) or 0,
             token=secrets.token_hex(8),
         )
 
@@ -55,7 +54,7 @@ class Driver:
         if not isinstance(document, dict):
             raise ValueError(f"must say who it is, but got {document!r}")
         values: dict[str, Any] = {field.name: document.get(field.name) for field in fields(cls)}
-        if [type(value) for value in values.values()] != [str, int, str, str, float, str]:
+        if [type(value) for value in values.values()] != [str, int, str, str, int, str]:
             raise ValueError(f"must say who it is, but got {document!r}")
         return cls(**values)
 
@@ -65,16 +64,37 @@ class Driver:
 
     @property
     def lives(self) -> bool | None:
-        """Whether the process is there; None: it is of another machine, which nobody here knows."""
+        """Whether the process works; None: nobody here knows, as it is of another machine, or the
+        system does not show it."""
         if not self.machine or self.machine != _machine():
             return None
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.created) < 1.0
-        except psutil.NoSuchProcess:
+            return _created(self.pid) == self.created
+        except OSError:
+            pass
+        try:
+            os.kill(self.pid, 0)
+        except (ProcessLookupError, OverflowError):
             return False
+        except PermissionError:
+            return None  # another user's, of which `/proc` may be told to say nothing
+        return None  # it has started in this moment
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"
+
+
+def _created(pid: int) -> int | None:
+    """In ticks since the start of the machine; None if it has ended, and nobody has asked how.
+
+    Raises:
+        OSError: there is no such process, or it is not shown.
+    """
+    # The name in brackets may hold anything.
+    state, *others = (
+        Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    )
+    return None if state in "ZXx" else int(others[18])
 
 
 def _machine() -> str:

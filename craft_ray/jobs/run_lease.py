@@ -66,6 +66,11 @@ def check_no_lease(folder: Place) -> None:
             raise TakenError(claim.driver)
 
 
+def has_claims(folder: Place) -> bool:
+    """Whether there is one of anybody, dead or alive."""
+    return bool(_claims(folder))
+
+
 @contextmanager
 def run_lease(folder: Place) -> Iterator[None]:
     """Keep every other driver out. After a driver of another machine has died, this waits for a

@@ -18,7 +18,7 @@ from pathlib import Path
 from craft_ray.errors import ConfigError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.driver_identity import Driver
-from craft_ray.jobs.run_lease import TakenError, check_no_lease, run_lease
+from craft_ray.jobs.run_lease import TakenError, check_no_lease, has_claims, run_lease
 
 LOCK_FILE = ".driver"
 PATIENCE_S = 0.5
@@ -65,14 +65,15 @@ def run_lock(folder: Place) -> Iterator[None]:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[bool]:
-    """Hold the kernel's lock, and say whether there is such a thing here."""
+    """Hold the kernel's lock, and say whether it is enough: there is such a thing here, and nobody
+    has left a claim who could not lock, such as a driver on a machine that mounts the folder
+    without locks."""
     descriptor = _take_lock(folder)
     if descriptor is None:
         yield False
         return
     try:
-        check_no_lease(folder)  # of a driver that could not lock it
-        yield True
+        yield not has_claims(folder)
     finally:
         with suppress(OSError):
             (folder / LOCK_FILE).unlink(missing_ok=True)

@@ -31,14 +31,20 @@ from craft_ray.jobs.job import (
 )
 from craft_ray.metering.answer_cache import open_answer_cache
 from craft_ray.metering.journal import Journal, open_journal, spent_on_record
+from craft_ray.metering.journal_sqlite import digest_of_question
 from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.method.arithmetic import last_bits
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.tuners.base import GenerationReport, Trainer
 from craft_ray.tuners.registry import make_trainer
 from craft_ray.tuners.state import keep_state, load_newest_state, selected_in
+
+SUBJECT, LAST_BITS = "subject", "last_bits"
+"""Of a state: what was asked about, and `last_bits` of the machine that asked."""
+SEVERAL = "several"
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,12 @@ def tune(
         asked = PoolOracle(pool, config.pool)
         oracle = MeteredOracle(asked, QueryLedger(config.max_queries), journal, cache)
         trainer = make_trainer(oracle, prepared, config)
-        return _Course(asked, trainer, journal, folder, reporter).run()
+        subject = digest_of_question(
+            prepared.task.digest,
+            prepared.fitness.handle.content,
+            prepared.validation.handle.content,
+        ).hex()
+        return _Course(asked, oracle, trainer, subject, journal, folder, reporter).run()
 
 
 class _Course:
@@ -171,7 +182,9 @@ class _Course:
 
     Args:
         pool: counts the chunks.
+        oracle: of the trainer.
         trainer: new; it is taken to the last state that was saved.
+        subject: what is asked about.
         journal: of the queries.
         folder: of the job.
         reporter: hears of each validation.
@@ -180,13 +193,17 @@ class _Course:
     def __init__(
         self,
         pool: PoolOracle,
+        oracle: MeteredOracle,
         trainer: Trainer,
+        subject: str,
         journal: Journal,
         folder: Place,
         reporter: Reporter,
     ) -> None:
         self._pool = pool
+        self._oracle = oracle
         self._trainer = trainer
+        self._here = {SUBJECT: subject, LAST_BITS: last_bits()}
         self._journal = journal
         self._states = folder / STATES_FOLDER
         self._reporter = reporter
@@ -231,6 +248,12 @@ class _Course:
         if state is None:
             return
         self._trainer.load_state_dict(state)
+        there = {name: state.values.get(name) for name in self._here}  # earlier versions: None
+        if there[SUBJECT] == self._here[SUBJECT] and there[LAST_BITS] != self._here[LAST_BITS]:
+            self._oracle.take_by_place()
+            # What comes after this state is then on record from more than one machine.
+            state.values[LAST_BITS] = SEVERAL
+            keep_state(state, self._states)
         self._reports, self._last_points = state.values[REPORTS], state.values[POINTS]
         for index, report in enumerate(repeated(self._reports, self._last_points)):
             self._reporter.send(index, report)
@@ -246,7 +269,7 @@ class _Course:
         self._reports.append(self._metrics(report))
         self._last_points, self._points = self._points, []
         state = self._trainer.state_dict()
-        state.values.update({REPORTS: self._reports, POINTS: self._last_points})
+        state.values.update({REPORTS: self._reports, POINTS: self._last_points, **self._here})
         keep_state(state, self._states)
         last = {**self._reports[-1], POINTS: self._last_points}
         self._reporter.send(len(self._reports) - 1, last)

@@ -39,8 +39,8 @@ class Journal(Protocol):
         """Keep a part of an answer; on record when it returns. False if it was so already."""
         ...
 
-    def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
-        """What is on record of a question, in order."""
+    def parts(self, query: QueryId, question: bytes | None) -> list[RecordedPart]:
+        """What is on record of a question, in order. None: of whichever has this place."""
         ...
 
     def forget_answers(self, before_generation: int) -> None:

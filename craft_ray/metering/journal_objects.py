@@ -24,7 +24,7 @@ import numpy as np
 
 from craft_ray.errors import ArtifactError, RunFailedError, StorageError
 from craft_ray.files.remote import RemotePath
-from craft_ray.metering.journal_sqlite import QueryId, RecordedPart
+from craft_ray.metering.journal_sqlite import QueryId, RecordedPart, not_on_record
 from craft_ray.metering.ledger import Spending
 
 FORGOTTEN_FOLDER = "forgotten"
@@ -103,7 +103,7 @@ class ObjectJournal:
         self._said.setdefault(query, {})[start] = _Said(question, spending)
         return True
 
-    def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
+    def parts(self, query: QueryId, question: bytes | None) -> list[RecordedPart]:
         """Durable when it returns.
 
         Raises:
@@ -111,11 +111,9 @@ class ObjectJournal:
             RunFailedError: the store does not answer.
         """
         parts = [self._fetch(query, start) for start in sorted(self._paths.get(query, {}))]
-        if any(said.question != question for said in self._said.get(query, {}).values()):
-            raise ArtifactError(
-                f"{self._folder}: generation {query.generation} must ask what is on record, but "
-                f"its {query.purpose} question {query.number} is another one"
-            )
+        known = {said.question for said in self._said.get(query, {}).values()}
+        if question is not None and known - {question}:
+            raise ArtifactError(f"{self._folder}: {not_on_record(query)}")
         return parts
 
     def forget_answers(self, before_generation: int) -> None:

@@ -182,8 +182,8 @@ class QueryJournal:
                     self._write(statement, (*place, number, piece))
         return is_new
 
-    def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
-        """What is on record of a question, in order.
+    def parts(self, query: QueryId, question: bytes | None) -> list[RecordedPart]:
+        """What is on record of a question, in order. None: of whichever has this place.
 
         Raises:
             ArtifactError: it is on record as another question: the run was continued with other
@@ -196,11 +196,8 @@ class QueryJournal:
         )
         parts = []
         for start, stop, known, spending, dtype, shape, answer in rows:
-            if known != question:
-                raise ArtifactError(
-                    f"{self._path}: generation {query.generation} must ask what is on record, but "
-                    f"its {query.purpose} question {query.number} is another one"
-                )
+            if question is not None and known != question:
+                raise ArtifactError(f"{self._path}: {not_on_record(query)}")
             if answer is None:
                 continue
             others = self._read(
@@ -282,6 +279,15 @@ class QueryJournal:
 def _pieces(content: memoryview) -> list[memoryview]:
     """At least one, which may be empty."""
     return [content[at : at + PIECE_BYTES] for at in range(0, max(len(content), 1), PIECE_BYTES)]
+
+
+def not_on_record(query: QueryId) -> str:
+    """What is wrong where the question that is asked is not the recorded one."""
+    return (
+        f"generation {query.generation} must ask what is on record, but its {query.purpose} "
+        f"question {query.number} is another one: continue with the same data and oracle and, "
+        "before the first checkpoint, on a processor of the same kind, or start a new run"
+    )
 
 
 def digest_of_question(*parts: str | bytes) -> bytes:

@@ -69,7 +69,13 @@ class MeteredOracle:
         self._asked: Counter[str] = Counter()
         self._by_content = by_content
         self._counted: set[QueryId] = set()
+        self._takes_by_place = False
         self.ledger = ledger
+
+    def take_by_place(self) -> None:
+        """From here on an answer on record is that of the question in its place, as this machine
+        arrives at the same questions with other last bits."""
+        self._takes_by_place = True
 
     def begin_generation(self, generation: int) -> None:
         """The questions from here on are those of `generation`, counted from its first."""
@@ -298,7 +304,8 @@ class MeteredOracle:
 
     def _on_record(self, query: QueryId, question: bytes) -> list[RecordedPart]:
         """What an earlier process has paid for; this run's totals do not have it yet."""
-        parts = [] if self._journal is None else self._journal.parts(query, question)
+        known = None if self._takes_by_place else question
+        parts = [] if self._journal is None else self._journal.parts(query, known)
         if query not in self._counted:
             self._counted.add(query)
             for part in parts:

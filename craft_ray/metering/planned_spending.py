@@ -137,10 +137,29 @@ def plan_zero_shot(size: DataSize) -> Spending:
 def plan_driver(config: RunConfig, size: DataSize) -> Spending:
     """The driver's own part: it sends the image sets, asks zero-shot on validation, and zero-shot
     and the result on test."""
-    num_views = 0 if config.data.views == "fresh" else config.data.views
-    total = Spending(images_sent=(1 + num_views) * size.num_train + size.num_validation)
+    total = _plan_image_sets(config, size)
     total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
     return total + plan_test(config, size)
+
+
+def _plan_image_sets(config: RunConfig, size: DataSize) -> Spending:
+    """All are sent that may be asked about, but for the test images."""
+    num_views = 0 if config.data.views == "fresh" else config.data.views
+    return Spending(images_sent=(1 + num_views) * size.num_train + size.num_validation)
+
+
+def plan_feature_probe(config: RunConfig, size: DataSize) -> Spending:
+    """All of a run of `tuners.feature_probe`: the features of every image once."""
+    total = _plan_image_sets(config, size)
+    for num_images in (size.num_train, size.num_validation):
+        total += cost_of("white_box", 1, num_images, num_classes=0)
+    return total + plan_feature_probe_test(size)
+
+
+def plan_feature_probe_test(size: DataSize) -> Spending:
+    """The test images are sent, zero-shot asked about each, and its features."""
+    features = cost_of("white_box", 1, size.num_test, num_classes=0)
+    return Spending(images_sent=size.num_test) + plan_zero_shot(size) + features
 
 
 def plan_test(config: RunConfig, size: DataSize) -> Spending:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from craft_ray.oracle.catalogue import published_weights
 from craft_ray.reproduction.hand_crafted import hand_crafted_template
 from craft_ray.reproduction.published import published_accuracy
 
@@ -57,11 +58,11 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> list[Row]:
     published zero-shot stands beside what was asked with the same template, and nowhere else.
     """
     rows: dict[tuple[str, str, str, int], Row] = {}
-    of_halves = {place for place, result in _places(results) if not _has_all_classes(result)}
+    of_others = {place for place, result in _places(results) if not _is_as_published(result)}
     for backbone, dataset, method, template, accuracy in _zero_shots(results):
         key = (backbone, dataset, method, 0)
         if key not in rows:
-            is_theirs = template == hand_crafted_template(dataset) and key[:2] not in of_halves
+            is_theirs = template == hand_crafted_template(dataset) and key[:2] not in of_others
             published = published_accuracy(backbone, dataset, ZERO_SHOT, 0) if is_theirs else None
             rows[key] = Row(*key, 1, 100 * accuracy, template, None, published, 0.0, 0.0, 0.0)
     groups: dict[tuple[str, str, str, int], list[tuple[float, Mapping[str, Any]]]] = {}
@@ -77,7 +78,7 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> list[Row]:
             template=_tuned_template(entries[0][1]),
             std=statistics.stdev(accuracies) if len(entries) > 1 else None,
             published=None
-            if key[:2] in of_halves
+            if key[:2] in of_others
             else published_accuracy(*key, entries[0][1]["settings"]["max_queries"]),
             queries=_mean(r["ledger"]["candidate_queries"] for _, r in entries),
             image_predictions=_mean(r["ledger"]["image_predictions"] for _, r in entries),
@@ -115,9 +116,13 @@ def _places(
             yield (result["backbone"], name), result
 
 
-def _has_all_classes(result: Mapping[str, Any]) -> bool:
-    """As the published numbers have."""
-    return bool(result["settings"]["data"].get("classes", "all") == "all")
+def _is_as_published(result: Mapping[str, Any]) -> bool:
+    """Of all classes, and of OpenAI's weights unless a file says what only its owner knows."""
+    settings = result["settings"]
+    oracle = settings["oracle"]
+    tag = str(oracle["pretrained"]).lower()
+    is_theirs = tag == "openai" or published_weights(oracle["model"], tag) is None
+    return is_theirs and bool(settings["data"].get("classes", "all") == "all")
 
 
 def _tuned_template(result: Mapping[str, Any]) -> str:

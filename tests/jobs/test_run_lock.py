@@ -17,12 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from craft_ray.commands.frame import resume_hint
 from craft_ray.errors import ConfigError, RunFailedError
 from craft_ray.interrupts import treat_sigterm_as_ctrl_c
-from craft_ray.jobs import run_lease
+from craft_ray.jobs import driver_identity, run_lease
 from craft_ray.jobs import run_lock as module
 from craft_ray.jobs.driver_identity import Driver
 from craft_ray.jobs.run_lock import LOCK_FILE, RunTakenError, check_is_free, run_lock
@@ -35,7 +36,7 @@ with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
-ELSEWHERE = Driver("elsewhere", 7, "2026-01-01 00:00:00", "another boot", 1.0, "0" * 16)
+ELSEWHERE = Driver("elsewhere", 7, "2026-01-01 00:00:00", "another boot", 1, "0" * 16)
 
 
 @pytest.fixture
@@ -144,6 +145,19 @@ def test_a_lock_of_a_machine_that_has_locks_is_respected_where_there_are_none(
     assert names(tmp_path) == [LOCK_FILE]
 
 
+def test_a_claim_of_a_machine_without_locks_is_respected_where_there_are_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_lease, "LOOKS_EVERY_S", 0.01)
+    claim(tmp_path)
+    threading.Timer(0.1, claim, [tmp_path], {"renewed": 2}).start()
+    with pytest.raises(ConfigError, match=r"process 7 on elsewhere since 2026-01-01"):
+        enter(tmp_path)
+    monkeypatch.setattr(run_lease, "EXPIRES_AFTER_S", 0.1)
+    enter(tmp_path)
+    assert names(tmp_path) == []
+
+
 @pytest.mark.usefixtures("no_locks")
 def test_a_claim_that_is_renewed_is_respected(tmp_path: Path) -> None:
     claim(tmp_path)
@@ -168,11 +182,49 @@ def test_a_claim_that_is_not_renewed_is_taken_over(
 @pytest.mark.usefixtures("no_locks")
 def test_of_a_driver_that_died_on_this_machine_nobody_waits_for_the_end(tmp_path: Path) -> None:
     gone = replace(Driver.me(), pid=2**22 + 1, token="gone")  # more than Linux gives
-    another = replace(Driver.me(), created=1.0, token="another")  # has its process id now
+    another = replace(Driver.me(), created=1, token="another")  # has its process id now
     for driver in (gone, another):
         claim(tmp_path, driver)
     enter(tmp_path)
     assert names(tmp_path) == []
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_driver_lives_on_when_the_clock_of_its_machine_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim(tmp_path, replace(Driver.me(), token="0"))
+    start = psutil.boot_time()  # is now less what the machine has run
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: start + 3600)
+    monkeypatch.setattr("psutil._pslinux.BOOT_TIME", None, raising=False)
+    with pytest.raises(RunTakenError):
+        enter(tmp_path)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_killed_driver_that_nobody_has_buried_is_dead(tmp_path: Path) -> None:
+    """In a container whose first process does not wait for orphans it stays for ever."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        created = driver_identity._created(process.pid)
+        assert created is not None
+        driver = replace(Driver.me(), pid=process.pid, created=created, token="0")
+        claim(tmp_path, driver)
+        with pytest.raises(RunTakenError):
+            enter(tmp_path)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        enter(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_driver_of_another_user_that_is_not_shown_may_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def kill(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert replace(Driver.me(), pid=2**22 + 1).lives is None
 
 
 @pytest.mark.usefixtures("no_locks")
@@ -221,7 +273,7 @@ def test_of_many_at_once_one_is_in_at_a_time(tmp_path: Path) -> None:
 def test_a_driver_that_was_taken_for_dead_stops_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_ignored: bool
 ) -> None:
-    monkeypatch.setattr(run_lease, "RENEWED_EVERY_S", 0.01)
+    monkeypatch.setattr(run_lease, "RENEWED_EVERY_S", 0.5)
     before = signal.getsignal(signal.SIGINT)
     if is_ignored:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

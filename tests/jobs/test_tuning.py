@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from craft_ray.errors import ArtifactError
@@ -13,6 +14,8 @@ from craft_ray.jobs import tuning
 from craft_ray.jobs.job import POINTS, REPLAYED, RESULT_FILE, STATES_FOLDER, Report, write_result
 from craft_ray.jobs.tuning import Tuned, read_selected, read_tuned, tune
 from craft_ray.metering.journal import open_journal
+from craft_ray.method.arithmetic import last_bits
+from craft_ray.method.projection import PromptProjection
 from craft_ray.tuners.state import VALUES_FILE, load_newest_state
 from tests.support.classifiers import as_prompt
 from tests.support.fake_pool import FakePool
@@ -157,3 +160,43 @@ def test_a_damaged_result_is_told(work: Work, text: str) -> None:
 def test_without_a_state_nothing_is_selected(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="must have a state, but has none"):
         read_selected(tmp_path)
+
+
+def go_to_another_machine(work: Work, name: str, towards: float) -> None:
+    """Where the same candidates end in other last bits."""
+    contexts = PromptProjection.contexts
+
+    def other_bits(self: PromptProjection, points_PD: Any) -> Any:
+        return np.nextafter(contexts(self, points_PD), np.float32(towards))
+
+    work.monkeypatch.setattr(PromptProjection, "contexts", other_bits)
+    work.monkeypatch.setattr(tuning, "last_bits", lambda: name)
+
+
+def test_another_machine_asks_nothing_that_is_on_record(work: Work) -> None:
+    whole, heard, _ = work.attempt()
+    shutil.rmtree(work.states()[-1])
+    go_to_another_machine(work, "another", 1e9)
+    again, reporter, questions = work.attempt()
+    assert questions == 0
+    assert again.spent == whole.spent
+    assert generations_of(reporter) == generations_of(heard)
+    # What is on record since the state is of both machines: either may go on.
+    shutil.rmtree(work.states()[-1])
+    work.monkeypatch.undo()
+    work.monkeypatch.setattr(tuning, "PoolOracle", lambda *words: work.pool)
+    go_to_another_machine(work, last_bits(), -1e9)
+    assert work.attempt()[2] == 0
+
+
+@pytest.mark.parametrize("others", [False, True], ids=["data", "bits of this machine"])
+def test_other_questions_are_refused_wherever_it_goes_on(work: Work, others: bool) -> None:
+    work.attempt()
+    shutil.rmtree(work.states()[-1])
+    if others:
+        go_to_another_machine(work, last_bits(), 1e9)  # which no arithmetic explains
+    else:
+        go_to_another_machine(work, "another", 1e9)
+        work.world = make_world(work.world.config, data=world_data(3, 5), oracle=work.pool)
+    with pytest.raises(ArtifactError, match="must ask what is on record"):
+        work.attempt()

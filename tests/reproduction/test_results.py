@@ -36,6 +36,7 @@ def cell(
     template: str = PHOTO,
     max_queries: int = 8000,
     hand_crafted: tuple[str, float] | None = None,
+    pretrained: str | None = "openai",
 ) -> dict[str, Any]:
     by_hand = hand_crafted and {
         "template": hand_crafted[0],
@@ -53,7 +54,11 @@ def cell(
         "curve": [(200.0, 0.4), (400.0, 0.5)],
         "ledger": {"candidate_queries": 8000, "image_predictions": 1000 * seed},
         "seconds": 10.0 * seed,
-        "settings": {"data": {"template": template}, "max_queries": max_queries},
+        "settings": {
+            "data": {"template": template},
+            "max_queries": max_queries,
+            "oracle": {"model": backbone, "pretrained": pretrained},
+        },
     }
 
 
@@ -89,6 +94,18 @@ def test_half_of_the_classes_is_not_compared_with_all_of_them() -> None:
     result = cell(0.9, dataset="caltech101")
     result["settings"]["data"]["classes"] = "base"
     assert [row.published for row in summarise([result])] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "published"),
+    [("openai", 91.09), ("OpenAI", 91.09), ("/w/RN50.pt", 91.09), ("cc12m", None)],
+)
+def test_other_weights_of_the_architecture_are_not_those_of_the_paper(
+    pretrained: str, published: float | None
+) -> None:
+    rows = summarise([cell(0.9, dataset="caltech101", pretrained=pretrained)])
+    assert rows[-1].published == published
+    assert {row.published is None for row in rows} == {published is None}
 
 
 def test_what_was_measured_before_there_was_a_second_template_is_read() -> None:
