@@ -117,8 +117,10 @@ def num_replicas(size: PoolSize, nodes: Iterable[NodeView]) -> int:
 
 
 def _seats(node: NodeView, gpus_per_replica: float) -> int:
-    if gpus_per_replica:
+    if gpus_per_replica >= 1:
         return int(node.num_gpus / gpus_per_replica)
+    if gpus_per_replica:  # a share is one of a single GPU
+        return int(node.num_gpus) * int(1 / gpus_per_replica)
     if node.num_cpus < 1:
         return 0
     return min(max(int(node.num_cpus) // CPUS_PER_CPU_REPLICA, 1), MAX_CPU_REPLICAS)

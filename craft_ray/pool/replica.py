@@ -117,7 +117,7 @@ class OracleReplica:
             return Refused(str(error))
         except Exception as error:
             logger.exception("the model could not be loaded")
-            return _failed(error)
+            return failed(error)
         self._oracle_id, self._started_s = mine.oracle_id, time.monotonic()
         return Answered(mine, self._started_s - started_s, mine.oracle_id)
 
@@ -196,11 +196,11 @@ class OracleReplica:
         except Exception as error:
             logger.exception("a question could not be answered")
             if self._oracle.device_works():
-                return _failed(error)
+                return failed(error)
             # A CUDA context does not recover from a fault: all that follows would fail as well. The
             # keeper starts another process.
             threading.Timer(LAST_REPLY_S, os._exit, [1]).start()
-            return Failed(_failed(error).message, may_pass=True)
+            return Failed(failed(error).message, may_pass=True)
 
     def _fetch_what_is_missing(
         self, task: TaskHandle | None, images: ImageHandle | None, pixels: Pixels
@@ -214,5 +214,9 @@ class OracleReplica:
                 self._oracle.register_images(ray.get(reference))
 
 
-def _failed(error: Exception) -> Failed:
-    return Failed(f"{type(error).__name__}: {error}", isinstance(error, MAY_PASS))
+def failed(error: Exception) -> Failed:
+    """What is said of an exception that is no refusal."""
+    kind = type(error).__name__
+    # torch's error of a full GPU is no `MemoryError`, and this module knows no torch.
+    may_pass = isinstance(error, MAY_PASS) or kind == "OutOfMemoryError"
+    return Failed(f"{kind}: {error}", may_pass)
