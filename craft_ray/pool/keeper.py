@@ -104,7 +104,8 @@ class PoolKeeper:
         while True:
             for error in self.look():
                 raise error
-            loading = self._loading()
+            seats = self._seats.values()
+            loading = [seat.replica.loading for seat in seats if seat.state is State.LOADING]
             if self._published and not loading:
                 break
             if time.monotonic() > self._deadline:
@@ -224,11 +225,6 @@ class PoolKeeper:
             enable_task_events=False,
         ).remote(self._make_oracle, name, self._address.registry)
         return _Replica(name, actor, actor.load.remote(), time.monotonic())
-
-    def _loading(self) -> list[Any]:
-        """References to what comes when a replica has loaded the model."""
-        seats = self._seats.values()
-        return [seat.replica.loading for seat in seats if seat.state is State.LOADING]
 
     def _sight(self, name: str, seat: Seat, actor: ActorView, errors: list[Exception]) -> Sight:
         if seat.state is not State.LOADING:
