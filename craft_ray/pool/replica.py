@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import ray
 from ray.exceptions import RayError
@@ -56,7 +56,7 @@ class HostedOracle(ScoringOracle, Protocol):
 
 
 OracleFactory = Callable[[], HostedOracle]
-Method = TypeVar("Method", bound=Callable[..., Any])
+_while_working = ray.method(concurrency_group=CONTROL)
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,6 @@ class ReplicaStats:
     def utilisation(self) -> float:
         """Share of its time in which it worked."""
         return self.busy_s / self.alive_s
-
-
-def _while_working(method: Method) -> Method:
-    """Mark a method of the actor as one of `CONTROL`."""
-    marked: Method = ray.method(concurrency_group=CONTROL)(method)
-    return marked
 
 
 class OracleReplica:
@@ -121,7 +115,7 @@ class OracleReplica:
         self._oracle_id, self._started_s = mine.oracle_id, time.monotonic()
         return Answered(mine, self._started_s - started_s, mine.oracle_id)
 
-    @_while_working
+    @_while_working  # type: ignore[untyped-decorator]
     def stats(self) -> ReplicaStats:
         """What this replica has done."""
         return ReplicaStats(
@@ -132,7 +126,7 @@ class OracleReplica:
             alive_s=time.monotonic() - self._started_s,
         )
 
-    @_while_working
+    @_while_working  # type: ignore[untyped-decorator]
     def stuck_s(self) -> float:
         """Seconds since the question at work was begun, or, as far as the last call of this method
         knows, since an image was encoded for it; 0 if nothing is at work."""
