@@ -11,6 +11,8 @@ from craft_ray.config.base import Settings
 from craft_ray.config.places import WeightsText, absolute, expand_home
 
 Auto = Literal["auto"]
+SMALLEST_SHARE = 0.0001
+"""Of a resource, that Ray's books know."""
 
 
 class OracleConfig(Settings):
@@ -81,10 +83,11 @@ class PoolConfig(Settings):
     give_back_after_s: float = Field(300.0, gt=0)
     """Replicas that queries could have done without for so long are ended, so that the autoscaler
     can take their nodes."""
-    cpus_per_replica: float = Field(0.1, gt=0)
+    cpus_per_replica: float = Field(0.1, ge=SMALLEST_SHARE)
     """Ray's bookkeeping share; the real use is `threads_per_replica`."""
     gpus_per_replica: Annotated[float, Field(ge=0)] | Auto = "auto"
-    """`auto`: 1 where the cluster has GPUs when the run starts, else 0."""
+    """`auto`: 1 where the cluster has GPUs when the run starts, else 0. A share is one of a single
+    GPU."""
     threads_per_replica: Annotated[int, Field(ge=1)] | Auto = "auto"
     """CPU threads of a replica. `auto`: a node's CPUs shared by the replicas that `replicas: auto`
     gives it, whatever `replicas` is, because the number of threads shows in the last bits; 1 with
@@ -103,6 +106,15 @@ class PoolConfig(Settings):
     start_timeout_s: float = Field(900.0, gt=0)
     """Until the replicas must have loaded the model; an autoscaler may have to bring a node. So
     long a query waits for a pool that has no replica."""
+
+    @field_validator("gpus_per_replica")
+    @classmethod
+    def _ray_can_give_it(cls, gpus: float | Auto) -> float | Auto:
+        if gpus == "auto" or gpus == 0 or SMALLEST_SHARE <= gpus <= 1 or float(gpus).is_integer():
+            return gpus
+        raise ValueError(
+            f"must be a whole number of GPUs, or a share of one >= {SMALLEST_SHARE}, but got {gpus}"
+        )
 
     @model_validator(mode="after")
     def _what_is_asked_for_is_known(self) -> Self:

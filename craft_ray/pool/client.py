@@ -83,7 +83,7 @@ class PoolOracle:
         check_pixels(pixels_NSS, self.describe().image_size)
         handle = ImageHandle(digest_of_images(pixels_NSS), len(pixels_NSS))
         if keep:
-            if not self._dispatcher.of_registry("has_images", handle.digest):
+            if not self._dispatcher.of_registry("images", handle.digest):
                 self._dispatcher.of_registry("add_images", handle, pixels_NSS)
             return handle
         self._passing[handle.digest] = self._passing.pop(handle.digest, None) or ray.put(pixels_NSS)

@@ -42,9 +42,9 @@ def view_of(actor: Any) -> ActorView:
     not doubted."""
     # The public twin in `ray.util.state` asks the dashboard, which a cluster may do without.
     entry = ray._private.state.state.actor_table(actor._actor_id.hex())
-    node_id = entry.get("Address", {}).get("NodeID")
-    # Ray names the node of an actor that has none by nothing, or by f alone.
-    return ActorView(entry.get("State") == "DEAD", node_id if (node_id or "f").strip("f") else None)
+    state = entry.get("State")
+    # Before it is alive, Ray names the node that looks for a place for it.
+    return ActorView(state == "DEAD", entry["Address"]["NodeID"] if state == "ALIVE" else None)
 
 
 def beside_driver() -> NodeAffinitySchedulingStrategy:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -27,12 +26,8 @@ Submit = Callable[[Any, Chunk], Any]
 Receive = Callable[[Chunk, Any], None]
 
 
-@dataclass(frozen=True)
-class _Flight:
-    """A chunk at a replica, and when it was sent."""
-
-    assignment: Assignment
-    submitted_s: float
+_InFlight = dict[Any, tuple[Assignment, float]]
+"""Reference to a reply -> the chunk at its replica, and when it was sent."""
 
 
 class Dispatcher:
@@ -122,11 +117,11 @@ class Dispatcher:
             self._config.max_chunks_in_flight,
             self._config.max_attempts,
         )
-        in_flight: dict[Any, _Flight] = {}
+        in_flight: _InFlight = {}
         last_seen_s = time.monotonic()
         self._load.start(last_seen_s)
         try:
-            while not scheduler.finished:
+            while waiting := scheduler.num_unfinished:
                 present, now_s = self._members(), time.monotonic()
                 if present != members:
                     members = present
@@ -137,8 +132,7 @@ class Dispatcher:
                     raise PoolError(f"the pool has had no replica for {now_s - last_seen_s:.0f} s")
                 for assignment in scheduler.assign(now_s):
                     reference = submit(self._replicas[assignment.replica], assignment.chunk)
-                    in_flight[reference] = _Flight(assignment, now_s)
-                waiting = scheduler.num_unfinished
+                    in_flight[reference] = (assignment, now_s)
                 self._collect(scheduler, in_flight, receive)
                 self._load.waited(waiting, time.monotonic())
         finally:
@@ -164,9 +158,7 @@ class Dispatcher:
             self._members_read_s = time.monotonic()
         return list(self._replicas)
 
-    def _collect(
-        self, scheduler: ChunkScheduler, in_flight: dict[Any, _Flight], receive: Receive
-    ) -> None:
+    def _collect(self, scheduler: ChunkScheduler, in_flight: _InFlight, receive: Receive) -> None:
         """Wait for the next answer or loss, the end of a replica's rest, or other members."""
         events_s = [self._members_read_s + MEMBERS_VALID_S]
         if (wakes_at_s := scheduler.wakes_at()) is not None:
@@ -180,17 +172,22 @@ class Dispatcher:
             # Others may have come meanwhile: one look for all of them.
             ready, _ = ray.wait(list(in_flight), num_returns=len(in_flight), timeout=0)
         for reference in ready:
-            self._take(reference, in_flight.pop(reference), scheduler, receive)
+            self._take(reference, *in_flight.pop(reference), scheduler, receive)
         now_s = time.monotonic()
-        for reference, flight in list(in_flight.items()):
-            if scheduler.is_overdue(flight.assignment, now_s):
+        for reference, (assignment, _) in list(in_flight.items()):
+            if scheduler.is_overdue(assignment, now_s):
                 del in_flight[reference]
-                scheduler.fail(flight.assignment, "it is no member of the pool any more", now_s)
+                scheduler.fail(assignment, "it is no member of the pool any more", now_s)
 
     def _take(
-        self, reference: Any, flight: _Flight, scheduler: ChunkScheduler, receive: Receive
+        self,
+        reference: Any,
+        assignment: Assignment,
+        submitted_s: float,
+        scheduler: ChunkScheduler,
+        receive: Receive,
     ) -> None:
-        now_s, assignment = time.monotonic(), flight.assignment
+        now_s = time.monotonic()
         try:
             reply: Reply = ray.get(reference)
         except RayError as error:  # the replica, its node or the reply on the way was lost
@@ -214,6 +211,6 @@ class Dispatcher:
             return
         scheduler.complete(assignment)
         if num_candidates := assignment.chunk.stop - assignment.chunk.start:
-            wait_s = now_s - flight.submitted_s - reply.service_s
+            wait_s = now_s - submitted_s - reply.service_s
             capacity = self._config.candidates_per_chunk
             self.metrics.record(num_candidates, capacity, reply.service_s, wait_s)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from craft_ray.config.oracle import PoolConfig
@@ -42,6 +42,7 @@ class _Replica:
         name: of it.
         actor: its handle.
         loading: reference to the reply that it has loaded the model.
+        placed_s: before then it had no node.
         asked: reference to its word on whether it gets on, as long as that has not come.
         asked_s: when it was last asked for it.
     """
@@ -49,6 +50,7 @@ class _Replica:
     name: str
     actor: Any
     loading: Any
+    placed_s: float
     asked: Any = None
     asked_s: float = float("-inf")
 
@@ -99,7 +101,13 @@ class PoolKeeper:
             OracleError: the model cannot be loaded.
             PoolError: a replica died while loading, or none was ready in `start_timeout_s`.
         """
-        while (loading := self._loading()) or not self._published:
+        while True:
+            for error in self.look():
+                raise error
+            seats = self._seats.values()
+            loading = [seat.replica.loading for seat in seats if seat.state is State.LOADING]
+            if self._published and not loading:
+                break
             if time.monotonic() > self._deadline:
                 raise PoolError(
                     f"pool: {len(self._published)} of {len(self._seats)} replicas were ready after "
@@ -111,8 +119,6 @@ class PoolKeeper:
                 ray.wait(loading, num_returns=1, timeout=LOOK_EVERY_S)
             else:
                 time.sleep(LOOK_EVERY_S)
-            for error in self.look():
-                raise error
         self._thread.start()
 
     def stop(self) -> None:
@@ -171,6 +177,9 @@ class PoolKeeper:
                 self._follow_demand()
                 for error in self.look():
                     logger.error("a replica is not used, and tried again later: %s", error)
+            except ActorDiedError as error:  # replicas say so by other ways: `_sight`
+                logger.error("the pool has lost its registry, and ends: %s", last_words(error))
+                return
             except Exception:  # the run goes on with the replicas that there are
                 logger.exception("the pool's members could not be brought up to date")
 
@@ -215,24 +224,26 @@ class PoolKeeper:
             # Ray would keep the history of every chunk, 800 MB an hour of them (benchmarks.soak).
             enable_task_events=False,
         ).remote(self._make_oracle, name, self._address.registry)
-        return _Replica(name, actor, actor.load.remote())
-
-    def _loading(self) -> list[Any]:
-        """References to what comes when a replica has loaded the model."""
-        seats = self._seats.values()
-        return [seat.replica.loading for seat in seats if seat.state is State.LOADING]
+        return _Replica(name, actor, actor.load.remote(), time.monotonic())
 
     def _sight(self, name: str, seat: Seat, actor: ActorView, errors: list[Exception]) -> Sight:
         if seat.state is not State.LOADING:
             if actor.is_dead:
-                logger.warning(
-                    "%s was lost; the others answer, and it is started again where there is room",
-                    name,
-                )
+                logger.warning("%s was lost; the others answer", name)
                 return Sight.LOST
             return Sight.LOST if self._is_stuck(name, seat.replica) else Sight.NOTHING_NEW
         if not ray.wait([seat.replica.loading], timeout=0)[0]:
-            return Sight.NOTHING_NEW
+            if actor.node_id is None:  # an autoscaler may have to bring a node
+                seat.replica.placed_s = time.monotonic()
+            if time.monotonic() - seat.replica.placed_s < self._config.start_timeout_s:
+                return Sight.NOTHING_NEW
+            errors.append(
+                PoolError(
+                    "a replica has not loaded the model in "
+                    f"pool.start_timeout_s={self._config.start_timeout_s:g}"
+                )
+            )
+            return Sight.LOST
         try:
             reply: Reply = ray.get(seat.replica.loading)
         except RayError as error:

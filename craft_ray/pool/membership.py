@@ -99,16 +99,15 @@ def numbered_seats(
     """
     staying = {seat: node for seat, node in present.items() if node not in draining}
     held = Counter(staying.values())
-    kept = sorted(staying, key=lambda seat: _last_to_go(staying[seat], held, seat))
+
+    def last_to_go(seat: str) -> tuple[bool, int, str, str]:
+        node = staying[seat]
+        return node is None, -held[node], node or "", seat
+
+    kept = sorted(staying, key=last_to_go)
     free = (f"oracle-{number}" for number in itertools.count())
     unused = (seat for seat in free if seat not in present)
     return [*kept[:wanted], *itertools.islice(unused, max(wanted - len(kept), 0))]
-
-
-def _last_to_go(
-    node: str | None, held: Mapping[str | None, int], seat: str
-) -> tuple[bool, int, str, str]:
-    return node is None, -held[node], node or "", seat
 
 
 def num_replicas(size: PoolSize, nodes: Iterable[NodeView]) -> int:
@@ -117,8 +116,10 @@ def num_replicas(size: PoolSize, nodes: Iterable[NodeView]) -> int:
 
 
 def _seats(node: NodeView, gpus_per_replica: float) -> int:
-    if gpus_per_replica:
+    if gpus_per_replica >= 1:
         return int(node.num_gpus / gpus_per_replica)
+    if gpus_per_replica:  # a share is one of a single GPU
+        return int(node.num_gpus) * int(1 / gpus_per_replica)
     if node.num_cpus < 1:
         return 0
     return min(max(int(node.num_cpus) // CPUS_PER_CPU_REPLICA, 1), MAX_CPU_REPLICAS)

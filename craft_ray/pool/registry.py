@@ -63,10 +63,6 @@ class Registry:
         """Keep a task."""
         self._tasks[handle.digest] = (task, handle)
 
-    def has_images(self, digest: str) -> bool:
-        """Whether an image set is registered."""
-        return digest in self._images
-
     def add_images(self, handle: ImageHandle, pixels_NSS: PixelArray) -> None:
         """Keep an image set."""
         if handle.digest not in self._images:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import ray
 from ray.exceptions import RayError
@@ -56,7 +56,7 @@ class HostedOracle(ScoringOracle, Protocol):
 
 
 OracleFactory = Callable[[], HostedOracle]
-Method = TypeVar("Method", bound=Callable[..., Any])
+_while_working = ray.method(concurrency_group=CONTROL)
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,6 @@ class ReplicaStats:
     def utilisation(self) -> float:
         """Share of its time in which it worked."""
         return self.busy_s / self.alive_s
-
-
-def _while_working(method: Method) -> Method:
-    """Mark a method of the actor as one of `CONTROL`."""
-    marked: Method = ray.method(concurrency_group=CONTROL)(method)
-    return marked
 
 
 class OracleReplica:
@@ -117,11 +111,11 @@ class OracleReplica:
             return Refused(str(error))
         except Exception as error:
             logger.exception("the model could not be loaded")
-            return _failed(error)
+            return failed(error)
         self._oracle_id, self._started_s = mine.oracle_id, time.monotonic()
         return Answered(mine, self._started_s - started_s, mine.oracle_id)
 
-    @_while_working
+    @_while_working  # type: ignore[untyped-decorator]
     def stats(self) -> ReplicaStats:
         """What this replica has done."""
         return ReplicaStats(
@@ -132,7 +126,7 @@ class OracleReplica:
             alive_s=time.monotonic() - self._started_s,
         )
 
-    @_while_working
+    @_while_working  # type: ignore[untyped-decorator]
     def stuck_s(self) -> float:
         """Seconds since the question at work was begun, or, as far as the last call of this method
         knows, since an image was encoded for it; 0 if nothing is at work."""
@@ -196,11 +190,11 @@ class OracleReplica:
         except Exception as error:
             logger.exception("a question could not be answered")
             if self._oracle.device_works():
-                return _failed(error)
+                return failed(error)
             # A CUDA context does not recover from a fault: all that follows would fail as well. The
             # keeper starts another process.
             threading.Timer(LAST_REPLY_S, os._exit, [1]).start()
-            return Failed(_failed(error).message, may_pass=True)
+            return Failed(failed(error).message, may_pass=True)
 
     def _fetch_what_is_missing(
         self, task: TaskHandle | None, images: ImageHandle | None, pixels: Pixels
@@ -214,5 +208,9 @@ class OracleReplica:
                 self._oracle.register_images(ray.get(reference))
 
 
-def _failed(error: Exception) -> Failed:
-    return Failed(f"{type(error).__name__}: {error}", isinstance(error, MAY_PASS))
+def failed(error: Exception) -> Failed:
+    """What is said of an exception that is no refusal."""
+    kind = type(error).__name__
+    # torch's error of a full GPU is no `MemoryError`, and this module knows no torch.
+    may_pass = isinstance(error, MAY_PASS) or kind == "OutOfMemoryError"
+    return Failed(f"{kind}: {error}", may_pass)

@@ -106,11 +106,6 @@ class ChunkScheduler:
         self._preference = {replica: rank for rank, replica in enumerate(replicas)}
 
     @property
-    def finished(self) -> bool:
-        """Whether every chunk has been answered."""
-        return not self._unfinished
-
-    @property
     def num_unfinished(self) -> int:
         """Chunks that have not been answered."""
         return len(self._unfinished)

@@ -51,7 +51,10 @@ def test_with_gpus_there_is_a_replica_a_gpu_and_none_on_nodes_without() -> None:
 
 def test_a_share_of_a_gpu_gives_more_replicas() -> None:
     nodes = [gpu_node(gpus=2.0)]
-    assert num_replicas(decide_size(PoolConfig(gpus_per_replica=0.5), nodes), nodes) == 4
+    # Two shares of 0.4 fit on each; a fifth of both GPUs is none that Ray would ever give.
+    for gpus, replicas in ((0.5, 4), (0.4, 4), (0.7, 2), (0.1, 20), (1.0, 2), (2.0, 1)):
+        size = decide_size(PoolConfig(gpus_per_replica=gpus), nodes)
+        assert num_replicas(size, nodes) == replicas
 
 
 def test_a_number_is_placed_by_ray_whatever_nodes_there_are() -> None:

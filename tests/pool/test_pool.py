@@ -28,6 +28,7 @@ from craft_ray.oracle.contract import (
 )
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
+from craft_ray.pool.cluster import ActorView, view_of
 from craft_ray.pool.lifecycle import NAMESPACE, ClipFactory, RunningPool, running_pool
 from craft_ray.pool.membership import PoolSize
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
@@ -272,6 +273,20 @@ def test_a_pool_that_no_node_can_hold_says_so() -> None:
         running_pool("huge", HostedFakeFactory(), config, PoolSize(1, 0.0, 1)),
     ):
         pytest.fail("the pool must not start")
+
+
+def test_who_waits_for_room_is_on_no_node() -> None:
+    class Idle:
+        def answer(self) -> None: ...
+
+    waiting, placed = (ray.remote(Idle).options(num_cpus=cpus).remote() for cpus in (64.0, 0.1))
+    ray.get(placed.answer.remote())
+    (node,) = ray.nodes()
+    assert view_of(placed) == ActorView(is_dead=False, node_id=node["NodeID"])
+    time.sleep(1.0)  # Ray has then given the search to a node
+    assert view_of(waiting) == ActorView(is_dead=False, node_id=None)
+    ray.kill(waiting)
+    ray.kill(placed)
 
 
 def test_an_ended_pool_leaves_no_actor() -> None:

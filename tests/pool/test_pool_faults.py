@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from craft_ray.errors import OracleError, PoolError
 from craft_ray.jobs.ray_session import ray_session
 from craft_ray.oracle.contract import PixelArray
 from craft_ray.pool.client import PoolOracle
-from craft_ray.pool.lifecycle import NAMESPACE, RunningPool, running_pool
+from craft_ray.pool.lifecycle import NAMESPACE, RunningPool, running_pool, starting_pool
 from craft_ray.pool.membership import PoolSize
 from tests.pool.test_pool import CONFIG, kill, question_to, replicas_of, wait_until
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
@@ -175,6 +176,30 @@ def test_a_replica_that_cannot_load_again_is_tried_until_it_can(tmp_path: Path) 
         timer.join()
 
 
+def test_a_replica_that_hangs_while_it_loads_again_is_replaced(tmp_path: Path) -> None:
+    orders = tmp_path / "orders"
+    orders.write_text("")
+    config = PoolConfig(candidates_per_chunk=3, cpus_per_replica=0.1, start_timeout_s=20.0)
+    with running_pool("hanging", HostedFakeFactory(orders=str(orders)), config, ONE) as pool:
+        client = PoolOracle(pool.address, CONFIG)
+        question = question_to(client)
+        before = client.predict(*question)
+        orders.write_text("hang")
+        (only,) = replicas_of(pool)
+        kill(only)
+        wait_until(lambda: orders.read_text() == "")
+        wait_until(lambda: replicas_of(pool) not in ([], [only]))
+        np.testing.assert_array_equal(client.predict(*question), before)
+
+
+def test_a_pool_that_was_ready_in_time_is_ready_whenever_it_is_waited_for() -> None:
+    config = PoolConfig(cpus_per_replica=0.1, start_timeout_s=15.0)
+    with starting_pool("waited for", HostedFakeFactory(), config, ONE) as pool:
+        time.sleep(config.start_timeout_s + 0.5)
+        pool.keeper.wait_until_ready()
+        assert len(replicas_of(pool)) == 1
+
+
 def test_why_a_model_cannot_be_loaded_is_said(tmp_path: Path) -> None:
     orders = tmp_path / "orders"
     orders.write_text("CUDA is out of memory")
@@ -185,12 +210,18 @@ def test_why_a_model_cannot_be_loaded_is_said(tmp_path: Path) -> None:
         pytest.fail("the pool must not start")
 
 
-def test_a_lost_registry_ends_the_question_and_says_so() -> None:
+def test_a_lost_registry_ends_the_question_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     with running_pool("orphan", HostedFakeFactory(), CONFIG, ONE) as pool:
         client = PoolOracle(pool.address, CONFIG)
         question = question_to(client)
         client.predict(*question)
+        (only,) = replicas_of(pool)
         ray.kill(ray.get_actor(pool.address.registry, namespace=NAMESPACE))
         time.sleep(1.5)
         with pytest.raises(PoolError, match="its registry was lost"):
             client.predict(*question)
+        caplog.clear()
+        kill(only)
+        time.sleep(3.5)
+        said = [record for record in caplog.records if record.levelno == logging.ERROR]
+        assert [record.exc_info for record in said] == [None], "once, and without a traceback"

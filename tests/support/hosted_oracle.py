@@ -128,8 +128,8 @@ class HostedFakeFactory:
         hangs_once: a path; whoever creates the file there is the replica that hangs, or lies.
         lies: see `HostedFake`.
         encodes_s: see `HostedFake`.
-        orders: a file; a number in it is the seed of who loads from then on, other words are why
-            nobody can load.
+        orders: a file; a number in it is the seed of who loads from then on, `hang` takes an hour
+            of who reads it first, other words are why nobody can load.
     """
 
     service_s: float = 0.0
@@ -143,6 +143,9 @@ class HostedFakeFactory:
     def __call__(self) -> HostedFake:
         hangs_s, lies, seed = self.hangs_s, self.lies, self.seed
         if self.orders is not None and (order := Path(self.orders).read_text()):
+            if order == "hang":
+                Path(self.orders).write_text("")
+                time.sleep(3600)
             if not order.isdigit():
                 raise RuntimeError(order)
             seed = int(order)
