@@ -170,6 +170,8 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
     except ConfigError as error:
         typed = [key.removeprefix("base.") for key, _ in changes]
         problems = [_without_kinds(problem, typed) for problem in error.problems]
+        if error.source == COMMAND_LINE:  # as it was typed
+            problems = [problem.removeprefix("base.") for problem in problems]
         raise ConfigError(
             error.source, [*problems, *_hints(document, changes, error.problems)]
         ) from error

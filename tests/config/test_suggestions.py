@@ -32,9 +32,9 @@ SIGMA = "parameters.optimizer.sigma"
     [
         ("trails=3", "trails: is not a known setting: did you mean trials?"),
         ("optimzer.sigma=3", "optimzer: is not a known setting: did you mean optimizer?"),
-        ("data.shotz=3", "base.data.shotz: is not a known setting: did you mean shots?"),
+        ("data.shotz=3", "data.shotz: is not a known setting: did you mean shots?"),
         ("scheduler.grace_querys=3", "is not a known setting: did you mean grace_queries?"),
-        ("optimizer.knid=spsa", "base.optimizer.knid: is not a known setting: did you mean kind?"),
+        ("optimizer.knid=spsa", "optimizer.knid: is not a known setting: did you mean kind?"),
         ("parameters.optimizer.sgma={kind: uniform, low: 1, high: 2}", "mean optimizer.sigma?"),
         (f"{SIGMA}.when={{methd: both}}", "did you mean method?"),
         (f"{SIGMA}.lwo=3", "lwo: is not a known setting: did you mean low?"),
@@ -55,6 +55,7 @@ def test_a_word_is_blamed_where_a_word_is_wrong_and_a_file_where_a_file_is(tmp_p
         with pytest.raises(ConfigError) as caught:
             load_space_config(QUICKSTART, [word])
         assert caught.value.source == "command line"
+        assert caught.value.problems[0].startswith(word.split("=")[0]), "as it was typed"
     smoke = SPACES / "reproduce" / "smoke.yaml"
     for word in ("max_querys=4", "seeds=x"):
         with pytest.raises(ConfigError) as caught:
@@ -195,18 +196,18 @@ def test_data_in_place_of_a_file_of_settings_is_answered_with_its_words(tmp_path
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("data.source.kind=folder", "base.data.source.root: must be given"),
-        ("data.source.kind=csv", "base.data.source.file: must be given"),
+        ("data.source.kind=folder", "data.source.root: must be given"),
+        ("data.source.kind=csv", "data.source.file: must be given"),
         (
             "data.source.kind=folders",
             "source.kind: must be .*'folders': did you mean folder",
         ),
-        ("data.source={root: x}", "base.data.source.kind: must be given"),
-        ("data.source=x", "base.data.source: must be a section of settings, but got 'x'"),
-        ("data=x", "base.data: must be a section of settings, but got 'x'"),
-        ("optimizer.kind=spas", "base.optimizer.kind: must be one of .*: did you mean spsa?"),
+        ("data.source={root: x}", "data.source.kind: must be given"),
+        ("data.source=x", "data.source: must be a section of settings, but got 'x'"),
+        ("data=x", "data: must be a section of settings, but got 'x'"),
+        ("optimizer.kind=spas", "optimizer.kind: must be one of .*: did you mean spsa?"),
         ("scheduler.kind=ahsa", "scheduler.kind: must be one of asha, .*: did you mean asha?"),
-        ("method=hed", "base.method: must be one of both, prompt, head, .*: did you mean head?"),
+        ("method=hed", "method: must be one of both, prompt, head, .*: did you mean head?"),
         ("oracle.precision=bf61", "precision: must be one of .*: did you mean bf16?"),
     ],
 )
