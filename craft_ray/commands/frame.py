@@ -106,6 +106,8 @@ class RunRequest:
 
                 stack.enter_context(ray_session(ray))
             yield folder, console
+            with console.status("Ending Ray"):  # seconds, of which a terminal should know
+                stack.close()
 
 
 @contextmanager

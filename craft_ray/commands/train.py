@@ -60,8 +60,8 @@ def _run(options: argparse.Namespace) -> None:
         from craft_ray.tracking import tracking_folder, ui_command
 
         summary = run_training(config, data, folder, console)
-    tuned = summary["tuned"]
-    is_last = config.fidelity.selection == "last"
-    label = f"Generation {tuned['generation']}, {'the last' if is_last else 'chosen by validation'}"
-    ui = ui_command(config.mlflow, tracking_folder(folder.parent))
-    print_outcome(console, summary, tuned, label, folder, ui)
+        tuned = summary["tuned"]
+        chosen = "the last" if config.fidelity.selection == "last" else "chosen by validation"
+        label = f"Generation {tuned['generation']}, {chosen}"
+        ui = ui_command(config.mlflow, tracking_folder(folder.parent))
+        print_outcome(console, summary, tuned, label, folder, ui)
