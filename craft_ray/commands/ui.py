@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--output-dir", default="runs", metavar="DIR", help="where runs are (default: runs)"
     )
     parser.add_argument(
+        "--tracking-uri", metavar="URI", help="of a database elsewhere (default: that of DIR)"
+    )
+    parser.add_argument(
         "--experiment", default="craft-ray", metavar="NAME", help="of MLflow (default: craft-ray)"
     )
     parser.add_argument(
@@ -57,13 +60,13 @@ def _run(options: argparse.Namespace) -> None:
 
     folder = tracking_folder(locate(options.output_dir))
     database = folder / "mlflow.db"
-    if not database.is_file():
+    if options.tracking_uri is None and not database.is_file():
         raise ConfigError(
             "--output-dir",
             [f"{folder} must have runs that MLflow has recorded, but has no {database.name}"],
         )
     port = _free_port(options.port)
-    uri = tracking_uri(MlflowConfig(), folder)
+    uri = options.tracking_uri or tracking_uri(MlflowConfig(), folder)
     words = ["ui", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
     print("Starting MLflow ...", flush=True)
     command = [sys.executable, "-m", "mlflow", *words, "--workers", "1"]

@@ -76,7 +76,12 @@ def ui_command(config: MlflowConfig, output_dir: Path) -> str | None:
     uri = tracking_uri(config, output_dir)
     if not config.enabled or is_remote(uri):
         return None
-    return f"craft-ray ui --output-dir {shlex.quote(str(output_dir.resolve()))}"
+    place = ["--output-dir", str(output_dir.resolve())]
+    if config.tracking_uri:
+        place = ["--tracking-uri", uri]
+    default = MlflowConfig().experiment
+    experiment = [] if config.experiment == default else ["--experiment", config.experiment]
+    return shlex.join(["craft-ray", "ui", *place, *experiment])
 
 
 class MlflowTracker:

@@ -127,7 +127,7 @@ def test_a_killed_search_is_continued_elsewhere(tmp_path: Path, s3: S3Server) ->
     assert [trial["status"] for trial in summary["trials"]] == ["finished"] * 2
     assert summary["ledger"]["candidate_queries"] == 2 * 400
     assert [queries_on_record(trials / number) for number in ("1", "2")] == [400, 400]
-    assert f"sqlite:///{tmp_path / 'second machine' / 'runs' / 'mlflow.db'}" in output
+    assert f"craft-ray ui --output-dir '{tmp_path / 'second machine' / 'runs'}'" in output
     assert_no_secret(folder)
 
 
