@@ -25,6 +25,8 @@ from craft_ray.oracle.contract import (
     OracleDescription,
 )
 
+RESULT_FOLDER = "best"
+"""Of a run: where its classifier is stored."""
 ARRAYS_FILE = "classifier.safetensors"
 DESCRIPTION_FILE = "classifier.json"
 FORMAT_VERSION = 3

@@ -197,6 +197,13 @@ def print_plan(
     print("\nDry run: nothing was started.")
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but got {text!r}")
+    return int(text)
+
+
 def pool_request(config: RunConfig) -> str:
     """The pool in words; `auto` is resolved only when the cluster is known."""
     pool = config.pool

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from craft_ray.commands.common import exit_with
+from craft_ray.commands.common import exit_with, positive
 from craft_ray.config.data import CoopName
 from craft_ray.errors import RunInterruptedError
 
@@ -79,19 +79,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--label-column", default="label", help="of Parquet files")
     convert.add_argument("destination", type=Path, metavar="DST", help="a folder, made anew")
     convert.add_argument(
-        "--shard-mb", type=_positive, default=500, help="size of a file (default: %(default)s)"
+        "--shard-mb", type=positive, default=500, help="size of a file (default: %(default)s)"
     )
     convert.add_argument(
         "--skip-broken", action="store_true", help="leave out, and list, what cannot be decoded"
     )
     check.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but got {text!r}")
-    return int(text)
 
 
 def _read(options: argparse.Namespace, *, names_may_be_any: bool) -> Dataset:

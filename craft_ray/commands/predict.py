@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_ray.commands.common import exit_with
+from craft_ray.commands.common import exit_with, positive
 from craft_ray.config.loading import load_oracle_config
 from craft_ray.errors import DataError
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="images, folders of images, or CSV tables with a column of paths",
     )
     parser.add_argument(
-        "--top", type=_positive, default=1, metavar="K", help="the K likeliest classes (default: 1)"
+        "--top", type=positive, default=1, metavar="K", help="the K likeliest classes (default: 1)"
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="a .csv or .parquet file, made anew"
@@ -70,16 +70,16 @@ def load_predictor(options: argparse.Namespace) -> tuple[Predictor, str]:
     Raises:
         UserError: there is none, or its model cannot be loaded or is another one.
     """
-    from craft_ray.classifiers.artifact import Artifact
+    from craft_ray.classifiers.artifact import RESULT_FOLDER, Artifact
     from craft_ray.files.remote import locate
     from craft_ray.inference.predictor import Predictor
-    from craft_ray.inference.runs import CLASSIFIER_FOLDERS, find_classifier
+    from craft_ray.inference.runs import find_classifier
 
     folder = find_classifier(options.run, locate(options.output_dir))
     artifact = Artifact.load(folder)
     config = load_oracle_config(artifact.oracle, options.set)
     note(f"Loading {config.model} ...")
-    name = folder.parent.name if folder.name == CLASSIFIER_FOLDERS[-1] else folder.name
+    name = folder.parent.name if folder.name == RESULT_FOLDER else folder.name
     return Predictor.load(artifact, config), name
 
 
@@ -127,9 +127,3 @@ def _run(options: argparse.Namespace) -> None:
     asked = num_rows * predictor.predictions_per_image
     where = f" in {options.out}" if options.out else ""
     note(f"{num_rows:,} images labelled{where}, for {asked:,} image predictions.")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but got {text!r}")
-    return int(text)

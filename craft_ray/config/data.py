@@ -123,9 +123,9 @@ class DataConfig(Settings):
     source: DataSource = EmbeddedSource()
     classes: ClassHalf = "all"
     """`base`: the first half of the classes in the order of their labels, one more where their
-    number is odd; `new`: the rest (CoOp's `SUBSAMPLE_CLASSES`). The other half is not seen, neither
-    as images nor as names. The sample is drawn before, so that a class has the images that it has
-    with `all`."""
+    number is odd; `new`: the rest (CoOp's `SUBSAMPLE_CLASSES`). No image of the other half is
+    seen, and none of its names is among the classes. The sample is drawn before, so that a class
+    has the images that it has with `all`."""
     shots: int = Field(16, ge=1)
     """Training images a class."""
     repeat_small_classes: bool = False

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,18 @@ def _write_whole(path: Place, content: bytes) -> None:
     if isinstance(path, RemotePath):
         path.write_bytes(content)
         return
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Where to write what is to stand at `path`, complete or not at all: it is moved there at the
+    end, and removed if the block raises."""
     # A name of its own: of two who write the same file, one must not move what the other has begun.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        temporary.write_bytes(content)
+        yield temporary
         move_into_place(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

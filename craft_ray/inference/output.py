@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from craft_ray.errors import ConfigError
+from craft_ray.files.whole_files import written_whole
 from craft_ray.inference.predictor import Batch
 
 KINDS = (".csv", ".parquet")
@@ -58,20 +58,16 @@ def open_table(path: Path | None, screen: IO[str]) -> Iterator[Table]:
         return
     if path.suffix.lower() not in KINDS:
         raise ConfigError("--out", [f"must end on {' or '.join(KINDS)}, but got {path}"])
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        if path.suffix.lower() == ".csv":
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                yield _Lines(csv.writer(file), with_header=True)
-        else:
-            with _Parquet(partial) as parquet:
-                yield parquet
-        partial.replace(path)
+        with written_whole(path) as partial:
+            if path.suffix.lower() == ".csv":
+                with partial.open("w", encoding="utf-8", newline="") as file:
+                    yield _Lines(csv.writer(file), with_header=True)
+            else:
+                with _Parquet(partial) as parquet:
+                    yield parquet
     except OSError as error:
         raise ConfigError("--out", [f"{path} cannot be written: {error}"]) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 class _Lines:

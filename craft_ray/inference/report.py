@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 
 from craft_ray.data.dataset import Item
 from craft_ray.errors import ConfigError, DataError
+from craft_ray.files.whole_files import written_whole
 from craft_ray.inference.evaluation import (
     ClassEvaluation,
     ConfidenceBin,
@@ -70,15 +69,12 @@ def write_report(
     Raises:
         ConfigError: it cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    page = "".join(_page(run, labelled, predictor, count))
     try:
-        partial.write_text("".join(_page(run, labelled, predictor, count)), encoding="utf-8")
-        partial.replace(path)
+        with written_whole(path) as partial:
+            partial.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ConfigError("--report", [f"{path} cannot be written: {error}"]) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def _page(run: str, labelled: Path, predictor: Predictor, count: EvaluationCount) -> Iterator[str]:

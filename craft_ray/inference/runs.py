@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from craft_ray.classifiers.artifact import DESCRIPTION_FILE
+from craft_ray.classifiers.artifact import DESCRIPTION_FILE, RESULT_FOLDER
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
 from craft_ray.files.remote import Place, entries, locate
 
-CLASSIFIER_FOLDERS = ("", "best")
+CLASSIFIER_FOLDERS = ("", RESULT_FOLDER)
 """Where a classifier may be, seen from what was named: there, or in the folder of its run."""
 LATEST = "latest"
 NAMED_AT_MOST = 8

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from craft_ray.classifiers.artifact import Artifact
+from craft_ray.classifiers.artifact import RESULT_FOLDER, Artifact
 from craft_ray.classifiers.classifier import TunedClassifier
 from craft_ray.classifiers.earlier_prompt import earlier_prompt
 from craft_ray.classifiers.examiner import Examiner
@@ -41,7 +41,6 @@ from craft_ray.task.prepared import PreparedTask
 from craft_ray.task.provenance import data_summary, versions
 from craft_ray.tracking import NullTracker, Tracker, make_tracker, tracking_folder
 
-RESULT_FOLDER = "best"
 STATS_TIMEOUT_S = 10.0
 
 

@@ -11,8 +11,9 @@ from typing import Any, cast
 
 import pytest
 
+from craft_ray.classifiers.artifact import RESULT_FOLDER
 from craft_ray.config.space import SpaceConfig
-from craft_ray.jobs.experiment import RESULT_FOLDER, Experiment
+from craft_ray.jobs.experiment import Experiment
 from craft_ray.jobs.job import RESULT_FILE, STATES_FOLDER
 from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.tuning import read_selected
