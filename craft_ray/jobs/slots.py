@@ -22,6 +22,8 @@ from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import (
     PlacementGroupCleanerCallback,
 )
+from ray.train.v2._internal.constants import get_env_vars_to_propagate
+from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
@@ -70,6 +72,7 @@ class Slots:
         self._cpus = cpus
         self._selector = dict(selector)
         self._threads: list[threading.Thread] = []
+        self._trainers: dict[int, _SlotTrainer] = {}
         self._num_left = number
         self._lock = threading.Lock()
         self._is_closing = False
@@ -101,9 +104,12 @@ class Slots:
         self._is_closing = True
         with suppress(RayError):
             self.board.close.remote()
-        if kind is None:
-            for thread in self._threads:
-                thread.join(timeout=CLOSE_TIMEOUT_S)
+        if kind is not None:  # whoever works is not waited for
+            for trainer in list(self._trainers.values()):
+                trainer.end()
+        # A thread that asks Ray after its shutdown ends the process, with exit code 1.
+        for thread in self._threads:
+            thread.join(timeout=CLOSE_TIMEOUT_S)
         with suppress(RayError):
             ray.kill(self.board)
         self._storage.cleanup()
@@ -146,8 +152,11 @@ class Slots:
         the end of its controller. Its worker takes up the slot's job."""
         problem = "its Ray Train run ended"
         for _ in range(MAX_RUNS):
+            self._trainers[slot] = self._trainer(slot)
+            if self._is_closing:  # looked at after the trainer is where `__exit__` ends it
+                return
             try:
-                self._trainer(slot).fit()
+                self._trainers[slot].fit()
             except BaseException as error:
                 problem = str(error)
             if self._is_closing:
@@ -159,7 +168,7 @@ class Slots:
             with suppress(RayError):
                 ray.get(self.board.slot_lost.remote(slot, self._num_left, words))
 
-    def _trainer(self, slot: int) -> DataParallelTrainer:
+    def _trainer(self, slot: int) -> _SlotTrainer:
         return _SlotTrainer(
             _work,
             train_loop_config={"board": self.board, "slot": slot},
@@ -181,7 +190,37 @@ class Slots:
 
 class _SlotTrainer(DataParallelTrainer):
     """Without two of the actors that Ray Train starts for each run: no data set is to be split, and
-    the placement group of a slot ends with its controller, which ends with the driver."""
+    the placement group of a slot ends with its controller, which ends with the driver.
+
+    It can be ended by another thread, for which Ray Train has only Ctrl-C in the main one.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lock = threading.Lock()
+        self._controller: Any = None
+        self._is_ended = False
+
+    def end(self) -> None:
+        """End the run at once, with its worker; `fit` raises."""
+        with self._lock:
+            self._is_ended = True
+            if self._controller is not None:
+                with suppress(RayError):
+                    ray.kill(self._controller)
+
+    def _initialize_and_run_controller(self, **arguments: Any) -> Any:
+        controller_class: Any = ray.remote(TrainController)
+        with self._lock:
+            if self._is_ended:
+                raise RunFailedError("ended before it began")
+            self._controller = controller_class.options(
+                num_cpus=0,
+                scheduling_strategy=beside_driver(),
+                runtime_env={"env_vars": get_env_vars_to_propagate()},
+            ).remote(**arguments)
+        ray.get(self._controller.run.remote())
+        return ray.get(self._controller.get_result.remote())
 
     def _create_default_callbacks(self) -> list[Any]:
         needless = (DatasetsCallback, PlacementGroupCleanerCallback)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -169,3 +170,27 @@ def test_without_a_board_nothing_is_taken_for_a_result(slots: Slots, tmp_path: P
             assert time.monotonic() < deadline, "its worker goes on for nobody"
             time.sleep(1)
     assert read_result(endless.folder) is None
+
+
+def test_after_an_interrupt_no_thread_asks_ray_any_more(slots: Slots, tmp_path: Path) -> None:
+    """Ray ends the process, with exit code 1, of who asks it after its shutdown."""
+    endless = Counting(tmp_path / "endless", until=10**6)
+
+    class Interrupting(Listener):
+        def on_report(self, job: Job, report: Report) -> None:
+            raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt), Slots(1, 0.5, {}) as others:
+        others.run([endless], Interrupting())
+    assert set(threading.enumerate()) <= before
+    count = len(list(endless.place.iterdir()))
+    time.sleep(1)
+    assert len(list(endless.place.iterdir())) == count, "its worker goes on for nobody"
+
+
+def test_an_interrupt_before_the_workers_are_up_waits_for_none(slots: Slots) -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt), Slots(1, 0.5, {}):
+        raise KeyboardInterrupt
+    assert set(threading.enumerate()) <= before
