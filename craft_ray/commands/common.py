@@ -1,24 +1,20 @@
-"""What the commands have in common: exit codes, checked inputs, and how plans are shown."""
+"""What the commands have in common: exit codes, checked inputs, and the last lines."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from craft_ray.commands.mistyped import Parser, meant_by
-from craft_ray.config.documents import to_yaml
+from craft_ray.commands.mistyped import Parser
 from craft_ray.config.secrets import mask
 from craft_ray.environment import set_environment
 from craft_ray.errors import (
     EXIT_CODE_FAILED,
     EXIT_CODE_INTERRUPTED,
     EXIT_CODE_USER_ERROR,
-    ConfigError,
     RunFailedError,
     RunInterruptedError,
     StorageError,
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
 
     from craft_ray.config.run import RunConfig
     from craft_ray.files.remote import Place
-    from craft_ray.metering.ledger import Spending
     from craft_ray.task.preparation import FewShotData
 
 
@@ -75,7 +70,11 @@ def command_parser(
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the settings, what will be spent and what will be asked of Ray; start nothing",
+        help="print what differs from the defaults, what will be spent and what will be asked of "
+        "Ray; start nothing",
+    )
+    parser.add_argument(
+        "--print-config", action="store_true", help="print all settings as YAML, and end"
     )
     parser.add_argument(
         "--resume",
@@ -124,30 +123,6 @@ def print_outcome(
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def split_words(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The words of a command line as a file, if there is one, and overrides.
-
-    Raises:
-        ConfigError: more than one file, or a setting that is no `key=value`.
-    """
-    if (mistyped := meant_by(words)) is not None:
-        typed, meant = mistyped
-        problem = f"a setting must be one word, key=value, but got {typed!r}: say {meant}"
-        raise ConfigError("command line", [problem])
-    files = [word for word in words if _names_a_file(word)]
-    if len(files) > 1:
-        raise ConfigError("command line", [f"at most one file is allowed, but got {files}"])
-    return (Path(files[0]) if files else None), [word for word in words if word not in files]
-
-
-def _names_a_file(word: str) -> bool:
-    """Whether a word is no `key=value`: a folder's name may have a `=`, as in `/data/run=1/a.yaml`,
-    and no key begins like a path."""
-    if "=" not in word or word.startswith(("/", "./", "../", "~")):
-        return True
-    return word.endswith((".yaml", ".yml")) and os.path.isfile(word)
-
-
 def check_inputs(config: RunConfig, *, decode: bool) -> FewShotData:
     """Everything that can be wrong with model and data, found before anything is started; what
     takes no time comes first. Warns of class names that say nothing.
@@ -170,44 +145,8 @@ def check_inputs(config: RunConfig, *, decode: bool) -> FewShotData:
     return data
 
 
-def print_plan(
-    settings: Mapping[str, Any],
-    spending: Spending,
-    requests: Sequence[str],
-    price_per_thousand_predictions: float | None,
-) -> None:
-    """What `--dry-run` shows."""
-    print(to_yaml(dict(settings)), end="")
-    print("\nWill spend at most")
-    for label, amount in (
-        ("candidate queries", spending.candidate_queries),
-        ("image predictions", spending.image_predictions),
-        ("  to score candidates", spending.search_predictions),
-        ("  to train the head", spending.head_predictions),
-        ("  to validate and test", spending.evaluation_predictions),
-        ("prompts encoded", spending.text_encodes),
-        ("images sent", spending.images_sent),
-    ):
-        print(f"  {label:<24}{amount:>16,}")
-    if price_per_thousand_predictions is not None:
-        print(f"  {'cost':<24}{spending.cost(price_per_thousand_predictions):>16,.2f}")
-    print("\nWill ask of Ray")
-    for request in requests:
-        print(f"  {request}")
-    print("\nDry run: nothing was started.")
-
-
 def positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but got {text!r}")
     return int(text)
-
-
-def pool_request(config: RunConfig) -> str:
-    """The pool in words; `auto` is resolved only when the cluster is known."""
-    pool = config.pool
-    return (
-        f"oracle replicas: {pool.replicas}, each {pool.cpus_per_replica:g} CPU and "
-        f"{pool.gpus_per_replica} GPU"
-    )

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from craft_ray.commands.shorthand import typed_words
 from craft_ray.config.secrets import mask
 from craft_ray.errors import FULL_DISK, RunFailedError, RunInterruptedError, StorageError
 
@@ -100,7 +101,7 @@ class RunRequest:
             )
             for line in headline(folder.name):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
-            stack.enter_context(resume_hint(self.command, options.words, folder))
+            stack.enter_context(resume_hint(self.command, typed_words(options), folder))
             with waiting(console, "Starting Ray"), imported_meanwhile("torch"):
                 from craft_ray.jobs.ray_session import ray_session
 

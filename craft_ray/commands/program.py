@@ -22,6 +22,7 @@ COMMANDS = {
     "settings": "every setting, what it may be, its default and its meaning",
     "tracking": "what waits to be sent to MLflow",
     "env": "what this machine has, and what would fail on it",
+    "completion": "what makes bash, zsh or fish complete these words",
 }
 """Name -> what it does; each is the module of that name beside this one."""
 

@@ -9,17 +9,17 @@ from typing import Any
 from craft_ray.commands.common import (
     command_parser,
     exit_with,
-    pool_request,
-    print_plan,
-    split_words,
 )
+from craft_ray.commands.dry_run import pool_request, print_plan
 from craft_ray.commands.frame import RunRequest
+from craft_ray.commands.shorthand import split_words
 from craft_ray.config.data import DataConfig
+from craft_ray.config.documents import to_yaml
 from craft_ray.config.loading import load_reproduction_config
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import SPACES
-from craft_ray.errors import DataError
+from craft_ray.errors import ConfigError, DataError
 from craft_ray.reproduction.grid import Cell, make_cells, settings_of
 
 SMOKE, PAPER = SPACES / "reproduce" / "smoke.yaml", SPACES / "reproduce" / "paper.yaml"
@@ -42,10 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    path, overrides = split_words(options.words)
+    path, images, overrides = split_words(options.words)
+    if images is not None:
+        problem = f"root={images} names the folder of all data sets, but got it without root="
+        raise ConfigError("command line", [problem])
     if path is None:
         path = PAPER if any(word.startswith("root=") for word in overrides) else SMOKE
     config = load_reproduction_config(path, overrides)
+    if options.print_config:
+        print(to_yaml(config.model_dump(mode="json", exclude={"name"})), end="")
+        return
     # All of them at once: a mistake in the last preset must not be found after two days.
     settings = {cell: settings_of(cell, config) for cell in make_cells(config)}
     document = config.model_dump(mode="json", exclude={"name"})
@@ -132,7 +138,7 @@ def _print_plan(
     ]
     print("\n".join(_describe(config, cells, missing)) + "\n")
     price = first.price_per_thousand_predictions
-    print_plan(document, total, requests, price)
+    print_plan(ReproductionConfig, document, total, requests, price)
 
 
 def _join(values: Sequence[Any]) -> str:

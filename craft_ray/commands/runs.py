@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from craft_ray.commands.common import exit_with
@@ -16,58 +19,97 @@ if TYPE_CHECKING:
     from craft_ray.files.remote import Place
     from craft_ray.jobs.run_list import RunFacts
 
+GOES_ON = ("unfinished", "has failures")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    code = 0
+
+    def command() -> None:
+        nonlocal code
+        if options.action == "resume":
+            code = _resume(options)
+        else:
+            {"list": _list, "show": _show, "compare": _compare, "remove": _remove}[
+                options.action or "list"
+            ](options)
+
+    return exit_with(command) or code
+
+
+def _parser() -> argparse.ArgumentParser:
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument(
+        "--output-dir",
+        default=argparse.SUPPRESS,  # that of an action would undo what stands before it
+        metavar="DIR",
+        help="where runs are (default: runs)",
+    )
     parser = argparse.ArgumentParser(
         prog="craft-ray runs",
-        description="The runs in a folder, the newest first. With the name of one: its result, and "
-        "the commands that go on from it. Starts nothing.",
-        epilog="Example: craft-ray runs quickstart-20260102-030405-a1b2",
+        description="The runs in a folder. Without a word: all of them, the newest first.",
+        epilog="Example: craft-ray runs compare quickstart-20260102-030405-a1b2 latest",
     )
-    parser.add_argument("run", nargs="?", metavar="RUN", help="name of one")
+    parser.set_defaults(json=False)
     parser.add_argument(
         "--output-dir", default="runs", metavar="DIR", help="where runs are (default: runs)"
     )
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
-    parser.add_argument(
-        "--remove", action="store_true", help="remove RUN: its record, states and result"
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+
+    def add(name: str, words: str, example: str) -> argparse.ArgumentParser:
+        return actions.add_parser(
+            name,
+            help=words,
+            description=f"{words[0].upper()}{words[1:]}.",
+            epilog=f"Example: craft-ray runs {example}",
+            parents=[place],
+        )
+
+    for name, words, example in (
+        ("list", "list the runs, the newest first", "list --json"),
+        ("show", "show a run: its result, and the commands that go on from it", "show latest"),
+    ):
+        add(name, words, example).add_argument("--json", action="store_true", help="print JSON")
+    compare = add("compare", "show runs side by side, and the settings that differ", "compare a b")
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="a name, or `latest`")
+    resume = add(
+        "resume", "continue a run that was cut short, as it was started", "resume latest trials=20"
     )
-    options = parser.parse_args(arguments)
-    if options.remove and options.run is None:
-        parser.error("--remove needs the name of a run")
-    return exit_with(lambda: _run(options))
+    remove = add("remove", "remove a run: its record, states and result", "remove NAME")
+    for each in (actions.choices["show"], resume, remove):
+        each.add_argument("run", metavar="RUN", help="a name, or `latest`: the newest one")
+    resume.add_argument(
+        "words",
+        nargs="*",
+        metavar="key=value",
+        help="settings that may be others than before, such as trials=20",
+    )
+    return parser
 
 
-def _run(options: argparse.Namespace) -> None:
-    from craft_ray.files.remote import locate
+def _named(name: str, output_dir: Place) -> RunFacts:
+    from craft_ray.config.suggestions import did_you_mean
     from craft_ray.jobs.run_list import runs_in
 
-    output_dir = locate(options.output_dir)
     runs = runs_in(output_dir)
-    if options.run is not None:
-        runs = [_named(options.run, runs, output_dir)]
-    if options.remove:
-        _remove(output_dir / options.run, runs[0])
-    elif options.json:
-        print(json.dumps([asdict(facts) for facts in runs], indent=2))
-    elif options.run is not None:
-        _show(runs[0], output_dir / options.run)
-    else:
-        _list(runs, output_dir)
-
-
-def _named(name: str, runs: Sequence[RunFacts], output_dir: Place) -> RunFacts:
-    from craft_ray.config.suggestions import did_you_mean
-
     for facts in runs:
-        if facts.name == name:
+        if name in ("latest", facts.name):
             return facts
     near = did_you_mean(name, [facts.name for facts in runs])
     raise ConfigError("RUN", [f"must be the name of a run in {output_dir}, but got {name!r}{near}"])
 
 
-def _list(runs: Sequence[RunFacts], output_dir: Place) -> None:
+def _list(options: argparse.Namespace) -> None:
+    from craft_ray.files.remote import locate
+    from craft_ray.jobs.run_list import runs_in
+
+    output_dir = locate(options.output_dir)
+    runs = runs_in(output_dir)
+    if options.json:
+        print(json.dumps([asdict(facts) for facts in runs], indent=2))
+        return
     if not runs:
         print(f"{output_dir} has no run: craft-ray tune makes one")
         return
@@ -82,7 +124,15 @@ def _list(runs: Sequence[RunFacts], output_dir: Place) -> None:
         )
 
 
-def _show(facts: RunFacts, folder: Place) -> None:
+def _show(options: argparse.Namespace) -> None:
+    from craft_ray.files.remote import locate
+
+    output_dir = locate(options.output_dir)
+    facts = _named(options.run, output_dir)
+    folder = output_dir / facts.name
+    if options.json:
+        print(json.dumps(asdict(facts), indent=2))
+        return
     print(f"{facts.name}: craft-ray {facts.kind}, {facts.state}")
     if facts.tuned is not None:
         print(f"test accuracy {_share(facts.tuned)}, zero-shot {_share(facts.zero_shot)}")
@@ -90,20 +140,68 @@ def _show(facts: RunFacts, folder: Place) -> None:
         cost = "" if facts.cost is None else f", which cost {facts.cost:,.2f}"
         print(f"{facts.queries:,} candidate queries{cost}")
     print(f"folder      {folder}")
-    if facts.state in ("unfinished", "has failures"):
-        print(
-            f"continue    craft-ray {facts.kind} [the words it was started with] "
-            f"name={facts.name} --resume"
-        )
+    if facts.state in GOES_ON:
+        where = "" if options.output_dir == "runs" else f" --output-dir {options.output_dir}"
+        print(f"continue    craft-ray runs resume {facts.name}{where}")
     if (folder / "best").exists():
         print(f"label       craft-ray predict {folder} photos/")
 
 
-def _remove(folder: Place, facts: RunFacts) -> None:
-    from craft_ray.files.folders import remove_folder
+def _compare(options: argparse.Namespace) -> None:
+    from craft_ray.files.remote import locate
+    from craft_ray.files.whole_files import read_json
+    from craft_ray.jobs.run_comparison import RunRecord, as_lines, compare
+    from craft_ray.jobs.run_folder import SETTINGS_FILE, SUMMARY_FILE
 
+    output_dir = locate(options.output_dir)
+    names = [_named(name, output_dir).name for name in options.runs]
+    records = []
+    for name in names:
+        folder = output_dir / name
+        summary = folder / SUMMARY_FILE
+        records.append(
+            RunRecord(
+                name,
+                read_json(folder / SETTINGS_FILE),
+                read_json(summary) if summary.is_file() else None,
+            )
+        )
+    results, settings = compare(records)
+    print("\n".join(as_lines(names, results)))
+    if settings:
+        print("\nSettings that differ")
+        print("\n".join(as_lines(names, settings)))
+
+
+def _resume(options: argparse.Namespace) -> int:
+    """Go on with the settings that the run has stored."""
+    from craft_ray.files.remote import locate
+    from craft_ray.jobs.run_folder import SETTINGS_FILE
+
+    output_dir = locate(options.output_dir)
+    facts = _named(options.run, output_dir)
+    if facts.state == "unreadable":
+        problem = f"{output_dir / facts.name / SETTINGS_FILE} must be readable, but is not"
+        raise ConfigError("RUN", [problem])
+    with tempfile.TemporaryDirectory(prefix="craft-ray-") as scratch:
+        # JSON is YAML; from an object store it is brought here.
+        path = Path(scratch) / f"{facts.name}.yaml"
+        path.write_bytes((output_dir / facts.name / SETTINGS_FILE).read_bytes())
+        words = [str(path), *options.words, f"output_dir={options.output_dir}"]
+        command = importlib.import_module(f"craft_ray.commands.{facts.kind}")
+        code: int = command.main([*words, f"name={facts.name}", "--resume"])
+        return code
+
+
+def _remove(options: argparse.Namespace) -> None:
+    from craft_ray.files.folders import remove_folder
+    from craft_ray.files.remote import locate
+
+    output_dir = locate(options.output_dir)
+    facts = _named(options.run, output_dir)
+    folder = output_dir / facts.name
     if facts.state == "at work":
-        raise ConfigError("--remove", [f"{folder} must have ended, but a driver works in it"])
+        raise ConfigError("RUN", [f"{folder} must have ended, but a driver works in it"])
     remove_folder(folder)
     print(f"{folder} is removed; what MLflow has of it stays there")
 

@@ -9,14 +9,17 @@ from craft_ray.commands.common import (
     check_inputs,
     command_parser,
     exit_with,
-    pool_request,
     print_outcome,
-    print_plan,
-    split_words,
 )
+from craft_ray.commands.dry_run import planned_time, pool_request, print_plan, spending_line
 from craft_ray.commands.frame import RunRequest
+from craft_ray.commands.shorthand import add_shorthand, what_is_asked
+from craft_ray.config.documents import to_yaml
 from craft_ray.config.loading import load_default_run, load_run_config
 from craft_ray.config.run import RunConfig
+from craft_ray.config.shipped import SPACES
+
+PRESETS = {path.stem: path for path in sorted((SPACES / "runs").glob("*.yaml"))}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,33 +30,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "probes, the first trial of `python -m craft_ray.tune`, on the embedded oracle and data "
         "set. The paper's method: tune_spaces/runs/craft.yaml.",
         "tune_spaces/runs/craft.yaml max_queries=2000 seed=2 method=prompt",
-        "CONFIG.yaml",
+        "IMAGES | CONFIG.yaml",
+        "where images are (class folders, a CSV table, Parquet files, a data set of CoOp), "
         "settings of the run (default: tune_spaces/runs/probes.yaml), then overrides",
     )
+    add_shorthand(parser, PRESETS)
     options = parser.parse_intermixed_args(arguments)
     return exit_with(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> None:
-    path, overrides = split_words(options.words)
-    config = load_run_config(path, overrides) if path else load_default_run(overrides)
+    asked = what_is_asked(options, PRESETS)
+    if asked.file is not None:
+        config = load_run_config(asked.file, asked.words)
+    else:
+        config = load_default_run(asked.words)
     settings = config.model_dump(mode="json", exclude={"name"})
-    stem = path.stem if path else "train"
+    if options.print_config:
+        print(to_yaml(settings), end="")
+        return
+    stem = asked.file.stem if asked.file else "train"
     request = RunRequest(
         "train", options, config.output_dir, config.name, stem, settings, RunConfig
     )
     request.check()
     data = check_inputs(config, decode=not options.dry_run)
-    if options.dry_run:
-        from craft_ray.metering.planned_spending import plan_driver, plan_run
+    from craft_ray.metering.planned_spending import check_affordable, plan_driver, plan_run
 
+    plan = plan_run(config, data.size) + plan_driver(config, data.size)
+    check_affordable(config, plan, "the run")
+    price = config.price_per_thousand_predictions
+    if options.dry_run:
         requests = [pool_request(config), f"worker: {config.ray.cpus_per_worker:g} CPU"]
-        plan = plan_run(config, data.size) + plan_driver(config, data.size)
-        print_plan(settings, plan, requests, config.price_per_thousand_predictions)
+        time = planned_time(config, "train", plan)
+        print_plan(RunConfig, settings, plan, requests, price, time)
         return
 
     def headline(name: str) -> list[str]:
-        return [f"Run {name} on {data.describe()}"]
+        return [f"Run {name} on {data.describe()}", spending_line(plan, config)]
 
     with request.open(config.ray, headline) as (folder, console):
         from craft_ray.jobs.single_run import run_training

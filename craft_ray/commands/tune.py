@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from craft_ray.commands.common import (
     check_inputs,
     command_parser,
     exit_with,
-    pool_request,
     print_outcome,
+)
+from craft_ray.commands.dry_run import (
+    MANY_QUERIES,
+    planned_time,
+    pool_request,
     print_plan,
-    split_words,
+    spending_line,
 )
 from craft_ray.commands.frame import RunRequest
+from craft_ray.commands.shorthand import Asked, add_shorthand, typed_words, what_is_asked
+from craft_ray.config.documents import to_yaml
 from craft_ray.config.loading import load_space_config
-from craft_ray.config.shipped import DEFAULT_SPACE
+from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import RunFailedError
 
 if TYPE_CHECKING:
     from craft_ray.task.preparation import FewShotData
+
+PRESETS = {path.stem: path for path in sorted(SPACES.glob("*.yaml"))}
+OWN_IMAGES = "own_images"
+"""The preset of somebody's images and a published model; the default one is for the small oracle
+that ships."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,20 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "Search the hyperparameters of a black-box fine-tuning with Ray Tune and Optuna. Without "
         "arguments: probes, then the paper's method and variants of it, in a minute or two on the "
         "embedded oracle and data set.",
-        "tune_spaces/quickstart.yaml trials=16 data.shots=4 "
-        "mlflow.tracking_uri=http://127.0.0.1:5000",
-        "SPACE.yaml",
-        "a search space (default: tune_spaces/quickstart.yaml), then settings of it or of its "
-        "base run; base=RUN.yaml searches around the settings in a file",
+        "photos/ --model ViT-B-32/openai trials=16 data.shots=4",
+        "IMAGES | SPACE.yaml",
+        "where images are (class folders, a CSV table, Parquet files, a data set of CoOp), a "
+        "search space (default: tune_spaces/quickstart.yaml, or own_images.yaml for IMAGES and a "
+        "model), then settings of it or of its base run; base=RUN.yaml searches around the "
+        "settings in a file",
     )
+    add_shorthand(parser, PRESETS)
     options = parser.parse_intermixed_args(arguments)
     return exit_with(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> None:
-    path, overrides = split_words(options.words)
-    space = load_space_config(path or DEFAULT_SPACE, overrides)
+    asked = what_is_asked(options, PRESETS)
+    space = load_space_config(asked.file or _default_space(asked, options), asked.words)
     settings = space.model_dump(mode="json", exclude={"base": {"name"}})
+    if options.print_config:
+        print(to_yaml(settings), end="")
+        return
     request = RunRequest(
         "tune",
         options,
@@ -57,12 +75,16 @@ def _run(options: argparse.Namespace) -> None:
     )
     request.check()
     data = check_inputs(space.base, decode=not options.dry_run)
+    if space.base.max_cost is not None:
+        from craft_ray.search.plan import check_first_trial_is_affordable
+
+        check_first_trial_is_affordable(space, data.size)
     if options.dry_run:
         _print_plan(space, settings, data)
         return
 
     def headline(name: str) -> list[str]:
-        return [f"Search {name} on {data.describe()}"]
+        return [f"Search {name} on {data.describe()}", *_costs(space, data, options)]
 
     with request.open(space.base.ray, headline) as (folder, console):
         from craft_ray.jobs.run_folder import NUM_FAILED
@@ -80,6 +102,23 @@ def _run(options: argparse.Namespace) -> None:
             raise RunFailedError(f"{num_failed} of {space.trials} trials have failed: {why}")
 
 
+def _default_space(asked: Asked, options: argparse.Namespace) -> Path:
+    is_own = asked.data is not None and options.model not in (None, "embedded")
+    return PRESETS[OWN_IMAGES] if is_own else DEFAULT_SPACE
+
+
+def _costs(space: SpaceConfig, data: FewShotData, options: argparse.Namespace) -> list[str]:
+    """At most what; and what costs less, if that is much."""
+    from craft_ray.search.plan import plan_search
+
+    spending = plan_search(space, data.size)
+    lines = [spending_line(spending, space.base)]
+    if spending.candidate_queries > MANY_QUERIES:
+        words = shlex.join(["craft-ray", "tune", *typed_words(options), "max_total_queries=2000"])
+        lines.append(f"That is much; with fewer trials: {words}")
+    return lines
+
+
 def _print_plan(space: SpaceConfig, settings: dict[str, Any], data: FewShotData) -> None:
     from craft_ray.search.plan import plan_search
 
@@ -90,4 +129,6 @@ def _print_plan(space: SpaceConfig, settings: dict[str, Any], data: FewShotData)
         f"{ray.cpus_per_trial:g} CPU and a worker of {ray.cpus_per_worker:g} CPU",
     ]
     price = space.base.price_per_thousand_predictions
-    print_plan(settings, plan_search(space, data.size), requests, price)
+    spending = plan_search(space, data.size)
+    time = planned_time(space.base, "tune", spending)
+    print_plan(SpaceConfig, settings, spending, requests, price, time)

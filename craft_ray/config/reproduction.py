@@ -40,6 +40,8 @@ METHOD_DEFAULTS: dict[MethodName, dict[str, Any]] = {
 WHITE_BOX_METHODS: tuple[MethodName, ...] = ("white_box", "linear_probe")
 
 
+OF_ONE_RUN = ("max_cost", "time_limit_s")
+"""Settings that no cell may have: cells are compared, and must not depend on price or machine."""
 COORDINATES = {
     "seed": "seeds",
     "method": "methods",
@@ -117,6 +119,11 @@ class ReproductionConfig(Settings):
     @model_validator(mode="after")
     def _grid_decides_the_coordinates(self) -> Self:
         for path, value in self.run.items():
+            if path in OF_ONE_RUN:
+                raise ValueError(
+                    f"run.{path}: must not be set for cells, which are compared: --dry-run says "
+                    "what all of them cost"
+                )
             for coordinate in sorted(COORDINATES, key=len, reverse=True):
                 if sets(path, value, coordinate):
                     shown = max(path, coordinate, key=len)

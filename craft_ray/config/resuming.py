@@ -21,6 +21,8 @@ MAY_CHANGE = (
     "mlflow",
     "answer_cache",
     "price_per_thousand_predictions",
+    "max_cost",
+    "time_limit_s",
     "oracle.feature_cache_mb",
     "pool.replicas",
     "pool.min_replicas",
@@ -40,6 +42,7 @@ MAY_CHANGE = (
 show in the last bits of an answer, and not `pool.gpus_per_replica`."""
 
 MORE = ("trials", "max_total_queries")
+MORE_OF_BASE = ("max_cost", "time_limit_s")
 """With more of these than it had, a finished search goes on."""
 
 
@@ -74,10 +77,15 @@ def changes_that_matter(
 
 def asks_for_more(stored: dict[str, Any], settings: dict[str, Any]) -> bool:
     """Whether a finished search has something left to do under these settings."""
-    return any(_more(stored.get(key), settings[key]) for key in MORE if key in settings)
+    if any(_more(stored.get(key), settings[key]) for key in MORE if key in settings):
+        return True
+    before, now = stored.get("base"), settings.get("base")
+    if not isinstance(before, dict) or not isinstance(now, dict):  # not a search
+        return False
+    return any(_more(before.get(key), now.get(key)) for key in MORE_OF_BASE)
 
 
-def _more(was: int | None, now: int | None) -> bool:
+def _more(was: float | None, now: float | None) -> bool:
     return was is not None and (now is None or now > was)
 
 

@@ -105,6 +105,13 @@ class RunConfig(Settings):
     price_per_thousand_predictions: Annotated[float, Field(ge=0)] | None = None
     """What the owner of the oracle charges, in any currency: a dry run and the summary then tell
     what the image predictions cost."""
+    max_cost: Annotated[float, Field(gt=0)] | None = None
+    """Money for all of a `train` or `tune`, in the currency of the price, validation and tests
+    included. A search starts a trial only if what is left pays for all that it may spend; a single
+    run that may cost more is refused."""
+    time_limit_s: Annotated[float, Field(gt=0)] | None = None
+    """Seconds of a `train` or `tune` after which no more is tuned, and what has been found by then
+    is tested. A search can be resumed with more. What is found depends on the machine's speed."""
     evaluate_every_generations: int = Field(5, ge=1)
     patience: Annotated[int, Field(ge=1)] | None = None
     """Early stopping: evaluations in a row without a better one after which the run ends, and what
@@ -253,6 +260,15 @@ class RunConfig(Settings):
                     if of_a_search > 1
                     else "max_queries must be larger"
                 )
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _money_needs_a_price(self) -> Self:
+        if self.max_cost is not None and not self.price_per_thousand_predictions:
+            raise ValueError(
+                "price_per_thousand_predictions > 0 must be given with max_cost, but got max_cost="
+                f"{self.max_cost:g} and {self.price_per_thousand_predictions}"
             )
         return self
 

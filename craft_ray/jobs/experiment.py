@@ -62,6 +62,12 @@ class Experiment:
     examiner: Examiner
     started_s: float
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Until no more is to be tuned; may be below zero. None: no limit."""
+        limit = self.config.time_limit_s
+        return None if limit is None else limit - (time.monotonic() - self.started_s)
+
     def say(self, text: str) -> None:
         """Print a line."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)

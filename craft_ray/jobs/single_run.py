@@ -114,6 +114,9 @@ class _Watcher:
 
     def on_report(self, job: FineTuning, report: Report) -> None:
         self._experiment.tracker.log(self._experiment.folder.name, report["points"])
+        left_s = self._experiment.seconds_left
+        if left_s is not None and left_s <= 0:  # what has been found so far is the result
+            self._experiment.slots.board.cancel.remote(job.id)
         if report["points"]:
             words = _describe(report, job.config)
             self._progress.update(self._bar, completed=report["generation"], description=words)

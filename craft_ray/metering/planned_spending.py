@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.errors import ConfigError
 from craft_ray.metering.ledger import Purpose, Spending, cost_of
 
 TEST_BLOCK_IMAGES = 1000
@@ -171,3 +172,32 @@ def plan_test(config: RunConfig, size: DataSize) -> Spending:
     for block in examined_blocks(size.num_test):
         total += cost_of("evaluation", num_contexts, len(block), num_names)  # the result
     return total + plan_zero_shot(size)
+
+
+def max_predictions(config: RunConfig) -> int | None:
+    """Image predictions that `max_cost` pays for; None: any number."""
+    price = config.price_per_thousand_predictions
+    if config.max_cost is None or not price:
+        return None
+    return int(config.max_cost / price * 1000 + 1e-9)
+
+
+def check_affordable(config: RunConfig, plan: Spending, what: str) -> None:
+    """Refuse what may cost more than `max_cost`.
+
+    Args:
+        config: settings with the price.
+        plan: what is spent at most.
+        what: in words.
+
+    Raises:
+        ConfigError: says what it may cost.
+    """
+    most, price = max_predictions(config), config.price_per_thousand_predictions
+    if most is None or price is None or plan.image_predictions <= most:
+        return
+    problem = (
+        f"must pay for {what}, which may cost {plan.cost(price):,.2f}, but got "
+        f"{config.max_cost:,.2f}: fewer data.shots, data.views, head.names or max_queries cost less"
+    )
+    raise ConfigError("max_cost", [problem])

@@ -18,11 +18,9 @@ from craft_ray.metering.journal import spent_on_record
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.planned_spending import DataSize, plan_run
 from craft_ray.search.objectives import METRIC
+from craft_ray.search.plan import predictions_for_trials, shared_size
 from craft_ray.search.sampling import ask, make_sampler, suggest
 from craft_ray.search.trials_on_disk import Params, trial_folder, write_trial
-
-ANY_SIZE = DataSize(num_train=1, num_validation=1, num_test=1, num_classes=1)
-"""The number of candidate queries does not depend on it."""
 
 
 class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
@@ -33,6 +31,7 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
 
     Args:
         settings: of the search.
+        size: of its data.
         folder: of the search; every trial has a folder in it.
         begun: what the trials of an earlier part of this search try, which come first and are not
             drawn: nothing but their order says which is which.
@@ -40,11 +39,20 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
     """
 
     def __init__(
-        self, *, settings: SpaceConfig, folder: Place, begun: Sequence[Params], **words: Any
+        self,
+        *,
+        settings: SpaceConfig,
+        size: DataSize,
+        folder: Place,
+        begun: Sequence[Params],
+        **words: Any,
     ) -> None:
         # Ray's search asks for a function here that samples the parameters of a trial of Optuna.
         super().__init__(space=partial(suggest, settings), **words)
         self._settings = settings
+        self._size = size
+        self._shared = shared_size(settings)
+        self._max_predictions = predictions_for_trials(settings, size)
         self._folder = folder
         self._begun = begun
         for params in [*begun, *settings.first_trials[len(begun) :]]:
@@ -53,11 +61,11 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         """By trial; Tune counts them from 1 as they are suggested."""
         self._next: optuna.Trial | None = None
         """Drawn, and not paid for yet."""
-        self._held: dict[str, int] = {}
+        self._held: dict[str, Spending] = {}
         """What trials may still spend, those that have failed included."""
         self._settling: set[str] = set()
         """Have ended, and their results may still be on the way."""
-        self._spent = 0
+        self._spent = Spending()
         """By those whose result is there: each is read once."""
         self._failed: set[str] = set()
         self.has_ended: Callable[[int], bool] = _never
@@ -81,7 +89,7 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         if self._next is None:
             self._next = self._ask(number, is_begun)
         params = dict(self._next.params)
-        needed = plan_run(self._settings.resolve(params), ANY_SIZE).candidate_queries
+        needed = plan_run(self._settings.resolve(params), self._size, self._shared)
         self._settle()
         if not is_begun and not self._affords(needed):
             # What runs, and what has only just ended, may still leave some.
@@ -114,9 +122,12 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         suggest(self._settings, trial)
         return trial
 
-    def _affords(self, needed: int) -> bool:
-        total = self._settings.max_total_queries
-        return total is None or self._spent + sum(self._held.values()) + needed <= total
+    def _affords(self, needed: Spending) -> bool:
+        total = sum(self._held.values(), start=self._spent + needed)
+        max_queries, max_predictions = self._settings.max_total_queries, self._max_predictions
+        return (max_queries is None or total.candidate_queries <= max_queries) and (
+            max_predictions is None or total.image_predictions <= max_predictions
+        )
 
     def _settle(self) -> None:
         """Count what those have spent that have ended."""
@@ -132,7 +143,7 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
             )
             self._settling.remove(trial_id)
             del self._held[trial_id]
-            self._spent += spent.candidate_queries
+            self._spent += spent
 
 
 def _never(number: int) -> bool:

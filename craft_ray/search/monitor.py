@@ -101,6 +101,13 @@ class SearchMonitor(Callback):
         for number in self._started - self.ended.keys():
             self._tracker.close(self._key(number), "KILLED")
 
+    def end_open(self) -> None:
+        """The time limit has ended the search, of which Tune tells nobody. What still runs is told
+        to stop, and goes on if the search is resumed with more time."""
+        for number in sorted(self._started - self.ended.keys()):
+            self._tracker.close(self._key(number), "FINISHED")
+            self._end(number, "stopped early", "stopped by time_limit_s", keeps_result=False)
+
     @property
     def parent_key(self) -> str:
         """The tracker's key of the search itself."""
@@ -186,15 +193,15 @@ class SearchMonitor(Callback):
     def _fail(self, number: int, error: str) -> None:
         self._tracker.close(self._key(number), "FAILED")
         self.errors[number] = error
-        self._end(number, "failed", f"failed: {error}")
+        self._end(number, "failed", f"failed: {error}", keeps_result=False)
 
-    def _end(self, number: int, status: str, words: str) -> None:
+    def _end(self, number: int, status: str, words: str, *, keeps_result: bool = True) -> None:
         self.ended[number] = status
         if (bar := self._bars.pop(number, None)) is not None:
             self._progress.remove_task(bar)
         if number not in self._known:
             self.say(f"  trial {number}: {words}")
-        self._on_end(number, status != "failed")
+        self._on_end(number, keeps_result)
 
     # Tune stores its callbacks with the experiment, and what is live here (a terminal, a database
     # connection) cannot be stored: a placeholder is.

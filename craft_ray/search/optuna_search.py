@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import Place
+from craft_ray.metering.planned_spending import DataSize
 from craft_ray.search.budgeted_search import BudgetedSearch
 from craft_ray.search.objectives import MEASURES
 from craft_ray.search.sampling import make_sampler
@@ -17,6 +18,7 @@ from craft_ray.search.trials_on_disk import Params
 
 def make_search(
     space: SpaceConfig,
+    size: DataSize,
     folder: Place,
     begun: Sequence[Params] = (),
     earlier: Sequence[FrozenTrial] = (),
@@ -25,6 +27,7 @@ def make_search(
 
     Args:
         space: its parameters, sampler, objectives and budget.
+        size: of its data.
         folder: of the search.
         begun: what the trials of an earlier part of this search try; they are suggested first.
         earlier: trials of other searches, see `warm_start`.
@@ -34,6 +37,7 @@ def make_search(
     is_single = len(measures) == 1
     search = BudgetedSearch(
         settings=space,
+        size=size,
         folder=folder,
         begun=begun,
         # Ray takes a list for several objectives, each with its own mode.

@@ -12,7 +12,15 @@ from craft_ray.config.run import RunConfig
 from craft_ray.config.search_tree import SearchTree
 from craft_ray.config.space import SpaceConfig
 from craft_ray.metering.ledger import Spending, cost_of
-from craft_ray.metering.planned_spending import ALONE, DataSize, SharedSize, plan_driver, plan_run
+from craft_ray.metering.planned_spending import (
+    ALONE,
+    DataSize,
+    SharedSize,
+    check_affordable,
+    max_predictions,
+    plan_driver,
+    plan_run,
+)
 
 SPENDING_GROWS_WITH = (
     "optimizer.batches",
@@ -60,6 +68,27 @@ def plan_trial(space: SpaceConfig, size: DataSize) -> Spending:
 def plan_drivers(space: SpaceConfig, size: DataSize) -> Spending:
     """The most that the driver can spend beside the trials: it grows with contexts and names."""
     return _most(plan_driver(config, size) for config in dearest_runs(space))
+
+
+def predictions_for_trials(space: SpaceConfig, size: DataSize) -> int | None:
+    """Image predictions that `max_cost` leaves for trials beside what the driver asks; None: any
+    number."""
+    most = max_predictions(space.base)
+    return None if most is None else most - plan_drivers(space, size).image_predictions
+
+
+def check_first_trial_is_affordable(space: SpaceConfig, size: DataSize) -> None:
+    """Refuse a budget of money that does not pay for zero-shot, a trial and the tests.
+
+    Raises:
+        ConfigError: says what they may cost.
+    """
+    if space.first_trials:
+        first = plan_run(space.tree.resolve(space.first_trials[0]), size, shared_size(space))
+    else:
+        first = plan_trial(space, size)
+    plan = first + plan_drivers(space, size)
+    check_affordable(space.base, plan, "zero-shot, the first trial and the tests")
 
 
 def dearest_runs(space: SpaceConfig) -> Iterator[RunConfig]:

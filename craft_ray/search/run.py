@@ -59,7 +59,7 @@ def run_search(
     if len(begun) > space.trials:
         problem = f"trials >= {len(begun)} must hold, which {folder.name} has begun, but got"
         raise ConfigError("--resume", [f"{problem} {space.trials}"])
-    search = make_search(space, folder, begun, earlier_trials(space))
+    search = make_search(space, data.size, folder, begun, earlier_trials(space))
     with open_experiment(
         space.base,
         data,
@@ -98,7 +98,9 @@ def run_search(
         with tracked(experiment.tracker, monitor.parent_key, folder.name, settings) as run:
             try:
                 with monitor, tempfile.TemporaryDirectory(prefix="craft-ray-tune-") as scratch:
-                    make_tuner(job, search, number, monitor, Path(scratch)).fit()
+                    left_s = experiment.seconds_left
+                    make_tuner(job, search, number, monitor, Path(scratch), left_s).fit()
+                    monitor.end_open()
                 _wait_for(board, monitor, console)
                 results = read_results(folder, monitor.ended, monitor.errors)
                 summary = _conclude(space, results, experiment, monitor.parent_key)
@@ -143,6 +145,9 @@ def _conclude(
 ) -> dict[str, Any]:
     """Show the trials, test the best of them, and write the summary."""
     best = best_of(trials, *experiment.prepared.evidence_sizes)
+    if best is None and space.base.time_limit_s is not None and not any(t.error for t in trials):
+        problem = f"no trial came to a result in time_limit_s={space.base.time_limit_s:g}"
+        raise RunFailedError(f"{problem}: more time is needed")
     console, zero_shot = experiment.console, experiment.zero_shot
     print_table(console, space, zero_shot, trials, best)
     print_gain(console, zero_shot, trials, best)

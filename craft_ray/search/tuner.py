@@ -13,12 +13,28 @@ from craft_ray.search.trial import SearchJob, Trial, trial_resources
 
 MAX_TRIAL_FAILURES = 3
 """Of the process that waits for a trial's job; the job goes on meanwhile."""
+MOMENT_S = 0.1
+"""Tune takes no limit of zero."""
 
 
 def make_tuner(
-    job: SearchJob, search: Searcher, concurrency: int, monitor: SearchMonitor, scratch: Path
+    job: SearchJob,
+    search: Searcher,
+    concurrency: int,
+    monitor: SearchMonitor,
+    scratch: Path,
+    seconds: float | None,
 ) -> ray.tune.Tuner:
-    """The search; what Tune writes about it goes to `scratch`, which nobody needs afterwards."""
+    """The search.
+
+    Args:
+        job: what every trial has.
+        search: suggests the trials.
+        concurrency: trials at a time.
+        monitor: hears of them.
+        scratch: gets what Tune writes about it, which nobody needs afterwards.
+        seconds: after which trials are told to stop and none is begun; None: no limit.
+    """
 
     def name_of(trial: ray.tune.experiment.Trial) -> str:
         return f"{number_of(trial)}"
@@ -30,6 +46,7 @@ def make_tuner(
         trainable,
         tune_config=ray.tune.TuneConfig(
             num_samples=job.space.trials,
+            time_budget_s=None if seconds is None else max(seconds, MOMENT_S),
             max_concurrent_trials=concurrency,
             search_alg=search,
             scheduler=make_scheduler(job.space),

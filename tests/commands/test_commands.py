@@ -306,3 +306,26 @@ def test_the_embedded_data_set_teaches_something_in_a_few_generations(
     best = summary["best"]["validation"]["accuracy"]
     assert best > summary["zero_shot"]["validation"]["accuracy"]
     assert np.isfinite(summary["best"]["validation"]["loss"])
+
+
+def test_a_time_limit_ends_a_run_with_what_it_has(shared_ray: str, tmp_path: Path) -> None:
+    words = [*SMALL, "max_queries=4000", "time_limit_s=0.01", "name=short"]
+    result = call(shared_ray, tmp_path, "train", str(CRAFT_RUN), *words)
+    assert result.returncode == 0, result.stdout + result.stderr
+    summary = summary_of(tmp_path, "short")
+    assert 0 < summary["ledger"]["candidate_queries"] < 4000
+    assert summary["tuned"]["test"]["accuracy"] >= 0
+
+
+def test_a_search_that_had_too_little_time_is_resumed_with_more(
+    shared_ray: str, tmp_path: Path
+) -> None:
+    words = [*SEARCH, "time_limit_s=0.01", "name=short"]
+    result = call(shared_ray, tmp_path, "tune", *words)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "no trial came to a result in time_limit_s=0.01" in result.stderr
+    assert not (tmp_path / "runs" / "short" / "summary.json").exists()
+    result = call(shared_ray, tmp_path, "runs", "resume", "short", "time_limit_s=600")
+    assert result.returncode == 0, result.stdout + result.stderr
+    summary = summary_of(tmp_path, "short")
+    assert [trial["status"] for trial in summary["trials"]] == ["finished", "finished"]

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from craft_ray.commands import train, tune
-from craft_ray.commands.common import exit_with, split_words
+from craft_ray.commands.common import exit_with
 from craft_ray.commands.frame import resume_hint
+from craft_ray.commands.shorthand import split_words
 from craft_ray.config.loading import load_default_run, load_run_config, load_space_config
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import CRAFT_RUN, DEFAULT_SPACE
@@ -26,7 +27,7 @@ MISTAKES = {
     "impossible value": (["optimizer.population=1"], "greater than or equal to 4, but got 1"),
     "no budget": (["max_queries=0"], "max_queries: Input should be greater than or equal to 1"),
     "missing file": (["absent.yaml"], "absent.yaml: cannot be read"),
-    "two files": (["a.yaml", "b.yaml"], "at most one file is allowed"),
+    "two files": (["a.yaml", "b.yaml"], "at most one file of settings is allowed"),
     "no value": (["=3"], "must read key=value, but got '=3'"),
     "too many shots": (
         ["data.shots=1000"],
@@ -183,12 +184,20 @@ def test_a_file_in_a_folder_with_an_equals_sign_is_no_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "run=1" / "space.yaml"
-    assert split_words([str(path), "seed=1"]) == (path, ["seed=1"])
+    assert split_words([str(path), "seed=1"]) == (path, None, ["seed=1"])
     path.parent.mkdir()
     path.touch()
     monkeypatch.chdir(tmp_path)
-    assert split_words(["run=1/space.yaml", "seed=1"]) == (Path("run=1/space.yaml"), ["seed=1"])
-    assert split_words(["data.source.file=a.yaml"]) == (None, ["data.source.file=a.yaml"])
+    assert split_words(["run=1/space.yaml", "seed=1"]) == (
+        Path("run=1/space.yaml"),
+        None,
+        ["seed=1"],
+    )
+    assert split_words(["data.source.file=a.yaml"]) == (
+        None,
+        None,
+        ["data.source.file=a.yaml"],
+    )
 
 
 def test_a_defect_keeps_its_traceback() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from craft_ray.commands import reproduce, train, tune
-from craft_ray.commands.common import split_words
 from craft_ray.commands.mistyped import meant_by
+from craft_ray.commands.shorthand import split_words
 from craft_ray.errors import ConfigError
 
 
@@ -59,7 +59,7 @@ def test_a_file_with_the_name_of_a_setting_is_a_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("data").write_text("seed: 3\n")
-    assert split_words(["data", "seed=2"]) == (Path("data"), ["seed=2"])
+    assert split_words(["data", "seed=2"]) == (Path("data"), None, ["seed=2"])
 
 
 @pytest.mark.parametrize("command", [train.main, tune.main, reproduce.main])

@@ -40,7 +40,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_all_of_them_the_newest_first(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["runs", "--json"]) == 0
+    assert main(["runs", "list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in found] == ["half", "once", "search", "failed", "paper"]
     assert [each["state"] for each in found] == [
@@ -56,13 +56,13 @@ def test_all_of_them_the_newest_first(runs: Path, capsys: pytest.CaptureFixture[
 
 
 def test_of_one_also_how_to_go_on(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["runs", "half"]) == 0
-    assert "name=half --resume" in capsys.readouterr().out
-    assert main(["runs", "once"]) == 0
+    assert main(["runs", "show", "half"]) == 0
+    assert "craft-ray runs resume half" in capsys.readouterr().out
+    assert main(["runs", "show", "once"]) == 0
     text = capsys.readouterr().out
     assert "craft-ray predict runs/once photos/" in text
-    assert "--resume" not in text
-    assert main(["runs", "onec"]) == 2
+    assert "resume" not in text
+    assert main(["runs", "show", "onec"]) == 2
     assert "did you mean once?" in capsys.readouterr().err
 
 
@@ -70,16 +70,16 @@ def test_a_run_that_is_worked_on_is_not_removed(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with run_lock(runs / "half"):
-        assert main(["runs", "half", "--remove"]) == 2
+        assert main(["runs", "remove", "half"]) == 2
         assert "a driver works in it" in capsys.readouterr().err
-    assert main(["runs", "half", "--remove"]) == 0
+    assert main(["runs", "remove", "half"]) == 0
     assert not (runs / "half").exists()
     assert (runs / "once").exists()
 
 
 def test_a_damaged_one_hides_no_other(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (runs / "once" / "summary.json").write_text("{")
-    assert main(["runs", "--json"]) == 0
+    assert main(["runs", "list", "--json"]) == 0
     states = {each["name"]: each["state"] for each in json.loads(capsys.readouterr().out)}
     assert (states["once"], states["search"]) == ("unreadable", "finished")
 
@@ -89,3 +89,51 @@ def test_an_empty_folder_says_what_makes_a_run(
 ) -> None:
     assert main(["runs", "--output-dir", str(tmp_path / "absent")]) == 0
     assert "craft-ray tune makes one" in capsys.readouterr().out
+
+
+def test_runs_side_by_side(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = {"oracle": {"model": "ViT-B-32", "pretrained": "openai"}, "seed": 1}
+    done = {"zero_shot": {"test": {"accuracy": 0.5}}, "data": {"num_test": 100}, "seconds": 9.6}
+    make(runs / "a", 6, {**done, "tuned": RESULT}, **settings)
+    make(runs / "b", 7, {**done, "best": RESULT}, trials=3, base={**settings, "seed": 2})
+    assert main(["runs", "compare", "a", "b", "half"]) == 0
+    text = capsys.readouterr().out
+    rows = {line[:18].strip(): line[18:].split() for line in text.splitlines() if line[:1] != " "}
+    assert rows["zero-shot, test"] == ["50.0%", "50.0%", "-"]
+    assert rows["model"] == ["ViT-B-32/openai", "ViT-B-32/openai", "-"]
+    assert rows["seconds"] == ["10", "10", "-"]
+    assert "75.0% (65.7% to 82.5%)" in text  # Wilson's interval of 75 of 100
+    differences = text.split("Settings that differ")[1]
+    assert differences.split("seed")[1].split()[:3] == ["1", "2", "-"]
+    assert "cost" not in text  # nobody has a price
+
+
+def test_a_place_before_the_action_counts(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(runs.parent.parent)
+    for words in (
+        ["runs", "--output-dir", str(runs), "show", "once"],
+        ["runs", "show", "once", "--output-dir", str(runs)],
+    ):
+        assert main(words) == 0
+        assert f"craft-ray predict {runs / 'once'}" in capsys.readouterr().out
+
+
+def test_a_run_is_resumed_with_the_settings_that_it_has_stored(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That it goes on is shown in `test_commands`; here that all its words are found again."""
+    from craft_ray.config.loading import load_space_config
+    from craft_ray.config.shipped import DEFAULT_SPACE
+
+    space = load_space_config(DEFAULT_SPACE, ["data.shots=4", "seed=3"])
+    stored = space.model_dump(mode="json", exclude={"base": {"name"}})
+    make(runs / "mine", 8, None, **stored)
+    assert main(["runs", "resume", "mine", "seed=4"]) == 2
+    error = capsys.readouterr().err
+    assert "base.seed: must be 3 as when mine was started, but is 4" in error
+    assert error.count("must be") == 1, "nothing else differs"
+    make(runs / "done", 9, {"best": RESULT}, **stored)
+    assert main(["runs", "resume", "done"]) == 2
+    assert "more trials than 6 would continue it" in capsys.readouterr().err

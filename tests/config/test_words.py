@@ -150,12 +150,12 @@ def test_batches_beyond_the_shots_are_not_searched() -> None:
     assert "parameters.optimizer.batches: must have values that a run can have, but got 4" in text
 
 
-def test_a_dry_run_shows_the_batches_that_there_are(
+def test_what_is_printed_has_the_batches_that_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert tune.main(["data.shots=1", "--dry-run"]) == 0
-    shown = yaml.safe_load(capsys.readouterr().out.partition("\nWill spend")[0])
+    assert tune.main(["data.shots=1", "--print-config"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
     assert shown["base"]["optimizer"]["batches"] == 1
     assert list(shown["variants"]) == ["probes", "craft", "class_contexts"]
 

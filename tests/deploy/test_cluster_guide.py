@@ -12,7 +12,7 @@ from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
 from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
 from ray.autoscaler.v2.utils import ResourceRequestUtil
 
-from craft_ray.commands.common import split_words
+from craft_ray.commands.shorthand import split_words
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.space import SpaceConfig
 from craft_ray.jobs.resources import concurrent_jobs
@@ -39,7 +39,7 @@ def search() -> SpaceConfig:
     _, entrypoint = command.split(" -- ")
     words = shlex.split(entrypoint)
     assert words[:3] == ["python", "-m", "craft_ray.tune"]
-    path, overrides = split_words(words[3:])
+    path, _, overrides = split_words(words[3:])
     assert path is not None
     return load_space_config(ROOT / path, overrides)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from craft_ray.commands.common import split_words
+from craft_ray.commands.shorthand import split_words
 from craft_ray.config.loading import load_space_config
 
 from .kube_checks import find_problems
@@ -34,7 +34,7 @@ def test_the_search_of_the_job_is_valid_and_stays_within_the_cluster() -> None:
     job = spec_of(load(), "RayJob")
     words = job["entrypoint"].split()
     assert words[:3] == ["python", "-m", "craft_ray.tune"]
-    path, overrides = split_words(words[3:])
+    path, _, overrides = split_words(words[3:])
     assert path is not None
     search = load_space_config(ROOT / path, overrides)
     (workers,) = job["rayClusterSpec"]["workerGroupSpecs"]

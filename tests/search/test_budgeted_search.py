@@ -21,15 +21,18 @@ from craft_ray.jobs.job import read_result, write_result
 from craft_ray.metering.journal import open_journal
 from craft_ray.metering.journal_sqlite import QueryId
 from craft_ray.metering.ledger import Spending
+from craft_ray.metering.planned_spending import DataSize
 from craft_ray.search import budgeted_search
 from craft_ray.search.budgeted_search import BudgetedSearch
 from craft_ray.search.optuna_search import make_search
+from craft_ray.search.plan import plan_drivers, plan_trial
 from craft_ray.search.trials_on_disk import read_trials, trial_folder
 from tests.support.tuned import report, tuned
 
 PROBES = SPACES / "probes.yaml"
 PER_TRIAL = 100
 SCORE = Score(0.5, 1.0, 0.1)
+SIZE = DataSize(num_train=8, num_validation=4, num_test=6, num_classes=2)
 
 
 SIGMA = json.dumps({"optimizer.sigma": {"kind": "log_uniform", "low": 0.1, "high": 1.0}})
@@ -40,7 +43,7 @@ def searched_prompts(total: int, folder: Path) -> BudgetedSearch:
     """A trial may spend `PER_TRIAL`."""
     words = [f"max_total_queries={total}", f"max_queries={PER_TRIAL}", "optimizer.population=10"]
     space = load_space_config(SPACES / "collaborative.yaml", [*words, f"parameters={SIGMA}"])
-    search = make_search(space, folder, read_trials(folder))
+    search = make_search(space, SIZE, folder, read_trials(folder))
     assert isinstance(search, BudgetedSearch)
     return search
 
@@ -93,7 +96,7 @@ def test_a_failed_trial_keeps_its_share_for_a_resumed_search(tmp_path: Path) -> 
 
 
 def test_without_a_budget_trials_are_suggested_for_ever(tmp_path: Path) -> None:
-    search = make_search(load_space_config(PROBES), tmp_path)
+    search = make_search(load_space_config(PROBES), SIZE, tmp_path)
     for number in range(20):
         assert isinstance(search.suggest(f"t{number}"), dict)
 
@@ -132,7 +135,7 @@ def test_what_costs_little_holds_little(tmp_path: Path) -> None:
     """Probes ask as many queries as they have contexts, whatever a search may spend on a trial."""
     words = ["max_total_queries=200", "max_queries=200", "first_trials=[]", "head.contexts=2"]
     space = load_space_config(PROBES, [*words, f"parameters={json.dumps(NAMES)}"])
-    search = make_search(space, tmp_path)
+    search = make_search(space, SIZE, tmp_path)
     for number in range(1, 67):
         assert isinstance(search.suggest(f"t{number}"), dict)
     assert search.suggest("t67") is None  # 66 trials of three
@@ -142,7 +145,7 @@ def test_trials_that_were_begun_are_those_on_disk_whatever_they_try(tmp_path: Pa
     """Also the same again, which no sampler would draw."""
     space = load_space_config(SPACES / "quickstart.yaml", ["parameters={}", "first_trials=[]"])
     begun = [{"variant": name} for name in ("craft", "craft", "probes", "craft")]
-    search = make_search(space, tmp_path, begun)
+    search = make_search(space, SIZE, tmp_path, begun)
     assert [search.suggest(f"t{number}") for number in range(4)] == begun
     assert read_trials(tmp_path) == begun
 
@@ -159,9 +162,9 @@ def test_a_resumed_search_begins_with_the_trials_there_are_and_draws_others(
     tmp_path: Path,
 ) -> None:
     words = ["sampler={kind: random}", "first_trials=[]"]
-    search = make_search(load_space_config(PROBES, words), tmp_path)
+    search = make_search(load_space_config(PROBES, words), SIZE, tmp_path)
     drawn = [search.suggest(f"t{number}") for number in range(3)]
-    resumed = make_search(load_space_config(PROBES, words), tmp_path, read_trials(tmp_path))
+    resumed = make_search(load_space_config(PROBES, words), SIZE, tmp_path, read_trials(tmp_path))
     again = [resumed.suggest(f"t{number}") for number in range(6)]
     assert again[:3] == drawn
     assert all(params not in drawn for params in again[3:])
@@ -175,10 +178,10 @@ def test_a_search_draws_the_same_whether_it_was_resumed_or_not(
         words = [f"sampler={sampler}", "first_trials=[]"]
         space = load_space_config(PROBES, words)
         drawn: list[Any] = []
-        search = make_search(space, folder)
+        search = make_search(space, SIZE, folder)
         for number in range(1, 7):
             if number in pauses:  # the one before was begun, and is now ended by another driver
-                search = make_search(space, folder, read_trials(folder))
+                search = make_search(space, SIZE, folder, read_trials(folder))
                 for before in range(1, number):
                     assert search.suggest(f"t{before}") == drawn[before - 1]
                     accuracy = (before * 7 % 5) / 5
@@ -222,3 +225,30 @@ def test_each_result_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert isinstance(search.suggest(f"t{number}"), dict)
         end(search, tmp_path, number, 1)
     assert len(read) == len({*read}) == 19
+
+
+def test_money_is_held_for_all_that_trials_and_driver_may_ask(tmp_path: Path) -> None:
+    words = [f"max_queries={PER_TRIAL}", "optimizer.population=10", "data.views=1"]
+    path = SPACES / "collaborative.yaml"
+    price = ["price_per_thousand_predictions=10"]
+    space = load_space_config(path, [*words, *price, f"parameters={SIGMA}"])
+    trial, driver = plan_trial(space, SIZE), plan_drivers(space, SIZE)
+
+    def search_for(money: float, folder: Path) -> BudgetedSearch:
+        paid = load_space_config(
+            path, [*words, *price, f"parameters={SIGMA}", f"max_cost={money!r}"]
+        )
+        search = make_search(paid, SIZE, folder, [])
+        assert isinstance(search, BudgetedSearch)
+        return search
+
+    enough = (driver + trial + trial).cost(10)
+    exact = search_for(enough, tmp_path / "a")
+    assert isinstance(exact.suggest("t1"), dict)
+    assert isinstance(exact.suggest("t2"), dict)
+    assert exact.suggest("t3") is None
+    little = search_for(enough - 0.01, tmp_path / "b")
+    assert isinstance(little.suggest("t1"), dict)
+    assert little.suggest("t2") is None
+    end(little, tmp_path / "b", 1, 20)  # spends 20 queries, and no image prediction
+    assert isinstance(little.suggest("t2"), dict)

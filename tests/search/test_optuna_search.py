@@ -14,9 +14,12 @@ from craft_ray.config.distributions import Choice, IntUniform, LogUniform, Unifo
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.shipped import SPACES
 from craft_ray.config.space import SpaceConfig
+from craft_ray.metering.planned_spending import DataSize
 from craft_ray.search.optuna_search import make_search
 from craft_ray.search.sampling import optuna_distribution
 from craft_ray.search.schedulers import make_scheduler
+
+SIZE = DataSize(num_train=8, num_validation=4, num_test=6, num_classes=2)
 
 QUICKSTART = SPACES / "quickstart.yaml"
 FOLDERS = tempfile.TemporaryDirectory()
@@ -42,7 +45,7 @@ def test_each_kind_of_distribution_has_its_counterpart() -> None:
 
 def new_search(space: SpaceConfig) -> OptunaSearch:
     """In a folder of its own, which it writes the trials to."""
-    return make_search(space, Path(tempfile.mkdtemp(dir=FOLDERS.name)))
+    return make_search(space, SIZE, Path(tempfile.mkdtemp(dir=FOLDERS.name)))
 
 
 def test_first_trials_come_first_and_all_suggestions_are_valid_settings() -> None:

@@ -16,8 +16,11 @@ from craft_ray.config.loading import load_space_config
 from craft_ray.config.shipped import SPACES
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
+from craft_ray.metering.planned_spending import DataSize
 from craft_ray.search.optuna_search import make_search
 from craft_ray.search.warm_start import earlier_trials
+
+SIZE = DataSize(num_train=8, num_validation=4, num_test=6, num_classes=2)
 
 PROBES = SPACES / "probes.yaml"
 GOOD = {"head.names": 500, "head.contexts": 2, "head.context_std": 1.0}
@@ -91,10 +94,10 @@ def test_the_sampler_starts_from_them_and_nobody_runs_them(tmp_path: Path) -> No
     points = [{**GOOD, "head.context_std": 0.3 + 0.1 * index} for index in range(10)]
     settings = space(write_search(tmp_path, *points), "first_trials=[]")
     earlier = earlier_trials(settings)
-    knowing = make_search(settings, tmp_path, earlier=earlier)
+    knowing = make_search(settings, SIZE, tmp_path, earlier=earlier)
     point = knowing.suggest("a")
-    assert point != make_search(settings, tmp_path).suggest("a")
-    assert point == make_search(settings, tmp_path, earlier=earlier).suggest("a")
+    assert point != make_search(settings, SIZE, tmp_path).suggest("a")
+    assert point == make_search(settings, SIZE, tmp_path, earlier=earlier).suggest("a")
 
 
 @pytest.mark.parametrize(

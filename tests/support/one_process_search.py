@@ -95,7 +95,7 @@ class OneProcessSearch:
 
     def run(self) -> None:
         """All trials that the sampler suggests, and the end."""
-        search = make_search(self.space, self.folder)
+        search = make_search(self.space, self.experiment.data.size, self.folder)
         ended: dict[int, str] = {}
         for number in range(1, self.space.trials + 1):
             params = search.suggest(str(number))

@@ -5,17 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from craft_ray.config.data import CoopName, CoopSource, CsvSource, FolderSource, ParquetSource
+from craft_ray.data.sources.coop_table import COOP_TABLE
 from craft_ray.errors import DataError
 
 
 def detect_source(
-    path: Path, dataset: CoopName | None, image_column: str, label_column: str
+    path: Path,
+    dataset: CoopName | None = None,
+    image_column: str = "image",
+    label_column: str = "label",
 ) -> CoopSource | CsvSource | FolderSource | ParquetSource:
-    """A CSV file, a folder with Parquet files, or a tree of class folders; with `dataset`, the
-    root of CoOp's data sets.
+    """A CSV file, a folder with Parquet files, one of CoOp's data sets by its file of splits, or a
+    tree of class folders; with `dataset`, the root of CoOp's data sets.
 
     Raises:
-        DataError: there is nothing at the path, or a file that is no CSV.
+        DataError: there is nothing at the path, a file that is no CSV, or CoOp's data sets side by
+            side.
     """
     if dataset is not None:
         return CoopSource(root=str(path), dataset=dataset)
@@ -29,4 +34,22 @@ def detect_source(
         )
     if any(path.glob("*.parquet")) or any(path.glob("data/*.parquet")):
         return ParquetSource(root=str(path), image_column=image_column, label_column=label_column)
+    if found := _coop_sets_in(path.parent, path.name):
+        return CoopSource(root=str(path.parent), dataset=found[0])
+    if found := _coop_sets_in(path):
+        raise DataError(
+            f"{path}: must be one data set, but holds CoOp's {', '.join(found)}: say one of them, "
+            f"such as {path / COOP_TABLE[found[0]].folder}"
+        )
     return FolderSource(root=str(path))
+
+
+def _coop_sets_in(root: Path, folder: str | None = None) -> list[CoopName]:
+    """Data sets of CoOp under a root, or in one folder of it, known by their files of splits."""
+    return [
+        name
+        for name, entry in COOP_TABLE.items()
+        if entry.split_file is not None
+        and folder in (None, entry.folder)
+        and (root / entry.folder / entry.split_file).is_file()
+    ]

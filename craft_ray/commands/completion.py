@@ -1,0 +1,144 @@
+"""`craft-ray completion SHELL`: what makes a shell complete the words of craft-ray.
+
+The shell asks craft-ray itself for the words, at every press of the key: they are those of this
+version and of the runs that there are. It is asked with `--words` and the line in front of the
+cursor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+SCRIPTS = {
+    "bash": """_craft_ray() {
+    local IFS=$'\\n'
+    COMPREPLY=($(craft-ray completion --words "${COMP_LINE:0:COMP_POINT}" 2> /dev/null))
+    [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
+}
+# `=` and `:` must not end a word, or settings and addresses are completed in pieces.
+COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:]/}
+complete -o default -F _craft_ray craft-ray
+""",
+    "zsh": """_craft_ray() {
+    local -a words_found
+    words_found=("${(@f)$(craft-ray completion --words "${BUFFER[1,CURSOR]}" 2> /dev/null)}")
+    compadd -Q -S '' -- ${words_found:#}
+    _files
+}
+compdef _craft_ray craft-ray
+""",
+    "fish": """function _craft_ray
+    craft-ray completion --words (commandline -cp) 2> /dev/null
+end
+complete -c craft-ray -a '(_craft_ray)'
+""",
+}
+INSTALL = {
+    "bash": 'eval "$(craft-ray completion bash)"    # in ~/.bashrc',
+    "zsh": 'eval "$(craft-ray completion zsh)"    # in ~/.zshrc, after compinit',
+    "fish": "craft-ray completion fish > ~/.config/fish/completions/craft-ray.fish",
+}
+OF_A_RUN = ("predict", "evaluate", "ui", "runs")
+"""Commands whose words are names of runs."""
+OF_SETTINGS = ("tune", "train", "reproduce", "settings")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="craft-ray completion",
+        description="Print what makes a shell complete commands, options, settings and names of "
+        "runs. Example: " + INSTALL["bash"],
+    )
+    parser.add_argument("shell", nargs="?", choices=list(SCRIPTS), metavar="bash|zsh|fish")
+    parser.add_argument("--words", metavar="LINE", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.words is not None:
+        print("\n".join(completions(options.words)))
+    elif options.shell is None:
+        parser.error("must have the name of a shell: bash, zsh or fish")
+    else:
+        print(f"# {INSTALL[options.shell]}\n{SCRIPTS[options.shell]}", end="")
+    return 0
+
+
+def completions(line: str) -> list[str]:
+    """What the last word of a line may become; none where only files fit.
+
+    Args:
+        line: from the name of the program to the cursor.
+    """
+    try:
+        words = shlex.split(line)
+    except ValueError:  # a quote is open
+        return []
+    begun = words.pop() if words and not line[-1:].isspace() else ""
+    if len(words) < 2:
+        from craft_ray.commands.program import COMMANDS
+
+        known: Iterator[str] = iter([*COMMANDS, "--version", "--help"])
+    else:
+        known = _words_of(words[1], begun)
+    return sorted({word for word in known if word.startswith(begun) and word != begun})
+
+
+def _words_of(command: str, begun: str) -> Iterator[str]:
+    if begun.startswith("-"):
+        yield from _options(command)
+        return
+    if command in OF_SETTINGS:
+        yield from _settings(command, begun)
+    if command in OF_A_RUN:
+        yield from _runs()
+    if command == "runs":
+        yield from ("list", "show", "compare", "resume", "remove", "export")
+
+
+def _options(command: str) -> Iterator[str]:
+    """Those that the command's own help names."""
+    import contextlib
+    import importlib
+    import io
+
+    from craft_ray.commands.program import COMMANDS
+
+    if command not in COMMANDS:
+        return
+    module = importlib.import_module(f"craft_ray.commands.{command}")
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+        module.main(["--help"])
+    yield from re.findall(r"(?<![\w-])--[a-z][a-z-]+", text.getvalue())
+
+
+def _settings(command: str, begun: str) -> Iterator[str]:
+    """Keys, and the files that are shipped."""
+    from craft_ray.config.base import Settings
+    from craft_ray.config.reference import all_settings
+    from craft_ray.config.reproduction import ReproductionConfig
+    from craft_ray.config.run import RunConfig
+    from craft_ray.config.shipped import shipped_names
+    from craft_ray.config.space import SpaceConfig
+
+    if command == "settings":
+        yield from {each.path for each in all_settings(RunConfig)}
+        return
+    models: dict[str, list[type[Settings]]] = {
+        "train": [RunConfig],
+        "tune": [RunConfig, SpaceConfig],
+        "reproduce": [RunConfig, ReproductionConfig],
+    }
+    for model in models[command]:
+        yield from (f"{each.path}=" for each in all_settings(model, exclude=("base", "run")))
+    if begun.startswith("tune_spaces"):
+        yield from shipped_names()
+
+
+def _runs() -> Iterator[str]:
+    """In the usual folder."""
+    yield "latest"
+    yield from (path.parent.name for path in Path("runs").glob("*/settings.json"))

@@ -1,0 +1,123 @@
+"""Runs side by side: what came of them, and which of their settings differ. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from craft_ray.classifiers.interval import accuracy_interval
+from craft_ray.config.documents import flatten
+
+ABSENT = "-"
+NOT_COMPARED = ("name", "output_dir", "base.name", "base.output_dir")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run has stored.
+
+    Attributes:
+        name: of the run.
+        settings: as it was started.
+        summary: of its end; None: it has not come to one.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    summary: Mapping[str, Any] | None
+
+
+Row = tuple[str, list[str]]
+"""What is compared, and its value in each run."""
+
+
+def compare(records: Sequence[RunRecord]) -> tuple[list[Row], list[Row]]:
+    """The rows of results, and those of the settings in which not all runs are alike. The settings
+    of a single run and those of a search's base have one name."""
+    results = [(label, [of(record) for record in records]) for label, of in RESULTS]
+    flat = [_flat(record.settings) for record in records]
+    keys = dict.fromkeys(key for each in flat for key in each)
+    settings = []
+    for key in keys:
+        values = [_shown(each.get(key, ABSENT)) for each in flat]
+        if key not in NOT_COMPARED and len(set(values)) > 1:
+            settings.append((key, values))
+    return [row for row in results if set(row[1]) != {ABSENT}], settings
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    document = {key: value for key, value in settings.items() if key not in ("base", "run")}
+    inner = settings.get("base", settings.get("run", {}))
+    return flatten({**document, **(inner if isinstance(inner, dict) else {})})
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _result(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    return summary.get("best") or summary.get("tuned") or {}
+
+
+def _accuracy(of: Callable[[Mapping[str, Any]], Any]) -> Callable[[RunRecord], str]:
+    def shown(record: RunRecord) -> str:
+        try:
+            accuracy = of(record.summary or {})["accuracy"]
+        except (KeyError, TypeError):
+            return ABSENT
+        return f"{accuracy:.1%}"
+
+    return shown
+
+
+def _test(record: RunRecord) -> str:
+    summary = record.summary or {}
+    try:
+        accuracy = _result(summary)["test"]["accuracy"]
+        low, high = accuracy_interval(accuracy, summary["data"]["num_test"])
+    except (KeyError, TypeError):
+        return ABSENT
+    return f"{accuracy:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _number(*path: str, form: str = ",d") -> Callable[[RunRecord], str]:
+    def shown(record: RunRecord) -> str:
+        value: Any = record.summary
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return ABSENT if value is None else format(value, form)
+
+    return shown
+
+
+def _model(record: RunRecord) -> str:
+    inner = record.settings.get("base", record.settings)
+    oracle = inner.get("oracle") if isinstance(inner, Mapping) else None
+    if not isinstance(oracle, Mapping):
+        return ABSENT
+    return "/".join(str(oracle[key]) for key in ("model", "pretrained") if oracle.get(key))
+
+
+RESULTS: Sequence[tuple[str, Callable[[RunRecord], str]]] = (
+    ("model", _model),
+    ("zero-shot, test", _accuracy(lambda summary: summary["zero_shot"]["test"])),
+    ("tuned, test (95 %)", _test),
+    ("tuned, validation", _accuracy(lambda summary: _result(summary)["validation"])),
+    ("test images", _number("data", "num_test")),
+    ("candidate queries", _number("ledger", "candidate_queries")),
+    ("image predictions", _number("ledger", "image_predictions")),
+    ("cost", _number("cost", form=",.2f")),
+    ("seconds", _number("seconds", form=",.0f")),
+)
+"""Label -> the value of a run, in words."""
+
+
+def as_lines(names: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+    """A table for a terminal; a value that is long makes its column wide, and is never cut."""
+    table = [("", list(names)), *rows]
+    left = max(len(label) for label, _ in table)
+    widths = [max(len(values[n]) for _, values in table) for n in range(len(names))]
+    for label, values in table:
+        cells = "  ".join(value.rjust(width) for value, width in zip(values, widths, strict=True))
+        yield f"{label:<{left}}  {cells}".rstrip()
