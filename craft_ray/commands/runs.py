@@ -95,6 +95,8 @@ def _show(facts: RunFacts, folder: Place) -> None:
             f"continue    craft-ray {facts.kind} [the words it was started with] "
             f"name={facts.name} --resume"
         )
+    if (folder / "report.html").is_file():
+        print(f"look at     {folder / 'report.html'}")
     if (folder / "best").exists():
         print(f"label       craft-ray predict {folder} photos/")
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from craft_ray.classifiers.predictions import PREDICTIONS_FILE, Predictions
+from craft_ray.config.secrets import mask
 from craft_ray.data.dataset import Dataset
 from craft_ray.errors import StorageError, UserError, last_words
 from craft_ray.files.remote import Place
@@ -64,7 +65,7 @@ def write_run_report(
         summary=summary,
         curves=curves,
         class_names=dataset.class_names,
-        folder=str(folder),
+        folder=mask(str(folder)),
         is_address=not isinstance(folder, Path),
         predictions=predictions,
         mistakes=[] if predictions is None else _pictures(predictions, dataset),

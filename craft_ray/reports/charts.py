@@ -168,7 +168,7 @@ def reliability(bins: Sequence[ConfidenceBin | None], css_colour: str) -> str:
             f'<text x="{x:.0f}" y="{TOP + size + 15}" text-anchor="middle">{value:.0%}</text>'
         )
     parts.append(
-        f'<path class="zero" d="M{LEFT} {TOP + size}L{LEFT + size} {TOP}"/>'
+        f'<path class="zero ideal" d="M{LEFT} {TOP + size}L{LEFT + size} {TOP}"/>'
         f'<text x="{LEFT + size}" y="{TOP + size + bottom - 4}" text-anchor="end">said with this '
         "probability</text>"
     )
@@ -199,6 +199,26 @@ def shares(rows: Sequence[tuple[str, float, float | None]]) -> str:
         parts.append(f'<text x="{reach + 6:.0f}" y="{y + 4:.0f}">{words}</text>')
     words = ", ".join(f"{name} {value:.0%}" for name, value, _ in rows)
     return svg(WIDTH, step * len(rows), words, "".join(parts))
+
+
+def change(before: float | None, after: float | None) -> str:
+    """In a line of a table: from a ring to a dot, on a line from 0 to 100 %."""
+    width, height, side = 160, 14, 6
+    parts = [f'<path class="axis" d="M{side} 7H{width - side}"/>']
+    at = [None if v is None else side + (width - 2 * side) * v for v in (before, after)]
+    if at[0] is not None and at[1] is not None:
+        css = "good" if at[1] >= at[0] else "bad"
+        parts.append(
+            f'<path d="M{at[0]:.1f} 7H{at[1]:.1f}" stroke="rgb(var(--{css}))" stroke-width="3"/>'
+        )
+    if at[0] is not None:
+        parts.append(
+            f'<circle cx="{at[0]:.1f}" cy="7" r="4" fill="var(--page)" stroke="var(--zero)" '
+            'stroke-width="2"/>'
+        )
+    if at[1] is not None:
+        parts.append(f'<circle cx="{at[1]:.1f}" cy="7" r="5" fill="var(--main)"/>')
+    return svg(width, height, "", "".join(parts)).replace("<svg ", '<svg class="change" ', 1)
 
 
 def svg(width: float, height: float, words: str, content: str) -> str:

@@ -19,7 +19,9 @@ SPACE_PARTS = {"parameters", "variants", "first_trials", "name"}
 """Of a search: they have no default that they could differ from."""
 
 
-def commands(kind: str, folder: str, is_address: bool, has_result: bool) -> Iterator[str]:
+def commands(
+    kind: str, folder: str, is_address: bool, has_result: bool, other_seed: int
+) -> Iterator[str]:
     """What to type.
 
     Args:
@@ -27,6 +29,7 @@ def commands(kind: str, folder: str, is_address: bool, has_result: bool) -> Iter
         folder: of the run.
         is_address: whether that is an address on an object store.
         has_result: whether there is a classifier.
+        other_seed: one that the run did not have.
     """
     where = shlex.quote(folder)
     if has_result:
@@ -40,7 +43,7 @@ def commands(kind: str, folder: str, is_address: bool, has_result: bool) -> Iter
     copied = f"# with a copy of {folder}/settings.json\n" if is_address else ""
     yield code(
         f"{copied}craft-ray {kind} {settings}\n"
-        f"craft-ray {kind} {settings} seed=2   # with other training images"
+        f"craft-ray {kind} {settings} seed={other_seed}   # with other training images"
     )
 
 
@@ -76,7 +79,9 @@ def _differing(kind: str, settings: Mapping[str, Any]) -> dict[str, Any] | None:
             config = RunConfig.model_validate(settings)
             return flatten(config.model_dump(mode="json", exclude_defaults=True))
         space = SpaceConfig.model_validate(settings)
-        return flatten(space.model_dump(mode="json", exclude_defaults=True, exclude=SPACE_PARTS))
+        differing = space.model_dump(mode="json", exclude_defaults=True, exclude=SPACE_PARTS)
+        # As they are typed: a search takes the settings of its base by their own names.
+        return flatten({**differing.pop("base", {}), **differing})
     except ValidationError:
         return None
 

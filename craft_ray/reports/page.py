@@ -50,9 +50,11 @@ figure { margin: 0; font-size: .82rem; line-height: 1.35; overflow-wrap: anywher
 svg { display: block; width: 100%; height: auto; max-width: 34rem; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--dim); paint-order: stroke;
   stroke: var(--page); stroke-width: 3px; stroke-linejoin: round; }
+.change { width: 10rem; min-width: 7rem; height: auto; }
 .small-chart svg { max-width: 19rem; }
 svg .ink { fill: var(--ink); } svg .strong { fill: var(--ink); font-weight: 650; }
 .axis { stroke: var(--line); fill: none; } .zero { stroke: var(--zero); stroke-dasharray: 5 4; }
+.ideal { stroke: var(--ink); }
 .key { display: inline-block; margin-right: 1rem; }
 .key i { display: inline-block; width: .8rem; height: .8rem; border-radius: .2rem;
   margin-right: .35rem; vertical-align: -.05rem; }

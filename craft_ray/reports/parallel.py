@@ -11,7 +11,7 @@ from typing import Any
 from craft_ray.reports.charts import svg
 from craft_ray.reports.page import share
 
-APART, HEIGHT, TOP, BOTTOM, SIDE = 96, 190, 42, 14, 46
+APART, HEIGHT, TOP, BOTTOM, SIDE = 96, 190, 58, 22, 46
 """Units between two axes, and the margins."""
 MOST_VALUES = 8
 """Of words on one axis that are written beside it."""
@@ -55,7 +55,7 @@ def parallel_coordinates(tried: Sequence[Tried], is_log: Mapping[str, bool]) -> 
         parts.append(
             f'<path class="axis" d="M{x} {TOP}v{HEIGHT}"/>'
             + "".join(
-                f'<text class="ink" x="{x}" y="{TOP - 10 - 13 * above}" text-anchor="middle">'
+                f'<text class="ink" x="{x}" y="{TOP - 26 - 13 * above}" text-anchor="middle">'
                 f"<title>{escape(path)}</title>{escape(line)}</text>"
                 for above, line in enumerate(reversed(_lines(name)))
             )
@@ -80,7 +80,11 @@ def parallel_coordinates(tried: Sequence[Tried], is_log: Mapping[str, bool]) -> 
     for place, axis in enumerate(axes):
         for value, words in axis.marks:
             x, y = SIDE + place * APART, TOP + HEIGHT * (1 - value)
-            parts.append(f'<text x="{x + 5}" y="{y + 4:.1f}">{escape(words)}</text>')
+            beside = f'x="{x + 5}" y="{y + 4:.1f}"'
+            if value in (0, 1):
+                y += -6 if value == 1 else 15
+                beside = f'x="{x}" y="{y:.1f}" text-anchor="middle"'
+            parts.append(f"<text {beside}>{escape(words)}</text>")
     words = f"parallel coordinates of {len(tried)} trials"
     picture = svg(width, TOP + HEIGHT + BOTTOM, words, "".join(parts))
     # Wider than a phone: it is moved sideways there, and not made too small to read.

@@ -96,8 +96,8 @@ def _body(facts: RunFacts) -> Iterator[str]:
         yield from importances(facts.summary)
     if facts.predictions is not None:
         yield from _on_test_images(facts, facts.predictions)
-    has_result = facts.result is not None
-    yield from commands(facts.kind, facts.folder, facts.is_address, has_result)
+    has_result, other_seed = facts.result is not None, int(facts.settings.get("seed", 1)) + 1
+    yield from commands(facts.kind, facts.folder, facts.is_address, has_result, other_seed)
     yield from settings_and_versions(facts.kind, facts.summary)
 
 
@@ -170,7 +170,7 @@ def _changes(facts: RunFacts) -> Iterator[str]:
     low, high = _interval_of_gain(wins, losses, len(is_right_N))
     yield dim(
         f"{wins:,} images are right that were wrong, and {losses:,} are wrong that were right. The "
-        f"gain is {points(low)} to {points(high)} with 95 % confidence."
+        f"gain is {100 * low:+.1f} to {points(high)} with 95 % confidence."
     )
 
 
@@ -189,7 +189,7 @@ def _cost(facts: RunFacts) -> Iterator[str]:
     yield card(f"{ledger['candidate_queries']:,}", "candidate queries")
     yield card(f"{ledger['image_predictions']:,}", "image predictions, tests included")
     if facts.summary["cost"] is not None:
-        yield card(f"{facts.summary['cost']:,.2f}", "money, at the price of the predictions")
+        yield card(f"{facts.summary['cost']:,.2f}", "cost, at the price of a prediction")
     yield card(seconds(facts.summary["seconds"]), "from start to end")
     if ledger["cached_predictions"]:
         yield card(f"{ledger['cached_predictions']:,}", "predictions answered before, for nothing")

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from html import escape
 
 from craft_ray.classifiers.confusion import ClassEvaluation, ConfidenceBin, CountArray
-from craft_ray.reports.charts import reliability
+from craft_ray.reports.charts import change, reliability
 from craft_ray.reports.page import dim, folded, section, share, table
 
 MOST_CLASSES_IN_A_MATRIX = 30
 MOST_CONFUSIONS = 20
+MOST_CLASSES_DRAWN = 100
 MOST_CLASSES_SHOWN = 30
 """Of a longer table the rest is folded away."""
 
@@ -89,26 +90,31 @@ def _about_classes(before: Examined | None) -> str:
         "Recall: share of the images of a class that are recognised. Precision: share of what is "
         "said to be of a class that is."
     )
-    return words if before is None else f"{words} In grey, {before.name}."
+    return words if before is None else f"{words} Before: the recall of {before.name}, the ring."
 
 
 def _classes(examined: Examined, before: Examined | None) -> str:
     head = ["class", "images", "recall", "precision"]
     earlier: Sequence[ClassEvaluation | None] = [None] * len(examined.classes)
     if before is not None:
-        head, earlier = ["class", "images", "recall", "before", "precision"], before.classes
+        head, earlier = ["class", "images", "before", "recall", "precision"], before.classes
     pairs = [
         (each, old)
         for each, old in zip(examined.classes, earlier, strict=True)
         if each.images or each.predicted
     ]
     pairs.sort(key=lambda pair: 2.0 if pair[0].recall is None else pair[0].recall)
+    is_drawn = before is not None and len(pairs) <= MOST_CLASSES_DRAWN
+    if is_drawn:
+        head.append("recall, 0 to 100 %")
     rows = []
     for each, old in pairs:
-        cells = [escape(each.name), f"{each.images:,}", share(each.recall)]
+        cells = [escape(each.name), f"{each.images:,}", share(each.recall), share(each.precision)]
         if old is not None:
-            cells.append(f'<span class="dim">{share(old.recall)}</span>')
-        rows.append([*cells, share(each.precision)])
+            cells.insert(2, f'<span class="dim">{share(old.recall)}</span>')
+        if old is not None and is_drawn:
+            cells.append(change(old.recall, each.recall))
+        rows.append(cells)
     if len(rows) <= MOST_CLASSES_SHOWN * 4 // 3:
         return table(head, rows)
     first, rest = rows[:MOST_CLASSES_SHOWN], rows[MOST_CLASSES_SHOWN:]

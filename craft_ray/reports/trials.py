@@ -45,7 +45,7 @@ def trial_table(summary: Mapping[str, Any], price: float | None) -> Iterator[str
     head = ["trial", "method", "validation"]
     head += ["held out"] * has_held_out + ["together"] * is_decided_together
     head += ["predictions an image", "queries"]
-    head += ["cost"] * (price is not None) + ["time", "ended"]
+    head += ["cost"] * (price is not None) + ["time", "status"]
     zero_shot = summary["zero_shot"]["validation"]["accuracy"]
     blank = [""] * (has_held_out + is_decided_together)
     rows = [
@@ -60,13 +60,16 @@ def trial_table(summary: Mapping[str, Any], price: float | None) -> Iterator[str
         if has_held_out:
             cells.append(_accuracy(held_out))
         if is_decided_together:
-            cells.append(_together(validation, held_out, sizes))
+            both = None if validation is None else _both(validation, held_out, sizes)
+            cells.append(share(both))
         predictions = (trial["objectives"] or {}).get("predictions_per_image")
         cells.append("-" if predictions is None else f"{predictions:.0f}")
         cells.append(f"{trial['ledger']['candidate_queries']:,}")
         if price is not None:
             cells.append(f"{trial['ledger']['image_predictions'] / 1000 * price:,.2f}")
         rows.append([*cells, seconds(trial["seconds"]), escape(str(trial["status"]))])
+    if best is not None and (words := _why(best, known, sizes if is_decided_together else None)):
+        yield f"<p>{escape(words)}</p>"
     yield table(head, rows, place_of_best, left=2)
     for trial in trials:
         if trial["error"]:
@@ -79,7 +82,7 @@ def _how_it_was_chosen(sizes: tuple[int, int], has_held_out: bool, together: boo
     if has_held_out:
         words += (
             f"Held out: accuracy on the {sizes[1]:,} training images, each judged by a head that "
-            "did not see it. "
+            "did not see it (- where that cannot be done). "
         )
     if together:
         words += "The best trial is the best on both together"
@@ -88,18 +91,41 @@ def _how_it_was_chosen(sizes: tuple[int, int], has_held_out: bool, together: boo
     return f"{words}; the test images were asked about afterwards, for this page only."
 
 
+def _why(best: Trial, known: Sequence[Trial], sizes: tuple[int, int] | None) -> str:
+    """The best trial beside the one that comes closest; empty if it is alone.
+
+    Args:
+        best: the one that was chosen.
+        known: all that have a result.
+        sizes: numbers of validation and of training images, if both decided.
+    """
+
+    def deciding(trial: Trial) -> float:
+        if sizes is None:
+            return float(trial["validation"]["accuracy"])
+        return _both(trial["validation"], trial["held_out"], sizes)
+
+    others = [trial for trial in known if trial["number"] != best["number"]]
+    if not others or best["validation"] is None:
+        return ""
+    nearest = max(others, key=deciding)
+    ahead = deciding(best) - deciding(nearest)
+    on = "validation" if sizes is None else "both together"
+    words = f"Trial {best['number']} won with {share(deciding(best))} on {on}"
+    if ahead > 0:
+        return f"{words}, {points(ahead).lstrip('+')} before trial {nearest['number']}."
+    return f"{words}; trial {nearest['number']} has {share(deciding(nearest))}."
+
+
 def _accuracy(score: Mapping[str, float] | None) -> str:
     return share(None if score is None else score["accuracy"])
 
 
-def _together(
-    validation: Mapping[str, float] | None,
-    held_out: Mapping[str, float] | None,
-    sizes: tuple[int, int],
-) -> str:
-    if validation is None or held_out is None:
-        return "-"
-    return share(score_together([Score(**validation), Score(**held_out)], sizes).accuracy)
+def _both(
+    validation: Mapping[str, float], held_out: Mapping[str, float], sizes: tuple[int, int]
+) -> float:
+    """Accuracy on all images that a trial was not fitted to."""
+    return score_together([Score(**validation), Score(**held_out)], sizes).accuracy
 
 
 def tried_parameters(summary: Mapping[str, Any]) -> Iterator[str]:
