@@ -41,7 +41,7 @@ tbody th { font-weight: 400; } tr.best > * { font-weight: 650; background: var(-
 .matrix { font-size: .78rem; } .matrix td, .matrix th { padding: .15rem .3rem; border: 0; }
 .matrix td { min-width: 1.9rem; text-align: center; border: 1px solid var(--page); }
 .matrix thead th { writing-mode: vertical-rl; text-align: left; padding: .3rem 0; }
-.matrix tbody th { text-align: right; max-width: 9rem; overflow-wrap: anywhere; }
+.matrix tbody th { text-align: right; max-width: 9rem; min-width: 4rem; overflow-wrap: break-word; }
 .grid { display: grid; gap: 1rem .8rem; margin: .8rem 0;
   grid-template-columns: repeat(auto-fill, minmax(6.6rem, 1fr)); }
 figure { margin: 0; font-size: .82rem; line-height: 1.35; overflow-wrap: anywhere; }
@@ -62,11 +62,19 @@ details { margin: .6rem 0; } summary { cursor: pointer; color: var(--main); }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .5rem;
   padding: .7rem .9rem; overflow-x: auto; font-size: .85rem; line-height: 1.45; }
 code { font-size: .9em; overflow-wrap: anywhere; } pre code { font-size: 1em; }
+@media (max-width: 34rem) { body { padding: 1rem .9rem 3rem; } td, th { padding: .3rem .4rem; }
+  table { font-size: .85rem; } .matrix { font-size: .7rem; } .matrix td { min-width: 1.5rem; }
+  .matrix td, .matrix th { padding: .15rem .1rem; } h2 { margin-top: 2rem; }
+  .change { min-width: 5.5rem; } }
 @media print { :root { color-scheme: light; --page: #fff; --ink: #000; --dim: #444; --line: #bbb;
   --card: #f4f4f4; --main: #0b6bcb; --good: 26, 127, 55; --bad: 207, 34, 46; }
-  body { font-size: 11pt; max-width: none; padding: 0; print-color-adjust: exact;
-  -webkit-print-color-adjust: exact; } h2, h3 { break-after: avoid; }
-  tr, figure, svg, .card { break-inside: avoid; } pre { white-space: pre-wrap; } }
+  body { font-size: 10.5pt; max-width: none; padding: 0; print-color-adjust: exact;
+  -webkit-print-color-adjust: exact; } h2 { margin-top: 1.4rem; }
+  h2, h3, p.small { break-after: avoid; } .wide { overflow: visible; }
+  table { font-size: 8.5pt; } td, th { padding: .2rem .35rem; } .matrix { font-size: 7pt; }
+  .matrix td { min-width: 1.2rem; } .matrix td, .matrix th { padding: .1rem; }
+  svg { min-width: 0 !important; } tr, figure, svg, .card { break-inside: avoid; }
+  pre { white-space: pre-wrap; } }
 """
 NUM_COLOURS = 6
 """Of methods and the like: `--c0` and so on."""
