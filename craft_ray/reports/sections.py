@@ -104,7 +104,7 @@ def _classes(examined: Examined, before: Examined | None) -> str:
         if each.images or each.predicted
     ]
     pairs.sort(key=lambda pair: 2.0 if pair[0].recall is None else pair[0].recall)
-    is_drawn = before is not None and len(pairs) <= MOST_CLASSES_DRAWN
+    is_drawn = len(pairs) <= MOST_CLASSES_DRAWN
     if is_drawn:
         head.append("recall, 0 to 100 %")
     rows = []
@@ -112,8 +112,8 @@ def _classes(examined: Examined, before: Examined | None) -> str:
         cells = [escape(each.name), f"{each.images:,}", share(each.recall), share(each.precision)]
         if old is not None:
             cells.insert(2, f'<span class="dim">{share(old.recall)}</span>')
-        if old is not None and is_drawn:
-            cells.append(change(old.recall, each.recall))
+        if is_drawn:
+            cells.append(change(None if old is None else old.recall, each.recall))
         rows.append(cells)
     if len(rows) <= MOST_CLASSES_SHOWN * 4 // 3:
         return table(head, rows)

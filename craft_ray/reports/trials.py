@@ -158,7 +158,7 @@ def tried_parameters(summary: Mapping[str, Any]) -> Iterator[str]:
             if trial["validation"] is not None
         ]
         if len(tried) >= MIN_TRIED:
-            yield f"<h3>{methods}</h3>{parallel_coordinates(tried, is_log)}"
+            yield f"<h3>{methods}, {len(tried)} trials</h3>{parallel_coordinates(tried, is_log)}"
         rows = [
             [
                 f"{trial['number']}",

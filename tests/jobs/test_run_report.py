@@ -14,10 +14,12 @@ from craft_ray.classifiers import predictions as predictions_module
 from craft_ray.classifiers.predictions import PREDICTIONS_FILE, PredictionLog, Predictions
 from craft_ray.config.space import SpaceConfig
 from craft_ray.data.dataset import Item
+from craft_ray.files.remote import Place, RemotePath
 from craft_ray.jobs import experiment as experiment_module
 from craft_ray.jobs import run_report
 from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.run_report import REPORT_FILE, write_run_report
+from tests.reports.made_up import predictions, search, trial
 from tests.support.html_page import Page
 from tests.support.one_process_search import OneProcessSearch
 from tests.support.probing import fit_quickly
@@ -120,6 +122,16 @@ def test_images_that_are_gone_leave_their_place_empty(
     page = Page((tmp_path / "run" / REPORT_FILE).read_text())
     assert page.pictures == 0
     assert "The surest mistakes" in page.titles
+
+
+def test_a_page_of_a_run_on_a_store_lies_beside_it(place: Place) -> None:
+    said = predictions([0, 1, 2, 3] * 15, 0.8)
+    said.save(place / PREDICTIONS_FILE, DATA.dataset.class_names)
+    write_run_report(place, search(trial(1, 0.75)), {}, DATA.dataset)
+    page = Page((place / REPORT_FILE).read_text())
+    assert page.pictures == 12
+    is_copied = "# with a copy of" in page.text
+    assert is_copied == isinstance(place, RemotePath)
 
 
 def test_our_own_mistake_costs_no_run_either(
