@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("commands",),
     ("reproduction", "search", "estimator"),
     ("jobs", "inference"),
-    ("tuners", "tracking"),
+    ("tuners", "tracking", "reports"),
     ("classifiers",),
     ("task",),
     ("metering",),

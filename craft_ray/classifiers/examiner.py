@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from craft_ray.classifiers.classifier import Classifier, PromptClassifier, TunedClassifier
+from craft_ray.classifiers.predictions import PredictionLog
 from craft_ray.classifiers.score import Score, ScoreCount, score_logits
 from craft_ray.data.dataset import Dataset, Item, labels_of
 from craft_ray.data.pixels import plain_pixels
@@ -47,12 +48,18 @@ class Examiner:
         score = score_logits(logits_NC, validation.labels_N)
         return replace(self._prepared, zero_shot_NC=logits_NC), score
 
-    def test(self, classifiers: Sequence[Classifier], on: Dataset | None = None) -> list[Score]:
+    def test(
+        self,
+        classifiers: Sequence[Classifier],
+        on: Dataset | None = None,
+        log: PredictionLog | None = None,
+    ) -> list[Score]:
         """Scores on the test split, in one go; for the report, never for a choice.
 
         Args:
             classifiers: all are tested on the same images.
             on: another data set with the same classes; None: the one they were tuned on.
+            log: takes down what they say of each image; nothing more is asked for it.
 
         Images are decoded, sent and asked about in blocks that nobody keeps, so that memory does
         not grow with the split. All classifiers are tested on a block while it is there.
@@ -76,9 +83,13 @@ class Examiner:
             images, following = following, next(sent, None)
             assert images is not None
             labels_N = labels_of(block)
+            answers = []
             for classifier, count in zip(classifiers, counts, strict=True):
                 logits_NC = classifier.predict(self._oracle, self._prepared.classes, images)
                 count.add(logits_NC, labels_N)
+                answers.append(logits_NC)
+            if log is not None:
+                log.add(block, answers)
         return [count.score for count in counts]
 
     def _send(self, block: Sequence[Item]) -> ImageHandle:

@@ -117,8 +117,10 @@ def print_outcome(
         f"Classifier: {escape(str(folder / 'best'))}",
         f"Use it:     craft-ray predict {escape(shlex.quote(str(folder)))} PHOTOS",
     ]
+    if (folder / "report.html").is_file():
+        lines.append(f"Look at it: {escape(str(folder / 'report.html'))}")
     if ui_command:
-        lines.append(f"Look at it: {escape(ui_command)}")
+        lines.append(f"In MLflow:  {escape(ui_command)}")
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 

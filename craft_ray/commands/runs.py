@@ -143,6 +143,8 @@ def _show(options: argparse.Namespace) -> None:
     if facts.state in GOES_ON:
         where = "" if options.output_dir == "runs" else f" --output-dir {options.output_dir}"
         print(f"continue    craft-ray runs resume {facts.name}{where}")
+    if (folder / "report.html").is_file():
+        print(f"look at     {folder / 'report.html'}")
     if (folder / "best").exists():
         print(f"label       craft-ray predict {folder} photos/")
 

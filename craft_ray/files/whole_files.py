@@ -23,10 +23,15 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 def write_json(path: Place, document: dict[str, Any]) -> None:
     """Write indented JSON, complete or not at all."""
-    _write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
+    write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
-def _write_whole(path: Place, content: bytes) -> None:
+def write_whole(path: Place, content: bytes) -> None:
+    """Write a file on a disk or an object store, complete or not at all.
+
+    Raises:
+        OSError, StorageError: it cannot be written; what was there before stays.
+    """
     if isinstance(path, RemotePath):
         path.write_bytes(content)
         return
@@ -83,7 +88,7 @@ def write_arrays(path: Place, arrays: Arrays) -> None:
     # Not np.ascontiguousarray, which gives a scalar an axis; and not written by safetensors, whose
     # error of a full disk is no OSError.
     content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-    _write_whole(path, content)
+    write_whole(path, content)
 
 
 def read_arrays(path: Place) -> Arrays:

@@ -9,6 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from craft_ray.classifiers.confusion import (
+    ClassEvaluation,
+    ConfidenceBin,
+    bin_sums,
+    class_evaluations,
+    confidence_bins,
+)
 from craft_ray.classifiers.interval import accuracy_interval
 from craft_ray.classifiers.score import NUM_CALIBRATION_BINS, Score, ScoreCount
 from craft_ray.config.suggestions import did_you_mean
@@ -19,25 +26,6 @@ from craft_ray.method.softmax import softmax
 from craft_ray.oracle.contract import FloatArray
 
 MISTAKES_KEPT = 24
-
-
-@dataclass(frozen=True)
-class ClassEvaluation:
-    """Of one class; None where nothing can be said.
-
-    Attributes:
-        name: of the class.
-        images: that have it.
-        predicted: images that are said to have it.
-        recall: share of its images that are recognised.
-        precision: share of what is said to have it that has.
-    """
-
-    name: str
-    images: int
-    predicted: int
-    recall: float | None
-    precision: float | None
 
 
 @dataclass(frozen=True)
@@ -92,21 +80,6 @@ class Mistake:
     probability: float
 
 
-@dataclass(frozen=True)
-class ConfidenceBin:
-    """Images whose highest probability lies in a range.
-
-    Attributes:
-        images: how many.
-        confidence: mean of these probabilities.
-        accuracy: share that was right.
-    """
-
-    images: int
-    confidence: float
-    accuracy: float
-
-
 class EvaluationCount:
     """An evaluation in the making."""
 
@@ -135,11 +108,7 @@ class EvaluationCount:
         np.add.at(self._confusion_CC, (labels_N, said_N), 1)
         with np.errstate(invalid="ignore"):  # what is not finite is sure of nothing
             sure_N = np.nan_to_num(softmax(logits_NC.astype(np.float64)).max(axis=1))
-        bins_N = np.clip(np.ceil(sure_N * NUM_CALIBRATION_BINS).astype(int) - 1, 0, None)
-        for row_B, values_N in zip(
-            self._sums_3B, (np.ones_like(sure_N), sure_N, said_N == labels_N), strict=True
-        ):
-            np.add.at(row_B, bins_N, values_N)
+        self._sums_3B += bin_sums(sure_N, said_N == labels_N)
         wrong = [
             Mistake(items[place], int(said_N[place]), float(sure_N[place]))
             for place in np.flatnonzero(said_N != labels_N).tolist()
@@ -155,28 +124,12 @@ class EvaluationCount:
     @property
     def confidence_bins(self) -> list[ConfidenceBin | None]:
         """In ascending order; None for those without an image."""
-        return [
-            ConfidenceBin(int(images), confidence / images, right / images) if images else None
-            for images, confidence, right in self._sums_3B.T.tolist()
-        ]
+        return confidence_bins(self._sums_3B)
 
     @property
     def evaluation(self) -> Evaluation:
         """Of what was taken in, which must be something."""
-        right_C = self._confusion_CC.diagonal()
-        images_C, predicted_C = self._confusion_CC.sum(axis=1), self._confusion_CC.sum(axis=0)
-        classes = tuple(
-            ClassEvaluation(
-                name,
-                int(images),
-                int(predicted),
-                int(right) / int(images) if images else None,
-                int(right) / int(predicted) if predicted else None,
-            )
-            for name, right, images, predicted in zip(
-                self._class_names, right_C, images_C, predicted_C, strict=True
-            )
-        )
+        classes = class_evaluations(self._class_names, self._confusion_CC)
         total = self.num_images
         score = self._score.score
         return Evaluation(total, score, accuracy_interval(score.accuracy, total), classes)

@@ -4,7 +4,7 @@ end."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from craft_ray.classifiers.artifact import RESULT_FOLDER, Artifact
 from craft_ray.classifiers.classifier import TunedClassifier
 from craft_ray.classifiers.earlier_prompt import earlier_prompt
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.classifiers.predictions import PREDICTIONS_FILE, PredictionLog
 from craft_ray.classifiers.score import Score
 from craft_ray.config.run import RunConfig
 from craft_ray.files.folders import on_this_disk
@@ -24,6 +25,7 @@ from craft_ray.jobs.cluster import slots_on_cluster
 from craft_ray.jobs.driver_oracle import driver_oracle
 from craft_ray.jobs.live import waiting
 from craft_ray.jobs.run_folder import SUMMARY_FILE
+from craft_ray.jobs.run_report import REPORT_FILE, Curve, harmless, write_run_report
 from craft_ray.jobs.slots import Slots
 from craft_ray.metering.ledger import Spending
 from craft_ray.pool.address import PoolAddress
@@ -83,10 +85,15 @@ class Experiment:
             self.tracker.log_folder(key, local)
 
     def test(self, *classifiers: TunedClassifier) -> list[Score]:
-        """Scores of zero-shot and of these on the test images."""
-        num_images = self.data.size.num_test
+        """Scores of zero-shot and of these on the test images. What is said of each image is stored
+        in the run's folder."""
+        dataset, num_images = self.data.dataset, self.data.size.num_test
+        log = PredictionLog(dataset.scored_classes)
         with waiting(self.console, f"Testing on {num_images:,} images"):
-            return self.examiner.test([self.examiner.zero_shot, *classifiers])
+            scores = self.examiner.test([self.examiner.zero_shot, *classifiers], log=log)
+        with harmless(PREDICTIONS_FILE, self.say):
+            log.predictions().save(self.folder / PREDICTIONS_FILE, dataset.class_names)
+        return scores
 
     def report_pool(self, key: str) -> dict[str, dict[str, float]]:
         """What each replica has done, also in the tracker's run `key`. A replica that was restarted
@@ -104,9 +111,14 @@ class Experiment:
         return report
 
     def write_summary(
-        self, results: dict[str, Any], spent: Spending, settings: dict[str, Any]
+        self,
+        results: dict[str, Any],
+        spent: Spending,
+        settings: dict[str, Any],
+        curves: Mapping[int, Curve],
     ) -> dict[str, Any]:
-        """Complete the results with what made them, and store them; the run is then finished."""
+        """Complete the results with what made them, and store them: the run is then finished. The
+        page about it is written from the same, and from the curve of each trial."""
         price = self.config.price_per_thousand_predictions
         summary = {
             "name": self.folder.name,
@@ -120,6 +132,8 @@ class Experiment:
             "settings": settings,
         }
         write_json(self.folder / SUMMARY_FILE, summary)
+        with harmless(REPORT_FILE, self.say):
+            write_run_report(self.folder, summary, curves, self.data.dataset)
         return summary
 
 

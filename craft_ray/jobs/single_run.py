@@ -74,11 +74,13 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
             **asdict(selected.evidence),
             "test": asdict(test),
             "generation": selected.generation,
+            "predictions_per_image": len(selected.classifier.asked_contexts()),
         },
         "pool": pool,
         "retried_chunks": tuned.retried_chunks,
     }
-    return experiment.write_summary(results, tuned.spent + experiment.examiner.spent, settings)
+    total = tuned.spent + experiment.examiner.spent
+    return experiment.write_summary(results, total, settings, {1: tuned.curve})
 
 
 def _fit(experiment: Experiment, job: FineTuning) -> JobEnd:

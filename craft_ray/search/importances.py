@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist, mean
+from statistics import NormalDist, mean, pvariance
 from typing import Any
 
 import optuna
@@ -19,6 +19,9 @@ from craft_ray.search.sampling import frozen_trial
 MIN_TRIALS = 4
 """With fewer, a number would say nothing."""
 SEED = 0
+MAX_PARTS = 5
+"""Of the trials, for the errors of the shares: a fit without each, some tenths of a second."""
+NUM_TREES, NUM_TREES_OF_PARTS = 64, 32
 ERROR_RATE = 0.05
 """That trials which are all equally good pass for different ones."""
 
@@ -37,6 +40,9 @@ class Importances:
     """Between the best and the worst of them, as a share of the images."""
     resolved: float
     """The smallest such spread that is no chance."""
+    errors: Mapping[str, float] | None = None
+    """Standard error of each share: how much hangs on which trials there were. None where there are
+    no shares, or too few trials differ."""
 
     def as_dict(self) -> dict[str, Any]:
         """For the summary."""
@@ -81,12 +87,34 @@ def parameter_importances(
     accuracies = [accuracy for _, accuracy in group]
     spread = max(accuracies) - min(accuracies)
     resolved = resolved_difference(mean(accuracies), num_validation, len(group))
-    shares = _shares(space, group) if spread > resolved else None
-    return Importances(shares, variant, len(group), spread, resolved)
+    if spread <= resolved:
+        return Importances(None, variant, len(group), spread, resolved)
+    shares, errors = _shares(space, group), _errors(space, group)
+    return Importances(shares, variant, len(group), spread, resolved, errors)
+
+
+def _errors(
+    space: SpaceConfig, group: Sequence[tuple[Mapping[str, Any], float]]
+) -> dict[str, float] | None:
+    """By the jackknife: the shares are found again without each part of the trials."""
+    num_parts = min(len(group), MAX_PARTS)
+    parts = [
+        [each for place, each in enumerate(group) if place % num_parts != part]
+        for part in range(num_parts)
+    ]
+    if any(len({accuracy for _, accuracy in part}) == 1 for part in parts):
+        return None
+    found = [_shares(space, part, NUM_TREES_OF_PARTS) for part in parts]
+    return {
+        path: math.sqrt((num_parts - 1) * pvariance([shares[path] for shares in found]))
+        for path in found[0]
+    }
 
 
 def _shares(
-    space: SpaceConfig, group: Sequence[tuple[Mapping[str, Any], float]]
+    space: SpaceConfig,
+    group: Sequence[tuple[Mapping[str, Any], float]],
+    num_trees: int = NUM_TREES,
 ) -> dict[str, float]:
     study = optuna.create_study(direction="maximize")
     study.add_trials([frozen_trial(space, params, [accuracy]) for params, accuracy in group])
@@ -94,5 +122,5 @@ def _shares(
     # Here, for what it loads: scikit-learn takes more than a second.
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-    evaluator = FanovaImportanceEvaluator(seed=SEED)
+    evaluator = FanovaImportanceEvaluator(n_trees=num_trees, seed=SEED)
     return get_param_importances(study, evaluator=evaluator, params=paths)

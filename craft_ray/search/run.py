@@ -178,7 +178,8 @@ def _conclude(
     results["pool"] = experiment.report_pool(key)
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
     total = sum((trial.tuned.spent for trial in trials), start=experiment.examiner.spent)
-    summary = experiment.write_summary(results, total, space.model_dump(mode="json"))
+    curves = {trial.number: trial.tuned.curve for trial in trials}
+    summary = experiment.write_summary(results, total, space.model_dump(mode="json"), curves)
     if is_finished(experiment.folder):
         forget_answers(experiment.folder)
     return summary

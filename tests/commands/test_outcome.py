@@ -24,7 +24,9 @@ from craft_ray.metering.ledger import Spending
         ),
     ],
 )
-def test_what_was_shared_is_said_beside_what_was_spent(cached: int, words: str) -> None:
+def test_what_was_shared_is_said_beside_what_was_spent(
+    cached: int, words: str, tmp_path: Path
+) -> None:
     spent = Spending(candidate_queries=12, search_predictions=3400, cached_predictions=cached)
     result: dict[str, Any] = {"test": {"accuracy": 0.8}}
     summary = {
@@ -35,8 +37,12 @@ def test_what_was_shared_is_said_beside_what_was_spent(cached: int, words: str) 
         "data": {"num_test": 1000},
     }
     console = Console(width=80, file=(screen := io.StringIO()))
-    print_outcome(console, summary, result, "Best", Path("runs/one"), None)
+    print_outcome(console, summary, result, "Best", tmp_path, None)
     lines = screen.getvalue().splitlines()
     assert words in lines
     assert lines[0].startswith("Best: test accuracy 80.0% (95 %: 77.4% to 82.4%), zero-shot 80.0%")
-    assert "craft-ray predict runs/one PHOTOS" in lines[-1]
+    assert f"craft-ray predict {tmp_path} PHOTOS" in lines[-1]
+    (tmp_path / "report.html").touch()
+    print_outcome(console, summary, result, "Best", tmp_path, "craft-ray ui")
+    lines = screen.getvalue().splitlines()
+    assert lines[-2:] == [f"Look at it: {tmp_path / 'report.html'}", "In MLflow:  craft-ray ui"]

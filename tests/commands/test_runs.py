@@ -34,6 +34,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make(runs / "failed", 4, {**done, "best": None, "failed_trials": 2}, parameters={})
     make(runs / "paper", 5, {"cells": 3}, datasets=[])
     (runs / "once" / "best").mkdir()
+    (runs / "once" / "report.html").touch()
     (runs / "no run").mkdir()
     (runs / "mlflow.db").touch()
     return runs
@@ -61,6 +62,7 @@ def test_of_one_also_how_to_go_on(runs: Path, capsys: pytest.CaptureFixture[str]
     assert main(["runs", "show", "once"]) == 0
     text = capsys.readouterr().out
     assert "craft-ray predict runs/once photos/" in text
+    assert "runs/once/report.html" in text
     assert "resume" not in text
     assert main(["runs", "show", "onec"]) == 2
     assert "did you mean once?" in capsys.readouterr().err

@@ -64,6 +64,26 @@ def test_the_parameter_that_decides_is_the_most_important() -> None:
     assert found == parameter_importances(SPACE, trials, NUM_VALIDATION)
 
 
+def test_a_share_has_an_error_that_tells_how_much_hangs_on_the_trials() -> None:
+    sure = [trial(i, accuracy=0.5 + 0.1 * (i % 4), contexts=2 + 3 * (i % 2)) for i in range(1, 19)]
+    accuracies = np.random.default_rng(1).uniform(0.3, 0.9, size=8)
+    unsure = [trial(i, float(accuracy)) for i, accuracy in enumerate(accuracies, 1)]
+    errors = []
+    for trials in (sure, unsure):
+        found = parameter_importances(SPACE, trials, NUM_VALIDATION)
+        assert found is not None
+        assert found.errors is not None
+        assert found.shares is not None
+        assert found.errors.keys() == found.shares.keys()
+        errors.append(found.errors["head.names"])
+    assert 0 < errors[0] < 0.1 < errors[1]
+    one_differs = [trial(i, 0.9 if i == 1 else 0.3) for i in range(1, 6)]
+    found = parameter_importances(SPACE, one_differs, NUM_VALIDATION)
+    assert found is not None
+    assert found.shares is not None
+    assert found.errors is None, "without the one there is nothing to share"
+
+
 def test_too_few_trials_say_nothing() -> None:
     different = [trial(i, 0.1 * i) for i in range(1, MIN_TRIALS)]
     assert parameter_importances(SPACE, different, NUM_VALIDATION) is None

@@ -12,10 +12,12 @@ from typing import Any, cast
 import pytest
 
 from craft_ray.classifiers.artifact import RESULT_FOLDER
+from craft_ray.classifiers.predictions import PREDICTIONS_FILE
 from craft_ray.config.space import SpaceConfig
 from craft_ray.jobs.experiment import Experiment
 from craft_ray.jobs.job import RESULT_FILE, STATES_FOLDER
 from craft_ray.jobs.run_folder import SUMMARY_FILE
+from craft_ray.jobs.run_report import REPORT_FILE
 from craft_ray.jobs.tuning import read_selected
 from craft_ray.metering.journal import JOURNAL_FILE
 from craft_ray.search import run as search_run
@@ -52,6 +54,8 @@ SPACE = SpaceConfig.model_validate(
 
 Choose = Callable[[Experiment, list[TrialResult]], TrialResult | None]
 Traces = dict[str, Any]
+OF_TEST_IMAGES = (PREDICTIONS_FILE, REPORT_FILE)
+"""Files that show what was said of them, and decide nothing."""
 
 
 def traces_of(search: OneProcessSearch) -> Traces:
@@ -63,7 +67,7 @@ def traces_of(search: OneProcessSearch) -> Traces:
             with sqlite3.connect(path) as database:
                 traces[name] = database.execute("SELECT * FROM queries").fetchall()
             database.close()
-        elif path.is_file() and not path.name.startswith(JOURNAL_FILE):
+        elif path.is_file() and not path.name.startswith((JOURNAL_FILE, *OF_TEST_IMAGES)):
             traces[name] = path.read_bytes()
     summary = json.loads(traces[SUMMARY_FILE])
     del summary["zero_shot"]["test"], summary["best"]["test"]

@@ -1,0 +1,259 @@
+"""The page of a run or of a search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from craft_ray.classifiers.confusion import (
+    bin_sums,
+    class_evaluations,
+    confidence_bins,
+    confusion_of,
+)
+from craft_ray.classifiers.interval import accuracy_interval
+from craft_ray.classifiers.predictions import IndexArray, Predictions, Said
+from craft_ray.reports.charts import Curve, Estimate, curves, estimates
+from craft_ray.reports.origin import commands, settings_and_versions
+from craft_ray.reports.page import card, dim, page, points, seconds, section, share
+from craft_ray.reports.sections import Examined, Picture, results_on_images
+from craft_ray.reports.trials import (
+    colours_of,
+    importances,
+    legend,
+    trial_table,
+    tried_parameters,
+)
+
+Summary = Mapping[str, Any]
+"""Of a run, as its `summary.json` has it."""
+TWO_SIDED_95 = 1.96
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a page is made from; nothing of it has to be asked for.
+
+    Attributes:
+        summary: what the run has stored.
+        curves: number of a trial (1 for a run without a search) -> queries and validation accuracy
+            of its working state.
+        class_names: of the task.
+        folder: of the run, as a user types it.
+        is_address: whether that is an address on an object store.
+        predictions: what was said of the test images; None if there are none or they are lost.
+        mistakes: of the tuned classifier among them, the surest first.
+    """
+
+    summary: Summary
+    curves: Mapping[int, Sequence[tuple[float, float]]]
+    class_names: Sequence[str]
+    folder: str
+    is_address: bool
+    predictions: Predictions | None
+    mistakes: Sequence[Picture]
+
+    @property
+    def kind(self) -> str:
+        """The command that made it: `tune` or `train`."""
+        return "tune" if "trials" in self.summary else "train"
+
+    @property
+    def result(self) -> Summary | None:
+        """Of the classifier that is returned; None if no trial has one."""
+        key = "best" if self.kind == "tune" else "tuned"
+        result: Summary | None = self.summary[key]
+        return result
+
+    @property
+    def settings(self) -> Summary:
+        """Of the run, or of the base of a search."""
+        settings: Summary = self.summary["settings"]
+        return settings["base"] if self.kind == "tune" else settings
+
+    @property
+    def price(self) -> float | None:
+        """Of a thousand predictions."""
+        price: float | None = self.settings.get("price_per_thousand_predictions")
+        return price
+
+
+def run_page(facts: RunFacts) -> str:
+    """The whole document; of the same facts always the same."""
+    return page(str(facts.summary["name"]), _body(facts))
+
+
+def _body(facts: RunFacts) -> Iterator[str]:
+    yield from _headline(facts)
+    yield from _cost(facts)
+    yield from _curves(facts)
+    if facts.kind == "tune":
+        yield from trial_table(facts.summary, facts.price)
+        yield from tried_parameters(facts.summary)
+        yield from importances(facts.summary)
+    if facts.predictions is not None:
+        yield from _on_test_images(facts, facts.predictions)
+    has_result, other_seed = facts.result is not None, int(facts.settings.get("seed", 1)) + 1
+    yield from commands(facts.kind, facts.folder, facts.is_address, has_result, other_seed)
+    yield from settings_and_versions(facts.kind, facts.summary)
+
+
+def _headline(facts: RunFacts) -> Iterator[str]:
+    summary, data = facts.summary, facts.summary["data"]
+    what = "Run"
+    if facts.kind == "tune":
+        num_trials = len(summary["trials"])
+        what = f"Search of {num_trials:,} {'trial' if num_trials == 1 else 'trials'}"
+    model = facts.settings.get("oracle", {}).get("model", "")
+    yield f"<h1>{escape(str(summary['name']))}</h1>"
+    words = (
+        f"{what} for {data['name']}: {data['num_classes']:,} classes, {data['num_train']:,} "
+        f"training images, model {model}"
+    )
+    yield f'<p class="dim">{escape(words)}</p>'
+    split, num_images = "test", data["num_test"]
+    before, after = _score(summary["zero_shot"], split), _score(facts.result, split)
+    if before is None:
+        split, num_images = "validation", data["num_validation"]
+        before, after = _score(summary["zero_shot"], split), _score(facts.result, split)
+    assert before is not None
+    if after is None:
+        yield "<p>No trial has a result: there is zero-shot only.</p>"
+        yield estimates([_estimate("zero-shot", before, num_images, is_main=False)])
+        return
+    low, high = accuracy_interval(after, num_images)
+    yield '<div class="hero"><div>'
+    yield f'<div class="big">{share(after)}</div>'
+    yield (
+        f"<p>accuracy on {num_images:,} {split} images (95 %: {share(low)} to {share(high)}), "
+        f'<span class="{"up" if after > before else "down" if after < before else "dim"}">'
+        f"{points(after - before)}</span> over zero-shot.</p>"
+    )
+    yield from _changes(facts)
+    yield "</div>"
+    yield estimates(
+        [
+            _estimate("zero-shot", before, num_images, is_main=False),
+            _estimate("tuned", after, num_images, is_main=True),
+        ]
+    )
+    yield "</div>"
+
+
+def _score(scores: Summary | None, split: str) -> float | None:
+    found = (scores or {}).get(split)
+    return None if found is None else float(found["accuracy"])
+
+
+def _estimate(name: str, accuracy: float, num_images: int, *, is_main: bool) -> Estimate:
+    return Estimate(name, accuracy, accuracy_interval(accuracy, num_images), is_main)
+
+
+def _changes(facts: RunFacts) -> Iterator[str]:
+    """Which images the tuning has changed, where that is known."""
+    predictions = facts.predictions
+    if predictions is None or predictions.tuned is None:
+        return
+    tuned, zero_shot = predictions.tuned, predictions.zero_shot
+    if (tuned.said_N == zero_shot.said_N).all() and (tuned.sure_N == zero_shot.sure_N).all():
+        yield dim(
+            "This is zero-shot itself: on validation nothing that was tuned was better, and so it "
+            "is what is returned."
+        )
+        return
+    is_right_N = tuned.said_N == predictions.labels_N
+    was_right_N = zero_shot.said_N == predictions.labels_N
+    wins, losses = int((is_right_N & ~was_right_N).sum()), int((was_right_N & ~is_right_N).sum())
+    low, high = _interval_of_gain(wins, losses, len(is_right_N))
+    yield dim(
+        f"{wins:,} images are right that were wrong, and {losses:,} are wrong that were right. The "
+        f"gain is {100 * low:+.1f} to {points(high)} with 95 % confidence."
+    )
+
+
+def _interval_of_gain(wins: int, losses: int, num_images: int) -> tuple[float, float]:
+    """Of the difference of two accuracies on the same images, from those that only one has right
+    (normal approximation)."""
+    gain = (wins - losses) / num_images
+    error = math.sqrt(max(wins + losses - num_images * gain**2, 0.0)) / num_images
+    return gain - TWO_SIDED_95 * error, gain + TWO_SIDED_95 * error
+
+
+def _cost(facts: RunFacts) -> Iterator[str]:
+    ledger, result = facts.summary["ledger"], facts.result or {}
+    yield section("What it cost")
+    yield '<div class="cards">'
+    yield card(f"{ledger['candidate_queries']:,}", "candidate queries")
+    yield card(f"{ledger['image_predictions']:,}", "image predictions, tests included")
+    if facts.summary["cost"] is not None:
+        yield card(f"{facts.summary['cost']:,.2f}", "cost, at the price of a prediction")
+    yield card(seconds(facts.summary["seconds"]), "from start to end")
+    if ledger["cached_predictions"]:
+        yield card(f"{ledger['cached_predictions']:,}", "predictions answered before, for nothing")
+    objectives = result.get("objectives") or result
+    if (predictions := objectives.get("predictions_per_image")) is not None:
+        an_image = "prediction" if predictions == 1 else "predictions"
+        about = f"{an_image} an image, from now on"
+        yield card(f"{predictions:.0f}", about)
+        if facts.price is not None:
+            yield card(f"{predictions * facts.price:,.2f}", "for 1,000 new images, from now on")
+    yield "</div>"
+    yield dim(
+        "A candidate query asks about one prompt on all training images; a prediction is one "
+        "answer about one image."
+    )
+
+
+def _curves(facts: RunFacts) -> Iterator[str]:
+    zero_shot = _score(facts.summary["zero_shot"], "validation")
+    start = [] if zero_shot is None else [(0.0, zero_shot)]
+    lines: list[Curve] = []
+    if facts.kind == "train":
+        lines = [
+            Curve("run", [*start, *points], 0, is_best=True) for points in facts.curves.values()
+        ]
+    else:
+        colours = colours_of(facts.summary["trials"])
+        best = facts.result and facts.result["number"]
+        for trial in facts.summary["trials"]:
+            if found := facts.curves.get(trial["number"]):
+                method = str(trial["method"])
+                name = f"trial {trial['number']}: {method}"
+                is_best = trial["number"] == best
+                lines.append(Curve(name, [*start, *found], colours[method], is_best))
+    lines = [line for line in lines if len(line.points) > 1]
+    if not lines:
+        return
+    yield section(
+        "Accuracy for queries",
+        "Validation accuracy of the working state, from zero-shot on; the best so far is what is "
+        "kept.",
+    )
+    if facts.kind == "tune":
+        yield legend(colours_of(facts.summary["trials"]))
+    yield curves(lines, zero_shot)
+
+
+def _on_test_images(facts: RunFacts, predictions: Predictions) -> Iterator[str]:
+    zero_shot = _examined(
+        "zero-shot", facts.class_names, predictions.labels_N, predictions.zero_shot
+    )
+    if predictions.tuned is None:
+        yield from results_on_images(zero_shot, None, facts.mistakes)
+        return
+    tuned = _examined("tuned", facts.class_names, predictions.labels_N, predictions.tuned)
+    yield from results_on_images(tuned, zero_shot, facts.mistakes)
+
+
+def _examined(name: str, class_names: Sequence[str], labels_N: IndexArray, said: Said) -> Examined:
+    confusion_CC = confusion_of(labels_N, said.said_N, len(class_names))
+    sums_3B = bin_sums(said.sure_N, said.said_N == labels_N)
+    return Examined(
+        name,
+        class_evaluations(class_names, confusion_CC),
+        confusion_CC,
+        confidence_bins(sums_3B),
+    )
