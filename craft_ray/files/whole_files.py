@@ -26,6 +26,11 @@ def write_json(path: Place, document: dict[str, Any]) -> None:
     _write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
+def write_text(path: Place, text: str) -> None:
+    """Write UTF-8, complete or not at all."""
+    _write_whole(path, text.encode())
+
+
 def _write_whole(path: Place, content: bytes) -> None:
     if isinstance(path, RemotePath):
         path.write_bytes(content)

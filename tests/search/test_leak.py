@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from craft_ray.classifiers.artifact import RESULT_FOLDER
+from craft_ray.classifiers.artifact import CARD_FILE, DESCRIPTION_FILE, RESULT_FOLDER
 from craft_ray.config.space import SpaceConfig
 from craft_ray.jobs.experiment import Experiment
 from craft_ray.jobs.job import RESULT_FILE, STATES_FOLDER
@@ -52,6 +52,7 @@ SPACE = SpaceConfig.model_validate(
 
 Choose = Callable[[Experiment, list[TrialResult]], TrialResult | None]
 Traces = dict[str, Any]
+DESCRIBED = f"{RESULT_FOLDER}/{DESCRIPTION_FILE}"
 
 
 def traces_of(search: OneProcessSearch) -> Traces:
@@ -66,8 +67,22 @@ def traces_of(search: OneProcessSearch) -> Traces:
         elif path.is_file() and not path.name.startswith(JOURNAL_FILE):
             traces[name] = path.read_bytes()
     summary = json.loads(traces[SUMMARY_FILE])
-    del summary["zero_shot"]["test"], summary["best"]["test"]
-    return {**traces, SUMMARY_FILE: summary}
+    reported = summary["zero_shot"].pop("test"), summary["best"].pop("test")
+    described = _described(traces, reported)
+    return {**traces, SUMMARY_FILE: summary, DESCRIBED: described}
+
+
+def _described(traces: Traces, reported: tuple[dict[str, float], ...]) -> dict[str, Any]:
+    """What the classifier's folder says, but for the test scores, which must be the summary's. Its
+    files are taken out of the traces."""
+    del traces[f"{RESULT_FOLDER}/{CARD_FILE}"]
+    description: dict[str, Any] = json.loads(traces.pop(DESCRIBED))
+    about, signature = description["about"], description.pop("values_sha256")
+    assert signature
+    for name, score in zip(("zero_shot_test", "test"), reported, strict=True):
+        assert about.pop(name)["accuracy"] == score["accuracy"]
+    del about["created"]
+    return description
 
 
 def search_on(data: FewShotData, folder: Path, choose: Choose | None = None) -> Traces:
