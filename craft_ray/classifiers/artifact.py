@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -21,6 +22,7 @@ from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import (
     Arrays,
     read_signed_pair,
+    sha256_of_values,
     write_signed_pair,
     write_text,
 )
@@ -118,6 +120,16 @@ class Artifact:
             "oracle": self.oracle and self.oracle.model_dump(mode="json"),
             "about": self.about and self.about.model_dump(mode="json"),
         }
+
+    @property
+    def content_id(self) -> str:
+        """Content address of all that decides a prediction, and of how the model is loaded; not of
+        what is said about it."""
+        decisive = {key: value for key, value in self.description().items() if key != "about"}
+        digest = hashlib.sha256(sha256_of_values(decisive).encode())
+        for name, array in sorted(self.classifier.arrays().items()):
+            digest.update(f"{name} {array.shape} ".encode() + array.tobytes())
+        return digest.hexdigest()
 
     @classmethod
     def load(cls, folder: Place) -> Artifact:
