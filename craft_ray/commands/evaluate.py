@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "labelled",
         type=Path,
         metavar="LABELLED",
-        help="a tree of class folders, LABELLED/<class>/<image>, with classes of the run",
+        help="a tree of class folders, LABELLED/<class>/<image>, with classes of the run; or a CSV "
+        "or Parquet table with columns path (or image) and label",
     )
     parser.add_argument(
         "--report",
@@ -50,7 +51,8 @@ def _run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from craft_ray.data.progress import image_progress
-    from craft_ray.inference.evaluation import EvaluationCount, labelled_images
+    from craft_ray.inference.evaluation import EvaluationCount
+    from craft_ray.inference.labelled import labelled_items
     from craft_ray.inference.report import check_report, write_report
     from craft_ray.inference.shown import show_evaluation
 
@@ -58,7 +60,7 @@ def _run(options: argparse.Namespace) -> None:
         check_report(options.report)
 
     asked = find_asked(options)
-    items = labelled_images(options.labelled, asked.artifact.task.class_names)
+    items = labelled_items(options.labelled, asked.artifact.task.class_names)
     note(price_line(asked, options.price, len(items)))
     count = EvaluationCount(asked.artifact.task.class_names)
     unreadable: list[str] = []
