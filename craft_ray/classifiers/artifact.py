@@ -1,13 +1,16 @@
-"""The deployable result of a run: arrays in safetensors and a description in JSON."""
+"""The deployable result of a run: arrays in safetensors, a description in JSON, and a card."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from craft_ray.classifiers.about import About
+from craft_ray.classifiers.card import model_card
 from craft_ray.classifiers.classifier import Kind, TunedClassifier, restore_classifier
 from craft_ray.config.base import Settings
 from craft_ray.config.data import Template
@@ -16,7 +19,13 @@ from craft_ray.config.oracle import OracleConfig
 from craft_ray.data.dataset import class_name_problem
 from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import Place
-from craft_ray.files.whole_files import Arrays, read_signed_pair, write_signed_pair
+from craft_ray.files.whole_files import (
+    Arrays,
+    read_signed_pair,
+    sha256_of_values,
+    write_signed_pair,
+    write_text,
+)
 from craft_ray.oracle.contract import (
     ClassificationTask,
     FloatArray,
@@ -29,6 +38,7 @@ RESULT_FOLDER = "best"
 """Of a run: where its classifier is stored."""
 ARRAYS_FILE = "classifier.safetensors"
 DESCRIPTION_FILE = "classifier.json"
+CARD_FILE = "README.md"
 FORMAT_VERSION = 3
 
 
@@ -49,6 +59,7 @@ class _Description(Settings):
     kind: Kind
     extra_names: tuple[Annotated[str, AfterValidator(_check_class_name)], ...]
     oracle: OracleConfig | None = None  # earlier versions did not store it
+    about: About | None = None  # earlier versions did not store it
 
     @model_validator(mode="after")
     def _prompts_have_no_extra_names(self) -> Self:
@@ -71,10 +82,34 @@ class Artifact:
     """Of the oracle that it was tuned for (`OracleDescription`)."""
     oracle: OracleConfig | None = None
     """How that oracle is loaded, so that the classifier can be used from its folder alone."""
+    about: About | None = None
+    """How it was made, and how good it is."""
 
     def save(self, folder: Place) -> None:
-        """Write both files with their checksums; a folder with the description is complete."""
-        description = {
+        """Write the card, then both files with their checksums: a folder with the description is
+        complete."""
+        arrays = self.classifier.arrays()
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / CARD_FILE, self.card(folder.name))
+        path = folder / DESCRIPTION_FILE
+        write_signed_pair(folder / ARRAYS_FILE, arrays, path, self.description())
+
+    def card(self, folder: str) -> str:
+        """Of the classifier in a folder of this name, in Markdown."""
+        return model_card(
+            folder,
+            self.task.class_names,
+            self.task.template,
+            self.classifier.kind,
+            len(self.classifier.asked_contexts()),
+            self.weights_id,
+            self.oracle,
+            self.about,
+        )
+
+    def description(self) -> dict[str, Any]:
+        """What `load` reads beside the arrays, as JSON can hold it."""
+        return {
             "format_version": FORMAT_VERSION,
             "oracle_id": self.oracle_id,
             "weights_id": self.weights_id,
@@ -83,9 +118,18 @@ class Artifact:
             "kind": self.classifier.kind,
             "extra_names": list(self.classifier.extra_names),
             "oracle": self.oracle and self.oracle.model_dump(mode="json"),
+            "about": self.about and self.about.model_dump(mode="json"),
         }
-        arrays = self.classifier.arrays()
-        write_signed_pair(folder / ARRAYS_FILE, arrays, folder / DESCRIPTION_FILE, description)
+
+    @property
+    def content_id(self) -> str:
+        """Content address of all that decides a prediction, and of how the model is loaded; not of
+        what is said about it."""
+        decisive = {key: value for key, value in self.description().items() if key != "about"}
+        digest = hashlib.sha256(sha256_of_values(decisive).encode())
+        for name, array in sorted(self.classifier.arrays().items()):
+            digest.update(f"{name} {array.shape} ".encode() + array.tobytes())
+        return digest.hexdigest()
 
     @classmethod
     def load(cls, folder: Place) -> Artifact:
@@ -105,7 +149,7 @@ class Artifact:
         classifier = restore_classifier(description.kind, arrays, description.extra_names)
         task = ClassificationTask(description.class_names, description.template)
         ids = description.oracle_id, description.weights_id
-        return cls(classifier, task, *ids, description.oracle)
+        return cls(classifier, task, *ids, description.oracle, description.about)
 
     def is_for_weights_of(self, oracle: OracleDescription) -> bool:
         """Whether it was tuned for this oracle, or for the same weights in another precision."""

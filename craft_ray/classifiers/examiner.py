@@ -14,7 +14,7 @@ from craft_ray.errors import DataError
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import examined_blocks
-from craft_ray.oracle.contract import ImageHandle
+from craft_ray.oracle.contract import ImageHandle, OracleDescription
 from craft_ray.task.preparation import FewShotData
 from craft_ray.task.prepared import PreparedTask
 
@@ -34,6 +34,10 @@ class Examiner:
     def spent(self) -> Spending:
         """What the driver has spent: these scores, and the image sets that it sent."""
         return self._oracle.ledger.spent
+
+    def describe_oracle(self) -> OracleDescription:
+        """What its owner says of it."""
+        return self._oracle.describe()
 
     @property
     def zero_shot(self) -> TunedClassifier:

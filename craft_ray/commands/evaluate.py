@@ -9,8 +9,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from craft_ray.commands.asked_model import (
+    add_run_options,
+    find_asked,
+    note,
+    open_predictor,
+    price_line,
+    tell_unreadable,
+)
 from craft_ray.commands.common import exit_with
-from craft_ray.commands.predict import add_run_options, load_predictor, note, tell_unreadable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "labelled",
         type=Path,
         metavar="LABELLED",
-        help="a tree of class folders, LABELLED/<class>/<image>, with classes of the run",
+        help="a tree of class folders, LABELLED/<class>/<image>, with classes of the run; or a CSV "
+        "or Parquet table with columns path (or image) and label",
     )
     parser.add_argument(
         "--report",
@@ -43,18 +51,24 @@ def _run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from craft_ray.data.progress import image_progress
-    from craft_ray.inference.evaluation import EvaluationCount, labelled_images
+    from craft_ray.inference.evaluation import EvaluationCount
+    from craft_ray.inference.labelled import labelled_items
     from craft_ray.inference.report import check_report, write_report
     from craft_ray.inference.shown import show_evaluation
 
     if options.report is not None:
         check_report(options.report)
 
-    predictor, name = load_predictor(options)
-    items = labelled_images(options.labelled, predictor.class_names)
-    count = EvaluationCount(predictor.class_names)
+    asked = find_asked(options)
+    items = labelled_items(options.labelled, asked.artifact.task.class_names)
+    note(price_line(asked, options.price, len(items)))
+    count = EvaluationCount(asked.artifact.task.class_names)
     unreadable: list[str] = []
-    with image_progress(Console(stderr=True, emoji=False), "asking", len(items)) as advance:
+    console = Console(stderr=True, emoji=False)
+    with (
+        open_predictor(asked, options.replicas) as predictor,
+        image_progress(console, "asking", len(items)) as advance,
+    ):
         for batch in predictor.predict(items):
             count.add(batch.logits_NC, batch.items)
             unreadable += batch.unreadable
@@ -66,6 +80,6 @@ def _run(options: argparse.Namespace) -> None:
     else:
         show_evaluation(evaluation, Console(file=sys.stdout, emoji=False))
     if options.report is not None:
-        write_report(options.report, name, options.labelled, predictor, count)
+        write_report(options.report, asked.name, options.labelled, predictor, count)
         note(f"Report: {options.report}")
     note(f"{count.num_images * predictor.predictions_per_image:,} image predictions.")

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from craft_ray.commands.asked_model import (
+    Asked,
+    add_run_options,
+    find_asked,
+    note,
+    open_predictor,
+    price_line,
+    tell_unreadable,
+)
 from craft_ray.commands.common import exit_with, positive
-from craft_ray.config.loading import load_oracle_config
-from craft_ray.errors import DataError
+from craft_ray.errors import ConfigError, RunInterruptedError
 
 if TYPE_CHECKING:
+    from craft_ray.inference.images import ImagesAt
+    from craft_ray.inference.parts import Parts
     from craft_ray.inference.predictor import Predictor
-
-NAMED_AT_MOST = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,98 +41,146 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nargs="+",
         type=Path,
         metavar="IMAGES",
-        help="images, folders of images, or CSV tables with a column of paths",
+        help="images, folders of images, CSV tables with a column of paths, or Parquet files with "
+        "a column of paths or of images",
     )
     parser.add_argument(
         "--top", type=positive, default=1, metavar="K", help="the K likeliest classes (default: 1)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="a .csv or .parquet file, made anew"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="a .csv or .parquet file, made anew; it appears when it is whole, and what was "
+        "answered until then is kept beside it",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a FILE whose making was cut short, and ask nothing again",
     )
     options = parser.parse_args(arguments)
+    if options.resume and options.out is None:
+        parser.error("--resume needs --out FILE")
     return exit_with(lambda: _run(options))
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """What says which classifier, and how to load its model."""
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        help="name of a run, its folder or address, or `latest`: the newest one with a classifier",
-    )
-    parser.add_argument(
-        "--output-dir", default="runs", metavar="DIR", help="where runs are (default: runs)"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="oracle.KEY=VALUE",
-        help="another setting of the model than the run had, such as oracle.precision=fp32 or "
-        "oracle.pretrained=/path/to/weights.pt; its weights must be the same",
-    )
-
-
-def load_predictor(options: argparse.Namespace) -> tuple[Predictor, str]:
-    """The classifier that was named, with its model; and the name of its run.
-
-    Raises:
-        UserError: there is none, or its model cannot be loaded or is another one.
-    """
-    from craft_ray.classifiers.artifact import RESULT_FOLDER, Artifact
-    from craft_ray.files.remote import locate
-    from craft_ray.inference.predictor import Predictor
-    from craft_ray.inference.runs import find_classifier
-
-    folder = find_classifier(options.run, locate(options.output_dir))
-    artifact = Artifact.load(folder)
-    config = load_oracle_config(artifact.oracle, options.set)
-    note(f"Loading {config.model} ...")
-    name = folder.parent.name if folder.name == RESULT_FOLDER else folder.name
-    return Predictor.load(artifact, config), name
-
-
-def note(text: str) -> None:
-    """A line beside the output."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def tell_unreadable(unreadable: Sequence[str], num_readable: int) -> None:
-    """Name images that were passed over.
-
-    Raises:
-        DataError: there was no other.
-    """
-    for reason in unreadable[:NAMED_AT_MOST]:
-        note(f"not read: {reason}")
-    if len(unreadable) > NAMED_AT_MOST:
-        note(f"not read: {len(unreadable) - NAMED_AT_MOST:,} more")
-    if not num_readable:
-        raise DataError(f"none of {len(unreadable):,} images could be read")
-
-
 def _run(options: argparse.Namespace) -> None:
+    from craft_ray.inference.images import ImagesAt
+    from craft_ray.inference.output import check_out
+    from craft_ray.inference.parts import folder_of_parts
+
+    # Before the model is loaded: a name that cannot be written is known at once.
+    if options.out is not None:
+        check_out(options.out)
+        if options.resume and options.out.exists() and not folder_of_parts(options.out).exists():
+            note(f"{options.out} is whole: nothing is left to ask")
+            return
+    images = ImagesAt(options.images)
+    asked = find_asked(options)
+    if options.out is None:
+        _print(options, asked, images)
+    else:
+        _write(options, asked, images)
+
+
+def _print(options: argparse.Namespace, asked: Asked, images: ImagesAt) -> None:
+    from craft_ray.inference.output import columns, on_screen, rows_of
+
+    note(price_line(asked, options.price, len(images)))
+    top = min(options.top, len(asked.artifact.task.class_names))
+    table, num_rows = on_screen(sys.stdout), 0
+    unreadable: list[str] = []
+    with (
+        open_predictor(asked, options.replicas) as predictor,
+        _progress(len(images)) as advance,
+    ):
+        for batch in predictor.predict(images):
+            rows = rows_of(batch, predictor.class_names, top)
+            table.write(columns(top), rows)
+            num_rows += len(rows)
+            unreadable += batch.unreadable
+            advance(len(rows) + len(batch.unreadable))
+    tell_unreadable(unreadable, num_rows)
+    note(_done(predictor, num_rows, ""))
+
+
+def _write(options: argparse.Namespace, asked: Asked, images: ImagesAt) -> None:
+    from craft_ray.inference.output import columns, rows_of
+    from craft_ray.inference.parts import Parts
+
+    top = min(options.top, len(asked.artifact.task.class_names))
+    request = _request(asked, top)
+    parts = Parts(options.out, request, columns(top), resume=options.resume)
+    known = parts.num_images
+    if known > len(images):
+        raise ConfigError("--resume", [f"IMAGES must be at least {known:,}, but got {len(images)}"])
+    left = parts.left(images)
+    before = f"{known:,} images are labelled already; " if known else ""
+    note(before + price_line(asked, options.price, len(images) - known))
+    unreadable, num_rows = parts.unreadable, known - len(parts.unreadable)
+    asked_now = 0
+    with _kept(parts, options), open_predictor(asked, options.replicas) as predictor:
+        with _progress(len(images), known) as advance:
+            for batch in predictor.predict(left):
+                rows = rows_of(batch, predictor.class_names, top)
+                parts.add(batch.given, rows, batch.unreadable)
+                num_rows += len(rows)
+                asked_now += len(rows)
+                unreadable += batch.unreadable
+                advance(len(batch.given))
+        if not num_rows:
+            parts.discard()
+        tell_unreadable(unreadable, num_rows)
+        parts.finish()
+    note(_done(predictor, asked_now, f" in {options.out}" if not known else ""))
+    if known:
+        note(f"{options.out} has {num_rows:,} rows.")
+
+
+def _request(asked: Asked, top: int) -> dict[str, Any]:
+    """What labels depend on besides the images."""
+    return {
+        "classifier": asked.artifact.content_id,
+        "oracle": asked.config.model_dump(mode="json"),
+        "top": top,
+    }
+
+
+@contextmanager
+def _kept(parts: Parts, options: argparse.Namespace) -> Iterator[None]:
+    """Tell who is cut short how to go on.
+
+    Raises:
+        RunInterruptedError: in place of Ctrl-C, if there is something to go on from.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        parts.keep()
+        if not parts.num_images:
+            raise
+        raise RunInterruptedError(
+            f"{parts.num_images:,} images are labelled; the same command with --resume goes on"
+        ) from error
+    except Exception:  # a pool that is lost, say: what was paid for stays
+        parts.keep()
+        raise
+    finally:
+        parts.abandon_if_empty()
+
+
+@contextmanager
+def _progress(total: int, known: int = 0) -> Iterator[Any]:
     from rich.console import Console
 
     from craft_ray.data.progress import image_progress
-    from craft_ray.inference.images import images_at
-    from craft_ray.inference.output import columns, open_table, rows_of
 
-    items = images_at(options.images)
-    num_rows = 0
-    unreadable: list[str] = []
-    # Before the model is loaded: a name that cannot be written is known at once.
-    with open_table(options.out, sys.stdout) as table:
-        predictor, _ = load_predictor(options)
-        top = min(options.top, len(predictor.class_names))
-        with image_progress(Console(stderr=True, emoji=False), "labelling", len(items)) as advance:
-            for batch in predictor.predict(items):
-                rows = rows_of(batch, predictor.class_names, top)
-                table.write(columns(top), rows)
-                num_rows += len(rows)
-                unreadable += batch.unreadable
-                advance(len(rows) + len(batch.unreadable))
-        tell_unreadable(unreadable, num_rows)
-    asked = num_rows * predictor.predictions_per_image
-    where = f" in {options.out}" if options.out else ""
-    note(f"{num_rows:,} images labelled{where}, for {asked:,} image predictions.")
+    with image_progress(Console(stderr=True, emoji=False), "labelling", total) as advance:
+        advance(known)
+        yield advance
+
+
+def _done(predictor: Predictor, num_images: int, where: str) -> str:
+    asked = num_images * predictor.predictions_per_image
+    return f"{num_images:,} images labelled{where}, for {asked:,} image predictions."

@@ -27,7 +27,7 @@ def items_of(images: Images) -> list[Item]:
         DataError: they are none of `Images`, or there is none.
     """
     if isinstance(images, str | os.PathLike):
-        return images_at([Path(images)])
+        return list(images_at([Path(images)]))
     if isinstance(images, np.ndarray) and images.dtype != object:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
             raise DataError(

@@ -26,6 +26,11 @@ def write_json(path: Place, document: dict[str, Any]) -> None:
     write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
 
 
+def write_text(path: Place, text: str) -> None:
+    """Write UTF-8, complete or not at all."""
+    write_whole(path, text.encode())
+
+
 def write_whole(path: Place, content: bytes) -> None:
     """Write a file on a disk or an object store, complete or not at all.
 

@@ -4,41 +4,82 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from craft_ray.data.dataset import Item
+from craft_ray.data.rows import ParquetRow, open_parquet
 from craft_ray.data.sources.listing import IMAGE_EXTENSIONS
 from craft_ray.errors import DataError
 
 PATH_COLUMNS = ("image", "path", "file", "filename", "filepath")
 NO_LABEL = 0
+ROWS_AT_A_TIME = 1024
 
 
-def images_at(places: Sequence[Path]) -> list[Item]:
-    """The images of files, of folders with all that is below them, and of CSV tables, whose column
-    `image` (or `path`, `file`, `filename`, `filepath`) has paths relative to the table.
+class ImagesAt:
+    """Images of several places, listed anew at each pass: there may be millions, and no list of
+    them is kept.
+
+    Args:
+        places: files, folders with all that is below them, CSV tables, and Parquet files. Of a
+            table the column `image` (or `path`, `file`, `filename`, `filepath`) has paths relative
+            to the table; in Parquet it may also have images themselves, struct<bytes, path>, as
+            `craft-ray data convert` and Hugging Face write them.
 
     Nothing is opened but tables: what cannot be read is found when its turn comes.
 
     Raises:
         DataError: a place is missing, a table has no such column, or there is no image at all.
     """
-    items = [Item(path, NO_LABEL, str(path)) for place in places for path in _paths(place)]
-    if not items:
-        raise DataError(
-            f"{', '.join(map(str, places))}: must have an image ({', '.join(IMAGE_EXTENSIONS)}), "
-            "but has none"
-        )
-    return items
+
+    def __init__(self, places: Sequence[Path]) -> None:
+        self._places = tuple(places)
+        self._number = sum(_number_at(place) for place in self._places)
+        if not self._number:
+            raise DataError(
+                f"{', '.join(map(str, places))}: must have an image "
+                f"({', '.join(IMAGE_EXTENSIONS)}), but has none"
+            )
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __iter__(self) -> Iterator[Item]:
+        for place in self._places:
+            if _is_parquet(place):
+                yield from _of_parquet(place)
+            else:
+                yield from (Item(path, NO_LABEL, str(path)) for path in _paths(place))
 
 
-def _paths(place: Path) -> Iterable[Path]:
+def images_at(places: Sequence[Path]) -> ImagesAt:
+    """See `ImagesAt`."""
+    return ImagesAt(places)
+
+
+def _number_at(place: Path) -> int:
+    if _is_parquet(place):
+        return _number_of_rows(place)
+    return sum(1 for _ in _paths(place))
+
+
+def _is_parquet(place: Path) -> bool:
+    return place.suffix.lower() == ".parquet" and place.is_file()
+
+
+def _paths(place: Path) -> Iterator[Path]:
     if place.is_dir():
-        return _below(place)
-    if not place.is_file():
-        raise DataError(f"{place}: must be an image, a folder or a CSV table, but is missing")
-    return _of_table(place) if place.suffix.lower() == ".csv" else [place]
+        yield from _below(place)
+    elif not place.is_file():
+        raise DataError(f"{place}: must be an image, a folder or a table, but is missing")
+    elif place.suffix.lower() == ".csv":
+        yield from _of_csv(place)
+    else:
+        yield place
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -50,18 +91,80 @@ def _below(folder: Path) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def _of_table(table: Path) -> Iterator[Path]:
+def _of_csv(table: Path) -> Iterator[Path]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
-            column = next((name for name in PATH_COLUMNS if name in (rows.fieldnames or ())), None)
-            if column is None:
-                raise DataError(
-                    f"{table}: must have a column {' or '.join(PATH_COLUMNS)} with paths, but has "
-                    f"{', '.join(rows.fieldnames or ())}"
-                )
+            column = path_column(table, rows.fieldnames or ())
             for row in rows:
                 if row[column]:
                     yield table.parent / row[column]
     except (OSError, ValueError, csv.Error) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{table}: must be a CSV table in UTF-8, but: {error}") from error
+
+
+def path_column(table: Path, names: Sequence[str]) -> str:
+    """The column of a table that has its images.
+
+    Raises:
+        DataError: there is none.
+    """
+    column = next((name for name in PATH_COLUMNS if name in names), None)
+    if column is None:
+        raise DataError(
+            f"{table}: must have a column {' or '.join(PATH_COLUMNS)} with paths, but has "
+            f"{', '.join(names)}"
+        )
+    return column
+
+
+def _number_of_rows(table: Path) -> int:
+    try:
+        with open_parquet(table) as file:
+            _parquet_column(table, file.schema_arrow)
+            number: int = file.metadata.num_rows
+            return number
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{table}: must be a Parquet file, but: {error}") from error
+
+
+def _parquet_column(table: Path, schema: pa.Schema) -> tuple[str, bool]:
+    """The column of images, and whether it has the images themselves."""
+    column = path_column(table, schema.names)
+    kind = schema.field(column).type
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        return column, True
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return column, False
+    raise DataError(
+        f"{table}: column {column} must be paths (string) or images (struct<bytes, path>), but is "
+        f"{kind}"
+    )
+
+
+def _of_parquet(table: Path) -> Iterator[Item]:
+    try:
+        with open_parquet(table) as file:
+            column, has_images = _parquet_column(table, file.schema_arrow)
+            if has_images:
+                yield from _rows_of(table, column, file)
+                return
+            for batch in file.iter_batches(ROWS_AT_A_TIME, columns=[column]):
+                for path in batch.column(0).to_pylist():
+                    name = str(table.parent / (path or ""))
+                    yield Item(Path(name), NO_LABEL, name)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{table}: must be a Parquet file, but: {error}") from error
+
+
+def _rows_of(table: Path, column: str, file: Any) -> Iterator[Item]:
+    """Items that read their row when their turn comes; row groups are kept by `data.rows`."""
+    metadata = file.metadata
+    number = 0
+    for group in range(metadata.num_row_groups):
+        for row in range(metadata.row_group(group).num_rows):
+            reference = ParquetRow(str(table), column, group, row)
+            yield Item(reference, NO_LABEL, f"{table} row {number}")
+            number += 1

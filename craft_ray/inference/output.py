@@ -33,10 +33,15 @@ def rows_of(batch: Batch, class_names: Sequence[str], top: int) -> list[list[Any
     # Stable: of equal ones the first class, as the highest logit is.
     order_NC = np.argsort(-batch.logits_NC, axis=1, kind="stable")[:, :top]
     return [
-        [item.name]
+        [_written(item.name)]
         + [cell for c in order_C for cell in (class_names[c], round(float(row_C[c]), 6))]
         for item, row_C, order_C in zip(batch.items, probabilities_NC, order_NC, strict=True)
     ]
+
+
+def _written(name: str) -> str:
+    """A file name as UTF-8 can hold it: on a disk it may be any bytes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def columns(top: int) -> list[str]:
@@ -45,19 +50,42 @@ def columns(top: int) -> list[str]:
     return ["path", *(f"{name}{end}" for end in ends for name in ("label", "probability"))]
 
 
+def schema_of(columns: Sequence[str]) -> pa.Schema:
+    """Of `columns` in Parquet."""
+    return pa.schema([(name, _kind_of(name)) for name in columns])
+
+
+def _kind_of(name: str) -> pa.DataType:
+    return pa.float64() if name.startswith("probability") else pa.string()
+
+
+def on_screen(screen: IO[str]) -> Table:
+    """Lines, separated by tabs."""
+    return _Lines(csv.writer(screen, delimiter="\t", lineterminator="\n"))
+
+
+def check_out(path: Path) -> None:
+    """Refuse a file that could not be written in the end.
+
+    Raises:
+        ConfigError: it is neither `.csv` nor `.parquet`, or its folder is missing.
+    """
+    if path.suffix.lower() not in KINDS:
+        raise ConfigError("--out", [f"must end on {' or '.join(KINDS)}, but got {path}"])
+    if not path.parent.is_dir():
+        raise ConfigError("--out", [f"{path} cannot be written: {path.parent} is no folder"])
+    if path.is_dir():
+        raise ConfigError("--out", [f"{path} must be a file, but is a folder"])
+
+
 @contextmanager
-def open_table(path: Path | None, screen: IO[str]) -> Iterator[Table]:
-    """Where rows go: the file, which appears under its name when all of it is there, or without one
-    the screen, separated by tabs.
+def open_table(path: Path) -> Iterator[Table]:
+    """A file of rows, which appears under its name when all of it is there.
 
     Raises:
         ConfigError: the file cannot be made, or is neither `.csv` nor `.parquet`.
     """
-    if path is None:
-        yield _Lines(csv.writer(screen, delimiter="\t", lineterminator="\n"))
-        return
-    if path.suffix.lower() not in KINDS:
-        raise ConfigError("--out", [f"must end on {' or '.join(KINDS)}, but got {path}"])
+    check_out(path)
     try:
         with written_whole(path) as partial:
             if path.suffix.lower() == ".csv":
@@ -97,8 +125,7 @@ class _Parquet:
             self._writer.close()
 
     def write(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        kinds = [pa.float64() if "probability" in name else pa.string() for name in columns]
-        schema = pa.schema(list(zip(columns, kinds, strict=True)))
+        schema = schema_of(columns)
         values = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in columns]
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._path, schema)

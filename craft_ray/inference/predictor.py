@@ -1,10 +1,14 @@
-"""A tuned classifier with the model that it asks, in this process."""
+"""A tuned classifier with the model that it asks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Self
+from itertools import islice
+from queue import SimpleQueue
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +16,19 @@ import numpy.typing as npt
 from craft_ray.classifiers.artifact import Artifact
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.data.dataset import Item
-from craft_ray.data.pixels import plain_pixels
-from craft_ray.errors import DataError
+from craft_ray.data.pixels import PixelArray, plain_pixels
+from craft_ray.errors import DataError, OracleError
 from craft_ray.method.softmax import softmax
+from craft_ray.oracle.check import check_model_exists
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import FloatArray, Oracle
 from craft_ray.oracle.devices import best_device
 
 IMAGES_AT_A_TIME = 256
 """Decoded images in memory; 150 KB each at 224 pixels."""
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -31,15 +39,26 @@ class Batch:
         items: those that could be read.
         logits_NC: of them, float32, from which scores are counted.
         unreadable: why others could not.
+        given: all of them, in their order.
     """
 
     items: Sequence[Item]
     logits_NC: FloatArray
     unreadable: Sequence[str]
+    given: Sequence[Item] = ()
 
     def probabilities(self) -> npt.NDArray[np.float64]:
         """Of the classes, [N, C]."""
         return softmax(self.logits_NC.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    given: Sequence[Item]
+    items: Sequence[Item]
+    pixels: PixelArray | None
+    """None if there is no item."""
+    unreadable: Sequence[str]
 
 
 class Predictor:
@@ -49,15 +68,22 @@ class Predictor:
     Args:
         artifact: the classifier.
         oracle: the model it was tuned for, in any precision.
+        others: more clients of the same model, such as of a pool of replicas: as many batches are
+            asked about at a time as there are clients.
 
     Raises:
         ArtifactError: the oracle has other weights.
     """
 
-    def __init__(self, artifact: Artifact, oracle: Oracle) -> None:
-        artifact.check_oracle(oracle.describe(), any_precision=True)
+    def __init__(self, artifact: Artifact, oracle: Oracle, *others: Oracle) -> None:
+        description = oracle.describe()
+        artifact.check_oracle(description, any_precision=True)
         self.artifact = artifact
-        self._oracle = oracle
+        self.is_as_tuned = description.oracle_id == artifact.oracle_id
+        """Whether the model computes as it did when the classifier was tuned, and not in another
+        precision: then labels can differ, and the scores on its card are not those of here."""
+        self._oracles = (oracle, *others)
+        self._image_size = description.image_size
 
     @classmethod
     def load(cls, artifact: Artifact, config: OracleConfig) -> Self:
@@ -67,6 +93,7 @@ class Predictor:
             OracleError: the model cannot be loaded.
             ArtifactError: it has other weights.
         """
+        check_is_here(config)
         return cls(artifact, ClipOracle.load(config, best_device()))
 
     @property
@@ -79,24 +106,81 @@ class Predictor:
         """Contexts that each image is asked about: what a metered model would bill."""
         return len(self.artifact.classifier.asked_contexts())
 
-    def predict(self, items: Sequence[Item]) -> Iterator[Batch]:
-        """All images, some at a time; images that cannot be read are named and passed over."""
-        size = self._oracle.describe().image_size
-        for start in range(0, len(items), IMAGES_AT_A_TIME):
-            part = items[start : start + IMAGES_AT_A_TIME]
-            unreadable: list[str] = []
+    def predict(self, items: Iterable[Item]) -> Iterator[Batch]:
+        """All images, some at a time and in their order; images that cannot be read are named and
+        passed over. While the model answers, the next images are decoded: no more than a few
+        batches are in memory, however many items there are."""
+        decoded = _ahead(self._decode, _parts(items, IMAGES_AT_A_TIME), number=1)
+        if len(self._oracles) == 1:
+            for part in decoded:
+                yield self._ask(self._oracles[0], part)
+            return
+        free: SimpleQueue[Oracle] = SimpleQueue()
+        for oracle in self._oracles:
+            free.put(oracle)
+
+        def ask(part: _Decoded) -> Batch:
+            oracle = free.get()
             try:
-                pixels = plain_pixels(part, size)
-            except DataError:
-                part, unreadable = _readable(part, size)
-                if not part:
-                    nothing = np.empty((0, len(self.class_names)), np.float32)
-                    yield Batch([], nothing, unreadable)
-                    continue
-                pixels = plain_pixels(part, size)
-            images = self._oracle.register_images(pixels, keep=False)
-            logits_NC = self.artifact.predict(self._oracle, images, any_precision=True)
-            yield Batch(part, logits_NC, unreadable)
+                return self._ask(oracle, part)
+            finally:
+                free.put(oracle)
+
+        yield from _ahead(ask, decoded, number=len(self._oracles))
+
+    def _decode(self, part: Sequence[Item]) -> _Decoded:
+        try:
+            return _Decoded(part, part, plain_pixels(part, self._image_size), [])
+        except DataError:
+            readable, unreadable = _readable(part, self._image_size)
+        pixels = plain_pixels(readable, self._image_size) if readable else None
+        return _Decoded(part, readable, pixels, unreadable)
+
+    def _ask(self, oracle: Oracle, part: _Decoded) -> Batch:
+        if part.pixels is None:
+            nothing = np.empty((0, len(self.class_names)), np.float32)
+            return Batch([], nothing, part.unreadable, part.given)
+        images = oracle.register_images(part.pixels, keep=False)
+        logits_NC = self.artifact.predict(oracle, images, any_precision=True)
+        return Batch(part.items, logits_NC, part.unreadable, part.given)
+
+
+def check_is_here(config: OracleConfig) -> None:
+    """Refuse a model whose files are not on this machine before anything is loaded.
+
+    Raises:
+        OracleError: says what is missing, and how to name another place.
+    """
+    try:
+        check_model_exists(config)
+    except OracleError as error:
+        raise OracleError(
+            f"{error}\n  a classifier names the model it was tuned for as it was found there; "
+            "another place of the same weights: --set oracle.pretrained=FILE or "
+            "--set oracle.model=local-dir:FOLDER (Python: oracle_settings)"
+        ) from error
+
+
+def _parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part
+
+
+def _ahead(make: Callable[[Given], Made], given: Iterable[Given], *, number: int) -> Iterator[Made]:
+    """`map` in order, where the next `number` are made in threads while one is used."""
+    with ThreadPoolExecutor(number) as threads:
+        made: deque[Future[Made]] = deque()
+        try:
+            for each in given:
+                made.append(threads.submit(make, each))
+                if len(made) > number:
+                    yield made.popleft().result()
+            while made:
+                yield made.popleft().result()
+        finally:
+            for future in made:
+                future.cancel()
 
 
 def _readable(items: Sequence[Item], size: int) -> tuple[list[Item], list[str]]:

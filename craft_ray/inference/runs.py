@@ -9,6 +9,7 @@ from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
 from craft_ray.files.remote import Place, entries, locate
 
+MLFLOW_SCHEMES = ("runs:/", "models:/")
 CLASSIFIER_FOLDERS = ("", RESULT_FOLDER)
 """Where a classifier may be, seen from what was named: there, or in the folder of its run."""
 LATEST = "latest"
@@ -20,12 +21,18 @@ def find_classifier(run: str, output_dir: Place) -> Place:
 
     Args:
         run: name of a run in `output_dir`, the folder or address of one or of a classifier itself,
-            or `latest`: the newest run that has one.
+            an address in MLflow such as `models:/NAME@champion`, or `latest`: the newest run that
+            has one.
         output_dir: where runs are.
 
     Raises:
         ConfigError: there is none.
     """
+    if run.startswith(MLFLOW_SCHEMES):
+        from craft_ray.inference.mlflow_models import fetch_classifier
+        from craft_ray.tracking.places import tracking_folder
+
+        return fetch_classifier(run, tracking_folder(output_dir))
     runs = _runs_with_a_classifier(output_dir)
     if run == LATEST and runs:
         return max(runs, key=lambda folder: (folder / DESCRIPTION_FILE).stat().st_mtime)

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from craft_ray.classifiers.about import About
 from craft_ray.classifiers.artifact import RESULT_FOLDER, Artifact
 from craft_ray.classifiers.classifier import TunedClassifier
 from craft_ray.classifiers.earlier_prompt import earlier_prompt
@@ -24,6 +25,7 @@ from craft_ray.files.whole_files import write_json
 from craft_ray.jobs.cluster import slots_on_cluster
 from craft_ray.jobs.driver_oracle import driver_oracle
 from craft_ray.jobs.live import waiting
+from craft_ray.jobs.result import Scores, about_result
 from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.run_report import REPORT_FILE, Curve, harmless, write_run_report
 from craft_ray.jobs.slots import Slots
@@ -74,14 +76,36 @@ class Experiment:
         """Print a line."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def deliver(self, classifier: TunedClassifier, key: str) -> None:
-        """Store the result as an artefact, also in the tracker's run `key`."""
+    def keep(self, classifier: TunedClassifier, about: About | None = None) -> Place:
+        """Store the result as an artefact, whose folder is returned. Before the test images are
+        asked about: who stops there has it."""
         task = classification_task(self.config, self.data)
         folder = self.folder / RESULT_FOLDER
         prepared = self.prepared
         ids = prepared.oracle_id, prepared.weights_id
-        Artifact(classifier, task, *ids, self.config.oracle).save(folder)
-        with on_this_disk(folder) as local:
+        Artifact(classifier, task, *ids, self.config.oracle, about).save(folder)
+        return folder
+
+    def deliver(
+        self,
+        classifier: TunedClassifier,
+        key: str,
+        config: RunConfig,
+        scores: Scores,
+        spent: Spending,
+    ) -> None:
+        """Store the result as an artefact with its card, also in the tracker's run `key`.
+
+        Args:
+            classifier: the result.
+            key: of the tracker's run.
+            config: of the fine-tuning that made it.
+            scores: of it and of zero-shot.
+            spent: by the whole run.
+        """
+        oracle = self.examiner.describe_oracle()
+        about = about_result(self.folder.name, config, self.data, oracle, scores, spent)
+        with on_this_disk(self.keep(classifier, about)) as local:
             self.tracker.log_folder(key, local)
 
     def test(self, *classifiers: TunedClassifier) -> list[Score]:

@@ -18,6 +18,7 @@ from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.fine_tuning import FineTuning
 from craft_ray.jobs.job import JobEnd, Report
 from craft_ray.jobs.pace import Pace
+from craft_ray.jobs.result import Scores
 from craft_ray.jobs.tuning import read_selected, read_tuned
 from craft_ray.task.preparation import FewShotData
 from craft_ray.tracking import tracked
@@ -60,8 +61,11 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
             raise UserError(end.error)
         raise RunFailedError(f"the worker did not come to its end: {end.error}")
     tuned, selected = read_tuned(job.folder), read_selected(job.folder)
-    experiment.deliver(selected.classifier, key)
+    experiment.keep(selected.classifier)
     zero_shot_test, test = experiment.test(selected.classifier)
+    spent = tuned.spent + experiment.examiner.spent
+    scores = Scores(experiment.zero_shot, selected.validation, zero_shot_test, test)
+    experiment.deliver(selected.classifier, key, config, scores, spent)
     accuracy = {"generation": selected.generation, "test_accuracy": test.accuracy}
     experiment.tracker.log(key, [accuracy])
     pool = experiment.report_pool(key)
@@ -79,8 +83,7 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
         "pool": pool,
         "retried_chunks": tuned.retried_chunks,
     }
-    total = tuned.spent + experiment.examiner.spent
-    return experiment.write_summary(results, total, settings, {1: tuned.curve})
+    return experiment.write_summary(results, spent, settings, {1: tuned.curve})
 
 
 def _fit(experiment: Experiment, job: FineTuning) -> JobEnd:

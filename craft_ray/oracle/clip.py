@@ -90,6 +90,8 @@ class ClipOracle:
             computed_by=device_and_versions(self._text.device),
             scores=True,
             expects=True,
+            image_mean=tuple(float(value) for value in loaded.image_mean),
+            image_std=tuple(float(value) for value in loaded.image_std),
         )
 
     @classmethod

@@ -69,6 +69,9 @@ class OracleDescription:
     known; with equal ids it makes answers equal to the bit, and kept ones are found by both."""
     white_box: bool = False
     """Whether the owner opens the box (`WhiteBoxOracle`): for baselines only."""
+    image_mean: tuple[float, ...] = ()
+    """Of the normalisation that the owner does, for the record; empty if unknown."""
+    image_std: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from craft_ray.errors import ConfigError, RunFailedError, RunInterruptedError, l
 from craft_ray.files.remote import Place
 from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.live import waiting
+from craft_ray.jobs.result import Scores
 from craft_ray.jobs.run_folder import NUM_FAILED, is_finished
 from craft_ray.jobs.tuning import read_selected
 from craft_ray.search.importances import parameter_importances
@@ -164,11 +165,15 @@ def _conclude(
     if best is not None:
         selected = read_selected(trial_folder(experiment.folder, best.number))
         classifiers.append(selected.classifier)
-        experiment.deliver(selected.classifier, key)
+        experiment.keep(selected.classifier)
     zero_shot_test, *tests = experiment.test(*classifiers)
     results["zero_shot"]["test"] = asdict(zero_shot_test)
+    total = sum((trial.tuned.spent for trial in trials), start=experiment.examiner.spent)
     for test in tests:
         assert best is not None
+        scores = Scores(zero_shot, selected.validation, zero_shot_test, test)
+        config = space.resolve(best.params)
+        experiment.deliver(selected.classifier, key, config, scores, total)
         results["best"] = {**best.as_dict(), "test": asdict(test)}
         accuracies = {
             "zero_shot_test_accuracy": zero_shot_test.accuracy,
@@ -177,7 +182,6 @@ def _conclude(
         experiment.tracker.log(key, [{"generation": 0, **accuracies}])
     results["pool"] = experiment.report_pool(key)
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
-    total = sum((trial.tuned.spent for trial in trials), start=experiment.examiner.spent)
     curves = {trial.number: trial.tuned.curve for trial in trials}
     summary = experiment.write_summary(results, total, space.model_dump(mode="json"), curves)
     if is_finished(experiment.folder):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import subprocess
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from craft_ray import __version__
@@ -13,6 +15,8 @@ from craft_ray.data.dataset import Item
 from craft_ray.task.preparation import FewShotData
 
 RECORDED_VERSIONS = ("torch", "open_clip_torch", "ray", "optuna", "cma", "mlflow")
+
+GIT_TIMEOUT_S = 10
 
 
 def versions() -> dict[str, str]:
@@ -22,6 +26,28 @@ def versions() -> dict[str, str]:
         "craft_ray": __version__,
         **{package: version(package) for package in RECORDED_VERSIONS},
     }
+
+
+def commit() -> str | None:
+    """The git commit that craft-ray runs from, with `-dirty` if its files differ from it; None if
+    it is installed and no checkout, or there is no git."""
+    package = Path(__file__).resolve().parents[1]
+    if not (package.parent / ".git").exists():
+        return None
+    try:
+        found = _git(package, "rev-parse", "HEAD")
+        changed = _git(package, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{found}-dirty" if changed else found
+
+
+def _git(folder: Path, *words: str) -> str:
+    command, seconds = ["git", *words], GIT_TIMEOUT_S
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=True, timeout=seconds
+    )
+    return done.stdout.strip()
 
 
 def manifest(items: tuple[Item, ...]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from craft_ray.classifiers.artifact import ARRAYS_FILE, DESCRIPTION_FILE, Artifact
+from craft_ray.classifiers.artifact import ARRAYS_FILE, CARD_FILE, DESCRIPTION_FILE, Artifact
 from craft_ray.errors import ArtifactError, UserError
 from craft_ray.oracle.contract import ClassificationTask
 from tests.support.artifacts import edit_arrays, edit_description
@@ -118,7 +118,7 @@ def test_saving_again_replaces_what_was_stored(folder: Path) -> None:
     np.testing.assert_array_equal(
         as_prompt(loaded.classifier).context_LE, as_prompt(other.classifier).context_LE
     )
-    assert {path.name for path in folder.iterdir()} == {ARRAYS_FILE, DESCRIPTION_FILE}
+    assert {path.name for path in folder.iterdir()} == {ARRAYS_FILE, DESCRIPTION_FILE, CARD_FILE}
 
 
 @pytest.mark.parametrize("name", [ARRAYS_FILE, DESCRIPTION_FILE])

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
+from craft_ray.classifiers.artifact import Artifact
 from craft_ray.commands import train, tune
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import CRAFT_RUN, SPACES
@@ -178,6 +179,12 @@ def test_the_stored_classifier_gives_the_reported_test_accuracy(
     assert evaluation["score"]["accuracy"] == pytest.approx(reported, abs=0.0021)
     low, high = evaluation["interval"]
     assert low < reported < high
+    about = Artifact.load(folder / "runs" / "small" / "best").about
+    assert about is not None
+    assert about.test is not None
+    assert about.test.accuracy == reported
+    ledger = summary_of(folder, "small")["ledger"]
+    assert about.candidate_queries == ledger["candidate_queries"]
     predicted = run(tmp_path, "", "predict", *words, "--out", "labels.csv")
     assert predicted.returncode == 0, predicted.stderr
     with (tmp_path / "labels.csv").open(newline="") as file:

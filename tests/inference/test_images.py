@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from craft_ray.errors import DataError
@@ -47,10 +49,34 @@ def test_what_is_no_image_is_said(tree: Path) -> None:
     (tree / "ids.csv").write_text("id\n1\n")
     (tree / "bytes.csv").write_bytes(b"path\n\xff\xfe\n")
     for place, message in (
-        (tree / "absent", "must be an image, a folder or a CSV table, but is missing"),
+        (tree / "absent", "must be an image, a folder or a table, but is missing"),
         (tree / "empty", "must have an image"),
         (tree / "ids.csv", "must have a column image or path .*, but has id"),
         (tree / "bytes.csv", "must be a CSV table in UTF-8"),
     ):
         with pytest.raises(DataError, match=message):
             images_at([place])
+
+
+def test_parquet_may_hold_paths_or_the_images_themselves(tree: Path) -> None:
+    paths = pa.table({"path": ["a.JPG", None, "/else/where.png"]})
+    pq.write_table(paths, tree / "paths.parquet")
+    assert named(tree / "paths.parquet") == [str(tree / "a.JPG"), str(tree), "/else/where.png"]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    images = pa.array([{"bytes": bytes([n]), "path": None} for n in range(5)], kind)
+    pq.write_table(pa.table({"image": images}), tree / "images.parquet", row_group_size=2)
+    items = images_at([tree / "images.parquet", tree / "b.png"])
+    assert len(items) == 6
+    assert [item.read() for item in items][:5] == [bytes([n]) for n in range(5)]
+    assert next(iter(items)).name == f"{tree / 'images.parquet'} row 0"
+    assert list(items) == list(items), "each pass lists them anew"
+    pq.write_table(pa.table({"image": [1, 2]}), tree / "numbers.parquet")
+    pq.write_table(pa.table({"id": [1, 2]}), tree / "ids.parquet")
+    (tree / "text.parquet").write_text("no parquet")
+    for name, message in (
+        ("numbers", r"column image must be paths \(string\) or images .* but is int64"),
+        ("ids", "must have a column image or path .*, but has id"),
+        ("text", "must be a Parquet file"),
+    ):
+        with pytest.raises(DataError, match=message):
+            images_at([tree / f"{name}.parquet"])

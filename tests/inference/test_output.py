@@ -13,7 +13,7 @@ import pytest
 
 from craft_ray.data.dataset import Item
 from craft_ray.errors import ConfigError
-from craft_ray.inference.output import columns, open_table, rows_of
+from craft_ray.inference.output import columns, on_screen, open_table, rows_of
 from craft_ray.inference.predictor import Batch
 
 NAMES = ("cat", "dog", 'say "fox",\tplease')
@@ -37,7 +37,7 @@ def test_a_row_has_the_likeliest_classes_and_of_equal_ones_the_first() -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".CSV"])
 def test_a_file_holds_what_was_written_in_several_parts(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"labels{suffix}"
-    with open_table(path, io.StringIO()) as table:
+    with open_table(path) as table:
         for row in rows_of(BATCH, NAMES, 2):
             table.write(columns(2), [row])
         table.write(columns(2), [])
@@ -55,8 +55,7 @@ def test_a_file_holds_what_was_written_in_several_parts(suffix: str, tmp_path: P
 
 def test_the_screen_gets_lines_without_a_header() -> None:
     screen = io.StringIO()
-    with open_table(None, screen) as table:
-        table.write(columns(1), rows_of(BATCH, NAMES, 1))
+    on_screen(screen).write(columns(1), rows_of(BATCH, NAMES, 1))
     assert screen.getvalue().splitlines()[1] == "c,d.png\tcat\t0.6"
 
 
@@ -65,13 +64,13 @@ def test_what_cannot_be_written_is_said_and_a_fault_leaves_no_file(tmp_path: Pat
         (tmp_path / "labels.xlsx", r"--out: must end on .csv or .parquet"),
         (tmp_path / "absent" / "labels.csv", "cannot be written"),
     ):
-        with pytest.raises(ConfigError, match=message), open_table(path, io.StringIO()):
+        with pytest.raises(ConfigError, match=message), open_table(path):
             pytest.fail("nothing is written")
     earlier = tmp_path / "labels.csv"
     earlier.write_text("earlier")
 
     def write_and_fail() -> None:
-        with open_table(earlier, io.StringIO()) as table:
+        with open_table(earlier) as table:
             table.write(columns(1), rows_of(BATCH, NAMES, 1))
             raise ZeroDivisionError
 

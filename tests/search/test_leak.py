@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from craft_ray.classifiers.artifact import RESULT_FOLDER
+from craft_ray.classifiers.artifact import CARD_FILE, DESCRIPTION_FILE, RESULT_FOLDER
 from craft_ray.classifiers.predictions import PREDICTIONS_FILE
 from craft_ray.config.space import SpaceConfig
 from craft_ray.jobs.experiment import Experiment
@@ -56,6 +56,7 @@ Choose = Callable[[Experiment, list[TrialResult]], TrialResult | None]
 Traces = dict[str, Any]
 OF_TEST_IMAGES = (PREDICTIONS_FILE, REPORT_FILE)
 """Files that show what was said of them, and decide nothing."""
+DESCRIBED = f"{RESULT_FOLDER}/{DESCRIPTION_FILE}"
 
 
 def traces_of(search: OneProcessSearch) -> Traces:
@@ -70,8 +71,22 @@ def traces_of(search: OneProcessSearch) -> Traces:
         elif path.is_file() and not path.name.startswith((JOURNAL_FILE, *OF_TEST_IMAGES)):
             traces[name] = path.read_bytes()
     summary = json.loads(traces[SUMMARY_FILE])
-    del summary["zero_shot"]["test"], summary["best"]["test"]
-    return {**traces, SUMMARY_FILE: summary}
+    reported = summary["zero_shot"].pop("test"), summary["best"].pop("test")
+    described = _described(traces, reported)
+    return {**traces, SUMMARY_FILE: summary, DESCRIBED: described}
+
+
+def _described(traces: Traces, reported: tuple[dict[str, float], ...]) -> dict[str, Any]:
+    """What the classifier's folder says, but for the test scores, which must be the summary's. Its
+    files are taken out of the traces."""
+    del traces[f"{RESULT_FOLDER}/{CARD_FILE}"]
+    description: dict[str, Any] = json.loads(traces.pop(DESCRIBED))
+    about, signature = description["about"], description.pop("values_sha256")
+    assert signature
+    for name, score in zip(("zero_shot_test", "test"), reported, strict=True):
+        assert about.pop(name)["accuracy"] == score["accuracy"]
+    del about["created"]
+    return description
 
 
 def search_on(data: FewShotData, folder: Path, choose: Choose | None = None) -> Traces:

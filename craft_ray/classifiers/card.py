@@ -1,0 +1,218 @@
+"""A model card in Markdown, from what is stored: for people, and for hubs that read its head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import yaml
+
+from craft_ray.classifiers.about import About, Measured
+from craft_ray.config.oracle import OracleConfig
+
+CLASSES_SHOWN = 50
+
+
+def model_card(
+    folder: str,
+    class_names: Sequence[str],
+    template: str,
+    kind: str,
+    predictions_per_image: int,
+    weights_id: str,
+    oracle: OracleConfig | None,
+    about: About | None,
+) -> str:
+    """The text of `README.md`.
+
+    Args:
+        folder: name of the folder that the card lies in.
+        class_names: of the task.
+        template: around a class name.
+        kind: of the classifier.
+        predictions_per_image: that the model is asked for.
+        weights_id: content address of the weights; empty if not known.
+        oracle: how the model is loaded; None if the classifier was made for an object.
+        about: how it was made; None if that is not known.
+    """
+    about = about or About()
+    head = yaml.safe_dump(_front_matter(oracle, about), sort_keys=False, allow_unicode=True)
+    title = f"A craft-ray classifier of {len(class_names):,} classes"
+    parts = [
+        f"---\n{head}# license: the owner's choice\n---\n",
+        f"# {title}\n",
+        *_what_it_is(kind, predictions_per_image, oracle, about),
+        _how_to_use_it(folder, oracle),
+        *_scores(about),
+        _model(oracle, about, template, weights_id),
+        _classes(class_names),
+        *_how_it_was_made(about),
+        _limits(about),
+    ]
+    return "\n".join(parts)
+
+
+def _front_matter(oracle: OracleConfig | None, about: About) -> dict[str, Any]:
+    head: dict[str, Any] = {
+        "library_name": "craft-ray",
+        "pipeline_tag": "image-classification",
+        "tags": ["craft-ray", "black-box-tuning", "few-shot", "image-classification"],
+    }
+    if about.source.startswith("hf-hub:"):
+        head["base_model"] = about.source.removeprefix("hf-hub:")
+    elif oracle is not None:
+        head["tags"].append(_plain(oracle.model.rpartition("/")[2]))
+    head["metrics"] = ["accuracy"]
+    if about.test is not None:
+        task = {"type": "image-classification"}
+        metric = {"type": "accuracy", "value": round(about.test.accuracy, 6)}
+        head["model-index"] = [
+            {
+                "name": about.run or "craft-ray",
+                "results": [
+                    {
+                        "task": task,
+                        "dataset": {"name": about.data, "type": about.data, "split": "test"},
+                        "metrics": [metric],
+                    }
+                ],
+            }
+        ]
+    return head
+
+
+def _what_it_is(
+    kind: str, predictions: int, oracle: OracleConfig | None, about: About
+) -> Iterator[str]:
+    what = {
+        "prompt": "A tuned prompt",
+        "refined_prompt": "A tuned prompt, and a small head on the answers",
+        "probes": "A linear head on the answers about several class names",
+    }.get(kind, "A classifier")
+    model = (
+        "a model that is not named here" if oracle is None else f"`{_plain(model_name(oracle))}`"
+    )
+    made = f" by {_plain(about.method)}" if about.method else ""
+    yield (
+        f"{what} for {model}, found{made} by asking the model only: no gradients, no features. It "
+        f"needs the model to answer: {predictions} prediction(s) an image.\n"
+    )
+
+
+def model_name(oracle: OracleConfig) -> str:
+    """Of a model with its weights, in few words; without the folders of the machine."""
+    if oracle.pretrained is None:
+        return oracle.model.rpartition("/")[2]
+    return f"{oracle.model}/{oracle.pretrained.rpartition('/')[2]}"
+
+
+def _how_to_use_it(folder: str, oracle: OracleConfig | None) -> str:
+    given = ", oracle=client" if oracle is None else ""
+    return (
+        "## Use it\n\n"
+        f"```python\nfrom craft_ray import CraftClassifier\n\n"
+        f'classifier = CraftClassifier.load("{_plain(folder)}"{given})\n'
+        'labels = classifier.predict(["a.jpg", "b.jpg"])\n```\n\n'
+        f"```bash\ncraft-ray predict {_plain(folder)} photos/ --top 3 --out labels.csv\n```\n\n"
+        "The folder may lie anywhere. Weights that are a file or folder are looked for where they "
+        "were; `--set oracle.pretrained=FILE` (Python: `oracle_settings={'pretrained': 'FILE'}`) "
+        "names another place. Other weights are refused.\n"
+    )
+
+
+def _scores(about: About) -> Iterator[str]:
+    rows = [
+        ("tuned, test", about.test),
+        ("zero-shot, test", about.zero_shot_test),
+        ("tuned, validation (it was chosen on these)", about.validation),
+        ("zero-shot, validation", about.zero_shot_validation),
+    ]
+    known = [_row(name, score) for name, score in rows if score is not None]
+    if known:
+        yield "## Scores\n\n| | accuracy | 95 % interval | images | calibration error |"
+        yield "|---|---|---|---|---|"
+        yield from known
+        yield ""
+
+
+def _row(name: str, score: Measured) -> str:
+    error = "" if score.calibration_error is None else f"{score.calibration_error:.3f}"
+    return (
+        f"| {name} | {score.accuracy:.1%} | {score.low:.1%} to {score.high:.1%} | "
+        f"{score.images:,} | {error} |"
+    )
+
+
+def _model(oracle: OracleConfig | None, about: About, template: str, weights_id: str) -> str:
+    mean = ", ".join(f"{each:g}" for each in about.image_mean)
+    std = ", ".join(f"{each:g}" for each in about.image_std)
+    lines = [
+        ("model", "" if oracle is None else model_name(oracle)),
+        ("weights from", about.source),
+        ("revision", about.revision or ""),
+        ("weights' content address", weights_id),
+        ("precision", "" if oracle is None else oracle.precision),
+        ("computed by", about.computed_by),
+        ("image size", "" if about.image_size is None else f"{about.image_size}"),
+        ("view of an image", about.view),
+        ("normalisation", f"mean {mean}; standard deviation {std}" if mean else ""),
+        ("template", template),
+    ]
+    return "## Model\n\n" + _list(lines)
+
+
+def _classes(class_names: Sequence[str]) -> str:
+    shown = ", ".join(_plain(name) for name in class_names[:CLASSES_SHOWN])
+    others = len(class_names) - CLASSES_SHOWN
+    more = f", and {others:,} more in the description" if others > 0 else ""
+    return f"## Classes\n\n{shown}{more}\n"
+
+
+def _how_it_was_made(about: About) -> Iterator[str]:
+    cost = "" if about.cost is None else f"{about.cost:,.2f}"
+    if about.price_per_thousand_predictions is not None and cost:
+        cost += f" (at {about.price_per_thousand_predictions:g} for 1,000 predictions)"
+    lines = [
+        ("run", about.run),
+        ("made", about.created),
+        ("seed", "" if about.seed is None else str(about.seed)),
+        ("data", f"{about.data}, {about.num_train:,} training images" if about.data else ""),
+        ("training images' content address", about.manifest),
+        (
+            "candidate queries",
+            "" if about.candidate_queries is None else f"{about.candidate_queries:,}",
+        ),
+        (
+            "image predictions",
+            "" if about.image_predictions is None else f"{about.image_predictions:,}",
+        ),
+        ("cost", cost),
+        ("versions", ", ".join(f"{name} {value}" for name, value in about.versions.items())),
+        ("commit of craft-ray", about.commit or ""),
+    ]
+    if any(value for _, value in lines):
+        yield "## How it was made\n\n" + _list(lines)
+
+
+def _list(lines: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"- {name}: {_plain(value)}\n" for name, value in lines if value)
+
+
+def _limits(about: About) -> str:
+    measured = (
+        "It was not tested on images that nothing was chosen on."
+        if about.test is None
+        else "The test score is of images like those it was tuned on; elsewhere it may be lower."
+    )
+    return (
+        "## Limits\n\n"
+        f"{measured} It knows the classes above only: an image of anything else gets one of them. "
+        "In another precision than the one above labels can differ a little: "
+        "`craft-ray evaluate` measures it on labelled images. What the model has learnt, with its "
+        "biases, stays in its answers.\n"
+    )
+
+
+def _plain(text: str) -> str:
+    """Without what Markdown or HTML would take for its own: a class name may be anybody's."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>|#$~" else letter for letter in text)

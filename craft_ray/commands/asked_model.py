@@ -1,0 +1,188 @@
+"""What `predict` and `evaluate` share: which classifier, and the model that it asks."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from craft_ray.commands.common import positive
+from craft_ray.config.loading import load_oracle_config
+from craft_ray.errors import DataError
+
+if TYPE_CHECKING:
+    from craft_ray.classifiers.artifact import Artifact
+    from craft_ray.config.oracle import OracleConfig
+    from craft_ray.inference.predictor import Predictor
+
+NAMED_AT_MOST = 20
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A classifier that was named, and how its model is loaded.
+
+    Attributes:
+        name: of its run, or of its folder.
+        artifact: the classifier.
+        config: of its model.
+    """
+
+    name: str
+    artifact: Artifact
+    config: OracleConfig
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What says which classifier, and how to load its model."""
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="name of a run, its folder or address, a model in MLflow (runs:/ID, "
+        "models:/NAME@champion), or `latest`: the newest run with a classifier",
+    )
+    parser.add_argument(
+        "--output-dir", default="runs", metavar="DIR", help="where runs are (default: runs)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="oracle.KEY=VALUE",
+        help="another setting of the model than the run had, such as oracle.precision=fp32 or "
+        "oracle.pretrained=/path/to/weights.pt; its weights must be the same",
+    )
+    parser.add_argument(
+        "--replicas",
+        type=positive,
+        metavar="N",
+        help="ask N copies of the model at a time, on a Ray that is started for it or the cluster "
+        "of RAY_ADDRESS (default: one copy in this process)",
+    )
+    parser.add_argument(
+        "--price",
+        type=_price,
+        metavar="PRICE",
+        help="of 1,000 predictions, in any currency (default: the run's)",
+    )
+
+
+def _price(text: str) -> float:
+    try:
+        price = float(text)
+    except ValueError:
+        price = -1.0
+    if not 0 <= price < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, but got {text!r}")
+    return price
+
+
+def find_asked(options: argparse.Namespace) -> Asked:
+    """The classifier that was named.
+
+    Raises:
+        UserError: there is none, or a setting of its model breaks a law.
+    """
+    from craft_ray.classifiers.artifact import RESULT_FOLDER, Artifact
+    from craft_ray.files.remote import locate
+    from craft_ray.inference.runs import find_classifier
+
+    folder = find_classifier(options.run, locate(options.output_dir))
+    artifact = Artifact.load(folder)
+    config = load_oracle_config(artifact.oracle, options.set)
+    about = artifact.about
+    name = folder.parent.name if folder.name == RESULT_FOLDER else folder.name
+    return Asked(about.run if about and about.run else name, artifact, config)
+
+
+@contextmanager
+def open_predictor(asked: Asked, replicas: int | None) -> Iterator[Predictor]:
+    """The classifier with its model loaded, in this process or in replicas on Ray.
+
+    Raises:
+        UserError: the model cannot be loaded, or is another one.
+    """
+    from craft_ray.inference.predictor import Predictor
+
+    note(f"Loading {asked.config.model} ...")
+    if replicas is None:
+        predictor = Predictor.load(asked.artifact, asked.config)
+        _warn(predictor)
+        yield predictor
+        return
+    with _replicas(asked, replicas) as predictor:
+        _warn(predictor)
+        yield predictor
+
+
+@contextmanager
+def _replicas(asked: Asked, number: int) -> Iterator[Predictor]:
+    from craft_ray.config.oracle import PoolConfig
+    from craft_ray.config.run import RayConfig
+    from craft_ray.inference.predictor import Predictor, check_is_here
+    from craft_ray.jobs.ray_session import ray_session
+    from craft_ray.pool.client import PoolOracle
+    from craft_ray.pool.cluster import cluster_nodes
+    from craft_ray.pool.lifecycle import ClipFactory, running_pool
+    from craft_ray.pool.membership import decide_size
+
+    check_is_here(asked.config)
+    config = PoolConfig(replicas=number)
+    with ray_session(RayConfig()):
+        size = decide_size(config, cluster_nodes())
+        factory = ClipFactory(asked.config, size.device, size.threads_per_replica)
+        with running_pool("predict", factory, config, size) as pool:
+            clients = [PoolOracle(pool.address, config) for _ in range(number)]
+            yield Predictor(asked.artifact, *clients)
+
+
+def _warn(predictor: Predictor) -> None:
+    if not predictor.is_as_tuned:
+        note(
+            "warning: the model computes in another precision than the classifier was tuned with: "
+            "labels can differ a little; craft-ray evaluate tells on labelled images"
+        )
+
+
+def price_line(asked: Asked, price: float | None, num_images: int) -> str:
+    """What so many images cost, in words.
+
+    Args:
+        asked: the classifier.
+        price: of 1,000 predictions; None: the run's, if it had one.
+        num_images: that will be asked about.
+    """
+    each = len(asked.artifact.classifier.asked_contexts())
+    if price is None and asked.artifact.about is not None:
+        price = asked.artifact.about.price_per_thousand_predictions
+    total = num_images * each
+    text = f"{num_images:,} {_plural(num_images, 'image')} x {each} {_plural(each, 'prediction')}"
+    if price is None:
+        return f"{text} : {total:,} {_plural(total, 'prediction')}"
+    return f"{text}: costs {total / 1000 * price:,.2f}, at {price:g} for 1,000 predictions"
+
+
+def _plural(number: int, word: str) -> str:
+    return word if number == 1 else f"{word}s"
+
+
+def note(text: str) -> None:
+    """A line beside the output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def tell_unreadable(unreadable: Sequence[str], num_readable: int) -> None:
+    """Name images that were passed over.
+
+    Raises:
+        DataError: there was no other.
+    """
+    for reason in unreadable[:NAMED_AT_MOST]:
+        note(f"not read: {reason}")
+    if len(unreadable) > NAMED_AT_MOST:
+        note(f"not read: {len(unreadable) - NAMED_AT_MOST:,} more")
+    if not num_readable:
+        raise DataError(f"none of {len(unreadable):,} images could be read")

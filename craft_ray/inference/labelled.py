@@ -1,0 +1,90 @@
+"""Labelled images, however they lie: a tree of class folders, a CSV table, or a Parquet file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from craft_ray.config.suggestions import did_you_mean
+from craft_ray.data.dataset import Item
+from craft_ray.data.parquet_layout import classes_of
+from craft_ray.data.rows import open_parquet
+from craft_ray.errors import DataError
+from craft_ray.inference.evaluation import labelled_images
+from craft_ray.inference.images import ImagesAt, path_column
+
+LABEL_COLUMNS = ("label", "class", "class_name")
+
+
+def labelled_items(place: Path, class_names: Sequence[str]) -> list[Item]:
+    """Images with labels in the classifier's order of classes.
+
+    Args:
+        place: a tree `<class>/<image>`; a CSV table with a column of paths (see `ImagesAt`) and a
+            column `label` (or `class`, `class_name`) of class names; or a Parquet file with the
+            same, where labels may also be numbers whose names the file has, as Hugging Face writes.
+        class_names: of the classifier.
+
+    Raises:
+        DataError: a label is no class of the classifier, a column is missing, or there is no image.
+    """
+    if not place.is_file():
+        return labelled_images(place, class_names)
+    is_parquet = place.suffix.lower() == ".parquet"
+    names = _parquet_labels(place) if is_parquet else _csv_labels(place)
+    images = list(ImagesAt([place]))
+    known = {name: label for label, name in enumerate(class_names)}
+    for name in dict.fromkeys(names):
+        _check(name, known, place)
+    return [
+        replace(item, label=known[name or ""]) for item, name in zip(images, names, strict=True)
+    ]
+
+
+def _check(name: str | None, known: Mapping[str, int], place: Path) -> None:
+    if name is None or name not in known:
+        raise DataError(
+            f"{place}: each label must be a class of the run ({len(known)} of them: "
+            f"{', '.join(list(known)[:5])} ...), but got {name!r}{did_you_mean(name or '', known)}"
+        )
+
+
+def _label_column(table: Path, names: Sequence[str]) -> str:
+    column = next((name for name in LABEL_COLUMNS if name in names), None)
+    if column is None:
+        raise DataError(
+            f"{table}: must have a column {' or '.join(LABEL_COLUMNS)} with class names, but has "
+            f"{', '.join(names)}"
+        )
+    return column
+
+
+def _csv_labels(table: Path) -> list[str | None]:
+    """Of the rows that have a path."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            names = rows.fieldnames or ()
+            label, path = _label_column(table, names), path_column(table, names)
+            return [row[label] for row in rows if row[path]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: must be a CSV table in UTF-8, but: {error}") from error
+
+
+def _parquet_labels(table: Path) -> list[str | None]:
+    try:
+        with open_parquet(table) as file:
+            schema = file.schema_arrow
+            column = _label_column(table, schema.names)
+            labels = file.read(columns=[column]).column(0).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{table}: must be a Parquet file, but: {error}") from error
+    if not pa.types.is_integer(schema.field(column).type):
+        return labels
+    names = classes_of(schema, column, table).names
+    in_range = range(len(names))
+    return [names[label] if label in in_range else str(label) for label in labels]

@@ -1,0 +1,163 @@
+"""`craft-ray predict` and `evaluate`, with a model that costs nothing."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from craft_ray.classifiers.about import About
+from craft_ray.classifiers.artifact import Artifact
+from craft_ray.commands import evaluate, predict
+from craft_ray.config.oracle import OracleConfig
+from craft_ray.inference import parts, predictor
+from craft_ray.inference.predictor import Predictor
+from tests.classifiers.test_artifact import DATA, trained
+from tests.support.fake_oracle import FakeOracle
+
+TEST = DATA.dataset.splits["test"]
+
+
+class Model(FakeOracle):
+    """Counts what it is asked about, and may be stopped."""
+
+    asked = 0
+    stops_after: int | None = None
+
+    def register_images(self, pixels_NSS: Any, **options: Any) -> Any:
+        if Model.stops_after is not None and Model.asked >= Model.stops_after:
+            raise KeyboardInterrupt
+        Model.asked += len(pixels_NSS)
+        return super().register_images(pixels_NSS, **options)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a run, and its test images in class folders."""
+    monkeypatch.chdir(tmp_path)
+    about = About(price_per_thousand_predictions=0.25)
+    artifact = replace(trained(), oracle=OracleConfig(), about=about)
+    artifact.save(tmp_path / "runs" / "one" / "best")
+    for number, item in enumerate(TEST):
+        path = Path("photos", DATA.dataset.class_names[item.label], f"{number:03}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(item.read())
+    monkeypatch.setattr(Model, "asked", 0)
+    monkeypatch.setattr(Model, "stops_after", None)
+    monkeypatch.setattr(
+        Predictor, "load", classmethod(lambda cls, artifact, config: cls(artifact, Model()))
+    )
+    monkeypatch.setattr(predictor, "IMAGES_AT_A_TIME", 4)
+    monkeypatch.setattr(parts, "IMAGES_OF_A_PART", 8)
+    return tmp_path
+
+
+def rows_of(file: str) -> list[dict[str, str]]:
+    with open(file, newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_lines_for_the_screen_and_the_price_before(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict.main(["latest", "photos"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == len(TEST)
+    first, *_ = err.splitlines()
+    cost = len(TEST) * 0.25 / 1000
+    assert first == (
+        f"{len(TEST)} images x 1 prediction: costs {cost:,.2f}, at 0.25 for 1,000 predictions"
+    )
+    assert predict.main(["latest", "photos", "--price", "1000"]) == 0
+    assert f"costs {len(TEST)}.00, at 1000" in capsys.readouterr().err
+
+
+def test_a_call_that_was_stopped_goes_on_and_asks_nothing_twice(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["one", "photos", "--out", "labels.csv", "--top", "2"]
+    assert predict.main([*words[:3], "whole.csv", *words[4:]]) == 0
+    assert Model.asked == len(TEST)
+    Model.asked, Model.stops_after = 0, 12
+    assert predict.main(words) == 130
+    assert "12 images are labelled; the same command with --resume goes on" in (
+        capsys.readouterr().err
+    )
+    assert not Path("labels.csv").exists()
+    Model.stops_after = None
+    assert predict.main(words) == 2
+    assert "--resume goes on from there" in capsys.readouterr().err
+    assert predict.main([*words[:-1], "1", "--resume"]) == 2
+    assert predict.main([*words, "--resume"]) == 0
+    assert Model.asked == len(TEST)
+    assert rows_of("labels.csv") == rows_of("whole.csv")
+    capsys.readouterr()
+    assert predict.main([*words, "--resume"]) == 0
+    assert "labels.csv is whole: nothing is left to ask" in capsys.readouterr().err
+    assert Model.asked == len(TEST)
+    assert not list(here.glob(".labels*"))
+
+
+def test_resume_is_about_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        predict.main(["one", "photos", "--resume"])
+    assert stopped.value.code == 2
+    assert "--resume needs --out FILE" in capsys.readouterr().err
+
+
+def test_no_image_that_can_be_read_leaves_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("broken.png").write_bytes(b"no image")
+    assert predict.main(["one", "broken.png", "--out", "labels.csv"]) == 2
+    assert "none of 1 images could be read" in capsys.readouterr().err
+    assert not list(here.glob("*labels*")) + list(here.glob(".labels*"))
+
+
+def test_evaluate_says_the_price_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main(["one", "photos"]) == 0
+    out, err = capsys.readouterr()
+    assert "Accuracy" in out
+    assert err.startswith(f"{len(TEST)} images x 1 prediction: costs")
+
+
+def test_another_precision_is_told(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class InAnotherPrecision(Model):
+        def describe(self) -> Any:
+            return replace(super().describe(), oracle_id="other", weights_id="same")
+
+    load = classmethod(lambda cls, artifact, config: cls(artifact, InAnotherPrecision()))
+    monkeypatch.setattr(Predictor, "load", load)
+    folder = here / "runs" / "one" / "best"
+    replace(Artifact.load(folder), weights_id="same").save(folder)
+    assert predict.main(["one", "photos"]) == 0
+    assert "warning: the model computes in another precision" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("price", ["-1", "cheap", "nan"])
+def test_a_price_is_a_number(price: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        predict.main(["one", "photos", "--price", price])
+    assert "must be a number of at least 0" in capsys.readouterr().err
+
+
+def test_millions_are_streamed(here: Path) -> None:
+    artifact, ahead, seen = Artifact.load(here / "runs" / "one" / "best"), 0, 0
+
+    def endless() -> Iterator[Any]:
+        nonlocal ahead
+        while True:
+            ahead += 1
+            yield TEST[0]
+
+    for batch in Predictor(artifact, Model()).predict(endless()):
+        seen += len(batch.items)
+        assert ahead - seen <= 3 * predictor.IMAGES_AT_A_TIME
+        if seen >= 100:
+            break

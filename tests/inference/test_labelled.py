@@ -1,0 +1,63 @@
+"""Labelled images are found in folders, CSV tables and Parquet files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from craft_ray.data.dataset import Dataset, Item
+from craft_ray.data.parquet_layout import schema_of
+from craft_ray.errors import DataError
+from craft_ray.inference.labelled import labelled_items
+
+NAMES = ("dog", "cat")
+"""The classifier's order."""
+
+
+def found(place: Path) -> list[tuple[str, int]]:
+    return [(item.name.rpartition("/")[2], item.label) for item in labelled_items(place, NAMES)]
+
+
+def test_a_tree_a_table_and_parquet_say_the_same(tmp_path: Path) -> None:
+    for name in ("cat/1.png", "dog/2.png"):
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(name.encode())
+    table = tmp_path / "tree" / "list.csv"
+    table.write_text("path,label\ncat/1.png,cat\n,dog\ndog/2.png,dog\n")
+    rows = pa.table({"path": ["cat/1.png", "dog/2.png"], "class": ["cat", "dog"]})
+    pq.write_table(rows, tmp_path / "tree" / "list.parquet")
+    expected = [("1.png", 1), ("2.png", 0)]
+    for place in (tmp_path / "tree", table, tmp_path / "tree" / "list.parquet"):
+        assert found(place) == expected
+
+
+def test_numbers_mean_the_names_that_the_file_has(tmp_path: Path) -> None:
+    items = labelled_items(_hugging_face(tmp_path, [0, 1]), NAMES)
+    assert [item.label for item in items] == [1, 0]  # "cat" is the file's first class
+    assert items[0].read() == b"0"
+
+
+def _hugging_face(folder: Path, labels: list[int]) -> Path:
+    schema = schema_of(Dataset("pets", ("cat", "dog"), {"train": [Item(b"", 0, "one")]}))
+    images = [{"bytes": str(label).encode(), "path": None} for label in labels]
+    pq.write_table(pa.table([images, labels], schema=schema), folder / "pets.parquet")
+    return folder / "pets.parquet"
+
+
+def test_labels_that_are_none_are_said(tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    for text, message in (
+        ("path,label\n1.png,kat\n", "each label must be a class of the run .* 'kat'.*mean cat"),
+        ("path,label\n1.png,\n", "each label must be a class"),
+        ("path,name\n1.png,cat\n", "must have a column label or class or class_name"),
+        ("id,label\n1,cat\n", "must have a column image or path"),
+    ):
+        table.write_text(text)
+        with pytest.raises(DataError, match=message):
+            labelled_items(table, NAMES)
+    with pytest.raises(DataError, match=r"each label must be a class .* got '7'"):
+        labelled_items(_hugging_face(tmp_path, [0, 7]), NAMES)
