@@ -7,7 +7,6 @@ section with its defaults. So everything is checked on the file as Ray completes
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 from jsonschema import ValidationError  # type: ignore[import-untyped]
 from packaging.specifiers import SpecifierSet
 from ray.autoscaler._private.util import prepare_config, validate_config
+
+from tests.support.shell import shell_error
 
 Config = dict[str, Any]
 
@@ -144,14 +145,6 @@ def version_problems(text: str, ray_allowed: SpecifierSet) -> Iterator[str]:
     for pin in sorted(pins):
         if pin not in ray_allowed:
             yield f"ray: {pin} must satisfy {ray_allowed} of pyproject.toml"
-
-
-def shell_error(command: str, shell: str = "bash") -> str | None:
-    """What the shell says of a command that it cannot parse; None if it can."""
-    done = subprocess.run(
-        [shell, "-n"], input=command, capture_output=True, text=True, check=False, timeout=30
-    )
-    return None if done.returncode == 0 else done.stderr.strip()
 
 
 def _strings(value: object) -> Iterator[str]:

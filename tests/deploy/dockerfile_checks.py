@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from packaging.specifiers import SpecifierSet
 
-from .cluster_checks import shell_error, version_problems
+from tests.support.shell import shell_error
+
+from .cluster_checks import version_problems
 
 FIXED_IMAGE = re.compile(r"[\w./-]+(:(?!latest\b)[\w.-]+|@sha256:[0-9a-f]{64})")
 

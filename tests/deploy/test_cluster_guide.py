@@ -18,8 +18,9 @@ from craft_ray.config.space import SpaceConfig
 from craft_ray.jobs.resources import concurrent_jobs
 from craft_ray.pool.membership import NodeView, decide_size, num_replicas
 from craft_ray.pool.placement import TrialPlace
+from tests.support.shell import shell_error
 
-from .cluster_checks import Config, shell_error
+from .cluster_checks import Config
 from .project import CLUSTER_FILES, CLUSTER_GUIDE, JOB_FILE, ROOT
 
 BLOCKS = re.findall(r"^ *```sh\n(.*?)^ *```", CLUSTER_GUIDE.read_text(), re.DOTALL | re.MULTILINE)

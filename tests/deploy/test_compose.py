@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from .cluster_checks import shell_error
+from tests.support.shell import shell_error
+
 from .dockerfile_checks import FIXED_IMAGE, parse, stages
 from .project import ROOT
 

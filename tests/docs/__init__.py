@@ -1,0 +1,1 @@
+"""The documents are true: their blocks run, their settings exist, their links lead somewhere."""
