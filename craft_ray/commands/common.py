@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -76,12 +77,41 @@ def command_parser(
     parser.add_argument(
         "--print-config", action="store_true", help="print all settings as YAML, and end"
     )
+    screen = parser.add_mutually_exclusive_group()
+    screen.add_argument("--quiet", action="store_true", help="print the result and mistakes only")
+    screen.add_argument(
+        "--json", action="store_true", help="print the summary as JSON, all else to stderr"
+    )
     parser.add_argument(
         "--resume",
         action="store_true",
         help="continue an interrupted run: the newest unfinished one, or name=RUN",
     )
     return parser
+
+
+def progress_console(options: argparse.Namespace) -> Console:
+    """Where progress is shown."""
+    from rich.console import Console
+
+    return Console(emoji=False, stderr=options.json, quiet=options.quiet)
+
+
+def show_outcome(
+    options: argparse.Namespace,
+    summary: Mapping[str, Any],
+    result: Mapping[str, Any],
+    label: str,
+    folder: Place,
+    ui_command: str | None,
+) -> None:
+    """The result on the screen, or as JSON."""
+    from rich.console import Console
+
+    if options.json:
+        print(json.dumps(summary))
+    else:
+        print_outcome(Console(emoji=False), summary, result, label, folder, ui_command)
 
 
 def print_outcome(
@@ -125,12 +155,13 @@ def print_outcome(
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def check_inputs(config: RunConfig, *, decode: bool) -> FewShotData:
+def check_inputs(config: RunConfig, options: argparse.Namespace, *, decode: bool) -> FewShotData:
     """Everything that can be wrong with model and data, found before anything is started; what
     takes no time comes first. Warns of class names that say nothing.
 
     Args:
         config: settings of the run.
+        options: of the command line, for where progress is shown.
         decode: also decode every image once. Else what the index says is checked.
 
     Raises:
@@ -140,6 +171,8 @@ def check_inputs(config: RunConfig, *, decode: bool) -> FewShotData:
     from craft_ray.oracle.check import check_model_exists
     from craft_ray.task.preparation import load_data, sample_data
 
+    if decode:  # it may take its time, as all that follows
+        progress_console(options).print("Checking model and data ...", highlight=False)
     check_model_exists(config.oracle)
     data = load_data(config) if decode else sample_data(config)
     if (warning := warning_of_mute_names(config.data.source, data.dataset)) is not None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from craft_ray.commands.common import progress_console
 from craft_ray.commands.shorthand import typed_words
 from craft_ray.config.secrets import mask
 from craft_ray.errors import FULL_DISK, RunFailedError, RunInterruptedError, StorageError
@@ -80,14 +81,13 @@ class RunRequest:
             ConfigError: the folder cannot be made or resumed, or the cluster does not answer.
             RunInterruptedError, RunFailedError: see `resume_hint`.
         """
-        from rich.console import Console
-
         from craft_ray.files.remote import locate
         from craft_ray.jobs.live import waiting
         from craft_ray.jobs.run_folder import open_run_folder
         from craft_ray.light_imports import imported_meanwhile
 
-        console, options = Console(emoji=False), self.options
+        options = self.options
+        console = progress_console(options)
         with ExitStack() as stack:
             folder = stack.enter_context(
                 open_run_folder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,11 +83,17 @@ def _run(options: argparse.Namespace) -> None:
         return
     first = next(iter(found.values()))
     with request.open(first.ray, lambda _: _describe(config, found, missing)) as (folder, console):
+        from rich.console import Console
+
         from craft_ray.reproduction.run import run_reproduction
         from craft_ray.reproduction.tables import TABLE_FILE
         from craft_ray.tracking import tracking_folder, ui_command
 
-        run_reproduction(config, found, missing, folder, console)
+        summary = run_reproduction(config, found, missing, folder, console)
+    if options.json:
+        print(json.dumps(summary))
+        return
+    console = Console(emoji=False)
     console.print((folder / TABLE_FILE).read_text(), highlight=False, markup=False, soft_wrap=True)
     lines = [f"Tables and plots: {folder}"]
     if command := ui_command(first.mlflow, tracking_folder(folder.parent)):

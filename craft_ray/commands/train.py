@@ -9,7 +9,7 @@ from craft_ray.commands.common import (
     check_inputs,
     command_parser,
     exit_with,
-    print_outcome,
+    show_outcome,
 )
 from craft_ray.commands.dry_run import planned_time, pool_request, print_plan, spending_line
 from craft_ray.commands.frame import RunRequest
@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace) -> None:
         "train", options, config.output_dir, config.name, stem, settings, RunConfig
     )
     request.check()
-    data = check_inputs(config, decode=not options.dry_run)
+    data = check_inputs(config, options, decode=not options.dry_run)
     from craft_ray.metering.planned_spending import check_affordable, plan_driver, plan_run
 
     plan = plan_run(config, data.size) + plan_driver(config, data.size)
@@ -78,4 +78,4 @@ def _run(options: argparse.Namespace) -> None:
         chosen = "the last" if config.fidelity.selection == "last" else "chosen by validation"
         label = f"Generation {tuned['generation']}, {chosen}"
         ui = ui_command(config.mlflow, tracking_folder(folder.parent))
-        print_outcome(console, summary, tuned, label, folder, ui)
+        show_outcome(options, summary, tuned, label, folder, ui)

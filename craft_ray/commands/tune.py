@@ -12,7 +12,7 @@ from craft_ray.commands.common import (
     check_inputs,
     command_parser,
     exit_with,
-    print_outcome,
+    show_outcome,
 )
 from craft_ray.commands.dry_run import (
     MANY_QUERIES,
@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> None:
         SpaceConfig,
     )
     request.check()
-    data = check_inputs(space.base, decode=not options.dry_run)
+    data = check_inputs(space.base, options, decode=not options.dry_run)
     if space.base.max_cost is not None:
         from craft_ray.search.plan import check_first_trial_is_affordable
 
@@ -95,7 +95,7 @@ def _run(options: argparse.Namespace) -> None:
         if (best := summary["best"]) is not None:
             label = f"Best: trial {best['number']}"
             ui = ui_command(space.base.mlflow, tracking_folder(folder.parent))
-            print_outcome(console, summary, best, label, folder, ui)
+            show_outcome(options, summary, best, label, folder, ui)
         if num_failed := summary[NUM_FAILED]:
             errors = [trial["error"] for trial in summary["trials"] if trial["error"]]
             why = errors[0] if errors else f"see {folder / 'trials'}"

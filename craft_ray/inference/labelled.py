@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -80,7 +81,7 @@ def _parquet_labels(table: Path) -> list[str | None]:
         with open_parquet(table) as file:
             schema = file.schema_arrow
             column = _label_column(table, schema.names)
-            labels = file.read(columns=[column]).column(0).to_pylist()
+            labels: list[Any] = file.read(columns=[column]).column(0).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{table}: must be a Parquet file, but: {error}") from error
     if not pa.types.is_integer(schema.field(column).type):

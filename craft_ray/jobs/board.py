@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from craft_ray.jobs.job import Job, JobEnd, Message, Report
+from craft_ray.jobs.outlook import Progress
 
 MAX_ATTEMPTS = 4
 """Workers that may die with a job before it is given up."""
@@ -28,6 +29,8 @@ class _Entry:
 
     job: Job
     reports: list[Report] = field(default_factory=list)
+    progress: Progress | None = None
+    """What it said last between two reports."""
     taken: int = 0
     """Reports that somebody has taken."""
     attempts: int = 0
@@ -146,6 +149,14 @@ class JobBoard:
                 )
             )
 
+    async def progress(self) -> dict[str, Progress]:
+        """How far the jobs are that run, by their ids; those that have not said it are left out."""
+        return {
+            job_id: entry.progress
+            for job_id, entry in self._entries.items()
+            if entry.progress is not None and entry.end is None
+        }
+
     async def forget(self, job_id: str) -> None:
         """Drop the reports of a job that has ended."""
         entry = self._entries.get(job_id)
@@ -210,6 +221,11 @@ class JobBoard:
                 lambda: entry.taken >= index or entry.is_cancelled or entry.end is not None
             )
         return not (entry.is_cancelled or entry.end is not None)
+
+    async def note(self, job_id: str, progress: Progress) -> None:
+        """Keep how far a job is."""
+        if (entry := self._entries.get(job_id)) is not None:
+            entry.progress = progress
 
     async def cancelled(self, job_id: str) -> None:
         """Blocks until a job is to stop, or has ended."""

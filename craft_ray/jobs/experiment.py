@@ -3,7 +3,6 @@ end."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from craft_ray.jobs.cluster import slots_on_cluster
 from craft_ray.jobs.driver_oracle import driver_oracle
 from craft_ray.jobs.live import waiting
 from craft_ray.jobs.result import Scores, about_result
+from craft_ray.jobs.run_clock import RunClock
 from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.run_report import REPORT_FILE, Curve, harmless, write_run_report
 from craft_ray.jobs.slots import Slots
@@ -64,13 +64,13 @@ class Experiment:
     zero_shot: Score
     """On validation."""
     examiner: Examiner
-    started_s: float
+    clock: RunClock
 
     @property
     def seconds_left(self) -> float | None:
         """Until no more is to be tuned; may be below zero. None: no limit."""
         limit = self.config.time_limit_s
-        return None if limit is None else limit - (time.monotonic() - self.started_s)
+        return None if limit is None else limit - self.clock.here_s
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -149,7 +149,7 @@ class Experiment:
             **results,
             "ledger": spent.as_dict(),
             "cost": None if price is None else round(spent.cost(price), 6),
-            "seconds": round(time.monotonic() - self.started_s, 3),
+            "seconds": round(self.clock.total_s, 3),
             "data": data_summary(self.data),
             "oracle_id": self.prepared.oracle_id,
             "versions": versions(),
@@ -191,7 +191,7 @@ def open_experiment(
         UserError: tracking or the cluster does not answer, not one job fits into it, the model
             cannot be loaded, or a node that can run a job does not see `folder`.
     """
-    started_s = time.monotonic()
+    clock = RunClock(folder)
     tracker: Tracker = NullTracker()
     try:
         with ExitStack() as stack:
@@ -241,7 +241,8 @@ def open_experiment(
                 prepared=prepared,
                 zero_shot=zero_shot,
                 examiner=examiner,
-                started_s=started_s,
+                clock=clock,
             )
     finally:
+        clock.store_if_possible()
         tracker.shutdown()

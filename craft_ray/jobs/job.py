@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import read_json, write_json
+from craft_ray.jobs.outlook import Progress
 
 Report = dict[str, Any]
 """Metrics of a job so far; `craft_ray.jobs.tuning` says which."""
@@ -61,6 +62,9 @@ class Reporter(ABC):
             JobStoppedError: nobody wants more of this job.
             BoardLostError: nobody is there who might.
         """
+
+    def note(self, progress: Progress) -> None:  # noqa: B027 (nobody may look)
+        """Say how far the job is, between two reports. Blocks on nothing; it may be lost."""
 
 
 class Job(ABC):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import Any
 
 import ray
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
@@ -16,16 +14,14 @@ from craft_ray.errors import RunFailedError, UserError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.fine_tuning import FineTuning
-from craft_ray.jobs.job import JobEnd, Report
-from craft_ray.jobs.pace import Pace
+from craft_ray.jobs.job import JobEnd
 from craft_ray.jobs.result import Scores
+from craft_ray.jobs.run_watcher import RunWatcher
 from craft_ray.jobs.tuning import read_selected, read_tuned
 from craft_ray.task.preparation import FewShotData
 from craft_ray.tracking import tracked
 
 WORKER_FOLDER = "worker"
-LOG_LINES, LOG_SECONDS = 20, 10.0
-"""Without a terminal: at most so many lines of progress, and seconds between two of them."""
 
 
 def run_training(
@@ -87,61 +83,9 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fit(experiment: Experiment, job: FineTuning) -> JobEnd:
-    """Have the job done, and show its reports."""
-    columns = (
-        TextColumn("generation {task.completed:.0f}/{task.total:.0f}"),
-        BarColumn(bar_width=16),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-    )
-    console = experiment.console
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        watcher = _Watcher(experiment, progress)
+    """Have the job done, and show how far it is."""
+    watcher = RunWatcher(experiment, job.config)
+    with watcher:
         experiment.slots.run([job], watcher)
     assert watcher.end is not None
     return watcher.end
-
-
-class _Watcher:
-    """Passes reports on to the tracker, and to the bar or, without a terminal, to lines."""
-
-    def __init__(self, experiment: Experiment, progress: Progress) -> None:
-        self._experiment = experiment
-        self._progress = progress
-        self._pace = Pace(LOG_LINES, LOG_SECONDS)
-        self.end: JobEnd | None = None
-
-    def on_start(self, job: FineTuning) -> None:
-        total = job.config.num_generations
-        if not self._experiment.console.is_terminal:
-            self._experiment.say(f"Tuning, at most {total:,} generation(s) ...")
-        self._bar = self._progress.add_task("starting the worker", total=total)
-
-    def on_report(self, job: FineTuning, report: Report) -> None:
-        self._experiment.tracker.log(self._experiment.folder.name, report["points"])
-        left_s = self._experiment.seconds_left
-        if left_s is not None and left_s <= 0:  # what has been found so far is the result
-            self._experiment.slots.board.cancel.remote(job.id)
-        if report["points"]:
-            words = _describe(report, job.config)
-            self._progress.update(self._bar, completed=report["generation"], description=words)
-            total, is_last = job.config.num_generations, report["outcome"] != "running"
-            is_due = self._pace.is_due(report["generation"] / total) or is_last
-            if is_due and not self._experiment.console.is_terminal:
-                seconds = time.monotonic() - self._experiment.started_s
-                self._experiment.say(
-                    f"  generation {report['generation']:,}/{total:,}, {words}, {seconds:.0f} s"
-                )
-
-    def on_end(self, job: FineTuning, end: JobEnd) -> None:
-        self.end = end
-
-
-def _describe(report: Report, config: RunConfig) -> str:
-    """Queries, fitness and validation of a report, in words."""
-    last = report["points"][-1]
-    fitness = f"fitness {last['fitness_best']:.3f}, " if "fitness_best" in last else ""
-    return (
-        f"{report['candidate_queries']:,}/{config.max_queries:,} queries, {fitness}"
-        f"validation {last['val_accuracy']:.1%} (best {report['val_accuracy']:.1%})"
-    )

@@ -11,6 +11,7 @@ import itertools
 import logging
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -30,6 +31,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from craft_ray.errors import RunFailedError, last_words
 from craft_ray.jobs.board import JobBoard
 from craft_ray.jobs.job import Job, JobEnd, Message, Report
+from craft_ray.jobs.outlook import Progress
 from craft_ray.pool.cluster import beside_driver
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,9 @@ class Watcher(Protocol):
 
     def on_report(self, job: Any, report: Report) -> None:
         """It has a report."""
+
+    def on_progress(self, job: Any, progress: Progress) -> None:
+        """How far it is, between two reports; about once a second."""
 
     def on_end(self, job: Any, end: JobEnd) -> None:
         """It has ended, and its slot is free."""
@@ -129,6 +134,7 @@ class Slots:
     def _run(self, jobs: Iterable[Job], watcher: Watcher) -> None:
         left = iter(jobs)
         following: dict[Any, tuple[Job, int]] = {}
+        looked_s = time.monotonic()
         while True:
             for job in itertools.islice(left, self.number - len(following)):
                 watcher.on_start(job)
@@ -146,6 +152,12 @@ class Slots:
                 assert message.report is not None
                 watcher.on_report(job, message.report)
                 following[self.board.next_message.remote(job.id, index + 1)] = (job, index + 1)
+            if time.monotonic() - looked_s >= WAIT_S:
+                looked_s = time.monotonic()
+                progress: dict[str, Progress] = ray.get(self.board.progress.remote())
+                for job, _ in following.values():
+                    if job.id in progress:
+                        watcher.on_progress(job, progress[job.id])
 
     def _keep(self, slot: int) -> None:
         """In a thread of its own: a Ray Train run, and another one should that be lost, such as by

@@ -264,14 +264,21 @@ class _Course:
         report = self._trainer.run_generation()
         rates = self._pool.totals.since(totals_before, time.monotonic() - began_s)
         self._points.append(point_of(report) | rates | {"time_ms": time.time_ns() // 10**6})
+        # Not a part of what is stored: it depends on who else has asked.
+        asked = {"image_predictions": self._oracle.ledger.spent.image_predictions}
         if report.validation is None:
+            place = {
+                "generation": report.generation,
+                "candidate_queries": report.candidate_queries,
+            }
+            self._reporter.note({**place, **asked})
             return False
         self._reports.append(self._metrics(report))
         self._last_points, self._points = self._points, []
         state = self._trainer.state_dict()
         state.values.update({REPORTS: self._reports, POINTS: self._last_points, **self._here})
         keep_state(state, self._states)
-        last = {**self._reports[-1], POINTS: self._last_points}
+        last = {**self._reports[-1], **asked, POINTS: self._last_points}
         self._reporter.send(len(self._reports) - 1, last)
         return True
 

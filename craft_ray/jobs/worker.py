@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 import uuid
 from collections.abc import Callable
@@ -34,6 +35,9 @@ from craft_ray.jobs.job import (
     read_result,
     write_result,
 )
+from craft_ray.jobs.outlook import Progress
+
+NOTE_EVERY_S = 0.5
 
 
 def work(actor: Any, slot: int) -> None:
@@ -157,12 +161,18 @@ class BoardReporter(Reporter):
     def __init__(self, client: BoardClient, job_id: str) -> None:
         self._client = client
         self._job_id = job_id
+        self._noted_s = 0.0
         self._cancelled = client.actor.cancelled.remote(job_id)
         """Is there when the job is to stop, or when the board is gone."""
 
     def send(self, index: int, report: Report) -> None:
         if not self._client.ask(self._client.actor.report.remote(self._job_id, index, report)):
             raise JobStoppedError
+
+    def note(self, progress: Progress) -> None:
+        if time.monotonic() - self._noted_s >= NOTE_EVERY_S:
+            self._noted_s = time.monotonic()
+            self._client.actor.note.remote(self._job_id, progress)
 
     def check(self) -> None:
         if ray.wait([self._cancelled], timeout=0)[0]:

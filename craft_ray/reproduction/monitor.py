@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from craft_ray.config.documents import flatten
 from craft_ray.jobs.job import JobEnd, Report, read_result
+from craft_ray.jobs.outlook import Progress as JobProgress
 from craft_ray.jobs.pace import Pace, pace_of_one
 from craft_ray.reproduction.cell import CellJob
 from craft_ray.reproduction.grid import Cell, shots_in_words
@@ -96,6 +97,9 @@ class CellMonitor:
                 f"{report['candidate_queries']:,} queries, validation "
                 f"{report['val_accuracy']:.1%} so far"
             )
+
+    def on_progress(self, job: CellJob, progress: JobProgress) -> None:
+        """Cells are many, and one of them is no line."""
 
     def on_end(self, job: CellJob, end: JobEnd) -> None:
         """Say what the cell has found, or why it has failed; the others go on."""

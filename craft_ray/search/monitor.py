@@ -1,5 +1,4 @@
-"""Watches a search from the driver: a line for each trial, bars in a terminal or a few more lines
-without one, and the tracker."""
+"""Watches a search from the driver: what its display shows, and the tracker."""
 
 from __future__ import annotations
 
@@ -9,19 +8,10 @@ from typing import Any, Self
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from craft_ray.config.distributions import Scalar
-from craft_ray.config.run import RunConfig
 from craft_ray.errors import last_words
-from craft_ray.jobs.pace import Pace, pace_of_one
+from craft_ray.search.display import SearchDisplay
 from craft_ray.search.objectives import METRIC, RESOURCE
 from craft_ray.search.trial import ERROR
 from craft_ray.tracking import Tracker
@@ -33,11 +23,10 @@ class SearchMonitor(Callback):
     """Tune's callback.
 
     Args:
-        console: where to print.
+        display: shows where the trials stand.
         tracker: gets the parameters and the metrics of every generation.
         run_name: prefix of the tracker's keys.
-        max_queries: of the longest trial, for the bars.
-        settings_of: the run settings of a trial with these parameters.
+        total_of: candidate queries that a trial with these parameters may spend.
         known: numbers of the trials that had ended before this part of the search.
         on_end: told the number of every trial that has ended, and whether what it has done is its
             result: not if Tune has lost it.
@@ -45,35 +34,19 @@ class SearchMonitor(Callback):
 
     def __init__(
         self,
-        console: Console,
+        display: SearchDisplay,
         tracker: Tracker,
         run_name: str,
-        max_queries: int,
-        settings_of: Callable[[Mapping[str, Scalar]], RunConfig],
+        total_of: Callable[[Mapping[str, Scalar]], int],
         known: frozenset[int],
         on_end: Callable[[int, bool], None],
     ) -> None:
-        self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} queries"),
-            TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[state]}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._display = display
         self._tracker = tracker
         self._run_name = run_name
-        self._max_queries = max_queries
-        self._settings_of = settings_of
+        self._total_of = total_of
         self._known = known
         self._on_end = on_end
-        self._before_first: TaskID | None = None
-        self._bars: dict[int, TaskID] = {}
-        self._paces: dict[int, tuple[Pace, int]] = {}
-        """Number -> when its lines are due without a terminal, and its generations at most."""
         self._started: set[int] = set()
         self.ended: dict[int, str] = {}
         """Number -> how it ended, of the trials that came to an end. Tune's count includes those
@@ -82,19 +55,15 @@ class SearchMonitor(Callback):
         """Number -> what went wrong."""
 
     def __enter__(self) -> Self:
-        self._progress.start()
-        # Tune takes seconds to start the first trial.
-        self._before_first = self._progress.add_task(
-            "starting", total=self._max_queries, state="the first trial"
-        )
+        self._display.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._display.__exit__()
 
     def say(self, line: str) -> None:
         """Print a line above the bars, as it is."""
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._display.say(line)
 
     def close_open(self) -> None:
         """What still runs when the search ends was stopped with it, also for the tracker."""
@@ -120,17 +89,12 @@ class SearchMonitor(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """Open the trial's run."""
-        if self._before_first is not None:
-            self._progress.remove_task(self._before_first)
-            self._before_first = None
         number, name = number_of(trial), f"trial {number_of(trial)}"
         self._started.add(number)
         self._tracker.open(self._key(number), name, dict(trial.config), parent=self.parent_key)
-        if number not in self._bars and number not in self._known:
-            self._bars[number] = self._progress.add_task(
-                name, total=self._max_queries, state="starting"
-            )
-            self._paces[number] = pace_of_one(), self._settings_of(trial.config).num_generations
+        self._display.begin(
+            number, self._total_of(trial.config), is_shown=number not in self._known
+        )
 
     def on_trial_result(
         self,
@@ -143,18 +107,9 @@ class SearchMonitor(Callback):
         """Pass the generations on."""
         number = number_of(trial)
         self._tracker.log(self._key(number), result.get("points", []))
-        if METRIC not in result or number not in self._bars:
-            return
-        words = f"validation {result[METRIC]:.1%}"
-        self._progress.update(self._bars[number], completed=result[RESOURCE], state=words)
-        if self._console.is_terminal or result["outcome"] != "running":
-            return
-        (pace, total), generation = self._paces[number], result["generation"]
-        if pace.is_due(generation / total):
-            self.say(
-                f"  trial {number}: generation {generation:,}/{total:,}, {result[RESOURCE]:,.0f} "
-                f"queries, {words} so far"
-            )
+        if METRIC in result:
+            predictions = result.get("image_predictions", 0)  # earlier versions did not say it
+            self._display.move(number, int(result[RESOURCE]), int(predictions), result[METRIC])
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -197,8 +152,7 @@ class SearchMonitor(Callback):
 
     def _end(self, number: int, status: str, words: str, *, keeps_result: bool = True) -> None:
         self.ended[number] = status
-        if (bar := self._bars.pop(number, None)) is not None:
-            self._progress.remove_task(bar)
+        self._display.end(number)
         if number not in self._known:
             self.say(f"  trial {number}: {words}")
         self._on_end(number, keeps_result)

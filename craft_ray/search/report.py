@@ -18,6 +18,10 @@ from craft_ray.config.variants import VARIANT
 from craft_ray.search.importances import Importances
 from craft_ray.search.results import TrialResult
 
+HELD_OUT = (
+    "held out: accuracy on training images that a linear head did not see, counts beside val; "
+    "per image: predictions that a new image costs"
+)
 FORMATS: dict[Objective, str] = {
     "accuracy": "{:.1%}",
     "queries": "{:,.0f}",
@@ -33,27 +37,32 @@ def print_table(
     results: Sequence[TrialResult],
     best: TrialResult | None,
 ) -> None:
-    """Zero-shot and every trial: method, validation accuracy, queries, seconds and status; then the
-    parameters of those that have the same ones, as all of them do not fit into 80 columns."""
-    outcomes = Table("trial", "method", box=box.SIMPLE_HEAD)
-    for column in ("validation", "queries", "seconds"):
+    """Zero-shot and every trial: method, accuracies, predictions that a new image costs, queries,
+    seconds and status; then the parameters of those that have the same ones, as all of them do not
+    fit into 80 columns."""
+    outcomes = Table("trial", "method", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("val", "held out", "per image", "queries", "s"):
         outcomes.add_column(column, justify="right")
     outcomes.add_column("status")
-    outcomes.add_row("", "zero-shot", f"{zero_shot.accuracy:.1%}", "0", "", "")
+    outcomes.add_row("", "zero-shot", f"{zero_shot.accuracy:.1%}", "", "1", "0", "", "")
     groups: dict[tuple[str, ...], list[TrialResult]] = {}
     for result in results:
         outcomes.add_row(
             f"{result.number}",
             escape(trial_name(space, result.params)),
             f"{result.validation.accuracy:.1%}" if result.validation else "-",
+            _held_out(result),
+            f"{result.objectives['predictions_per_image']:.0f}" if result.objectives else "-",
             f"{result.tuned.spent.candidate_queries:,}",
-            f"{result.tuned.seconds:.1f}",
+            f"{result.tuned.seconds:.0f}",
             escape(result.status),
             style=_style(result, best),
         )
         paths = tuple(path for path in result.params if path != VARIANT)
         groups.setdefault(paths, []).append(result)
     console.print(outcomes)
+    if any(result.evidence and result.evidence.held_out for result in results):
+        say(console, HELD_OUT)
     for paths, group in groups.items():
         if paths:
             console.print(_parameters(paths, group, best))
@@ -71,6 +80,18 @@ def _parameters(
     return table
 
 
+def say(console: Console, text: str) -> None:
+    """A sentence: in a terminal it fits into the window, in a log it is one line."""
+    console.print(text, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
+def _held_out(result: TrialResult) -> str:
+    evidence = result.evidence
+    if evidence is None or evidence.held_out is None:
+        return ""
+    return f"{evidence.held_out.accuracy:.1%}"
+
+
 def _style(result: TrialResult, best: TrialResult | None) -> str | None:
     return "bold green" if result is best else None
 
@@ -81,7 +102,7 @@ def print_gain(
     """What all trials together paid, for what on validation."""
     queries = sum(result.tuned.spent.candidate_queries for result in results)
     if best is None or best.validation is None:
-        console.print(f"For {_queries(queries)} no trial has a result.", highlight=False)
+        say(console, f"For {_queries(queries)} no trial has a result.")
         return
     accuracy = best.validation.accuracy
     gains = [f"{100 * (accuracy - zero_shot.accuracy):+.1f} points over zero-shot"]
@@ -95,10 +116,7 @@ def print_gain(
         gains.append(
             f"all of them by trial {first.number}, for {first.tuned.spent.candidate_queries:,}"
         )
-    console.print(
-        f"For {_queries(queries)} the search gained {', '.join(gains)} (validation).",
-        highlight=False,
-    )
+    say(console, f"For {_queries(queries)} the search gained {', '.join(gains)} (validation).")
 
 
 def _queries(number: int) -> str:
@@ -142,17 +160,15 @@ def print_importances(
     spread = f"{100 * importances.spread:.1f} points"
     resolved = f"{100 * importances.resolved:.1f}"
     if importances.shares is None:
-        console.print(
+        say(
+            console,
             f"No parameter is shown to matter: {trials} differ by {spread}, and "
             f"{num_validation} validation images resolve {resolved}.",
-            highlight=False,
-            markup=False,
         )
         return
     shares = ", ".join(f"{path} {share:.0%}" for path, share in importances.shares.items())
-    console.print(
+    say(
+        console,
         f"Importance for the validation accuracy ({trials}, {spread} apart; {num_validation} "
         f"images resolve {resolved}): {shares}.",
-        highlight=False,
-        markup=False,
     )

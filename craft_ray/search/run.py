@@ -23,11 +23,13 @@ from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.live import waiting
 from craft_ray.jobs.result import Scores
 from craft_ray.jobs.run_folder import NUM_FAILED, is_finished
-from craft_ray.jobs.tuning import read_selected
+from craft_ray.jobs.tuning import read_selected, read_tuned
+from craft_ray.metering.planned_spending import plan_run
+from craft_ray.search.display import SearchDisplay
 from craft_ray.search.importances import parameter_importances
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.search.optuna_search import make_search
-from craft_ray.search.plan import dearest_runs
+from craft_ray.search.plan import dearest_runs, plan_search
 from craft_ray.search.report import print_front, print_gain, print_importances, print_table
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results
 from craft_ray.search.sharing import forget_answers, shared_probes
@@ -39,6 +41,7 @@ from craft_ray.task.preparation import FewShotData
 from craft_ray.task.vocabulary import extra_names
 from craft_ray.tracking import tracked
 
+PROGRESS_TIMEOUT_S = 5.0
 STOPPING_S = 1.0
 """Between two generations a job hears that it is to stop; most take no longer."""
 
@@ -83,11 +86,10 @@ def run_search(
         )
         board = experiment.slots.board
         monitor = SearchMonitor(
-            console,
+            _display(space, experiment, known),
             experiment.tracker,
             folder.name,
-            space.base.max_queries,
-            space.resolve,
+            lambda params: plan_run(space.resolve(params), data.size).candidate_queries,
             known,
             on_end=lambda ended, keep: board.cancel.remote(str(ended), keep_result=keep),
         )
@@ -115,6 +117,24 @@ def run_search(
                 raise RunFailedError(f"{folder.name}: {last_words(error)}") from error
             finally:
                 monitor.close_open()
+
+
+def _display(space: SpaceConfig, experiment: Experiment, known: frozenset[int]) -> SearchDisplay:
+    price, board = space.base.price_per_thousand_predictions, experiment.slots.board
+    folders = (trial_folder(experiment.folder, number) for number in known)
+    spent = sum((read_tuned(each).spent for each in folders), start=experiment.examiner.spent)
+
+    def cost_of(predictions: int) -> float:
+        return (spent.image_predictions + predictions) / 1000 * (price or 0.0)
+
+    return SearchDisplay(
+        experiment.console,
+        space.trials,
+        len(known),
+        plan_search(space, experiment.data.size).candidate_queries,
+        lambda: ray.get(board.progress.remote(), timeout=PROGRESS_TIMEOUT_S),
+        None if price is None else cost_of,
+    )
 
 
 def _first_run(space: SpaceConfig) -> RunConfig:

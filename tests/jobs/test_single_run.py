@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import pytest
 from rich.console import Console
-from rich.progress import Progress
 
 from craft_ray.config.run import RunConfig
+from craft_ray.jobs import run_watcher
 from craft_ray.jobs.job import JobEnd
-from craft_ray.jobs.single_run import LOG_LINES, _Watcher
+from craft_ray.jobs.run_watcher import LOG_LINES, RunWatcher
+from craft_ray.metering.ledger import Spending
 from craft_ray.tracking import NullTracker
 
 
@@ -27,11 +28,13 @@ def test_without_a_terminal_progress_is_in_lines(is_terminal: bool) -> None:
             console=console,
             tracker=NullTracker(),
             folder=SimpleNamespace(name="run"),
-            started_s=0.0,
+            seconds_left=None,
+            clock=SimpleNamespace(total_s=12.3),
+            examiner=SimpleNamespace(spent=Spending()),
             say=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
         ),
     )
-    watcher = _Watcher(experiment, Progress(console=console, disable=True))
+    watcher = RunWatcher(experiment, config)
     job = cast(Any, SimpleNamespace(config=config))
     watcher.on_start(job)
     total = config.num_generations
@@ -52,3 +55,41 @@ def test_without_a_terminal_progress_is_in_lines(is_terminal: bool) -> None:
     assert 2 <= len(lines) <= LOG_LINES + 2
     assert lines[0] == "Tuning, at most 200 generation(s) ..."
     assert "200/200, 8,000/8,000 queries, validation 50.0% (best 75.0%)" in lines[-1]
+
+
+def watching(
+    text: io.StringIO, *, price: float | None = None, is_terminal: bool = False
+) -> tuple[RunWatcher, Any]:
+    console = Console(file=text, force_terminal=is_terminal, width=80)
+    config = RunConfig(max_queries=8000, price_per_thousand_predictions=price)
+    experiment = SimpleNamespace(
+        console=console,
+        tracker=NullTracker(),
+        folder=SimpleNamespace(name="run"),
+        seconds_left=None,
+        clock=SimpleNamespace(total_s=12.3),
+        examiner=SimpleNamespace(spent=Spending(evaluation_predictions=1000)),
+        say=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+    )
+    return RunWatcher(cast(Any, experiment), config), SimpleNamespace(config=config)
+
+
+def test_a_minute_without_a_line_ends_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    watcher, job = watching(text, price=2.0)
+    progress = {"generation": 10, "candidate_queries": 400, "image_predictions": 7000}
+    watcher.on_progress(job, progress)
+    assert text.getvalue() == ""
+    monkeypatch.setattr(run_watcher, "LINE_EVERY_S", 0.0)
+    watcher.on_progress(job, progress)
+    assert text.getvalue() == "  400 of at most 8,000 queries, cost 16.00\n"
+
+
+def test_in_a_terminal_it_moves_between_two_validations() -> None:
+    text = io.StringIO()
+    watcher, job = watching(text, is_terminal=True)
+    with watcher:
+        watcher.on_progress(
+            job, {"generation": 10, "candidate_queries": 400, "image_predictions": 7000}
+        )
+    assert "400 of at most 8,000 queries" in text.getvalue()

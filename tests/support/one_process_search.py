@@ -15,9 +15,9 @@ from rich.console import Console
 
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.space import SpaceConfig
-from craft_ray.jobs import experiment as experiment_module
 from craft_ray.jobs import fine_tuning, tuning
 from craft_ray.jobs.experiment import Experiment
+from craft_ray.jobs.run_clock import RunClock
 from craft_ray.jobs.worker import run
 from craft_ray.pool.address import PoolAddress
 from craft_ray.search import run as search_run
@@ -58,8 +58,7 @@ class OneProcessSearch:
         clock = Clock()
         patch.setattr(tuning, "PoolOracle", lambda *words: self.pool)
         patch.setattr(fine_tuning, "ray", SimpleNamespace(get=lambda reference: reference))
-        for module in (tuning, experiment_module):
-            patch.setattr(module, "time", clock)
+        patch.setattr(tuning, "time", clock)
         driver = metered(self.pool)
         examiner = Examiner(driver, prepare(space.base, data, driver), data)
         prepared, zero_shot = examiner.validate_zero_shot()
@@ -75,7 +74,7 @@ class OneProcessSearch:
             prepared=prepared,
             zero_shot=zero_shot,
             examiner=examiner,
-            started_s=clock.monotonic(),
+            clock=RunClock(folder, clock.monotonic),
         )
 
         shared = shared_probes(space, prepared, folder)

@@ -1,0 +1,125 @@
+"""Watches a single fine-tuning from the driver: a bar in a terminal, or lines without one, and the
+tracker."""
+
+from __future__ import annotations
+
+import time
+from typing import Self
+
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
+from rich.progress import Progress as Bars
+
+from craft_ray.config.run import RunConfig
+from craft_ray.jobs.experiment import Experiment
+from craft_ray.jobs.fine_tuning import FineTuning
+from craft_ray.jobs.job import JobEnd, Report
+from craft_ray.jobs.outlook import Outlook, Progress
+from craft_ray.jobs.pace import Pace
+
+LOG_LINES, LOG_SECONDS = 20, 10.0
+"""Without a terminal: at most so many lines of validations, and seconds between two of them."""
+LINE_EVERY_S = 60.0
+"""Of a line about how far it is, where there was no other."""
+
+
+class RunWatcher:
+    """A `Watcher` of one job.
+
+    Args:
+        experiment: what is running.
+        config: of the run.
+    """
+
+    def __init__(self, experiment: Experiment, config: RunConfig) -> None:
+        self._experiment = experiment
+        self._config = config
+        self._pace = Pace(LOG_LINES, LOG_SECONDS)
+        self._bars = Bars(
+            SpinnerColumn(),
+            BarColumn(bar_width=8),
+            TextColumn("{task.description}", markup=False),
+            console=experiment.console,
+            transient=True,
+            disable=not experiment.console.is_terminal,
+        )
+        self._bar = self._bars.add_task("starting the worker", total=config.num_generations)
+        self._share_before: float | None = None
+        self._started_s = self._said_s = time.monotonic()
+        self._best: float | None = None
+        self.end: JobEnd | None = None
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def on_start(self, job: FineTuning) -> None:
+        if not self._experiment.console.is_terminal:
+            self._say(f"Tuning, at most {self._config.num_generations:,} generation(s) ...")
+
+    def on_progress(self, job: FineTuning, progress: Progress) -> None:
+        generation, queries = progress["generation"], progress["candidate_queries"]
+        outlook = self._show(generation, queries, progress["image_predictions"])
+        is_due = time.monotonic() - self._said_s >= LINE_EVERY_S
+        if is_due and not self._experiment.console.is_terminal:
+            self._say(f"  {outlook}")
+
+    def on_report(self, job: FineTuning, report: Report) -> None:
+        self._experiment.tracker.log(self._experiment.folder.name, report["points"])
+        left_s = self._experiment.seconds_left
+        if left_s is not None and left_s <= 0:  # what has been found so far is the result
+            self._experiment.slots.board.cancel.remote(job.id)
+        self._best = report["val_accuracy"]
+        predictions = report.get("image_predictions", 0)  # earlier versions did not say it
+        self._show(report["generation"], report["candidate_queries"], predictions)
+        if report["points"]:
+            self._print(report)
+
+    def on_end(self, job: FineTuning, end: JobEnd) -> None:
+        self.end = end
+
+    def _show(self, generation: int, queries: int, predictions: int) -> Outlook:
+        share = min(generation / self._config.num_generations, 1.0)
+        if self._share_before is None:  # what an earlier part has done is reported first
+            self._share_before, self._started_s = share, time.monotonic()
+        price = self._config.price_per_thousand_predictions
+        asked = predictions + self._experiment.examiner.spent.image_predictions
+        outlook = Outlook(
+            queries=queries,
+            most_queries=self._config.max_queries,
+            best=self._best,
+            cost=None if price is None else asked / 1000 * price,
+            share=share,
+            share_before=self._share_before,
+            seconds=time.monotonic() - self._started_s,
+        )
+        self._bars.update(self._bar, completed=generation, description=str(outlook))
+        return outlook
+
+    def _print(self, report: Report) -> None:
+        """A line, where there is no bar and one is due."""
+        generation, total = report["generation"], self._config.num_generations
+        is_last = report["outcome"] != "running"
+        is_due = self._pace.is_due(generation / total) or is_last
+        if is_due and not self._experiment.console.is_terminal:
+            seconds = self._experiment.clock.total_s
+            words = describe(report, self._config)
+            self._say(f"  generation {generation:,}/{total:,}, {words}, {seconds:.0f} s")
+
+    def _say(self, line: str) -> None:
+        self._said_s = time.monotonic()
+        self._experiment.say(line)
+
+
+def describe(report: Report, config: RunConfig) -> str:
+    """Queries, loss and validation of a report, in words."""
+    last = report["points"][-1]
+    loss = ""
+    if "fitness_best" in last:  # the paper's fitness is a loss
+        loss = f"loss of the best candidate {last['fitness_best']:.3f}, "
+    return (
+        f"{report['candidate_queries']:,}/{config.max_queries:,} queries, {loss}"
+        f"validation {last['val_accuracy']:.1%} (best {report['val_accuracy']:.1%})"
+    )
