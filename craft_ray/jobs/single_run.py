@@ -10,7 +10,6 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import RunFailedError, UserError
 from craft_ray.files.remote import Place
@@ -18,9 +17,20 @@ from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.fine_tuning import FineTuning
 from craft_ray.jobs.job import JobEnd, Report
 from craft_ray.jobs.pace import Pace
-from craft_ray.jobs.tuning import read_selected, read_tuned
+from craft_ray.jobs.record import (
+    data_inputs,
+    describe_result,
+    harmless,
+    record_end,
+    record_model,
+    run_params,
+    run_tags,
+)
+from craft_ray.jobs.tuning import Tuned, read_selected, read_tuned
 from craft_ray.task.preparation import FewShotData
 from craft_ray.tracking import tracked
+from craft_ray.tracking.base import STEP
+from craft_ray.tracking.vocabulary import points_of, score_metrics, step_of
 
 WORKER_FOLDER = "worker"
 LOG_LINES, LOG_SECONDS = 20, 10.0
@@ -41,7 +51,8 @@ def run_training(
     with open_experiment(config, data, folder, console, first=first) as experiment:
         experiment.say(f"Zero-shot: {experiment.zero_shot.accuracy:.1%} on validation.")
         settings = config.model_dump(mode="json")
-        with tracked(experiment.tracker, folder.name, folder.name, flatten(settings)):
+        tags, name = run_tags("train", config, data.dataset.name), folder.name
+        with tracked(experiment.tracker, name, name, run_params(config), tags):
             return _train(experiment, settings)
 
 
@@ -62,8 +73,6 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
     tuned, selected = read_tuned(job.folder), read_selected(job.folder)
     experiment.deliver(selected.classifier, key)
     zero_shot_test, test = experiment.test(selected.classifier)
-    accuracy = {"generation": selected.generation, "test_accuracy": test.accuracy}
-    experiment.tracker.log(key, [accuracy])
     pool = experiment.report_pool(key)
     results = {
         "zero_shot": {
@@ -78,7 +87,33 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
         "pool": pool,
         "retried_chunks": tuned.retried_chunks,
     }
-    return experiment.write_summary(results, tuned.spent + experiment.examiner.spent, settings)
+    spent = tuned.spent + experiment.examiner.spent
+    summary = experiment.write_summary(results, spent, settings)
+    with harmless():
+        _record(experiment, summary, tuned)
+    return summary
+
+
+def _record(experiment: Experiment, summary: dict[str, Any], tuned: Tuned) -> None:
+    """Tell MLflow what was found, after the summary is written."""
+    tracker, config, folder = experiment.tracker, experiment.config, experiment.folder
+    found, before, last = summary["tuned"], summary["zero_shot"], tuned.last
+    step = 0 if last is None else step_of(last["candidate_queries"], last["generation"])
+    scores = {
+        **score_metrics("val", found["validation"]),
+        **score_metrics("held_out", found["held_out"]),
+        **score_metrics("test", found["test"]),
+        **score_metrics("zero_shot", before["validation"]),
+        **score_metrics("zero_shot_test", before["test"]),
+    }
+    tracker.log(folder.name, [{STEP: step, **scores}])
+    contexts = ("training", "validation", "test")
+    tracker.log_inputs(folder.name, [data_inputs(config, experiment.data, c) for c in contexts])
+    note = describe_result(summary, found["test"], "", config)
+    tracker.tag(folder.name, {"mlflow.note.content": note})
+    record_end(tracker, folder.name, folder, summary, config, step)
+    names = experiment.prepared.class_names
+    record_model(tracker, folder.name, folder, names, scores, config)
 
 
 def _fit(experiment: Experiment, job: FineTuning) -> JobEnd:
@@ -113,7 +148,7 @@ class _Watcher:
         self._bar = self._progress.add_task("starting the worker", total=total)
 
     def on_report(self, job: FineTuning, report: Report) -> None:
-        self._experiment.tracker.log(self._experiment.folder.name, report["points"])
+        self._experiment.tracker.log(self._experiment.folder.name, points_of(report))
         if report["points"]:
             words = _describe(report, job.config)
             self._progress.update(self._bar, completed=report["generation"], description=words)

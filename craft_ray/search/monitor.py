@@ -19,14 +19,17 @@ from rich.progress import (
 )
 
 from craft_ray.config.distributions import Scalar
+from craft_ray.config.method_names import method_name
 from craft_ray.config.run import RunConfig
+from craft_ray.config.variants import VARIANT
 from craft_ray.errors import last_words
 from craft_ray.jobs.pace import Pace, pace_of_one
+from craft_ray.jobs.record import run_params, run_tags
 from craft_ray.search.objectives import METRIC, RESOURCE
+from craft_ray.search.record import SearchKeys
 from craft_ray.search.trial import ERROR
 from craft_ray.tracking import Tracker
-
-PARENT_KEY = "search"
+from craft_ray.tracking.vocabulary import points_of
 
 
 class SearchMonitor(Callback):
@@ -65,7 +68,8 @@ class SearchMonitor(Callback):
             disable=not console.is_terminal,
         )
         self._tracker = tracker
-        self._run_name = run_name
+        self.keys = SearchKeys(run_name)
+        """The tracker's, of the search and its trials."""
         self._max_queries = max_queries
         self._settings_of = settings_of
         self._known = known
@@ -99,15 +103,7 @@ class SearchMonitor(Callback):
     def close_open(self) -> None:
         """What still runs when the search ends was stopped with it, also for the tracker."""
         for number in self._started - self.ended.keys():
-            self._tracker.close(self._key(number), "KILLED")
-
-    @property
-    def parent_key(self) -> str:
-        """The tracker's key of the search itself."""
-        return f"{self._run_name}/{PARENT_KEY}"
-
-    def _key(self, number: int) -> str:
-        return f"{self._run_name}/{number}"
+            self._tracker.close(self.keys.of(number), "KILLED")
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -118,12 +114,20 @@ class SearchMonitor(Callback):
             self._before_first = None
         number, name = number_of(trial), f"trial {number_of(trial)}"
         self._started.add(number)
-        self._tracker.open(self._key(number), name, dict(trial.config), parent=self.parent_key)
+        config = self._settings_of(trial.config)
+        method = trial.config.get(VARIANT) or method_name(config)
+        self._tracker.open(
+            self.keys.of(number),
+            f"{name}: {method}",
+            run_params(config),
+            parent=self.keys.parent,
+            tags={**run_tags("tune", config), "method": str(method)},
+        )
         if number not in self._bars and number not in self._known:
             self._bars[number] = self._progress.add_task(
                 name, total=self._max_queries, state="starting"
             )
-            self._paces[number] = pace_of_one(), self._settings_of(trial.config).num_generations
+            self._paces[number] = pace_of_one(), config.num_generations
 
     def on_trial_result(
         self,
@@ -135,7 +139,7 @@ class SearchMonitor(Callback):
     ) -> None:
         """Pass the generations on."""
         number = number_of(trial)
-        self._tracker.log(self._key(number), result.get("points", []))
+        self._tracker.log(self.keys.of(number), points_of(result))
         if METRIC not in result or number not in self._bars:
             return
         words = f"validation {result[METRIC]:.1%}"
@@ -158,7 +162,7 @@ class SearchMonitor(Callback):
         if outcome == "failed":
             self._fail(number, str(result.get(ERROR)))
             return
-        self._tracker.close(self._key(number), "FINISHED")
+        self._tracker.close(self.keys.of(number), "FINISHED")
         status = "stopped early" if outcome == "running" else outcome
         queries = result[RESOURCE]
         self._end(
@@ -184,7 +188,7 @@ class SearchMonitor(Callback):
         self._fail(number_of(trial), words)
 
     def _fail(self, number: int, error: str) -> None:
-        self._tracker.close(self._key(number), "FAILED")
+        self._tracker.close(self.keys.of(number), "FAILED")
         self.errors[number] = error
         self._end(number, "failed", f"failed: {error}")
 
