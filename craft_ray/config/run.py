@@ -23,6 +23,7 @@ from craft_ray.config.prompts import PromptConfig
 from craft_ray.config.secrets import conceal
 
 Method = Literal["both", "prompt", "head", "white_box"]
+REGISTERED_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,199}$"
 RUN_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
 
@@ -62,6 +63,9 @@ class MlflowConfig(Settings):
     """Default: sqlite in the output folder, as an absolute address. Credentials in it are masked
     here; the tracker of the process that read them knows them."""
     experiment: str = Field("craft-ray", min_length=1)
+    register_as: Annotated[str, Field(pattern=REGISTERED_NAME_PATTERN)] | None = None
+    """Name in MLflow's registry under which the classifier of the run becomes a new version. The
+    version with the highest validation accuracy has the alias `champion`. Default: none."""
 
     @field_validator("tracking_uri")
     @classmethod

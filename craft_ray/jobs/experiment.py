@@ -44,6 +44,8 @@ from craft_ray.task.preparation import (
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.task.provenance import data_summary, versions
 from craft_ray.tracking import NullTracker, Tracker, make_tracker, tracking_folder
+from craft_ray.tracking.base import STEP
+from craft_ray.tracking.vocabulary import pool_metrics
 
 STATS_TIMEOUT_S = 10.0
 
@@ -131,7 +133,7 @@ class Experiment:
                 "pool_candidates": float(sum(entry.candidates for entry in entries)),
                 "pool_images_encoded": float(sum(entry.images_encoded for entry in entries)),
             }
-            self.tracker.log(key, [{"generation": 0, **totals}])
+            self.tracker.log(key, [{STEP: 0, **pool_metrics(totals)}])
         return report
 
     def write_summary(

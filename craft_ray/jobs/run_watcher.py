@@ -15,6 +15,7 @@ from craft_ray.jobs.fine_tuning import FineTuning
 from craft_ray.jobs.job import JobEnd, Report
 from craft_ray.jobs.outlook import Outlook, Progress
 from craft_ray.jobs.pace import Pace
+from craft_ray.tracking.vocabulary import points_of
 
 LOG_LINES, LOG_SECONDS = 20, 10.0
 """Without a terminal: at most so many lines of validations, and seconds between two of them."""
@@ -67,7 +68,7 @@ class RunWatcher:
             self._say(f"  {outlook}")
 
     def on_report(self, job: FineTuning, report: Report) -> None:
-        self._experiment.tracker.log(self._experiment.folder.name, report["points"])
+        self._experiment.tracker.log(self._experiment.folder.name, points_of(report))
         left_s = self._experiment.seconds_left
         if left_s is not None and left_s <= 0:  # what has been found so far is the result
             self._experiment.slots.board.cancel.remote(job.id)

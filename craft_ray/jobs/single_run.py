@@ -8,18 +8,28 @@ from typing import Any
 import ray
 from rich.console import Console
 
-from craft_ray.config.documents import flatten
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import RunFailedError, UserError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.fine_tuning import FineTuning
 from craft_ray.jobs.job import JobEnd
+from craft_ray.jobs.record import (
+    data_inputs,
+    describe_result,
+    harmless,
+    record_end,
+    record_model,
+    run_params,
+    run_tags,
+)
 from craft_ray.jobs.result import Scores
 from craft_ray.jobs.run_watcher import RunWatcher
-from craft_ray.jobs.tuning import read_selected, read_tuned
+from craft_ray.jobs.tuning import Tuned, read_selected, read_tuned
 from craft_ray.task.preparation import FewShotData
 from craft_ray.tracking import tracked
+from craft_ray.tracking.base import STEP
+from craft_ray.tracking.vocabulary import score_metrics, step_of
 
 WORKER_FOLDER = "worker"
 
@@ -38,7 +48,8 @@ def run_training(
     with open_experiment(config, data, folder, console, first=first) as experiment:
         experiment.say(f"Zero-shot: {experiment.zero_shot.accuracy:.1%} on validation.")
         settings = config.model_dump(mode="json")
-        with tracked(experiment.tracker, folder.name, folder.name, flatten(settings)):
+        tags, name = run_tags("train", config, data.dataset.name), folder.name
+        with tracked(experiment.tracker, name, name, run_params(config), tags):
             return _train(experiment, settings)
 
 
@@ -62,8 +73,6 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
     spent = tuned.spent + experiment.examiner.spent
     scores = Scores(experiment.zero_shot, selected.validation, zero_shot_test, test)
     experiment.deliver(selected.classifier, key, config, scores, spent)
-    accuracy = {"generation": selected.generation, "test_accuracy": test.accuracy}
-    experiment.tracker.log(key, [accuracy])
     pool = experiment.report_pool(key)
     results = {
         "zero_shot": {
@@ -79,7 +88,32 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
         "pool": pool,
         "retried_chunks": tuned.retried_chunks,
     }
-    return experiment.write_summary(results, spent, settings, {1: tuned.curve})
+    summary = experiment.write_summary(results, spent, settings, {1: tuned.curve})
+    with harmless():
+        _record(experiment, summary, tuned)
+    return summary
+
+
+def _record(experiment: Experiment, summary: dict[str, Any], tuned: Tuned) -> None:
+    """Tell MLflow what was found, after the summary is written."""
+    tracker, config, folder = experiment.tracker, experiment.config, experiment.folder
+    found, before, last = summary["tuned"], summary["zero_shot"], tuned.last
+    step = 0 if last is None else step_of(last["candidate_queries"], last["generation"])
+    scores = {
+        **score_metrics("val", found["validation"]),
+        **score_metrics("held_out", found["held_out"]),
+        **score_metrics("test", found["test"]),
+        **score_metrics("zero_shot", before["validation"]),
+        **score_metrics("zero_shot_test", before["test"]),
+    }
+    tracker.log(folder.name, [{STEP: step, **scores}])
+    contexts = ("training", "validation", "test")
+    tracker.log_inputs(folder.name, [data_inputs(config, experiment.data, c) for c in contexts])
+    note = describe_result(summary, found["test"], "", config)
+    tracker.tag(folder.name, {"mlflow.note.content": note})
+    record_end(tracker, folder.name, folder, summary, config, step)
+    names = experiment.prepared.class_names
+    record_model(tracker, folder.name, folder, names, scores, config)
 
 
 def _fit(experiment: Experiment, job: FineTuning) -> JobEnd:

@@ -8,13 +8,16 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from craft_ray.config.documents import flatten
 from craft_ray.jobs.job import JobEnd, Report, read_result
 from craft_ray.jobs.outlook import Progress as JobProgress
 from craft_ray.jobs.pace import Pace, pace_of_one
+from craft_ray.jobs.record import run_params, run_tags
+from craft_ray.metering.ledger import Spending
 from craft_ray.reproduction.cell import CellJob
 from craft_ray.reproduction.grid import Cell, shots_in_words
 from craft_ray.tracking import Tracker
+from craft_ray.tracking.base import STEP
+from craft_ray.tracking.vocabulary import points_of, score_metrics, spent_metrics, step_of
 
 
 class CellMonitor:
@@ -81,13 +84,18 @@ class CellMonitor:
     def on_start(self, job: CellJob) -> None:
         """Open the cell's run."""
         self._paces[job.cell.id] = pace_of_one()
-        settings = flatten(job.config.model_dump(mode="json"))
         self._open.add(self._key(job.cell))
-        self._tracker.open(self._key(job.cell), job.cell.id, settings, parent=self.parent_key)
+        self._tracker.open(
+            self._key(job.cell),
+            job.cell.id,
+            run_params(job.config),
+            parent=self.parent_key,
+            tags=run_tags("reproduce", job.config, job.cell.dataset),
+        )
 
     def on_report(self, job: CellJob, report: Report) -> None:
         """Pass the generations on."""
-        self._tracker.log(self._key(job.cell), report["points"])
+        self._tracker.log(self._key(job.cell), points_of(report))
         if self._console.is_terminal or report["outcome"] != "running":
             return
         generation, total = report["generation"], job.config.num_generations
@@ -113,8 +121,16 @@ class CellMonitor:
             return
         before = result["zero_shot"]["test"]["accuracy"]
         after = result["tuned"]["test"]["accuracy"]
-        accuracies = {"zero_shot_test_accuracy": before, "test_accuracy": after}
-        self._tracker.log(self._key(cell), [{"generation": 0, **accuracies}])
+        spent, seconds = result["ledger"], result["seconds"]
+        price = job.config.price_per_thousand_predictions
+        cost = None if price is None else Spending.from_dict(spent).cost(price)
+        metrics = {
+            **score_metrics("test", result["tuned"]["test"]),
+            **score_metrics("zero_shot_test", result["zero_shot"]["test"]),
+            **spent_metrics(spent, cost, seconds),
+        }
+        step = step_of(spent["candidate_queries"], 0)
+        self._tracker.log(self._key(cell), [{STEP: step, **metrics}])
         self._tracker.close(self._key(cell), "FINISHED")
         ended = "diverged: the last finite state has " if result["outcome"] == "diverged" else ""
         self._end(

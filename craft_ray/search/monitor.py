@@ -10,13 +10,17 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from craft_ray.config.distributions import Scalar
+from craft_ray.config.method_names import method_name
+from craft_ray.config.run import RunConfig
+from craft_ray.config.variants import VARIANT
 from craft_ray.errors import last_words
+from craft_ray.jobs.record import run_params, run_tags
 from craft_ray.search.display import SearchDisplay
 from craft_ray.search.objectives import METRIC, RESOURCE
+from craft_ray.search.record import SearchKeys
 from craft_ray.search.trial import ERROR
 from craft_ray.tracking import Tracker
-
-PARENT_KEY = "search"
+from craft_ray.tracking.vocabulary import points_of
 
 
 class SearchMonitor(Callback):
@@ -26,7 +30,8 @@ class SearchMonitor(Callback):
         display: shows where the trials stand.
         tracker: gets the parameters and the metrics of every generation.
         run_name: prefix of the tracker's keys.
-        total_of: candidate queries that a trial with these parameters may spend.
+        settings_of: the run settings of a trial with these parameters.
+        total_of: candidate queries that a trial with these settings may spend.
         known: numbers of the trials that had ended before this part of the search.
         on_end: told the number of every trial that has ended, and whether what it has done is its
             result: not if Tune has lost it.
@@ -37,13 +42,16 @@ class SearchMonitor(Callback):
         display: SearchDisplay,
         tracker: Tracker,
         run_name: str,
-        total_of: Callable[[Mapping[str, Scalar]], int],
+        settings_of: Callable[[Mapping[str, Scalar]], RunConfig],
+        total_of: Callable[[RunConfig], int],
         known: frozenset[int],
         on_end: Callable[[int, bool], None],
     ) -> None:
         self._display = display
         self._tracker = tracker
-        self._run_name = run_name
+        self.keys = SearchKeys(run_name)
+        """The tracker's, of the search and its trials."""
+        self._settings_of = settings_of
         self._total_of = total_of
         self._known = known
         self._on_end = on_end
@@ -68,22 +76,14 @@ class SearchMonitor(Callback):
     def close_open(self) -> None:
         """What still runs when the search ends was stopped with it, also for the tracker."""
         for number in self._started - self.ended.keys():
-            self._tracker.close(self._key(number), "KILLED")
+            self._tracker.close(self.keys.of(number), "KILLED")
 
     def end_open(self) -> None:
         """The time limit has ended the search, of which Tune tells nobody. What still runs is told
         to stop, and goes on if the search is resumed with more time."""
         for number in sorted(self._started - self.ended.keys()):
-            self._tracker.close(self._key(number), "FINISHED")
+            self._tracker.close(self.keys.of(number), "FINISHED")
             self._end(number, "stopped early", "stopped by time_limit_s", keeps_result=False)
-
-    @property
-    def parent_key(self) -> str:
-        """The tracker's key of the search itself."""
-        return f"{self._run_name}/{PARENT_KEY}"
-
-    def _key(self, number: int) -> str:
-        return f"{self._run_name}/{number}"
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
@@ -91,10 +91,16 @@ class SearchMonitor(Callback):
         """Open the trial's run."""
         number, name = number_of(trial), f"trial {number_of(trial)}"
         self._started.add(number)
-        self._tracker.open(self._key(number), name, dict(trial.config), parent=self.parent_key)
-        self._display.begin(
-            number, self._total_of(trial.config), is_shown=number not in self._known
+        config = self._settings_of(trial.config)
+        method = trial.config.get(VARIANT) or method_name(config)
+        self._tracker.open(
+            self.keys.of(number),
+            f"{name}: {method}",
+            run_params(config),
+            parent=self.keys.parent,
+            tags={**run_tags("tune", config), "method": str(method)},
         )
+        self._display.begin(number, self._total_of(config), is_shown=number not in self._known)
 
     def on_trial_result(
         self,
@@ -106,7 +112,7 @@ class SearchMonitor(Callback):
     ) -> None:
         """Pass the generations on."""
         number = number_of(trial)
-        self._tracker.log(self._key(number), result.get("points", []))
+        self._tracker.log(self.keys.of(number), points_of(result))
         if METRIC in result:
             predictions = result.get("image_predictions", 0)  # earlier versions did not say it
             self._display.move(number, int(result[RESOURCE]), int(predictions), result[METRIC])
@@ -120,7 +126,7 @@ class SearchMonitor(Callback):
         if outcome == "failed":
             self._fail(number, str(result.get(ERROR)))
             return
-        self._tracker.close(self._key(number), "FINISHED")
+        self._tracker.close(self.keys.of(number), "FINISHED")
         status = "stopped early" if outcome == "running" else outcome
         queries = result[RESOURCE]
         self._end(
@@ -146,7 +152,7 @@ class SearchMonitor(Callback):
         self._fail(number_of(trial), words)
 
     def _fail(self, number: int, error: str) -> None:
-        self._tracker.close(self._key(number), "FAILED")
+        self._tracker.close(self.keys.of(number), "FAILED")
         self.errors[number] = error
         self._end(number, "failed", f"failed: {error}", keeps_result=False)
 

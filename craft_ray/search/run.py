@@ -13,7 +13,6 @@ from ray.exceptions import RayError
 from ray.tune import TuneError
 from rich.console import Console
 
-from craft_ray.config.documents import flatten
 from craft_ray.config.method_names import trial_name
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
@@ -21,6 +20,7 @@ from craft_ray.errors import ConfigError, RunFailedError, RunInterruptedError, l
 from craft_ray.files.remote import Place
 from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.live import waiting
+from craft_ray.jobs.record import harmless, run_tags
 from craft_ray.jobs.result import Scores
 from craft_ray.jobs.run_folder import NUM_FAILED, is_finished
 from craft_ray.jobs.tuning import read_selected, read_tuned
@@ -30,6 +30,7 @@ from craft_ray.search.importances import parameter_importances
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.search.optuna_search import make_search
 from craft_ray.search.plan import dearest_runs, plan_search
+from craft_ray.search.record import SearchKeys, record_search, search_params
 from craft_ray.search.report import print_front, print_gain, print_importances, print_table
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results
 from craft_ray.search.sharing import forget_answers, shared_probes
@@ -89,7 +90,8 @@ def run_search(
             _display(space, experiment, known),
             experiment.tracker,
             folder.name,
-            lambda params: plan_run(space.resolve(params), data.size).candidate_queries,
+            space.resolve,
+            lambda config: plan_run(config, data.size).candidate_queries,
             known,
             on_end=lambda ended, keep: board.cancel.remote(str(ended), keep_result=keep),
         )
@@ -97,8 +99,9 @@ def run_search(
         shared = shared_probes(space, experiment.prepared, folder)
         prepared = replace(experiment.prepared, shared_probes=shared)
         job = SearchJob(space, ray.put(prepared), experiment.pool, board, folder)
-        settings = {"trials": space.trials, **flatten(space.base.model_dump(mode="json"))}
-        with tracked(experiment.tracker, monitor.parent_key, folder.name, settings) as run:
+        tags = run_tags("tune", space.base, data.dataset.name)
+        params = search_params(space)
+        with tracked(experiment.tracker, monitor.keys.parent, folder.name, params, tags) as run:
             try:
                 with monitor, tempfile.TemporaryDirectory(prefix="craft-ray-tune-") as scratch:
                     left_s = experiment.seconds_left
@@ -106,7 +109,7 @@ def run_search(
                     monitor.end_open()
                 _wait_for(board, monitor, console)
                 results = read_results(folder, monitor.ended, monitor.errors)
-                summary = _conclude(space, results, experiment, monitor.parent_key)
+                summary = _conclude(space, results, experiment, monitor.keys)
                 if summary[NUM_FAILED]:
                     run.status = "FAILED"
                 return summary
@@ -162,13 +165,17 @@ def _wait_for(board: Any, monitor: SearchMonitor, console: Console) -> None:
 
 
 def _conclude(
-    space: SpaceConfig, trials: Sequence[TrialResult], experiment: Experiment, key: str
+    space: SpaceConfig,
+    trials: Sequence[TrialResult],
+    experiment: Experiment,
+    keys: SearchKeys,
 ) -> dict[str, Any]:
     """Show the trials, test the best of them, and write the summary."""
     best = best_of(trials, *experiment.prepared.evidence_sizes)
     if best is None and space.base.time_limit_s is not None and not any(t.error for t in trials):
         problem = f"no trial came to a result in time_limit_s={space.base.time_limit_s:g}"
         raise RunFailedError(f"{problem}: more time is needed")
+    key = keys.parent
     console, zero_shot = experiment.console, experiment.zero_shot
     print_table(console, space, zero_shot, trials, best)
     print_gain(console, zero_shot, trials, best)
@@ -195,15 +202,12 @@ def _conclude(
         config = space.resolve(best.params)
         experiment.deliver(selected.classifier, key, config, scores, total)
         results["best"] = {**best.as_dict(), "test": asdict(test)}
-        accuracies = {
-            "zero_shot_test_accuracy": zero_shot_test.accuracy,
-            "best_test_accuracy": test.accuracy,
-        }
-        experiment.tracker.log(key, [{"generation": 0, **accuracies}])
     results["pool"] = experiment.report_pool(key)
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
     curves = {trial.number: trial.tuned.curve for trial in trials}
     summary = experiment.write_summary(results, total, space.model_dump(mode="json"), curves)
+    with harmless():
+        record_search(space, experiment, summary, trials, best, keys)
     if is_finished(experiment.folder):
         forget_answers(experiment.folder)
     return summary

@@ -13,29 +13,92 @@ from craft_ray.errors import RunInterruptedError
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 Point = Mapping[str, float]
-"""Metrics of one generation; the key `generation` is the step, `time_ms` (Unix time) when it was,
-else it is now. A point of the same time, logged again, is the same."""
+"""Metrics at one step; the key `step` is the step, `time_ms` (Unix time) when it was, else it is
+now. A point of the same time, logged again, is the same."""
+STEP, TIME_MS = "step", "time_ms"
 
 
 MAX_PARAM_LENGTH = 6000
 """Characters that MLflow keeps of a parameter."""
 
 
+CLASSIFIER_PLACE = "best"
+"""Among a run's artefacts: its classifier."""
+
+
+@dataclass(frozen=True)
+class DataInput:
+    """A set of images that a run has used.
+
+    Attributes:
+        name: of the data set.
+        context: what for: `training`, `validation` or `test`.
+        digest: content address; MLflow keeps 36 characters, and the whole one in the profile.
+        source: where the images are.
+        num_images, num_classes: its size.
+    """
+
+    name: str
+    context: str
+    digest: str
+    source: str
+    num_images: int
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """What is said of a classifier that becomes a model of MLflow.
+
+    Attributes:
+        class_names: columns of its probabilities.
+        metrics: by the names of `vocabulary`.
+        tags: of the model.
+        register_as: name in the registry; None: it is not registered.
+    """
+
+    class_names: tuple[str, ...]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    register_as: str | None = None
+
+
 class Tracker(Protocol):
     """Keeps runs under keys. Opening a key again continues its run. No method raises."""
 
     def open(
-        self, key: str, name: str, params: Mapping[str, object], parent: str | None = None
+        self,
+        key: str,
+        name: str,
+        params: Mapping[str, object],
+        parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """Start or continue the run `key`, below the run `parent`."""
+        ...
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        """Set tags. `{run:KEY}` in a value becomes the address of that run's page."""
+        ...
+
+    def log_inputs(self, key: str, inputs: Sequence[DataInput]) -> None:
+        """Say which images a run has used."""
         ...
 
     def log(self, key: str, points: Sequence[Point]) -> None:
         """Add metrics."""
         ...
 
-    def log_folder(self, key: str, folder: Path) -> None:
-        """Store a folder as artefact."""
+    def log_folder(self, key: str, folder: Path, place: str = CLASSIFIER_PLACE) -> None:
+        """Store the files of a folder as artefacts, below `place`."""
+        ...
+
+    def log_files(self, key: str, files: Mapping[str, bytes]) -> None:
+        """Store files as artefacts, by their names."""
+        ...
+
+    def log_model(self, key: str, folder: Path, model: LoggedModel) -> None:
+        """Make the classifier in `folder` a model of MLflow, which belongs to the run."""
         ...
 
     def close(self, key: str, status: RunStatus) -> None:
@@ -57,10 +120,14 @@ class TrackedRun:
 
 @contextmanager
 def tracked(
-    tracker: Tracker, key: str, name: str, params: Mapping[str, object]
+    tracker: Tracker,
+    key: str,
+    name: str,
+    params: Mapping[str, object],
+    tags: Mapping[str, str] | None = None,
 ) -> Iterator[TrackedRun]:
     """Open a run, and close it whatever happens: killed, if the user stops it, or failed."""
-    tracker.open(key, name, params)
+    tracker.open(key, name, params, tags=tags)
     run = TrackedRun()
     try:
         yield run
@@ -77,14 +144,31 @@ class NullTracker:
     """Tracks nothing (`mlflow.enabled: false`)."""
 
     def open(
-        self, key: str, name: str, params: Mapping[str, object], parent: str | None = None
+        self,
+        key: str,
+        name: str,
+        params: Mapping[str, object],
+        parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
+        pass
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        pass
+
+    def log_inputs(self, key: str, inputs: Sequence[DataInput]) -> None:
         pass
 
     def log(self, key: str, points: Sequence[Point]) -> None:
         pass
 
-    def log_folder(self, key: str, folder: Path) -> None:
+    def log_folder(self, key: str, folder: Path, place: str = CLASSIFIER_PLACE) -> None:
+        pass
+
+    def log_files(self, key: str, files: Mapping[str, bytes]) -> None:
+        pass
+
+    def log_model(self, key: str, folder: Path, model: LoggedModel) -> None:
         pass
 
     def close(self, key: str, status: RunStatus) -> None:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,12 @@ from craft_ray.config.run import MlflowConfig
 from craft_ray.config.secrets import mask
 from craft_ray.errors import TrackingError
 from craft_ray.tracking.base import (
+    CLASSIFIER_PLACE,
     MAX_PARAM_LENGTH,
+    STEP,
+    TIME_MS,
+    DataInput,
+    LoggedModel,
     NullTracker,
     Point,
     RefusedError,
@@ -50,6 +56,8 @@ MAX_COPIED_BYTES = 32 * 2**20
 it must still be there when it is sent."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
+MAX_TAG_LENGTH = 8000
+"""Characters that MLflow keeps of a tag."""
 SHUTDOWN_TIMEOUT_S = 30.0
 
 Say = Callable[[str], None]
@@ -138,24 +146,45 @@ class MlflowTracker:
         self._thread.start()
 
     def open(
-        self, key: str, name: str, params: Mapping[str, object], parent: str | None = None
+        self,
+        key: str,
+        name: str,
+        params: Mapping[str, object],
+        parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         texts = {k: mask(str(v))[:MAX_PARAM_LENGTH] for k, v in params.items()}
-        self._put("open", {"key": key, "name": name, "params": texts, "parent": parent})
+        body = {"key": key, "name": name, "params": texts, "parent": parent}
+        self._put("open", {**body, "tags": _masked(tags or {})})
+
+    def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        self._put("tags", {"key": key, "tags": _masked(tags)})
+
+    def log_inputs(self, key: str, inputs: Sequence[DataInput]) -> None:
+        self._put("inputs", {"key": key, "inputs": [asdict(each) for each in inputs]})
 
     def log(self, key: str, points: Sequence[Point]) -> None:
         now_ms = _now_ms()
         metrics = [
-            (name, float(value), int(point.get("time_ms", now_ms)), int(point["generation"]))
+            (name, float(value), int(point.get(TIME_MS, now_ms)), int(point[STEP]))
             for point in points
             for name, value in point.items()
-            if name not in ("generation", "time_ms")
+            if name not in (STEP, TIME_MS)
         ]
         for start in range(0, len(metrics), MAX_METRICS_PER_REQUEST):
             batch = metrics[start : start + MAX_METRICS_PER_REQUEST]
             self._put("log", {"key": key, "metrics": batch})
 
-    def log_folder(self, key: str, folder: Path) -> None:
+    def log_folder(self, key: str, folder: Path, place: str = CLASSIFIER_PLACE) -> None:
+        self._put_folder("folder", {"key": key, "place": place}, folder)
+
+    def log_files(self, key: str, files: Mapping[str, bytes]) -> None:
+        self._put("folder", {"key": key, "place": "", "path": None}, list(files.items()))
+
+    def log_model(self, key: str, folder: Path, model: LoggedModel) -> None:
+        self._put_folder("model", {"key": key, "model": asdict(model)}, folder)
+
+    def _put_folder(self, kind: Kind, body: dict[str, Any], folder: Path) -> None:
         try:
             paths = sorted(path for path in folder.rglob("*") if path.is_file())
             is_small = sum(path.stat().st_size for path in paths) <= MAX_COPIED_BYTES
@@ -164,7 +193,7 @@ class MlflowTracker:
             self._warn_once("folder", f"{folder} cannot be read for MLflow: {error}")
             return
         kept = None if is_small else str(folder.resolve())
-        self._put("folder", {"key": key, "path": kept}, files if is_small else ())
+        self._put(kind, {**body, "path": kept}, files if is_small else ())
 
     def close(self, key: str, status: RunStatus) -> None:
         self._put("close", {"key": key, "status": status})
@@ -260,6 +289,10 @@ class MlflowTracker:
         if what not in self._warned:
             self._warned.add(what)
             logger.warning("%s", mask(message))
+
+
+def _masked(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: mask(value)[:MAX_TAG_LENGTH] for name, value in tags.items()}
 
 
 def _now_ms() -> int:

@@ -8,27 +8,34 @@ have a path; an end has its time.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from craft_ray.config.secrets import conceal, is_masked, reveal
 from craft_ray.errors import TrackingError
-from craft_ray.tracking.base import RefusedError, first_line, is_remote
+from craft_ray.tracking.base import DataInput, LoggedModel, RefusedError, first_line, is_remote
+from craft_ray.tracking.models import log_model
 from craft_ray.tracking.spool import Entry, Spool
 
 KEY_TAG = "craft_ray.key"
 # Opens the UI on its pages for model training; the default are those for language-model traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 MAX_PARAMS_PER_BATCH = 100
+MAX_DIGEST_LENGTH = 36
+PAGE_OF = re.compile(r"\{run:([^}]*)\}")
+"""In a tag's text: the key of a run whose page is meant."""
 # The same entry would be refused tomorrow. Everything else, a refused password too, may be mended.
 REFUSALS = (
     "BAD_REQUEST",
@@ -104,7 +111,17 @@ class MlflowSender:
                 metrics = [Metric(*metric) for metric in entry.body["metrics"]]
                 self._api().log_batch(run_id, metrics=metrics)
             elif entry.kind == "folder":
-                self._send_folder(run_id, entry, spool)
+                with unpacked(entry, spool) as folder:
+                    self._api().log_artifacts(run_id, str(folder), entry.body["place"] or None)
+            elif entry.kind == "tags":
+                self._tag(run_id, spool.experiment, entry.body["tags"])
+            elif entry.kind == "inputs":
+                inputs = [as_mlflow(DataInput(**each)) for each in entry.body["inputs"]]
+                self._api().log_inputs(run_id, inputs)
+            elif entry.kind == "model":
+                model = LoggedModel(**entry.body["model"])
+                with unpacked(entry, spool) as folder:
+                    log_model(self._api(), run_id, folder, model)
             else:
                 status, end_ms = entry.body["status"], entry.body["time_ms"]
                 self._api().set_terminated(run_id, status, end_time=end_ms)
@@ -154,7 +171,11 @@ class MlflowSender:
         if run is not None:
             client.update_run(run.info.run_id, status="RUNNING")
         else:
-            tags = {KEY_TAG: key, MLFLOW_RUN_NAME: str(body["name"])}
+            tags = {
+                **body.get("tags", {}),  # an earlier version spooled none
+                KEY_TAG: key,
+                MLFLOW_RUN_NAME: str(body["name"]),
+            }
             if body["parent"] is not None:
                 parent = self._run_id(experiment, str(body["parent"]))
                 if parent is not None:  # else someone has deleted it
@@ -179,12 +200,45 @@ class MlflowSender:
             batch = params[start : start + MAX_PARAMS_PER_BATCH]
             self._api().log_batch(run_id, params=batch)
 
-    def _send_folder(self, run_id: str, entry: Entry, spool: Spool) -> None:
-        if (kept := entry.body["path"]) is None:
-            with tempfile.TemporaryDirectory(prefix="craft-ray-") as folder:
-                spool.write_files(entry, Path(folder))
-                self._api().log_artifacts(run_id, folder)
-        elif Path(kept).is_dir():
-            self._api().log_artifacts(run_id, kept)
-        else:
+    def _tag(self, run_id: str, experiment: str, tags: Mapping[str, str]) -> None:
+        def page(found: re.Match[str]) -> str:
+            other = self._run_id(experiment, found[1])
+            experiment_id = self._experiment_id(experiment)
+            return f"#/experiments/{experiment_id}/runs/{other}?workflowType=machine_learning"
+
+        texts = [RunTag(name, PAGE_OF.sub(page, value)) for name, value in tags.items()]
+        self._api().log_batch(run_id, tags=texts)
+
+
+@contextmanager
+def unpacked(entry: Entry, spool: Spool) -> Iterator[Path]:
+    """The folder of an entry, from the spool or where it was left.
+
+    Raises:
+        RefusedError: it is gone.
+    """
+    if (kept := entry.body["path"]) is not None:
+        if not Path(kept).is_dir():
             raise RefusedError(f"the artefact's folder {kept} is gone")
+        yield Path(kept)
+        return
+    with tempfile.TemporaryDirectory(prefix="craft-ray-") as folder:
+        spool.write_files(entry, Path(folder))
+        yield Path(folder)
+
+
+def as_mlflow(given: DataInput) -> DatasetInput:
+    """As MLflow keeps it: the digest is cut to what it takes, the profile has the whole one."""
+    profile = {
+        "num_rows": given.num_images,
+        "num_classes": given.num_classes,
+        "manifest": given.digest,
+    }
+    dataset = Dataset(
+        name=given.name,
+        digest=given.digest[:MAX_DIGEST_LENGTH],
+        source_type="local",
+        source=json.dumps({"uri": given.source}),
+        profile=json.dumps(profile),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", given.context)])

@@ -26,7 +26,7 @@ LIMIT_BYTES = 256 * 2**20
 MAX_METRICS_PER_REQUEST = 250
 """MLflow takes 1000; a busy server writes some hundred a second, and a request may last 10 s."""
 MAX_MERGED_ENTRIES = 500
-Kind = Literal["open", "log", "folder", "close"]
+Kind = Literal["open", "tags", "inputs", "log", "folder", "model", "close"]
 # That a run exists and how it ended is small, and without it the rest is worth little.
 UNLIMITED: tuple[Kind, ...] = ("open", "close")
 

@@ -206,13 +206,35 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(searched: tuple[Pat
     for child in children:
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert "head.learning_rate" in child.data.params
-        assert child.data.metrics["pool_queries_per_s"] > 0
-        history = client.get_metric_history(child.info.run_id, "fitness_best")
-        assert len(history) == 80 // int(child.data.params["optimizer.population"])
-    assert 0 < parent.data.metrics["pool_utilisation"] <= 1
-    assert "classifier.json" in {
-        f.path.split("/")[-1] for f in client.list_artifacts(parent.info.run_id)
-    }
+        assert child.data.metrics["system/pool_queries_per_s"] > 0
+        assert child.data.params["data.shots"], "the base's settings too"
+        history = client.get_metric_history(child.info.run_id, "loss/fitness_best")
+        population = int(child.data.params["optimizer.population"])
+        assert [point.step for point in history] == list(range(population, 81, population))
+        assert child.inputs is not None
+        assert {i.tags[0].value for i in child.inputs.dataset_inputs} >= {"training", "validation"}
+    assert 0 < parent.data.metrics["system/pool_utilisation"] <= 1
+    # What is compared has one name everywhere, and only what was tested has a test accuracy.
+    (best,) = [child for child in children if child.data.tags["best"] == "true"]
+    summary = summary_of(folder, "small")
+    for entry in (parent, best):
+        assert entry.data.metrics["accuracy/test"] == summary["best"]["test"]["accuracy"]
+    assert sum("accuracy/test" in entry.data.metrics for entry in runs) == 2
+    for entry in runs:
+        assert {"accuracy/val", "accuracy/zero_shot", "queries", "predictions", "seconds"} <= set(
+            entry.data.metrics
+        )
+    assert parent.data.metrics["queries"] == summary["ledger"]["candidate_queries"]
+    assert {"sampler.kind", "scheduler.kind", "objectives", "space.head.learning_rate"} <= set(
+        parent.data.params
+    )
+    note = parent.data.tags["mlflow.note.content"]
+    assert f"/runs/{best.info.run_id}?" in note
+    assert parent.data.tags["best_trial"] == str(summary["best"]["number"])
+    places = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"best", "settings.yaml", "summary.json"} <= places
+    files = client.list_artifacts(parent.info.run_id, "best")
+    assert "best/classifier.json" in {file.path for file in files}
 
 
 def test_a_search_stopped_by_ctrl_c_continues_where_it_was(

@@ -142,7 +142,7 @@ def test_mlflow_has_a_run_for_each_cell_below_one(reproduced: tuple[Path, str]) 
     children = [entry for entry in runs if "mlflow.parentRunId" in entry.data.tags]
     assert len(children) == 8
     assert {entry.info.status for entry in runs} == {"FINISHED"}
-    assert all("test_accuracy" in entry.data.metrics for entry in children)
+    assert all("accuracy/test" in entry.data.metrics for entry in children)
 
 
 def test_a_stopped_reproduction_continues_and_gives_the_same(

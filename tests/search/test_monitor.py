@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
+from craft_ray.config.run import RunConfig
 from craft_ray.search.display import SearchDisplay
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.tracking import NullTracker
@@ -18,7 +19,13 @@ from craft_ray.tracking import NullTracker
 def _monitor(console: Console, known: frozenset[int] = frozenset()) -> SearchMonitor:
     display = SearchDisplay(console, 4, len(known), 6000, dict)
     return SearchMonitor(
-        display, NullTracker(), "run", lambda _: 2000, known, on_end=lambda *_: None
+        display,
+        NullTracker(),
+        "run",
+        lambda _: RunConfig(),
+        lambda _: 2000,
+        known,
+        on_end=lambda *_: None,
     )
 
 

@@ -22,6 +22,7 @@ from craft_ray.jobs.worker import run
 from craft_ray.pool.address import PoolAddress
 from craft_ray.search import run as search_run
 from craft_ray.search.optuna_search import make_search
+from craft_ray.search.record import SearchKeys
 from craft_ray.search.results import read_results
 from craft_ray.search.sharing import shared_probes
 from craft_ray.search.trial import SearchJob
@@ -109,4 +110,4 @@ class OneProcessSearch:
     def conclude(self, ended: dict[int, str]) -> None:
         """Compare the trials and test the best."""
         results = read_results(self.folder, ended, {})
-        search_run._conclude(self.space, results, self.experiment, "search")
+        search_run._conclude(self.space, results, self.experiment, SearchKeys("search"))

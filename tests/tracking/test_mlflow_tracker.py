@@ -21,7 +21,7 @@ def test_runs_parents_params_and_metrics_arrive(tmp_path: Path) -> None:
     many = {f"p{index}": "x" * 7000 for index in range(120)}  # over MLflow's limits
     tracker.open("search", "a search", many)
     tracker.open("search/1", "trial 1", {"head.learning_rate": 1e-3}, parent="search")
-    tracker.log("search/1", [{"generation": g, "fitness_best": float(g)} for g in range(1, 1501)])
+    tracker.log("search/1", [{"step": g, "fitness_best": float(g)} for g in range(1, 1501)])
     tracker.close("search/1", "FINISHED")
     tracker.close("search", "FINISHED")
     tracker.shutdown()
@@ -36,8 +36,8 @@ def test_runs_parents_params_and_metrics_arrive(tmp_path: Path) -> None:
 
 
 def test_a_point_that_comes_again_is_the_same(tmp_path: Path) -> None:
-    point = {"generation": 1, "time_ms": 1_700_000_000_000, "fitness_best": 0.5}
-    for later in ([], [{**point, "generation": 2, "time_ms": 1_700_000_001_000}]):
+    point = {"step": 1, "time_ms": 1_700_000_000_000, "fitness_best": 0.5}
+    for later in ([], [{**point, "step": 2, "time_ms": 1_700_000_001_000}]):
         tracker = make_tracker(MlflowConfig(), tmp_path)
         tracker.open("search", "a search", {})
         tracker.log("search", [point, *later])
@@ -74,7 +74,7 @@ def test_a_server_that_dies_later_costs_one_warning_and_no_time(
         server.kill()
         with caplog.at_level(logging.WARNING, logger="craft_ray"):
             for generation in range(1, 4):
-                tracker.log("search", [{"generation": generation, "fitness_best": 1.0}])
+                tracker.log("search", [{"step": generation, "fitness_best": 1.0}])
             tracker.close("search", "FINISHED")
             tracker.shutdown()
     warnings = [record for record in caplog.records if record.name.startswith("craft_ray")]

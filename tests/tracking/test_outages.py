@@ -32,7 +32,7 @@ tracker = MlflowTracker(sys.argv[1], "craft-ray", Path(sys.argv[2]))
 print("open", flush=True)
 sys.stdin.readline()
 tracker.open("r/search", "a search", {"seed": 1})
-tracker.log("r/search", [{"generation": g, "fitness_best": float(g)} for g in range(1, 4)])
+tracker.log("r/search", [{"step": g, "fitness_best": float(g)} for g in range(1, 4)])
 tracker.close("r/search", "FINISHED")
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -45,7 +45,7 @@ def steps(uri: str, run: Run) -> list[int]:
 
 def report(tracker: Tracker, key: str, generations: range) -> None:
     for generation in generations:
-        tracker.log(key, [{"generation": generation, "fitness_best": float(generation)}])
+        tracker.log(key, [{"step": generation, "fitness_best": float(generation)}])
 
 
 def test_what_a_server_missed_arrives_in_the_middle_of_the_run(

@@ -65,7 +65,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_entries_come_out_in_order_and_survive_their_writer(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path, ADDRESS, "craft-ray")
     for generation in range(3):
-        assert spool.append("close", {"generation": generation, "value": float("nan")})
+        assert spool.append("close", {"step": generation, "value": float("nan")})
     first = spool.first()
     assert first is not None
     spool.remove(first)
@@ -74,7 +74,7 @@ def test_entries_come_out_in_order_and_survive_their_writer(tmp_path: Path) -> N
     assert (again.address, again.experiment) == (ADDRESS, "craft-ray")
     entry = again.first()
     assert entry is not None
-    assert entry.body["generation"] == 1
+    assert entry.body["step"] == 1
     assert again.count() == 2
     again.close()
 
@@ -112,7 +112,7 @@ def test_an_outage_costs_one_warning_one_line_and_no_entry(
     tracker = make(tmp_path, sender, said)
     tracker.open("s", "a search", {"seed": 1})
     for generation in range(10):
-        tracker.log("s", [{"generation": generation, "loss": 1.0}])
+        tracker.log("s", [{"step": generation, "loss": 1.0}])
     tracker.close("s", "FINISHED")
     assert came_back.wait(20)
     tracker.shutdown()
@@ -128,14 +128,14 @@ def test_what_is_left_is_sent_by_the_next_tracker_first(tmp_path: Path) -> None:
     said: list[str] = []
     tracker = make(tmp_path, FakeSender(away), said)
     tracker.open("s", "a search", {})
-    tracker.log("s", [{"generation": 1, "loss": 1.0}])
+    tracker.log("s", [{"step": 1, "loss": 1.0}])
     tracker.shutdown()
     assert len(said) == 1
     assert "has not taken 2 entries" in said[0]
     assert f"python -m craft_ray.tracking {tmp_path}" in said[0]
     sender = FakeSender()
     tracker = make(tmp_path, sender)
-    tracker.log("s", [{"generation": 2, "loss": 1.0}])
+    tracker.log("s", [{"step": 2, "loss": 1.0}])
     tracker.shutdown()
     assert sender.taken[0][0] == "open"
     assert generations(sender) == [1, 2]
@@ -164,7 +164,7 @@ def test_a_refused_entry_stops_nothing_and_is_kept(
     sender = FakeSender(law)
     tracker = make(tmp_path, sender)
     tracker.open("s", "a search", {})
-    tracker.log("s", [{"generation": 1, "loss": 1.0}])
+    tracker.log("s", [{"step": 1, "loss": 1.0}])
     tracker.shutdown()
     assert generations(sender) == [1]
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
@@ -183,7 +183,7 @@ def test_a_full_spool_says_so_and_still_keeps_how_a_run_ended(
     tracker = make(tmp_path, FakeSender(away))
     tracker.open("s", "a search", {})
     for generation in range(100):
-        tracker.log("s", [{"generation": generation, "loss": 1.0}])
+        tracker.log("s", [{"step": generation, "loss": 1.0}])
     tracker.close("s", "FINISHED")
     tracker.shutdown()
     assert sum("is full" in record.message for record in caplog.records) == 1
@@ -217,7 +217,7 @@ def test_no_call_raises_after_the_end_or_without_a_disk(
     tracker = make(tmp_path, FakeSender())
     tracker.log_folder("s", tmp_path / "absent")
     tracker.shutdown()
-    tracker.log("s", [{"generation": 1, "loss": 1.0}])
+    tracker.log("s", [{"step": 1, "loss": 1.0}])
     tracker.close("s", "FINISHED")
     assert sum("cannot be written" in record.message for record in caplog.records) == 1
 
@@ -254,7 +254,7 @@ def test_of_several_in_one_request_only_the_bad_one_is_refused(tmp_path: Path) -
     held = FakeSender(away)
     tracker = make(tmp_path, held)
     for generation in range(5):
-        tracker.log("s", [{"generation": generation, "loss": 1.0}])
+        tracker.log("s", [{"step": generation, "loss": 1.0}])
     tracker.shutdown()
     sender = FakeSender(law)
     make(tmp_path, sender).shutdown()

@@ -17,7 +17,12 @@ class Statuses(NullTracker):
         self.of: dict[str, list[RunStatus]] = {}
 
     def open(
-        self, key: str, name: str, params: Mapping[str, object], parent: str | None = None
+        self,
+        key: str,
+        name: str,
+        params: Mapping[str, object],
+        parent: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.of[key] = []
 

@@ -1,0 +1,87 @@
+"""The names under which MLflow gets metrics: the same for searches, trials, runs and cells.
+
+`accuracy/...`, `loss/...` and `calibration_error/...` say of what: `val`, `test`, `zero_shot` (on
+validation) and `zero_shot_test`, `held_out` (training images that were not fitted to), and
+`val_working`: the state after a generation, where `val` is the state that would be returned.
+`queries`, `predictions`, `cost` and `seconds` are what was spent. What MLflow shows among the
+system metrics begins with `system/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from craft_ray.tracking.base import STEP, TIME_MS, Point
+
+QUERIES, PREDICTIONS, COST, SECONDS = "queries", "predictions", "cost", "seconds"
+
+_OF_A_POINT = {
+    "candidate_queries": QUERIES,
+    "generation": "generation",
+    "fitness_best": "loss/fitness_best",
+    "fitness_median": "loss/fitness_median",
+    "head_loss": "loss/head",
+    "val_accuracy": "accuracy/val_working",
+    "val_loss": "loss/val_working",
+}
+"""Name in a job's point -> in MLflow. A point is stored with the job: earlier runs have these."""
+_POOL = "pool_"
+
+
+def points_of(report: Mapping[str, Any]) -> list[Point]:
+    """The points of a job's report. The last one also tells of the state that would be returned,
+    which was chosen after it."""
+    points = [_point_of(point) for point in report.get("points", ())]
+    if points:
+        points[-1] = {**points[-1], **_chosen(report)}
+    return points
+
+
+def step_of(queries: float, generation: float) -> int:
+    """The step of a metric: candidate queries; generations for a method that asks none."""
+    return int(queries) or int(generation)
+
+
+def score_metrics(of: str, score: Mapping[str, float] | None) -> dict[str, float]:
+    """Accuracy, loss and calibration error of something; none if there is no score."""
+    return {f"{measure}/{of}": float(value) for measure, value in (score or {}).items()}
+
+
+def spent_metrics(
+    ledger: Mapping[str, float], cost: float | None, seconds: float
+) -> dict[str, float]:
+    """What a run has spent; no cost if there is no price."""
+    metrics = {
+        QUERIES: float(ledger["candidate_queries"]),
+        PREDICTIONS: float(ledger["image_predictions"]),
+        SECONDS: float(seconds),
+    }
+    return metrics if cost is None else {**metrics, COST: float(cost)}
+
+
+def pool_metrics(figures: Mapping[str, float]) -> dict[str, float]:
+    """Figures of the pool, whose names begin with `pool_`."""
+    return {f"system/{name}": float(value) for name, value in figures.items()}
+
+
+def _point_of(point: Mapping[str, float]) -> Point:
+    step = step_of(point.get("candidate_queries", 0), point["generation"])
+    named = {_OF_A_POINT[name]: value for name, value in point.items() if name in _OF_A_POINT}
+    pool = {name: value for name, value in point.items() if name.startswith(_POOL)}
+    when = {TIME_MS: point[TIME_MS]} if TIME_MS in point else {}
+    return {STEP: step, **when, **named, **pool_metrics(pool)}
+
+
+def _chosen(report: Mapping[str, Any]) -> dict[str, float]:
+    validation = {
+        measure: report[f"val_{measure}"]
+        for measure in ("accuracy", "loss", "calibration_error")
+        if f"val_{measure}" in report
+    }
+    metrics = score_metrics("val", validation) | score_metrics("held_out", report.get("held_out"))
+    if "train_seconds" in report:
+        metrics[SECONDS] = float(report["train_seconds"])
+    if "predictions_per_image" in report:
+        metrics["predictions_per_image"] = float(report["predictions_per_image"])
+    return metrics
