@@ -20,7 +20,15 @@ from .project import ROOT
 
 pytestmark = pytest.mark.slow
 
-SOURCES = ("craft_ray", "tune_spaces", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")
+SOURCES = (
+    "craft_ray",
+    "tune_spaces",
+    "LICENSE",
+    "MANIFEST.in",
+    "README.md",
+    "pyproject.toml",
+    "setup.py",
+)
 
 
 @pytest.fixture(scope="module")
