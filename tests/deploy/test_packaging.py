@@ -97,6 +97,10 @@ def test_the_wheel_holds_every_space_and_asset(wheel: Path) -> None:
         assert {name for name in expected if "__pycache__" not in name} <= set(names)
 
 
+def test_the_wheel_holds_its_license(wheel: Path) -> None:
+    assert any(name.endswith("/licenses/LICENSE") for name in zipfile.ZipFile(wheel).namelist())
+
+
 def test_commands_of_an_installation_run_from_an_empty_folder(python: Path, tmp_path: Path) -> None:
     where = run(python, tmp_path, "-c", "import craft_ray; print(craft_ray.__file__)")
     assert Path(where.strip()).is_relative_to(python.parent.parent)
