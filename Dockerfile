@@ -58,7 +58,7 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
 COPY --from=build /opt/craft /opt/craft
 RUN install -d -o craft -g craft /craft-ray/runs
 WORKDIR /craft-ray
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY craft_ray/ craft_ray/
 COPY tune_spaces/ tune_spaces/
 USER 1000:1000

@@ -20,7 +20,15 @@ from .project import ROOT
 
 pytestmark = pytest.mark.slow
 
-SOURCES = ("craft_ray", "tune_spaces", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")
+SOURCES = (
+    "craft_ray",
+    "tune_spaces",
+    "LICENSE",
+    "MANIFEST.in",
+    "README.md",
+    "pyproject.toml",
+    "setup.py",
+)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +95,10 @@ def test_the_wheel_holds_every_space_and_asset(wheel: Path) -> None:
         files = [path for path in folder.rglob("*") if path.is_file()]
         expected = {f"{place}/{path.relative_to(folder)}" for path in files}
         assert {name for name in expected if "__pycache__" not in name} <= set(names)
+
+
+def test_the_wheel_holds_its_license(wheel: Path) -> None:
+    assert any(name.endswith("/licenses/LICENSE") for name in zipfile.ZipFile(wheel).namelist())
 
 
 def test_commands_of_an_installation_run_from_an_empty_folder(python: Path, tmp_path: Path) -> None:

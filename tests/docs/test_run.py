@@ -23,13 +23,8 @@ from tests.support.shared_ray import call
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-SHORT = {
-    "tune": ("trials=1", "mlflow.enabled=false"),
-    "train": ("mlflow.enabled=false",),
-    "reproduce": ("mlflow.enabled=false",),
-}
-"""What is added to a command, so that hours of documents are seconds: one trial is still a whole
-search, and a run without MLflow is the same but for its record there."""
+WITHOUT_MLFLOW = "mlflow.enabled=false"
+SHORT = ("data.shots=2", "max_queries=40")
 HARMLESS = {"cat", "head", "ls"}
 """Other programs that a document may have run."""
 
@@ -71,5 +66,18 @@ def run(block: Block, words: Sequence[str], ray: str, folder: Path) -> None:
         subprocess.run(words, check=True, capture_output=True, timeout=60)
         return
     command, *rest = own
-    done = call(ray, folder, command, *rest, *SHORT.get(command, ()))
+    done = call(ray, folder, command, *rest, *shortening(command, rest))
     assert done.returncode == 0, f"{block}: {words}\n{done.stdout}\n{done.stderr}"
+
+
+def shortening(command: str, words: Sequence[str]) -> list[str]:
+    """Settings that are added to a command, so that an hour of documents is a minute: one trial is
+    a whole search, and one of few queries a whole fine-tuning. Probes are short as they are."""
+    if command not in ("tune", "train"):
+        return []
+    of_a_file = any(word.endswith(".yaml") for word in words)
+    return [
+        WITHOUT_MLFLOW,
+        *(["trials=1"] if command == "tune" else []),
+        *(SHORT if of_a_file else []),
+    ]
