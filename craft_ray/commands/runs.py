@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from craft_ray.commands import export
 from craft_ray.commands.common import exit_with
 from craft_ray.errors import ConfigError
 
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["export"]:
+        return export.main(words[1:])
     parser = argparse.ArgumentParser(
         prog="craft-ray runs",
         description="The runs in a folder, the newest first. With the name of one: its result, and "
-        "the commands that go on from it. Starts nothing.",
+        "the commands that go on from it. Starts nothing. `craft-ray runs export RUN FOLDER` "
+        "writes its classifier as hubs of models want it.",
         epilog="Example: craft-ray runs quickstart-20260102-030405-a1b2",
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="name of one")
@@ -33,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--remove", action="store_true", help="remove RUN: its record, states and result"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     if options.remove and options.run is None:
         parser.error("--remove needs the name of a run")
     return exit_with(lambda: _run(options))
