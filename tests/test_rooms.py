@@ -11,8 +11,9 @@ import craft_ray
 PACKAGE = Path(craft_ray.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("commands",),
-    ("reproduction", "search", "estimator"),
+    ("commands", "api"),
+    ("estimator",),
+    ("reproduction", "search"),
     ("jobs", "inference"),
     ("tuners", "tracking", "reports"),
     ("classifiers",),

@@ -39,6 +39,10 @@ RESULT_FOLDER = "best"
 ARRAYS_FILE = "classifier.safetensors"
 DESCRIPTION_FILE = "classifier.json"
 CARD_FILE = "README.md"
+EXPORTED_ARRAYS_FILE, EXPORTED_FILE = "model.safetensors", "config.json"
+"""What hubs of models know these two by."""
+HUB_FIELDS = ("model_type", "id2label", "label2id")
+"""Of an exported description, for hubs; nobody here reads them."""
 FORMAT_VERSION = 3
 
 
@@ -94,6 +98,21 @@ class Artifact:
         path = folder / DESCRIPTION_FILE
         write_signed_pair(folder / ARRAYS_FILE, arrays, path, self.description())
 
+    def export(self, folder: Place) -> None:
+        """As `save`, under the names and with the fields that hubs of models look for; `load` reads
+        it."""
+        names = self.task.class_names
+        labels = {
+            "model_type": "craft-ray",
+            "id2label": {str(number): name for number, name in enumerate(names)},
+            "label2id": {name: number for number, name in enumerate(names)},
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / CARD_FILE, self.card(folder.name))
+        paths = folder / EXPORTED_ARRAYS_FILE, folder / EXPORTED_FILE
+        values = {**labels, **self.description()}
+        write_signed_pair(paths[0], self.classifier.arrays(), paths[1], values)
+
     def card(self, folder: str) -> str:
         """Of the classifier in a folder of this name, in Markdown."""
         return model_card(
@@ -133,14 +152,18 @@ class Artifact:
 
     @classmethod
     def load(cls, folder: Place) -> Artifact:
-        """Read what `save` wrote.
+        """Read what `save` or `export` wrote.
 
         Raises:
             ArtifactError: a file is missing, broken, changed, of another format version, or its
                 content cannot be that of a classifier.
         """
         arrays_path, path = folder / ARRAYS_FILE, folder / DESCRIPTION_FILE
+        if is_exported(folder):
+            arrays_path, path = folder / EXPORTED_ARRAYS_FILE, folder / EXPORTED_FILE
         arrays, document = read_signed_pair(arrays_path, path, FORMAT_VERSION)
+        for name in HUB_FIELDS:
+            document.pop(name, None)
         try:
             description = _Description.model_validate(document)
         except ValidationError as error:
@@ -190,6 +213,14 @@ class Artifact:
         return self.classifier.refine(
             oracle.predict(task, images, self.classifier.asked_contexts())
         )
+
+
+def is_exported(folder: Place) -> bool:
+    """Whether `Artifact.export` has written it."""
+    names = EXPORTED_FILE, EXPORTED_ARRAYS_FILE
+    return not (folder / DESCRIPTION_FILE).is_file() and all(
+        (folder / name).is_file() for name in names
+    )
 
 
 def _check_arrays(arrays: Arrays, description: _Description, path: Place) -> None:

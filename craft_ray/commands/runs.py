@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from craft_ray.commands import export
 from craft_ray.commands.common import exit_with
 from craft_ray.errors import ConfigError
 
@@ -24,7 +26,10 @@ GOES_ON = ("unfinished", "has failures")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["export"]:  # has its own options
+        return export.main(words[1:])
+    options = _parser().parse_args(words)
     code = 0
 
     def command() -> None:
@@ -77,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     resume = add(
         "resume", "continue a run that was cut short, as it was started", "resume latest trials=20"
     )
+    # Named here for its help; `main` has handed it on already.
+    add("export", "write a run's classifier as hubs of models want it", "export latest FOLDER")
     remove = add("remove", "remove a run: its record, states and result", "remove NAME")
     for each in (actions.choices["show"], resume, remove):
         each.add_argument("run", metavar="RUN", help="a name, or `latest`: the newest one")

@@ -160,7 +160,7 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
         base = read_yaml(find_settings_file(Path(base), path.parent))
     document["base"] = base
     changes = [
-        (_key_in_space(key), value)
+        (key_in_space(key), value)
         for key, value in words
         if not (key == "base" and isinstance(value, str))
     ]
@@ -177,7 +177,8 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
         ) from error
 
 
-def _key_in_space(key: str) -> str:
+def key_in_space(key: str) -> str:
+    """What a word names in a space: a key of it, or else of its base."""
     section = key.split(".")[0]
     in_base = section in RunConfig.model_fields and section not in SpaceConfig.model_fields
     # `name=x` names this run; the space keeps its own name.

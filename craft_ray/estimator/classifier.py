@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+import json
+import os
+import warnings
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -12,67 +14,72 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from craft_ray.classifiers.artifact import Artifact
-from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.loading import change_run_config, load_oracle_config
 from craft_ray.config.oracle import OracleConfig
-from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import DEFAULT_RUN
-from craft_ray.data.dataset import Item
 from craft_ray.errors import ConfigError, DataError
+from craft_ray.estimator.fitting import fit_by_search, fit_once, smallest_class, split
 from craft_ray.estimator.inputs import Images, items_of, labelled_items
 from craft_ray.files.remote import locate
-from craft_ray.inference.predictor import Predictor
-from craft_ray.metering.ledger import QueryLedger, Spending
-from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.inference.predictor import Predictor, check_is_here
+from craft_ray.inference.runs import find_classifier
+from craft_ray.metering.ledger import Spending
 from craft_ray.method.softmax import softmax
+from craft_ray.oracle.check import LOCAL_DIR_PREFIX
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import FloatArray, Oracle
 from craft_ray.oracle.devices import best_device
-from craft_ray.task.preparation import FewShotData, classification_task, prepare
-from craft_ray.tuners.registry import make_trainer
+
+NAME = "CraftClassifier"
 
 
 class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Fine-tunes a black-box vision-language model on labelled images, in this process.
+    """Fine-tunes a black-box vision-language model on labelled images.
 
     By default a linear head on the answers about more class names (docs/probes.md), which takes one
-    query; `settings` takes any other method. The untouched model competes: what is fitted is not
-    what validation images say is worse.
+    query, in this process; `settings` takes any other method, and `search` the best of several. The
+    untouched model competes: what is fitted is not what validation images say is worse.
 
-        classifier = CraftClassifier("ViT-B-32", pretrained="laion2b_s34b_b79k")
+        classifier = CraftClassifier("ViT-B-32/laion2b_s34b_b79k")
         classifier.fit("train/")                      # a folder of class folders; or X and y
         classifier.predict(["a.jpg", "b.jpg"])
 
+    Images are uint8 [N, H, W, 3], paths, or images of Pillow; or the path of a folder.
+
     Args:
-        model: `embedded`, a model of open_clip, or `local-dir:<folder>`.
-        pretrained: open_clip's tag or a checkpoint file, for a model of open_clip.
-        oracle: any other client of a model, in place of both.
+        oracle: `embedded`; a model of open_clip with its weights, `MODEL/TAG` or `MODEL/FILE`;
+            `local-dir:<folder>`; or any client of a model (`craft_ray.oracle.contract.Oracle`).
+        pretrained: the tag or file, if it is not in `oracle`.
         validation_share: of the images of each class, which choose and are not fitted to.
         seed: of that choice, the views and the method.
-        settings: `section.key` -> value, as on the command line of `craft-ray train`.
+        search: trials of a search on Ray, as `craft-ray tune` does it, of which the best is kept;
+            None: one fit, without Ray. It needs a model by its name.
+        settings: `section.key` -> value, as on the command line of `craft-ray train`, or with
+            `search` of `craft-ray tune`.
 
     Attributes:
         classes_: the labels, sorted.
         zero_shot_score_: accuracy of the untouched model on the validation images.
         validation_score_: that of what was fitted.
         spent_: queries, image predictions and prompts of the fit.
+        artifact_: the classifier as it is stored.
     """
 
     def __init__(
         self,
-        model: str = "embedded",
+        oracle: str | Oracle = "embedded",
         *,
         pretrained: str | None = None,
-        oracle: Oracle | None = None,
         validation_share: float = 0.25,
         seed: int = 1,
+        search: int | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.model = model
-        self.pretrained = pretrained
         self.oracle = oracle
+        self.pretrained = pretrained
         self.validation_share = validation_share
         self.seed = seed
+        self.search = search
         self.settings = settings
 
     def fit(self, X: Images, y: Iterable[Any] | None = None) -> Self:
@@ -80,31 +87,23 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             UserError: names what is wrong with images, labels or settings.
+            RunFailedError: no trial of the search has come to a result.
         """
+        settings = self._settings()
         dataset, classes = labelled_items(X, y)
-        config = self._config()
-        train, validation = _split(dataset.splits["train"], self.validation_share, self.seed)
-        data = FewShotData(dataset, tuple(train), tuple(validation))
-        asked = self._oracle(config.oracle)
-        metered = MeteredOracle(asked, QueryLedger(config.max_queries))
-        prepared = prepare(config, data, metered)
-        prepared, zero_shot = Examiner(metered, prepared, data).validate_zero_shot()
-        trainer = make_trainer(metered, prepared, config)
-        while not trainer.finished:
-            trainer.run_generation()
-        selected = trainer.selected
-        artifact = Artifact(
-            selected.classifier,
-            classification_task(config, data),
-            prepared.oracle_id,
-            prepared.weights_id,
-            None if self.oracle is not None else config.oracle,
-        )
-        self.classes_ = np.array(classes)
-        self.zero_shot_score_ = zero_shot.accuracy
-        self.validation_score_ = selected.validation.accuracy
-        self.spent_: Spending = metered.ledger.spent
-        self._predictor = Predictor(artifact, asked)
+        data = split(dataset, self.validation_share, self.seed)
+        settings = {"data.shots": smallest_class(data.train), **settings}
+        oracle: Oracle | None
+        if self.search is not None:
+            oracle, fitted = None, fit_by_search({"trials": self.search, **settings}, data)
+        else:
+            config = change_run_config(DEFAULT_RUN, settings.items(), NAME)
+            oracle = self._load(config.oracle)
+            is_object = not isinstance(self.oracle, str)
+            fitted = fit_once(config, data, oracle, is_object=is_object)
+        self._set(fitted.artifact, classes)
+        self.spent_: Spending = fitted.spent
+        self._predictor = None if oracle is None else Predictor(fitted.artifact, oracle)
         return self
 
     def predict(self, X: Images) -> npt.NDArray[Any]:
@@ -117,70 +116,129 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Probabilities of the classes, [N, C], in the order of `classes_`."""
         return softmax(self._logits(X).astype(np.float64))
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Store what was fitted: `load`, `craft-ray predict` and `evaluate` take the folder."""
         check_is_fitted(self, "classes_")
-        self._predictor.artifact.save(locate(str(folder)))
+        self.artifact_.save(locate(os.fspath(folder)))
 
     @classmethod
-    def load(cls, folder: str | Path, oracle: Oracle | None = None) -> Self:
-        """What `save` or a run has stored, ready to predict; labels are then class names.
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        oracle: Oracle | None = None,
+        *,
+        oracle_settings: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """What `save`, a run or `craft-ray runs export` has stored, ready to predict; labels are
+        then class names. Warns if the model computes in another precision than it was tuned with.
 
         Args:
-            folder: or the address of one.
+            folder: of a classifier or of a run; or an address of one, also in MLflow.
             oracle: the model; None loads the one that the classifier names.
+            oracle_settings: other settings of that model than it was tuned with, such as
+                `{"pretrained": "/other/place/weights.pt"}`; its weights must be the same.
 
         Raises:
-            UserError: nothing is stored there, or the model is another one.
+            UserError: nothing is stored there, or the model is not on this machine or another one.
         """
-        artifact = Artifact.load(locate(str(folder)))
-        loaded = cls(oracle=oracle)
-        if oracle is None:
-            config = load_oracle_config(artifact.oracle, [])
-            loaded = cls(config.model, pretrained=config.pretrained)
-            oracle = loaded._oracle(config)
+        artifact = Artifact.load(find_classifier(os.fspath(folder), locate("runs")))
+        if oracle is not None:
+            loaded = cls(oracle)
+        else:
+            changes = (oracle_settings or {}).items()
+            words = [f"oracle.{name}={json.dumps(value)}" for name, value in changes]
+            config = load_oracle_config(artifact.oracle, words)
+            named = {"model", "pretrained"}
+            others = config.model_dump(mode="json", exclude_defaults=True, exclude=named)
+            settings = {f"oracle.{name}": value for name, value in others.items()}
+            loaded = cls(config.model, pretrained=config.pretrained, settings=settings or None)
+            oracle = loaded._load(config)
+        loaded._set(artifact, list(artifact.task.class_names))
         loaded._predictor = Predictor(artifact, oracle)
-        loaded.classes_ = np.array(artifact.task.class_names)
+        if not loaded._predictor.is_as_tuned:
+            warnings.warn(
+                "the model computes in another precision than the classifier was tuned with: "
+                "labels can differ a little, as images with labels tell",
+                stacklevel=2,
+            )
         return loaded
 
-    def _config(self) -> RunConfig:
-        if not 0 < self.validation_share < 1:
-            raise ConfigError(
-                "CraftClassifier",
-                [f"validation_share: 0 < share < 1 must hold, but got {self.validation_share}"],
-            )
-        own = {"oracle.model": self.model, "oracle.pretrained": self.pretrained, "seed": self.seed}
-        words = [*own.items(), *(self.settings or {}).items()]
-        return change_run_config(DEFAULT_RUN, words, "CraftClassifier")
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the model: a copy in another process loads it when it is asked."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_predictor"}
 
-    def _oracle(self, config: OracleConfig) -> Oracle:
-        if self.oracle is not None:
+    def __sklearn_tags__(self) -> Any:
+        """Images, not a table of numbers."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.no_validation = True
+        return tags
+
+    def _settings(self) -> dict[str, Any]:
+        """All of them, by the words of the command line.
+
+        Raises:
+            ConfigError: an argument breaks a law.
+        """
+        problems = []
+        if not 0 < self.validation_share < 1:
+            problems.append(
+                f"validation_share: 0 < share < 1 must hold, but got {self.validation_share}"
+            )
+        if self.search is not None and not isinstance(self.oracle, str):
+            problems.append(
+                "search: must be None when oracle is an object, which replicas on Ray cannot load; "
+                f"but got {self.search}"
+            )
+        own: dict[str, Any] = {"seed": self.seed}
+        if isinstance(self.oracle, str):
+            model, weights = _model_and_weights(self.oracle)
+            if weights and self.pretrained:
+                problems.append(
+                    f"pretrained: must be None when oracle names the weights, {weights!r}, but got "
+                    f"{self.pretrained!r}"
+                )
+            own |= {"oracle.model": model, "oracle.pretrained": self.pretrained or weights}
+        if problems:
+            raise ConfigError(NAME, problems)
+        return {**own, **(self.settings or {})}
+
+    def _set(self, artifact: Artifact, classes: list[Any]) -> None:
+        """What a fitted one has."""
+        self.artifact_ = artifact
+        self.classes_ = np.array(classes)
+        if (about := artifact.about) is not None:
+            if about.zero_shot_validation is not None:
+                self.zero_shot_score_ = about.zero_shot_validation.accuracy
+            if about.validation is not None:
+                self.validation_score_ = about.validation.accuracy
+
+    def _load(self, config: OracleConfig) -> Oracle:
+        if not isinstance(self.oracle, str):
             return self.oracle
+        check_is_here(config)
         return ClipOracle.load(config, best_device())
 
     def _logits(self, images: Images) -> FloatArray:
         check_is_fitted(self, "classes_")
-        batches = list(self._predictor.predict(items_of(images)))
-        for batch in batches:
+        predictor: Predictor | None = getattr(self, "_predictor", None)
+        if predictor is None:
+            oracle = self._load(self.artifact_.oracle or OracleConfig())
+            predictor = self._predictor = Predictor(self.artifact_, oracle)
+        logits = []
+        for batch in predictor.predict(items_of(images)):
             for reason in batch.unreadable:
                 raise DataError(reason)
-        logits_NC: FloatArray = np.concatenate([batch.logits_NC for batch in batches])
+            logits.append(batch.logits_NC)
+        logits_NC: FloatArray = np.concatenate(logits)
         return logits_NC
 
 
-def _split(items: Sequence[Item], share: float, seed: int) -> tuple[list[Item], list[Item]]:
-    """Training and validation images, class by class; each class has at least one of both."""
-    rng = np.random.default_rng(seed)
-    train: list[Item] = []
-    validation: list[Item] = []
-    for label in sorted({item.label for item in items}):
-        own = [item for item in items if item.label == label]
-        if len(own) < 2:
-            raise DataError(
-                f"X: each class must have at least two images, but {own[0].name} is alone"
-            )
-        count = min(max(round(share * len(own)), 1), len(own) - 1)
-        chosen = set(rng.permutation(len(own))[:count].tolist())
-        for place, item in enumerate(own):
-            (validation if place in chosen else train).append(item)
-    return train, validation
+def _model_and_weights(name: str) -> tuple[str, str | None]:
+    """`ViT-B-32/openai` is a model and its weights; so is `ViT-B-32//path/of/weights.pt`."""
+    if name.startswith(LOCAL_DIR_PREFIX):
+        return name, None
+    model, _, weights = name.partition("/")
+    return model, weights or None

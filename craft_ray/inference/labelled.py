@@ -85,7 +85,7 @@ def _parquet_labels(table: Path) -> list[str | None]:
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{table}: must be a Parquet file, but: {error}") from error
     if not pa.types.is_integer(schema.field(column).type):
-        return labels
+        return list(labels)
     names = classes_of(schema, column, table).names
     in_range = range(len(names))
     return [names[label] if label in in_range else str(label) for label in labels]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from craft_ray.classifiers.artifact import DESCRIPTION_FILE, RESULT_FOLDER
+from craft_ray.classifiers.artifact import DESCRIPTION_FILE, RESULT_FOLDER, is_exported
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
 from craft_ray.files.remote import Place, entries, locate
@@ -61,6 +61,6 @@ def _runs_with_a_classifier(output_dir: Place) -> list[Place]:
 def _classifier_of(place: Place) -> Place | None:
     for name in CLASSIFIER_FOLDERS:
         folder = place / name if name else place
-        if (folder / DESCRIPTION_FILE).is_file():
+        if (folder / DESCRIPTION_FILE).is_file() or is_exported(folder):
             return folder
     return None

@@ -15,6 +15,7 @@ from craft_ray.classifiers.about import About, Measured
 from craft_ray.classifiers.artifact import CARD_FILE, DESCRIPTION_FILE, Artifact
 from craft_ray.classifiers.score import Score
 from craft_ray.config.oracle import OracleConfig
+from craft_ray.errors import ArtifactError
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.origin import origin_of
 from tests.classifiers.test_artifact import trained
@@ -155,3 +156,28 @@ def test_the_revision_is_that_of_the_hubs_cache(
     refs.mkdir(parents=True)
     (refs / "main").write_text("f00d")
     assert origin_of(ORACLE).revision == "f00d"
+
+
+def test_an_export_has_the_names_and_fields_of_hubs_and_is_read(tmp_path: Path) -> None:
+    artifact = described()
+    artifact.export(tmp_path / "mine")
+    names = sorted(path.name for path in (tmp_path / "mine").iterdir())
+    assert names == ["README.md", "config.json", "model.safetensors"]
+    config = json.loads((tmp_path / "mine" / "config.json").read_text())
+    assert config["model_type"] == "craft-ray"
+    assert config["id2label"]["1"] == artifact.task.class_names[1]
+    assert config["label2id"][artifact.task.class_names[1]] == 1
+    loaded = Artifact.load(tmp_path / "mine")
+    assert loaded.content_id == artifact.content_id
+    assert loaded.about == ABOUT
+    config["id2label"]["1"] = "somebody else"
+    (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ArtifactError, match="must be as it was written"):
+        Artifact.load(tmp_path / "mine")
+
+
+def test_what_decides_a_prediction_has_an_address() -> None:
+    one = described()
+    assert one.content_id == replace(one, about=None).content_id
+    others = [trained("prompt"), replace(one, oracle=OracleConfig()), trained()]
+    assert len({one.content_id, *(other.content_id for other in others)}) == 4

@@ -12,7 +12,7 @@ import pytest
 
 from craft_ray.classifiers.about import About
 from craft_ray.classifiers.artifact import Artifact
-from craft_ray.commands import evaluate, predict
+from craft_ray.commands import evaluate, predict, runs
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.inference import parts, predictor
 from craft_ray.inference.predictor import Predictor
@@ -161,3 +161,15 @@ def test_millions_are_streamed(here: Path) -> None:
         assert ahead - seen <= 3 * predictor.IMAGES_AT_A_TIME
         if seen >= 100:
             break
+
+
+def test_an_export_is_used_like_a_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runs.main(["export", "latest", "shared/mine"]) == 0
+    assert "mine: README.md, config.json, model.safetensors" in capsys.readouterr().out
+    assert predict.main(["one", "photos", "--out", "run.csv"]) == 0
+    assert predict.main(["shared/mine", "photos", "--out", "export.csv"]) == 0
+    assert rows_of("run.csv") == rows_of("export.csv")
+    assert runs.main(["export", "latest", "shared/mine"]) == 2
+    assert "FOLDER: must be new or empty" in capsys.readouterr().err
+    assert runs.main(["export", "nobody", "shared/other"]) == 2
+    assert "RUN: must be the name of a finished run" in capsys.readouterr().err

@@ -1,0 +1,142 @@
+"""The two ways to fit: one method in this process, or a search on Ray."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from craft_ray.classifiers.about import About
+from craft_ray.classifiers.artifact import RESULT_FOLDER, Artifact
+from craft_ray.classifiers.examiner import Examiner
+from craft_ray.config.given import given_space
+from craft_ray.config.run import RunConfig
+from craft_ray.config.space import SpaceConfig
+from craft_ray.data.dataset import Dataset, Item
+from craft_ray.errors import DataError, RunFailedError
+from craft_ray.jobs.result import Scores, about_result
+from craft_ray.metering.ledger import QueryLedger, Spending
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.oracle.contract import Oracle
+from craft_ray.task.preparation import FewShotData, classification_task, prepare
+from craft_ray.tuners.registry import make_trainer
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fit has come to.
+
+    Attributes:
+        artifact: the classifier; what is said about it has the scores.
+        spent: all of it.
+    """
+
+    artifact: Artifact
+    spent: Spending
+
+    @property
+    def about(self) -> About:
+        """Scores, and how it was made."""
+        assert self.artifact.about is not None
+        return self.artifact.about
+
+
+def fit_once(config: RunConfig, data: FewShotData, oracle: Oracle, *, is_object: bool) -> Fitted:
+    """One method, in this process.
+
+    Args:
+        config: of the method.
+        data: to fit, and to choose on.
+        oracle: is asked.
+        is_object: the user's own, and not what `config` names.
+    """
+    metered = MeteredOracle(oracle, QueryLedger(config.max_queries))
+    prepared = prepare(config, data, metered)
+    prepared, zero_shot = Examiner(metered, prepared, data).validate_zero_shot()
+    trainer = make_trainer(metered, prepared, config)
+    while not trainer.finished:
+        trainer.run_generation()
+    selected, spent = trainer.selected, metered.ledger.spent
+    scores = Scores(zero_shot, selected.validation)
+    about = about_result("", config, data, oracle.describe(), scores, spent)
+    if is_object:
+        about = about.model_copy(update={"source": "", "revision": None})
+    artifact = Artifact(
+        selected.classifier,
+        classification_task(config, data),
+        prepared.oracle_id,
+        prepared.weights_id,
+        None if is_object else config.oracle,
+        about,
+    )
+    return Fitted(artifact, spent)
+
+
+def fit_by_search(settings: Mapping[str, Any], data: FewShotData) -> Fitted:
+    """The best trial of a search on Ray: the one that this process is connected to, a cluster that
+    is named, or one that is started for it.
+
+    Args:
+        settings: of `craft-ray tune`; without `output_dir` and `name` nothing is kept of the run.
+        data: to fit, and to choose on; a test split is not needed.
+
+    Raises:
+        UserError: names the setting, the law and the value.
+        RunFailedError: no trial has come to a result.
+    """
+    with ExitStack() as stack:
+        if "output_dir" not in settings:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="craft-ray-fit-"))
+            settings = {"output_dir": folder, "mlflow.enabled": False, **settings}
+        space = given_space(None, settings)
+        # Here: a fit in this process needs no Ray.
+        from craft_ray.jobs.session import console_for, open_session
+        from craft_ray.search.run import run_search
+
+        # A search tests its best trial, and nothing is chosen by that: the validation images stand
+        # in, whose answers are known, and no score is said of them.
+        splits = {**data.dataset.splits, "test": list(data.validation)}
+        whole = replace(data, dataset=replace(data.dataset, splits=splits))
+        stored = space.model_dump(mode="json", exclude={"base": {"name"}})
+        run = stack.enter_context(open_session(space.base, "fit", stored, SpaceConfig))
+        summary = run_search(space, whole, run, console_for(False))
+        if summary["best"] is None:
+            reasons = [trial["error"] for trial in summary["trials"] if trial["error"]]
+            raise RunFailedError(f"no trial has come to a result: {' '.join(reasons[:1])}")
+        artifact = Artifact.load(run / RESULT_FOLDER)
+        assert artifact.about is not None
+        about = artifact.about.model_copy(update={"test": None, "zero_shot_test": None})
+        return Fitted(replace(artifact, about=about), Spending.from_dict(summary["ledger"]))
+
+
+def smallest_class(items: Sequence[Item]) -> int:
+    """Images of the class that has the fewest."""
+    return min(Counter(item.label for item in items).values())
+
+
+def split(dataset: Dataset, share: float, seed: int) -> FewShotData:
+    """Training and validation images, class by class; each class has at least one of both.
+
+    Raises:
+        DataError: a class has one image only.
+    """
+    rng = np.random.default_rng(seed)
+    items = dataset.splits["train"]
+    train: list[Item] = []
+    validation: list[Item] = []
+    for label in sorted({item.label for item in items}):
+        own = [item for item in items if item.label == label]
+        if len(own) < 2:
+            raise DataError(
+                f"X: each class must have at least two images, but {own[0].name} is alone"
+            )
+        count = min(max(round(share * len(own)), 1), len(own) - 1)
+        chosen = set(rng.permutation(len(own))[:count].tolist())
+        for place, item in enumerate(own):
+            (validation if place in chosen else train).append(item)
+    return FewShotData(dataset, tuple(train), tuple(validation))

@@ -1,0 +1,1 @@
+"""craft-ray called from Python."""
