@@ -50,18 +50,18 @@ def write_run_report(
     Args:
         folder: of the run.
         summary: what stands in its `summary.json`.
-        curves: see `RunFacts`.
+        curves: see `RunPageFacts`.
         dataset: whose test images were asked about; some are shown.
 
     Raises:
         OSError, StorageError: it cannot be written.
         ArtifactError: the predictions that are there cannot be read.
     """
-    from craft_ray.reports.run_page import RunFacts, run_page
+    from craft_ray.reports.run_page import RunPageFacts, run_page
 
     path = folder / PREDICTIONS_FILE
     predictions = Predictions.load(path) if path.is_file() else None
-    facts = RunFacts(
+    facts = RunPageFacts(
         summary=summary,
         curves=curves,
         class_names=dataset.class_names,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from craft_ray.reports.run_page import RunFacts, run_page
+from craft_ray.reports.run_page import RunPageFacts, run_page
 from craft_ray.reports.sections import Picture
 from tests.reports.made_up import predictions, score, search, summary, trial
 from tests.support.html_page import Page
@@ -15,7 +15,7 @@ from tests.support.html_page import Page
 EVIL = '<script>alert("1")</script>&'
 
 
-def facts(document: dict[str, Any], **changes: Any) -> RunFacts:
+def facts(document: dict[str, Any], **changes: Any) -> RunPageFacts:
     given = {
         "summary": document,
         "curves": {1: [(100, 0.6), (200, 0.7)], 2: [(100, 0.65), (200, 0.66)]},
@@ -26,10 +26,10 @@ def facts(document: dict[str, Any], **changes: Any) -> RunFacts:
         "mistakes": [Picture("data:image/jpeg;base64,AA", "7.png", "dog", 0.9, "cat")],
         **changes,
     }
-    return RunFacts(**given)
+    return RunPageFacts(**given)
 
 
-def shown(what: RunFacts) -> Page:
+def shown(what: RunPageFacts) -> Page:
     text = run_page(what)
     assert len(text) < 1_000_000
     assert text == run_page(what), "of the same facts always the same"
@@ -71,6 +71,7 @@ def test_of_a_run_without_a_search() -> None:
     assert "80.0%" in page.text
     assert "5 predictions an image" in page.text
     assert "craft-ray train /runs/run/settings.json" in page.text
+    assert "Run of CraFT for pets" in page.text
     assert "Trials" not in page.titles
 
 
@@ -147,3 +148,10 @@ def test_settings_of_another_version_are_shown_all_the_same() -> None:
     page = shown(facts(document))
     assert "of_another_version: 1" in page.text
     assert "differs from the defaults" not in page.text
+
+
+def test_a_run_of_one_step_has_no_curve() -> None:
+    tuned = {"validation": score(0.7), "test": score(0.8), "predictions_per_image": 1}
+    document = {**summary(), "tuned": tuned}
+    assert "Accuracy for queries" not in shown(facts(document, curves={1: [(1, 0.7)]})).titles
+    assert "Accuracy for queries" in shown(facts(document, curves={1: [(1, 0.6), (2, 0.7)]})).titles
