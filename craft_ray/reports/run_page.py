@@ -208,10 +208,10 @@ def _cost(facts: RunPageFacts) -> Iterator[str]:
     objectives = result.get("objectives") or result
     if (predictions := objectives.get("predictions_per_image")) is not None:
         an_image = "prediction" if predictions == 1 else "predictions"
-        about = f"{an_image} an image, from now on"
+        about = f"{an_image} for a new image"
         yield card(f"{predictions:.0f}", about)
         if facts.price is not None:
-            yield card(f"{predictions * facts.price:,.2f}", "for 1,000 new images, from now on")
+            yield card(f"{predictions * facts.price:,.2f}", "cost of 1,000 new images")
     yield "</div>"
     yield dim(
         "A candidate query asks about one prompt on all training images; a prediction is one "

@@ -46,7 +46,7 @@ def test_a_search_says_what_came_of_it_and_why() -> None:
         "246.00",
         "1,200",
         "123,000",
-        "6.00 for 1,000 new images",
+        "6.00 cost of 1,000 new images",
         "zero-shot 50.0%",
         "craft-ray predict /runs/run photos/",
         "craft-ray tune /runs/run/settings.json seed=8",
@@ -69,7 +69,7 @@ def test_of_a_run_without_a_search() -> None:
     tuned = {"validation": score(0.7), "test": score(0.8), "predictions_per_image": 5}
     page = shown(facts({**summary(), "tuned": tuned, "cost": None}))
     assert "80.0%" in page.text
-    assert "5 predictions an image" in page.text
+    assert "5 predictions for a new image" in page.text
     assert "craft-ray train /runs/run/settings.json" in page.text
     assert "Run of CraFT for pets" in page.text
     assert "Trials" not in page.titles
