@@ -44,6 +44,7 @@ def test_a_search_says_what_came_of_it_and_why() -> None:
         "accuracy on 50 test images (95 %: 67.0% to 88.8%)",
         "Trial 1 won with 75.0% on validation, 5.0 points before trial 2.",
         "246.00",
+        "5 min 21 s",
         "1,200",
         "123,000",
         "6.00 cost of 1,000 new images",
