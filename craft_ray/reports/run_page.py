@@ -118,7 +118,7 @@ def _headline(facts: RunPageFacts) -> Iterator[str]:
         f"training images, model {model}"
     )
     yield f'<p class="dim">{escape(words)}</p>'
-    split, num_images = "test", data["num_test"]
+    split, num_images = "test", data.get("num_test")
     before, after = _score(summary["zero_shot"], split), _score(facts.result, split)
     if before is None:
         split, num_images = "validation", data["num_validation"]
@@ -136,6 +136,11 @@ def _headline(facts: RunPageFacts) -> Iterator[str]:
         f'<span class="{"up" if after > before else "down" if after < before else "dim"}">'
         f"{points(after - before)}</span> over zero-shot.</p>"
     )
+    if split == "validation":
+        yield dim(
+            "There are no test images. The result was chosen on the validation images, so that it "
+            "is somewhat worse than this on others."
+        )
     yield from _changes(facts)
     yield "</div>"
     yield estimates(

@@ -149,7 +149,11 @@ def print_importances(
             markup=False,
         )
         return
-    shares = ", ".join(f"{path} {share:.0%}" for path, share in importances.shares.items())
+    errors = importances.errors or {}
+    shares = ", ".join(
+        f"{path} {share:.0%}" + (f" ± {100 * errors[path]:.0f}" if path in errors else "")
+        for path, share in importances.shares.items()
+    )
     console.print(
         f"Importance for the validation accuracy ({trials}, {spread} apart; {num_validation} "
         f"images resolve {resolved}): {shares}.",

@@ -118,9 +118,10 @@ def test_without_a_result_there_is_zero_shot() -> None:
 
 def test_without_a_test_split_validation_is_told() -> None:
     document = search(trial(1, 0.75))
-    del document["zero_shot"]["test"], document["best"]["test"]
+    del document["zero_shot"]["test"], document["best"]["test"], document["data"]["num_test"]
     page = shown(facts(document, predictions=None, mistakes=[]))
     assert "accuracy on 40 validation images" in page.text
+    assert "somewhat worse than this on others" in page.text
     assert "The surest mistakes" not in page.titles
 
 
