@@ -117,7 +117,7 @@ class Experiment:
         log = PredictionLog(dataset.scored_classes)
         with waiting(self.console, f"Testing on {num_images:,} images"):
             scores = self.examiner.test([self.examiner.zero_shot, *classifiers], log=log)
-        with harmless(PREDICTIONS_FILE, self.say):
+        with harmless(self.folder / PREDICTIONS_FILE, self.say):
             log.predictions().save(self.folder / PREDICTIONS_FILE, dataset.class_names)
         return scores
 
@@ -158,7 +158,7 @@ class Experiment:
             "settings": settings,
         }
         write_json(self.folder / SUMMARY_FILE, summary)
-        with harmless(REPORT_FILE, self.say):
+        with harmless(self.folder / REPORT_FILE, self.say):
             write_run_report(self.folder, summary, curves, self.data.dataset)
         return summary
 

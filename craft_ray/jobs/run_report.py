@@ -28,15 +28,20 @@ Curve = Sequence[tuple[int, float]]
 
 
 @contextmanager
-def harmless(what: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Around the writing of something that a run can do without: an error is said in a line. One
-    that is no trouble of a disk, a store or a file is our defect, and its traceback is logged."""
+def harmless(file: Place, say: Callable[[str], None]) -> Iterator[None]:
+    """Around the writing of a file that a run can do without: an error is said in a line. One that
+    is no trouble of a disk, a store or a file is our defect, and its traceback is logged.
+
+    What is there already, of an earlier part of the run, goes first: if it stayed when the new one
+    cannot be written, it would pass for it.
+    """
     try:
+        file.unlink(missing_ok=True)
         yield
     except Exception as error:
         is_trouble = isinstance(error, OSError | StorageError | UserError)
-        logger.log(logging.DEBUG if is_trouble else logging.WARNING, what, exc_info=error)
-        say(f"{what} could not be written, all else is there: {last_words(error)}")
+        logger.log(logging.DEBUG if is_trouble else logging.WARNING, file.name, exc_info=error)
+        say(f"{file.name} could not be written, all else is there: {last_words(error)}")
 
 
 def write_run_report(
@@ -50,18 +55,18 @@ def write_run_report(
     Args:
         folder: of the run.
         summary: what stands in its `summary.json`.
-        curves: see `RunFacts`.
+        curves: see `RunPageFacts`.
         dataset: whose test images were asked about; some are shown.
 
     Raises:
         OSError, StorageError: it cannot be written.
         ArtifactError: the predictions that are there cannot be read.
     """
-    from craft_ray.reports.run_page import RunFacts, run_page
+    from craft_ray.reports.run_page import RunPageFacts, run_page
 
     path = folder / PREDICTIONS_FILE
     predictions = Predictions.load(path) if path.is_file() else None
-    facts = RunFacts(
+    facts = RunPageFacts(
         summary=summary,
         curves=curves,
         class_names=dataset.class_names,

@@ -101,12 +101,13 @@ def curves(lines: Sequence[Curve], zero_shot: float | None) -> str:
         return TOP + height * (high - value) / (high - low)
 
     parts = []
+    digits = 0 if step >= 0.01 else 1
     for index in range(round((high - low) / step) + 1):
         value = low + index * step
         y = y_of(value)
         parts.append(
             f'<path class="axis" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
-            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.0%}</text>'
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.{digits}%}</text>'
         )
     for queries in _ticks(most):
         parts.append(
@@ -218,7 +219,8 @@ def change(before: float | None, after: float | None) -> str:
         )
     if at[1] is not None:
         parts.append(f'<circle cx="{at[1]:.1f}" cy="7" r="5" fill="var(--main)"/>')
-    return svg(width, height, "", "".join(parts)).replace("<svg ", '<svg class="change" ', 1)
+    picture = "".join(parts)
+    return f'<svg class="change" viewBox="0 0 {width} {height}" aria-hidden="true">{picture}</svg>'
 
 
 def svg(width: float, height: float, words: str, content: str) -> str:

@@ -164,7 +164,9 @@ def points(difference: float) -> str:
 
 def seconds(value: float) -> str:
     """A time as people say it."""
-    if value < 100:
+    if value < 99.5:
         return f"{value:.0f} s"
+    if value < 600:
+        return f"{round(value) // 60} min {round(value) % 60} s"
     minutes = round(value / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"

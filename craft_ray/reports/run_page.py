@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from pydantic import ValidationError
+
 from craft_ray.classifiers.confusion import (
     bin_sums,
     class_evaluations,
@@ -16,6 +18,8 @@ from craft_ray.classifiers.confusion import (
 )
 from craft_ray.classifiers.interval import accuracy_interval
 from craft_ray.classifiers.predictions import IndexArray, Predictions, Said
+from craft_ray.config.method_names import method_name
+from craft_ray.config.run import RunConfig
 from craft_ray.reports.charts import Curve, Estimate, curves, estimates
 from craft_ray.reports.origin import commands, settings_and_versions
 from craft_ray.reports.page import card, dim, page, points, seconds, section, share
@@ -34,7 +38,7 @@ TWO_SIDED_95 = 1.96
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class RunPageFacts:
     """What a page is made from; nothing of it has to be asked for.
 
     Attributes:
@@ -81,12 +85,12 @@ class RunFacts:
         return price
 
 
-def run_page(facts: RunFacts) -> str:
+def run_page(facts: RunPageFacts) -> str:
     """The whole document; of the same facts always the same."""
     return page(str(facts.summary["name"]), _body(facts))
 
 
-def _body(facts: RunFacts) -> Iterator[str]:
+def _body(facts: RunPageFacts) -> Iterator[str]:
     yield from _headline(facts)
     yield from _cost(facts)
     yield from _curves(facts)
@@ -101,9 +105,9 @@ def _body(facts: RunFacts) -> Iterator[str]:
     yield from settings_and_versions(facts.kind, facts.summary)
 
 
-def _headline(facts: RunFacts) -> Iterator[str]:
+def _headline(facts: RunPageFacts) -> Iterator[str]:
     summary, data = facts.summary, facts.summary["data"]
-    what = "Run"
+    what = f"Run of {_method(facts.settings)}"
     if facts.kind == "tune":
         num_trials = len(summary["trials"])
         what = f"Search of {num_trials:,} {'trial' if num_trials == 1 else 'trials'}"
@@ -114,7 +118,7 @@ def _headline(facts: RunFacts) -> Iterator[str]:
         f"training images, model {model}"
     )
     yield f'<p class="dim">{escape(words)}</p>'
-    split, num_images = "test", data["num_test"]
+    split, num_images = "test", data.get("num_test")
     before, after = _score(summary["zero_shot"], split), _score(facts.result, split)
     if before is None:
         split, num_images = "validation", data["num_validation"]
@@ -132,6 +136,11 @@ def _headline(facts: RunFacts) -> Iterator[str]:
         f'<span class="{"up" if after > before else "down" if after < before else "dim"}">'
         f"{points(after - before)}</span> over zero-shot.</p>"
     )
+    if split == "validation":
+        yield dim(
+            "There are no test images. The result was chosen on the validation images, so that it "
+            "is somewhat worse than this on others."
+        )
     yield from _changes(facts)
     yield "</div>"
     yield estimates(
@@ -143,6 +152,13 @@ def _headline(facts: RunFacts) -> Iterator[str]:
     yield "</div>"
 
 
+def _method(settings: Summary) -> str:
+    try:
+        return method_name(RunConfig.model_validate(settings))
+    except ValidationError:  # settings of another version
+        return str(settings.get("method", "a method"))
+
+
 def _score(scores: Summary | None, split: str) -> float | None:
     found = (scores or {}).get(split)
     return None if found is None else float(found["accuracy"])
@@ -152,7 +168,7 @@ def _estimate(name: str, accuracy: float, num_images: int, *, is_main: bool) -> 
     return Estimate(name, accuracy, accuracy_interval(accuracy, num_images), is_main)
 
 
-def _changes(facts: RunFacts) -> Iterator[str]:
+def _changes(facts: RunPageFacts) -> Iterator[str]:
     """Which images the tuning has changed, where that is known."""
     predictions = facts.predictions
     if predictions is None or predictions.tuned is None:
@@ -182,24 +198,25 @@ def _interval_of_gain(wins: int, losses: int, num_images: int) -> tuple[float, f
     return gain - TWO_SIDED_95 * error, gain + TWO_SIDED_95 * error
 
 
-def _cost(facts: RunFacts) -> Iterator[str]:
+def _cost(facts: RunPageFacts) -> Iterator[str]:
     ledger, result = facts.summary["ledger"], facts.result or {}
     yield section("What it cost")
     yield '<div class="cards">'
-    yield card(f"{ledger['candidate_queries']:,}", "candidate queries")
+    queries = ledger["candidate_queries"]
+    yield card(f"{queries:,}", "candidate query" if queries == 1 else "candidate queries")
     yield card(f"{ledger['image_predictions']:,}", "image predictions, tests included")
     if facts.summary["cost"] is not None:
-        yield card(f"{facts.summary['cost']:,.2f}", "cost, at the price of a prediction")
+        yield card(f"{facts.summary['cost']:,.2f}", "cost, by the price of a prediction")
     yield card(seconds(facts.summary["seconds"]), "from start to end")
     if ledger["cached_predictions"]:
         yield card(f"{ledger['cached_predictions']:,}", "predictions answered before, for nothing")
     objectives = result.get("objectives") or result
     if (predictions := objectives.get("predictions_per_image")) is not None:
         an_image = "prediction" if predictions == 1 else "predictions"
-        about = f"{an_image} an image, from now on"
+        about = f"{an_image} for a new image"
         yield card(f"{predictions:.0f}", about)
         if facts.price is not None:
-            yield card(f"{predictions * facts.price:,.2f}", "for 1,000 new images, from now on")
+            yield card(f"{predictions * facts.price:,.2f}", "cost of 1,000 new images")
     yield "</div>"
     yield dim(
         "A candidate query asks about one prompt on all training images; a prediction is one "
@@ -207,7 +224,7 @@ def _cost(facts: RunFacts) -> Iterator[str]:
     )
 
 
-def _curves(facts: RunFacts) -> Iterator[str]:
+def _curves(facts: RunPageFacts) -> Iterator[str]:
     zero_shot = _score(facts.summary["zero_shot"], "validation")
     start = [] if zero_shot is None else [(0.0, zero_shot)]
     lines: list[Curve] = []
@@ -225,7 +242,7 @@ def _curves(facts: RunFacts) -> Iterator[str]:
                 is_best = trial["number"] == best
                 lines.append(Curve(name, [*start, *found], colours[method], is_best))
     lines = [line for line in lines if len(line.points) > 1]
-    if not lines:
+    if sum(len(line.points) for line in lines) <= 2:  # from zero-shot to the result, in one step
         return
     yield section(
         "Accuracy for queries",
@@ -237,7 +254,7 @@ def _curves(facts: RunFacts) -> Iterator[str]:
     yield curves(lines, zero_shot)
 
 
-def _on_test_images(facts: RunFacts, predictions: Predictions) -> Iterator[str]:
+def _on_test_images(facts: RunPageFacts, predictions: Predictions) -> Iterator[str]:
     zero_shot = _examined(
         "zero-shot", facts.class_names, predictions.labels_N, predictions.zero_shot
     )

@@ -90,7 +90,7 @@ def _about_classes(before: Examined | None) -> str:
         "Recall: share of the images of a class that are recognised. Precision: share of what is "
         "said to be of a class that is."
     )
-    return words if before is None else f"{words} Before: the recall of {before.name}, the ring."
+    return words if before is None else f"{words} Before: the recall of {before.name}."
 
 
 def _classes(examined: Examined, before: Examined | None) -> str:
@@ -106,7 +106,7 @@ def _classes(examined: Examined, before: Examined | None) -> str:
     pairs.sort(key=lambda pair: 2.0 if pair[0].recall is None else pair[0].recall)
     is_drawn = len(pairs) <= MOST_CLASSES_DRAWN
     if is_drawn:
-        head.append("recall, 0 to 100 %")
+        head.append("recall, 0 to 100 %" if before is None else "recall, from ○ to ●")
     rows = []
     for each, old in pairs:
         cells = [escape(each.name), f"{each.images:,}", share(each.recall), share(each.precision)]

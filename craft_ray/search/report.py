@@ -166,7 +166,11 @@ def print_importances(
             f"{num_validation} validation images resolve {resolved}.",
         )
         return
-    shares = ", ".join(f"{path} {share:.0%}" for path, share in importances.shares.items())
+    errors = importances.errors or {}
+    shares = ", ".join(
+        f"{path} {share:.0%}" + (f" ± {100 * errors[path]:.0f}" if path in errors else "")
+        for path, share in importances.shares.items()
+    )
     say(
         console,
         f"Importance for the validation accuracy ({trials}, {spread} apart; {num_validation} "

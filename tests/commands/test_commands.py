@@ -25,6 +25,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import CRAFT_RUN, SPACES
 from craft_ray.metering.journal_sqlite import QueryJournal
 from craft_ray.task.preparation import load_data
+from tests.support.html_page import Page
 from tests.support.shared_ray import call
 from tests.support.small_data import small_data
 
@@ -122,6 +123,13 @@ def test_a_search_ends_with_a_table_and_the_ui_command(searched: tuple[Path, str
     assert "test accuracy" in output
     assert f"craft-ray ui --output-dir {folder / 'runs'}" in output
     assert "Traceback" not in output
+
+
+def test_a_search_leaves_a_page_and_says_where(searched: tuple[Path, str]) -> None:
+    folder, output = searched
+    report = folder / "runs" / "small" / "report.html"
+    assert f"Look at it: {report}" in output
+    assert "The surest mistakes" in Page(report.read_text()).titles
 
 
 def test_the_ledger_of_a_search_is_what_the_dry_run_said(

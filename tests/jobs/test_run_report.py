@@ -101,6 +101,9 @@ def test_a_full_disk_is_said_and_the_result_is_there(
 ) -> None:
     monkeypatch.setattr(predictions_module, "write_whole", full)
     monkeypatch.setattr(run_report, "write_whole", full)
+    (tmp_path / "run").mkdir()
+    for file in (PREDICTIONS_FILE, REPORT_FILE):
+        (tmp_path / "run" / file).write_text("of an earlier part, before there were more trials")
     searched = Searched(tmp_path / "run", monkeypatch)
     assert searched.summary["best"] is not None
     for file in (PREDICTIONS_FILE, REPORT_FILE):

@@ -85,10 +85,9 @@ def test_a_finished_one_repeats_its_reports_and_asks_nothing(work: Work) -> None
     assert questions == 0
     assert again == first
     assert repeated.order == heard.order
-    assert repeated.reports[2] == {
-        **heard.reports[2],
-        REPLAYED: True,
-    }  # with the points that nobody may have heard
+    fresh = {key: value for key, value in heard.reports[2].items() if key != "image_predictions"}
+    # With the points that nobody may have heard; what was asked depends on who else has asked.
+    assert repeated.reports[2] == {**fresh, REPLAYED: True}
     assert [report[POINTS] for report in list(repeated.reports.values())[:2]] == [[], []]
 
 

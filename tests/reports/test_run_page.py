@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from craft_ray.reports.run_page import RunFacts, run_page
+from craft_ray.reports.run_page import RunPageFacts, run_page
 from craft_ray.reports.sections import Picture
 from tests.reports.made_up import predictions, score, search, summary, trial
 from tests.support.html_page import Page
@@ -15,7 +15,7 @@ from tests.support.html_page import Page
 EVIL = '<script>alert("1")</script>&'
 
 
-def facts(document: dict[str, Any], **changes: Any) -> RunFacts:
+def facts(document: dict[str, Any], **changes: Any) -> RunPageFacts:
     given = {
         "summary": document,
         "curves": {1: [(100, 0.6), (200, 0.7)], 2: [(100, 0.65), (200, 0.66)]},
@@ -26,10 +26,10 @@ def facts(document: dict[str, Any], **changes: Any) -> RunFacts:
         "mistakes": [Picture("data:image/jpeg;base64,AA", "7.png", "dog", 0.9, "cat")],
         **changes,
     }
-    return RunFacts(**given)
+    return RunPageFacts(**given)
 
 
-def shown(what: RunFacts) -> Page:
+def shown(what: RunPageFacts) -> Page:
     text = run_page(what)
     assert len(text) < 1_000_000
     assert text == run_page(what), "of the same facts always the same"
@@ -44,9 +44,10 @@ def test_a_search_says_what_came_of_it_and_why() -> None:
         "accuracy on 50 test images (95 %: 67.0% to 88.8%)",
         "Trial 1 won with 75.0% on validation, 5.0 points before trial 2.",
         "246.00",
+        "5 min 21 s",
         "1,200",
         "123,000",
-        "6.00 for 1,000 new images",
+        "6.00 cost of 1,000 new images",
         "zero-shot 50.0%",
         "craft-ray predict /runs/run photos/",
         "craft-ray tune /runs/run/settings.json seed=8",
@@ -69,8 +70,9 @@ def test_of_a_run_without_a_search() -> None:
     tuned = {"validation": score(0.7), "test": score(0.8), "predictions_per_image": 5}
     page = shown(facts({**summary(), "tuned": tuned, "cost": None}))
     assert "80.0%" in page.text
-    assert "5 predictions an image" in page.text
+    assert "5 predictions for a new image" in page.text
     assert "craft-ray train /runs/run/settings.json" in page.text
+    assert "Run of CraFT for pets" in page.text
     assert "Trials" not in page.titles
 
 
@@ -116,9 +118,10 @@ def test_without_a_result_there_is_zero_shot() -> None:
 
 def test_without_a_test_split_validation_is_told() -> None:
     document = search(trial(1, 0.75))
-    del document["zero_shot"]["test"], document["best"]["test"]
+    del document["zero_shot"]["test"], document["best"]["test"], document["data"]["num_test"]
     page = shown(facts(document, predictions=None, mistakes=[]))
     assert "accuracy on 40 validation images" in page.text
+    assert "somewhat worse than this on others" in page.text
     assert "The surest mistakes" not in page.titles
 
 
@@ -147,3 +150,10 @@ def test_settings_of_another_version_are_shown_all_the_same() -> None:
     page = shown(facts(document))
     assert "of_another_version: 1" in page.text
     assert "differs from the defaults" not in page.text
+
+
+def test_a_run_of_one_step_has_no_curve() -> None:
+    tuned = {"validation": score(0.7), "test": score(0.8), "predictions_per_image": 1}
+    document = {**summary(), "tuned": tuned}
+    assert "Accuracy for queries" not in shown(facts(document, curves={1: [(1, 0.7)]})).titles
+    assert "Accuracy for queries" in shown(facts(document, curves={1: [(1, 0.6), (2, 0.7)]})).titles

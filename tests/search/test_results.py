@@ -235,6 +235,13 @@ def test_what_a_user_wrote_is_no_markup(name: str) -> None:
     assert text.count("[/red]/") == 2
 
 
+def test_a_share_is_shown_with_its_error() -> None:
+    console = Console(width=200, file=(screen := io.StringIO()))
+    shares, errors = {"a.b": 0.7, "a.c": 0.3}, {"a.b": 0.124, "a.c": 0.05}
+    print_importances(console, Importances(shares, None, 8, 0.1, 0.05, errors), 200)
+    assert "a.b 70% ± 12, a.c 30% ± 5." in screen.getvalue()
+
+
 @pytest.mark.parametrize(
     ("number", "sentence"),
     [
