@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,27 @@ def claim(
     part.write_text(json.dumps(document))
     part.replace(path)
     return path
+
+
+@contextmanager
+def renewing(folder: Path) -> Iterator[None]:
+    """A driver of another machine lives; once is not enough, as it may be before the first look."""
+    claim(folder)
+    ended = threading.Event()
+
+    def renew() -> None:
+        renewed = 1
+        while not ended.wait(0.05):
+            renewed += 1
+            claim(folder, renewed=renewed)
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def names(folder: Path) -> list[str]:
@@ -149,9 +171,10 @@ def test_a_claim_of_a_machine_without_locks_is_respected_where_there_are_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_lease, "LOOKS_EVERY_S", 0.01)
-    claim(tmp_path)
-    threading.Timer(0.1, claim, [tmp_path], {"renewed": 2}).start()
-    with pytest.raises(ConfigError, match=r"process 7 on elsewhere since 2026-01-01"):
+    with (
+        renewing(tmp_path),
+        pytest.raises(ConfigError, match=r"process 7 on elsewhere since 2026-01-01"),
+    ):
         enter(tmp_path)
     monkeypatch.setattr(run_lease, "EXPIRES_AFTER_S", 0.1)
     enter(tmp_path)
@@ -160,9 +183,10 @@ def test_a_claim_of_a_machine_without_locks_is_respected_where_there_are_some(
 
 @pytest.mark.usefixtures("no_locks")
 def test_a_claim_that_is_renewed_is_respected(tmp_path: Path) -> None:
-    claim(tmp_path)
-    threading.Timer(0.1, claim, [tmp_path], {"renewed": 2}).start()
-    with pytest.raises(ConfigError, match=r"process 7 on elsewhere since 2026-01-01"):
+    with (
+        renewing(tmp_path),
+        pytest.raises(ConfigError, match=r"process 7 on elsewhere since 2026-01-01"),
+    ):
         enter(tmp_path)
     assert names(tmp_path) == [f".driver-{ELSEWHERE.token}.json"]
 
