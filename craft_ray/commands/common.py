@@ -137,12 +137,14 @@ def print_outcome(
     known = ledger["cached_predictions"]
     shared = f"; {known:,} more were answered before" if known else ""
     cost = f" They cost {summary['cost']:,.2f}." if summary["cost"] is not None else ""
-    lines = [
+    sentences = [
         f"{what}: test accuracy [bold]{after:.1%}[/] {sure}, zero-shot {before:.1%}: "
         f"[bold]{gain}[/].",
         f"Spent {ledger['candidate_queries']:,} candidate queries "
         f"({ledger['image_predictions']:,} image predictions{shared}) in "
         f"{summary['seconds']:.0f} s." + cost,
+    ]
+    lines = [
         f"Summary:    {escape(str(folder / 'summary.json'))}",
         f"Classifier: {escape(str(folder / 'best'))}",
         f"Use it:     craft-ray predict {escape(shlex.quote(str(folder)))} PHOTOS",
@@ -151,7 +153,9 @@ def print_outcome(
         lines.append(f"Look at it: {escape(str(folder / 'report.html'))}")
     if ui_command:
         lines.append(f"In MLflow:  {escape(ui_command)}")
-    for line in lines:
+    for line in sentences:
+        console.print(line, highlight=False, soft_wrap=not console.is_terminal)
+    for line in lines:  # a path is never broken
         console.print(line, highlight=False, soft_wrap=True)
 
 

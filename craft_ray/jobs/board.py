@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from craft_ray.jobs.job import Job, JobEnd, Message, Report
-from craft_ray.jobs.outlook import Progress
+from craft_ray.jobs.outlook import JobProgress
 
 MAX_ATTEMPTS = 4
 """Workers that may die with a job before it is given up."""
@@ -29,7 +29,7 @@ class _Entry:
 
     job: Job
     reports: list[Report] = field(default_factory=list)
-    progress: Progress | None = None
+    progress: JobProgress | None = None
     """What it said last between two reports."""
     taken: int = 0
     """Reports that somebody has taken."""
@@ -149,7 +149,7 @@ class JobBoard:
                 )
             )
 
-    async def progress(self) -> dict[str, Progress]:
+    async def progress(self) -> dict[str, JobProgress]:
         """How far the jobs are that run, by their ids; those that have not said it are left out."""
         return {
             job_id: entry.progress
@@ -222,7 +222,7 @@ class JobBoard:
             )
         return not (entry.is_cancelled or entry.end is not None)
 
-    async def note(self, job_id: str, progress: Progress) -> None:
+    async def note(self, job_id: str, progress: JobProgress) -> None:
         """Keep how far a job is."""
         if (entry := self._entries.get(job_id)) is not None:
             entry.progress = progress

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import read_json, write_json
-from craft_ray.jobs.outlook import Progress
+from craft_ray.jobs.outlook import JobProgress
 
 Report = dict[str, Any]
 """Metrics of a job so far; `craft_ray.jobs.tuning` says which."""
@@ -63,7 +63,7 @@ class Reporter(ABC):
             BoardLostError: nobody is there who might.
         """
 
-    def note(self, progress: Progress) -> None:  # noqa: B027 (nobody may look)
+    def note(self, progress: JobProgress) -> None:  # noqa: B027 (nobody may look)
         """Say how far the job is, between two reports. Blocks on nothing; it may be lost."""
 
 

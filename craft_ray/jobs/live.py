@@ -1,4 +1,4 @@
-"""What is on the screen while somebody waits: what is waited for, and for how long."""
+"""What is on the screen while somebody waits: what is waited for, for how long, how far it is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
+
+BAR_WIDTH = 6
 
 
 @contextmanager
@@ -24,3 +27,22 @@ def waiting(console: Console, what: str) -> Iterator[None]:
     with clock:
         clock.add_task(what)
         yield
+
+
+def outlook_bars(console: Console) -> Progress:
+    """Bars, each with a line that is cut where the window ends; none without a terminal."""
+    words = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    return Progress(
+        SpinnerColumn(),
+        BarColumn(bar_width=BAR_WIDTH),
+        TextColumn("{task.description}", markup=False, table_column=words),
+        console=console,
+        transient=True,
+        expand=True,
+        disable=not console.is_terminal,
+    )
+
+
+def width_of_words(console: Console) -> int:
+    """Columns that a bar leaves."""
+    return console.width - BAR_WIDTH - 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Progress = Mapping[str, int]
+JobProgress = Mapping[str, int]
 """What a job says between its reports: `generation`, `candidate_queries`, `image_predictions`."""
 
 SURE_AFTER = 0.02
@@ -46,12 +46,20 @@ class Outlook:
         return self.seconds * (1 - self.share) / done
 
     def __str__(self) -> str:
+        return self._in_words("of at most ")
+
+    def within(self, width: int) -> str:
+        """In at most so many columns, if that can be done: with fewer words then."""
+        text = str(self)
+        return text if len(text) <= width else self._in_words("/").replace(" /", "/")
+
+    def _in_words(self, of: str) -> str:
         parts = []
         if self.trials is not None:
             parts.append(f"trials {self.trials}/{self.num_trials}")
         if self.best is not None:
             parts.append(f"best {self.best:.1%}")
-        parts.append(f"{self.queries:,} of at most {self.most_queries:,} queries")
+        parts.append(f"{self.queries:,} {of}{self.most_queries:,} queries")
         if self.cost is not None:
             parts.append(f"cost {self.cost:,.2f}")
         if (left := self.seconds_left) is not None:

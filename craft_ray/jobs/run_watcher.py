@@ -6,14 +6,12 @@ from __future__ import annotations
 import time
 from typing import Self
 
-from rich.progress import BarColumn, SpinnerColumn, TextColumn
-from rich.progress import Progress as Bars
-
 from craft_ray.config.run import RunConfig
 from craft_ray.jobs.experiment import Experiment
 from craft_ray.jobs.fine_tuning import FineTuning
 from craft_ray.jobs.job import JobEnd, Report
-from craft_ray.jobs.outlook import Outlook, Progress
+from craft_ray.jobs.live import outlook_bars, width_of_words
+from craft_ray.jobs.outlook import JobProgress, Outlook
 from craft_ray.jobs.pace import Pace
 from craft_ray.tracking.vocabulary import points_of
 
@@ -35,14 +33,7 @@ class RunWatcher:
         self._experiment = experiment
         self._config = config
         self._pace = Pace(LOG_LINES, LOG_SECONDS)
-        self._bars = Bars(
-            SpinnerColumn(),
-            BarColumn(bar_width=8),
-            TextColumn("{task.description}", markup=False),
-            console=experiment.console,
-            transient=True,
-            disable=not experiment.console.is_terminal,
-        )
+        self._bars = outlook_bars(experiment.console)
         self._bar = self._bars.add_task("starting the worker", total=config.num_generations)
         self._share_before: float | None = None
         self._started_s = self._said_s = time.monotonic()
@@ -60,7 +51,7 @@ class RunWatcher:
         if not self._experiment.console.is_terminal:
             self._say(f"Tuning, at most {self._config.num_generations:,} generation(s) ...")
 
-    def on_progress(self, job: FineTuning, progress: Progress) -> None:
+    def on_progress(self, job: FineTuning, progress: JobProgress) -> None:
         generation, queries = progress["generation"], progress["candidate_queries"]
         outlook = self._show(generation, queries, progress["image_predictions"])
         is_due = time.monotonic() - self._said_s >= LINE_EVERY_S
@@ -96,7 +87,8 @@ class RunWatcher:
             share_before=self._share_before,
             seconds=time.monotonic() - self._started_s,
         )
-        self._bars.update(self._bar, completed=generation, description=str(outlook))
+        width = width_of_words(self._experiment.console)
+        self._bars.update(self._bar, completed=generation, description=outlook.within(width))
         return outlook
 
     def _print(self, report: Report) -> None:

@@ -31,7 +31,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from craft_ray.errors import RunFailedError, last_words
 from craft_ray.jobs.board import JobBoard
 from craft_ray.jobs.job import Job, JobEnd, Message, Report
-from craft_ray.jobs.outlook import Progress
+from craft_ray.jobs.outlook import JobProgress
 from craft_ray.pool.cluster import beside_driver
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Watcher(Protocol):
     def on_report(self, job: Any, report: Report) -> None:
         """It has a report."""
 
-    def on_progress(self, job: Any, progress: Progress) -> None:
+    def on_progress(self, job: Any, progress: JobProgress) -> None:
         """How far it is, between two reports; about once a second."""
 
     def on_end(self, job: Any, end: JobEnd) -> None:
@@ -154,7 +154,7 @@ class Slots:
                 following[self.board.next_message.remote(job.id, index + 1)] = (job, index + 1)
             if time.monotonic() - looked_s >= WAIT_S:
                 looked_s = time.monotonic()
-                progress: dict[str, Progress] = ray.get(self.board.progress.remote())
+                progress: dict[str, JobProgress] = ray.get(self.board.progress.remote())
                 for job, _ in following.values():
                     if job.id in progress:
                         watcher.on_progress(job, progress[job.id])

@@ -35,7 +35,7 @@ from craft_ray.jobs.job import (
     read_result,
     write_result,
 )
-from craft_ray.jobs.outlook import Progress
+from craft_ray.jobs.outlook import JobProgress
 
 NOTE_EVERY_S = 0.5
 
@@ -169,7 +169,7 @@ class BoardReporter(Reporter):
         if not self._client.ask(self._client.actor.report.remote(self._job_id, index, report)):
             raise JobStoppedError
 
-    def note(self, progress: Progress) -> None:
+    def note(self, progress: JobProgress) -> None:
         if time.monotonic() - self._noted_s >= NOTE_EVERY_S:
             self._noted_s = time.monotonic()
             self._client.actor.note.remote(self._job_id, progress)

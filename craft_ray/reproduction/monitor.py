@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from craft_ray.jobs.job import JobEnd, Report, read_result
-from craft_ray.jobs.outlook import Progress as JobProgress
+from craft_ray.jobs.outlook import JobProgress
 from craft_ray.jobs.pace import Pace, pace_of_one
 from craft_ray.jobs.record import run_params, run_tags
 from craft_ray.metering.ledger import Spending

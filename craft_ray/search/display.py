@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
-from rich.progress import Progress as Bars
+from rich.progress import TaskID
 
-from craft_ray.jobs.outlook import Outlook, Progress
+from craft_ray.jobs.live import outlook_bars, width_of_words
+from craft_ray.jobs.outlook import JobProgress, Outlook
 
 LOOK_EVERY_S = 1.0
 LINE_EVERY_S = 60.0
@@ -39,7 +39,7 @@ class SearchDisplay:
         num_trials: int,
         num_known: int,
         most_queries: int,
-        progress: Callable[[], Mapping[str, Progress]],
+        progress: Callable[[], Mapping[str, JobProgress]],
         cost_of: Callable[[int], float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -51,14 +51,7 @@ class SearchDisplay:
         self._clock = clock
         self._started_s = self._said_s = clock()
         self._share_before = num_known / num_trials
-        self._bars = Bars(
-            SpinnerColumn(),
-            BarColumn(bar_width=8),
-            TextColumn("{task.description}", markup=False),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._bars = outlook_bars(console)
         self._all = self._bars.add_task("starting the first trial", total=1.0)
         self._trials: dict[int, _Trial] = {}
         self._lock = threading.Lock()
@@ -131,7 +124,8 @@ class SearchDisplay:
     def _show(self) -> None:
         outlook = self.outlook
         if self._trials:
-            self._bars.update(self._all, completed=outlook.share, description=str(outlook))
+            words = outlook.within(width_of_words(self._console))
+            self._bars.update(self._all, completed=outlook.share, description=words)
         with self._lock:
             for trial in self._trials.values():
                 if trial.row is not None:

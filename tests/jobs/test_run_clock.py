@@ -44,5 +44,8 @@ def test_an_outlook_fits_into_80_columns_beside_its_bar() -> None:
         "trials 2/16, best 76.0%, 12,345 of at most 128,000 queries, cost 1,234.50, about "
         "2:30:00 left"
     )
-    small = Outlook(12, 2500, 0.76, None, 0.5, 0.0, 100, 2, 6)
-    assert len(str(small)) <= 80 - 11
+    assert len(Outlook(12, 2500, 0.76, None, 0.5, 0.0, 100, 2, 6).within(71)) <= 71
+    paid = Outlook(1166, 1801, 0.769, 0.99, 0.5, 0.0, 17, 2, 4)
+    assert paid.within(71) == (
+        "trials 2/4, best 76.9%, 1,166/1,801 queries, cost 0.99, about 0:17 left"
+    )

@@ -18,7 +18,7 @@ from craft_ray.config.run import RayConfig
 from craft_ray.errors import RunFailedError, UserError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import TRACEBACK_FILE, Job, JobEnd, Report, Reporter, read_result
-from craft_ray.jobs.outlook import Progress
+from craft_ray.jobs.outlook import JobProgress
 from craft_ray.jobs.ray_session import ray_session
 from craft_ray.jobs.slots import Slots
 
@@ -81,7 +81,7 @@ class Listener:
         self.reports[job.id].append(report["n"])
         self.pids[job.id].append(report["pid"])
 
-    def on_progress(self, job: Job, progress: Progress) -> None:
+    def on_progress(self, job: Job, progress: JobProgress) -> None:
         pass
 
     def on_end(self, job: Job, end: JobEnd) -> None:
