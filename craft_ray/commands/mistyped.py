@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
@@ -45,11 +46,29 @@ def _is_key(word: str) -> bool:
 class Parser(argparse.ArgumentParser):
     """Knows that a setting was meant by an option that there is not."""
 
+    _typed: Sequence[str] = ()
+
+    def parse_intermixed_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> argparse.Namespace:
+        """As argparse does it, with what was typed at hand for a mistake."""
+        self._typed = [*(sys.argv[1:] if args is None else args)]
+        found: argparse.Namespace = super().parse_intermixed_args(args, namespace)
+        return found
+
     def error(self, message: str) -> NoReturn:
         """Print the message with what was meant, and exit."""
         if (found := re.match(r"unrecognized arguments: --([A-Za-z][\w.-]*)(=\S*)?", message)) and (
             _is_key(key := found[1].replace("-", "_"))
         ):
-            value = found[2] or f"={VALUE}"
+            value = found[2] or f"={self._word_after(found[1])}"
             message += f": settings are words without dashes: {key}{value}"
         super().error(message)
+
+    def _word_after(self, option: str) -> str:
+        """The value that was meant: `--trials 2`."""
+        following = [*self._typed, VALUE, VALUE]
+        if f"--{option}" not in following:
+            return VALUE
+        word = following[following.index(f"--{option}") + 1]
+        return VALUE if word.startswith("-") or "=" in word else word

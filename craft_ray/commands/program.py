@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if first not in COMMANDS:
         known = ", ".join(COMMANDS)
-        near = did_you_mean(first, COMMANDS)
+        near = did_you_mean(first, [*COMMANDS, "--version", "--help"])
         print(f"error: COMMAND: must be one of {known}, but got {first!r}{near}", file=sys.stderr)
         return EXIT_CODE_USER_ERROR
     # Imported late: a command waits for its own libraries only.

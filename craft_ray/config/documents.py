@@ -44,7 +44,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         document = _parse_yaml(text)
     except yaml.YAMLError as error:
-        raise ConfigError(str(path), [f"is not valid YAML: {error}"]) from error
+        remedy = ""
+        if "mapping values are not allowed" in str(error):
+            remedy = "; a text with a colon and a space in it must stand in quotes"
+        raise ConfigError(str(path), [f"is not valid YAML: {error}{remedy}"]) from error
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -156,6 +159,15 @@ def _of_no_value(detail: Any) -> tuple[str, str]:
     return "", _none_of(detail["input"], detail["ctx"]["expected"])
 
 
+def _no_text(detail: Any) -> tuple[str, str]:
+    if isinstance(detail["input"], dict):
+        return "", (
+            "must be text, but YAML reads it as a mapping, because of a colon or a brace: put it "
+            "into quotes, on a command line as 'KEY=\"a photo: {}\"'"
+        )
+    return "", f"must be text, but got {shorten(detail['input'])}"
+
+
 def _no_section(detail: Any) -> tuple[str, str]:
     return "", f"must be a section of settings, but got {shorten(detail['input'])}"
 
@@ -167,6 +179,7 @@ def _none_of(value: Any, quoted: str) -> str:
 
 
 _MESSAGES: dict[str, Callable[[Any], tuple[str, str]]] = {
+    "string_type": _no_text,
     "missing": _missing,
     "union_tag_not_found": _without_kind,
     "union_tag_invalid": _of_no_kind,

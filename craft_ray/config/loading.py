@@ -166,7 +166,9 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
     ]
     apply_words(document, changes, SpaceConfig)
     try:
-        return _validate(SpaceConfig, document, str(path), changes)
+        space = _validate(SpaceConfig, document, str(path), changes)
+        _check_that_values_count(space, changes)
+        return space
     except ConfigError as error:
         typed = [key.removeprefix("base.") for key, _ in changes]
         problems = [_without_kinds(problem, typed) for problem in error.problems]
@@ -175,6 +177,18 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
         raise ConfigError(
             error.source, [*problems, *_hints(document, changes, error.problems)]
         ) from error
+
+
+def _check_that_values_count(space: SpaceConfig, changes: Sequence[tuple[str, Any]]) -> None:
+    """Refuse a value for what is searched: no trial would have it."""
+    problems = [
+        f"{path}: is searched over here, and no trial would have this value: say "
+        f"parameters.{path}=null as well, which takes it out of the search"
+        for key, _ in changes
+        if (path := key.removeprefix("base.")) != key and path in space.parameters
+    ]
+    if problems:
+        raise ConfigError(COMMAND_LINE, problems)
 
 
 def key_in_space(key: str) -> str:

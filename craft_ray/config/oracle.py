@@ -60,6 +60,12 @@ class OracleConfig(Settings):
                     "model must be local-dir:<folder> for a model in a folder, but got "
                     f"{self.model!r}: oracle.model=local-dir:{self.model}"
                 )
+            if "/" in self.model:
+                raise ValueError(
+                    f"model must be a name of open_clip.list_models(), but got {self.model!r}: "
+                    "OpenAI's and Hugging Face's clip-vit-base-patch32 is oracle.model=ViT-B-32 "
+                    "oracle.pretrained=openai"
+                )
             raise ValueError(
                 f"pretrained must name a tag or a checkpoint file for model {self.model!r}, but "
                 "got null: oracle.pretrained=openai takes the weights that OpenAI has published"

@@ -37,10 +37,12 @@ def find_settings_file(name: Path, folder: Path = Path()) -> Path:
     if os.path.exists(own):
         return own
     if name.parts[:1] != (SPACES.name,):
-        if near := _file_like(own):
-            problem = f"cannot be read: No such file or directory: did you mean {near}?"
-            raise ConfigError(str(name), [problem])
-        return own
+        near = _file_like(own)
+        problem = (
+            "cannot be read: there is no such file of settings, nor folder or .csv table of images"
+            + (f": did you mean {near}?" if near else "")
+        )
+        raise ConfigError(str(name), [problem])
     shipped = SPACES.parent / name
     if not os.path.exists(shipped):
         places = f"{folder.resolve()} and {SPACES.parent}"
@@ -71,8 +73,9 @@ def _file_like(path: Path) -> str | None:
         known |= {each.name: str(each) for each in path.parent.glob("*.yaml")}
     except (OSError, ValueError):  # ValueError: a null character
         return None
-    near = difflib.get_close_matches(path.name[:100], known, n=1, cutoff=0.7)
-    return known[near[0]] if near else None
+    stems = {Path(name).stem: name for name in known}  # all files end alike
+    near = difflib.get_close_matches(path.stem[:100], stems, n=1, cutoff=0.7)
+    return known[stems[near[0]]] if near else None
 
 
 def shipped_names() -> list[str]:

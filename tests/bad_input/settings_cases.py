@@ -236,7 +236,7 @@ SPACES = [
     Case(
         "a base that is missing",
         space_file(ONE_PARAMETER + "base: absent.yaml"),
-        r"absent\.yaml: cannot be read: .*No such file",
+        r"absent\.yaml: cannot be read: .*no such file",
     ),
     Case(
         "a base that is a list", space_file(ONE_PARAMETER + "base: [3]"), r"base: .*but got \[3\]"

@@ -66,9 +66,10 @@ def test_a_file_with_the_name_of_a_setting_is_a_file(
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        (["--max-queries", "2"], "max_queries=VALUE"),
+        (["--max-queries", "2"], "max_queries=2"),
         (["--data.shots=4"], "data.shots=4"),
-        (["--name", "x", "seed=1"], "name=VALUE"),
+        (["--name", "x", "seed=1"], "name=x"),
+        (["--seed"], "seed=VALUE"),
     ],
 )
 def test_an_option_that_there_is_not_is_answered_with_the_setting(

@@ -238,3 +238,22 @@ def test_both_without_a_file_is_not_taken_for_the_papers_method() -> None:
     assert "say head.kind as well" in str(caught.value)
     words = ["method=both", "head.kind=probes", "head.names=0"]
     assert load_default_run(words).method == "both"
+
+
+def test_a_value_for_what_is_searched_is_refused_with_the_word_that_makes_it_count() -> None:
+    path = SPACES / "around_paper.yaml"
+    with pytest.raises(ConfigError, match=r"optimizer\.sigma: is searched over here") as caught:
+        load_space_config(path, ["optimizer.sigma=0.3"])
+    assert "say parameters.optimizer.sigma=null as well" in str(caught.value)
+    words = ["optimizer.sigma=0.3", "parameters.optimizer.sigma=null"]
+    assert load_space_config(path, words).base.optimizer.sigma == 0.3
+
+
+def test_a_text_that_yaml_takes_for_a_mapping_is_asked_for_in_quotes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.template: must be text.*put it into quotes"):
+        load_run_config(None, ["data.template=a photo: {}"])
+    assert load_run_config(None, ['data.template="a photo: {}"']).data.template == "a photo: {}"
+    path = tmp_path / "run.yaml"
+    path.write_text("data:\n  template: a photo: {}\n")
+    with pytest.raises(ConfigError, match="must stand in quotes"):
+        load_run_config(path)
