@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.docs.blocks import ROOT
 
 PAGE = ROOT / "docs" / "outputs.md"
-NOT_OURS = {"settings", "versions", "params"}
+NOT_OURS = {"settings", "versions", "params", "shares"}
 """Fields whose own fields are other things: settings, packages, parameters."""
 NAMED = re.compile(r"`([^`\n]+)`")
 OF_A_DATABASE = ("-journal", "-wal", "-shm")
