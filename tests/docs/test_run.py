@@ -18,6 +18,7 @@ from tests.docs.blocks import (
     commands_in,
     craft_ray_words,
 )
+from tests.docs.documented import undocumented
 from tests.docs.samples import write_samples
 from tests.support.shared_ray import call
 
@@ -57,6 +58,8 @@ def test_the_blocks_of_a_document_run_in_order(
             continue
         for words in commands_in(block):
             run(block, words, on_shared_ray, tmp_path)
+    if (runs := tmp_path / "runs").exists():
+        assert undocumented(runs) == [], "docs/outputs.md must say what these are"
 
 
 def run(block: Block, words: Sequence[str], ray: str, folder: Path) -> None:
