@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
 
 from craft_ray.data.dataset import Dataset, Item, class_name_problems
 from craft_ray.data.sources.listing import class_folders, image_files, labelled
@@ -61,17 +64,36 @@ def labelled_items(images: Images, labels: Iterable[Any] | None) -> tuple[Datase
             for item in labelled(image_files(root / name), label)
         ]
         return _dataset(root.name, [str(each) for each in classes], items), classes
-    listed = list(labels)
+    listed = _labels(labels)
     items = items_of(images)
     if len(items) != len(listed):
         raise DataError(f"y: must have a label an image, but got {len(listed)} for {len(items)}")
-    classes = np.unique(np.asarray(listed)).tolist()
+    classes = np.unique(listed).tolist()
     places = {label: place for place, label in enumerate(classes)}
     items = [
         Item(item.encoded, places[label], item.name)
-        for item, label in zip(items, np.asarray(listed).tolist(), strict=True)
+        for item, label in zip(items, listed.tolist(), strict=True)
     ]
     return _dataset("X", [str(each) for each in classes], items), classes
+
+
+def _labels(labels: Iterable[Any]) -> npt.NDArray[Any]:
+    """One an image, [N]; by scikit-learn's laws of what a class can be.
+
+    Raises:
+        DataError: they are no row, or numbers that count or measure something.
+    """
+    listed = np.asarray(labels if hasattr(labels, "__len__") else list(labels))
+    try:
+        row = column_or_1d(listed, warn=True)
+        if row.dtype.kind == "f":
+            assert_all_finite(row)
+        if len(row):
+            check_classification_targets(row)
+    except ValueError as error:
+        raise DataError(f"y: must be a class for each image, but: {error}") from error
+    found: npt.NDArray[Any] = row
+    return found
 
 
 def _dataset(name: str, class_names: Sequence[str], items: Sequence[Item]) -> Dataset:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,12 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from craft_ray import CraftClassifier
+from craft_ray.config.given import given_run
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.data.dataset import Item
-from craft_ray.errors import ArtifactError, ConfigError, DataError
+from craft_ray.errors import ArtifactError, ConfigError, DataError, OracleError
+from craft_ray.oracle.contract import OracleDescription
+from craft_ray.task.preparation import load_data
 from tests.support.fake_oracle import FakeOracle
 from tests.support.world import CLASS_NAMES, world_data
 
@@ -144,3 +150,98 @@ def test_importing_the_package_loads_nothing() -> None:
     code = "import sys, craft_ray; print('torch' in sys.modules, 'sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "False False\n"
+
+
+def test_a_model_is_named_with_its_weights() -> None:
+    cases: tuple[tuple[dict[str, Any], tuple[str, str | None]], ...] = (
+        ({}, ("embedded", None)),
+        ({"oracle": "ViT-B-32/openai"}, ("ViT-B-32", "openai")),
+        ({"oracle": "ViT-B-32//data/w.pt"}, ("ViT-B-32", "/data/w.pt")),
+        ({"oracle": "ViT-B-32", "pretrained": "openai"}, ("ViT-B-32", "openai")),
+        ({"oracle": "local-dir:/data/mine"}, ("local-dir:/data/mine", None)),
+    )
+    for arguments, expected in cases:
+        settings = CraftClassifier(**arguments)._settings()
+        assert (settings["oracle.model"], settings["oracle.pretrained"]) == expected
+    with pytest.raises(ConfigError, match="pretrained: must be None when oracle names the weights"):
+        CraftClassifier("ViT-B-32/openai", pretrained="openai").fit(pictures(TRAIN), names(TRAIN))
+    with pytest.raises(ConfigError, match="search: must be None when oracle is an object"):
+        CraftClassifier(FakeOracle(), search=2).fit(pictures(TRAIN), names(TRAIN))
+    with pytest.raises(OracleError, match=r"oracle\.pretrained: must be a file or one of openai"):
+        CraftClassifier("ViT-B-32/no-such-tag").fit(pictures(TRAIN), names(TRAIN))
+
+
+def test_a_copy_travels_without_the_model(classifier: CraftClassifier) -> None:
+    expected = classifier.predict_proba(pictures(TEST))
+    before = pickle.dumps(classifier)
+    assert "_predictor" not in classifier.__getstate__()
+    copied = pickle.loads(before)
+    np.testing.assert_allclose(copied.predict_proba(pictures(TEST)), expected, atol=1e-6)
+    assert copied.validation_score_ == classifier.validation_score_
+
+
+def test_what_was_saved_says_how_good_it_is(classifier: CraftClassifier, tmp_path: Path) -> None:
+    classifier.save(tmp_path / "best")
+    loaded = CraftClassifier.load(tmp_path, oracle=FakeOracle())
+    assert loaded.validation_score_ == classifier.validation_score_
+    assert loaded.zero_shot_score_ == classifier.zero_shot_score_
+    about = loaded.artifact_.about
+    assert about is not None
+    assert about.test is None, "nobody gave test images"
+    assert about.source == "", "an object has no name"
+    assert about.candidate_queries == 1
+
+
+def test_another_precision_is_told_and_another_place_of_the_weights_named(
+    classifier: CraftClassifier, tmp_path: Path
+) -> None:
+    class InAnotherPrecision(FakeOracle):
+        def describe(self) -> OracleDescription:
+            return replace(super().describe(), oracle_id="other", weights_id="same")
+
+    replace(classifier.artifact_, weights_id="same").save(tmp_path)
+    with pytest.warns(UserWarning, match="another precision"):
+        CraftClassifier.load(tmp_path, oracle=InAnotherPrecision())
+    gone = OracleConfig(model="ViT-B-32", pretrained="/moved/weights.pt")
+    replace(classifier.artifact_, oracle=gone).save(tmp_path)
+    with pytest.raises(OracleError, match=r"another place of the same weights.*oracle_settings"):
+        CraftClassifier.load(tmp_path)
+    with pytest.raises(OracleError, match=r"/elsewhere/weights\.pt"):
+        CraftClassifier.load(tmp_path, oracle_settings={"pretrained": "/elsewhere/weights.pt"})
+
+
+def test_labels_are_classes() -> None:
+    images = pictures(TRAIN)
+    for labels, message in (
+        (np.linspace(0, 1, len(images)), "y: must be a class for each image, .*continuous"),
+        ([[1, 2]] * len(images), "y: must be a class for each image"),
+        ([float("nan")] * len(images), "y: must be a class for each image, .*NaN"),
+    ):
+        with pytest.raises(DataError, match=message):
+            CraftClassifier(FakeOracle(), settings=SMALL).fit(images, labels)
+
+
+@pytest.mark.slow
+def test_a_search_keeps_the_best_trial_and_needs_no_test_split(
+    on_shared_ray: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = load_data(given_run(None, {"data.shots": 4}))
+    labels = [data.dataset.class_names[item.label] for item in data.train]
+    settings = {
+        "pool.replicas": 1,
+        "pool.threads_per_replica": 1,
+        "max_queries": 20,
+        "optimizer.population": 10,
+        "optimizer.batches": 2,
+        "evaluate_every_generations": 1,
+        "variants.class_contexts": None,
+        "variants.searched_probes": None,
+    }
+    classifier = CraftClassifier(search=2, settings=settings).fit(pictures(data.train), labels)
+    assert classifier.validation_score_ >= classifier.zero_shot_score_
+    assert 1 < classifier.spent_.candidate_queries <= 21
+    assert classifier.artifact_.about is not None
+    assert classifier.artifact_.about.test is None
+    assert set(classifier.predict(pictures(data.train[:3]))) <= set(classifier.classes_)
+    assert not list(tmp_path.iterdir()), "no run is left"
