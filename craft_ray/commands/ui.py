@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from craft_ray.commands.common import exit_with
@@ -56,15 +58,19 @@ def _run(options: argparse.Namespace) -> None:
     from craft_ray.config.run import MlflowConfig
     from craft_ray.files.remote import locate
     from craft_ray.tracking.mlflow_tracker import tracking_uri
-    from craft_ray.tracking.places import tracking_folder
+    from craft_ray.tracking.moved import follow
+    from craft_ray.tracking.places import DATABASE_FILE, tracking_folder
 
     folder = tracking_folder(locate(options.output_dir))
-    database = folder / "mlflow.db"
+    database = folder / DATABASE_FILE
     if options.tracking_uri is None and not database.is_file():
         raise ConfigError(
             "--output-dir",
             [f"{folder} must have runs that MLflow has recorded, but has no {database.name}"],
         )
+    if options.tracking_uri is None:
+        with suppress(sqlite3.Error):  # read-only, or in use: the pages are there nevertheless
+            follow(database)
     port = _free_port(options.port)
     uri = options.tracking_uri or tracking_uri(MlflowConfig(), folder)
     words = ["ui", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]

@@ -33,7 +33,7 @@ class DataInput:
     Attributes:
         name: of the data set.
         context: what for: `training`, `validation` or `test`.
-        digest: content address; MLflow keeps 36 characters, and the whole one in the profile.
+        digest: content address; MLflow shows its beginning, and keeps the whole one in the profile.
         source: where the images are.
         num_images, num_classes: its size.
     """

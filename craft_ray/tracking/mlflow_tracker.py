@@ -38,6 +38,7 @@ from craft_ray.tracking.base import (
     first_line,
     is_remote,
 )
+from craft_ray.tracking.places import DATABASE_FILE
 from craft_ray.tracking.spool import (
     LIMIT_BYTES,
     MAX_METRICS_PER_REQUEST,
@@ -76,7 +77,7 @@ def make_tracker(config: MlflowConfig, output_dir: Path, say: Say | None = None)
 
 def tracking_uri(config: MlflowConfig, output_dir: Path) -> str:
     """The configured address, masked, or an absolute sqlite one: Ray changes workers' folders."""
-    return config.tracking_uri or f"sqlite:///{output_dir.resolve() / 'mlflow.db'}"
+    return config.tracking_uri or f"sqlite:///{output_dir.resolve() / DATABASE_FILE}"
 
 
 def ui_command(config: MlflowConfig, output_dir: Path) -> str | None:

@@ -30,6 +30,8 @@ SCORE = "accuracy/val"
 """What a champion is compared by; with an equal one the champion stays."""
 REQUIREMENTS = ("craft-ray", "mlflow", "numpy", "open_clip_torch", "pandas", "pillow", "torch")
 MODEL_TYPE = "craft-ray classifier"
+MODEL_ID_TAG = "craft_ray.model_id"
+"""Of a registered version: MLflow 3.17's own field for it is empty when it is read."""
 EXAMPLE_PIXELS = 32
 
 
@@ -120,13 +122,13 @@ def _register(
         client.create_registered_model(name)
     score = model.metrics[SCORE]
     versions = client.search_model_versions(f"name = '{name}'")
-    own = next((each for each in versions if each.model_id == logged.model_id), None)
+    own = next((v for v in versions if v.tags.get(MODEL_ID_TAG) == logged.model_id), None)
     if own is None:
         own = client.create_model_version(
             name,
             logged.artifact_location,
             run_id,
-            tags={**model.tags, SCORE: f"{score:.6f}"},
+            tags={**model.tags, MODEL_ID_TAG: logged.model_id, SCORE: f"{score:.6f}"},
             model_id=logged.model_id,
         )
     before = client.get_registered_model(name).aliases.get(CHAMPION)

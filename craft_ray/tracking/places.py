@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from craft_ray.files.remote import Place
 
 LOCAL_FOLDER = "runs"
+DATABASE_FILE = "mlflow.db"
 
 
 def tracking_folder(output_dir: Place) -> Path:

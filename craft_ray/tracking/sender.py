@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,13 +28,16 @@ from craft_ray.config.secrets import conceal, is_masked, reveal
 from craft_ray.errors import TrackingError
 from craft_ray.tracking.base import DataInput, LoggedModel, RefusedError, first_line, is_remote
 from craft_ray.tracking.models import log_model
+from craft_ray.tracking.moved import ARTIFACTS_FOLDER, follow
+from craft_ray.tracking.places import DATABASE_FILE
 from craft_ray.tracking.spool import Entry, Spool
 
 KEY_TAG = "craft_ray.key"
 # Opens the UI on its pages for model training; the default are those for language-model traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 MAX_PARAMS_PER_BATCH = 100
-MAX_DIGEST_LENGTH = 36
+DIGEST_LENGTH = 8
+"""As MLflow's own: its lists show it beside the name."""
 PAGE_OF = re.compile(r"\{run:([^}]*)\}")
 """In a tag's text: the key of a run whose page is meant."""
 # The same entry would be refused tomorrow. Everything else, a refused password too, may be mended.
@@ -82,8 +86,10 @@ class MlflowSender:
                 "without it and with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
         try:
+            if self._uri == f"sqlite:///{self._output_dir / DATABASE_FILE}":
+                follow(self._output_dir / DATABASE_FILE)
             self._experiment_id(experiment)
-        except (MlflowException, OSError, ValueError) as error:
+        except (MlflowException, OSError, ValueError, sqlite3.Error) as error:
             problem = f"{self.address} must answer, but: {first_line(error)}"
             # The cause has the address as it is: a traceback would show the password.
             raise TrackingError(f"mlflow.tracking_uri: {problem}") from None
@@ -146,7 +152,7 @@ class MlflowSender:
             if found is not None:
                 self._experiment_ids[name] = str(found.experiment_id)
             else:
-                place = self._output_dir / "mlflow-artifacts"
+                place = self._output_dir / ARTIFACTS_FOLDER
                 location = None if is_remote(self._uri) else place.as_uri()
                 self._experiment_ids[name] = str(
                     client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS)
@@ -236,7 +242,7 @@ def as_mlflow(given: DataInput) -> DatasetInput:
     }
     dataset = Dataset(
         name=given.name,
-        digest=given.digest[:MAX_DIGEST_LENGTH],
+        digest=given.digest[:DIGEST_LENGTH],
         source_type="local",
         source=json.dumps({"uri": given.source}),
         profile=json.dumps(profile),

@@ -30,12 +30,13 @@ _POOL = "pool_"
 
 
 def points_of(report: Mapping[str, Any]) -> list[Point]:
-    """The points of a job's report. The last one also tells of the state that would be returned,
-    which was chosen after it."""
+    """The points of a job's report. The first one tells of the state that would be returned, which
+    was chosen after the last generation: MLflow colours its plots by what it has heard first."""
     points = [_point_of(point) for point in report.get("points", ())]
-    if points:
-        points[-1] = {**points[-1], **_chosen(report)}
-    return points
+    if not points:
+        return []
+    last = {name: points[-1][name] for name in (STEP, TIME_MS) if name in points[-1]}
+    return [{**last, **_chosen(report)}, *points]
 
 
 def step_of(queries: float, generation: float) -> int:

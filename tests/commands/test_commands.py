@@ -220,7 +220,8 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(searched: tuple[Pat
         population = int(child.data.params["optimizer.population"])
         assert [point.step for point in history] == list(range(population, 81, population))
         assert child.inputs is not None
-        assert {i.tags[0].value for i in child.inputs.dataset_inputs} >= {"training", "validation"}
+        contexts = {each.tags[0].value for each in child.inputs.dataset_inputs}
+        assert contexts >= {"training", "validation"}
     assert 0 < parent.data.metrics["system/pool_utilisation"] <= 1
     # What is compared has one name everywhere, and only what was tested has a test accuracy.
     (best,) = [child for child in children if child.data.tags["best"] == "true"]

@@ -85,7 +85,7 @@ def test_what_a_server_missed_arrives_in_the_middle_of_the_run(
         assert (search.info.status, trial.info.status) == ("FINISHED", "FAILED")
         assert int(before_ms) <= trial.info.start_time <= trial.info.end_time <= after_ms
         client = MlflowClient(tracking_uri=server.uri)
-        kept = client.download_artifacts(trial.info.run_id, "head.json", str(tmp_path))
+        kept = client.download_artifacts(trial.info.run_id, "best/head.json", str(tmp_path))
         assert Path(kept).read_text() == "as it was"
     assert said == ["MLflow is back; it gets what it has missed."]
     assert not (runs_dir / SPOOL_FOLDER).exists()
@@ -178,8 +178,8 @@ def test_what_arrived_without_an_acknowledgement_is_there_once(
     assert len(run.data.params) == 120
     assert steps(uri, run) == [1, 2, 3]
     assert run.info.status == "FINISHED"
-    files = MlflowClient(tracking_uri=uri).list_artifacts(run.info.run_id)
-    assert [file.path for file in files] == ["head.json"]
+    files = MlflowClient(tracking_uri=uri).list_artifacts(run.info.run_id, "best")
+    assert [file.path for file in files] == ["best/head.json"]
     assert not (tmp_path / SPOOL_FOLDER).exists()
 
 
