@@ -33,10 +33,13 @@ class Said:
     Attributes:
         said_N: the predicted class of each.
         sure_N: its probability; 0 where the logits are not finite.
+        rank_N: the place of the true class when all are ordered by their probability; 1 where the
+            prediction is right. At most k: right among the first k. What is not finite comes first.
     """
 
     said_N: IndexArray
     sure_N: npt.NDArray[np.float64]
+    rank_N: IndexArray
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Predictions:
                     f"{prefix}predicted_label": said.said_N,
                     f"{prefix}predicted_class": named(said.said_N),
                     f"{prefix}probability": said.sure_N,
+                    f"{prefix}rank": said.rank_N,
                 }
         buffer = pyarrow.BufferOutputStream()
         pyarrow.parquet.write_table(pyarrow.table(columns), buffer)
@@ -119,9 +123,8 @@ def _readable(name: str) -> str:
 
 
 def _said(table: pyarrow.Table, prefix: str) -> Said:
-    return Said(
-        table[f"{prefix}predicted_label"].to_numpy(), table[f"{prefix}probability"].to_numpy()
-    )
+    columns = ("predicted_label", "probability", "rank")
+    return Said(*(table[f"{prefix}{column}"].to_numpy() for column in columns))
 
 
 class PredictionLog:
@@ -142,15 +145,21 @@ class PredictionLog:
         """Take down the final logits [N, C] of each classifier for a block of N images."""
         self._images += [item.name for item in items]
         self._labels += [item.label for item in items]
-        self._said.append([self._read(logits_NC) for logits_NC in logits])
+        labels_N = np.array([item.label for item in items], np.int64)
+        self._said.append([self._read(logits_NC, labels_N) for logits_NC in logits])
 
-    def _read(self, logits_NC: FloatArray) -> Said:
+    def _read(self, logits_NC: FloatArray, labels_N: IndexArray) -> Said:
         if self._scored is not None:
             logits_NC = logits_NC[:, self._scored]
+            labels_N = np.searchsorted(self._scored, labels_N)
         said_N = logits_NC.argmax(axis=1)
         with np.errstate(invalid="ignore"):  # what is not finite is sure of nothing
             sure_N = np.nan_to_num(softmax(logits_NC.astype(np.float64)).max(axis=1))
-        return Said(said_N if self._scored is None else self._scored[said_N], sure_N)
+        own_N1 = np.take_along_axis(logits_NC, labels_N[:, None], axis=1)
+        # NaN is not below anything. Of equal ones the first is said, and the others are behind it.
+        behind_N = np.maximum(1 + (~(logits_NC <= own_N1)).sum(axis=1), 2)
+        rank_N = np.where(said_N == labels_N, 1, behind_N)
+        return Said(said_N if self._scored is None else self._scored[said_N], sure_N, rank_N)
 
     def predictions(self) -> Predictions:
         """Of all images so far. The first classifier must be zero-shot, a second the tuned one."""
@@ -158,6 +167,7 @@ class PredictionLog:
             Said(
                 np.concatenate([said.said_N for said in blocks]),
                 np.concatenate([said.sure_N for said in blocks]),
+                np.concatenate([said.rank_N for said in blocks]),
             )
             for blocks in zip(*self._said, strict=True)
         )

@@ -77,11 +77,12 @@ def _differing(kind: str, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         if kind == "train":
             config = RunConfig.model_validate(settings)
-            return flatten(config.model_dump(mode="json", exclude_defaults=True))
+            return flatten(config.model_dump(mode="json", exclude_defaults=True, exclude={"name"}))
         space = SpaceConfig.model_validate(settings)
         differing = space.model_dump(mode="json", exclude_defaults=True, exclude=SPACE_PARTS)
         # As they are typed: a search takes the settings of its base by their own names.
-        return flatten({**differing.pop("base", {}), **differing})
+        base = {key: each for key, each in differing.pop("base", {}).items() if key != "name"}
+        return flatten({**base, **differing})
     except ValidationError:
         return None
 

@@ -35,6 +35,9 @@ from craft_ray.reports.trials import (
 Summary = Mapping[str, Any]
 """Of a run, as its `summary.json` has it."""
 TWO_SIDED_95 = 1.96
+FIRST = 5
+MANY_CLASSES = 20
+"""From so many on, it says something that the true class is among the first five."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,12 @@ def _changes(facts: RunPageFacts) -> Iterator[str]:
         f"{wins:,} images are right that were wrong, and {losses:,} are wrong that were right. The "
         f"gain is {100 * low:+.1f} to {points(high)} with 95 % confidence."
     )
+    if len(facts.class_names) >= MANY_CLASSES:
+        words = [share(float((said.rank_N <= FIRST).mean())) for said in (tuned, zero_shot)]
+        yield dim(
+            f"The true class is among the first {FIRST} for {words[0]} of the images; for "
+            f"{words[1]} with zero-shot."
+        )
 
 
 def _interval_of_gain(wins: int, losses: int, num_images: int) -> tuple[float, float]:

@@ -37,6 +37,7 @@ def test_what_was_said_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read.zero_shot.said_N.tolist() == [0, 0, 2]
     assert read.tuned.said_N.tolist()[:2] == [0, 1]
     assert read.tuned.sure_N.tolist() == written.tuned.sure_N.tolist()
+    assert read.tuned.rank_N.tolist() == written.tuned.rank_N.tolist()
     assert read.tuned.sure_N[2] == 0, "what is not finite is sure of nothing"
     written.save(tmp_path / "b.parquet", NAMES)
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
@@ -60,6 +61,18 @@ def test_a_prediction_is_chosen_among_the_scored_classes() -> None:
     said = logged(ZERO_SHOT, scored=(1, 2)).zero_shot
     assert said.said_N.tolist() == [1, 1, 2]
     assert said.sure_N[0] == 0.5
+
+
+def test_the_place_of_the_true_class_tells_the_accuracy_among_the_first() -> None:
+    log = PredictionLog()
+    items = [Item(b"", 1, "a.png")] * 5
+    rows = [[0, 9, 0], [5, 4, 0], [5, 4, 6], [4, 4, 0], [np.nan, np.nan, np.nan]]
+    log.add(items, [np.array(rows, np.float32)])
+    assert log.predictions().zero_shot.rank_N.tolist() == [1, 2, 3, 2, 4]
+    # Among some classes only those count.
+    some = PredictionLog((1, 2))
+    some.add(items[:3], [np.array(rows[:3], np.float32)])
+    assert some.predictions().zero_shot.rank_N.tolist() == [1, 1, 2]
 
 
 def test_a_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 
 from craft_ray.classifiers.artifact import Artifact
+from craft_ray.classifiers.predictions import PREDICTIONS_FILE
 from craft_ray.config.shipped import CRAFT_RUN, DEFAULT_SPACE
 from craft_ray.files.remote import Place, RemotePath
 from craft_ray.files.whole_files import read_json
 from craft_ray.jobs.run_folder import SUMMARY_FILE
+from craft_ray.jobs.run_report import REPORT_FILE
 from craft_ray.metering.journal import JOURNAL_FOLDER, open_journal
 from tests.support.s3_server import CREDENTIALS, S3Server
 from tests.support.small_data import small_data
@@ -99,6 +101,8 @@ def test_a_killed_run_is_continued_elsewhere_as_if_nothing_had_been(
         assert list((tmp_path / machine).iterdir()) == []
     whole: dict[str, Any] = read_json(tmp_path / "undisturbed" / "runs" / "run" / SUMMARY_FILE)
     summary = read_json(folder / SUMMARY_FILE)
+    assert "What it cost" in (folder / REPORT_FILE).read_text()
+    assert (folder / PREDICTIONS_FILE).is_file()
     for key in ("zero_shot", "tuned", "ledger", "data", "oracle_id"):
         assert summary[key] == whole[key], key
     assert queries_on_record(folder / "worker") == 400 == summary["ledger"]["candidate_queries"]

@@ -87,4 +87,7 @@ def predictions(labels: Sequence[int], right: float, num_classes: int = 4) -> Pr
     said_N = np.where(np.arange(len(labels)) < right * len(labels), labels_N, others_N)
     zero_shot_N = np.where(labels_N % 2 == 0, labels_N, others_N)
     names = tuple(f"{place}.png" for place in range(len(labels)))
-    return Predictions(names, labels_N, Said(zero_shot_N, sure_N), Said(said_N, sure_N))
+    zero_shot, tuned = (
+        Said(each_N, sure_N, np.where(each_N == labels_N, 1, 6)) for each_N in (zero_shot_N, said_N)
+    )
+    return Predictions(names, labels_N, zero_shot, tuned)

@@ -98,6 +98,8 @@ def test_of_few_and_of_many_classes(num_classes: int) -> None:
     page = shown(what)
     assert f"class number {num_classes - 1}" in page.text
     assert ("more classes" in page.text) == (num_classes == 1000)
+    among_first = "The true class is among the first 5 for 80.0% of the images; for 50.0% with"
+    assert (among_first in page.text) == (num_classes == 1000)
 
 
 def test_zero_shot_that_was_kept_is_said() -> None:
