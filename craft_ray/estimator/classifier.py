@@ -25,7 +25,7 @@ from craft_ray.inference.predictor import Predictor, check_is_here
 from craft_ray.inference.runs import find_classifier
 from craft_ray.metering.ledger import Spending
 from craft_ray.method.softmax import softmax
-from craft_ray.oracle.check import LOCAL_DIR_PREFIX
+from craft_ray.oracle.check import LOCAL_DIR_PREFIX, check_model_exists
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import FloatArray, Oracle
 from craft_ray.oracle.devices import best_device
@@ -152,6 +152,7 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             others = config.model_dump(mode="json", exclude_defaults=True, exclude=named)
             settings = {f"oracle.{name}": value for name, value in others.items()}
             loaded = cls(config.model, pretrained=config.pretrained, settings=settings or None)
+            check_is_here(config)
             oracle = loaded._load(config)
         loaded._set(artifact, list(artifact.task.class_names))
         loaded._predictor = Predictor(artifact, oracle)
@@ -218,7 +219,7 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _load(self, config: OracleConfig) -> Oracle:
         if not isinstance(self.oracle, str):
             return self.oracle
-        check_is_here(config)
+        check_model_exists(config)
         return ClipOracle.load(config, best_device())
 
     def _logits(self, images: Images) -> FloatArray:

@@ -167,7 +167,7 @@ def test_a_model_is_named_with_its_weights() -> None:
         CraftClassifier("ViT-B-32/openai", pretrained="openai").fit(pictures(TRAIN), names(TRAIN))
     with pytest.raises(ConfigError, match="search: must be None when oracle is an object"):
         CraftClassifier(FakeOracle(), search=2).fit(pictures(TRAIN), names(TRAIN))
-    with pytest.raises(OracleError, match=r"oracle\.pretrained: must be a file or one of openai"):
+    with pytest.raises(OracleError, match=r"^oracle\.pretrained: must be .* 'no-such-tag'$"):
         CraftClassifier("ViT-B-32/no-such-tag").fit(pictures(TRAIN), names(TRAIN))
 
 
