@@ -26,6 +26,19 @@ HOST = "127.0.0.1"
 START_WITHIN_S = 120.0
 KIND = "workflowType=machine_learning"
 """MLflow opens pages of language models without it, whatever an experiment's tags say."""
+VIEW = "craft-ray"
+"""Name of a view of the list of runs, which MLflow keeps as a tag of the experiment: its own list
+has no metric."""
+COLUMNS = (
+    "attributes.`Created`",
+    "attributes.`Duration`",
+    *(f"metrics.`accuracy/{of}`" for of in ("test", "val", "zero_shot")),
+    "metrics.`queries`",
+    "metrics.`cost`",
+    "tags.`method`",
+    "tags.`data`",
+    "tags.`best`",
+)
 NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
 
@@ -132,13 +145,20 @@ def _page(base: str, experiment: str, run: str | None) -> str:
     except urllib.error.HTTPError as error:
         problem = f"must be one that MLflow knows, but got {experiment!r}"
         raise ConfigError("--experiment", [problem]) from error
-    page = f"{base}/#/experiments/{found['experiment']['experiment_id']}"
+    experiment_id = found["experiment"]["experiment_id"]
+    page = f"{base}/#/experiments/{experiment_id}"
     if run is None:
-        return f"{page}/runs?{KIND}"
+        view = json.dumps({"selectedColumns": COLUMNS})
+        tag = {"experiment_id": experiment_id, "key": f"mlflow.sharedViewState.{VIEW}"}
+        try:
+            _ask(f"{base}/api/2.0/mlflow/experiments/set-experiment-tag", {**tag, "value": view})
+        except urllib.error.HTTPError:  # a database that may only be read
+            return f"{page}/runs?{KIND}"
+        return f"{page}/runs?{KIND}&viewStateShareKey={VIEW}"
     runs = _ask(
         f"{base}/api/2.0/mlflow/runs/search",
         {
-            "experiment_ids": [found["experiment"]["experiment_id"]],
+            "experiment_ids": [experiment_id],
             "filter": f'tags.`mlflow.runName` = "{run}"',  # a name of ours has no quotes
         },
     ).get("runs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from craft_ray.commands.program import main
+from craft_ray.config.run import MlflowConfig
+from craft_ray.tracking import make_tracker
+from tests.support.mlflow_server import runs_of
 
 
 def test_without_a_recorded_run_it_says_so(
@@ -47,3 +51,49 @@ def test_it_names_the_page_of_a_run_and_ends_with_its_server(tmp_path: Path) -> 
             assert process.wait(60) == 0
     _, alive = psutil.wait_procs(started, timeout=30)
     assert not alive
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_a_browser_sees_accuracies_in_the_list_and_what_a_run_was(tmp_path: Path) -> None:
+    tracker = make_tracker(MlflowConfig(), tmp_path)
+    tracker.open("s", "one-search", {"objectives": "accuracy"}, tags={"method": "probes"})
+    tracker.open("s/1", "trial 1: probes", {"data.shots": 16}, parent="s", tags={"best": "true"})
+    tracker.log("s", [{"step": 5, "accuracy/test": 0.803, "queries": 5}])
+    tracker.log("s/1", [{"step": 5, "accuracy/val": 0.7125}])
+    tracker.tag("s", {"mlflow.note.content": "**Best:** [that trial]({run:s/1})"})
+    tracker.close("s", "FINISHED")
+    tracker.shutdown()
+    runs = {run.info.run_name: run for run in runs_of(f"sqlite:///{tmp_path / 'mlflow.db'}")}
+    command = [sys.executable, "-m", "craft_ray", "ui", "--output-dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        page = process.stdout.readline().strip()
+        try:
+            listed = _seen(page, tmp_path)
+            assert [w for w in ("one-search", "accuracy/test", "0.803") if w not in listed] == []
+            place, _, query = page.partition("/runs?")
+            parent = _seen(f"{place}/runs/{runs['one-search'].info.run_id}?{query}", tmp_path)
+            trial = runs["trial 1: probes"].info.run_id
+            words = ("that trial", f"/runs/{trial}", "trial 1: probes", "accuracy/test")
+            assert [word for word in words if word not in parent] == []
+            child = _seen(f"{place}/runs/{trial}?{query}", tmp_path)
+            words = ("one-search", "data.shots", "accuracy/val", "0.7125")
+            assert [word for word in words if word not in child] == []
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+
+
+def _seen(page: str, folder: Path) -> str:
+    """What is on a page when its scripts have run."""
+    words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'browser'}"]
+    words += ["--window-size=2000,1500", "--virtual-time-budget=40000", "--dump-dom", page]
+    assert CHROMIUM is not None
+    return subprocess.run(
+        [CHROMIUM, *words], capture_output=True, text=True, timeout=180, check=True
+    ).stdout
