@@ -231,20 +231,22 @@ def open_experiment(
                 prepared, zero_shot = examiner.validate_zero_shot()
                 if first is not None:
                     expect_training(first, prepared, oracle)
-            yield Experiment(
-                config=config,
-                data=data,
-                folder=folder,
-                console=console,
-                tracker=tracker,
-                slots=slots,
-                pool=pool.address,
-                keeper=pool.keeper,
-                prepared=prepared,
-                zero_shot=zero_shot,
-                examiner=examiner,
-                clock=clock,
-            )
+            try:
+                yield Experiment(
+                    config=config,
+                    data=data,
+                    folder=folder,
+                    console=console,
+                    tracker=tracker,
+                    slots=slots,
+                    pool=pool.address,
+                    keeper=pool.keeper,
+                    prepared=prepared,
+                    zero_shot=zero_shot,
+                    examiner=examiner,
+                    clock=clock,
+                )
+            finally:  # not of a run that never began, whose folder is to go
+                clock.store_if_possible()
     finally:
-        clock.store_if_possible()
         tracker.shutdown()
