@@ -27,7 +27,7 @@ from craft_ray.jobs.live import waiting
 from craft_ray.jobs.result import Scores, about_result
 from craft_ray.jobs.run_clock import RunClock
 from craft_ray.jobs.run_folder import SUMMARY_FILE
-from craft_ray.jobs.run_report import REPORT_FILE, Curve, harmless, write_run_report
+from craft_ray.jobs.run_report import REPORT_FILE, Curve, dispensable, write_run_report
 from craft_ray.jobs.slots import Slots
 from craft_ray.metering.ledger import Spending
 from craft_ray.pool.address import PoolAddress
@@ -117,7 +117,7 @@ class Experiment:
         log = PredictionLog(dataset.scored_classes)
         with waiting(self.console, f"Testing on {num_images:,} images"):
             scores = self.examiner.test([self.examiner.zero_shot, *classifiers], log=log)
-        with harmless(self.folder / PREDICTIONS_FILE, self.say):
+        with dispensable(self.folder / PREDICTIONS_FILE, self.say):
             log.predictions().save(self.folder / PREDICTIONS_FILE, dataset.class_names)
         return scores
 
@@ -158,7 +158,7 @@ class Experiment:
             "settings": settings,
         }
         write_json(self.folder / SUMMARY_FILE, summary)
-        with harmless(self.folder / REPORT_FILE, self.say):
+        with dispensable(self.folder / REPORT_FILE, self.say):
             write_run_report(self.folder, summary, curves, self.data.dataset)
         return summary
 

@@ -28,7 +28,7 @@ Curve = Sequence[tuple[int, float]]
 
 
 @contextmanager
-def harmless(file: Place, say: Callable[[str], None]) -> Iterator[None]:
+def dispensable(file: Place, say: Callable[[str], None]) -> Iterator[None]:
     """Around the writing of a file that a run can do without: an error is said in a line. One that
     is no trouble of a disk, a store or a file is our defect, and its traceback is logged.
 

@@ -23,6 +23,7 @@ from craft_ray.jobs.live import waiting
 from craft_ray.jobs.record import harmless, run_tags
 from craft_ray.jobs.result import Scores
 from craft_ray.jobs.run_folder import NUM_FAILED, is_finished
+from craft_ray.jobs.run_report import dispensable
 from craft_ray.jobs.tuning import read_selected, read_tuned
 from craft_ray.metering.planned_spending import plan_run
 from craft_ray.search.display import SearchDisplay
@@ -34,6 +35,7 @@ from craft_ray.search.record import SearchKeys, record_search, search_params
 from craft_ray.search.report import print_front, print_gain, print_importances, print_table
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results
 from craft_ray.search.sharing import forget_answers, shared_probes
+from craft_ray.search.study_file import STUDY_FILE, write_study
 from craft_ray.search.trial import SearchJob
 from craft_ray.search.trials_on_disk import has_ended, read_trials, trial_folder
 from craft_ray.search.tuner import make_tuner
@@ -205,6 +207,8 @@ def _conclude(
     results["pool"] = experiment.report_pool(key)
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
     curves = {trial.number: trial.tuned.curve for trial in trials}
+    with dispensable(experiment.folder / STUDY_FILE, experiment.say):
+        write_study(space, trials, experiment.folder)
     summary = experiment.write_summary(results, total, space.model_dump(mode="json"), curves)
     with harmless():
         record_search(space, experiment, summary, trials, best, keys)

@@ -22,6 +22,7 @@ from craft_ray.jobs.tuning import read_selected
 from craft_ray.metering.journal import JOURNAL_FILE
 from craft_ray.search import run as search_run
 from craft_ray.search.results import TrialResult
+from craft_ray.search.study_file import STUDY_FILE
 from craft_ray.search.trials_on_disk import TRIAL_FILE, trial_folder
 from craft_ray.task.preparation import FewShotData
 from tests.support.leaks import data_with_test_split, leaking
@@ -55,7 +56,8 @@ SPACE = SpaceConfig.model_validate(
 Choose = Callable[[Experiment, list[TrialResult]], TrialResult | None]
 Traces = dict[str, Any]
 OF_TEST_IMAGES = (PREDICTIONS_FILE, REPORT_FILE)
-"""Files that show what was said of them, and decide nothing."""
+"""Files that show what was said of them, and decide nothing. Optuna's has the time in it."""
+NOT_COMPARED = (JOURNAL_FILE, STUDY_FILE, *OF_TEST_IMAGES)
 DESCRIBED = f"{RESULT_FOLDER}/{DESCRIPTION_FILE}"
 
 
@@ -68,7 +70,9 @@ def traces_of(search: OneProcessSearch) -> Traces:
             with sqlite3.connect(path) as database:
                 traces[name] = database.execute("SELECT * FROM queries").fetchall()
             database.close()
-        elif path.is_file() and not path.name.startswith((JOURNAL_FILE, *OF_TEST_IMAGES)):
+        elif path.is_file() and not path.name.startswith(
+            (JOURNAL_FILE, STUDY_FILE, *OF_TEST_IMAGES)
+        ):
             traces[name] = path.read_bytes()
     summary = json.loads(traces[SUMMARY_FILE])
     reported = summary["zero_shot"].pop("test"), summary["best"].pop("test")
