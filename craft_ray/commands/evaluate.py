@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from craft_ray.commands.asked_model import (
     add_run_options,
@@ -18,6 +19,9 @@ from craft_ray.commands.asked_model import (
     tell_unreadable,
 )
 from craft_ray.commands.common import exit_with
+
+if TYPE_CHECKING:
+    from craft_ray.inference.evaluation import EvaluationCount
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FILE.html",
         help="also write a page of one file: classes, confusions, calibration, surest mistakes",
     )
+    parser.add_argument(
+        "--label-issues",
+        type=Path,
+        metavar="FILE.csv",
+        help="also write the images whose label may be wrong, with the class that they may be of",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(arguments)
     return exit_with(lambda: _run(options))
@@ -52,12 +62,15 @@ def _run(options: argparse.Namespace) -> None:
 
     from craft_ray.data.progress import image_progress
     from craft_ray.inference.evaluation import EvaluationCount
+    from craft_ray.inference.issue_table import check_table
     from craft_ray.inference.labelled import labelled_items
     from craft_ray.inference.report import check_report, write_report
     from craft_ray.inference.shown import show_evaluation
 
     if options.report is not None:
         check_report(options.report)
+    if options.label_issues is not None:
+        check_table(options.label_issues)
 
     asked = find_asked(options)
     items = labelled_items(options.labelled, asked.artifact.task.class_names)
@@ -82,4 +95,16 @@ def _run(options: argparse.Namespace) -> None:
     if options.report is not None:
         write_report(options.report, asked.name, options.labelled, predictor, count)
         note(f"Report: {options.report}")
+    _tell_label_issues(count, options.label_issues)
     note(f"{count.num_images * predictor.predictions_per_image:,} image predictions.")
+
+
+def _tell_label_issues(count: EvaluationCount, path: Path | None) -> None:
+    from craft_ray.inference.issue_table import write_issues
+
+    issues = count.label_issues
+    if path is not None:
+        write_issues(path, issues, count.class_names)
+        note(f"{len(issues):,} labels may be wrong: {path}")
+    elif issues:
+        note(f"{len(issues):,} labels may be wrong; --label-issues FILE.csv names them")

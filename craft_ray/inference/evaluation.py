@@ -17,6 +17,7 @@ from craft_ray.classifiers.confusion import (
     confidence_bins,
 )
 from craft_ray.classifiers.interval import accuracy_interval
+from craft_ray.classifiers.label_issues import LabelIssue, LabelIssues
 from craft_ray.classifiers.score import NUM_CALIBRATION_BINS, Score, ScoreCount
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.data.dataset import Item
@@ -84,12 +85,13 @@ class EvaluationCount:
     """An evaluation in the making."""
 
     def __init__(self, class_names: Sequence[str]) -> None:
-        self._class_names = class_names
+        self.class_names = class_names
         self._sums_3B = np.zeros((3, NUM_CALIBRATION_BINS))
         """Of each bin: images, their confidences, those that were right."""
         self.mistakes: list[Mistake] = []
         """The surest ones, the surest first."""
         self._score = ScoreCount()
+        self._issues: LabelIssues[Item] = LabelIssues(len(class_names))
         self._confusion_CC = np.zeros((len(class_names), len(class_names)), dtype=np.int64)
         """Rows are true classes."""
 
@@ -107,7 +109,9 @@ class EvaluationCount:
         self._score.add(logits_NC, labels_N)
         np.add.at(self._confusion_CC, (labels_N, said_N), 1)
         with np.errstate(invalid="ignore"):  # what is not finite is sure of nothing
-            sure_N = np.nan_to_num(softmax(logits_NC.astype(np.float64)).max(axis=1))
+            probabilities_NC = softmax(logits_NC.astype(np.float64))
+            sure_N = np.nan_to_num(probabilities_NC.max(axis=1))
+        self._issues.add(probabilities_NC, labels_N, items)
         self._sums_3B += bin_sums(sure_N, said_N == labels_N)
         wrong = [
             Mistake(items[place], int(said_N[place]), float(sure_N[place]))
@@ -127,9 +131,14 @@ class EvaluationCount:
         return confidence_bins(self._sums_3B)
 
     @property
+    def label_issues(self) -> list[LabelIssue[Item]]:
+        """Labels that may be wrong, the surest first."""
+        return self._issues.found
+
+    @property
     def evaluation(self) -> Evaluation:
         """Of what was taken in, which must be something."""
-        classes = class_evaluations(self._class_names, self._confusion_CC)
+        classes = class_evaluations(self.class_names, self._confusion_CC)
         total = self.num_images
         score = self._score.score
         return Evaluation(total, score, accuracy_interval(score.accuracy, total), classes)

@@ -125,6 +125,23 @@ def test_evaluate_says_the_price_too(here: Path, capsys: pytest.CaptureFixture[s
     assert err.startswith(f"{len(TEST)} images x 1 prediction: costs")
 
 
+def test_labels_that_may_be_wrong_are_written_down(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate.main(["one", "photos", "--label-issues", "issues.csv"]) == 0
+    rows = rows_of("issues.csv")
+    assert f"{len(rows)} labels may be wrong: issues.csv" in capsys.readouterr().err
+    assert rows
+    for row in rows:
+        assert Path(row["path"]).parent.name == row["label"] != row["suggested"]
+        assert float(row["probability"]) > float(row["probability_of_label"])
+    for name, law in (("issues.txt", "must end on .csv"), ("no/where.csv", "must be a folder")):
+        before = Model.asked
+        assert evaluate.main(["one", "photos", "--label-issues", name]) == 2
+        assert law in capsys.readouterr().err
+        assert Model.asked == before
+
+
 def test_another_precision_is_told(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
