@@ -128,10 +128,16 @@ def test_evaluate_says_the_price_too(here: Path, capsys: pytest.CaptureFixture[s
 def test_labels_that_may_be_wrong_are_written_down(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert predict.main(["one", "photos", "--out", "said.csv"]) == 0
+    surest = max(rows_of("said.csv"), key=lambda row: float(row["probability"]))
+    other = next(name for name in DATA.dataset.class_names if name != surest["label"])
+    Path(surest["path"]).rename(Path("photos", other, "moved.png"))
     assert evaluate.main(["one", "photos", "--label-issues", "issues.csv"]) == 0
     rows = rows_of("issues.csv")
     assert f"{len(rows)} labels may be wrong: issues.csv" in capsys.readouterr().err
-    assert rows
+    assert {row["path"]: row["suggested"] for row in rows}[f"photos/{other}/moved.png"] == surest[
+        "label"
+    ]
     for row in rows:
         assert Path(row["path"]).parent.name == row["label"] != row["suggested"]
         assert float(row["probability"]) > float(row["probability_of_label"])
