@@ -67,6 +67,8 @@ class Experiment:
     """On validation."""
     examiner: Examiner
     clock: RunClock
+    startup_s: float
+    """Until zero-shot was validated and tuning could begin."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -152,6 +154,7 @@ class Experiment:
             "ledger": spent.as_dict(),
             "cost": None if price is None else round(spent.cost(price), 6),
             "seconds": round(self.clock.total_s, 3),
+            "startup_seconds": round(self.startup_s, 3),
             "data": data_summary(self.data),
             "oracle_id": self.prepared.oracle_id,
             "versions": versions(),
@@ -245,6 +248,7 @@ def open_experiment(
                     zero_shot=zero_shot,
                     examiner=examiner,
                     clock=clock,
+                    startup_s=clock.here_s,
                 )
             finally:  # not of a run that never began, whose folder is to go
                 clock.store_if_possible()

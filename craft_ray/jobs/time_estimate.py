@@ -16,8 +16,9 @@ OF_THE_MODEL = ("model", "pretrained", "precision")
 
 
 def time_in_words(output_dir: Path, kind: Kind, oracle: OracleConfig, planned: Spending) -> str:
-    """At most how long a run takes: the seconds of the newest one of its kind with the same model,
-    in proportion to the image predictions. It may have been on another machine.
+    """At most how long a run takes: as long as the newest one of its kind with the same model to
+    start, and what came after that in proportion to the image predictions. It may have been on
+    another machine.
 
     Args:
         output_dir: where runs are.
@@ -34,11 +35,13 @@ def time_in_words(output_dir: Path, kind: Kind, oracle: OracleConfig, planned: S
             settings = summary["settings"]
             asked = settings.get("base", settings)["oracle"]
             seconds = float(summary["seconds"])
+            startup = float(summary.get("startup_seconds", 0.0))  # not of earlier versions
             predictions = int(summary["ledger"]["image_predictions"])
         except (ArtifactError, KeyError, TypeError, ValueError):
             continue
         if predictions and {key: asked.get(key) for key in OF_THE_MODEL} == model:
-            most = seconds * planned.image_predictions / predictions
+            rate = max(seconds - startup, 0.0) / predictions
+            most = startup + rate * planned.image_predictions
             return (
                 f"about {in_words(most)} at most: {facts.name} took {in_words(seconds)} for "
                 f"{predictions:,} predictions"

@@ -76,6 +76,7 @@ class OneProcessSearch:
             zero_shot=zero_shot,
             examiner=examiner,
             clock=RunClock(folder, clock.monotonic),
+            startup_s=0.0,
         )
 
         shared = shared_probes(space, prepared, folder)
