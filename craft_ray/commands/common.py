@@ -77,17 +77,22 @@ def command_parser(
     parser.add_argument(
         "--print-config", action="store_true", help="print all settings as YAML, and end"
     )
-    screen = parser.add_mutually_exclusive_group()
-    screen.add_argument("--quiet", action="store_true", help="print the result and mistakes only")
-    screen.add_argument(
-        "--json", action="store_true", help="print the summary as JSON, all else to stderr"
-    )
+    add_screen_options(parser)
     parser.add_argument(
         "--resume",
         action="store_true",
         help="continue an interrupted run: the newest unfinished one, or name=RUN",
     )
     return parser
+
+
+def add_screen_options(parser: argparse.ArgumentParser) -> None:
+    """What is printed of a run."""
+    screen = parser.add_mutually_exclusive_group()
+    screen.add_argument("--quiet", action="store_true", help="print the result and mistakes only")
+    screen.add_argument(
+        "--json", action="store_true", help="print the summary as JSON, all else to stderr"
+    )
 
 
 def progress_console(options: argparse.Namespace) -> Console:

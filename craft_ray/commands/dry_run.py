@@ -120,7 +120,8 @@ def spending_line(spending: Spending, config: RunConfig) -> str:
     cost = "" if price is None else f", which cost {spending.cost(price):,.2f}"
     if max_cost is not None and price is not None and spending.cost(price) > max_cost:
         cost += f"; no trial is begun that max_cost={max_cost:,.2f} may not pay for"
+    queries = "query" if spending.candidate_queries == 1 else "queries"
     return (
-        f"At most {spending.candidate_queries:,} candidate queries and "
+        f"At most {spending.candidate_queries:,} candidate {queries} and "
         f"{spending.image_predictions:,} image predictions{cost}."
     )

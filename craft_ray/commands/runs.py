@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from craft_ray.commands import export
-from craft_ray.commands.common import exit_with
+from craft_ray.commands.common import add_screen_options, exit_with
 from craft_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="key=value",
         help="settings that may be others than before, such as trials=20",
     )
+    add_screen_options(resume)
     return parser
 
 
@@ -198,7 +199,8 @@ def _resume(options: argparse.Namespace) -> int:
         path.write_bytes((output_dir / facts.name / SETTINGS_FILE).read_bytes())
         words = [str(path), *options.words, f"output_dir={options.output_dir}"]
         command = importlib.import_module(f"craft_ray.commands.{facts.kind}")
-        code: int = command.main([*words, f"name={facts.name}", "--resume"])
+        screen = [f"--{name}" for name in ("quiet", "json") if getattr(options, name)]
+        code: int = command.main([*words, f"name={facts.name}", "--resume", *screen])
         return code
 
 

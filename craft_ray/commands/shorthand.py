@@ -17,6 +17,7 @@ from craft_ray.errors import ConfigError
 
 TABLE_SUFFIX = ".csv"
 SETTINGS_SUFFIXES = (".yaml", ".yml")
+EMBEDDED = "embedded"
 FLAGS = ("model", "preset", "budget", "time_limit")
 """Of the options below, as argparse names them."""
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
@@ -86,6 +87,19 @@ def what_is_asked(options: argparse.Namespace, presets: Mapping[str, Path]) -> A
             problem = f"{twice[0]}: must be given once, but is said by {word!r} and an option"
             raise ConfigError("command line", [problem])
     return Asked(file, data, [*meant, *words])
+
+
+def names_a_model(asked: Asked) -> bool:
+    """Whether a model was asked for that is not the small one that ships."""
+    models = [word.partition("=")[2] for word in asked.words if word.startswith("oracle.model=")]
+    return bool(models) and models[-1].strip("\"'") != EMBEDDED
+
+
+def about_model(asked: Asked) -> list[str]:
+    """For somebody who brings images and names no model: what the default is."""
+    if asked.data is None or asked.file is not None or names_a_model(asked):
+        return []
+    return ["Model: a small one for trying out; --model ViT-B-32/openai asks a real CLIP."]
 
 
 def typed_words(options: argparse.Namespace) -> list[str]:
@@ -168,7 +182,7 @@ def _model_words(text: str) -> Iterator[str]:
 
     if os.path.isdir(os.path.expanduser(text)):
         text = f"{LOCAL_DIR_PREFIX}{text}"
-    if text == "embedded" or text.startswith(LOCAL_DIR_PREFIX):
+    if text == EMBEDDED or text.startswith(LOCAL_DIR_PREFIX):
         yield from (f"oracle.model={json.dumps(text)}", "oracle.pretrained=null")
         return
     name, _, weights = text.partition("/")

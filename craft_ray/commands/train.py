@@ -13,7 +13,7 @@ from craft_ray.commands.common import (
 )
 from craft_ray.commands.dry_run import planned_time, pool_request, print_plan, spending_line
 from craft_ray.commands.frame import RunRequest
-from craft_ray.commands.shorthand import add_shorthand, what_is_asked
+from craft_ray.commands.shorthand import about_model, add_shorthand, what_is_asked
 from craft_ray.config.documents import to_yaml
 from craft_ray.config.loading import load_default_run, load_run_config
 from craft_ray.config.run import RunConfig
@@ -67,7 +67,8 @@ def _run(options: argparse.Namespace) -> None:
         return
 
     def headline(name: str) -> list[str]:
-        return [f"Run {name} on {data.describe()}", spending_line(plan, config)]
+        costs = spending_line(plan, config)
+        return [f"Run {name} on {data.describe()}", *about_model(asked), costs]
 
     with request.open(config.ray, headline) as (folder, console):
         from craft_ray.jobs.single_run import run_training

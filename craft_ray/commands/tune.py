@@ -22,7 +22,14 @@ from craft_ray.commands.dry_run import (
     spending_line,
 )
 from craft_ray.commands.frame import RunRequest
-from craft_ray.commands.shorthand import Asked, add_shorthand, typed_words, what_is_asked
+from craft_ray.commands.shorthand import (
+    Asked,
+    about_model,
+    add_shorthand,
+    names_a_model,
+    typed_words,
+    what_is_asked,
+)
 from craft_ray.config.documents import to_yaml
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
@@ -59,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     asked = what_is_asked(options, PRESETS)
-    space = load_space_config(asked.file or _default_space(asked, options), asked.words)
+    space = load_space_config(asked.file or _default_space(asked), asked.words)
     settings = space.model_dump(mode="json", exclude={"base": {"name"}})
     if options.print_config:
         print(to_yaml(settings), end="")
@@ -84,7 +91,8 @@ def _run(options: argparse.Namespace) -> None:
         return
 
     def headline(name: str) -> list[str]:
-        return [f"Search {name} on {data.describe()}", *_costs(space, data, options)]
+        costs = _costs(space, data, options)
+        return [f"Search {name} on {data.describe()}", *about_model(asked), *costs]
 
     with request.open(space.base.ray, headline) as (folder, console):
         from craft_ray.jobs.run_folder import NUM_FAILED
@@ -102,8 +110,8 @@ def _run(options: argparse.Namespace) -> None:
             raise RunFailedError(f"{num_failed} of {space.trials} trials have failed: {why}")
 
 
-def _default_space(asked: Asked, options: argparse.Namespace) -> Path:
-    is_own = asked.data is not None and options.model not in (None, "embedded")
+def _default_space(asked: Asked) -> Path:
+    is_own = asked.data is not None and names_a_model(asked)
     return PRESETS[OWN_IMAGES] if is_own else DEFAULT_SPACE
 
 

@@ -78,7 +78,7 @@ def run_search(
         first=None if begun else _first_run(space),
     ) as experiment:
         number = experiment.slots.number
-        trials = f"{space.trials} trials"
+        trials = f"{space.trials} trial" + ("s" if space.trials > 1 else "")
         if space.max_total_queries is not None:
             trials = f"At most {trials} for {space.max_total_queries:,} queries"
         known = frozenset(n for n in range(1, len(begun) + 1) if has_ended(folder, n))

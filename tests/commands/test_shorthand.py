@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from craft_ray.commands.program import main
-from craft_ray.commands.shorthand import add_shorthand, typed_words, what_is_asked
+from craft_ray.commands.shorthand import about_model, add_shorthand, typed_words, what_is_asked
 from craft_ray.commands.tune import PRESETS
 from craft_ray.errors import ConfigError, DataError
 
@@ -217,3 +217,20 @@ def test_much_is_said_with_what_costs_less(
     assert main([*words, "data.shots=2", "--dry-run"]) == 0
     queries = capsys.readouterr().out.split("candidate queries")[1].split()[0]
     assert int(queries.replace(",", "")) > MANY_QUERIES
+
+
+@pytest.mark.parametrize(
+    ("words", "is_told"),
+    [
+        ([], True),
+        (["--model", "embedded"], True),
+        (["--model", "ViT-B-32/openai"], False),
+        (["oracle.model=RN50", "oracle.pretrained=openai"], False),
+        (["--preset", "probes"], False),
+    ],
+)
+def test_who_brings_images_and_no_model_hears_what_is_asked(
+    tmp_path: Path, words: list[str], is_told: bool
+) -> None:
+    asked = what_is_asked(parse(str(tmp_path), *words), PRESETS)
+    assert bool(about_model(asked)) == is_told
