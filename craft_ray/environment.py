@@ -36,6 +36,12 @@ def set_environment() -> None:
     """Set what the user has not set; to be called before Ray is imported."""
     for key, value in ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    # Of this machine's processes only, so of a local Ray: they share its cores. Threads of torch
-    # that spin while they wait for each other took half of them (benchmarks.machinery).
+    wait_asleep()
+
+
+def wait_asleep() -> None:
+    """Let torch's threads sleep while they wait for each other; to be called before torch is
+    imported. If they spin and other processes use the cores too, work of seconds takes minutes: a
+    local Ray lost half of its cores to it (benchmarks.machinery)."""
+    # Of this machine's processes only, so of a local Ray: they share its cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -49,7 +50,7 @@ def model_card(
         *_how_it_was_made(about),
         _limits(about),
     ]
-    return "\n".join(parts)
+    return "\n".join(parts).encode("utf-8", "replace").decode()  # a folder's name may be any bytes
 
 
 def _front_matter(oracle: OracleConfig | None, about: About) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def _front_matter(oracle: OracleConfig | None, about: About) -> dict[str, Any]:
     if about.source.startswith("hf-hub:"):
         head["base_model"] = about.source.removeprefix("hf-hub:")
     elif oracle is not None:
-        head["tags"].append(_plain(oracle.model.rpartition("/")[2]))
+        head["tags"].append(oracle.model.rpartition("/")[2])
     head["metrics"] = ["accuracy"]
     if about.test is not None:
         task = {"type": "image-classification"}
@@ -89,9 +90,7 @@ def _what_it_is(
         "refined_prompt": "A tuned prompt, and a small head on the answers",
         "probes": "A linear head on the answers about several class names",
     }.get(kind, "A classifier")
-    model = (
-        "a model that is not named here" if oracle is None else f"`{_plain(model_name(oracle))}`"
-    )
+    model = "a model that is not named here" if oracle is None else _plain(model_name(oracle))
     made = f" by {_plain(about.method)}" if about.method else ""
     yield (
         f"{what} for {model}, found{made} by asking the model only: no gradients, no features. It "
@@ -108,12 +107,15 @@ def model_name(oracle: OracleConfig) -> str:
 
 def _how_to_use_it(folder: str, oracle: OracleConfig | None) -> str:
     given = ", oracle=client" if oracle is None else ""
+    # In code nothing can be escaped: a name that a shell or Python would not take as it stands is
+    # left to the reader.
+    name = folder if re.fullmatch(r"[\w.][\w.-]*", folder) else "FOLDER"
     return (
         "## Use it\n\n"
         f"```python\nfrom craft_ray import CraftClassifier\n\n"
-        f'classifier = CraftClassifier.load("{_plain(folder)}"{given})\n'
+        f'classifier = CraftClassifier.load("{name}"{given})\n'
         'labels = classifier.predict(["a.jpg", "b.jpg"])\n```\n\n'
-        f"```bash\ncraft-ray predict {_plain(folder)} photos/ --top 3 --out labels.csv\n```\n\n"
+        f"```bash\ncraft-ray predict {name} photos/ --top 3 --out labels.csv\n```\n\n"
         "The folder may lie anywhere. Weights that are a file or folder are looked for where they "
         "were; `--set oracle.pretrained=FILE` (Python: `oracle_settings={'pretrained': 'FILE'}`) "
         "names another place. Other weights are refused.\n"
@@ -214,5 +216,7 @@ def _limits(about: About) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what Markdown or HTML would take for its own: a class name may be anybody's."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>|#$~" else letter for letter in text)
+    """In a line, without what Markdown or HTML would take for its own: a class name may be
+    anybody's."""
+    line = " ".join(text.split())
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>|#$~&" else letter for letter in line)

@@ -31,11 +31,15 @@ def items_of(images: Images) -> list[Item]:
     """
     if isinstance(images, str | os.PathLike):
         return list(images_at([Path(images)]))
-    if isinstance(images, np.ndarray) and images.dtype != object:
+    if not isinstance(images, Iterable):
+        raise DataError(f"X: must be images or paths, but is {type(images).__name__}")
+    if isinstance(images, np.ndarray) and images.dtype.kind not in "OU":
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
             raise DataError(
                 f"X: must be uint8 [N, H, W, 3], but got {images.dtype} {list(images.shape)}"
             )
+        if 0 in images.shape[1:]:
+            raise DataError(f"X: images must have pixels, but got uint8 {list(images.shape)}")
         images = [Image.fromarray(each) for each in images]
     items = [_item(image, number) for number, image in enumerate(images)]
     if not items:

@@ -84,7 +84,11 @@ def _paths(place: Path) -> Iterator[Path]:
 
 def _below(folder: Path) -> Iterator[Path]:
     """Sorted, so that two runs say the same; hidden files and folders are passed over."""
-    for parent, folders, files in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: must be a folder that can be read, but: {error}")
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
@@ -133,6 +137,7 @@ def _number_of_rows(table: Path) -> int:
 def _parquet_column(table: Path, schema: pa.Schema) -> tuple[str, bool]:
     """The column of images, and whether it has the images themselves."""
     column = path_column(table, schema.names)
+    check_single(table, column, schema)
     kind = schema.field(column).type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         return column, True
@@ -142,6 +147,16 @@ def _parquet_column(table: Path, schema: pa.Schema) -> tuple[str, bool]:
         f"{table}: column {column} must be paths (string) or images (struct<bytes, path>), but is "
         f"{kind}"
     )
+
+
+def check_single(table: Path, column: str, schema: pa.Schema) -> None:
+    """Refuse a file that has a column twice.
+
+    Raises:
+        DataError: it has.
+    """
+    if (number := schema.names.count(column)) > 1:
+        raise DataError(f"{table}: must have one column {column}, but has {number}")
 
 
 def _of_parquet(table: Path) -> Iterator[Item]:

@@ -16,7 +16,7 @@ from craft_ray.data.parquet_layout import classes_of
 from craft_ray.data.rows import open_parquet
 from craft_ray.errors import DataError
 from craft_ray.inference.evaluation import labelled_images
-from craft_ray.inference.images import ImagesAt, path_column
+from craft_ray.inference.images import ImagesAt, check_single, path_column
 
 LABEL_COLUMNS = ("label", "class", "class_name")
 
@@ -76,11 +76,21 @@ def _csv_labels(table: Path) -> list[str | None]:
         raise DataError(f"{table}: must be a CSV table in UTF-8, but: {error}") from error
 
 
+def _check_labels(table: Path, column: str, schema: pa.Schema) -> None:
+    check_single(table, column, schema)
+    kind = schema.field(column).type
+    if pa.types.is_nested(kind):
+        raise DataError(
+            f"{table}: column {column} must be class names or their numbers, but is {kind}"
+        )
+
+
 def _parquet_labels(table: Path) -> list[str | None]:
     try:
         with open_parquet(table) as file:
             schema = file.schema_arrow
             column = _label_column(table, schema.names)
+            _check_labels(table, column, schema)
             labels: list[Any] = file.read(columns=[column]).column(0).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{table}: must be a Parquet file, but: {error}") from error

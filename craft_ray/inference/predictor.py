@@ -63,7 +63,7 @@ class _Decoded:
 
 class Predictor:
     """Labels images as the classifier was tuned to: the same view of an image, the same prompts,
-    the same head.
+    the same head. Several threads may ask at a time; no two of them ask the same client.
 
     Args:
         artifact: the classifier.
@@ -82,7 +82,10 @@ class Predictor:
         self.is_as_tuned = description.oracle_id == artifact.oracle_id
         """Whether the model computes as it did when the classifier was tuned, and not in another
         precision: then labels can differ, and the scores on its card are not those of here."""
-        self._oracles = (oracle, *others)
+        self._num_oracles = 1 + len(others)
+        self._free: SimpleQueue[Oracle] = SimpleQueue()
+        for each in (oracle, *others):
+            self._free.put(each)
         self._image_size = description.image_size
 
     @classmethod
@@ -111,22 +114,10 @@ class Predictor:
         passed over. While the model answers, the next images are decoded: no more than a few
         batches are in memory, however many items there are."""
         decoded = _ahead(self._decode, _parts(items, IMAGES_AT_A_TIME), number=1)
-        if len(self._oracles) == 1:
-            for part in decoded:
-                yield self._ask(self._oracles[0], part)
-            return
-        free: SimpleQueue[Oracle] = SimpleQueue()
-        for oracle in self._oracles:
-            free.put(oracle)
-
-        def ask(part: _Decoded) -> Batch:
-            oracle = free.get()
-            try:
-                return self._ask(oracle, part)
-            finally:
-                free.put(oracle)
-
-        yield from _ahead(ask, decoded, number=len(self._oracles))
+        if self._num_oracles == 1:
+            yield from map(self._ask, decoded)
+        else:
+            yield from _ahead(self._ask, decoded, number=self._num_oracles)
 
     def _decode(self, part: Sequence[Item]) -> _Decoded:
         try:
@@ -136,12 +127,16 @@ class Predictor:
         pixels = plain_pixels(readable, self._image_size) if readable else None
         return _Decoded(part, readable, pixels, unreadable)
 
-    def _ask(self, oracle: Oracle, part: _Decoded) -> Batch:
+    def _ask(self, part: _Decoded) -> Batch:
         if part.pixels is None:
             nothing = np.empty((0, len(self.class_names)), np.float32)
             return Batch([], nothing, part.unreadable, part.given)
-        images = oracle.register_images(part.pixels, keep=False)
-        logits_NC = self.artifact.predict(oracle, images, any_precision=True)
+        oracle = self._free.get()
+        try:
+            images = oracle.register_images(part.pixels, keep=False)
+            logits_NC = self.artifact.predict(oracle, images, any_precision=True)
+        finally:
+            self._free.put(oracle)
         return Batch(part.items, logits_NC, part.unreadable, part.given)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +105,30 @@ def test_names_of_classes_are_text_in_the_card(tmp_path: Path) -> None:
     text = (tmp_path / CARD_FILE).read_text()
     assert "<script>" not in text
     assert r"\[a\](javascript:x)" in text
+
+
+def test_code_in_the_card_is_as_it_is_typed(tmp_path: Path) -> None:
+    oracle = OracleConfig(model="coca_ViT-B-32", pretrained="mscoco_finetuned_laion2b_s13b_b90k")
+    about = ABOUT.model_copy(update={"source": ""})
+    artifact = replace(described(), oracle=oracle, about=about)
+    text = artifact.card("my_flowers-1")
+    assert 'CraftClassifier.load("my_flowers-1")' in text
+    assert "craft-ray predict my_flowers-1 photos/" in text
+    assert "coca_ViT-B-32" in yaml.safe_load(text.split("---\n")[1])["tags"]
+    assert "`" not in text.replace("```", "").replace("`craft-ray evaluate`", "").replace(
+        "`--set oracle.pretrained=FILE`", ""
+    ).replace("`oracle_settings={'pretrained': 'FILE'}`", "")
+    for name in ("", "my flowers", '");import os;("', "a\n```\n# b", "$(reboot)", "-x"):
+        assert 'CraftClassifier.load("FOLDER")' in artifact.card(name)
+
+
+def test_names_that_are_not_utf8_or_of_several_lines_do_no_harm(tmp_path: Path) -> None:
+    strange = os.fsdecode(b"caf\xe9")
+    about = ABOUT.model_copy(update={"data": strange, "run": "a\n\n# b &lt;"})
+    replace(described(), about=about).export(tmp_path / strange)
+    text = (tmp_path / strange / CARD_FILE).read_text()
+    assert "caf?" in text
+    assert "run: a \\# b \\&lt;" in text
 
 
 def test_no_folder_of_the_machine_is_in_the_card(tmp_path: Path) -> None:

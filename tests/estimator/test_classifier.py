@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -130,6 +131,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         (np.zeros((4, 8, 8, 3)), labels[:4], "but got float64"),
         ([1, 2], ["cat", "dog"], r"X\[0\]: must be a path or an image"),
         ([], [], "at least one image"),
+        (np.zeros((2, 0, 8, 3), np.uint8), ["cat", "dog"], "X: images must have pixels"),
+        (None, ["cat", "dog"], "X: must be images or paths, but is NoneType"),
+        (7, ["cat", "dog"], "X: must be images or paths, but is int"),
         ([*images[:3]], ["cat", "cat", "dog"], "each class must have at least two images"),
     ):
         with pytest.raises(DataError, match=message):
@@ -144,6 +148,27 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     broken.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken\.png"):
         fitted().predict([broken])
+
+
+def test_paths_may_be_an_array(classifier: CraftClassifier, tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{number}.png") for number in range(3)]
+    for path, item in zip(paths, TEST, strict=False):
+        Path(path).write_bytes(item.read())
+    for array in (np.array(paths), np.array(paths, object)):
+        assert classifier.predict(array).tolist() == classifier.predict(paths).tolist()
+
+
+@pytest.mark.parametrize(
+    "words", ["from craft_ray import CraftClassifier", "import craft_ray.estimator.mlflow_loader"]
+)
+def test_threads_of_torch_sleep_while_they_wait(words: str) -> None:
+    """On a machine with other work a fit took seven times as long while they span."""
+    code = f"{words}; import os; print(os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: each for name, each in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment
+    )
+    assert done.stdout == "PASSIVE\n", done.stderr
 
 
 def test_importing_the_package_loads_nothing() -> None:

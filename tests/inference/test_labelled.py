@@ -61,3 +61,19 @@ def test_labels_that_are_none_are_said(tmp_path: Path) -> None:
             labelled_items(table, NAMES)
     with pytest.raises(DataError, match=r"each label must be a class .* got '7'"):
         labelled_items(_hugging_face(tmp_path, [0, 7]), NAMES)
+
+
+@pytest.mark.parametrize("labels", [[["cat"]], [{"name": "cat"}]])
+def test_labels_are_one_value_an_image(labels: list[object], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"path": ["1.png"], "label": labels}), tmp_path / "list.parquet")
+    with pytest.raises(DataError, match="column label must be class names or their numbers, but"):
+        labelled_items(tmp_path / "list.parquet", NAMES)
+
+
+@pytest.mark.parametrize("twice", ["path", "label"])
+def test_a_column_that_is_there_twice_is_refused(twice: str, tmp_path: Path) -> None:
+    columns = sorted(["path", "label", twice])
+    arrays = [pa.array(["cat"]) for _ in columns]
+    pq.write_table(pa.Table.from_arrays(arrays, names=columns), tmp_path / "list.parquet")
+    with pytest.raises(DataError, match=f"must have one column {twice}, but has 2"):
+        labelled_items(tmp_path / "list.parquet", NAMES)

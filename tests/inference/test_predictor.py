@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +46,29 @@ def test_labels_are_those_of_the_stored_classifier_in_batches_of_any_size(
         probabilities = np.concatenate([batch.probabilities() for batch in batches])
         np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
         assert (probabilities.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+def test_no_two_threads_ask_one_client_at_a_time(artifact: Artifact) -> None:
+    busy = threading.Lock()
+
+    class ForOne(FakeOracle):
+        def register_images(self, *args: Any, **options: Any) -> Any:
+            assert busy.acquire(blocking=False)
+            time.sleep(0.01)
+            return super().register_images(*args, **options)
+
+        def predict(self, *args: Any, **options: Any) -> Any:
+            answers = super().predict(*args, **options)
+            busy.release()
+            return answers
+
+    predictor = Predictor(artifact, ForOne())
+
+    def ask(_: int) -> list[Item]:
+        return [item for batch in predictor.predict(TEST_ITEMS[:2]) for item in batch.items]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(ask, range(4))) == [TEST_ITEMS[:2]] * 4
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_labelled(
