@@ -91,7 +91,7 @@ def run_search(
             experiment.tracker,
             folder.name,
             space.resolve,
-            lambda config: plan_run(config, data.size).candidate_queries,
+            lambda config: plan_run(config, data.size),
             known,
             on_end=lambda ended, keep: board.cancel.remote(str(ended), keep_result=keep),
         )
