@@ -65,6 +65,7 @@ def run_search(
         problem = f"trials >= {len(begun)} must hold, which {folder.name} has begun, but got"
         raise ConfigError("--resume", [f"{problem} {space.trials}"])
     search = make_search(space, data.size, folder, begun, earlier_trials(space))
+    search.check_begun()
     with open_experiment(
         space.base,
         data,
