@@ -207,8 +207,9 @@ def _conclude(
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
     curves = {trial.number: trial.tuned.curve for trial in trials}
     summary = experiment.write_summary(results, total, space.model_dump(mode="json"), curves)
-    with harmless():
-        record_search(space, experiment, summary, trials, best, keys)
+    if space.base.mlflow.enabled:  # images are read for it
+        with harmless():
+            record_search(space, experiment, summary, trials, best, keys)
     if is_finished(experiment.folder):
         forget_answers(experiment.folder)
     return summary
