@@ -32,7 +32,8 @@ class RunRequest:
 
     Attributes:
         command: its name.
-        options: of the command line.
+        options: of the command line; its `again` is a command line that continues the run, if that
+            is another one than was typed.
         output_dir, name: of the run; without a name it gets one from `stem`.
         settings: all that is kept with the run, of the kind `model`.
     """
@@ -101,7 +102,8 @@ class RunRequest:
             )
             for line in headline(folder.name):
                 console.print(line, highlight=False, markup=False, soft_wrap=True)
-            stack.enter_context(resume_hint(self.command, typed_words(options), folder))
+            words = typed_words(options)
+            stack.enter_context(resume_hint(self.command, words, folder, options.again))
             with waiting(console, "Starting Ray"), imported_meanwhile("torch"):
                 from craft_ray.jobs.ray_session import ray_session
 
@@ -112,8 +114,16 @@ class RunRequest:
 
 
 @contextmanager
-def resume_hint(name: str, words: Sequence[str], folder: Place) -> Iterator[None]:
+def resume_hint(
+    name: str, words: Sequence[str], folder: Place, again: Sequence[str] | None = None
+) -> Iterator[None]:
     """Tell a user whose run was cut short how to continue it.
+
+    Args:
+        name: of the command.
+        words: that were typed.
+        folder: of the run.
+        again: a command line that continues it, if it is not the same with `--resume`.
 
     Raises:
         RunInterruptedError: in place of Ctrl-C, with the command that continues.
@@ -122,7 +132,7 @@ def resume_hint(name: str, words: Sequence[str], folder: Place) -> Iterator[None
     kept = [word for word in words if not word.startswith("name=")]
     command = ["python", "-m", f"craft_ray.{name}", *kept, f"name={folder.name}", "--resume"]
     # A password on this line would be on the screen and in the log of the terminal.
-    hint = "continue with\n  " + shlex.join(mask(word) for word in command)
+    hint = "continue with\n  " + shlex.join(mask(word) for word in again or command)
     try:
         yield
     except (RunInterruptedError, KeyboardInterrupt) as error:

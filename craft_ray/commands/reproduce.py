@@ -26,8 +26,9 @@ from craft_ray.reproduction.grid import Cell, make_cells, settings_of
 SMOKE, PAPER = SPACES / "reproduce" / "smoke.yaml", SPACES / "reproduce" / "paper.yaml"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+def main(arguments: Sequence[str] | None = None, again: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code. `again`: a command line that continues the run, if it is
+    not this one with `--resume`."""
     parser = command_parser(
         "reproduce",
         "Fine-tune on data sets x shots x seeds x backbones x methods and write a table beside the "
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "settings of it or of its runs",
     )
     options = parser.parse_intermixed_args(arguments)
+    options.again = again
     return exit_with(lambda: _run(options))
 
 

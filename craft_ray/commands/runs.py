@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import shlex
 import sys
 import tempfile
 import time
@@ -149,12 +150,16 @@ def _show(options: argparse.Namespace) -> None:
         print(f"{facts.queries:,} candidate queries{cost}")
     print(f"folder      {folder}")
     if facts.state in GOES_ON:
-        where = "" if options.output_dir == "runs" else f" --output-dir {options.output_dir}"
-        print(f"continue    craft-ray runs resume {facts.name}{where}")
+        print(f"continue    {_resume_command(facts.name, options)}")
     if (folder / "report.html").is_file():
         print(f"look at     {folder / 'report.html'}")
     if (folder / "best").exists():
-        print(f"label       craft-ray predict {folder} photos/")
+        print(f"label       craft-ray predict {shlex.quote(str(folder))} photos/")
+
+
+def _resume_command(name: str, options: argparse.Namespace) -> str:
+    where = [] if options.output_dir == "runs" else ["--output-dir", options.output_dir]
+    return shlex.join(["craft-ray", "runs", "resume", name, *where])
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -200,7 +205,8 @@ def _resume(options: argparse.Namespace) -> int:
         words = [str(path), *options.words, f"output_dir={options.output_dir}"]
         command = importlib.import_module(f"craft_ray.commands.{facts.kind}")
         screen = [f"--{name}" for name in ("quiet", "json") if getattr(options, name)]
-        code: int = command.main([*words, f"name={facts.name}", "--resume", *screen])
+        again = shlex.split(_resume_command(facts.name, options)) + options.words
+        code: int = command.main([*words, f"name={facts.name}", "--resume", *screen], again)
         return code
 
 

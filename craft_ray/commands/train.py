@@ -22,8 +22,9 @@ from craft_ray.config.shipped import SPACES
 PRESETS = {path.stem: path for path in sorted((SPACES / "runs").glob("*.yaml"))}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+def main(arguments: Sequence[str] | None = None, again: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code. `again`: a command line that continues the run, if it is
+    not this one with `--resume`."""
     parser = command_parser(
         "train",
         "Fine-tune a black-box vision-language model once, in a Ray Train worker. Without a file: "
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_shorthand(parser, PRESETS)
     options = parser.parse_intermixed_args(arguments)
+    options.again = again
     return exit_with(lambda: _run(options))
 
 

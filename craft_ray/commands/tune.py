@@ -45,8 +45,9 @@ OWN_IMAGES = "own_images"
 that ships."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+def main(arguments: Sequence[str] | None = None, again: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code. `again`: a command line that continues the run, if it is
+    not this one with `--resume`."""
     parser = command_parser(
         "tune",
         "Search the hyperparameters of a black-box fine-tuning with Ray Tune and Optuna. Without "
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_shorthand(parser, PRESETS)
     options = parser.parse_intermixed_args(arguments)
+    options.again = again
     return exit_with(lambda: _run(options))
 
 
@@ -121,7 +123,7 @@ def _costs(space: SpaceConfig, data: FewShotData, options: argparse.Namespace) -
 
     spending = plan_search(space, data.size)
     lines = [spending_line(spending, space.base)]
-    if spending.candidate_queries > MANY_QUERIES:
+    if spending.candidate_queries > MANY_QUERIES and not options.resume:
         words = shlex.join(["craft-ray", "tune", *typed_words(options), "max_total_queries=2000"])
         lines.append(f"That is much; with fewer trials: {words}")
     return lines

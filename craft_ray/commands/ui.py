@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import socket
 import sqlite3
@@ -50,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "RUN) are, and end it with Ctrl-C.",
         epilog="Example: craft-ray ui quickstart-20260102-030405-a1b2",
     )
-    parser.add_argument("run", nargs="?", metavar="RUN", help="name of a run")
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="name or folder of a run, or `latest`"
+    )
     parser.add_argument(
         "--output-dir", default="runs", metavar="DIR", help="where runs are (default: runs)"
     )
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--experiment", default="craft-ray", metavar="NAME", help="of MLflow (default: craft-ray)"
     )
     parser.add_argument(
-        "--port", type=int, default=5000, help="if it is free, else any (default: 5000)"
+        "--port", type=_port, default=5000, help="if it is free, else any (default: 5000)"
     )
     options = parser.parse_args(arguments)
     return exit_with(lambda: _run(options))
@@ -84,6 +87,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.tracking_uri is None:
         with suppress(sqlite3.Error):  # read-only, or in use: the pages are there nevertheless
             follow(database)
+    run = None if options.run is None else _name_of(options.run, options.output_dir)
     port = _free_port(options.port)
     uri = options.tracking_uri or tracking_uri(MlflowConfig(), folder)
     words = ["ui", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
@@ -100,13 +104,41 @@ def _run(options: argparse.Namespace) -> None:
         base = f"http://{HOST}:{port}"
         if not _answers(server, base):
             raise RunFailedError(f"MLflow did not start; why, says: {shlex.join(command)}")
-        print(f"{_page(base, options.experiment, options.run)}\nCtrl-C ends it", flush=True)
-        server.wait()
+        print(f"{_page(base, options.experiment, run)}\nCtrl-C ends it", flush=True)
+        if code := server.wait():
+            raise RunFailedError(f"MLflow has ended with exit code {code}")
     except KeyboardInterrupt:
         print()
     finally:
         server.terminate()
         server.wait()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"must be between 1 and 65535, but got {text!r}")
+    return int(text)
+
+
+def _name_of(run: str, output_dir: str) -> str:
+    """The name that MLflow has of a run.
+
+    Raises:
+        ConfigError: it cannot be one, or there is no latest.
+    """
+    from craft_ray.config.run import RUN_NAME_PATTERN
+    from craft_ray.files.remote import locate
+    from craft_ray.jobs.run_list import runs_in
+
+    if run == "latest":
+        runs = runs_in(locate(output_dir))
+        if not runs:
+            raise ConfigError("RUN", [f"must be the name of a run, but {output_dir} has none"])
+        return runs[0].name
+    name = os.path.basename(os.path.normpath(run))
+    if not re.fullmatch(RUN_NAME_PATTERN, name):
+        raise ConfigError("RUN", [f"must be the name of a run, but got {run[:200]!r}"])
+    return name
 
 
 def _free_port(wanted: int) -> int:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from craft_ray.config.documents import describe_problems
 from craft_ray.config.loading import (
     change_run_config,
+    check_that_values_count,
     key_in_space,
     load_run_config,
     load_space_config,
@@ -66,7 +67,10 @@ def given_space(config: GivenSpace, changes: Changes = None) -> SpaceConfig:
     if config is None or isinstance(config, str | os.PathLike):
         return load_space_config(Path(config or DEFAULT_SPACE), _as_words(words))
     document = {"name": DEFAULT_NAME, **_document(config)}
-    return _validated(SpaceConfig, document, [(key_in_space(key), value) for key, value in words])
+    named = [(key_in_space(key), value) for key, value in words]
+    space = _validated(SpaceConfig, document, named)
+    check_that_values_count(space, named, "settings")
+    return space
 
 
 def _document(config: Mapping[str, Any] | BaseModel) -> dict[str, Any]:

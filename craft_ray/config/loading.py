@@ -167,7 +167,7 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
     apply_words(document, changes, SpaceConfig)
     try:
         space = _validate(SpaceConfig, document, str(path), changes)
-        _check_that_values_count(space, changes)
+        check_that_values_count(space, changes)
         return space
     except ConfigError as error:
         typed = [key.removeprefix("base.") for key, _ in changes]
@@ -179,16 +179,28 @@ def load_space_config(path: Path, overrides: Sequence[str] = ()) -> SpaceConfig:
         ) from error
 
 
-def _check_that_values_count(space: SpaceConfig, changes: Sequence[tuple[str, Any]]) -> None:
-    """Refuse a value for what is searched: no trial would have it."""
+def check_that_values_count(
+    space: SpaceConfig, changes: Sequence[tuple[str, Any]], source: str = COMMAND_LINE
+) -> None:
+    """Refuse a value for what is searched.
+
+    Args:
+        space: with the changes.
+        changes: key in the space and value.
+        source: of them.
+
+    Raises:
+        ConfigError: no trial would have a value.
+    """
+    given = [path for key, value in changes for path in flatten({key: value})]
     problems = [
         f"{path}: is searched over here, and no trial would have this value: say "
         f"parameters.{path}=null as well, which takes it out of the search"
-        for key, _ in changes
+        for key in given
         if (path := key.removeprefix("base.")) != key and path in space.parameters
     ]
     if problems:
-        raise ConfigError(COMMAND_LINE, problems)
+        raise ConfigError(source, problems)
 
 
 def key_in_space(key: str) -> str:

@@ -44,6 +44,7 @@ def problems_of(tree: SearchTree, first_trials: Iterable[Values]) -> list[str]:
     if not problems:
         problems = [
             *_problems_of_points(tree),
+            *_problems_of_idle_values(tree),
             *_problems_of_equal_variants(tree),
             *_problems_of_first_trials(tree, first_trials),
         ]
@@ -170,6 +171,21 @@ def _problems_of_first_trials(tree: SearchTree, first_trials: Iterable[Values]) 
                 f"first_trials.{index}: must differ from first_trials.{points.index(point)}, or "
                 "the same trial is paid twice"
             )
+
+
+def _problems_of_idle_values(tree: SearchTree) -> Iterator[str]:
+    """A variant's value for what all of its trials are given another value of."""
+    branches = tree.branches()
+    for name, changes in tree.variants.items():
+        ours = [branch for branch in branches if branch.get(VARIANT, name) == name]
+        for path in flatten({**changes}):
+            searched = path in tree.parameters
+            if searched and all(path in each or tree.applies(path, each) for each in ours):
+                yield (
+                    f"variants.{name}.{path}: is searched over here, and no trial would have this "
+                    f"value: parameters.{path}=null takes it out of the search, and "
+                    f"parameters.{path}.when.{VARIANT} says of which variants it is searched"
+                )
 
 
 def _problems_of_equal_variants(tree: SearchTree) -> Iterator[str]:

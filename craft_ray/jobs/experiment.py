@@ -212,7 +212,7 @@ def open_experiment(
                 return make_tracker(
                     config.mlflow,
                     tracking_folder(folder.parent),
-                    lambda text: console.print(text, highlight=False, markup=False),
+                    lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
                 )
 
             with waiting(console, f"Starting {words}"):

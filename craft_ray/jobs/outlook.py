@@ -59,7 +59,8 @@ class Outlook:
             parts.append(f"trials {self.trials}/{self.num_trials}")
         if self.best is not None:
             parts.append(f"best {self.best:.1%}")
-        parts.append(f"{self.queries:,} {of}{self.most_queries:,} queries")
+        if self.most_queries:  # some methods ask none
+            parts.append(f"{self.queries:,} {of}{self.most_queries:,} queries")
         if self.cost is not None:
             parts.append(f"cost {self.cost:,.2f}")
         if (left := self.seconds_left) is not None:

@@ -9,6 +9,7 @@ import logging
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 from craft_ray.classifiers.artifact import DESCRIPTION_FILE, RESULT_FOLDER
@@ -82,6 +83,7 @@ def model_name(config: RunConfig) -> str:
     return f"{oracle.model}/{oracle.pretrained}" if oracle.pretrained else oracle.model
 
 
+@cache  # every trial has it
 def working_commit() -> str | None:
     """The git commit of the folder that the command was started in; None: there is none."""
     command = ["git", "rev-parse", "HEAD"]

@@ -62,10 +62,13 @@ def facts_of(folder: Place) -> RunFacts:
     if summary is None:
         return RunFacts(folder.name, kind, _unfinished(folder), started)
     result = summary.get("best") or summary.get("tuned")
+    state: State = "finished"
+    if summary.get(NUM_FAILED):  # it may be resumed, and then keeps its summary until the end
+        state = "at work" if _unfinished(folder) == "at work" else "has failures"
     return RunFacts(
         folder.name,
         kind,
-        "has failures" if summary.get(NUM_FAILED) else "finished",
+        state,
         started,
         _test_accuracy(summary.get("zero_shot")),
         _test_accuracy(result),

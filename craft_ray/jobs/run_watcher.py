@@ -9,10 +9,11 @@ from typing import Self
 from craft_ray.config.run import RunConfig
 from craft_ray.jobs.experiment import Experiment
 from craft_ray.jobs.fine_tuning import FineTuning
-from craft_ray.jobs.job import JobEnd, Report
+from craft_ray.jobs.job import REPLAYED, JobEnd, Report
 from craft_ray.jobs.live import outlook_bars, width_of_words
 from craft_ray.jobs.outlook import JobProgress, Outlook
 from craft_ray.jobs.pace import Pace
+from craft_ray.metering.planned_spending import plan_run
 from craft_ray.tracking.vocabulary import points_of
 
 LOG_LINES, LOG_SECONDS = 20, 10.0
@@ -32,6 +33,7 @@ class RunWatcher:
     def __init__(self, experiment: Experiment, config: RunConfig) -> None:
         self._experiment = experiment
         self._config = config
+        self._most_queries = plan_run(config, experiment.data.size).candidate_queries
         self._pace = Pace(LOG_LINES, LOG_SECONDS)
         self._bars = outlook_bars(experiment.console)
         self._bar = self._bars.add_task("starting the worker", total=config.num_generations)
@@ -53,6 +55,7 @@ class RunWatcher:
 
     def on_progress(self, job: FineTuning, progress: JobProgress) -> None:
         generation, queries = progress["generation"], progress["candidate_queries"]
+        self._stop_if_overdue(job)
         outlook = self._show(generation, queries, progress["image_predictions"])
         is_due = time.monotonic() - self._said_s >= LINE_EVERY_S
         if is_due and not self._experiment.console.is_terminal:
@@ -60,11 +63,11 @@ class RunWatcher:
 
     def on_report(self, job: FineTuning, report: Report) -> None:
         self._experiment.tracker.log(self._experiment.folder.name, points_of(report))
-        left_s = self._experiment.seconds_left
-        if left_s is not None and left_s <= 0:  # what has been found so far is the result
-            self._experiment.slots.board.cancel.remote(job.id)
         self._best = report["val_accuracy"]
+        self._stop_if_overdue(job)
         predictions = report.get("image_predictions", 0)  # earlier versions did not say it
+        if report.get(REPLAYED):  # done before this process: it says nothing of its pace
+            self._share_before = None
         self._show(report["generation"], report["candidate_queries"], predictions)
         if report["points"]:
             self._print(report)
@@ -72,15 +75,21 @@ class RunWatcher:
     def on_end(self, job: FineTuning, end: JobEnd) -> None:
         self.end = end
 
+    def _stop_if_overdue(self, job: FineTuning) -> None:
+        """After the time limit what has been found so far is the result, if there is any."""
+        left_s = self._experiment.seconds_left
+        if left_s is not None and left_s <= 0 and self._best is not None:
+            self._experiment.slots.board.cancel.remote(job.id)
+
     def _show(self, generation: int, queries: int, predictions: int) -> Outlook:
         share = min(generation / self._config.num_generations, 1.0)
-        if self._share_before is None:  # what an earlier part has done is reported first
+        if self._share_before is None:  # also what an earlier part has done, which comes first
             self._share_before, self._started_s = share, time.monotonic()
         price = self._config.price_per_thousand_predictions
         asked = predictions + self._experiment.examiner.spent.image_predictions
         outlook = Outlook(
             queries=queries,
-            most_queries=self._config.max_queries,
+            most_queries=self._most_queries,
             best=self._best,
             cost=None if price is None else asked / 1000 * price,
             share=share,
@@ -98,7 +107,7 @@ class RunWatcher:
         is_due = self._pace.is_due(generation / total) or is_last
         if is_due and not self._experiment.console.is_terminal:
             seconds = self._experiment.clock.total_s
-            words = describe(report, self._config)
+            words = describe(report, self._most_queries)
             self._say(f"  generation {generation:,}/{total:,}, {words}, {seconds:.0f} s")
 
     def _say(self, line: str) -> None:
@@ -106,13 +115,14 @@ class RunWatcher:
         self._experiment.say(line)
 
 
-def describe(report: Report, config: RunConfig) -> str:
+def describe(report: Report, most_queries: int) -> str:
     """Queries, loss and validation of a report, in words."""
     last = report["points"][-1]
-    loss = ""
+    queries = loss = ""
+    if most_queries:  # some methods ask none
+        queries = f"{report['candidate_queries']:,}/{most_queries:,} queries, "
     if "fitness_best" in last:  # the paper's fitness is a loss
         loss = f"loss of the best candidate {last['fitness_best']:.3f}, "
     return (
-        f"{report['candidate_queries']:,}/{config.max_queries:,} queries, {loss}"
-        f"validation {last['val_accuracy']:.1%} (best {report['val_accuracy']:.1%})"
+        f"{queries}{loss}validation {last['val_accuracy']:.1%} (best {report['val_accuracy']:.1%})"
     )

@@ -89,8 +89,9 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
         "retried_chunks": tuned.retried_chunks,
     }
     summary = experiment.write_summary(results, spent, settings, {1: tuned.curve})
-    with harmless():
-        _record(experiment, summary, tuned)
+    if config.mlflow.enabled:  # images are read for it
+        with harmless():
+            _record(experiment, summary, tuned)
     return summary
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,6 +19,7 @@ from craft_ray.files.whole_files import write_json
 from craft_ray.jobs.cluster import slots_on_cluster
 from craft_ray.jobs.job import JobEnd, read_result
 from craft_ray.jobs.live import waiting
+from craft_ray.jobs.run_clock import RunClock
 from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.slots import Slots
 from craft_ray.pool.cluster import cluster_nodes
@@ -62,7 +62,7 @@ def run_reproduction(
         RunInterruptedError: the user stopped it; `--resume` continues.
         RunFailedError: some cells have failed; tables of the others are written.
     """
-    started = time.monotonic()
+    clock = RunClock(folder)
     shifted = [name for name in config.shifted if name not in missing]
     jobs = [
         CellJob(
@@ -77,7 +77,10 @@ def run_reproduction(
     left = [job for job in jobs if read_result(job.folder) is None]
     failed: Mapping[str, str] = {}
     if left:
-        failed = _run_cells(config, left, len(jobs), folder, console)
+        try:
+            failed = _run_cells(config, left, len(jobs), folder, console)
+        finally:
+            clock.store_if_possible()
     results = [r for job in jobs if (r := read_result(job.folder)) is not None]
     rows = summarise(results)
     if rows:
@@ -93,7 +96,7 @@ def run_reproduction(
         "name": folder.name,
         "rows": [row.as_dict() for row in rows],
         "missing": dict(missing),
-        "seconds": round(time.monotonic() - started, 3),
+        "seconds": round(clock.total_s, 3),
         "versions": versions(),
         "settings": config.model_dump(mode="json"),
     }
@@ -117,7 +120,7 @@ def _run_cells(
     shared = left[0].config  # pool, Ray and tracker are those of all cells
 
     def say(text: str) -> None:
-        console.print(text, highlight=False, markup=False)
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     tracker = make_tracker(shared.mlflow, tracking_folder(folder.parent), say)
     try:

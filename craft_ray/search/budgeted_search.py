@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,13 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search.optuna import OptunaSearch
 
 from craft_ray.config.space import SpaceConfig
+from craft_ray.errors import ConfigError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import read_result
 from craft_ray.metering.journal import spent_on_record
 from craft_ray.metering.ledger import Spending
-from craft_ray.metering.planned_spending import DataSize, plan_run
+from craft_ray.metering.planned_spending import DataSize, max_predictions, plan_run
 from craft_ray.search.objectives import METRIC
-from craft_ray.search.plan import predictions_for_trials, shared_size
+from craft_ray.search.plan import plan_drivers, predictions_of_driver, shared_size
 from craft_ray.search.sampling import ask, make_sampler, suggest
 from craft_ray.search.trials_on_disk import Params, trial_folder, write_trial
 
@@ -52,7 +54,11 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         self._settings = settings
         self._size = size
         self._shared = shared_size(settings)
-        self._max_predictions = predictions_for_trials(settings, size)
+        asked = spent_on_record(folder) if begun else Spending()
+        most = max_predictions(settings.base)
+        self._max_predictions = (
+            None if most is None else most - predictions_of_driver(settings, size, asked)
+        )
         self._folder = folder
         self._begun = begun
         for params in [*begun, *settings.first_trials[len(begun) :]]:
@@ -70,6 +76,44 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         self._failed: set[str] = set()
         self.has_ended: Callable[[int], bool] = _never
         """Tells whether the job of a trial will not write a result any more."""
+
+    def check_begun(self) -> None:
+        """Refuse a budget that has become too small for the trials that were begun, which go on.
+
+        Raises:
+            ConfigError: says what they may spend.
+        """
+        total, goes_on = Spending(), False
+        for number, params in enumerate(self._begun, 1):
+            result = read_result(trial_folder(self._folder, number))
+            if result is not None:
+                total += Spending.from_dict(result["ledger"])
+                continue
+            goes_on = True
+            total += plan_run(self._settings.resolve(params), self._size, self._shared)
+        base, needed = self._settings.base, total.image_predictions
+        if goes_on:
+            asked = spent_on_record(self._folder)
+            needed += predictions_of_driver(self._settings, self._size, asked)
+        else:  # the best of them is the one that may have been tested
+            needed += plan_drivers(self._settings, self._size).image_predictions
+        most, price = max_predictions(base), base.price_per_thousand_predictions
+        problems = []
+        begun = f"{self._folder.name} has begun"
+        if most is not None and price is not None and needed > most:
+            cost = math.ceil(needed / 10 * price - 1e-9) / 100
+            problems.append(
+                f"max_cost >= {cost:,.2f} must hold, for what {begun} and the "
+                f"tests, but got {base.max_cost:,.2f}"
+            )
+        max_queries = self._settings.max_total_queries
+        if max_queries is not None and total.candidate_queries > max_queries:
+            problems.append(
+                f"max_total_queries >= {total.candidate_queries} must hold, for what {begun}, but "
+                f"got {max_queries}"
+            )
+        if problems:
+            raise ConfigError("--resume", problems)
 
     @property
     def _no_more(self) -> dict[str, Any]:

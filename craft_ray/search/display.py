@@ -14,6 +14,7 @@ from rich.progress import TaskID
 
 from craft_ray.jobs.live import outlook_bars, width_of_words
 from craft_ray.jobs.outlook import JobProgress, Outlook
+from craft_ray.metering.ledger import Spending
 
 LOOK_EVERY_S = 1.0
 LINE_EVERY_S = 60.0
@@ -76,20 +77,32 @@ class SearchDisplay:
         self._said_s = self._clock()
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def begin(self, number: int, total: int, *, is_shown: bool = True) -> None:
-        """A trial runs, which may spend so many candidate queries."""
+    def begin(self, number: int, most: Spending, *, is_shown: bool = True) -> None:
+        """A trial runs, which may spend so much; one that is not shown had ended before."""
         with self._lock:
             if number not in self._trials:
-                row = self._bars.add_task("", total=total) if is_shown else None
-                self._trials[number] = _Trial(number, total, row)
+                row = self._bars.add_task("", total=1.0) if is_shown else None
+                self._trials[number] = _Trial(number, most, row)
         self._show()
 
-    def move(self, number: int, queries: int, predictions: int, accuracy: float) -> None:
-        """A trial was validated: its best accuracy so far."""
+    def move(
+        self,
+        number: int,
+        queries: int,
+        predictions: int,
+        accuracy: float,
+        *,
+        is_replayed: bool = False,
+    ) -> None:
+        """A trial was validated: its best accuracy so far. What is replayed was done before this
+        process, and says nothing of its pace."""
         with self._lock:
             if (trial := self._trials.get(number)) is not None:
+                share = trial.share
                 trial.move(queries, predictions)
                 trial.accuracy = accuracy
+                if is_replayed and trial.row is not None:
+                    self._share_before += (trial.share - share) / self._num_trials
         self._show()
 
     def end(self, number: int) -> None:
@@ -129,7 +142,7 @@ class SearchDisplay:
         with self._lock:
             for trial in self._trials.values():
                 if trial.row is not None:
-                    self._bars.update(trial.row, completed=trial.queries, description=str(trial))
+                    self._bars.update(trial.row, completed=trial.share, description=str(trial))
 
     def look(self) -> None:
         """Ask the jobs how far they are, and show it."""
@@ -157,7 +170,7 @@ class _Trial:
     """One of them, as it is shown."""
 
     number: int
-    total: int
+    most: Spending
     row: TaskID | None
     queries: int = 0
     predictions: int = 0
@@ -171,11 +184,19 @@ class _Trial:
 
     @property
     def share(self) -> float:
-        """Of its work that is done."""
-        return 1.0 if self.has_ended else min(self.queries / self.total, 1.0)
+        """Of its work that is done: by queries, or by predictions where none is asked."""
+        done, most, _ = self._progress
+        return 1.0 if self.has_ended else min(done / most, 1.0)
+
+    @property
+    def _progress(self) -> tuple[int, int, str]:
+        if queries := self.most.candidate_queries:
+            return self.queries, queries, "queries"
+        return self.predictions, max(self.most.image_predictions, 1), "predictions"
 
     def __str__(self) -> str:
-        if self.accuracy is None and not self.queries:
+        done, most, unit = self._progress
+        if self.accuracy is None and not done:
             return f"trial {self.number}: starting"
         validation = "" if self.accuracy is None else f", validation {self.accuracy:.1%}"
-        return f"trial {self.number}: {self.queries:,}/{self.total:,} queries{validation}"
+        return f"trial {self.number}: {done:,}/{most:,} {unit}{validation}"

@@ -14,7 +14,9 @@ from craft_ray.config.method_names import method_name
 from craft_ray.config.run import RunConfig
 from craft_ray.config.variants import VARIANT
 from craft_ray.errors import last_words
+from craft_ray.jobs.job import REPLAYED
 from craft_ray.jobs.record import run_params, run_tags
+from craft_ray.metering.ledger import Spending
 from craft_ray.search.display import SearchDisplay
 from craft_ray.search.objectives import METRIC, RESOURCE
 from craft_ray.search.record import SearchKeys
@@ -31,7 +33,7 @@ class SearchMonitor(Callback):
         tracker: gets the parameters and the metrics of every generation.
         run_name: prefix of the tracker's keys.
         settings_of: the run settings of a trial with these parameters.
-        total_of: candidate queries that a trial with these settings may spend.
+        plan_of: what a trial with these settings may spend.
         known: numbers of the trials that had ended before this part of the search.
         on_end: told the number of every trial that has ended, and whether what it has done is its
             result: not if Tune has lost it.
@@ -43,7 +45,7 @@ class SearchMonitor(Callback):
         tracker: Tracker,
         run_name: str,
         settings_of: Callable[[Mapping[str, Scalar]], RunConfig],
-        total_of: Callable[[RunConfig], int],
+        plan_of: Callable[[RunConfig], Spending],
         known: frozenset[int],
         on_end: Callable[[int, bool], None],
     ) -> None:
@@ -52,7 +54,7 @@ class SearchMonitor(Callback):
         self.keys = SearchKeys(run_name)
         """The tracker's, of the search and its trials."""
         self._settings_of = settings_of
-        self._total_of = total_of
+        self._plan_of = plan_of
         self._known = known
         self._on_end = on_end
         self._started: set[int] = set()
@@ -100,7 +102,7 @@ class SearchMonitor(Callback):
             parent=self.keys.parent,
             tags={**run_tags("tune", config), "method": str(method)},
         )
-        self._display.begin(number, self._total_of(config), is_shown=number not in self._known)
+        self._display.begin(number, self._plan_of(config), is_shown=number not in self._known)
 
     def on_trial_result(
         self,
@@ -115,7 +117,13 @@ class SearchMonitor(Callback):
         self._tracker.log(self.keys.of(number), points_of(result))
         if METRIC in result:
             predictions = result.get("image_predictions", 0)  # earlier versions did not say it
-            self._display.move(number, int(result[RESOURCE]), int(predictions), result[METRIC])
+            self._display.move(
+                number,
+                int(result[RESOURCE]),
+                int(predictions),
+                result[METRIC],
+                is_replayed=bool(result.get(REPLAYED)),
+            )
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any

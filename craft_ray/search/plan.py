@@ -17,9 +17,9 @@ from craft_ray.metering.planned_spending import (
     DataSize,
     SharedSize,
     check_affordable,
-    max_predictions,
     plan_driver,
     plan_run,
+    plan_zero_shot,
 )
 
 SPENDING_GROWS_WITH = (
@@ -70,11 +70,18 @@ def plan_drivers(space: SpaceConfig, size: DataSize) -> Spending:
     return _most(plan_driver(config, size) for config in dearest_runs(space))
 
 
-def predictions_for_trials(space: SpaceConfig, size: DataSize) -> int | None:
-    """Image predictions that `max_cost` leaves for trials beside what the driver asks; None: any
-    number."""
-    most = max_predictions(space.base)
-    return None if most is None else most - plan_drivers(space, size).image_predictions
+def predictions_of_driver(space: SpaceConfig, size: DataSize, asked: Spending) -> int:
+    """Image predictions that the driver has asked for and may still ask for.
+
+    Args:
+        space: of the search.
+        size: of its data.
+        asked: by the driver of an earlier part, which may have tested a result: another one is
+            tested as well, zero-shot not again.
+    """
+    zero_shot = size.num_validation + plan_zero_shot(size).image_predictions
+    tested = max(asked.image_predictions - zero_shot, 0)
+    return plan_drivers(space, size).image_predictions + tested
 
 
 def check_first_trial_is_affordable(space: SpaceConfig, size: DataSize) -> None:

@@ -67,6 +67,7 @@ def run_search(
         problem = f"trials >= {len(begun)} must hold, which {folder.name} has begun, but got"
         raise ConfigError("--resume", [f"{problem} {space.trials}"])
     search = make_search(space, data.size, folder, begun, earlier_trials(space))
+    search.check_begun()
     with open_experiment(
         space.base,
         data,
@@ -93,7 +94,7 @@ def run_search(
             experiment.tracker,
             folder.name,
             space.resolve,
-            lambda config: plan_run(config, data.size).candidate_queries,
+            lambda config: plan_run(config, data.size),
             known,
             on_end=lambda ended, keep: board.cancel.remote(str(ended), keep_result=keep),
         )
@@ -210,8 +211,9 @@ def _conclude(
     with dispensable(experiment.folder / STUDY_FILE, experiment.say):
         write_study(space, trials, experiment.folder)
     summary = experiment.write_summary(results, total, space.model_dump(mode="json"), curves)
-    with harmless():
-        record_search(space, experiment, summary, trials, best, keys)
+    if space.base.mlflow.enabled:  # images are read for it
+        with harmless():
+            record_search(space, experiment, summary, trials, best, keys)
     if is_finished(experiment.folder):
         forget_answers(experiment.folder)
     return summary

@@ -189,12 +189,13 @@ class MlflowTracker:
         try:
             paths = sorted(path for path in folder.rglob("*") if path.is_file())
             is_small = sum(path.stat().st_size for path in paths) <= MAX_COPIED_BYTES
-            files = [(path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths]
+            copied = paths if is_small else []
+            files = [(path.relative_to(folder).as_posix(), path.read_bytes()) for path in copied]
         except OSError as error:
             self._warn_once("folder", f"{folder} cannot be read for MLflow: {error}")
             return
         kept = None if is_small else str(folder.resolve())
-        self._put(kind, {**body, "path": kept}, files if is_small else ())
+        self._put(kind, {**body, "path": kept}, files)
 
     def close(self, key: str, status: RunStatus) -> None:
         self._put("close", {"key": key, "status": status})
@@ -213,7 +214,7 @@ class MlflowTracker:
             self._say(
                 f"MLflow has not taken {self._left} entries. They are in {self._own.path.parent} "
                 "and are sent at the next start with this output_dir and tracking address, or by\n"
-                f"  python -m craft_ray.tracking {self._output_dir}"
+                f"  python -m craft_ray.tracking {shlex.quote(str(self._output_dir))}"
             )
 
     def _put(

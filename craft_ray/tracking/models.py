@@ -19,7 +19,7 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from craft_ray.tracking.base import LoggedModel
+from craft_ray.tracking.base import LoggedModel, RefusedError, first_line
 from craft_ray.tracking.model_columns import LABEL, PROBABILITY, column_of
 
 MODEL_NAME = "classifier"
@@ -40,28 +40,30 @@ def log_model(client: MlflowClient, run_id: str, folder: Path, model: LoggedMode
     Sent again, it changes nothing.
 
     Raises:
+        RefusedError: the model cannot be written, with or without a backend.
         Exception: whatever a tracking backend raises when it is away.
     """
     experiment_id = client.get_run(run_id).info.experiment_id
     query = f"source_run_id = '{run_id}'"
     found = client.search_logged_models([experiment_id], filter_string=query)
-    # One that was not finished is made again; a search that got more trials has another best.
+    # A search that got more trials has another best. One that was cut off is gone on with.
     version_of = model.tags.get("classifier")
-    logged = next(
-        (
-            each
-            for each in found
-            if each.status == LoggedModelStatus.READY and each.tags.get("classifier") == version_of
-        ),
-        None,
-    )
+    ours = [each for each in found if each.tags.get("classifier") == version_of]
+    is_ready = {each.model_id: each.status == LoggedModelStatus.READY for each in ours}
+    logged = max(ours, key=lambda each: is_ready[each.model_id], default=None)
     if logged is None:
         logged = client.create_logged_model(
             experiment_id, MODEL_NAME, run_id, tags=dict(model.tags), model_type=MODEL_TYPE
         )
+    if not is_ready.get(logged.model_id):
         with tempfile.TemporaryDirectory(prefix="craft-ray-model-") as parent:
             written = Path(parent) / "model"
-            write_model(folder, model.class_names, written, logged.model_id, run_id)
+            try:
+                write_model(folder, model.class_names, written, logged.model_id, run_id)
+            except OSError:  # a full disk
+                raise
+            except Exception as error:  # such as a library that is not there
+                raise RefusedError(f"the model cannot be written: {first_line(error)}") from error
             client.log_model_artifacts(logged.model_id, str(written))
         when_ms = int(logged.creation_timestamp)
         metrics = [

@@ -75,6 +75,11 @@ def test_mistakes_are_named_before_anything_starts(
         craft_ray.train({"data": {"shotz": 4}})
     with pytest.raises(ConfigError, match="trials"):
         craft_ray.tune(SPACE, {"trials": 0})
+    little = {"max_cost": 0.01, "price_per_thousand_predictions": 1.5}
+    with pytest.raises(ConfigError, match="max_cost: must pay for the run, which may cost"):
+        craft_ray.train(None, little)
+    with pytest.raises(ConfigError, match="max_cost: must pay for zero-shot, the first trial"):
+        craft_ray.tune(SPACE, little)
     with pytest.raises(OracleError, match=r"oracle\.model: must be"):
         craft_ray.train(RunConfig(), {"oracle.model": "ViT-X", "oracle.pretrained": "openai"})
     assert not list(tmp_path.iterdir())

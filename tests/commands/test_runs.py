@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from craft_ray.commands.program import main
+from craft_ray.config.run import RunConfig
 from craft_ray.jobs.run_lock import run_lock
 
 RESULT = {"test": {"accuracy": 0.75}, "validation": {"accuracy": 0.7}}
@@ -71,9 +72,10 @@ def test_of_one_also_how_to_go_on(runs: Path, capsys: pytest.CaptureFixture[str]
 def test_a_run_that_is_worked_on_is_not_removed(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with run_lock(runs / "half"):
-        assert main(["runs", "remove", "half"]) == 2
-        assert "a driver works in it" in capsys.readouterr().err
+    for name in ("half", "failed"):  # whose failures are tried again
+        with run_lock(runs / name):
+            assert main(["runs", "remove", name]) == 2
+            assert "a driver works in it" in capsys.readouterr().err
     assert main(["runs", "remove", "half"]) == 0
     assert not (runs / "half").exists()
     assert (runs / "once").exists()
@@ -139,3 +141,23 @@ def test_a_run_is_resumed_with_the_settings_that_it_has_stored(
     make(runs / "done", 9, {"best": RESULT}, **stored)
     assert main(["runs", "resume", "done"]) == 2
     assert "more trials than 6 would continue it" in capsys.readouterr().err
+
+
+def test_a_resumed_run_that_is_cut_short_again_says_how_to_go_on(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not by the copy of its settings, which is gone by then."""
+    there = runs.rename(runs.parent / "my runs")
+    config = RunConfig(output_dir=str(there)).model_dump(mode="json", exclude={"name"})
+    make(there / "cut", 0, None, **config)
+    words = ["cut", "max_cost=5", "price_per_thousand_predictions=0.001"]
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("craft_ray.jobs.ray_session.ray_session", interrupt)
+    assert main(["runs", "resume", *words, "--output-dir", "my runs"]) == 130
+    hint = "craft-ray runs resume cut --output-dir 'my runs' " + " ".join(words[1:])
+    assert capsys.readouterr().err == f"interrupted: stopped; continue with\n  {hint}\n"
+    assert main(["runs", "show", "cut", "--output-dir", "my runs"]) == 0
+    assert "craft-ray runs resume cut --output-dir 'my runs'\n" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -14,6 +15,7 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
+from craft_ray.commands import ui
 from craft_ray.commands.program import main
 from craft_ray.config.run import MlflowConfig
 from craft_ray.tracking import make_tracker
@@ -25,6 +27,43 @@ def test_without_a_recorded_run_it_says_so(
 ) -> None:
     assert main(["ui", "--output-dir", str(tmp_path)]) == 2
     assert "must have runs that MLflow has recorded" in capsys.readouterr().err
+
+
+def test_a_run_may_be_a_name_a_folder_or_the_latest(tmp_path: Path) -> None:
+    for age, name in ((5, "old"), (1, "new")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "settings.json").write_text("{}")
+        os.utime(tmp_path / name / "settings.json", (1.7e9 - age, 1.7e9 - age))
+    for run, name in (("old", "old"), (f"{tmp_path}/old/", "old"), ("latest", "new")):
+        assert ui._name_of(run, str(tmp_path)) == name
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (['a"b'], "RUN: must be the name of a run"),
+        (["latest", "--output-dir", "empty"], "RUN: must be the name of a run, but empty has none"),
+        (["--port", "99999"], "must be between 1 and 65535"),
+    ],
+)
+def test_a_mistake_starts_no_server(
+    words: list[str],
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs", "empty"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mlflow.db").touch()
+    monkeypatch.setattr(subprocess, "Popen", None)
+    try:
+        code = main(["ui", *words])
+    except SystemExit as error:
+        code = int(str(error.code))
+    assert code == 2
+    assert problem in capsys.readouterr().err
 
 
 @pytest.mark.slow

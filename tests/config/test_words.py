@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from craft_ray.commands import tune
 from craft_ray.config.data import FolderSource
 from craft_ray.config.documents import set_by_path
+from craft_ray.config.given import given_space
 from craft_ray.config.loading import load_default_run, load_run_config, load_space_config
 from craft_ray.config.shipped import CRAFT_RUN, DEFAULT_RUN, SPACES
 from craft_ray.config.space import SpaceConfig
@@ -247,6 +248,18 @@ def test_a_value_for_what_is_searched_is_refused_with_the_word_that_makes_it_cou
     assert "say parameters.optimizer.sigma=null as well" in str(caught.value)
     words = ["optimizer.sigma=0.3", "parameters.optimizer.sigma=null"]
     assert load_space_config(path, words).base.optimizer.sigma == 0.3
+    with pytest.raises(ConfigError, match=r"optimizer\.sigma: is searched over here"):
+        load_space_config(path, ["optimizer={kind: cma_es, sigma: 0.3}"])
+    with pytest.raises(ConfigError, match=r"settings: optimizer\.sigma: is searched over here"):
+        given_space(load_space_config(path), {"optimizer.sigma": 0.3})
+
+
+def test_a_value_of_a_variant_for_what_is_searched_is_refused() -> None:
+    problem = r"variants\.craft\.optimizer\.sigma: is searched over here, and no trial"
+    with pytest.raises(ConfigError, match=problem):
+        quickstart("variants.craft.optimizer.sigma=0.3")
+    searched = "parameters.optimizer.sigma.when.variant=[class_contexts, searched_probes]"
+    quickstart("variants.craft.optimizer.sigma=0.3", searched, "first_trials=[]")
 
 
 def test_a_text_that_yaml_takes_for_a_mapping_is_asked_for_in_quotes(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from craft_ray.classifiers.score import Score
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.shipped import SPACES
+from craft_ray.errors import ConfigError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import read_result, write_result
 from craft_ray.metering.journal import open_journal
@@ -252,3 +253,55 @@ def test_money_is_held_for_all_that_trials_and_driver_may_ask(tmp_path: Path) ->
     assert little.suggest("t2") is None
     end(little, tmp_path / "b", 1, 20)  # spends 20 queries, and no image prediction
     assert isinstance(little.suggest("t2"), dict)
+
+
+def priced(money: float, folder: Path, total: int | None = None) -> BudgetedSearch:
+    words = [f"max_queries={PER_TRIAL}", "optimizer.population=10", "data.views=1"]
+    words += ["price_per_thousand_predictions=10", f"parameters={SIGMA}", f"max_cost={money!r}"]
+    words += [] if total is None else [f"max_total_queries={total}"]
+    space = load_space_config(SPACES / "collaborative.yaml", words)
+    search = make_search(space, SIZE, folder, read_trials(folder))
+    assert isinstance(search, BudgetedSearch)
+    return search
+
+
+def test_less_money_than_what_was_begun_may_cost_is_refused(tmp_path: Path) -> None:
+    space = priced(1000.0, tmp_path)._settings
+    trial, driver = plan_trial(space, SIZE), plan_drivers(space, SIZE)
+    first = priced(1000.0, tmp_path)
+    for number in (1, 2):
+        first.suggest(f"t{number}")
+    enough = (driver + trial + trial).cost(10)
+    priced(enough, tmp_path).check_begun()
+    with pytest.raises(ConfigError, match=f"max_cost >= {enough:.2f} must hold, for what "):
+        priced(enough - 0.01, tmp_path).check_begun()
+    write(tmp_path, 1, 20)  # ended, and spent no image prediction
+    priced(enough - trial.cost(10), tmp_path).check_begun()
+    with pytest.raises(ConfigError, match="max_total_queries >= 120 must hold, for what "):
+        priced(enough, tmp_path, total=119).check_begun()
+
+
+def test_a_second_result_that_is_tested_is_paid_for(tmp_path: Path) -> None:
+    """A search that was finished and gets more trials tests another one, if that is better."""
+    space = priced(1000.0, tmp_path)._settings
+    trial, driver = plan_trial(space, SIZE), plan_drivers(space, SIZE)
+    once = (driver + trial).cost(10)
+    second = Spending(evaluation_predictions=SIZE.num_test).cost(10)
+
+    def extended(money: float, folder: Path) -> BudgetedSearch:
+        priced(1000.0, folder).suggest("t1")
+        write(folder, 1, 20)
+        with open_journal(folder) as journal:
+            cost = Spending(evaluation_predictions=driver.evaluation_predictions)
+            journal.record(QueryId(0, "evaluation", 0), b"", 0, cost, np.zeros(40))
+        search = priced(money, folder)
+        search.check_begun()
+        search.suggest("t1")
+        told(search, 1)
+        return search
+
+    enough = extended(once + second, tmp_path / "a")
+    assert isinstance(enough.suggest("t2"), dict)
+    # It pays for what was tested, and for a trial, but not for a second test.
+    little = extended(once, tmp_path / "b")
+    assert little.suggest("t2") == little.FINISHED

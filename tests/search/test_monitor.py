@@ -11,9 +11,12 @@ import pytest
 from rich.console import Console
 
 from craft_ray.config.run import RunConfig
+from craft_ray.metering.ledger import Spending
 from craft_ray.search.display import SearchDisplay
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.tracking import NullTracker
+
+MOST = Spending(candidate_queries=2000)
 
 
 def _monitor(console: Console, known: frozenset[int] = frozenset()) -> SearchMonitor:
@@ -23,7 +26,7 @@ def _monitor(console: Console, known: frozenset[int] = frozenset()) -> SearchMon
         NullTracker(),
         "run",
         lambda _: RunConfig(),
-        lambda _: 2000,
+        lambda _: MOST,
         known,
         on_end=lambda *_: None,
     )
@@ -88,7 +91,7 @@ class Told:
 def test_without_a_terminal_a_minute_without_a_line_ends_with_one() -> None:
     told, text = Told(), io.StringIO()
     display = told.display(text)
-    display.begin(1, 2000)
+    display.begin(1, MOST)
     told.now = 59.0
     told.progress = {"1": {"candidate_queries": 1000, "image_predictions": 64_000, "generation": 5}}
     display.look()
@@ -107,12 +110,12 @@ def test_what_was_done_before_says_nothing_of_the_pace() -> None:
     told = Told()
     display = told.display(io.StringIO(), num_known=2)
     for number in (1, 2):
-        display.begin(number, 2000, is_shown=False)
+        display.begin(number, MOST, is_shown=False)
         display.move(number, 2000, 1, 0.5)
         display.end(number)
     told.now = 10.0
     assert display.outlook.seconds_left is None
-    display.begin(3, 2000)
+    display.begin(3, MOST)
     display.move(3, 1000, 1, 0.6)
     assert display.outlook.seconds_left == pytest.approx(10 * 0.375 / 0.125)
     assert display.outlook.best == 0.6
@@ -121,7 +124,7 @@ def test_what_was_done_before_says_nothing_of_the_pace() -> None:
 def test_what_is_told_late_or_cannot_be_asked_changes_nothing() -> None:
     told = Told()
     display = told.display(io.StringIO())
-    display.begin(1, 2000)
+    display.begin(1, MOST)
     display.move(1, 1000, 50, 0.5)
     told.progress = {
         "1": {"candidate_queries": 10, "image_predictions": 5, "generation": 1},
@@ -132,3 +135,29 @@ def test_what_is_told_late_or_cannot_be_asked_changes_nothing() -> None:
     display._ask_progress = lambda: 1 / 0  # type: ignore[assignment, return-value]
     display.look()
     assert display.outlook.queries == 1000
+
+
+def test_a_trial_that_asks_no_candidates_is_shown_by_its_predictions() -> None:
+    told = Told()
+    display = told.display(io.StringIO())
+    display.begin(1, Spending(head_predictions=1000))
+    told.progress = {"1": {"candidate_queries": 0, "image_predictions": 500, "generation": 5}}
+    told.now = 10.0
+    display.look()
+    assert display.outlook.share == pytest.approx(0.125)
+    assert str(display._trials[1]) == "trial 1: 500/1,000 predictions"
+    display.begin(2, Spending())  # nothing at all: all is answered already
+    assert display.outlook.share == pytest.approx(0.125)
+
+
+def test_what_an_unfinished_trial_has_done_before_says_nothing_of_the_pace() -> None:
+    told = Told()
+    display = told.display(io.StringIO())
+    display.begin(1, MOST)
+    told.now = 1.0
+    for queries in (500, 1000):
+        display.move(1, queries, 0, 0.5, is_replayed=True)
+    assert display.outlook.seconds_left is None
+    told.now = 10.0
+    display.move(1, 1500, 0, 0.5)
+    assert display.outlook.seconds_left == pytest.approx(10 * 0.8125 / 0.0625)

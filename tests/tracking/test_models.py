@@ -23,6 +23,8 @@ from craft_ray.classifiers.artifact import DESCRIPTION_FILE
 from craft_ray.config.run import MlflowConfig
 from craft_ray.estimator.classifier import CraftClassifier
 from craft_ray.tracking import DataInput, LoggedModel, make_tracker
+from craft_ray.tracking.base import RefusedError
+from craft_ray.tracking.models import log_model
 from tests.support.mlflow_server import runs_of
 
 pytestmark = pytest.mark.slow
@@ -139,3 +141,32 @@ def test_mlflows_own_command_predicts(logged: Path, tmp_path: Path) -> None:
     (row,) = json.loads((tmp_path / "told.json").read_text())["predictions"]
     assert row["label"] in COLORS
     assert row["probability_red"] + row["probability_green"] == pytest.approx(1)
+
+
+def test_a_model_that_was_cut_off_is_there_once_and_one_that_cannot_be_written_stops_no_other(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.create_experiment("e", artifact_location=(tmp_path / "there").as_uri())
+    run_id = client.create_run(experiment).info.run_id
+    model = LoggedModel(COLORS, {"accuracy/val": 0.5}, {"classifier": "a"}, NAME)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such module")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_model_artifacts", fail)
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                log_model(client, run_id, fitted, model)
+    with monkeypatch.context() as patch:
+        patch.setattr("craft_ray.tracking.models.write_model", fail)
+        # Tried again and again, it would keep back all that comes after it.
+        with pytest.raises(RefusedError, match="the model cannot be written: no such module"):
+            log_model(client, run_id, fitted, model)
+    for _ in range(2):
+        log_model(client, run_id, fitted, model)
+    (one,) = client.search_logged_models([experiment])
+    assert one.status == "READY"
+    (version,) = client.search_model_versions(f"name = '{NAME}'")
+    assert version.tags["craft_ray.model_id"] == one.model_id
