@@ -10,7 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from craft_ray.commands.asked_model import (
+    FIRST_LINE,
     add_run_options,
+    counted,
     find_asked,
     note,
     open_predictor,
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    note(FIRST_LINE)  # the libraries below take seconds to load
     from rich.console import Console
 
     from craft_ray.data.progress import image_progress
@@ -82,4 +85,5 @@ def _run(options: argparse.Namespace) -> None:
     if options.report is not None:
         write_report(options.report, asked.name, options.labelled, predictor, count)
         note(f"Report: {options.report}")
-    note(f"{count.num_images * predictor.predictions_per_image:,} image predictions.")
+    asked_for = count.num_images * predictor.predictions_per_image
+    note(f"{counted(asked_for, 'image prediction')}.")
