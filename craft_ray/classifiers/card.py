@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from craft_ray.classifiers.about import About, Measured
+from craft_ray.config.money import money
 from craft_ray.config.oracle import OracleConfig
 
 CLASSES_SHOWN = 50
@@ -171,7 +172,7 @@ def _classes(class_names: Sequence[str]) -> str:
 
 
 def _how_it_was_made(about: About) -> Iterator[str]:
-    cost = "" if about.cost is None else f"{about.cost:,.2f}"
+    cost = "" if about.cost is None else money(about.cost)
     if about.price_per_thousand_predictions is not None and cost:
         cost += f" (at {about.price_per_thousand_predictions:g} for 1,000 predictions)"
     lines = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from craft_ray.commands.common import positive
 from craft_ray.config.loading import load_oracle_config
+from craft_ray.config.money import money
 from craft_ray.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from craft_ray.inference.predictor import Predictor
 
 NAMED_AT_MOST = 20
+
+FIRST_LINE = "Looking at the classifier and the images ..."
 
 
 @dataclass(frozen=True)
@@ -159,14 +162,15 @@ def price_line(asked: Asked, price: float | None, num_images: int) -> str:
     if price is None and asked.artifact.about is not None:
         price = asked.artifact.about.price_per_thousand_predictions
     total = num_images * each
-    text = f"{num_images:,} {_plural(num_images, 'image')} x {each} {_plural(each, 'prediction')}"
+    text = f"{counted(num_images, 'image')} x {counted(each, 'prediction')}"
     if price is None:
-        return f"{text} : {total:,} {_plural(total, 'prediction')}"
-    return f"{text}: costs {total / 1000 * price:,.2f}, at {price:g} for 1,000 predictions"
+        return f"{text}: {counted(total, 'prediction')}"
+    return f"{text}: costs {money(total / 1000 * price)}, at {price:g} for 1,000 predictions"
 
 
-def _plural(number: int, word: str) -> str:
-    return word if number == 1 else f"{word}s"
+def counted(number: int, word: str) -> str:
+    """So many, with the word in its number."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def note(text: str) -> None:

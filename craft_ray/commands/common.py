@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from craft_ray.commands.mistyped import Parser
+from craft_ray.config.money import money
 from craft_ray.config.secrets import mask
 from craft_ray.environment import set_environment
 from craft_ray.errors import (
@@ -65,7 +66,7 @@ def command_parser(
     name: str, description: str, example: str, file_name: str, help_of_words: str
 ) -> argparse.ArgumentParser:
     """The options that the commands share."""
-    command = f"python -m craft_ray.{name}"
+    command = f"craft-ray {name}"
     parser = Parser(prog=command, description=description, epilog=f"Example: {command} {example}")
     parser.add_argument("words", nargs="*", metavar=f"{file_name} | key=value", help=help_of_words)
     parser.add_argument(
@@ -141,7 +142,7 @@ def print_outcome(
     ledger = summary["ledger"]
     known = ledger["cached_predictions"]
     shared = f"; {known:,} more were answered before" if known else ""
-    cost = f" They cost {summary['cost']:,.2f}." if summary["cost"] is not None else ""
+    cost = f" They cost {money(summary['cost'])}." if summary["cost"] is not None else ""
     sentences = [
         f"{what}: test accuracy [bold]{after:.1%}[/] {sure}, zero-shot {before:.1%}: "
         f"[bold]{gain}[/].",

@@ -15,12 +15,13 @@ from pathlib import Path
 
 SCRIPTS = {
     "bash": """_craft_ray() {
-    local IFS=$'\\n'
-    COMPREPLY=($(craft-ray completion --words "${COMP_LINE:0:COMP_POINT}" 2> /dev/null))
+    local IFS=$'\\n' line="${COMP_LINE:0:COMP_POINT}" word
+    COMPREPLY=($(craft-ray completion --words "$line" 2> /dev/null))
     [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
+    # Where `=` or `:` ends a word of the shell, only what comes behind it is completed.
+    word="${line##*[[:space:]]}"
+    COMPREPLY=("${COMPREPLY[@]#"${word%"$2"}"}")
 }
-# `=` and `:` must not end a word, or settings and addresses are completed in pieces.
-COMP_WORDBREAKS=${COMP_WORDBREAKS//[=:]/}
 complete -o default -F _craft_ray craft-ray
 """,
     "zsh": """_craft_ray() {
@@ -42,8 +43,13 @@ INSTALL = {
     "zsh": 'eval "$(craft-ray completion zsh)"    # in ~/.zshrc, after compinit',
     "fish": "craft-ray completion fish > ~/.config/fish/completions/craft-ray.fish",
 }
-OF_A_RUN = ("predict", "evaluate", "ui", "runs")
-"""Commands whose words are names of runs."""
+OF_A_RUN = ("predict", "evaluate", "ui")
+"""Commands whose first word is the name of a run."""
+ACTIONS = {
+    "runs": ("list", "show", "compare", "resume", "remove", "export"),
+    "data": ("check", "convert"),
+}
+"""Command -> what its first word may be."""
 OF_SETTINGS = ("tune", "train", "reproduce", "settings")
 
 
@@ -82,20 +88,27 @@ def completions(line: str) -> list[str]:
 
         known: Iterator[str] = iter([*COMMANDS, "--version", "--help"])
     else:
-        known = _words_of(words[1], begun)
+        known = _words_of(words[1], words[2:], begun)
     return sorted({word for word in known if word.startswith(begun) and word != begun})
 
 
-def _words_of(command: str, begun: str) -> Iterator[str]:
+def _words_of(command: str, before: Sequence[str], begun: str) -> Iterator[str]:
+    """Of a word of a command; `before` are those between them."""
     if begun.startswith("-"):
         yield from _options(command)
-        return
-    if command in OF_SETTINGS:
+    elif command in ("tune", "train") and before[-1:] == ["--preset"]:
+        yield from _presets(command)
+    elif command in ("tune", "train") and before[-1:] == ["--model"]:
+        yield from _models()
+    elif command in OF_SETTINGS:
         yield from _settings(command, begun)
-    if command in OF_A_RUN:
+    elif command in ACTIONS and not before:
+        yield from ACTIONS[command]
+    elif command in OF_A_RUN:
+        if not before:  # after it come images: the shell offers files
+            yield from _runs()
+    elif command == "runs" and (len(before) == 1 or before[0] == "compare"):
         yield from _runs()
-    if command == "runs":
-        yield from ("list", "show", "compare", "resume", "remove", "export")
 
 
 def _options(command: str) -> Iterator[str]:
@@ -113,6 +126,19 @@ def _options(command: str) -> Iterator[str]:
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
         module.main(["--help"])
     yield from re.findall(r"(?<![\w-])--[a-z][a-z-]+", text.getvalue())
+
+
+def _presets(command: str) -> Iterator[str]:
+    from craft_ray.commands import train, tune
+
+    yield from (tune if command == "tune" else train).PRESETS
+
+
+def _models() -> Iterator[str]:
+    from craft_ray.oracle.catalogue import architectures, tags_of
+
+    yield "embedded"
+    yield from (f"{name}/{tag}" for name in architectures() for tag in tags_of(name))
 
 
 def _settings(command: str, begun: str) -> Iterator[str]:

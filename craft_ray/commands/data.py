@@ -45,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m craft_ray.data",
+        prog="craft-ray data",
         description="Convert a data set to Parquet files, or check it.",
-        epilog="Example: python -m craft_ray.data check --dataset eurosat /path/to/data",
+        epilog="Example: craft-ray data check --dataset eurosat /path/to/data",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     convert = commands.add_parser(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from craft_ray.config.documents import flatten
+from craft_ray.config.money import money
 
 if TYPE_CHECKING:
     from craft_ray.config.base import Settings
@@ -51,7 +52,7 @@ def print_plan(
     ):
         print(f"  {label:<24}{amount:>16,}")
     if price_per_thousand_predictions is not None:
-        print(f"  {'cost':<24}{spending.cost(price_per_thousand_predictions):>16,.2f}")
+        print(f"  {'cost':<24}{money(spending.cost(price_per_thousand_predictions)):>16}")
     if time is not None:
         print(f"  {'time':<24}  {time}")
     print("\nWill ask of Ray")
@@ -117,9 +118,9 @@ def planned_time(config: RunConfig, kind: Kind, spending: Spending) -> str:
 def spending_line(spending: Spending, config: RunConfig) -> str:
     """What will be spent at most, in a line."""
     price, max_cost = config.price_per_thousand_predictions, config.max_cost
-    cost = "" if price is None else f", which cost {spending.cost(price):,.2f}"
+    cost = "" if price is None else f", which cost {money(spending.cost(price))}"
     if max_cost is not None and price is not None and spending.cost(price) > max_cost:
-        cost += f"; no trial is begun that max_cost={max_cost:,.2f} may not pay for"
+        cost += f"; no trial is begun that max_cost={money(max_cost)} may not pay for"
     queries = "query" if spending.candidate_queries == 1 else "queries"
     return (
         f"At most {spending.candidate_queries:,} candidate {queries} and "

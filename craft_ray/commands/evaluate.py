@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from craft_ray.commands.asked_model import (
+    FIRST_LINE,
     add_run_options,
+    counted,
     find_asked,
     note,
     open_predictor,
@@ -58,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    note(FIRST_LINE)  # the libraries below take seconds to load
     from rich.console import Console
 
     from craft_ray.data.progress import image_progress
@@ -96,7 +99,8 @@ def _run(options: argparse.Namespace) -> None:
         write_report(options.report, asked.name, options.labelled, predictor, count)
         note(f"Report: {options.report}")
     _tell_label_issues(count, options.label_issues)
-    note(f"{count.num_images * predictor.predictions_per_image:,} image predictions.")
+    asked_for = count.num_images * predictor.predictions_per_image
+    note(f"{counted(asked_for, 'image prediction')}.")
 
 
 def _tell_label_issues(count: EvaluationCount, path: Path | None) -> None:

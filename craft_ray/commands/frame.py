@@ -130,7 +130,7 @@ def resume_hint(
         RunFailedError: with that command; also in place of a full disk.
     """
     kept = [word for word in words if not word.startswith("name=")]
-    command = ["python", "-m", f"craft_ray.{name}", *kept, f"name={folder.name}", "--resume"]
+    command = ["craft-ray", name, *kept, f"name={folder.name}", "--resume"]
     # A password on this line would be on the screen and in the log of the terminal.
     hint = "continue with\n  " + shlex.join(mask(word) for word in again or command)
     try:

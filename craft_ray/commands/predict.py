@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from craft_ray.commands.asked_model import (
+    FIRST_LINE,
     Asked,
     add_run_options,
+    counted,
     find_asked,
     note,
     open_predictor,
@@ -66,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    note(FIRST_LINE)  # the libraries below take seconds to load
     from craft_ray.inference.images import ImagesAt
     from craft_ray.inference.output import check_out
     from craft_ray.inference.parts import folder_of_parts
@@ -183,4 +186,5 @@ def _progress(total: int, known: int = 0) -> Iterator[Any]:
 
 def _done(predictor: Predictor, num_images: int, where: str) -> str:
     asked = num_images * predictor.predictions_per_image
-    return f"{num_images:,} images labelled{where}, for {asked:,} image predictions."
+    said = f"{counted(num_images, 'image')} labelled{where}"
+    return f"{said}, for {counted(asked, 'image prediction')}."

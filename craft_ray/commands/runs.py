@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from craft_ray.commands import export
 from craft_ray.commands.common import add_screen_options, exit_with
+from craft_ray.config.money import money
 from craft_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _show(options: argparse.Namespace) -> None:
     if facts.tuned is not None:
         print(f"test accuracy {_share(facts.tuned)}, zero-shot {_share(facts.zero_shot)}")
     if facts.queries is not None:
-        cost = "" if facts.cost is None else f", which cost {facts.cost:,.2f}"
+        cost = "" if facts.cost is None else f", which cost {money(facts.cost)}"
         print(f"{facts.queries:,} candidate queries{cost}")
     print(f"folder      {folder}")
     if facts.state in GOES_ON:

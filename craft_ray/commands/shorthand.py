@@ -15,7 +15,7 @@ from craft_ray.config.places import is_address
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
 
-TABLE_SUFFIX = ".csv"
+TABLE_SUFFIXES = (".csv", ".parquet")
 SETTINGS_SUFFIXES = (".yaml", ".yml")
 EMBEDDED = "embedded"
 FLAGS = ("model", "preset", "budget", "time_limit")
@@ -144,7 +144,7 @@ def _is_place_of_images(word: str) -> bool:
     path = os.path.expanduser(word)
     if word.endswith(SETTINGS_SUFFIXES):
         return False
-    return is_address(word) or os.path.isdir(path) or path.lower().endswith(TABLE_SUFFIX)
+    return is_address(word) or os.path.isdir(path) or path.lower().endswith(TABLE_SUFFIXES)
 
 
 def _meant_by_options(options: argparse.Namespace, data: str | None) -> Iterator[str]:

@@ -14,7 +14,7 @@ from craft_ray.errors import ConfigError, RunFailedError
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m craft_ray.tracking",
+        prog="craft-ray tracking",
         description="Send what a tracking server has missed while it was away. A run that starts "
         "with the same output folder and tracking address does the same.",
     )

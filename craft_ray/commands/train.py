@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, again: Sequence[str] | None = N
     parser = command_parser(
         "train",
         "Fine-tune a black-box vision-language model once, in a Ray Train worker. Without a file: "
-        "probes, the first trial of `python -m craft_ray.tune`, on the embedded oracle and data "
+        "probes, the first trial of `craft-ray tune`, on the embedded oracle and data "
         "set. The paper's method: tune_spaces/runs/craft.yaml.",
         "tune_spaces/runs/craft.yaml max_queries=2000 seed=2 method=prompt",
         "IMAGES | CONFIG.yaml",

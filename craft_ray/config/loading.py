@@ -67,7 +67,7 @@ def load_default_run(overrides: Sequence[str]) -> RunConfig:
     """
     words = [mask(override) for override in overrides]
     hint = "without a file probes are run; the paper's method: " + shlex.join(
-        ["python", "-m", "craft_ray.train", str(CRAFT_RUN), *words]
+        ["craft-ray", "train", str(CRAFT_RUN), *words]
     )
     try:
         config = load_run_config(DEFAULT_RUN, overrides)
@@ -75,7 +75,7 @@ def load_default_run(overrides: Sequence[str]) -> RunConfig:
         sections = {override.partition("=")[0].partition(".")[0] for override in overrides}
         more = [hint] if sections & OF_A_METHOD else []
         if of_a_search := sorted(sections & (SpaceConfig.model_fields.keys() - {"name"})):
-            more.append(f"{of_a_search[0]} belongs to a search: python -m craft_ray.tune")
+            more.append(f"{of_a_search[0]} belongs to a search: craft-ray tune")
         raise ConfigError(COMMAND_LINE, [*error.problems, *more]) from error
     settings = flatten(config.model_dump(mode="json"))
     problems = []
@@ -243,7 +243,7 @@ def _hints(
     if chosen and idle and len(idle) == len(parameters or ()) and not variants:
         yield (
             f"nothing that is searched has an effect with this {chosen[0]}: "
-            "`python -m craft_ray.train` runs it without a search"
+            "`craft-ray train` runs it without a search"
         )
     elif chosen and idle:
         nulls = " ".join(f"parameters.{path}=null" for path in idle)
@@ -283,7 +283,7 @@ def _check_is_space(document: dict[str, Any], path: Path) -> None:
             str(path),
             [
                 f"must be a search space with parameters, but holds the settings of one run: "
-                f"`python -m craft_ray.train {path}` runs it, and `python -m craft_ray.tune "
+                f"`craft-ray train {path}` runs it, and `craft-ray tune "
                 f"tune_spaces/around_paper.yaml base={path}` searches around it"
             ],
         )
@@ -295,7 +295,7 @@ def _check_is_run(document: dict[str, Any], path: Path | None) -> None:
             str(path),
             [
                 "must hold the settings of one run, but is a search space: "
-                f"`python -m craft_ray.tune {path}` searches it"
+                f"`craft-ray tune {path}` searches it"
             ],
         )
 

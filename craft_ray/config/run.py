@@ -271,8 +271,9 @@ class RunConfig(Settings):
     def _money_needs_a_price(self) -> Self:
         if self.max_cost is not None and not self.price_per_thousand_predictions:
             raise ValueError(
-                "price_per_thousand_predictions > 0 must be given with max_cost, but got max_cost="
-                f"{self.max_cost:g} and {self.price_per_thousand_predictions}"
+                "price_per_thousand_predictions > 0 must be given with max_cost (--budget), but "
+                f"got max_cost={self.max_cost:g} and no price: say what 1,000 predictions cost, as"
+                " price_per_thousand_predictions=1.50"
             )
         return self
 

@@ -61,7 +61,7 @@ def _as_data(path: Path) -> str | None:
         return f"a folder of Parquet files: say data.source.kind=parquet data.source.root={path}"
     return (
         "a folder: for images in class folders say data.source.kind=folder "
-        f"data.source.root={path}, for CoOp's data sets `python -m craft_ray.reproduce "
+        f"data.source.root={path}, for CoOp's data sets `craft-ray reproduce "
         f"root={path}`"
     )
 

@@ -52,17 +52,13 @@ def sample_few_shot(
     generator = random.Random(seed)
     chosen: list[int] = []
     # Positions are drawn, not items: `random` consumes the same numbers, and what is left is known.
-    for label, positions in _by_label(train, range(len(train))).items():
+    for positions in _by_label(train, range(len(train))).values():
         if len(positions) >= shots:
             chosen += generator.sample(positions, shots)
         elif repeat_small_classes:
             chosen += generator.choices(positions, k=shots)
         else:
-            raise DataError(
-                f"data.shots: shots <= images a class must hold, but got shots={shots} and class "
-                f"{dataset.class_names[label]!r} has {len(positions)} "
-                "(data.repeat_small_classes=true samples it with repetition)"
-            )
+            raise _too_few(dataset, shots)
     if "val" in dataset.splits:
         source = dataset.splits["val"]
         left: Sequence[int] = range(len(source))
@@ -130,3 +126,17 @@ def verify_decodable(items: Sequence[Item]) -> None:
 
 def _decode(item: Item) -> None:
     item.decode()
+
+
+def _too_few(dataset: Dataset, shots: int) -> DataError:
+    """Names the smallest class: with as many shots as it has images, no other one is too small."""
+    by_label = _by_label(dataset.splits["train"], range(len(dataset.splits["train"])))
+    label, fewest = min(
+        ((label, len(positions)) for label, positions in by_label.items()), key=lambda one: one[1]
+    )
+    return DataError(
+        f"data.shots: shots <= images a class must hold, but got shots={shots} and class "
+        f"{dataset.class_names[label]!r} has {fewest} training images, the fewest: say "
+        f"data.shots={fewest}, or data.repeat_small_classes=true, which samples them with "
+        "repetition"
+    )

@@ -48,7 +48,7 @@ def _remedy(source: DataSource, *, has_ids: bool) -> str:
     elif isinstance(source, ParquetSource):
         return (
             "name another column with data.source.label_column, or write words as the class names "
-            "into the files' metadata (`python -m craft_ray.data convert` does, from a CSV file)"
+            "into the files' metadata (`craft-ray data convert` does, from a CSV file)"
         )
     elif isinstance(source, CoopSource):
         return "write words into the file of names that docs/data.md lists for the data set"

@@ -127,7 +127,8 @@ def classes_of(schema: pa.Schema, label_column: str, path: Place) -> Classes:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path}: schema metadata 'huggingface' must give the names of the {label_column}, "
-            "but does not"
+            "but does not: datasets' ClassLabel writes them, and so does craft-ray data convert, "
+            "from class folders or a CSV table"
         ) from error
     if OWN_KEY not in metadata:
         return Classes(names)

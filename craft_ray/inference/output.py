@@ -90,7 +90,7 @@ def open_table(path: Path) -> Iterator[Table]:
         with written_whole(path) as partial:
             if path.suffix.lower() == ".csv":
                 with partial.open("w", encoding="utf-8", newline="") as file:
-                    yield _Lines(csv.writer(file), with_header=True)
+                    yield _Lines(csv.writer(file, lineterminator="\n"), with_header=True)
             else:
                 with _Parquet(partial) as parquet:
                     yield parquet

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from craft_ray.config.money import money
+
 JobProgress = Mapping[str, int]
 """What a job says between its reports: `generation`, `candidate_queries`, `image_predictions`."""
 
@@ -62,7 +64,7 @@ class Outlook:
         if self.most_queries:  # some methods ask none
             parts.append(f"{self.queries:,} {of}{self.most_queries:,} queries")
         if self.cost is not None:
-            parts.append(f"cost {self.cost:,.2f}")
+            parts.append(f"cost {money(self.cost)}")
         if (left := self.seconds_left) is not None:
             parts.append(f"about {as_clock(left)} left")
         return ", ".join(parts)

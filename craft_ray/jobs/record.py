@@ -16,6 +16,7 @@ from craft_ray.classifiers.artifact import DESCRIPTION_FILE, RESULT_FOLDER
 from craft_ray.classifiers.interval import accuracy_interval
 from craft_ray.config.documents import flatten, to_yaml
 from craft_ray.config.method_names import method_name
+from craft_ray.config.money import money
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Item
 from craft_ray.errors import last_words
@@ -199,7 +200,7 @@ def describe_result(
             f"**{test['accuracy']:.1%} on {data['num_test']:,} test images** (95 %: {low:.1%} to "
             f"{high:.1%}; zero-shot {before:.1%}){words}"
         )
-    cost = "" if summary["cost"] is None else f", cost {summary['cost']:,.2f}"
+    cost = "" if summary["cost"] is None else f", cost {money(summary['cost'])}"
     lines += [
         f"Spent: {ledger['candidate_queries']:,} queries, {ledger['image_predictions']:,} image "
         f"predictions{cost}, {summary['seconds']:.0f} s",

@@ -8,6 +8,7 @@ from typing import Any
 
 from craft_ray.classifiers.interval import accuracy_interval
 from craft_ray.config.documents import flatten
+from craft_ray.config.money import money
 
 ABSENT = "-"
 NOT_COMPARED = ("name", "output_dir", "base.name", "base.output_dir")
@@ -81,12 +82,12 @@ def _test(record: RunRecord) -> str:
     return f"{accuracy:.1%} ({low:.1%} to {high:.1%})"
 
 
-def _number(*path: str, form: str = ",d") -> Callable[[RunRecord], str]:
+def _number(*path: str, show: Callable[[Any], str] = "{:,d}".format) -> Callable[[RunRecord], str]:
     def shown(record: RunRecord) -> str:
         value: Any = record.summary
         for key in path:
             value = value.get(key) if isinstance(value, Mapping) else None
-        return ABSENT if value is None else format(value, form)
+        return ABSENT if value is None else show(value)
 
     return shown
 
@@ -107,17 +108,25 @@ RESULTS: Sequence[tuple[str, Callable[[RunRecord], str]]] = (
     ("test images", _number("data", "num_test")),
     ("candidate queries", _number("ledger", "candidate_queries")),
     ("image predictions", _number("ledger", "image_predictions")),
-    ("cost", _number("cost", form=",.2f")),
-    ("seconds", _number("seconds", form=",.0f")),
+    ("cost", _number("cost", show=money)),
+    ("seconds", _number("seconds", show="{:,.0f}".format)),
 )
 """Label -> the value of a run, in words."""
 
 
+WIDEST = 40
+"""Characters of a column; the name of a run may have more."""
+
+
 def as_lines(names: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
-    """A table for a terminal; a value that is long makes its column wide, and is never cut."""
+    """A table for a terminal. A long value is never cut, and makes its own line long, no other."""
     table = [("", list(names)), *rows]
     left = max(len(label) for label, _ in table)
-    widths = [max(len(values[n]) for _, values in table) for n in range(len(names))]
+    lengths = [[len(values[n]) for _, values in table] for n in range(len(names))]
+    widths = [
+        max(length for length in column if length <= WIDEST or length == column[0])
+        for column in lengths
+    ]
     for label, values in table:
         cells = "  ".join(value.rjust(width) for value, width in zip(values, widths, strict=True))
         yield f"{label:<{left}}  {cells}".rstrip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from craft_ray.config.heads import ProbingHeadConfig
+from craft_ray.config.money import money
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
 from craft_ray.metering.ledger import Purpose, Spending, cost_of
@@ -197,7 +198,8 @@ def check_affordable(config: RunConfig, plan: Spending, what: str) -> None:
     if most is None or price is None or plan.image_predictions <= most:
         return
     problem = (
-        f"must pay for {what}, which may cost {plan.cost(price):,.2f}, but got "
-        f"{config.max_cost:,.2f}: fewer data.shots, data.views, head.names or max_queries cost less"
+        f"must pay for {what}, which may cost {money(plan.cost(price))}, but got "
+        f"{money(config.max_cost or 0)}: "
+        "fewer data.shots, data.views, head.names or max_queries cost less"
     )
     raise ConfigError("max_cost", [problem])

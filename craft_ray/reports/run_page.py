@@ -19,6 +19,7 @@ from craft_ray.classifiers.confusion import (
 from craft_ray.classifiers.interval import accuracy_interval
 from craft_ray.classifiers.predictions import IndexArray, Predictions, Said
 from craft_ray.config.method_names import method_name
+from craft_ray.config.money import money
 from craft_ray.config.run import RunConfig
 from craft_ray.reports.charts import Curve, Estimate, curves, estimates
 from craft_ray.reports.origin import commands, settings_and_versions
@@ -215,7 +216,7 @@ def _cost(facts: RunPageFacts) -> Iterator[str]:
     yield card(f"{queries:,}", "candidate query" if queries == 1 else "candidate queries")
     yield card(f"{ledger['image_predictions']:,}", "image predictions, tests included")
     if facts.summary["cost"] is not None:
-        yield card(f"{facts.summary['cost']:,.2f}", "cost, by the price of a prediction")
+        yield card(money(facts.summary["cost"]), "cost, by the price of a prediction")
     yield card(seconds(facts.summary["seconds"]), "from start to end")
     if ledger["cached_predictions"]:
         yield card(f"{ledger['cached_predictions']:,}", "predictions answered before, for nothing")
@@ -225,7 +226,7 @@ def _cost(facts: RunPageFacts) -> Iterator[str]:
         about = f"{an_image} for a new image"
         yield card(f"{predictions:.0f}", about)
         if facts.price is not None:
-            yield card(f"{predictions * facts.price:,.2f}", "cost of 1,000 new images")
+            yield card(money(predictions * facts.price), "cost of 1,000 new images")
     yield "</div>"
     yield dim(
         "A candidate query asks about one prompt on all training images; a prediction is one "

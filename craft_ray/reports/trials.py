@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from craft_ray.classifiers.score import Score, score_together
+from craft_ray.config.money import money
 from craft_ray.config.variants import VARIANT
 from craft_ray.reports.charts import colour, shares
 from craft_ray.reports.page import dim, folded, points, seconds, section, share, table
@@ -66,7 +67,7 @@ def trial_table(summary: Mapping[str, Any], price: float | None) -> Iterator[str
         cells.append("-" if predictions is None else f"{predictions:.0f}")
         cells.append(f"{trial['ledger']['candidate_queries']:,}")
         if price is not None:
-            cells.append(f"{trial['ledger']['image_predictions'] / 1000 * price:,.2f}")
+            cells.append(money(trial["ledger"]["image_predictions"] / 1000 * price))
         rows.append([*cells, seconds(trial["seconds"]), escape(str(trial["status"]))])
     if best is not None and (words := _why(best, known, sizes if is_decided_together else None)):
         yield f"<p>{escape(words)}</p>"

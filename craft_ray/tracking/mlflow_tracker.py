@@ -214,7 +214,7 @@ class MlflowTracker:
             self._say(
                 f"MLflow has not taken {self._left} entries. They are in {self._own.path.parent} "
                 "and are sent at the next start with this output_dir and tracking address, or by\n"
-                f"  python -m craft_ray.tracking {shlex.quote(str(self._output_dir))}"
+                f"  craft-ray tracking {shlex.quote(str(self._output_dir))}"
             )
 
     def _put(

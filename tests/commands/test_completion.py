@@ -35,6 +35,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("craft-ray predict q", ["quickstart-1"]),
         ("craft-ray evaluate ", ["latest", "other", "quickstart-1"]),
         ("craft-ray runs sh", ["show"]),
+        ("craft-ray runs show ", ["latest", "other", "quickstart-1"]),
+        ("craft-ray runs compare other q", ["quickstart-1"]),
+        ("craft-ray runs export other ", []),
+        ("craft-ray predict latest ", []),  # images come next: the shell offers files
+        ("craft-ray data ", ["check", "convert"]),
+        ("craft-ray data check ", []),
+        ("craft-ray train --preset ", ["craft", "probes"]),
+        ("craft-ray tune images --preset own_images_", ["own_images_craft"]),
+        ("craft-ray tune images --model ViT-B-32/opena", ["ViT-B-32/openai"]),
+        ("craft-ray tune images --model emb", ["embedded"]),
         ("craft-ray tune --time", ["--time-limit"]),
         ("craft-ray tune tune_spaces/prob", ["tune_spaces/probes.yaml"]),
         ("craft-ray predict 'open", []),
@@ -56,7 +66,7 @@ def test_the_script_of_bash_works_in_bash(tmp_path: Path) -> None:
     craft-ray() {{ {sys.executable} -m craft_ray "$@"; }}
     {SCRIPTS["bash"]}
     COMP_LINE="craft-ray train optimizer.sigma_ x" COMP_POINT=32
-    _craft_ray
+    _craft_ray craft-ray optimizer.sigma_ train
     printf '%s\\n' "${{COMPREPLY[@]}}"
     """
     bash = shutil.which("bash")

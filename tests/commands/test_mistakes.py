@@ -137,7 +137,7 @@ def test_a_run_that_is_cut_short_says_how_to_go_on(
             raise error
 
     assert exit_with(command) == code
-    hint = "continue with\n  python -m craft_ray.train seed=1 name=a --resume\n"
+    hint = "continue with\n  craft-ray train seed=1 name=a --resume\n"
     assert capsys.readouterr().err == said + hint
 
 
@@ -166,7 +166,7 @@ def test_words_for_the_papers_method_need_its_file_and_the_error_says_the_comman
     assert train.main(words) == 2
     errors = capsys.readouterr().err
     assert message in errors
-    assert f"python -m craft_ray.train {CRAFT_RUN} {shlex.join(words)}" in errors
+    assert f"craft-ray train {CRAFT_RUN} {shlex.join(words)}" in errors
     config = load_run_config(CRAFT_RUN, words)
     assert config.head.kind == "residual_mlp"
 

@@ -17,7 +17,9 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         with pytest.raises(SystemExit) as caught:
             main([name, "--help"])
         assert caught.value.code == 0
-        assert "Example" in capsys.readouterr().out or name == "tracking"
+        text = capsys.readouterr().out
+        assert text.startswith(f"usage: craft-ray {name}")
+        assert "Example" in text or name == "tracking"
 
 
 def test_without_words_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ def test_the_words_that_a_message_says_mend_it(path: Path, kind: str) -> None:
         if (message := told(path, *words)) is None:
             return
         assert "say optimizer.kind" not in message
-        if "`python -m craft_ray.train` runs it without a search" in message:
+        if "`craft-ray train` runs it without a search" in message:
             return
         more = WORD.findall(message)
         assert more, message

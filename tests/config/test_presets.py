@@ -234,5 +234,5 @@ def test_settings_of_one_run_are_no_search_space(capsys: pytest.CaptureFixture[s
     assert tune.main([str(path)]) == 2
     message = capsys.readouterr().err
     assert message.startswith(f"error: {path}: must be a search space with parameters, but holds")
-    assert f"`python -m craft_ray.train {path}` runs it" in message
+    assert f"`craft-ray train {path}` runs it" in message
     assert f"tune_spaces/around_paper.yaml base={path}`" in message

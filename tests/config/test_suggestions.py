@@ -85,7 +85,7 @@ def test_who_names_his_images_first_hears_what_else_to_say() -> None:
     [
         ("data.source.knd=x", "data.source.knd: is not a known setting: did you mean kind?"),
         ("sede=3", "sede: is not a known setting: did you mean seed?"),
-        ("trials=3", "trials belongs to a search: python -m craft_ray.tune"),
+        ("trials=3", "trials belongs to a search: craft-ray tune"),
         ("head.hidden=3", "head.hidden: is not a known setting, but one of head.kind residual_mlp"),
         ("xyzzy=3", "xyzzy: is not a known setting"),
     ],
@@ -133,9 +133,9 @@ def test_a_search_given_to_train_and_a_run_given_to_tune(
     monkeypatch.chdir(tmp_path)
     space, run = "tune_spaces/quickstart.yaml", f"{SPACES}/runs/craft.yaml"
     assert train.main([space]) == 2
-    assert f"`python -m craft_ray.tune {space}` searches it" in capsys.readouterr().err
+    assert f"`craft-ray tune {space}` searches it" in capsys.readouterr().err
     assert tune.main([run]) == 2
-    assert f"`python -m craft_ray.train {run}` runs it" in capsys.readouterr().err
+    assert f"`craft-ray train {run}` runs it" in capsys.readouterr().err
     mixed = {"seed": 3, "variants": {"a": {}, "b": {"method": "prompt"}}}
     Path("mixed.yaml").write_text(yaml.safe_dump(mixed))
     assert tune.main(["mixed.yaml"]) == 2

@@ -235,7 +235,7 @@ def test_a_path_in_parts_may_have_dots(parts: list[str], value: int) -> None:
 def test_both_without_a_file_is_not_taken_for_the_papers_method() -> None:
     with pytest.raises(ConfigError) as caught:
         load_default_run(["method=both"])
-    assert f"python -m craft_ray.train {CRAFT_RUN} method=both" in str(caught.value)
+    assert f"craft-ray train {CRAFT_RUN} method=both" in str(caught.value)
     assert "say head.kind as well" in str(caught.value)
     words = ["method=both", "head.kind=probes", "head.names=0"]
     assert load_default_run(words).method == "both"

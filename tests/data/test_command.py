@@ -81,6 +81,7 @@ def test_class_names_that_a_run_would_refuse_are_findings(
         (["check", "absent"], "absent: must be a CSV file, a folder with Parquet files or a tree"),
         (["convert", "absent", "new"], "absent: must be a CSV file"),
         (["check", "notes.txt"], "notes.txt: must be a CSV file, .* but is another file"),
+        (["check", "one.parquet"], "one.parquet: .* is one file: name the folder, with train.parq"),
         (["check", "--dataset", "dtd", "."], "dtd: must be the folder of dtd, but is missing"),
         (["convert", "pets", "pets"], "pets: must not exist yet, but does"),
     ],
@@ -92,6 +93,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(
     words: list[str],
     message: str,
 ) -> None:
+    (tmp_path / "one.parquet").touch()
     monkeypatch.chdir(tmp_path)
     lone_images(tmp_path / "pets")
     Path("notes.txt").write_text("no table")

@@ -119,6 +119,18 @@ def test_a_table_in_place_of_a_folder_is_answered_with_its_kind(tmp_path: Path) 
         load_dataset(CsvSource(file=str(tmp_path)))
 
 
+def test_images_one_folder_too_deep_are_answered_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "cat" / "2024").mkdir(parents=True)
+    (tmp_path / "cat" / "2024" / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"cat: .* only folders, such as '2024', .*: move"):
+        load(tmp_path)
+
+
+def test_an_empty_folder_is_said_to_have_no_folder_of_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"must be a folder with .*, but has no folder of images"):
+        load(tmp_path)
+
+
 def test_a_class_without_training_images_is_named(root: Path) -> None:
     (root / "train" / "horse").mkdir()
     (root / "train" / "horse" / "notes.txt").write_text("no image")

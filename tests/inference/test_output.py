@@ -47,6 +47,7 @@ def test_a_file_holds_what_was_written_in_several_parts(suffix: str, tmp_path: P
         read = [list(row.values()) for row in pq.read_table(path).to_pylist()]
         assert read == rows_of(BATCH, NAMES, 2)
         return
+    assert b"\r" not in path.read_bytes()  # of `cut` and `awk` the last column would have one
     with path.open(newline="") as file:
         header, *rows = csv.reader(file)
     assert header == columns(2)

@@ -132,7 +132,7 @@ def test_what_is_left_is_sent_by_the_next_tracker_first(tmp_path: Path) -> None:
     tracker.shutdown()
     assert len(said) == 1
     assert "has not taken 2 entries" in said[0]
-    assert f"python -m craft_ray.tracking {tmp_path}" in said[0]
+    assert f"craft-ray tracking {tmp_path}" in said[0]
     sender = FakeSender()
     tracker = make(tmp_path, sender)
     tracker.log("s", [{"step": 2, "loss": 1.0}])

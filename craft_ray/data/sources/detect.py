@@ -28,6 +28,8 @@ def detect_source(
         return CsvSource(file=str(path))
     if not path.is_dir():
         state = "is another file" if path.exists() else "is missing"
+        if path.is_file() and path.suffix.lower() == ".parquet":
+            state = "is one file: name the folder, with train.parquet and test.parquet in it"
         raise DataError(
             f"{path}: must be a CSV file, a folder with Parquet files or a tree of class folders, "
             f"but {state}"

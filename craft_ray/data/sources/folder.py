@@ -67,11 +67,13 @@ def _check_has_class_folders(root: Path) -> None:
         is_table = root.suffix.lower() == ".csv"
         remedy = f": say data.source.kind=csv data.source.file={root}" if is_table else ""
         raise DataError(f"{root}: must be a folder with {layout}, but is a file{remedy}")
+    if not class_folders(root) and not image_files(root):
+        raise DataError(f"{root}: must be a folder with {layout}, but has no folder of images")
     if not class_folders(root) and (images := image_files(root)):
         raise DataError(
             f"{root}: must be a folder with {layout}, but has {len(images):,} image(s) and no "
             "folder: move them into one folder for each class, or list them in a table with the "
-            "columns path and label and say data.source.kind=csv data.source.file=TABLE.csv"
+            "columns path and label, TABLE.csv, and name that"
         )
 
 
@@ -82,7 +84,16 @@ def _items_of(folder: Path, class_names: tuple[str, ...], *, complete: bool = Tr
         path = folder / class_name
         images = image_files(path) if path.is_dir() else []
         if complete and not images:
-            kinds = ", ".join(IMAGE_EXTENSIONS)
-            raise DataError(f"{path}: must have at least one image ({kinds}), but has none")
+            raise DataError(
+                f"{path}: must have at least one image ({', '.join(IMAGE_EXTENSIONS)}), but has "
+                f"{_instead(path)}"
+            )
         items += labelled(images, label)
     return items
+
+
+def _instead(path: Path) -> str:
+    """What a class without images has, and what to do."""
+    if path.is_dir() and (inner := class_folders(path)):
+        return f"only folders, such as {inner[0]!r}, which are not looked into: move the images up"
+    return "none: remove the folder, or put images of the class into it"
