@@ -161,7 +161,7 @@ def price_line(asked: Asked, price: float | None, num_images: int) -> str:
     total = num_images * each
     text = f"{num_images:,} {_plural(num_images, 'image')} x {each} {_plural(each, 'prediction')}"
     if price is None:
-        return f"{text} : {total:,} {_plural(total, 'prediction')}"
+        return f"{text}: {total:,} {_plural(total, 'prediction')}"
     return f"{text}: costs {total / 1000 * price:,.2f}, at {price:g} for 1,000 predictions"
 
 
