@@ -169,8 +169,8 @@ def test_an_image_of_pillow_is_read_as_its_file_is(
     np.testing.assert_array_equal(classifier.predict_proba([Image.open(path)]), from_path)
     cut = tmp_path / "cut.png"
     cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(DataError, match=r"X\[0\]: must be a readable image"):
-        classifier.predict([Image.open(cut)])
+    with Image.open(cut) as image, pytest.raises(DataError, match=r"X\[0\]: must be a readable"):
+        classifier.predict([image])
 
 
 @pytest.mark.parametrize(
