@@ -158,9 +158,9 @@ class Artifact:
             ArtifactError: a file is missing, broken, changed, of another format version, or its
                 content cannot be that of a classifier.
         """
-        arrays_path, path = folder / ARRAYS_FILE, folder / DESCRIPTION_FILE
-        if is_exported(folder):
-            arrays_path, path = folder / EXPORTED_ARRAYS_FILE, folder / EXPORTED_FILE
+        path = description_in(folder) or folder / DESCRIPTION_FILE
+        is_exported = path.name == EXPORTED_FILE
+        arrays_path = folder / (EXPORTED_ARRAYS_FILE if is_exported else ARRAYS_FILE)
         arrays, document = read_signed_pair(arrays_path, path, FORMAT_VERSION)
         for name in HUB_FIELDS:
             document.pop(name, None)
@@ -215,12 +215,14 @@ class Artifact:
         )
 
 
-def is_exported(folder: Place) -> bool:
-    """Whether `Artifact.export` has written it."""
+def description_in(folder: Place) -> Place | None:
+    """The file that describes the classifier which `Artifact.save` or `export` has written there;
+    None if there is none."""
+    if (folder / DESCRIPTION_FILE).is_file():
+        return folder / DESCRIPTION_FILE
     names = EXPORTED_FILE, EXPORTED_ARRAYS_FILE
-    return not (folder / DESCRIPTION_FILE).is_file() and all(
-        (folder / name).is_file() for name in names
-    )
+    is_exported = all((folder / name).is_file() for name in names)
+    return folder / EXPORTED_FILE if is_exported else None
 
 
 def _check_arrays(arrays: Arrays, description: _Description, path: Place) -> None:

@@ -96,7 +96,8 @@ def _run(options: argparse.Namespace) -> None:
     else:
         show_evaluation(evaluation, Console(file=sys.stdout, emoji=False))
     if options.report is not None:
-        write_report(options.report, asked.name, options.labelled, predictor, count)
+        command = _again(options, asked.name)
+        write_report(options.report, asked.name, options.labelled, predictor, count, command)
         note(f"Report: {options.report}")
     _tell_label_issues(count, options.label_issues)
     asked_for = count.num_images * predictor.predictions_per_image
@@ -112,3 +113,18 @@ def _tell_label_issues(count: EvaluationCount, path: Path | None) -> None:
         note(f"{len(issues):,} labels may be wrong: {path}")
     elif issues:
         note(f"{len(issues):,} labels may be wrong; --label-issues FILE.csv names them")
+
+
+def _again(options: argparse.Namespace, name: str) -> list[str]:
+    """The command that was typed; with the name of its run for `latest`, which soon is another."""
+    from craft_ray.inference.runs import LATEST
+
+    words = ["craft-ray", "evaluate", name if options.run == LATEST else options.run]
+    words.append(str(options.labelled))
+    if options.output_dir != "runs":
+        words += ["--output-dir", options.output_dir]
+    for setting in options.set:
+        words += ["--set", setting]
+    if options.replicas is not None:
+        words += ["--replicas", str(options.replicas)]
+    return [*words, "--report", options.report.name]

@@ -77,7 +77,10 @@ def _run(options: argparse.Namespace) -> None:
     if options.out is not None:
         check_out(options.out)
         if options.resume and options.out.exists() and not folder_of_parts(options.out).exists():
-            note(f"{options.out} is whole: nothing is left to ask")
+            note(
+                f"{options.out} is whole: nothing is left to ask (nothing was compared; without "
+                "--resume it is made anew)"
+            )
             return
     images = ImagesAt(options.images)
     asked = find_asked(options)

@@ -64,7 +64,7 @@ class Item:
         source = self.encoded if isinstance(self.encoded, Path) else io.BytesIO(self.read())
         try:
             with Image.open(source, formats=IMAGE_FORMATS) as image:
-                return _with_8_bits(image).convert("RGB")
+                return in_rgb(image)
         except UnidentifiedImageError as error:  # its own message shows where the bytes lie
             kinds = ", ".join(IMAGE_FORMATS)
             raise DataError(
@@ -74,13 +74,21 @@ class Item:
             raise DataError(f"{self.name}: must be a readable image, but: {error}") from error
 
 
-def _with_8_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit greyscale down: Pillow's own conversion clips it at 255, which is white."""
+def in_rgb(image: Image.Image) -> Image.Image:
+    """Whatever a file holds, as it is shown to the model.
+
+    16-bit greyscale is scaled down: Pillow's own conversion clips it at 255, which is white.
+
+    Raises:
+        ValueError: its channels have more than 16 bits, or it has no pixels.
+    """
+    if 0 in image.size:
+        raise ValueError(f"it has no pixels: its size is {image.width} x {image.height}")
     if image.mode in ("I", "F"):
         raise ValueError(f"8 or 16 bits a channel are supported, and its mode is {image.mode}")
-    if not image.mode.startswith("I;16"):
-        return image
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("RGB")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,10 @@ ASPECT_RATIOS = (3 / 4, 4 / 3)
 MAX_DRAWS = 10
 """Of a crop that has to fit into the image; then the centre is taken."""
 
+LONGEST_TO_SHORT = 300
+"""Sides of an image; of a longer one the ends are cut off before it is resized. Else a file of some
+hundred bytes, 60,000 pixels by one, would become gigabytes."""
+
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom."""
 
@@ -67,8 +71,11 @@ def augmented_pixels(
 
 
 def _plain_view(image: Image.Image, size: int) -> Image.Image:
-    width, height = image.size
-    short = min(width, height)
+    short = min(image.size)
+    width, height = (min(side, LONGEST_TO_SHORT * short) for side in image.size)
+    if (width, height) != image.size:
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        image = image.crop((left, top, left + width, top + height))
     resized = image.resize(
         (int(size * width / short), int(size * height / short)), Image.Resampling.BICUBIC
     )

@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-from craft_ray.data.dataset import Dataset, Item, class_name_problems
+from craft_ray.data.dataset import Dataset, Item, class_name_problems, in_rgb
 from craft_ray.data.sources.listing import class_folders, image_files, labelled
 from craft_ray.errors import DataError
 from craft_ray.inference.images import images_at
@@ -38,8 +38,6 @@ def items_of(images: Images) -> list[Item]:
             raise DataError(
                 f"X: must be uint8 [N, H, W, 3], but got {images.dtype} {list(images.shape)}"
             )
-        if 0 in images.shape[1:]:
-            raise DataError(f"X: images must have pixels, but got uint8 {list(images.shape)}")
         images = [Image.fromarray(each) for each in images]
     items = [_item(image, number) for number, image in enumerate(images)]
     if not items:
@@ -111,9 +109,12 @@ def _item(image: Any, number: int) -> Item:
     if isinstance(image, str | os.PathLike):
         return Item(Path(image), 0, str(image))
     if isinstance(image, Image.Image):
-        # Without loss, so that nothing is changed on the way.
         stream = io.BytesIO()
-        image.convert("RGB").save(stream, "PNG", compress_level=1)
+        try:
+            # Without loss, so that nothing is changed on the way.
+            in_rgb(image).save(stream, "PNG", compress_level=1)
+        except Exception as error:  # of a file that is broken, of which only the head was read
+            raise DataError(f"X[{number}]: must be a readable image, but: {error}") from error
         return Item(stream.getvalue(), 0, f"X[{number}]")
     raise DataError(
         f"X[{number}]: must be a path or an image of Pillow, but is {type(image).__name__}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from craft_ray.data.dataset import IMAGE_FORMATS
 from craft_ray.errors import DataError
 from craft_ray.estimator.classifier import CraftClassifier
 from craft_ray.tracking.model_columns import LABEL, PROBABILITY, column_of
@@ -87,12 +88,15 @@ def _image(given: Any, number: int) -> Any:
             return given  # a path that is not there, which is said by name
     if isinstance(given, bytes | bytearray):
         try:
-            return Image.open(io.BytesIO(given))
-        except (UnidentifiedImageError, OSError) as error:
+            return Image.open(io.BytesIO(given), formats=IMAGE_FORMATS)
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
             raise DataError(f"X[{number}]: must be an image, but: {error}") from error
     if isinstance(given, list | np.ndarray):
-        pixels = np.asarray(given)
-        fits = pixels.ndim == 3 and pixels.shape[2] == 3
+        try:
+            pixels = np.asarray(given)
+        except ValueError as error:  # rows of different lengths
+            raise DataError(f"X[{number}]: must be uint8 [H, W, 3], but: {error}") from error
+        fits = pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype.kind in "biuf"
         if not fits or not np.array_equal(pixels, pixels.astype(np.uint8)):
             raise DataError(
                 f"X[{number}]: must be uint8 [H, W, 3], but got {pixels.dtype} {list(pixels.shape)}"

@@ -6,10 +6,13 @@ many images it is about and which. The file itself is put together when all part
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +30,7 @@ from craft_ray.inference.output import open_table, schema_of
 
 IMAGES_OF_A_PART, SECONDS_OF_A_PART = 4096, 20.0
 """A part is written when it has so many, or when so long has gone by."""
-REQUEST_FILE = "request.json"
+REQUEST_FILE, LOCK_FILE = "request.json", "lock"
 OWN_KEY = b"craft_ray"
 
 Row = list[Any]
@@ -59,8 +62,9 @@ class Parts:
         resume: go on from the parts that are there.
 
     Raises:
-        ConfigError: parts of an earlier call are there and it was not said to go on from them; or
-            they are of another request; or the folder cannot be written.
+        ConfigError: another call is making the file; parts of an earlier call are there and it was
+            not said to go on from them; or they are of another request; or the folder cannot be
+            written.
     """
 
     def __init__(
@@ -73,7 +77,37 @@ class Parts:
         self._names: list[str] = []
         self._unreadable: list[str] = []
         self._began_s = time.monotonic()
-        self._known = self._read() if self._folder.exists() else []
+        self._take()
+        try:
+            self._known = self._read()
+            self._begin(request, resume=resume)
+        except BaseException:
+            self._release()
+            raise
+
+    def _take(self) -> None:
+        """Keep others out, until this ends: two that write the same parts would remove each
+        other's."""
+        try:
+            self._folder.mkdir(exist_ok=True)
+            lock = os.open(self._folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ConfigError("--out", [f"{self._out} cannot be written: {error}"]) from error
+        self._release = weakref.finalize(self, os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            self._release()
+            raise ConfigError(
+                "--out",
+                [f"{self._out} is being made by another call: wait for it, or name another file"],
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+
+    def _begin(self, request: dict[str, Any], *, resume: bool) -> None:
+        """Go on from what is known, or refuse it."""
+        out = self._out
         if self._known and not resume:
             raise ConfigError(
                 "--out",
@@ -92,7 +126,6 @@ class Parts:
                 ],
             )
         try:
-            self._folder.mkdir(exist_ok=True)
             write_json(self._folder / REQUEST_FILE, request)
         except OSError as error:
             raise ConfigError("--out", [f"{out} cannot be written: {error}"]) from error
@@ -154,6 +187,7 @@ class Parts:
                 columns = pq.read_table(part.path).to_pydict().values()
                 table.write(self._columns, [list(row) for row in zip(*columns, strict=True)])
         shutil.rmtree(self._folder)
+        self._release()
 
     def keep(self) -> None:
         """Store what is not stored yet: the call is cut short. A disk that takes nothing more
@@ -161,6 +195,7 @@ class Parts:
         if self._names:
             with suppress(ConfigError):
                 self._write()
+        self._release()
 
     def discard(self) -> None:
         """Remove all parts."""
@@ -170,6 +205,7 @@ class Parts:
         """Leave nothing behind where nothing was asked."""
         if not self._known:
             shutil.rmtree(self._folder, ignore_errors=True)
+        self._release()
 
     def _write(self) -> None:
         path = self._folder / f"part-{self.num_images:012d}.parquet"

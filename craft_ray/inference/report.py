@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from craft_ray.config.secrets import mask
 from craft_ray.errors import ConfigError
 from craft_ray.files.whole_files import write_whole
 from craft_ray.inference.evaluation import EvaluationCount
@@ -26,9 +28,22 @@ def check_report(path: Path) -> None:
 
 
 def write_report(
-    path: Path, run: str, labelled: Path, predictor: Predictor, count: EvaluationCount
+    path: Path,
+    run: str,
+    labelled: Path,
+    predictor: Predictor,
+    count: EvaluationCount,
+    command: Sequence[str],
 ) -> None:
     """Write the page; it appears under its name when it is complete.
+
+    Args:
+        path: of the page.
+        run: name of the classifier's run.
+        labelled: where the images are.
+        predictor: was asked.
+        count: of what it said.
+        command: words that do it again.
 
     Raises:
         ConfigError: it cannot be written.
@@ -46,6 +61,7 @@ def write_report(
         model=artifact.oracle.model if artifact.oracle else artifact.oracle_id[:12],
         kind=artifact.classifier.kind.replace("_", " "),
         predictions_per_image=predictor.predictions_per_image,
+        command=[mask(word) for word in command],
     )
     mistakes = [
         Picture(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from craft_ray.classifiers.artifact import DESCRIPTION_FILE, RESULT_FOLDER, is_exported
+from craft_ray.classifiers.artifact import RESULT_FOLDER, description_in
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
 from craft_ray.files.remote import Place, entries, locate
@@ -35,11 +35,11 @@ def find_classifier(run: str, output_dir: Place) -> Place:
         return fetch_classifier(run, tracking_folder(output_dir))
     runs = _runs_with_a_classifier(output_dir)
     if run == LATEST and runs:
-        return max(runs, key=lambda folder: (folder / DESCRIPTION_FILE).stat().st_mtime)
+        return max(runs, key=_written_s)
     for place in (output_dir / run, locate(run)):
         if (found := _classifier_of(place)) is not None:
             return found
-    names = [folder.parent.name for folder in runs]
+    names = [(each.parent if each.name == RESULT_FOLDER else each).name for each in runs]
     known = ", ".join(names[-NAMED_AT_MOST:]) or "none"
     raise ConfigError(
         "RUN",
@@ -61,6 +61,12 @@ def _runs_with_a_classifier(output_dir: Place) -> list[Place]:
 def _classifier_of(place: Place) -> Place | None:
     for name in CLASSIFIER_FOLDERS:
         folder = place / name if name else place
-        if (folder / DESCRIPTION_FILE).is_file() or is_exported(folder):
+        if description_in(folder) is not None:
             return folder
     return None
+
+
+def _written_s(folder: Place) -> float:
+    """When a classifier was stored; 0 of one that is gone meanwhile."""
+    path = description_in(folder)
+    return 0.0 if path is None else path.stat().st_mtime

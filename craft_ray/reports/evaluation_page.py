@@ -17,7 +17,7 @@ class EvaluationFacts:
     """What the page says beside its sections.
 
     Attributes:
-        run: what was evaluated, as it was typed.
+        run: what was evaluated.
         labelled: where the images are.
         images: how many.
         accuracy: on them.
@@ -27,6 +27,7 @@ class EvaluationFacts:
         model: name of the model that was asked.
         kind: of the classifier.
         predictions_per_image: that it asks for.
+        command: does it again.
     """
 
     run: str
@@ -39,6 +40,7 @@ class EvaluationFacts:
     model: str
     kind: str
     predictions_per_image: int
+    command: Sequence[str]
 
 
 def evaluation_page(facts: EvaluationFacts, examined: Examined, mistakes: Sequence[Picture]) -> str:
@@ -73,5 +75,4 @@ def _body(
     yield "</div>"
     yield from results_on_images(examined, None, mistakes)
     yield section("The same again")
-    words = ["craft-ray", "evaluate", facts.run, facts.labelled, "--report", "report.html"]
-    yield code(shlex.join(words))
+    yield code(shlex.join(facts.command))

@@ -121,6 +121,15 @@ def test_no_image_that_can_be_read_leaves_nothing(
     assert not list(here.glob("*labels*")) + list(here.glob(".labels*"))
 
 
+@pytest.mark.parametrize("run", ["one", "latest", "runs/one/best"])
+def test_the_page_of_an_evaluation_says_how_to_do_it_again(here: Path, run: str) -> None:
+    words = [run, "photos", "--set", "oracle.images_per_forward=4", "--report", "page.html"]
+    assert evaluate.main(words) == 0
+    typed = "one" if run == "latest" else run
+    command = f"craft-ray evaluate {typed} photos --set oracle.images_per_forward=4 --report"
+    assert command in Path("page.html").read_text()
+
+
 def test_evaluate_says_the_price_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate.main(["one", "photos"]) == 0
     out, err = capsys.readouterr()

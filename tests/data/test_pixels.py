@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.functional import InterpolationMode
 
 from craft_ray.data.dataset import Item, labels_of
-from craft_ray.data.pixels import augmented_pixels, plain_pixels
+from craft_ray.data.pixels import LONGEST_TO_SHORT, augmented_pixels, plain_pixels
 from tests.support.examples import few
 from tests.support.images import encoded, noise, rgb
 
@@ -76,6 +78,24 @@ def test_the_plain_view_is_the_centre_of_the_resized_image() -> None:
     pixels = plain_pixels([item(Image.fromarray(wide))], 10)
     expected = np.broadcast_to(np.array([250, 120, 10], np.uint8)[:, None, None], (3, 10, 10))
     np.testing.assert_array_equal(pixels[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 60_000), (60_000, 1), (2, 30_001)])
+def test_a_line_of_pixels_takes_no_memory_and_its_centre_is_seen(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = np.zeros((*shape, 3), np.uint8)
+    line[shape[0] // 2 - 10 :, shape[1] // 2 - 10 :][:20, :20] = 200
+    resize, sizes = Image.Image.resize, []
+
+    def watched(image: Image.Image, size: tuple[int, int], *args: Any) -> Image.Image:
+        sizes.append(size)
+        return resize(image, size, *args)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    pixels = plain_pixels([item(Image.fromarray(line))], 32)
+    assert max(sizes[0]) == 32 * LONGEST_TO_SHORT
+    assert (pixels == 200).all()
 
 
 def test_the_plain_view_is_resized_as_open_clip_does() -> None:

@@ -131,7 +131,8 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         (np.zeros((4, 8, 8, 3)), labels[:4], "but got float64"),
         ([1, 2], ["cat", "dog"], r"X\[0\]: must be a path or an image"),
         ([], [], "at least one image"),
-        (np.zeros((2, 0, 8, 3), np.uint8), ["cat", "dog"], "X: images must have pixels"),
+        (np.zeros((2, 0, 8, 3), np.uint8), ["cat", "dog"], r"X\[0\]: .* it has no pixels"),
+        ([Image.new("F", (8, 8))] * 2, ["cat", "dog"], r"X\[0\]: .* its mode is F"),
         (None, ["cat", "dog"], "X: must be images or paths, but is NoneType"),
         (7, ["cat", "dog"], "X: must be images or paths, but is int"),
         ([*images[:3]], ["cat", "cat", "dog"], "each class must have at least two images"),
@@ -156,6 +157,20 @@ def test_paths_may_be_an_array(classifier: CraftClassifier, tmp_path: Path) -> N
         Path(path).write_bytes(item.read())
     for array in (np.array(paths), np.array(paths, object)):
         assert classifier.predict(array).tolist() == classifier.predict(paths).tolist()
+
+
+def test_an_image_of_pillow_is_read_as_its_file_is(
+    classifier: CraftClassifier, tmp_path: Path
+) -> None:
+    grey = np.random.default_rng(0).integers(0, 2**16, (64, 64), dtype=np.uint16)
+    path = tmp_path / "16bit.png"
+    Image.fromarray(grey).save(path)
+    from_path = classifier.predict_proba([path])
+    np.testing.assert_array_equal(classifier.predict_proba([Image.open(path)]), from_path)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with Image.open(cut) as image, pytest.raises(DataError, match=r"X\[0\]: must be a readable"):
+        classifier.predict([image])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -80,3 +82,18 @@ def test_parquet_may_hold_paths_or_the_images_themselves(tree: Path) -> None:
     ):
         with pytest.raises(DataError, match=message):
             images_at([tree / f"{name}.parquet"])
+
+
+def test_a_folder_that_cannot_be_read_is_said_and_not_passed_over(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def locked(folder: Any) -> Any:
+        if str(folder).endswith("er"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(DataError, match=r"deep/er: must be a folder that can be read"):
+        images_at([tree])

@@ -100,10 +100,24 @@ def test_what_does_not_continue_is_refused(tmp_path: Path) -> None:
     parts = opened(out, resume=True)
     with pytest.raises(ConfigError, match="IMAGES must be those"):
         list(parts.left(reversed(ITEMS)))
+    del parts
     broken = min(folder_of_parts(out).glob("part-*"))
     broken.write_bytes(b"no parquet")
     with pytest.raises(ConfigError, match="must be as it was written"):
         opened(out, resume=True)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_two_do_not_make_one_file_at_a_time(resume: bool, tmp_path: Path) -> None:
+    out = tmp_path / "labels.csv"
+    parts = opened(out)
+    label(parts, ITEMS[:2])  # nothing is stored yet
+    with pytest.raises(ConfigError, match="is being made by another call: wait for it, or name"):
+        opened(out, resume=resume)
+    label(parts, ITEMS[2:])
+    parts.finish()
+    assert labels_in(out) == EXPECTED
+    opened(out).abandon_if_empty()
 
 
 def test_nothing_stays_where_nothing_was_asked(tmp_path: Path) -> None:

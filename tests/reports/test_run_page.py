@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from craft_ray.reports.run_page import RunPageFacts, run_page
+from craft_ray.reports.run_page import RunPageFacts, interval_of_gain, run_page
 from craft_ray.reports.sections import Picture
 from tests.reports.made_up import predictions, score, search, summary, trial
 from tests.support.html_page import Page
@@ -159,3 +160,20 @@ def test_a_run_of_one_step_has_no_curve() -> None:
     document = {**summary(), "tuned": tuned}
     assert "Accuracy for queries" not in shown(facts(document, curves={1: [(1, 0.7)]})).titles
     assert "Accuracy for queries" in shown(facts(document, curves={1: [(1, 0.6), (2, 0.7)]})).titles
+
+
+@pytest.mark.parametrize(("wins", "losses", "num_images"), [(0, 0, 40), (3, 0, 40), (0, 5, 5)])
+def test_a_gain_is_never_beyond_doubt(wins: int, losses: int, num_images: int) -> None:
+    low, high = interval_of_gain(wins, losses, num_images)
+    assert -1 <= low < (wins - losses) / num_images + 1e-9
+    assert (wins - losses) / num_images - 1e-9 < high <= 1
+    assert high - low > 1 / num_images
+
+
+def test_the_interval_of_a_gain_holds_it_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    for win, loss in ((0.05, 0.05), (0.1, 0.02), (0.3, 0.1), (0.02, 0.0)):
+        counts = rng.multinomial(60, [win, loss, 1 - win - loss], size=2000)
+        intervals = [interval_of_gain(int(wins), int(losses), 60) for wins, losses, _ in counts]
+        held = np.mean([low <= win - loss <= high for low, high in intervals])
+        assert held > 0.93, (win, loss, held)
