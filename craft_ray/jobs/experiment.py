@@ -193,7 +193,7 @@ def open_experiment(
         UserError: tracking or the cluster does not answer, not one job fits into it, the model
             cannot be loaded, or a node that can run a job does not see `folder`.
     """
-    clock = RunClock(folder)
+    clock, is_open = RunClock(folder), False
     tracker: Tracker = NullTracker()
     try:
         with ExitStack() as stack:
@@ -231,6 +231,7 @@ def open_experiment(
                 prepared, zero_shot = examiner.validate_zero_shot()
                 if first is not None:
                     expect_training(first, prepared, oracle)
+            is_open = True
             yield Experiment(
                 config=config,
                 data=data,
@@ -246,5 +247,6 @@ def open_experiment(
                 clock=clock,
             )
     finally:
-        clock.store_if_possible()
+        if is_open:  # a mistake before any work leaves no folder behind
+            clock.store_if_possible()
         tracker.shutdown()
