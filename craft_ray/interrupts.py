@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
+
+REPEAT_AFTER_S = 0.05
 
 
 def treat_sigterm_as_ctrl_c() -> None:
@@ -20,6 +24,22 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
+
+
+def repeat_lost_interrupts() -> None:
+    """Where Python cannot raise, such as between two steps of an import, it prints that it ignores
+    a Ctrl-C and goes on: have it come again a moment later, silently."""
+    before = sys.unraisablehook
+
+    def hook(found: sys.UnraisableHookArgs) -> None:
+        if not issubclass(found.exc_type, KeyboardInterrupt):
+            before(found)
+            return
+        again = threading.Timer(REPEAT_AFTER_S, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
 
 
 def uninterrupted(task: Callable[[], None]) -> None:

@@ -12,6 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 
+GIVE_UP_S = 10.0
+"""More than the import of a large package takes."""
+
 
 @dataclass(frozen=True)
 class _Blocked:
@@ -45,18 +48,24 @@ def without(*names: str) -> Iterator[None]:
 @contextmanager
 def imported_meanwhile(name: str) -> Iterator[None]:
     """Import a package in another thread while this one waits for something else; at the end it is
-    there. Whoever needs it imports it as ever, and hears then if it cannot be."""
+    there. Whoever needs it imports it as ever, and hears then if it cannot be.
+
+    After an error it is not waited for without end: Ctrl-C in the middle of an import may leave the
+    lock of a module taken, which the other thread then waits for.
+    """
 
     def load() -> None:
         with suppress(Exception):
             importlib.import_module(name)
 
-    thread = threading.Thread(target=load, name=f"import {name}")
+    thread = threading.Thread(target=load, name=f"import {name}", daemon=True)
     thread.start()
     try:
         yield
-    finally:
-        thread.join()
+    except BaseException:
+        thread.join(GIVE_UP_S)
+        raise
+    thread.join()
 
 
 def module_alone(package: str, name: str) -> ModuleType:

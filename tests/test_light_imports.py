@@ -5,11 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from craft_ray.light_imports import module_alone, package_folders, without
+from craft_ray.light_imports import (
+    imported_meanwhile,
+    module_alone,
+    package_folders,
+    without,
+)
 
 
 def test_what_is_left_out_cannot_be_imported_meanwhile_and_can_afterwards(
@@ -74,3 +81,15 @@ def test_a_module_alone_is_its_packages_own_where_that_is_loaded() -> None:
 def test_a_package_that_is_not_installed_is_an_import_error(name: str) -> None:
     with pytest.raises(ModuleNotFoundError, match=name):
         package_folders(name)
+
+
+def test_an_import_that_hangs_does_not_keep_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hangs_when_imported.py").write_text("import time\ntime.sleep(30)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("craft_ray.light_imports.GIVE_UP_S", 0.1)
+    began_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), imported_meanwhile("hangs_when_imported"):
+        raise KeyboardInterrupt
+    assert time.monotonic() - began_s < 10

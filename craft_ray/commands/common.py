@@ -22,7 +22,7 @@ from craft_ray.errors import (
     StorageError,
     UserError,
 )
-from craft_ray.interrupts import treat_sigterm_as_ctrl_c
+from craft_ray.interrupts import repeat_lost_interrupts, treat_sigterm_as_ctrl_c
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +36,7 @@ def exit_with(command: Callable[[], None]) -> int:
     """Run a command; a user's mistake is one message and exit code 2, never a traceback."""
     set_environment()
     treat_sigterm_as_ctrl_c()
+    repeat_lost_interrupts()
     try:
         command()
     except UserError as error:

@@ -26,6 +26,7 @@ def print_plan(
     requests: Sequence[str],
     price_per_thousand_predictions: float | None,
     time: str | None = None,
+    max_cost: float | None = None,
 ) -> None:
     """Print the plan.
 
@@ -36,6 +37,7 @@ def print_plan(
         requests: what will be asked of Ray, in words.
         price_per_thousand_predictions: if there is one.
         time: how long it may take, in words.
+        max_cost: that a search keeps to, whatever all of its trials may cost.
     """
     print("Settings that differ from the defaults (all of them: --print-config)")
     for line in differences(model, settings):
@@ -52,7 +54,10 @@ def print_plan(
     ):
         print(f"  {label:<24}{amount:>16,}")
     if price_per_thousand_predictions is not None:
-        print(f"  {'cost':<24}{money(spending.cost(price_per_thousand_predictions)):>16}")
+        cost = spending.cost(price_per_thousand_predictions)
+        print(f"  {'cost':<24}{money(cost):>16}")
+        if max_cost is not None and cost > max_cost:
+            print(f"  {'  kept below max_cost':<24}{money(max_cost):>16}  by fewer trials")
     if time is not None:
         print(f"  {'time':<24}  {time}")
     print("\nWill ask of Ray")

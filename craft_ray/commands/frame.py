@@ -6,14 +6,20 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from craft_ray.commands.common import progress_console
 from craft_ray.commands.shorthand import typed_words
 from craft_ray.config.secrets import mask
-from craft_ray.errors import FULL_DISK, RunFailedError, RunInterruptedError, StorageError
+from craft_ray.errors import (
+    FULL_DISK,
+    RunFailedError,
+    RunInterruptedError,
+    StorageError,
+    UserError,
+)
 
 # Imported late, here and in the commands: `--help` and a mistyped key wait for no library.
 if TYPE_CHECKING:
@@ -131,16 +137,26 @@ def resume_hint(
     """
     kept = [word for word in words if not word.startswith("name=")]
     command = ["craft-ray", name, *kept, f"name={folder.name}", "--resume"]
-    # A password on this line would be on the screen and in the log of the terminal.
-    hint = "continue with\n  " + shlex.join(mask(word) for word in again or command)
+
+    def hint() -> str:
+        from craft_ray.jobs.run_folder import SUMMARY_FILE, is_finished
+
+        with suppress(UserError, StorageError):  # what cannot be read is no end
+            if is_finished(folder):
+                return f"nothing is left to do: see {folder / SUMMARY_FILE}"
+        # A password on this line would be on the screen and in the log of the terminal.
+        return "continue with\n  " + shlex.join(mask(word) for word in again or command)
+
     try:
         yield
     except (RunInterruptedError, KeyboardInterrupt) as error:
-        raise RunInterruptedError(f"{str(error) or 'stopped'}; {hint}") from error
+        raise RunInterruptedError(f"{str(error) or 'stopped'}; {hint()}") from error
     except (RunFailedError, StorageError) as error:
-        raise RunFailedError(f"{error}; {hint}") from error
+        raise RunFailedError(f"{error}; {hint()}") from error
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise
         where = error.filename or folder
-        raise RunFailedError(f"{where}: must be writable, but: {error.strerror}; {hint}") from error
+        raise RunFailedError(
+            f"{where}: must be writable, but: {error.strerror}; {hint()}"
+        ) from error

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from craft_ray.commands.common import exit_with
 from craft_ray.config.base import Settings
+from craft_ray.config.file_schema import file_schema
 from craft_ray.config.reference import Setting, all_settings
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     if options.schema:
-        print(json.dumps(MODELS[options.of or "run"].model_json_schema(), indent=2))
+        print(json.dumps(file_schema(MODELS[options.of or "run"]), indent=2))
         return
     found = {
         name: _with_all(options.words, all_settings(model, exclude=EXCLUDED.get(name, ())))

@@ -141,4 +141,4 @@ def _print_plan(space: SpaceConfig, settings: dict[str, Any], data: FewShotData)
     price = space.base.price_per_thousand_predictions
     spending = plan_search(space, data.size)
     time = planned_time(space.base, "tune", spending)
-    print_plan(SpaceConfig, settings, spending, requests, price, time)
+    print_plan(SpaceConfig, settings, spending, requests, price, time, space.base.max_cost)

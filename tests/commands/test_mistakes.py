@@ -141,6 +141,20 @@ def test_a_run_that_is_cut_short_says_how_to_go_on(
     assert capsys.readouterr().err == said + hint
 
 
+def test_a_run_that_is_stopped_after_its_end_has_nothing_to_go_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+
+    def command() -> None:
+        with resume_hint("train", [], tmp_path):
+            raise KeyboardInterrupt
+
+    assert exit_with(command) == 130
+    said = f"interrupted: stopped; nothing is left to do: see {tmp_path / 'summary.json'}\n"
+    assert capsys.readouterr().err == said
+
+
 @pytest.mark.parametrize("module", [train, tune])
 def test_options_and_settings_may_come_in_any_order(
     module: ModuleType, capsys: pytest.CaptureFixture[str]

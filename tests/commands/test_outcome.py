@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from craft_ray.commands import tune
 from craft_ray.commands.common import print_outcome
 from craft_ray.metering.ledger import Spending
 
@@ -46,3 +47,13 @@ def test_what_was_shared_is_said_beside_what_was_spent(
     print_outcome(console, summary, result, "Best", tmp_path, "craft-ray ui")
     lines = screen.getvalue().splitlines()
     assert lines[-2:] == [f"Look at it: {tmp_path / 'report.html'}", "In MLflow:  craft-ray ui"]
+
+
+def test_a_dry_run_says_that_a_search_keeps_to_its_budget(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--dry-run", "price_per_thousand_predictions=1.5"]
+    for budget, is_less in (("10", True), ("1000000", False)):
+        assert tune.main([*words, "--budget", budget]) == 0
+        text = capsys.readouterr().out
+        assert ("kept below max_cost              10.00  by fewer trials" in text) == is_less

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from craft_ray.commands.program import main
 from craft_ray.config.loading import load_run_config
 from craft_ray.config.reference import REQUIRED, all_settings
 from craft_ray.config.run import RunConfig
+from craft_ray.config.shipped import SPACES
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -37,6 +39,30 @@ def test_words_find_paths_and_meanings(capsys: pytest.CaptureFixture[str]) -> No
 def test_an_editor_gets_a_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["settings", "--schema", "--of", "space"]) == 0
     assert "trials" in json.loads(capsys.readouterr().out)["properties"]
+
+
+def test_the_schema_takes_every_shipped_file_and_no_misspelt_setting(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    checks = {}
+    for of in ("run", "space", "reproduction"):
+        assert main(["settings", "--schema", "--of", of]) == 0
+        checks[of] = jsonschema.Draft202012Validator(json.loads(capsys.readouterr().out))
+    folders = {"": "space", "optimizers": "space", "reproduce": "reproduction"}
+    paths = sorted(SPACES.rglob("*.yaml"))
+    assert len(paths) > 30
+    for path in paths:
+        of = folders.get("/".join(path.relative_to(SPACES).parts[:-1]), "run")
+        document = yaml.safe_load(path.read_text())
+        problems = [error.message for error in checks[of].iter_errors(document)]
+        assert problems == [], path
+    for of, wrong in (
+        ("run", {"data": {"shotz": 1}}),
+        ("run", {"head": {"kind": "probes", "nams": 3}}),
+        ("space", {"parameters": {"optimizer.sigma": {"kind": "uniform", "low": 0}}}),
+    ):
+        assert list(checks[of].iter_errors(wrong)), wrong
 
 
 def test_the_page_of_all_settings_is_that_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
