@@ -196,7 +196,7 @@ def open_experiment(
         UserError: tracking or the cluster does not answer, not one job fits into it, the model
             cannot be loaded, or a node that can run a job does not see `folder`.
     """
-    clock, is_open = RunClock(folder), False
+    clock = RunClock(folder)
     tracker: Tracker = NullTracker()
     try:
         with ExitStack() as stack:
