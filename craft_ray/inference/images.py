@@ -27,8 +27,8 @@ class ImagesAt:
     Args:
         places: files, folders with all that is below them, CSV tables, and Parquet files. Of a
             table the column `image` (or `path`, `file`, `filename`, `filepath`) has paths relative
-            to the table; in Parquet it may also have images themselves: bytes, or struct<bytes, path>
-            as `craft-ray data convert` and Hugging Face write them.
+            to the table; in Parquet it may also have images themselves: bytes, or
+            struct<bytes, path> as `craft-ray data convert` and Hugging Face write them.
 
     Nothing is opened but tables: what cannot be read is found when its turn comes.
 
