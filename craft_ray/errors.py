@@ -12,6 +12,8 @@ from collections.abc import Sequence
 EXIT_CODE_FAILED = 1
 EXIT_CODE_USER_ERROR = 2
 EXIT_CODE_INTERRUPTED = 130
+EXIT_CODE_NOT_READ = 141
+"""As a shell shows it of a program whose output nobody reads any more (SIGPIPE)."""
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 """`OSError.errno` of a disk, or a share of it, that takes no more."""

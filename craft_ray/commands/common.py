@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import select
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +18,7 @@ from craft_ray.environment import set_environment
 from craft_ray.errors import (
     EXIT_CODE_FAILED,
     EXIT_CODE_INTERRUPTED,
+    EXIT_CODE_NOT_READ,
     EXIT_CODE_USER_ERROR,
     RunFailedError,
     RunInterruptedError,
@@ -39,6 +42,11 @@ def exit_with(command: Callable[[], None]) -> int:
     repeat_lost_interrupts()
     try:
         command()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return EXIT_CODE_NOT_READ
     except UserError as error:
         print(f"error: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_USER_ERROR
@@ -52,6 +60,18 @@ def exit_with(command: Callable[[], None]) -> int:
         print("interrupted before anything was started", file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
     return 0
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of the output has ended, as `head` does when it has its lines."""
+    output = sys.stdout.fileno()
+    poll = select.poll()
+    poll.register(output, 0)
+    if not any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0)):
+        return False  # a broken pipe to something else is no end of the output
+    # Python writes what is left once more at its end, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _visible(error: Exception) -> str:

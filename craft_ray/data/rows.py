@@ -20,7 +20,7 @@ _kept: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
 
 @dataclass(frozen=True, slots=True)
 class ParquetRow:
-    """The image of one row: column `column`, a struct with a field `bytes`."""
+    """The image of one row: column `column`, bytes or a struct with a field `bytes`."""
 
     file: str
     column: str
@@ -68,7 +68,9 @@ def _row_group(file: str, column: str, row_group: int) -> Any:
             while len(_kept) >= ROW_GROUPS_KEPT:
                 _kept.popitem(last=False)
             with open_parquet(locate(file)) as parquet:
-                table = parquet.read_row_group(row_group, columns=[f"{column}.bytes"])
-            _kept[key] = pc.struct_field(table.column(column), "bytes")
+                is_struct = parquet.schema_arrow.field(column).type.num_fields > 0
+                wanted = f"{column}.bytes" if is_struct else column
+                images = parquet.read_row_group(row_group, columns=[wanted]).column(column)
+            _kept[key] = pc.struct_field(images, "bytes") if is_struct else images
         _kept.move_to_end(key)
         return _kept[key]

@@ -27,8 +27,8 @@ class ImagesAt:
     Args:
         places: files, folders with all that is below them, CSV tables, and Parquet files. Of a
             table the column `image` (or `path`, `file`, `filename`, `filepath`) has paths relative
-            to the table; in Parquet it may also have images themselves, struct<bytes, path>, as
-            `craft-ray data convert` and Hugging Face write them.
+            to the table; in Parquet it may also have images themselves: bytes, or
+            struct<bytes, path> as `craft-ray data convert` and Hugging Face write them.
 
     Nothing is opened but tables: what cannot be read is found when its turn comes.
 
@@ -141,11 +141,13 @@ def _parquet_column(table: Path, schema: pa.Schema) -> tuple[str, bool]:
     kind = schema.field(column).type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         return column, True
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return column, True
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return column, False
     raise DataError(
-        f"{table}: column {column} must be paths (string) or images (struct<bytes, path>), but is "
-        f"{kind}"
+        f"{table}: column {column} must be paths (string) or images (binary or struct<bytes, "
+        f"path>), but is {kind}"
     )
 
 

@@ -66,3 +66,12 @@ def test_what_would_fail_here_is_said(capsys: pytest.CaptureFixture[str]) -> Non
     text = capsys.readouterr().out
     assert "torch" in text
     assert "gpus" in text
+
+
+@pytest.mark.parametrize("words", ["settings", "settings shots", "env"])
+def test_who_reads_a_few_lines_only_sees_no_traceback(words: str) -> None:
+    script = f"{sys.executable} -m craft_ray {words} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("141\n", "")

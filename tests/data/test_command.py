@@ -39,6 +39,18 @@ def test_a_tree_is_converted_and_the_result_is_clean(
     assert "Nothing to complain of." in capsys.readouterr().out
 
 
+def test_images_of_a_kind_that_is_not_read_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = lone_images(tmp_path / "pets")
+    (root / "cat" / "notes.txt").touch()
+    assert main(["check", str(root)]) == 0
+    assert capsys.readouterr().err == ""
+    (root / "cat" / "x.HEIC").touch()
+    assert main(["check", str(root)]) == 0
+    assert "1 image(s) are passed over, such as" in capsys.readouterr().err
+
+
 def test_a_table_and_a_parquet_folder_are_told_by_what_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,8 @@ def test_parquet_may_hold_paths_or_the_images_themselves(tree: Path) -> None:
     assert [item.read() for item in items][:5] == [bytes([n]) for n in range(5)]
     assert next(iter(items)).name == f"{tree / 'images.parquet'} row 0"
     assert list(items) == list(items), "each pass lists them anew"
+    pq.write_table(pa.table({"image": [b"x", b"y", b"z"]}), tree / "bytes.parquet", 2)
+    assert [item.read() for item in images_at([tree / "bytes.parquet"])] == [b"x", b"y", b"z"]
     pq.write_table(pa.table({"image": [1, 2]}), tree / "numbers.parquet")
     pq.write_table(pa.table({"id": [1, 2]}), tree / "ids.parquet")
     (tree / "text.parquet").write_text("no parquet")

@@ -12,6 +12,9 @@ from craft_ray.errors import DataError
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Those of torchvision's ImageFolder, written out: checking a data set need not wait for torch."""
 
+OTHER_IMAGES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jfif", ".svg", ".psd", ".dng")
+"""Of images that people have and that are not read."""
+
 NAMED_AT_MOST = 3
 """Missing files that a message names; it counts the others."""
 
@@ -40,6 +43,20 @@ def image_files(folder: Path) -> list[Path]:
                 raise DataError(f"{folder / entry.name}: must be an image file, but is no file")
             names.append(entry.name)
     return [folder / name for name in sorted(names)]
+
+
+def passed_over(folders: Iterable[Path]) -> list[Path]:
+    """Images that `image_files` does not give, as their kind is not read; sorted.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    return sorted(
+        folder / entry.name
+        for folder in folders
+        for entry in _entries(folder)
+        if entry.name.lower().endswith(OTHER_IMAGES)
+    )
 
 
 def labelled(paths: Iterable[Path], label: int) -> list[Item]:
