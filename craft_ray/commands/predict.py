@@ -116,7 +116,7 @@ def _write(options: argparse.Namespace, asked: Asked, images: ImagesAt) -> None:
     from craft_ray.inference.parts import Parts
 
     top = min(options.top, len(asked.artifact.task.class_names))
-    request = _request(asked, top)
+    request = _request(asked, top, options.images)
     parts = Parts(options.out, request, columns(top), resume=options.resume)
     known = parts.num_images
     if known > len(images):
@@ -144,9 +144,12 @@ def _write(options: argparse.Namespace, asked: Asked, images: ImagesAt) -> None:
         note(f"{options.out} has {num_rows:,} rows.")
 
 
-def _request(asked: Asked, top: int) -> dict[str, Any]:
-    """What labels depend on besides the images."""
+def _request(asked: Asked, top: int, places: Sequence[Path]) -> dict[str, Any]:
+    """What labels depend on besides the names of the images: a row of a Parquet file has only a
+    number for a name, whatever the file holds now."""
+    tables = [place for place in places if place.suffix.lower() == ".parquet"]
     return {
+        "tables": [[place.stat().st_size, place.stat().st_mtime_ns] for place in tables],
         "classifier": asked.artifact.content_id,
         "oracle": asked.config.model_dump(mode="json"),
         "top": top,

@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -184,16 +185,26 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ConfigError: an argument breaks a law.
         """
         problems = []
-        if not 0 < self.validation_share < 1:
+        share = self.validation_share
+        if not (isinstance(share, Real) and 0 < share < 1):
+            problems.append(f"validation_share: 0 < share < 1 must hold, but got {share!r}")
+        if not (isinstance(self.seed, Integral) and self.seed >= 0):
+            problems.append(f"seed: must be a whole number of at least 0, but got {self.seed!r}")
+        if not isinstance(self.settings, Mapping | None):
             problems.append(
-                f"validation_share: 0 < share < 1 must hold, but got {self.validation_share}"
+                "settings: must be a mapping such as {'head.names': 100}, but is "
+                f"{type(self.settings).__name__}"
+            )
+        if not (isinstance(self.oracle, str) or hasattr(self.oracle, "describe")):
+            problems.append(
+                f"oracle: must be a model's name or a client of one, but got {self.oracle!r}"
             )
         if self.search is not None and not isinstance(self.oracle, str):
             problems.append(
                 "search: must be None when oracle is an object, which replicas on Ray cannot load; "
                 f"but got {self.search}"
             )
-        own: dict[str, Any] = {"seed": self.seed}
+        own: dict[str, Any] = {"seed": self.seed if problems else int(self.seed)}
         if isinstance(self.oracle, str):
             model, weights = _model_and_weights(self.oracle)
             if weights and self.pretrained:

@@ -14,7 +14,13 @@ from PIL import Image
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-from craft_ray.data.dataset import Dataset, Item, class_name_problems, in_rgb
+from craft_ray.data.dataset import (
+    Dataset,
+    Item,
+    class_name_problems,
+    classes_without_training_image,
+    in_rgb,
+)
 from craft_ray.data.sources.listing import class_folders, image_files, labelled
 from craft_ray.errors import DataError
 from craft_ray.inference.images import images_at
@@ -102,6 +108,8 @@ def _dataset(name: str, class_names: Sequence[str], items: Sequence[Item]) -> Da
     dataset = Dataset(name, tuple(class_names), {"train": list(items)})
     if problems := class_name_problems(dataset):
         raise DataError(f"y: {'; '.join(problems)}")
+    if missing := classes_without_training_image(dataset):
+        raise DataError(f"X: class {missing[0]!r} must have at least two images, but has none")
     return dataset
 
 

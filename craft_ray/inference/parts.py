@@ -121,8 +121,9 @@ class Parts:
             raise ConfigError(
                 "--resume",
                 [
-                    f"{out} must be asked for as it was begun, but the classifier, --top or the "
-                    f"model's settings are others; remove {self._folder} to begin anew"
+                    f"{out} must be asked for as it was begun, but the classifier, --top, the "
+                    "model's settings or a Parquet file of images are others; remove "
+                    f"{self._folder} to begin anew"
                 ],
             )
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from craft_ray.classifiers.about import About
@@ -16,6 +18,7 @@ from craft_ray.commands import evaluate, predict, runs
 from craft_ray.commands.asked_model import FIRST_LINE
 from craft_ray.config.money import money
 from craft_ray.config.oracle import OracleConfig
+from craft_ray.data.dataset import Item
 from craft_ray.inference import parts, predictor
 from craft_ray.inference.predictor import Predictor
 from tests.classifiers.test_artifact import DATA, trained
@@ -103,6 +106,23 @@ def test_a_call_that_was_stopped_goes_on_and_asks_nothing_twice(
     assert "labels.csv is whole: nothing is left to ask" in capsys.readouterr().err
     assert Model.asked == len(TEST)
     assert not list(here.glob(".labels*"))
+
+
+def test_a_parquet_file_that_is_another_meanwhile_is_not_gone_on_with(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(items: Sequence[Item]) -> None:
+        images = [{"bytes": item.read(), "path": None} for item in items]
+        pq.write_table(pa.table({"image": images}), "images.parquet")
+
+    write(TEST)
+    words = ["one", "images.parquet", "--out", "labels.csv"]
+    Model.stops_after = 12
+    assert predict.main(words) == 130
+    Model.stops_after = None
+    write(TEST[::-1])
+    assert predict.main([*words, "--resume"]) == 2
+    assert "a Parquet file of images are others" in capsys.readouterr().err
 
 
 def test_resume_is_about_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

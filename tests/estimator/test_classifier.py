@@ -141,10 +141,24 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
             CraftClassifier(oracle=FakeOracle(), settings=SMALL).fit(X, y)
     for options, message in (
         ({"validation_share": 1.0}, "validation_share: 0 < share < 1"),
+        ({"validation_share": "half"}, "validation_share: 0 < share < 1"),
+        ({"seed": -1}, "seed: must be a whole number of at least 0, but got -1"),
+        ({"seed": 1.5}, "seed: must be a whole number"),
+        ({"seed": None}, "seed: must be a whole number"),
+        ({"settings": ["head.names=3"]}, "settings: must be a mapping such as .*, but is list"),
         ({"settings": {"head.nmes": 3}}, "did you mean names"),
     ):
         with pytest.raises(ConfigError, match=message):
             CraftClassifier(oracle=FakeOracle(), **options).fit(images, labels)
+    with pytest.raises(ConfigError, match="oracle: must be a model's name or a client of one"):
+        CraftClassifier(oracle=5).fit(images, labels)  # type: ignore[arg-type]
+    for number in range(4):
+        path = tmp_path / "tree" / ("cat" if number % 2 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images[number].save(path)
+    (tmp_path / "tree" / "empty").mkdir()
+    with pytest.raises(DataError, match="class 'empty' must have at least two images, but has no"):
+        CraftClassifier(oracle=FakeOracle(), settings=SMALL).fit(tmp_path / "tree")
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"broken\.png"):
