@@ -19,6 +19,7 @@ from craft_ray.files.whole_files import write_json
 from craft_ray.jobs.cluster import slots_on_cluster
 from craft_ray.jobs.job import JobEnd, read_result
 from craft_ray.jobs.live import waiting
+from craft_ray.jobs.record import run_tags
 from craft_ray.jobs.run_clock import RunClock
 from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.slots import Slots
@@ -130,7 +131,9 @@ def _run_cells(
             num_done = num_cells - len(left)
             monitor = CellMonitor(console, tracker, folder.name, num_cells, num_done)
             params = flatten(_values(config))
-            with tracked(tracker, monitor.parent_key, folder.name, params) as run:
+            tags = run_tags("reproduce", shared)  # of a model and a method are its cells
+            own = {name: tags[name] for name in tags if name.startswith("mlflow.")}
+            with tracked(tracker, monitor.parent_key, folder.name, params, own) as run:
                 try:
                     with monitor:
                         for backbone, jobs in groupby(left, key=lambda job: job.cell.backbone):

@@ -91,9 +91,13 @@ class Spool:
             sqlite3.Error: the file cannot be written.
         """
         folder = output_dir.resolve() / SPOOL_FOLDER
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Sorted by name they are sorted by time.
-        spool = cls(folder / f"{time.time_ns()}-{os.getpid()}.db")
+        path = folder / f"{time.time_ns()}-{os.getpid()}.db"  # sorted by name is sorted by time
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            spool = cls(path)
+        except FileNotFoundError:  # another driver has removed the empty folder in this moment
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            spool = cls(path)
         spool._database.execute("INSERT INTO spool VALUES (?, ?)", (address, experiment))
         spool.address, spool.experiment = address, experiment
         return spool

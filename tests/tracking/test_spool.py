@@ -259,3 +259,21 @@ def test_of_several_in_one_request_only_the_bad_one_is_refused(tmp_path: Path) -
     sender = FakeSender(law)
     make(tmp_path, sender).shutdown()
     assert generations(sender) == [0, 1, 3, 4]
+
+
+def test_a_folder_that_another_driver_removes_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir, made = Path.mkdir, []
+
+    def make(path: Path, *args: Any, **words: Any) -> None:
+        mkdir(path, *args, **words)
+        made.append(path)
+        if len(made) == 1:
+            path.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", make)
+    spool = Spool.create(tmp_path, "sqlite:///x.db", "e")
+    assert spool.path.is_file()
+    spool.close()
+    assert not list(tmp_path.iterdir())
