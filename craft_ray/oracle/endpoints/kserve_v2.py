@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ class KServeV2:
     def decode(self, question: Question, request: Request, reply: Reply) -> Answer:
         head, rest = _split(reply)
         document = json_of_bytes(head)
-        check_model(self.model, {"model": document.get("model_name")} if document else None)
+        check_model(self.model, document, "model_name")
         part, name = request.part, self._output(question, request.part)
         values = _tensor(entry(document, "outputs", list), name, rest)
         if values.ndim != 2:
@@ -182,7 +183,7 @@ def _split(reply: Reply) -> tuple[bytes, bytes]:
     length = reply.header(_JSON_LENGTH)
     if length is None:
         return reply.body, b""
-    if not length.strip().isdecimal() or int(length) > len(reply.body):
+    if not re.fullmatch(r"\d{1,12}", length.strip(), re.ASCII) or int(length) > len(reply.body):
         raise AnswerError(
             f"{_JSON_LENGTH}: must be at most the body's {len(reply.body)} bytes, but is "
             f"{length[:20]}",
@@ -214,9 +215,7 @@ def _tensor(outputs: Sequence[Any], name: str, rest: bytes) -> npt.NDArray[Any]:
         )
     num_entries = math.prod(shape)
     if blob is None:
-        flat = np.asarray(_flat(entry(output, "data", list)))
-        if flat.dtype.kind not in "iuf" and flat.size:
-            raise AnswerError(f"{name}: must have numbers, but has {flat.dtype}")
+        flat = _numbers(entry(output, "data", list), name)
     elif len(blob) != size or size != num_entries * np.dtype(datatype).itemsize:
         raise AnswerError(
             f"{name}: {shape} of {output['datatype']} must have "
@@ -230,8 +229,14 @@ def _tensor(outputs: Sequence[Any], name: str, rest: bytes) -> npt.NDArray[Any]:
     return flat.reshape(shape)
 
 
-def _flat(data: list[Any]) -> list[Any]:
-    """The protocol allows lists in lists, and one list of all."""
+def _numbers(data: list[Any], name: str) -> npt.NDArray[Any]:
+    """Of lists in lists, or of one list of all: the protocol allows both."""
     while data and all(isinstance(item, list) for item in data):
         data = [number for item in data for number in item]
-    return data
+    try:
+        flat = np.asarray(data)
+    except (ValueError, OverflowError):
+        flat = np.empty(0, dtype=object)
+    if flat.dtype.kind not in "iuf" or flat.ndim != 1:
+        raise AnswerError(f"{name}: must have numbers, but has {flat.dtype}")
+    return flat

@@ -81,7 +81,7 @@ def matrix(rows: Sequence[Any], num_rows: int, num_columns: int | None, what: st
     for row in rows:
         try:
             array = np.asarray(row)
-        except ValueError:  # lists of several lengths
+        except (ValueError, OverflowError):  # lists of several lengths, numbers of 400 digits
             array = np.empty(0, dtype=object)
         if array.dtype.kind not in "iuf" or array.ndim != 1 or array.size == 0:
             raise AnswerError(f"{what}: must be lists of numbers, but one is {_shown(row)}")
@@ -147,13 +147,13 @@ def in_order(
     return [item for _, item in sorted(zip(places, items, strict=True), key=lambda pair: pair[0])]
 
 
-def check_model(asked: str, document: Any) -> None:
+def check_model(asked: str, document: Any, name: str = "model") -> None:
     """Some servers answer whatever the model's name is, with the one that they have.
 
     Raises:
         AnswerError: the answer names another model than was asked for.
     """
-    named = document.get("model") if isinstance(document, Mapping) else None
+    named = document.get(name) if isinstance(document, Mapping) else None
     if isinstance(named, str) and named and named != asked:
         raise AnswerError(
             f"oracle.model: {asked!r} was asked for, but the endpoint has answered with {named!r}; "

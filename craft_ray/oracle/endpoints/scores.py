@@ -158,11 +158,9 @@ def fit_temperature(scores_NC: FloatArray, labels_N: npt.NDArray[np.int64]) -> T
     elif slope(LARGEST_SCALE) <= 0:
         low = high
     is_bound = bool(low == high)
-    for _ in range(60):
+    for _ in range(0 if is_bound else 60):
         middle = (low + high) / 2
         low, high = (middle, high) if slope(float(np.exp(middle))) < 0 else (low, middle)
-        if is_bound:
-            break
     scale = float(np.exp((low + high) / 2))
     losses = -_log_softmax(scale * scores)[np.arange(num_images), labels_N]
     return Temperature(scale, float(losses.mean()), is_bound)

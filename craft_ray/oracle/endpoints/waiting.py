@@ -10,7 +10,10 @@ from email.utils import parsedate_to_datetime
 from craft_ray.oracle.endpoints.wire import lower
 
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
+_DURATION = re.compile(
+    r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?",
+    re.ASCII,
+)
 _DURATION_UNITS = (86400, 3600, 60, 1, 0.001)
 _RESET_OF_POLICY = re.compile(r";\s*r=(\d{1,15})\s*;\s*t=(\d{1,15})", re.ASCII)
 
