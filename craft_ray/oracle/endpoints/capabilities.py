@@ -5,7 +5,7 @@ It is checked before anything is sent, because everything that is sent may cost.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from craft_ray.errors import OracleError
@@ -61,6 +61,14 @@ class Limits:
             if value is not None and value < 1:
                 raise OracleError(f"limits.{limit.name}: must be at least 1, but got {value}")
 
+    def or_else(self, usual: Limits) -> Limits:
+        """These limits, and the usual ones where these say nothing."""
+        given = {limit.name: getattr(self, limit.name) for limit in fields(self)}
+        return replace(usual, **{name: value for name, value in given.items() if value})
+
+
+NO_LIMITS = Limits()
+
 
 @dataclass(frozen=True)
 class Price:
@@ -91,7 +99,7 @@ class Capabilities:
     """logits = logit_scale * cosine. None: unknown, so it is fitted (`scores.fit_temperature`)."""
     deterministic: bool | None = None
     """Whether equal questions were seen to have equal answers. None: nobody has looked."""
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     prices: tuple[Price, ...] = ()
 
     def __post_init__(self) -> None:

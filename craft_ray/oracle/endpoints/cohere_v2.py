@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from craft_ray.oracle.endpoints.adapter import json_request, only_features
-from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits, Price
+from craft_ray.oracle.endpoints.capabilities import NO_LIMITS, Capabilities, Limits, Price
 from craft_ray.oracle.endpoints.failures import Verdict, classify_status
 from craft_ray.oracle.endpoints.parsing import count, entry, features, json_of
 from craft_ray.oracle.endpoints.wire import Answer, Part, Question, Reply, Request, Units
@@ -29,7 +29,7 @@ class CohereV2:
         dialect: whose.
         dimensions: width of the features, where the model can cut them. None: all of it.
         text_type: what Cohere puts before texts: `classification`, `search_document` and others.
-        limits: what replaces the dialect's own.
+        limits: what replaces the dialect's own, each by itself.
         prices: of the endpoint.
     """
 
@@ -37,14 +37,14 @@ class CohereV2:
     dialect: Dialect = "cohere"
     dimensions: int | None = None
     text_type: str = "classification"
-    limits: Limits | None = None
+    limits: Limits = NO_LIMITS
     prices: tuple[Price, ...] = ()
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
             prompts=frozenset({"text"}),
             answers=frozenset({"image_features", "text_features"}),
-            limits=self.limits or _LIMITS[self.dialect],
+            limits=self.limits.or_else(_LIMITS[self.dialect]),
             prices=self.prices,
         )
 

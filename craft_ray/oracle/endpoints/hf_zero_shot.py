@@ -18,7 +18,7 @@ import numpy as np
 
 from craft_ray.errors import OracleError
 from craft_ray.oracle.endpoints.adapter import json_request
-from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits, Price, Served
+from craft_ray.oracle.endpoints.capabilities import NO_LIMITS, Capabilities, Limits, Price, Served
 from craft_ray.oracle.endpoints.failures import Verdict, can_split, classify_status
 from craft_ray.oracle.endpoints.parsing import entry, json_of, matrix
 from craft_ray.oracle.endpoints.wire import (
@@ -55,7 +55,7 @@ class HFZeroShot:
     wrapper: Wrapper = "endpoint"
     path: str | None = None
     decimals: int | None = None
-    limits: Limits = _LIMITS
+    limits: Limits = NO_LIMITS
     prices: tuple[Price, ...] = ()
 
     @property
@@ -68,7 +68,7 @@ class HFZeroShot:
             answers=frozenset({self._served}),
             joint_over_labels=not self.sigmoid,
             decimals=self.decimals,
-            limits=self.limits if self.limits.images else replace(self.limits, images=1),
+            limits=self.limits.or_else(_LIMITS),
             prices=self.prices,
         )
 

@@ -21,7 +21,14 @@ import numpy.typing as npt
 
 from craft_ray.errors import OracleError
 from craft_ray.oracle.endpoints.adapter import json_request
-from craft_ray.oracle.endpoints.capabilities import FULL_SCORES, Capabilities, Limits, Price, Served
+from craft_ray.oracle.endpoints.capabilities import (
+    FULL_SCORES,
+    NO_LIMITS,
+    Capabilities,
+    Limits,
+    Price,
+    Served,
+)
 from craft_ray.oracle.endpoints.failures import Verdict, classify_status
 from craft_ray.oracle.endpoints.parsing import check_model, entry, features, json_of_bytes, matrix
 from craft_ray.oracle.endpoints.wire import (
@@ -68,7 +75,7 @@ class KServeV2:
     text_features: str | None = None
     binary: bool = False
     column: bool = False
-    limits: Limits = _LIMITS
+    limits: Limits = NO_LIMITS
     prices: tuple[Price, ...] = ()
 
     def __post_init__(self) -> None:
@@ -93,7 +100,7 @@ class KServeV2:
             prompts=frozenset({"text"} if self.texts else {"fixed"}),
             answers=frozenset(served for served, name in outputs.items() if name),
             joint_over_labels=bool(self.scores) and self.scores_are == "probabilities",
-            limits=self.limits,
+            limits=self.limits.or_else(_LIMITS),
             prices=self.prices,
         )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from craft_ray.oracle.endpoints.adapter import json_request, only_features
-from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits, Price
+from craft_ray.oracle.endpoints.capabilities import NO_LIMITS, Capabilities, Limits, Price
 from craft_ray.oracle.endpoints.failures import Verdict, classify_status
 from craft_ray.oracle.endpoints.parsing import (
     check_model,
@@ -65,7 +65,8 @@ class OpenAIEmbeddings:
         dialect: whose.
         dimensions: width of the features, where the model can cut them. None: all of it.
         path: below the URL, which has no `/v1`. None: the dialect's.
-        limits: what replaces the dialect's own.
+        limits: what replaces the dialect's own, each by itself. vLLM takes one image a request,
+            whatever is said here.
         prices: of the endpoint.
     """
 
@@ -73,11 +74,11 @@ class OpenAIEmbeddings:
     dialect: Dialect = "infinity"
     dimensions: int | None = None
     path: str | None = None
-    limits: Limits | None = None
+    limits: Limits = NO_LIMITS
     prices: tuple[Price, ...] = ()
 
     def capabilities(self) -> Capabilities:
-        limits = self.limits or _HABITS[self.dialect].limits
+        limits = self.limits.or_else(_HABITS[self.dialect].limits)
         if self.dialect == "vllm":
             limits = replace(limits, images=1)
         return Capabilities(

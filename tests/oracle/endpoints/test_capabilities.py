@@ -9,6 +9,7 @@ import pytest
 
 from craft_ray.errors import OracleError
 from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits, Price, check_method
+from craft_ray.oracle.endpoints.registry import make_adapter
 
 
 def can(prompts: str, answers: str, **others: Any) -> Capabilities:
@@ -94,6 +95,15 @@ def test_one_message_says_what_does_not_fit_and_what_does(
 def test_declarations_that_contradict_themselves(declare: Callable[[], Any], words: str) -> None:
     with pytest.raises(OracleError, match=words):
         declare()
+
+
+def test_a_limit_replaces_the_usual_one_and_no_other() -> None:
+    given = Limits(images=4, bytes=1000).or_else(Limits(images=32, texts=2048))
+    assert given == Limits(images=4, texts=2048, bytes=1000)
+    infinity = make_adapter("infinity", {"model": "m", "limits": Limits(bytes=10**6)})
+    assert infinity.capabilities().limits == Limits(images=32, texts=2048, bytes=10**6)
+    vllm = make_adapter("vllm", {"model": "m", "limits": Limits(images=9)})
+    assert vllm.capabilities().limits.images == 1
 
 
 def test_a_declaration_can_be_kept_and_compared() -> None:
