@@ -8,7 +8,7 @@ server.
     reply = ...                                         # sent by the caller
     verdict = adapter.classify(request, reply, now)     # None: there is an answer
     answer = adapter.decode(question, request, reply)
-    scores = join(question, answers, "probabilities")   # `joining`: order restored, checked
+    scores = join(question, answers, "probabilities")   # `joining`: in the order of the question
 
 What is here:
 
@@ -18,8 +18,9 @@ What is here:
 - `scores`: probabilities to log-probabilities, chunks of labels joined, a temperature fitted;
 - `waiting`, `failures`: how long to wait, what to do after a refusal, and who pays for it;
 - `openai_embeddings`, `hf_zero_shot`, `cohere_v2`, `kserve_v2`: the dialects of others;
-- `craft_ray_protocol`: our own, with soft prompts and `score`;
-- `registry`: an adapter by its name, or a user's own by `my.module:Adapter`.
+- `craft_ray_protocol`, `tensor_body`: our own, with soft prompts and `score`;
+- `registry`: an adapter by its name, or a user's own by `my.module:Adapter`
+  (tests/oracle/endpoints/own_adapter.py is one).
 
 What is not here yet: a client that sends (and its rates, retries and circuit breaker), the ledger
 of what may have been billed, the cache of paid answers, and the settings `oracle.kind: http`.

@@ -17,13 +17,16 @@ from craft_ray.oracle.endpoints.scores import (
 from craft_ray.oracle.endpoints.wire import Answer, AnswerError, FloatArray, Question
 
 
-def join(question: Question, answers: Sequence[Answer], served: Served) -> FloatArray:
+def join(
+    question: Question, answers: Sequence[Answer], served: Served, decimals: int | None = None
+) -> FloatArray:
     """One array for the whole question.
 
     Args:
         question: that was asked in parts.
         answers: of all parts, in any order.
         served: what the endpoint's numbers are.
+        decimals: that probabilities are rounded to, as the adapter declares it.
 
     Returns:
         float32: features [items, F]; or scores [images, texts]: logits and cosines as they are,
@@ -36,7 +39,7 @@ def join(question: Question, answers: Sequence[Answer], served: Served) -> Float
     if question.is_scores:
         if served not in FULL_SCORES:
             raise OracleError(f"answers: must be scores of all labels, but got {served}")
-        return _scores(question, answers, served)
+        return _scores(question, answers, served, decimals)
     return _features(question, answers)
 
 
@@ -52,7 +55,9 @@ def _features(question: Question, answers: Sequence[Answer]) -> FloatArray:
     return joined
 
 
-def _scores(question: Question, answers: Sequence[Answer], served: Served) -> FloatArray:
+def _scores(
+    question: Question, answers: Sequence[Answer], served: Served, decimals: int | None
+) -> FloatArray:
     num_images, num_texts = len(question.images), len(question.texts)
     chunks: dict[tuple[int, ...], list[Answer]] = {}
     for answer in answers:
@@ -65,14 +70,14 @@ def _scores(question: Question, answers: Sequence[Answer], served: Served) -> Fl
         block[rows] = np.concatenate([answer.values for answer in together])
         blocks.append(LabelChunk(texts, block))
     if any(answer.part.anchored for answer in answers):
-        return join_chunks(blocks, num_texts)
+        return join_chunks(blocks, num_texts, decimals)
     _check_each_once([text for block in blocks for text in block.labels], num_texts)
     joined = np.empty((num_images, num_texts), dtype=np.float32)
     for chunk in blocks:
         joined[:, list(chunk.labels)] = chunk.probabilities
     if served == "probabilities":
-        return log_probabilities(joined)
-    return logits_of_sigmoid(joined) if served == "sigmoid" else joined
+        return log_probabilities(joined, decimals)
+    return logits_of_sigmoid(joined, decimals) if served == "sigmoid" else joined
 
 
 def _check_each_once(positions: Sequence[int], num_items: int) -> None:

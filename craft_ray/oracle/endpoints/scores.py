@@ -30,36 +30,43 @@ class LabelChunk:
     probabilities: FloatArray
 
 
-def log_probabilities(probabilities: FloatArray) -> FloatArray:
-    """Logarithms, with 0 taken for the smallest float32.
+def least_of(decimals: int | None) -> float:
+    """What a probability of 0 is taken for: half of the last decimal, where scores are rounded;
+    else the smallest float32."""
+    return SMALLEST if decimals is None else max(SMALLEST, 0.5 * 10.0**-decimals)
+
+
+def log_probabilities(probabilities: FloatArray, decimals: int | None = None) -> FloatArray:
+    """Logarithms, with 0 taken for `least_of(decimals)`.
 
     Raises:
         AnswerError: a number is not between 0 and 1.
     """
     _check_probabilities(probabilities)
-    values: FloatArray = np.log(np.maximum(probabilities.astype(np.float64), SMALLEST)).astype(
-        np.float32
-    )
+    wide = np.maximum(probabilities.astype(np.float64), least_of(decimals))
+    values: FloatArray = np.log(wide).astype(np.float32)
     return values
 
 
-def logits_of_sigmoid(probabilities: FloatArray) -> FloatArray:
-    """log(p / (1 - p)): the very logits, but for rounding; at most 87.3 and, because float32 has
-    no number between 0.99999994 and 1, about 17.3 where p is rounded to 1.
+def logits_of_sigmoid(probabilities: FloatArray, decimals: int | None = None) -> FloatArray:
+    """log(p / (1 - p)): the very logits, but for rounding; at least -87.3 and, because float32 has
+    no number between 0.99999994 and 1, at most 17.3; less where scores are rounded to decimals.
 
     Raises:
         AnswerError: a number is not between 0 and 1.
     """
     _check_probabilities(probabilities)
     p = probabilities.astype(np.float64)
-    least_rest = float(np.finfo(np.float32).epsneg) / 2
-    values: FloatArray = (
-        np.log(np.maximum(p, SMALLEST)) - np.log(np.maximum(1 - p, least_rest))
-    ).astype(np.float32)
+    least = least_of(decimals)
+    least_rest = max(float(np.finfo(np.float32).epsneg) / 2, least)
+    logits = np.log(np.maximum(p, least)) - np.log(np.maximum(1 - p, least_rest))
+    values: FloatArray = logits.astype(np.float32)
     return values
 
 
-def join_chunks(chunks: Sequence[LabelChunk], num_labels: int) -> FloatArray:
+def join_chunks(
+    chunks: Sequence[LabelChunk], num_labels: int, decimals: int | None = None
+) -> FloatArray:
     """Log-probabilities over all labels, from probabilities over chunks of them.
 
     log p(label) - log p(anchor) is the difference of two logits, so it is the same in every chunk,
@@ -69,6 +76,7 @@ def join_chunks(chunks: Sequence[LabelChunk], num_labels: int) -> FloatArray:
     Args:
         chunks: that together have every label, each but the anchor once.
         num_labels: C.
+        decimals: that the probabilities are rounded to. None: they are not.
 
     Returns:
         float32 [N, C]; exp of a row adds up to 1.
@@ -87,7 +95,7 @@ def join_chunks(chunks: Sequence[LabelChunk], num_labels: int) -> FloatArray:
     joined = np.zeros((len(chunks[0].probabilities), num_labels))
     for chunk in chunks:
         _check_probabilities(chunk.probabilities)
-        logs = np.log(np.maximum(chunk.probabilities.astype(np.float64), SMALLEST))
+        logs = np.log(np.maximum(chunk.probabilities.astype(np.float64), least_of(decimals)))
         joined[:, list(chunk.labels)] = logs - logs[:, :1]
     result: FloatArray = _log_softmax(joined).astype(np.float32)
     return result

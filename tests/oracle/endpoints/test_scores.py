@@ -16,6 +16,7 @@ from craft_ray.oracle.endpoints.scores import (
     cosine,
     fit_temperature,
     join_chunks,
+    least_of,
     log_probabilities,
     logits_of_sigmoid,
 )
@@ -59,6 +60,23 @@ def test_an_anchor_of_probability_zero_is_clamped() -> None:
     chunk = LabelChunk((0, 1), np.array([[0.0, 1.0]], dtype=np.float32))
     joined = join_chunks([chunk], 2)
     np.testing.assert_allclose(joined, [[np.log(SMALLEST), 0]], atol=1e-5)
+
+
+def test_a_rounded_zero_is_taken_for_half_of_the_last_decimal() -> None:
+    """Not for 1e-38: whatever is joined by an anchor that is rounded to 0 would be 70 too large."""
+    assert least_of(3) == pytest.approx(0.0005)
+    assert least_of(None) == SMALLEST
+    rounded = np.array([[0.0, 0.25, 0.75]], dtype=np.float32)
+    np.testing.assert_allclose(np.exp(log_probabilities(rounded, 3)), [[0.0005, 0.25, 0.75]])
+    ends = logits_of_sigmoid(np.array([[0.0, 1.0]], dtype=np.float32), 3)
+    assert ends[0] == pytest.approx([np.log(0.0005), -np.log(0.0005)], rel=1e-3)
+    logits = random_logits(3, 200, 9, 2.0)
+    pieces = [(0, 1, 2, 3, 4), (0, 5, 6, 7, 8)]
+    chunks = [LabelChunk(some, softmax(logits[:, list(some)]).round(3)) for some in pieces]
+    truth = log_probabilities(softmax(logits))
+    error = {d: float(np.abs(join_chunks(chunks, 9, d) - truth).mean()) for d in (3, None)}
+    assert error[3] < 0.5
+    assert error[None] > 3 * error[3]
 
 
 def test_chunks_that_do_not_belong_together() -> None:
