@@ -16,7 +16,7 @@ from craft_ray.oracle.endpoints.capabilities import Limits, Served
 from craft_ray.oracle.endpoints.joining import join
 from craft_ray.oracle.endpoints.parts import ROOM, halves, parts_of
 from craft_ray.oracle.endpoints.registry import make_adapter
-from craft_ray.oracle.endpoints.wire import Question
+from craft_ray.oracle.endpoints.wire import Question, Request
 from tests.oracle.endpoints.servers import (
     MODEL,
     answer,
@@ -45,14 +45,23 @@ limits = st.builds(
 )
 
 
+def check_limits(request: Request, limits: Limits) -> None:
+    part = request.part
+    for number, most in (
+        (len(part.images), limits.images),
+        (len(part.texts), limits.labels if part.images else limits.texts),
+        (len(request.body), limits.bytes),
+    ):
+        assert most is None or number <= most
+
+
 def answered(
     adapter: Adapter, dialect: str, question: Question, served: Served, data: st.DataObject
 ) -> Any:
     """The joined answer; replies come in any order, and what is in them too."""
     answers = []
     for request in data.draw(st.permutations(requests_of(adapter, question))):
-        most = adapter.capabilities().limits.bytes
-        assert most is None or len(request.body) <= most
+        check_limits(request, adapter.capabilities().limits)
         reply = answer(dialect, request, lambda items: list(data.draw(st.permutations(items))))
         assert adapter.classify(request, reply, 0.0) is None
         answers.append(adapter.decode(question, request, reply))
@@ -119,6 +128,27 @@ def test_halves_have_the_same_answer(data: st.DataObject) -> None:
     answers = [adapter.decode(question, each, answer(dialect, each)) for each in requests]
     whole = answered(adapter, dialect, question, served, data)
     np.testing.assert_allclose(join(question, answers, served), whole, atol=1e-5)
+
+
+@given(
+    sizes_of_images=st.lists(st.integers(1, 6000), min_size=1, max_size=5),
+    sizes_of_texts=st.lists(st.integers(1, 6000), min_size=2, max_size=5),
+    labels=st.none() | st.integers(2, 3),
+    joint=st.booleans(),
+)
+def test_large_images_and_texts_are_sent_within_the_bytes(
+    sizes_of_images: list[int], sizes_of_texts: list[int], labels: int | None, joint: bool
+) -> None:
+    """Two of the largest texts and one of the largest images just fit."""
+    pictures = tuple(image(f"{row}" * size) for row, size in enumerate(sizes_of_images))
+    words = tuple(f"{row}" * size for row, size in enumerate(sizes_of_texts))
+    bounds = Limits(images=4, labels=labels, bytes=ROOM + 8400 + 2 * 6200)
+    adapter = make_adapter("hf_zero_shot", {"sigmoid": not joint, "limits": bounds})
+    requests = requests_of(adapter, Question(pictures, words))
+    for request in requests:
+        check_limits(request, bounds)
+    asked = {(i, t) for each in requests for i in each.part.images for t in each.part.texts}
+    assert asked == {(i, t) for i in range(len(pictures)) for t in range(len(words))}
 
 
 def test_an_answer_that_is_missing_or_there_twice_is_refused() -> None:
