@@ -68,10 +68,10 @@ def logged(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     shutil.copytree(before, after)
     shutil.rmtree(before)
     make_tracker(MlflowConfig(), after).shutdown()
-    was = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(f"sqlite:///{after / 'mlflow.db'}")
     yield after
-    mlflow.set_tracking_uri(was)
+    mlflow.set_tracking_uri("")
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow sets it, also to the default
 
 
 def test_the_champion_is_the_best_on_validation_and_none_is_there_twice(logged: Path) -> None:
