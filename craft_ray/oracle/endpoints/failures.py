@@ -18,6 +18,8 @@ instead. `never`: it will be refused each time."""
 Billed = Literal["no", "possibly"]
 
 _QUOTED = 300
+_READ = 4_000_000
+"""Bytes of a refusal that are looked through for its words; some repeat what was sent."""
 _SECRETS = re.compile(
     r"(?i)(bearer\s+|api[-_ ]?key[\"'=:\s]+|\b(?:sk|hf|nvapi|jina|pa|xai)[-_])[^\s\"',}]{4,}"
 )
@@ -105,12 +107,13 @@ def can_split(part: Part) -> bool:
 
 def quoted(body: bytes) -> str:
     """A server's own words, short, on one line, with what looks like a key masked."""
-    text = body[:8192].decode("utf-8", errors="replace")
+    whole = body[:_READ].decode("utf-8", errors="replace")
+    text = whole[:8192]
     if looks_like_html(text):
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         text = f"an HTML page{f' ({title.group(1).strip()})' if title else ''}"
     else:
-        text = _message_in(text) or text
+        text = _message_in(whole) or text
     text = " ".join(_SECRETS.sub(r"\1***", text).split())
     return (text[:_QUOTED] + "..." if len(text) > _QUOTED else text) or "(nothing)"
 
@@ -127,6 +130,11 @@ def _message_in(text: str) -> str | None:
     except (ValueError, RecursionError):
         return None
     error = document.get("error") if isinstance(document, Mapping) else None
+    details = document.get("detail") if isinstance(document, Mapping) else None
+    if isinstance(details, list):  # FastAPI's 422, which repeats the images that were sent
+        said = [item["msg"] for item in details if isinstance(item, Mapping) and "msg" in item]
+        if said:
+            return "; ".join(str(message) for message in said)
     for place in (error, document):
         if isinstance(place, str):
             return place

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from craft_ray.errors import OracleError
@@ -130,6 +130,8 @@ def test_halves_have_the_same_answer(data: st.DataObject) -> None:
     np.testing.assert_allclose(join(question, answers, served), whole, atol=1e-5)
 
 
+@example(sizes_of_images=[6000] * 5, sizes_of_texts=[6000] * 5, labels=None, joint=True)
+@example(sizes_of_images=[6000] * 5, sizes_of_texts=[6000] * 5, labels=None, joint=False)
 @given(
     sizes_of_images=st.lists(st.integers(1, 6000), min_size=1, max_size=5),
     sizes_of_texts=st.lists(st.integers(1, 6000), min_size=2, max_size=5),
