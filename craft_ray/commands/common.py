@@ -118,10 +118,19 @@ def add_screen_options(parser: argparse.ArgumentParser) -> None:
 
 
 def progress_console(options: argparse.Namespace) -> Console:
-    """Where progress is shown."""
+    """Where progress is shown.
+
+    If whoever reads it goes away (`craft-ray tune | head`), the run goes on without words: what it
+    has paid for would be cut off.
+    """
     from rich.console import Console
 
-    return Console(emoji=False, stderr=options.json, quiet=options.quiet)
+    class GoesOn(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+    return GoesOn(emoji=False, stderr=options.json, quiet=options.quiet)
 
 
 def show_outcome(

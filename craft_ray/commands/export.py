@@ -36,6 +36,8 @@ def _run(options: argparse.Namespace) -> None:
     from craft_ray.inference.runs import find_classifier
 
     folder: Path = options.folder
+    if "://" in str(options.folder) or ":/" in str(options.folder):
+        raise ConfigError("FOLDER", [f"must be a folder on this machine, but got {folder}"])
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError("FOLDER", [f"must be new or empty, but got {folder}"])
     artifact = Artifact.load(find_classifier(options.run, locate(options.output_dir)))

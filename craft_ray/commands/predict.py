@@ -68,20 +68,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from craft_ray.inference.out_file import check_out
+
+    if options.out is not None:  # known at once
+        check_out(options.out)
     note(FIRST_LINE)  # the libraries below take seconds to load
     from craft_ray.inference.images import ImagesAt
-    from craft_ray.inference.output import check_out
     from craft_ray.inference.parts import folder_of_parts
 
-    # Before the model is loaded: a name that cannot be written is known at once.
-    if options.out is not None:
-        check_out(options.out)
-        if options.resume and options.out.exists() and not folder_of_parts(options.out).exists():
-            note(
-                f"{options.out} is whole: nothing is left to ask (nothing was compared; without "
-                "--resume it is made anew)"
-            )
-            return
+    is_whole = options.out is not None and options.out.exists()
+    if options.resume and is_whole and not folder_of_parts(options.out).exists():
+        note(
+            f"{options.out} is whole: nothing is left to ask (nothing was compared; without "
+            "--resume it is made anew)"
+        )
+        return
     images = ImagesAt(options.images)
     asked = find_asked(options)
     if options.out is None:

@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 
 from craft_ray.errors import ConfigError
 from craft_ray.files.whole_files import written_whole
+from craft_ray.inference.out_file import check_out
 from craft_ray.inference.predictor import Batch
-
-KINDS = (".csv", ".parquet")
 
 
 class Table(Protocol):
@@ -62,20 +61,6 @@ def _kind_of(name: str) -> pa.DataType:
 def on_screen(screen: IO[str]) -> Table:
     """Lines, separated by tabs."""
     return _Lines(csv.writer(screen, delimiter="\t", lineterminator="\n"))
-
-
-def check_out(path: Path) -> None:
-    """Refuse a file that could not be written in the end.
-
-    Raises:
-        ConfigError: it is neither `.csv` nor `.parquet`, or its folder is missing.
-    """
-    if path.suffix.lower() not in KINDS:
-        raise ConfigError("--out", [f"must end on {' or '.join(KINDS)}, but got {path}"])
-    if not path.parent.is_dir():
-        raise ConfigError("--out", [f"{path} cannot be written: {path.parent} is no folder"])
-    if path.is_dir():
-        raise ConfigError("--out", [f"{path} must be a file, but is a folder"])
 
 
 @contextmanager

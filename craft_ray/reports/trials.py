@@ -115,6 +115,8 @@ def _why(best: Trial, known: Sequence[Trial], sizes: tuple[int, int] | None) -> 
     words = f"Trial {best['number']} won with {share(deciding(best))} on {on}"
     if ahead > 0:
         return f"{words}, {points(ahead).lstrip('+')} before trial {nearest['number']}."
+    if ahead == 0:  # `best_evidence`
+        return f"{words}, as trial {nearest['number']} has; of equal ones the lower loss decides."
     return f"{words}; trial {nearest['number']} has {share(deciding(nearest))}."
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +60,23 @@ def test_a_dry_run_says_that_a_search_keeps_to_its_budget(
         assert tune.main([*words, "--budget", budget]) == 0
         text = capsys.readouterr().out
         assert ("kept below max_cost              10.00  by fewer trials" in text) == is_less
+
+
+def test_a_run_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
+    """`craft-ray tune | head`: what it has paid for must not be lost."""
+    code = (
+        "import argparse, pathlib\n"
+        "from craft_ray.commands.common import progress_console\n"
+        "console = progress_console(argparse.Namespace(json=False, quiet=False))\n"
+        "for number in range(20000):\n"
+        "    console.print(number)\n"
+        "pathlib.Path('done').touch()\n"
+    )
+    words = (
+        f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} | head -1; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
+    assert (tmp_path / "done").exists()

@@ -227,4 +227,6 @@ def test_an_export_is_used_like_a_run(here: Path, capsys: pytest.CaptureFixture[
     assert runs.main(["export", "latest", "shared/mine"]) == 2
     assert "FOLDER: must be new or empty" in capsys.readouterr().err
     assert runs.main(["export", "nobody", "shared/other"]) == 2
+    assert runs.main(["export", "latest", "s3://bucket/mine"]) == 2
+    assert not Path("s3:").exists()
     assert "RUN: must be the name of a finished run" in capsys.readouterr().err
