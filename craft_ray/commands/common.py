@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import select
 import shlex
@@ -11,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from craft_ray.commands.as_json import print_json
 from craft_ray.commands.mistyped import Parser
 from craft_ray.config.money import money
 from craft_ray.config.secrets import mask
@@ -145,7 +145,7 @@ def show_outcome(
     from rich.console import Console
 
     if options.json:
-        print(json.dumps(summary))
+        print_json(summary)
     else:
         print_outcome(Console(emoji=False), summary, result, label, folder, ui_command)
 

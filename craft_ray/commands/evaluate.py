@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from craft_ray.commands.as_json import print_json
 from craft_ray.commands.asked_model import (
     FIRST_LINE,
     add_run_options,
@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace) -> None:
     tell_unreadable(unreadable, count.num_images)
     evaluation = count.evaluation
     if options.json:
-        print(json.dumps(asdict(evaluation), indent=2))
+        print_json(asdict(evaluation), indent=2)
     else:
         show_evaluation(evaluation, Console(file=sys.stdout, emoji=False))
     if options.report is not None:

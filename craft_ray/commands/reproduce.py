@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from craft_ray.commands.as_json import print_json
 from craft_ray.commands.common import (
     command_parser,
     exit_with,
@@ -93,7 +93,7 @@ def _run(options: argparse.Namespace) -> None:
 
         summary = run_reproduction(config, found, missing, folder, console)
     if options.json:
-        print(json.dumps(summary))
+        print_json(summary)
         return
     console = Console(emoji=False)
     console.print((folder / TABLE_FILE).read_text(), highlight=False, markup=False, soft_wrap=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import shlex
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from craft_ray.commands import export
+from craft_ray.commands.as_json import print_json
 from craft_ray.commands.common import add_screen_options, exit_with
 from craft_ray.config.money import money
 from craft_ray.errors import ConfigError
@@ -118,7 +118,7 @@ def _list(options: argparse.Namespace) -> None:
     output_dir = locate(options.output_dir)
     runs = runs_in(output_dir)
     if options.json:
-        print(json.dumps([asdict(facts) for facts in runs], indent=2))
+        print_json([asdict(facts) for facts in runs], indent=2)
         return
     if not runs:
         print(f"{output_dir} has no run: craft-ray tune makes one")
@@ -141,7 +141,7 @@ def _show(options: argparse.Namespace) -> None:
     facts = _named(options.run, output_dir)
     folder = output_dir / facts.name
     if options.json:
-        print(json.dumps(asdict(facts), indent=2))
+        print_json(asdict(facts), indent=2)
         return
     print(f"{facts.name}: craft-ray {facts.kind}, {facts.state}")
     if facts.tuned is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shlex
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from craft_ray.commands import tune
+from craft_ray.commands.as_json import print_json
 from craft_ray.commands.common import print_outcome
 from craft_ray.metering.ledger import Spending
 
@@ -80,3 +82,13 @@ def test_a_run_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     )
     assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
     assert (tmp_path / "done").exists()
+
+
+def test_json_is_what_every_reader_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"loss": float("nan"), "curve": [(1, float("inf"))], "accuracy": 0.5})
+    text = capsys.readouterr().out
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "loss": None,
+        "curve": [[1, None]],
+        "accuracy": 0.5,
+    }
