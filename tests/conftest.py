@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from tests.support.shared_ray import running_ray
 
 # The models of the tests are tiny: threads only wait for each other, and for other processes.
 torch.set_num_threads(1)
+
+# A shell starts what it runs in the background (`pytest &`) with Ctrl-C ignored.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `--hypothesis-profile thorough` is for the night; tests may take a share (support/examples.py).
 settings.register_profile("quick", max_examples=40, deadline=None)
