@@ -65,15 +65,15 @@ def _run(options: argparse.Namespace) -> None:
 
     from craft_ray.data.progress import image_progress
     from craft_ray.inference.evaluation import EvaluationCount
-    from craft_ray.inference.issue_table import check_table
     from craft_ray.inference.labelled import labelled_items
+    from craft_ray.inference.out_file import check_file
     from craft_ray.inference.report import check_report, write_report
     from craft_ray.inference.shown import show_evaluation
 
     if options.report is not None:
         check_report(options.report)
     if options.label_issues is not None:
-        check_table(options.label_issues)
+        check_file("--label-issues", options.label_issues, [".csv"])
 
     asked = find_asked(options)
     items = labelled_items(options.labelled, asked.artifact.task.class_names)

@@ -68,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from craft_ray.inference.out_file import check_out
+    from craft_ray.inference.out_file import LABEL_KINDS, check_file
 
     if options.out is not None:  # known at once
-        check_out(options.out)
+        check_file("--out", options.out, LABEL_KINDS)
     note(FIRST_LINE)  # the libraries below take seconds to load
     from craft_ray.inference.images import ImagesAt
     from craft_ray.inference.parts import folder_of_parts

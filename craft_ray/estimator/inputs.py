@@ -23,7 +23,7 @@ from craft_ray.data.dataset import (
 )
 from craft_ray.data.sources.listing import class_folders, image_files, labelled
 from craft_ray.errors import DataError
-from craft_ray.inference.images import images_at
+from craft_ray.inference.images import ImagesAt
 
 Images = Any
 """uint8 [N, H, W, 3], or a sequence of paths or of Pillow's images; or the path of a folder."""
@@ -36,7 +36,7 @@ def items_of(images: Images) -> list[Item]:
         DataError: they are none of `Images`, or there is none.
     """
     if isinstance(images, str | os.PathLike):
-        return list(images_at([Path(images)]))
+        return list(ImagesAt([Path(images)]))
     if not isinstance(images, Iterable):
         raise DataError(f"X: must be images or paths, but is {type(images).__name__}")
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OU":

@@ -56,11 +56,6 @@ class ImagesAt:
                 yield from (Item(path, NO_LABEL, str(path)) for path in _paths(place))
 
 
-def images_at(places: Sequence[Path]) -> ImagesAt:
-    """See `ImagesAt`."""
-    return ImagesAt(places)
-
-
 def _number_at(place: Path) -> int:
     if _is_parquet(place):
         return _number_of_rows(place)
@@ -109,19 +104,34 @@ def _of_csv(table: Path) -> Iterator[Path]:
         raise DataError(f"{table}: must be a CSV table in UTF-8, but: {error}") from error
 
 
+def column_of(table: Path, names: Sequence[str], known: Sequence[str], what: str) -> str:
+    """The first of some columns that a table has.
+
+    Args:
+        table: for the message.
+        names: of its columns.
+        known: columns that are looked for, in this order.
+        what: is in them, in words.
+
+    Raises:
+        DataError: it has none of them.
+    """
+    column = next((name for name in known if name in names), None)
+    if column is None:
+        raise DataError(
+            f"{table}: must have a column {' or '.join(known)} with {what}, but has "
+            f"{', '.join(names)}"
+        )
+    return column
+
+
 def path_column(table: Path, names: Sequence[str]) -> str:
     """The column of a table that has its images.
 
     Raises:
         DataError: there is none.
     """
-    column = next((name for name in PATH_COLUMNS if name in names), None)
-    if column is None:
-        raise DataError(
-            f"{table}: must have a column {' or '.join(PATH_COLUMNS)} with paths, but has "
-            f"{', '.join(names)}"
-        )
-    return column
+    return column_of(table, names, PATH_COLUMNS, "paths")
 
 
 def _number_of_rows(table: Path) -> int:

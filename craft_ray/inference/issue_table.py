@@ -14,18 +14,6 @@ from craft_ray.files.whole_files import written_whole
 COLUMNS = ("path", "label", "suggested", "probability", "probability_of_label")
 
 
-def check_table(path: Path) -> None:
-    """That a table can be written there, before anything is asked for it.
-
-    Raises:
-        ConfigError: it cannot.
-    """
-    if path.suffix.lower() != ".csv":
-        raise ConfigError("--label-issues", [f"must end on .csv, but got {path}"])
-    if not path.parent.is_dir():
-        raise ConfigError("--label-issues", [f"{path.parent} must be a folder, but is missing"])
-
-
 def write_issues(
     path: Path, issues: Sequence[LabelIssue[Item]], class_names: Sequence[str]
 ) -> None:

@@ -16,7 +16,7 @@ from craft_ray.data.parquet_layout import classes_of
 from craft_ray.data.rows import open_parquet
 from craft_ray.errors import DataError
 from craft_ray.inference.evaluation import labelled_images
-from craft_ray.inference.images import ImagesAt, check_single, path_column
+from craft_ray.inference.images import ImagesAt, check_single, column_of, path_column
 
 LABEL_COLUMNS = ("label", "class", "class_name")
 
@@ -55,13 +55,7 @@ def _check(name: str | None, known: Mapping[str, int], place: Path) -> None:
 
 
 def _label_column(table: Path, names: Sequence[str]) -> str:
-    column = next((name for name in LABEL_COLUMNS if name in names), None)
-    if column is None:
-        raise DataError(
-            f"{table}: must have a column {' or '.join(LABEL_COLUMNS)} with class names, but has "
-            f"{', '.join(names)}"
-        )
-    return column
+    return column_of(table, names, LABEL_COLUMNS, "class names")
 
 
 def _csv_labels(table: Path) -> list[str | None]:

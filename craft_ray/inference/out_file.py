@@ -1,23 +1,30 @@
-"""Whether a file of labels can be written. Light: known before any library is loaded."""
+"""Whether a file that is asked for can be written. Light: known before any library is loaded."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from craft_ray.errors import ConfigError
 
-KINDS = (".csv", ".parquet")
+LABEL_KINDS = (".csv", ".parquet")
 
 
-def check_out(path: Path) -> None:
+def check_file(option: str, path: Path, kinds: Sequence[str]) -> None:
     """Refuse a file that could not be written in the end.
 
+    Args:
+        option: that named it, for the message.
+        path: of the file.
+        kinds: its suffix must be one of these.
+
     Raises:
-        ConfigError: it is neither `.csv` nor `.parquet`, or its folder is missing.
+        ConfigError: it has another suffix, its folder is missing, or it is a folder.
     """
-    if path.suffix.lower() not in KINDS:
-        raise ConfigError("--out", [f"must end on {' or '.join(KINDS)}, but got {path}"])
+    if path.suffix.lower() not in kinds:
+        raise ConfigError(option, [f"must end on {' or '.join(kinds)}, but got {path}"])
     if not path.parent.is_dir():
-        raise ConfigError("--out", [f"{path} cannot be written: {path.parent} is no folder"])
+        problem = f"{path} cannot be written: {path.parent} must be a folder, but is missing"
+        raise ConfigError(option, [problem])
     if path.is_dir():
-        raise ConfigError("--out", [f"{path} must be a file, but is a folder"])
+        raise ConfigError(option, [f"{path} must be a file, but is a folder"])

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from craft_ray.errors import ConfigError
 from craft_ray.files.whole_files import written_whole
-from craft_ray.inference.out_file import check_out
+from craft_ray.inference.out_file import LABEL_KINDS, check_file
 from craft_ray.inference.predictor import Batch
 
 
@@ -70,7 +70,7 @@ def open_table(path: Path) -> Iterator[Table]:
     Raises:
         ConfigError: the file cannot be made, or is neither `.csv` nor `.parquet`.
     """
-    check_out(path)
+    check_file("--out", path, LABEL_KINDS)
     try:
         with written_whole(path) as partial:
             if path.suffix.lower() == ".csv":

@@ -9,10 +9,13 @@ from craft_ray.config.secrets import mask
 from craft_ray.errors import ConfigError
 from craft_ray.files.whole_files import write_whole
 from craft_ray.inference.evaluation import EvaluationCount
+from craft_ray.inference.out_file import check_file
 from craft_ray.inference.predictor import Predictor
 from craft_ray.reports.evaluation_page import EvaluationFacts, evaluation_page
 from craft_ray.reports.sections import Examined, Picture
 from craft_ray.reports.thumbnails import thumbnail
+
+PAGE_KINDS = (".html", ".htm")
 
 
 def check_report(path: Path) -> None:
@@ -21,10 +24,7 @@ def check_report(path: Path) -> None:
     Raises:
         ConfigError: it cannot.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError("--report", [f"must end on .html, but got {path}"])
-    if not path.parent.is_dir():
-        raise ConfigError("--report", [f"{path.parent} must be a folder, but is missing"])
+    check_file("--report", path, PAGE_KINDS)
 
 
 def write_report(

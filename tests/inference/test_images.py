@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from craft_ray.errors import DataError
-from craft_ray.inference.images import images_at
+from craft_ray.inference.images import ImagesAt
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def named(*places: Path) -> list[str]:
-    return [item.name for item in images_at(places)]
+    return [item.name for item in ImagesAt(places)]
 
 
 def test_a_folder_is_all_images_below_it(tree: Path) -> None:
@@ -57,7 +57,7 @@ def test_what_is_no_image_is_said(tree: Path) -> None:
         (tree / "bytes.csv", "must be a CSV table in UTF-8"),
     ):
         with pytest.raises(DataError, match=message):
-            images_at([place])
+            ImagesAt([place])
 
 
 def test_parquet_may_hold_paths_or_the_images_themselves(tree: Path) -> None:
@@ -67,13 +67,13 @@ def test_parquet_may_hold_paths_or_the_images_themselves(tree: Path) -> None:
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     images = pa.array([{"bytes": bytes([n]), "path": None} for n in range(5)], kind)
     pq.write_table(pa.table({"image": images}), tree / "images.parquet", row_group_size=2)
-    items = images_at([tree / "images.parquet", tree / "b.png"])
+    items = ImagesAt([tree / "images.parquet", tree / "b.png"])
     assert len(items) == 6
     assert [item.read() for item in items][:5] == [bytes([n]) for n in range(5)]
     assert next(iter(items)).name == f"{tree / 'images.parquet'} row 0"
     assert list(items) == list(items), "each pass lists them anew"
     pq.write_table(pa.table({"image": [b"x", b"y", b"z"]}), tree / "bytes.parquet", 2)
-    assert [item.read() for item in images_at([tree / "bytes.parquet"])] == [b"x", b"y", b"z"]
+    assert [item.read() for item in ImagesAt([tree / "bytes.parquet"])] == [b"x", b"y", b"z"]
     pq.write_table(pa.table({"image": [1, 2]}), tree / "numbers.parquet")
     pq.write_table(pa.table({"id": [1, 2]}), tree / "ids.parquet")
     (tree / "text.parquet").write_text("no parquet")
@@ -83,7 +83,7 @@ def test_parquet_may_hold_paths_or_the_images_themselves(tree: Path) -> None:
         ("text", "must be a Parquet file"),
     ):
         with pytest.raises(DataError, match=message):
-            images_at([tree / f"{name}.parquet"])
+            ImagesAt([tree / f"{name}.parquet"])
 
 
 def test_a_folder_that_cannot_be_read_is_said_and_not_passed_over(
@@ -98,4 +98,4 @@ def test_a_folder_that_cannot_be_read_is_said_and_not_passed_over(
 
     monkeypatch.setattr(os, "scandir", locked)
     with pytest.raises(DataError, match=r"deep/er: must be a folder that can be read"):
-        images_at([tree])
+        ImagesAt([tree])
