@@ -7,9 +7,9 @@ from dataclasses import replace
 from craft_ray.oracle.contract import (
     ClassificationTask,
     ImageHandle,
+    Images,
     Oracle,
     OracleDescription,
-    PixelArray,
     TaskHandle,
 )
 
@@ -28,5 +28,5 @@ class WrappedOracle:
     def register_task(self, task: ClassificationTask) -> TaskHandle:
         return self._oracle.register_task(task)
 
-    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        return self._oracle.register_images(pixels_NSS, keep=keep)
+    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
+        return self._oracle.register_images(images, keep=keep)

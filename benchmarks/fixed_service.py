@@ -17,10 +17,10 @@ from craft_ray.oracle.contract import (
     ClassificationTask,
     FloatArray,
     ImageHandle,
+    Images,
     LossArray,
     OnPart,
     OracleDescription,
-    PixelArray,
     TaskHandle,
     digest_of_images,
     ignore_part,
@@ -68,8 +68,8 @@ class FixedServiceOracle:
     def register_task(self, task: ClassificationTask) -> TaskHandle:
         return TaskHandle(task.digest, len(task.class_names), CONTEXT)
 
-    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        return ImageHandle(digest_of_images(pixels_NSS), len(pixels_NSS))
+    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
+        return ImageHandle(digest_of_images(images), len(images))
 
     def predict(
         self,

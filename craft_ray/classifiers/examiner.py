@@ -9,7 +9,6 @@ from craft_ray.classifiers.classifier import Classifier, PromptClassifier, Tuned
 from craft_ray.classifiers.predictions import PredictionLog
 from craft_ray.classifiers.score import Score, ScoreCount, score_logits
 from craft_ray.data.dataset import Dataset, Item, labels_of
-from craft_ray.data.pixels import plain_pixels
 from craft_ray.errors import DataError
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
@@ -17,6 +16,7 @@ from craft_ray.metering.planned_spending import examined_blocks
 from craft_ray.oracle.contract import ImageHandle, OracleDescription
 from craft_ray.task.preparation import FewShotData
 from craft_ray.task.prepared import PreparedTask
+from craft_ray.task.sending import plain_images
 
 
 class Examiner:
@@ -97,7 +97,7 @@ class Examiner:
         return [count.score for count in counts]
 
     def _send(self, block: Sequence[Item]) -> ImageHandle:
-        pixels = plain_pixels(block, self._oracle.describe().image_size)
-        handle = self._oracle.register_images(pixels, keep=False)
+        images = plain_images(block, self._oracle.describe())
+        handle = self._oracle.register_images(images, keep=False)
         self._oracle.expect(handle)
         return handle

@@ -16,13 +16,13 @@ import numpy.typing as npt
 from craft_ray.classifiers.artifact import Artifact
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.data.dataset import Item
-from craft_ray.data.pixels import PixelArray, plain_pixels
 from craft_ray.errors import DataError, OracleError
 from craft_ray.method.softmax import softmax
 from craft_ray.oracle.check import check_model_exists
 from craft_ray.oracle.clip import ClipOracle
-from craft_ray.oracle.contract import FloatArray, Oracle
+from craft_ray.oracle.contract import FloatArray, Images, Oracle, OracleDescription
 from craft_ray.oracle.devices import best_device
+from craft_ray.task.sending import plain_images
 
 IMAGES_AT_A_TIME = 256
 """Decoded images in memory; 150 KB each at 224 pixels."""
@@ -56,7 +56,7 @@ class Batch:
 class _Decoded:
     given: Sequence[Item]
     items: Sequence[Item]
-    pixels: PixelArray | None
+    images: Images | None
     """None if there is no item."""
     unreadable: Sequence[str]
 
@@ -86,7 +86,7 @@ class Predictor:
         self._free: SimpleQueue[Oracle] = SimpleQueue()
         for each in (oracle, *others):
             self._free.put(each)
-        self._image_size = description.image_size
+        self._description = description
 
     @classmethod
     def load(cls, artifact: Artifact, config: OracleConfig) -> Self:
@@ -121,19 +121,19 @@ class Predictor:
 
     def _decode(self, part: Sequence[Item]) -> _Decoded:
         try:
-            return _Decoded(part, part, plain_pixels(part, self._image_size), [])
+            return _Decoded(part, part, plain_images(part, self._description), [])
         except DataError:
-            readable, unreadable = _readable(part, self._image_size)
-        pixels = plain_pixels(readable, self._image_size) if readable else None
-        return _Decoded(part, readable, pixels, unreadable)
+            readable, unreadable = _readable(part, self._description)
+        images = plain_images(readable, self._description) if readable else None
+        return _Decoded(part, readable, images, unreadable)
 
     def _ask(self, part: _Decoded) -> Batch:
-        if part.pixels is None:
+        if part.images is None:
             nothing = np.empty((0, len(self.class_names)), np.float32)
             return Batch([], nothing, part.unreadable, part.given)
         oracle = self._free.get()
         try:
-            images = oracle.register_images(part.pixels, keep=False)
+            images = oracle.register_images(part.images, keep=False)
             logits_NC = self.artifact.predict(oracle, images, any_precision=True)
         finally:
             self._free.put(oracle)
@@ -178,11 +178,13 @@ def _ahead(make: Callable[[Given], Made], given: Iterable[Given], *, number: int
                 future.cancel()
 
 
-def _readable(items: Sequence[Item], size: int) -> tuple[list[Item], list[str]]:
+def _readable(
+    items: Sequence[Item], description: OracleDescription
+) -> tuple[list[Item], list[str]]:
     readable, reasons = [], []
     for item in items:
         try:
-            plain_pixels([item], size)
+            plain_images([item], description)
             readable.append(item)
         except DataError as error:
             reasons.append(str(error))

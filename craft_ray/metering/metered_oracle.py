@@ -20,11 +20,11 @@ from craft_ray.oracle.contract import (
     ExpectingOracle,
     FloatArray,
     ImageHandle,
+    Images,
     LossArray,
     OnPart,
     Oracle,
     OracleDescription,
-    PixelArray,
     ScoringOracle,
     TaskHandle,
     WhiteBoxOracle,
@@ -90,10 +90,10 @@ class MeteredOracle:
         """Free."""
         return self._oracle.register_task(task)
 
-    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
+    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
         """Counted as images sent."""
-        handle = self._oracle.register_images(pixels_NSS, keep=keep)
-        cost = Spending(images_sent=len(pixels_NSS))
+        handle = self._oracle.register_images(images, keep=keep)
+        cost = Spending(images_sent=len(images))
         question = digest_of_question(handle.digest)
         # Sending a set again after a resume is counted once: its answers are paid for once.
         query = self._next_query("images", question)

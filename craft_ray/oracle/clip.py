@@ -21,6 +21,7 @@ from craft_ray.oracle.contract import (
     ClassificationTask,
     FloatArray,
     ImageHandle,
+    Images,
     LossArray,
     OnPart,
     OracleDescription,
@@ -124,9 +125,9 @@ class ClipOracle:
             initial_context=self._text.embed(tokens.prefix_L).cpu().numpy(),
         )
 
-    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
+    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
         """Here every set may be forgotten, by the limit on features."""
-        check_pixels(pixels_NSS, self._loaded.image_size)
+        pixels_NSS = check_pixels(images, self._loaded.image_size)
         handle = ImageHandle(digest_of_images(pixels_NSS), len(pixels_NSS))
         self._images.add(handle, pixels_NSS)
         return handle

@@ -1,10 +1,10 @@
 """What a black-box vision-language model lets a client do, and nothing more.
 
-A client never sees weights, gradients, image features or text features. Example, with any
-implementation of `Oracle`:
+A client never sees weights or gradients, and features only where the owner serves them
+(`FeatureOracle`). Example, with any implementation of `Oracle`:
 
     task = oracle.register_task(ClassificationTask(("cat", "dog")))
-    images = oracle.register_images(pixels)                    # uint8 [N, 3, S, S]
+    images = oracle.register_images(pixels)                    # uint8 [N, 3, S, S], or files
     contexts = task.initial_context[None]                      # float32 [1, L, E]
     logits = oracle.predict(task, images, contexts)            # float32 [1, N, 2]
 
@@ -28,14 +28,21 @@ import numpy.typing as npt
 
 from craft_ray.errors import OracleError
 from craft_ray.method.reduction import LabelArray, Reduction
+from craft_ray.oracle.endpoints.capabilities import Capabilities
 
 FloatArray = npt.NDArray[np.float32]
 LossArray = npt.NDArray[np.float64]
 PixelArray = npt.NDArray[np.uint8]
+Files = tuple[bytes, ...]
+"""Encoded images (JPEG, PNG, ...), each as the bytes of its file."""
+Images = PixelArray | Files
 
 Answer = Literal["logits", "unnormalized_logits"]
 
 DEFAULT_TEMPLATE = "a photo of a {}."
+
+SOFT_AND_TEXT = Capabilities(prompts=frozenset({"soft", "text"}), answers=frozenset({"logits"}))
+"""Of a model that is asked by this contract alone."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,11 @@ class OracleDescription:
     image_mean: tuple[float, ...] = ()
     """Of the normalisation that the owner does, for the record; empty if unknown."""
     image_std: tuple[float, ...] = ()
+    takes_files: bool = False
+    """Whether images are registered as files, which the owner decodes and resizes; else as
+    pixels."""
+    capabilities: Capabilities = SOFT_AND_TEXT
+    """Which prompts are taken, and what is answered, bounded and charged."""
 
 
 @dataclass(frozen=True)
@@ -142,16 +154,16 @@ class Oracle(Protocol):
         """
         ...
 
-    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        """Register images, uint8 [N, 3, S, S].
+    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
+        """Register images: uint8 [N, 3, S, S], or files, as `OracleDescription.takes_files` says.
 
         Args:
-            pixels_NSS: the images.
+            images: what is registered.
             keep: False for a set that is asked about soon and then not again; it may be forgotten
                 when others of its kind have followed.
 
         Raises:
-            OracleError: another type or shape.
+            OracleError: another type or shape, or files where pixels are taken.
         """
         ...
 
@@ -245,15 +257,30 @@ class WhiteBoxOracle(ScoringOracle, Protocol):
         ...
 
 
-def digest_of_images(pixels_NSS: PixelArray) -> str:
+def digest_of_images(images: Images) -> str:
     """Content address of an image set: shape and bytes."""
+    if isinstance(images, tuple):
+        files = [hashlib.sha256(file).hexdigest() for file in images]
+        return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+    pixels_NSS = images
     digest = hashlib.sha256(repr(pixels_NSS.shape).encode())
     digest.update(np.ascontiguousarray(pixels_NSS).data)
     return digest.hexdigest()
 
 
-def check_pixels(pixels_NSS: PixelArray, image_size: int) -> None:
-    """Raise OracleError unless the array is uint8 [N >= 1, 3, S, S]."""
+def check_images(images: Images, description: OracleDescription) -> None:
+    """Raise OracleError unless these are images as the oracle takes them, at least one."""
+    if not description.takes_files:
+        check_pixels(images, description.image_size)
+    elif not isinstance(images, tuple) or not images or not all(images):
+        raise OracleError("images: must be files, at least one and none of them empty")
+
+
+def check_pixels(images: Images, image_size: int) -> PixelArray:
+    """The images, if they are uint8 [N >= 1, 3, S, S]; else raise OracleError."""
+    if isinstance(images, tuple):
+        raise OracleError("images: must be pixels, uint8 [N, 3, S, S], but got files")
+    pixels_NSS = images
     expected = (3, image_size, image_size)
     if pixels_NSS.dtype != np.uint8 or pixels_NSS.ndim != 4 or pixels_NSS.shape[1:] != expected:
         raise OracleError(
@@ -262,6 +289,7 @@ def check_pixels(pixels_NSS: PixelArray, image_size: int) -> None:
         )
     if len(pixels_NSS) == 0:
         raise OracleError("images: must have at least one image, but got 0")
+    return pixels_NSS
 
 
 def rows_of(images: ImageHandle, num_registered: int) -> list[int]:

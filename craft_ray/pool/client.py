@@ -18,13 +18,13 @@ from craft_ray.oracle.contract import (
     ClassificationTask,
     FloatArray,
     ImageHandle,
+    Images,
     LossArray,
     OnPart,
     OracleDescription,
-    PixelArray,
     TaskHandle,
     check_contexts,
-    check_pixels,
+    check_images,
     check_reduction,
     digest_of_images,
     ignore_part,
@@ -77,16 +77,16 @@ class PoolOracle:
         self._dispatcher.of_registry("add_task", task, handle)
         return handle
 
-    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
+    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
         """What is kept belongs to the pool; the last `PASSING_SETS` others belong to this client,
         and travel with its questions."""
-        check_pixels(pixels_NSS, self.describe().image_size)
-        handle = ImageHandle(digest_of_images(pixels_NSS), len(pixels_NSS))
+        check_images(images, self.describe())
+        handle = ImageHandle(digest_of_images(images), len(images))
         if keep:
             if not self._dispatcher.of_registry("images", handle.digest):
-                self._dispatcher.of_registry("add_images", handle, pixels_NSS)
+                self._dispatcher.of_registry("add_images", handle, images)
             return handle
-        self._passing[handle.digest] = self._passing.pop(handle.digest, None) or ray.put(pixels_NSS)
+        self._passing[handle.digest] = self._passing.pop(handle.digest, None) or ray.put(images)
         while len(self._passing) > PASSING_SETS:
             self._passing.popitem(last=False)
         return handle

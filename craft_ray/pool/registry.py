@@ -10,8 +10,8 @@ import ray
 from craft_ray.oracle.contract import (
     ClassificationTask,
     ImageHandle,
+    Images,
     OracleDescription,
-    PixelArray,
     TaskHandle,
 )
 
@@ -63,10 +63,10 @@ class Registry:
         """Keep a task."""
         self._tasks[handle.digest] = (task, handle)
 
-    def add_images(self, handle: ImageHandle, pixels_NSS: PixelArray) -> None:
+    def add_images(self, handle: ImageHandle, images: Images) -> None:
         """Keep an image set."""
         if handle.digest not in self._images:
-            self._images[handle.digest] = ray.put(pixels_NSS)
+            self._images[handle.digest] = ray.put(images)
 
     def images(self, digest: str) -> list[ray.ObjectRef[Any]]:
         """The reference to an image set in a list (a bare one would be resolved), or nothing."""

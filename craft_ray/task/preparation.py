@@ -16,7 +16,6 @@ from craft_ray.config.run import RunConfig
 from craft_ray.data.class_halves import dataset_of_half, items_of_half, labels_of_half
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
-from craft_ray.data.pixels import plain_pixels
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import ConfigError, DataError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
@@ -31,7 +30,8 @@ from craft_ray.task.prepared import (
     PreparedTask,
     ViewBank,
 )
-from craft_ray.task.views import FITNESS_STREAM, HEAD_STREAM, augmented_view
+from craft_ray.task.sending import plain_images, view_images
+from craft_ray.task.views import FITNESS_STREAM, augmented_view, send_view
 from craft_ray.task.vocabulary import extra_names
 
 MAX_PROJECTION_BYTES = 4 * 2**30
@@ -142,23 +142,24 @@ def prepare(
     handle = oracle.register_task(task)
     _check_projection_fits(config, handle)
     validation = LabelledImages(
-        oracle.register_images(plain_pixels(data.validation, description.image_size)),
+        oracle.register_images(plain_images(data.validation, description)),
         labels_of(data.validation),
     )
     oracle.expect(validation.handle)
     train_labels = labels_of(data.train)
     augmentation = Augmentation(config.seed, description.image_size, config.data.crop_scale_min)
     if config.fidelity.fitness_images == "plain":
-        fitness_pixels = plain_pixels(data.train, description.image_size)
+        fitness_images = plain_images(data.train, description)
     else:
-        fitness_pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
+        pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
+        fitness_images = view_images(pixels, description)
     return PreparedTask(
         task=handle,
         class_names=task.class_names,
         template=task.template,
         oracle_id=description.oracle_id,
         weights_id=description.weights_id,
-        fitness=LabelledImages(oracle.register_images(fitness_pixels), train_labels),
+        fitness=LabelledImages(oracle.register_images(fitness_images), train_labels),
         views=_views(config, data, augmentation, oracle),
         validation=validation,
         earlier_prompt_LE=earlier_prompt_LE,
@@ -228,7 +229,7 @@ def _views(
         return FreshViews(data.train, augmentation)
     return ViewBank(
         tuple(
-            oracle.register_images(augmented_view(data.train, augmentation, HEAD_STREAM, index))
+            send_view(oracle, data.train, augmentation, index, keep=True)
             for index in range(config.data.views)
         )
     )

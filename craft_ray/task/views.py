@@ -11,6 +11,7 @@ from craft_ray.data.pixels import PixelArray, augmented_pixels
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import ImageHandle
 from craft_ray.task.prepared import Augmentation, PreparedTask, ViewBank
+from craft_ray.task.sending import view_images
 
 # Independent random streams under one seed.
 HEAD_STREAM, FITNESS_STREAM = 0, 1
@@ -30,5 +31,17 @@ def nth_view(oracle: MeteredOracle, prepared: PreparedTask, number: int) -> Imag
     views = prepared.views
     if isinstance(views, ViewBank):
         return views.handles[number % len(views.handles)]
-    pixels = augmented_view(views.items, views.augmentation, HEAD_STREAM, number)
-    return oracle.register_images(pixels, keep=False)
+    return send_view(oracle, views.items, views.augmentation, number, keep=False)
+
+
+def send_view(
+    oracle: MeteredOracle,
+    items: Sequence[Item],
+    augmentation: Augmentation,
+    number: int,
+    *,
+    keep: bool,
+) -> ImageHandle:
+    """Send view `number` of those that heads are trained on."""
+    pixels = augmented_view(items, augmentation, HEAD_STREAM, number)
+    return oracle.register_images(view_images(pixels, oracle.describe()), keep=keep)

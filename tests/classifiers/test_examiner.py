@@ -13,10 +13,10 @@ from craft_ray.classifiers.classifier import PromptClassifier
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.classifiers.score import ScoreCount, score_logits
 from craft_ray.data.dataset import Item
-from craft_ray.data.pixels import plain_pixels
 from craft_ray.metering import planned_spending
-from craft_ray.oracle.contract import FloatArray, PixelArray
+from craft_ray.oracle.contract import FloatArray, Images, OracleDescription
 from craft_ray.task.preparation import FewShotData
+from craft_ray.task.sending import plain_images
 from tests.support.fake_oracle import EMBED_DIM, FakeOracle
 from tests.support.recording import RecordingOracle
 from tests.support.world import (
@@ -90,12 +90,12 @@ def test_every_block_is_sent_once_is_not_kept_and_answers_all_classifiers(
 def test_no_more_than_a_block_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 
-    def recording(items: Sequence[Item], image_size: int) -> PixelArray:
+    def recording(items: Sequence[Item], description: OracleDescription) -> Images:
         sizes.append(len(items))
-        return plain_pixels(items, image_size)
+        return plain_images(items, description)
 
     blocks_of(monkeypatch, 10)
-    monkeypatch.setattr(module, "plain_pixels", recording)
+    monkeypatch.setattr(module, "plain_images", recording)
     world, _ = recorded_world()
     Examiner(metered(world.oracle), world.prepared, DATA).test(classifiers(1))
     assert sizes == [10, 10, 8]

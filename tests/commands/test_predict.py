@@ -33,11 +33,11 @@ class Model(FakeOracle):
     asked = 0
     stops_after: int | None = None
 
-    def register_images(self, pixels_NSS: Any, **options: Any) -> Any:
+    def register_images(self, images: Any, **options: Any) -> Any:
         if Model.stops_after is not None and Model.asked >= Model.stops_after:
             raise KeyboardInterrupt
-        Model.asked += len(pixels_NSS)
-        return super().register_images(pixels_NSS, **options)
+        Model.asked += len(images)
+        return super().register_images(images, **options)
 
 
 @pytest.fixture

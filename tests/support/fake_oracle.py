@@ -23,6 +23,7 @@ from craft_ray.oracle.contract import (
     ClassificationTask,
     FloatArray,
     ImageHandle,
+    Images,
     OracleDescription,
     PixelArray,
     TaskHandle,
@@ -76,8 +77,8 @@ class FakeOracle:
         self._tasks[task.digest] = task
         return TaskHandle(task.digest, len(task.class_names), _embed(task.template))
 
-    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        check_pixels(pixels_NSS, IMAGE_SIZE)
+    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
+        pixels_NSS = check_pixels(images, IMAGE_SIZE)
         digest = digest_of_images(pixels_NSS)
         flat = pixels_NSS.reshape(len(pixels_NSS), -1).astype(np.float64) / 255 - 0.5
         self._features[digest] = flat @ _encoder(self._seed)

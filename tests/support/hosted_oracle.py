@@ -20,10 +20,10 @@ from craft_ray.oracle.contract import (
     ClassificationTask,
     FloatArray,
     ImageHandle,
+    Images,
     LossArray,
     OnPart,
     OracleDescription,
-    PixelArray,
     TaskHandle,
     ignore_part,
 )
@@ -54,7 +54,7 @@ class HostedFake:
     ) -> None:
         self._encodes_s = encodes_s
         self._oracle = FakeOracle(seed)
-        self._pixels: dict[str, PixelArray] = {}
+        self._pixels: dict[str, Images] = {}
         self._lies = lies
         self._service_s = service_s
         self._hangs_s = hangs_s
@@ -72,10 +72,10 @@ class HostedFake:
         self._known.add(task.digest)
         return self._oracle.register_task(task)
 
-    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        handle = self._oracle.register_images(pixels_NSS)
+    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
+        handle = self._oracle.register_images(images)
         self._known.add(handle.digest)
-        self._pixels[handle.digest] = pixels_NSS
+        self._pixels[handle.digest] = images
         return handle
 
     def _encode(self, images: ImageHandle) -> None:

@@ -11,11 +11,11 @@ from craft_ray.oracle.contract import (
     ClassificationTask,
     FloatArray,
     ImageHandle,
+    Images,
     LossArray,
     OnPart,
     Oracle,
     OracleDescription,
-    PixelArray,
     ScoringOracle,
     TaskHandle,
     ignore_part,
@@ -51,8 +51,8 @@ class RecordingOracle:
     def register_task(self, task: ClassificationTask) -> TaskHandle:
         return self.oracle.register_task(task)
 
-    def register_images(self, pixels_NSS: PixelArray, *, keep: bool = True) -> ImageHandle:
-        handle = self.oracle.register_images(pixels_NSS, keep=keep)
+    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
+        handle = self.oracle.register_images(images, keep=keep)
         self.registered.append(handle.digest)
         if not keep:
             self.passing.append(handle.digest)

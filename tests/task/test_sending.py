@@ -1,0 +1,67 @@
+"""Images as an oracle takes them: pixels, or files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from craft_ray.data.dataset import Item
+from craft_ray.errors import DataError, OracleError
+from craft_ray.oracle.contract import check_images, digest_of_images
+from craft_ray.task.sending import plain_images, view_images
+from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
+
+PIXELS = FakeOracle().describe()
+FILES = replace(PIXELS, takes_files=True)
+PICTURE = np.random.default_rng(1).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+
+
+def encoded(kind: str) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(PICTURE).save(buffer, format=kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_files_are_sent_as_they_are(kind: str) -> None:
+    data = encoded(kind)
+    assert plain_images([Item(data, 0, "a")], FILES) == (data,)
+
+
+def test_other_kinds_become_png_of_the_same_pixels() -> None:
+    (sent,) = plain_images([Item(encoded("tiff"), 0, "a")], FILES)
+    assert bytes(sent).startswith(b"\x89PNG")
+    np.testing.assert_array_equal(np.array(Image.open(BytesIO(sent))), PICTURE)
+
+
+def test_a_broken_file_is_not_sent() -> None:
+    with pytest.raises(DataError, match="a"):
+        plain_images([Item(encoded("jpeg")[:100], 0, "a")], FILES)
+
+
+def test_views_are_sent_as_lossless_files() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (3, 3, 8, 8), dtype=np.uint8)
+    assert view_images(pixels, PIXELS) is pixels
+    files = view_images(pixels, FILES)
+    back = [np.array(Image.open(BytesIO(file))).transpose(2, 0, 1) for file in files]
+    np.testing.assert_array_equal(np.stack(back), pixels)
+
+
+def test_an_oracle_of_one_kind_refuses_the_other() -> None:
+    pixels = np.zeros((1, 3, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    check_images(pixels, PIXELS)
+    check_images((b"a",), FILES)
+    with pytest.raises(OracleError, match="must be pixels"):
+        check_images((b"a",), PIXELS)
+    for wrong in (pixels, (), (b"a", b"")):
+        with pytest.raises(OracleError, match="must be files"):
+            check_images(wrong, FILES)
+
+
+def test_the_address_of_files_tells_their_order_and_borders() -> None:
+    sets = [(b"ab", b"c"), (b"a", b"bc"), (b"c", b"ab"), (b"abc",)]
+    assert len({digest_of_images(files) for files in sets}) == len(sets)
