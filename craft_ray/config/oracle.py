@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from craft_ray.config.base import Settings
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.places import WeightsText, absolute, expand_home
 
 Auto = Literal["auto"]
@@ -16,8 +17,10 @@ SMALLEST_SHARE = 0.0001
 
 
 class OracleConfig(Settings):
-    """The black box."""
+    """The black box: an open_clip model that is loaded here."""
 
+    kind: Literal["open_clip"] = "open_clip"
+    """`open_clip`, or `http` for a model behind an endpoint."""
     model: str = "embedded"
     """`embedded`, an open_clip model name (`ViT-B-32`), or `local-dir:<folder>`."""
     pretrained: WeightsText | None = None
@@ -71,6 +74,19 @@ class OracleConfig(Settings):
                 "got null: oracle.pretrained=openai takes the weights that OpenAI has published"
             )
         return self
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value.get("kind", "open_clip"))
+    return str(getattr(value, "kind", ""))
+
+
+AnyOracleConfig = Annotated[
+    Annotated[OracleConfig, Tag("open_clip")] | Annotated[EndpointConfig, Tag("http")],
+    Discriminator(_kind_of),
+]
+"""`kind` may be left out: the model is then loaded here."""
 
 
 class PoolConfig(Settings):

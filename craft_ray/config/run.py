@@ -17,7 +17,7 @@ from craft_ray.config.optimizers import (
     SepCmaEsConfig,
     SharpZoConfig,
 )
-from craft_ray.config.oracle import OracleConfig, PoolConfig
+from craft_ray.config.oracle import AnyOracleConfig, OracleConfig, PoolConfig
 from craft_ray.config.places import PathText, PlaceText, expand_home
 from craft_ray.config.prompts import PromptConfig
 from craft_ray.config.secrets import conceal
@@ -122,7 +122,7 @@ class RunConfig(Settings):
     is left of its budget is not spent. Default: none ends early."""
     fidelity: FidelityConfig = FidelityConfig()
     data: DataConfig = DataConfig()
-    oracle: OracleConfig = OracleConfig()
+    oracle: AnyOracleConfig = OracleConfig()
     pool: PoolConfig = PoolConfig()
     prompt: PromptConfig = PromptConfig()
     optimizer: OptimizerConfig = CmaEsConfig()

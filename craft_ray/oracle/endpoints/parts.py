@@ -26,7 +26,7 @@ def parts_of(question: Question, capabilities: Capabilities) -> tuple[Part, ...]
         OracleError: one image or text alone is beyond a limit.
     """
     limits, texts = capabilities.limits, question.texts
-    _check_texts(texts, limits)
+    check_texts(texts, limits)
     sizes_of_images = [_size_of_file(len(image.data)) for image in question.images]
     sizes_of_texts = [_size_of_text(text) for text in texts]
     room = None if limits.bytes is None else limits.bytes - ROOM
@@ -99,7 +99,8 @@ def _columns(
     return [(0, *(position + 1 for position in run)) for run in rest]
 
 
-def _check_texts(texts: Sequence[str], limits: Limits) -> None:
+def check_texts(texts: Sequence[str], limits: Limits) -> None:
+    """Raise OracleError if a text is longer than the endpoint takes."""
     most = limits.text_characters
     for row, text in enumerate(texts):
         if most is not None and len(text) > most:

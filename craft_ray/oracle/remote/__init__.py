@@ -1,0 +1,9 @@
+"""A model behind an HTTP endpoint as an oracle: the contract, answered by requests.
+
+- `adapters`: from settings to an adapter, and what the endpoint is known by;
+- `text_oracle`: an endpoint that takes text (or classes of its own) and images;
+- `soft_oracle`: an endpoint that speaks craft-ray's own protocol, soft prompts included;
+- `opening`: keys, the gate that sends and counts, and the oracle over it.
+
+`oracle.endpoints` says what is sent, `oracle.gate` sends it.
+"""

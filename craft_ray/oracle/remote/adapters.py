@@ -1,0 +1,103 @@
+"""From the settings of an endpoint to its adapter, and to what it is known by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+from craft_ray.config.endpoint import NAMES_A_MODEL, EndpointConfig
+from craft_ray.errors import OracleError
+from craft_ray.oracle.endpoints.adapter import Adapter
+from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits, Price
+from craft_ray.oracle.endpoints.failures import Verdict
+from craft_ray.oracle.endpoints.registry import make_adapter
+from craft_ray.oracle.endpoints.wire import Answer, Part, Question, Reply, Request
+
+SOFT = "craft_ray"
+"""The dialect that is no `Adapter`: it has soft prompts."""
+UNSCALED = frozenset({"cosine", "image_features"})
+"""Answers without a temperature."""
+
+
+class Declared:
+    """An adapter with what the settings declare of its endpoint; implements `Adapter`.
+
+    Args:
+        adapter: speaks the dialect.
+        capabilities: of the endpoint.
+    """
+
+    def __init__(self, adapter: Adapter, capabilities: Capabilities) -> None:
+        self._adapter = adapter
+        self._capabilities = capabilities
+
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def encode(self, question: Question, part: Part) -> Request:
+        return self._adapter.encode(question, part)
+
+    def decode(self, question: Question, request: Request, reply: Reply) -> Answer:
+        return self._adapter.decode(question, request, reply)
+
+    def classify(self, request: Request, reply: Reply, now: float) -> Verdict | None:
+        return self._adapter.classify(request, reply, now)
+
+
+def adapter_of(config: EndpointConfig) -> Declared:
+    """What speaks the endpoint's dialect; not of `craft_ray`.
+
+    Raises:
+        OracleError: a dialect, option or module that is not there; or limits and prices that do
+            not fit.
+    """
+    options = dict(config.options)
+    if config.dialect in NAMES_A_MODEL and "model" not in options:
+        options["model"] = config.model
+    for name in ("limits", "prices"):
+        if name in options:
+            raise OracleError(f"oracle.options.{name}: must be given as oracle.{name}")
+    # The dialect's own limits know best which of the user's can hold: vLLM takes one image.
+    if ":" not in config.dialect:
+        options["limits"] = limits_of(config)
+    adapter = make_adapter(config.dialect, options)
+    declared = adapter.capabilities()
+    limits = declared.limits
+    if ":" in config.dialect:
+        limits = limits_of(config).or_else(limits)
+    prices = prices_of(config) or declared.prices
+    scale = declared.logit_scale
+    if declared.answers & UNSCALED and config.logit_scale is not None:
+        scale = config.logit_scale
+    return Declared(adapter, replace(declared, limits=limits, prices=prices, logit_scale=scale))
+
+
+def limits_of(config: EndpointConfig) -> Limits:
+    """As the settings declare them."""
+    return Limits(**config.limits.model_dump())
+
+
+def prices_of(config: EndpointConfig) -> tuple[Price, ...]:
+    """As the settings declare them; free units are left out."""
+    prices = config.prices.model_dump()
+    currency = prices.pop("currency")
+    return tuple(Price(unit, amount, currency) for unit, amount in prices.items() if amount)
+
+
+def model_id(config: EndpointConfig) -> str:
+    """Names the model and how it is asked, wherever it is served: classifiers fit it by this."""
+    decisive = [config.dialect, config.model, config.revision, config.options]
+    if not config.model and not config.options.get("model"):
+        decisive.append(config.url.rstrip("/"))  # nothing else tells which model answers
+    return _digest(decisive)
+
+
+def endpoint_id(config: EndpointConfig) -> str:
+    """Names the endpoint too: paid answers are kept under it."""
+    return _digest([model_id(config), config.url.rstrip("/")])
+
+
+def _digest(values: list[object]) -> str:
+    document = json.dumps(values, sort_keys=True, ensure_ascii=True, default=repr)
+    return hashlib.sha256(document.encode()).hexdigest()

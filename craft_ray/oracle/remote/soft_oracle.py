@@ -1,0 +1,240 @@
+"""An endpoint that speaks craft-ray's own protocol, as an oracle: soft prompts, `score`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from craft_ray.config.endpoint import EndpointConfig
+from craft_ray.errors import OracleError
+from craft_ray.method.reduction import Reduction
+from craft_ray.oracle.contract import (
+    Answer,
+    ClassificationTask,
+    FloatArray,
+    ImageHandle,
+    Images,
+    LossArray,
+    OnPart,
+    OracleDescription,
+    TaskHandle,
+    check_contexts,
+    check_images,
+    check_reduction,
+    digest_of_images,
+    ignore_part,
+)
+from craft_ray.oracle.endpoints.craft_ray_protocol import (
+    LIMITS,
+    ContextAnswer,
+    ContextQuestion,
+    CraftRayProtocol,
+)
+from craft_ray.oracle.endpoints.failures import Verdict
+from craft_ray.oracle.endpoints.parts import halves
+from craft_ray.oracle.endpoints.wire import ImageFile, Reply, Request, Units
+from craft_ray.oracle.gate.answer_store import AnswerStore
+from craft_ray.oracle.gate.gate import Gate
+from craft_ray.oracle.remote.adapters import endpoint_id, limits_of, prices_of
+from craft_ray.oracle.remote.image_files import ImageFiles
+from craft_ray.oracle.remote.text_oracle import key_of
+
+Array = npt.NDArray[Any]
+
+
+def protocol_of(config: EndpointConfig) -> CraftRayProtocol:
+    """The codec with what the settings declare."""
+    if config.options:
+        raise OracleError(
+            f"oracle.options: must be empty for dialect craft_ray, but got {sorted(config.options)}"
+        )
+    return CraftRayProtocol(limits_of(config).or_else(LIMITS), prices_of(config))
+
+
+@dataclass(frozen=True)
+class _Bare:
+    """A request without a question: declarations and registrations; implements `Dialogue`."""
+
+    protocol: CraftRayProtocol
+    read: Callable[[Reply], Any]
+
+    def classify(self, request: Request, reply: Reply, now: float) -> Verdict | None:
+        return self.protocol.classify(request, reply, now)
+
+    def decode(self, request: Request, reply: Reply) -> Any:
+        return self.read(reply)
+
+    def split(self, request: Request) -> Sequence[Request]:
+        return ()
+
+    def entries(self, request: Request, answer: Any) -> Sequence[tuple[bytes, Array]]:
+        return ()
+
+    def told(self, answer: Any) -> Units:
+        return Units()
+
+
+@dataclass(frozen=True)
+class _Dialogue:
+    """A question; implements `Dialogue`."""
+
+    protocol: CraftRayProtocol
+    question: ContextQuestion
+    namespace: str
+
+    def classify(self, request: Request, reply: Reply, now: float) -> Verdict | None:
+        return self.protocol.classify(request, reply, now)
+
+    def decode(self, request: Request, reply: Reply) -> ContextAnswer:
+        return self.protocol.decode(self.question, request, reply)
+
+    def split(self, request: Request) -> Sequence[Request]:
+        return [self.protocol.encode(self.question, part) for part in halves(request.part)]
+
+    def entries(self, request: Request, answer: ContextAnswer) -> Sequence[tuple[bytes, Array]]:
+        return [(self.key(request), answer.values)]
+
+    def told(self, answer: ContextAnswer) -> Units:
+        return answer.told
+
+    def key(self, request: Request) -> bytes:
+        """What the answer is kept under: all that was sent, of which the body is a function."""
+        return key_of(self.namespace, request.path, request.body.hex())
+
+
+class SoftEndpointOracle:
+    """The whole contract, over HTTP; implements `ScoringOracle`.
+
+    Images are registered as PNG files of what is asked about; the owner resizes them.
+
+    Args:
+        config: of the endpoint.
+        gate: sends what must be asked.
+        answers: has what was answered before.
+
+    Raises:
+        OracleError: the endpoint refuses, or declares what cannot be.
+        EndpointUnavailableError: it does not answer.
+    """
+
+    def __init__(self, config: EndpointConfig, gate: Gate, answers: AnswerStore) -> None:
+        self._protocol = protocol_of(config)
+        self._gate = gate
+        self._answers = answers
+        self._files = ImageFiles()
+        self._tasks: set[str] = set()
+        self._sent: set[str] = set()
+        """Images that the endpoint has, by their digests."""
+        self.num_images_encoded = 0
+        declared = cast(
+            OracleDescription,
+            self._bare(self._protocol.encode_describe(), self._protocol.decode_description),
+        )
+        self._namespace = f"{endpoint_id(config)} {declared.oracle_id}"
+        self._description = replace(
+            declared,
+            takes_files=True,
+            expects=False,
+            capabilities=self._protocol.capabilities(),
+        )
+
+    @property
+    def progress(self) -> int:
+        """Grows while anything goes on, waits that the endpoint asked for included."""
+        return self._gate.progress
+
+    def device_works(self) -> bool:
+        """There is none that could break here."""
+        return True
+
+    def describe(self) -> OracleDescription:
+        return self._description
+
+    def knows(self, digest: str) -> bool:
+        """Whether a task or an image set with this content address is registered."""
+        return digest in self._tasks or digest in self._files
+
+    def register_task(self, task: ClassificationTask) -> TaskHandle:
+        request = self._protocol.encode_task(task)
+        handle = self._bare(request, lambda reply: self._protocol.decode_task(task, reply))
+        self._tasks.add(task.digest)
+        return cast(TaskHandle, handle)
+
+    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
+        """They are sent when they are first asked about."""
+        check_images(images, self._description)
+        assert isinstance(images, tuple)
+        handle = ImageHandle(digest_of_images(images), len(images))
+        self._files.add(handle, images)
+        return handle
+
+    def predict(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        answer: Answer = "logits",
+    ) -> FloatArray:
+        check_contexts(contexts_KLE, self._description.embed_dim, task.num_classes)
+        if answer not in self._description.answers:
+            raise OracleError(
+                f"answer: must be one of {self._description.answers}, but got {answer!r}"
+            )
+        digests = self._send(self._files.of(images))
+        question = ContextQuestion(task, digests, contexts_KLE, answer)
+        return cast(FloatArray, self._ask(question))
+
+    def score(
+        self,
+        task: TaskHandle,
+        images: ImageHandle,
+        contexts_KLE: FloatArray,
+        reduction: Reduction,
+        on_part: OnPart = ignore_part,
+    ) -> LossArray:
+        check_contexts(contexts_KLE, self._description.embed_dim, task.num_classes)
+        check_reduction(reduction, images, task)
+        digests = self._send(self._files.of(images))
+        question = ContextQuestion(task, digests, contexts_KLE, reduction=reduction)
+        losses = cast(LossArray, self._ask(question))
+        on_part(0, losses)
+        return losses
+
+    def _send(self, images: Sequence[ImageFile]) -> tuple[str, ...]:
+        """Register what the endpoint does not have yet; the digests of all."""
+        new = {image.digest: image for image in images if image.digest not in self._sent}
+        requests = [self._protocol.encode_image(image) for image in new.values()]
+        if requests:
+            for _ in self._gate.ask(requests, _Bare(self._protocol, _nothing)):
+                self.num_images_encoded += 1
+            self._sent.update(new)
+        return tuple(image.digest for image in images)
+
+    def _ask(self, question: ContextQuestion) -> Array:
+        dialogue = _Dialogue(self._protocol, question, self._namespace)
+        requests = [
+            self._protocol.encode(question, part) for part in self._protocol.parts_of(question)
+        ]
+        known = self._answers.find([dialogue.key(request) for request in requests])
+        answers, missing = [], []
+        for request in requests:
+            key = dialogue.key(request)
+            if key in known:
+                answers.append(ContextAnswer(request.part, known[key], Units()))
+            else:
+                missing.append(request)
+        if missing:
+            answers += [answer for _, answer in self._gate.ask(missing, dialogue)]
+        return np.asarray(self._protocol.join(question, answers))
+
+    def _bare(self, request: Request, read: Callable[[Reply], Any]) -> Any:
+        (answer,) = [answer for _, answer in self._gate.ask([request], _Bare(self._protocol, read))]
+        return answer
+
+
+def _nothing(reply: Reply) -> None:
+    """A registration says no more than its status."""
