@@ -61,7 +61,7 @@ def main() -> None:
     threadpool_limits(1, user_api="blas")  # as in a worker
     base = [*BASE, f"max_queries={options.max_queries}"]
     config = load_run_config(None, base)
-    oracle = ClipOracle.load(config.oracle)
+    oracle = ClipOracle.load(config.local_model)
     runs = []
     # Seed by seed, so that what a stopped benchmark has printed compares like with like.
     for seed in options.seeds:

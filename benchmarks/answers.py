@@ -116,7 +116,7 @@ def main() -> None:
     commit_id = commit()
     torch.set_num_threads(options.threads)
     threadpool_limits(1, user_api="blas")  # as in a worker
-    oracle = load_oracle(load_run_config(None).oracle)
+    oracle = load_oracle(load_run_config(None).local_model)
     runs: list[dict[str, Any]] = []
     for seed in options.seeds:
         for name, restriction in RESTRICTIONS.items():

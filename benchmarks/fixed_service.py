@@ -42,7 +42,7 @@ class FixedServiceFactory:
 class FixedServiceOracle:
     """Implements `HostedOracle`."""
 
-    num_images_encoded = 0
+    num_images_encoded = progress = 0
 
     def __init__(self, seconds_per_question: float) -> None:
         self._seconds = seconds_per_question

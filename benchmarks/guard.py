@@ -82,7 +82,7 @@ class Answers:
     def ask(cls) -> Answers:
         """With all training images and their views."""
         config = load_run_config(None, SETTINGS)
-        world = World(load_oracle(config.oracle), config)
+        world = World(load_oracle(config.local_model), config)
         validation, test = world.validation, world.test
         return cls(
             Images(world.predict_names(*world.training_handles), world.train.labels_N),

@@ -179,7 +179,7 @@ def main() -> None:
     commit_id = commit()
     torch.set_num_threads(1)
     threadpool_limits(1, user_api="blas")
-    oracle = load_oracle(load_run_config(None, ["oracle.white_box=true"]).oracle)
+    oracle = load_oracle(load_run_config(None, ["oracle.white_box=true"]).local_model)
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         settings = task_settings(Path(folder))

@@ -77,7 +77,7 @@ def main() -> None:
     threadpool_limits(1, user_api="blas")  # as in a worker
     settings = [f"max_queries={options.max_queries}", "oracle.white_box=true", *options.overrides]
     base = load_run_config(None, settings)
-    oracle = load_oracle(base.oracle)
+    oracle = load_oracle(base.local_model)
     facts = {"settings": base.model_dump(mode="json"), "scales": scales(oracle, base)}
     runs: list[dict[str, Any]] = []
     for seed in options.seeds:

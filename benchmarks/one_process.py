@@ -39,7 +39,7 @@ def main() -> None:
     summary = read_json(options.run_folder / SUMMARY_FILE)
     space = SpaceConfig.model_validate(summary["settings"])
     data = load_data(space.base)
-    oracle = ClipOracle.load(space.base.oracle)
+    oracle = ClipOracle.load(space.base.local_model)
     driver = MeteredOracle(oracle, QueryLedger(0))
     prepared = prepare(space.base, data, driver)
     examiner = Examiner(driver, prepared, data)

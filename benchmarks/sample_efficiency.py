@@ -171,7 +171,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = task_settings(Path(folder))
         base = load_run_config(None, ["oracle.white_box=true"])
-        oracle = load_oracle(base.oracle)
+        oracle = load_oracle(base.local_model)
         for task in options.tasks:
             common = [*settings[task], "oracle.white_box=true"]
             common += [f"max_queries={options.max_queries}"]

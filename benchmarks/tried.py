@@ -236,7 +236,7 @@ def main() -> None:
     commit_id = commit()
     torch.set_num_threads(1)
     threadpool_limits(1, user_api="blas")
-    oracle = load_oracle(load_run_config(None).oracle)
+    oracle = load_oracle(load_run_config(None).local_model)
     runs = []
     for seed in options.seeds:
         world = World(oracle, load_run_config(None, [f"seed={seed}", "data.views=4"]))

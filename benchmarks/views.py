@@ -37,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     threadpool_limits(1, user_api="blas")  # as in a worker
     base = load_run_config(None, [f"max_queries={options.max_queries}"])
-    oracle = ClipOracle.load(base.oracle)
+    oracle = ClipOracle.load(base.local_model)
     runs = []
     for seed in options.seeds:
         for views in VIEWS:

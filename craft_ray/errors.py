@@ -43,7 +43,7 @@ class OracleError(UserError):
 
 
 class BudgetError(UserError):
-    """A request would exceed the candidate-query budget; nothing was spent."""
+    """A request would exceed a budget of candidate queries or of money; nothing was spent."""
 
 
 class TrackingError(UserError):
@@ -64,6 +64,11 @@ class RunInterruptedError(Exception):
 
 class RunFailedError(RuntimeError):
     """A run came to its end without a result, through no mistake in its settings."""
+
+
+class EndpointUnavailableError(RunFailedError):
+    """An endpoint does not answer now, or asks to wait longer than is allowed; what was paid for is
+    on record, and `--resume` continues."""
 
 
 class PoolError(RunFailedError):

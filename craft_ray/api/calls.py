@@ -12,7 +12,7 @@ from craft_ray.config.space import SpaceConfig
 from craft_ray.environment import set_environment
 from craft_ray.errors import RunFailedError
 from craft_ray.metering.planned_spending import check_affordable, plan_driver, plan_run
-from craft_ray.oracle.check import check_model_exists
+from craft_ray.oracle.usable import check_usable
 from craft_ray.search.plan import check_first_trial_is_affordable
 from craft_ray.task.preparation import load_data
 
@@ -40,7 +40,7 @@ def tune(
     """
     set_environment()
     space = given_space(config, settings)
-    check_model_exists(space.base.oracle)
+    check_usable(space.base)
     data = load_data(space.base)
     check_first_trial_is_affordable(space, data.size)
     # Here: Ray takes a second, which a mistake need not wait for.
@@ -82,7 +82,7 @@ def train(
     """
     set_environment()
     run = given_run(config, settings)
-    check_model_exists(run.oracle)
+    check_usable(run)
     data = load_data(run)
     plan = plan_run(run, data.size) + plan_driver(run, data.size)
     check_affordable(run, plan, "the run")

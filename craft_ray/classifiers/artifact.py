@@ -15,7 +15,7 @@ from craft_ray.classifiers.classifier import Kind, TunedClassifier, restore_clas
 from craft_ray.config.base import Settings
 from craft_ray.config.data import Template
 from craft_ray.config.documents import describe_problems
-from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.oracle import AnyOracleConfig
 from craft_ray.data.dataset import class_name_problem
 from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import Place
@@ -62,7 +62,7 @@ class _Description(Settings):
     template: Template
     kind: Kind
     extra_names: tuple[Annotated[str, AfterValidator(_check_class_name)], ...]
-    oracle: OracleConfig | None = None  # earlier versions did not store it
+    oracle: AnyOracleConfig | None = None  # earlier versions did not store it
     about: About | None = None  # earlier versions did not store it
 
     @model_validator(mode="after")
@@ -84,7 +84,7 @@ class Artifact:
     oracle_id: str
     weights_id: str = ""
     """Of the oracle that it was tuned for (`OracleDescription`)."""
-    oracle: OracleConfig | None = None
+    oracle: AnyOracleConfig | None = None
     """How that oracle is loaded, so that the classifier can be used from its folder alone."""
     about: About | None = None
     """How it was made, and how good it is."""

@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from craft_ray.classifiers.about import About, Measured
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.money import money
-from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.oracle import AnyOracleConfig, OracleConfig
 
 CLASSES_SHOWN = 50
 
@@ -22,7 +23,7 @@ def model_card(
     kind: str,
     predictions_per_image: int,
     weights_id: str,
-    oracle: OracleConfig | None,
+    oracle: AnyOracleConfig | None,
     about: About | None,
 ) -> str:
     """The text of `README.md`.
@@ -54,7 +55,7 @@ def model_card(
     return "\n".join(parts).encode("utf-8", "replace").decode()  # a folder's name may be any bytes
 
 
-def _front_matter(oracle: OracleConfig | None, about: About) -> dict[str, Any]:
+def _front_matter(oracle: AnyOracleConfig | None, about: About) -> dict[str, Any]:
     head: dict[str, Any] = {
         "library_name": "craft-ray",
         "pipeline_tag": "image-classification",
@@ -84,7 +85,7 @@ def _front_matter(oracle: OracleConfig | None, about: About) -> dict[str, Any]:
 
 
 def _what_it_is(
-    kind: str, predictions: int, oracle: OracleConfig | None, about: About
+    kind: str, predictions: int, oracle: AnyOracleConfig | None, about: About
 ) -> Iterator[str]:
     what = {
         "prompt": "A tuned prompt",
@@ -99,14 +100,16 @@ def _what_it_is(
     )
 
 
-def model_name(oracle: OracleConfig) -> str:
+def model_name(oracle: AnyOracleConfig) -> str:
     """Of a model with its weights, in few words; without the folders of the machine."""
+    if isinstance(oracle, EndpointConfig):
+        return oracle.model or oracle.dialect
     if oracle.pretrained is None:
         return oracle.model.rpartition("/")[2]
     return f"{oracle.model}/{oracle.pretrained.rpartition('/')[2]}"
 
 
-def _how_to_use_it(folder: str, oracle: OracleConfig | None) -> str:
+def _how_to_use_it(folder: str, oracle: AnyOracleConfig | None) -> str:
     given = ", oracle=client" if oracle is None else ""
     # In code nothing can be escaped: a name that a shell or Python would not take as it stands is
     # left to the reader.
@@ -146,7 +149,7 @@ def _row(name: str, score: Measured) -> str:
     )
 
 
-def _model(oracle: OracleConfig | None, about: About, template: str, weights_id: str) -> str:
+def _model(oracle: AnyOracleConfig | None, about: About, template: str, weights_id: str) -> str:
     mean = ", ".join(f"{each:g}" for each in about.image_mean)
     std = ", ".join(f"{each:g}" for each in about.image_std)
     lines = [
@@ -154,7 +157,7 @@ def _model(oracle: OracleConfig | None, about: About, template: str, weights_id:
         ("weights from", about.source),
         ("revision", about.revision or ""),
         ("weights' content address", weights_id),
-        ("precision", "" if oracle is None else oracle.precision),
+        ("precision", oracle.precision if isinstance(oracle, OracleConfig) else ""),
         ("computed by", about.computed_by),
         ("image size", "" if about.image_size is None else f"{about.image_size}"),
         ("view of an image", about.view),

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from craft_ray.commands.common import positive
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.loading import load_oracle_config
 from craft_ray.config.money import money
-from craft_ray.errors import DataError
+from craft_ray.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from craft_ray.classifiers.artifact import Artifact
-    from craft_ray.config.oracle import OracleConfig
+    from craft_ray.config.oracle import AnyOracleConfig
     from craft_ray.inference.predictor import Predictor
 
 NAMED_AT_MOST = 20
@@ -36,7 +37,7 @@ class Asked:
 
     name: str
     artifact: Artifact
-    config: OracleConfig
+    config: AnyOracleConfig
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +133,9 @@ def _replicas(asked: Asked, number: int) -> Iterator[Predictor]:
     from craft_ray.pool.lifecycle import ClipFactory, running_pool
     from craft_ray.pool.membership import decide_size
 
+    if isinstance(asked.config, EndpointConfig):
+        problem = "must not be given for a model behind an endpoint, which one gate asks"
+        raise ConfigError("--replicas", [f"{problem}, but got {number}"])
     check_is_here(asked.config)
     config = PoolConfig(replicas=number)
     with ray_session(RayConfig()):

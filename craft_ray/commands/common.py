@@ -208,12 +208,12 @@ def check_inputs(config: RunConfig, options: argparse.Namespace, *, decode: bool
         UserError: names the field or file, the law and the value.
     """
     from craft_ray.data.mute_names import warning_of_mute_names
-    from craft_ray.oracle.check import check_model_exists
+    from craft_ray.oracle.usable import check_usable
     from craft_ray.task.preparation import load_data, sample_data
 
     if decode:  # it may take its time, as all that follows
         progress_console(options).print("Checking model and data ...", highlight=False)
-    check_model_exists(config.oracle)
+    check_usable(config)
     data = load_data(config) if decode else sample_data(config)
     if (warning := warning_of_mute_names(config.data.source, data.dataset)) is not None:
         print(f"warning: {warning}", file=sys.stderr)

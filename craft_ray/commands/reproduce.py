@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace) -> None:
     from craft_ray.oracle.check import check_model_exists
     from craft_ray.reproduction.presence import find_missing
 
-    for oracle in {run.oracle.model: run.oracle for run in settings.values()}.values():
+    for oracle in {run.oracle.model: run.local_model for run in settings.values()}.values():
         check_model_exists(oracle)
     missing = find_missing(config)
     found = {cell: run for cell, run in settings.items() if cell.dataset not in missing}

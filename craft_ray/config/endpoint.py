@@ -94,7 +94,7 @@ class EndpointConfig(Settings):
     """A file that has the key, which only its owner may read (mode 0600)."""
     api_key_header: str = "Authorization"
     """That the key is sent in; `Authorization` sends `Bearer KEY`."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Of the dialect, such as `dimensions` or `sigmoid` (docs/endpoints.md)."""
     limits: LimitsConfig = LimitsConfig()
     prices: PricesConfig = PricesConfig()

@@ -18,7 +18,7 @@ from craft_ray.config.documents import (
     split_override,
 )
 from craft_ray.config.effects import missing_for, needs_in_words
-from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.oracle import AnyOracleConfig
 from craft_ray.config.overrides import apply_words
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
@@ -110,7 +110,7 @@ def change_run_config(
     return _validate(RunConfig, document, source)
 
 
-def load_oracle_config(known: OracleConfig | None, overrides: Sequence[str]) -> OracleConfig:
+def load_oracle_config(known: AnyOracleConfig | None, overrides: Sequence[str]) -> AnyOracleConfig:
     """How a model is loaded: as a run has done it, but for words `oracle.KEY=VALUE`.
 
     Args:

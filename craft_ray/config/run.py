@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from craft_ray.config.base import Settings
 from craft_ray.config.budget import clip_batches, resolve_max_queries
 from craft_ray.config.data import DataConfig
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.fidelity import FidelityConfig
 from craft_ray.config.heads import HeadConfig, ProbingHeadConfig, ResidualMlpConfig
 from craft_ray.config.optimizers import (
@@ -21,6 +22,7 @@ from craft_ray.config.oracle import AnyOracleConfig, OracleConfig, PoolConfig
 from craft_ray.config.places import PathText, PlaceText, expand_home
 from craft_ray.config.prompts import PromptConfig
 from craft_ray.config.secrets import conceal
+from craft_ray.errors import ConfigError
 
 Method = Literal["both", "prompt", "head", "white_box"]
 REGISTERED_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,199}$"
@@ -269,13 +271,53 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _money_needs_a_price(self) -> Self:
-        if self.max_cost is not None and not self.price_per_thousand_predictions:
+        if self.max_cost is None:
+            return self
+        if isinstance(self.oracle, EndpointConfig):
+            if not self.oracle.has_prices:
+                raise ValueError(
+                    "oracle.prices must be given with max_cost (--budget), but got max_cost="
+                    f"{self.max_cost:g} and no price: say what the endpoint charges, as "
+                    "oracle.prices.image=0.0001 oracle.prices.text=0.00001"
+                )
+        elif not self.price_per_thousand_predictions:
             raise ValueError(
                 "price_per_thousand_predictions > 0 must be given with max_cost (--budget), but "
                 f"got max_cost={self.max_cost:g} and no price: say what 1,000 predictions cost, as"
                 " price_per_thousand_predictions=1.50"
             )
         return self
+
+    @model_validator(mode="after")
+    def _one_gate_before_an_endpoint(self) -> Self:
+        if not isinstance(self.oracle, EndpointConfig):
+            return self
+        pool = self.pool
+        if pool.replicas not in ("auto", 1) or pool.max_replicas is not None:
+            raise ValueError(
+                "pool.replicas must be auto or 1 and pool.max_replicas null when oracle.kind is "
+                f"http, because one gate asks the endpoint, but got {pool.replicas} and "
+                f"{pool.max_replicas}"
+            )
+        if self.price_per_thousand_predictions is not None:
+            raise ValueError(
+                "price_per_thousand_predictions must be null when oracle.kind is http, but got "
+                f"{self.price_per_thousand_predictions:g}: say in oracle.prices what the endpoint "
+                "charges, such as oracle.prices.image=0.0001"
+            )
+        return self
+
+    @property
+    def local_model(self) -> OracleConfig:
+        """The model that is loaded here.
+
+        Raises:
+            ConfigError: it is behind an endpoint.
+        """
+        if isinstance(self.oracle, EndpointConfig):
+            problem = "must be open_clip where the model is loaded here, but got http"
+            raise ConfigError("oracle.kind", [problem])
+        return self.oracle
 
     @model_validator(mode="after")
     def _patience_needs_a_choice(self) -> Self:
@@ -288,7 +330,14 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _gradients_need_permission(self) -> Self:
-        if self.method == "white_box" and not self.oracle.white_box:
+        if self.method != "white_box":
+            return self
+        if isinstance(self.oracle, EndpointConfig):
+            raise ValueError(
+                "method must not be white_box when oracle.kind is http: an endpoint gives no "
+                "gradients"
+            )
+        if not self.oracle.white_box:
             raise ValueError(
                 "method white_box needs oracle.white_box true, but got false: a black box gives no "
                 "gradients"

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -15,8 +16,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from craft_ray.classifiers.artifact import Artifact
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.loading import change_run_config, load_oracle_config
-from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.oracle import AnyOracleConfig
+from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import DEFAULT_RUN
 from craft_ray.errors import ConfigError, DataError
 from craft_ray.estimator.fitting import fit_by_search, fit_once, smallest_class, split
@@ -26,12 +29,13 @@ from craft_ray.inference.predictor import Predictor, check_is_here
 from craft_ray.inference.runs import find_classifier
 from craft_ray.metering.ledger import Spending
 from craft_ray.method.softmax import softmax
-from craft_ray.oracle.check import LOCAL_DIR_PREFIX, check_model_exists
-from craft_ray.oracle.clip import ClipOracle
+from craft_ray.oracle.check import LOCAL_DIR_PREFIX
 from craft_ray.oracle.contract import FloatArray, Oracle
-from craft_ray.oracle.devices import best_device
+from craft_ray.oracle.loaded import check_loadable, load_here
 
 NAME = "CraftClassifier"
+ENDPOINT = "http"
+"""In place of a model: an endpoint that `settings` name."""
 
 
 class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -49,7 +53,8 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         oracle: `embedded`; a model of open_clip with its weights, `MODEL/TAG` or `MODEL/FILE`;
-            `local-dir:<folder>`; or any client of a model (`craft_ray.oracle.contract.Oracle`).
+            `local-dir:<folder>`; `http`, an endpoint that `settings` name (`oracle.url`,
+            `oracle.dialect`, ...); or any client of a model (`craft_ray.oracle.contract.Oracle`).
         pretrained: the tag or file, if it is not in `oracle`.
         validation_share: of the images of each class, which choose and are not fitted to.
         seed: of that choice, the views and the method.
@@ -149,10 +154,7 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             changes = (oracle_settings or {}).items()
             words = [f"oracle.{name}={json.dumps(value)}" for name, value in changes]
             config = load_oracle_config(artifact.oracle, words)
-            named = {"model", "pretrained"}
-            others = config.model_dump(mode="json", exclude_defaults=True, exclude=named)
-            settings = {f"oracle.{name}": value for name, value in others.items()}
-            loaded = cls(config.model, pretrained=config.pretrained, settings=settings or None)
+            loaded = cls._of_model(config)
             check_is_here(config)
             oracle = loaded._load(config)
         loaded._set(artifact, list(artifact.task.class_names))
@@ -164,6 +166,16 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 stacklevel=2,
             )
         return loaded
+
+    @classmethod
+    def _of_model(cls, config: AnyOracleConfig) -> Self:
+        """Not fitted, for the model that these settings name."""
+        named = {"kind"} if isinstance(config, EndpointConfig) else {"model", "pretrained"}
+        others = config.model_dump(mode="json", exclude_defaults=True, exclude=named)
+        settings = {f"oracle.{name}": value for name, value in others.items()} or None
+        if isinstance(config, EndpointConfig):
+            return cls(ENDPOINT, settings=settings)
+        return cls(config.model, pretrained=config.pretrained, settings=settings)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the model: a copy in another process loads it when it is asked."""
@@ -205,7 +217,9 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"but got {self.search}"
             )
         own: dict[str, Any] = {"seed": self.seed if problems else int(self.seed)}
-        if isinstance(self.oracle, str):
+        if self.oracle == ENDPOINT:
+            own["oracle.kind"] = ENDPOINT
+        elif isinstance(self.oracle, str):
             model, weights = _model_and_weights(self.oracle)
             if weights and self.pretrained:
                 problems.append(
@@ -227,17 +241,17 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if about.validation is not None:
                 self.validation_score_ = about.validation.accuracy
 
-    def _load(self, config: OracleConfig) -> Oracle:
+    def _load(self, config: AnyOracleConfig) -> Oracle:
         if not isinstance(self.oracle, str):
             return self.oracle
-        check_model_exists(config)
-        return ClipOracle.load(config, best_device())
+        check_loadable(config)
+        return load_here(config, Path("runs"))
 
     def _logits(self, images: Images) -> FloatArray:
         check_is_fitted(self, "classes_")
         predictor: Predictor | None = getattr(self, "_predictor", None)
         if predictor is None:
-            oracle = self._load(self.artifact_.oracle or OracleConfig())
+            oracle = self._load(self.artifact_.oracle or RunConfig().oracle)
             predictor = self._predictor = Predictor(self.artifact_, oracle)
         logits = []
         for batch in predictor.predict(items_of(images)):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Self, TypeVar
 
@@ -14,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from craft_ray.classifiers.artifact import Artifact
-from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.endpoint import EndpointConfig
+from craft_ray.config.oracle import AnyOracleConfig
 from craft_ray.data.dataset import Item
 from craft_ray.errors import DataError, OracleError
 from craft_ray.method.softmax import softmax
-from craft_ray.oracle.check import check_model_exists
-from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import FloatArray, Images, Oracle, OracleDescription
-from craft_ray.oracle.devices import best_device
+from craft_ray.oracle.loaded import check_loadable, load_here
 from craft_ray.task.sending import plain_images
 
 IMAGES_AT_A_TIME = 256
@@ -89,15 +89,22 @@ class Predictor:
         self._description = description
 
     @classmethod
-    def load(cls, artifact: Artifact, config: OracleConfig) -> Self:
-        """Load the model, on a GPU if there is one.
+    def load(
+        cls, artifact: Artifact, config: AnyOracleConfig, output_dir: Path = Path("runs")
+    ) -> Self:
+        """Load the model, on a GPU if there is one; or open the gate of an endpoint.
+
+        Args:
+            artifact: the classifier.
+            config: of the model.
+            output_dir: where runs are; answers of an endpoint are kept beside them.
 
         Raises:
             OracleError: the model cannot be loaded.
             ArtifactError: it has other weights.
         """
         check_is_here(config)
-        return cls(artifact, ClipOracle.load(config, best_device()))
+        return cls(artifact, load_here(config, output_dir))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -140,15 +147,17 @@ class Predictor:
         return Batch(part.items, logits_NC, part.unreadable, part.given)
 
 
-def check_is_here(config: OracleConfig) -> None:
+def check_is_here(config: AnyOracleConfig) -> None:
     """Refuse a model whose files are not on this machine before anything is loaded.
 
     Raises:
         OracleError: says what is missing, and how to name another place.
     """
     try:
-        check_model_exists(config)
+        check_loadable(config)
     except OracleError as error:
+        if isinstance(config, EndpointConfig):
+            raise
         raise OracleError(
             f"{error}\n  a classifier names the model it was tuned for as it was found there; "
             "another place of the same weights: --set oracle.pretrained=FILE or "

@@ -23,6 +23,7 @@ from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import write_json
 from craft_ray.jobs.cluster import slots_on_cluster
 from craft_ray.jobs.driver_oracle import driver_oracle
+from craft_ray.jobs.hosting import hosted_by
 from craft_ray.jobs.live import waiting
 from craft_ray.jobs.result import Scores, about_result
 from craft_ray.jobs.run_clock import RunClock
@@ -33,8 +34,7 @@ from craft_ray.metering.ledger import Spending
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.keeper import PoolKeeper
-from craft_ray.pool.lifecycle import ClipFactory, starting_pool
-from craft_ray.pool.membership import decide_size, num_replicas
+from craft_ray.pool.lifecycle import starting_pool
 from craft_ray.task.preparation import (
     FewShotData,
     classification_task,
@@ -202,11 +202,7 @@ def open_experiment(
         with ExitStack() as stack:
             slots = slots_on_cluster(config, folder, max_jobs, cpus_beside)
             nodes = cluster_nodes()
-            size = decide_size(config.pool, nodes)
-            factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
-            most = "up to " if size.max_replicas else ""
-            replicas = num_replicas(size, nodes)
-            words = f"{most}{replicas} oracle replica(s) of {config.oracle.model} on {size.device}"
+            factory, size, words = hosted_by(config, folder, nodes)
 
             def start_tracker() -> Tracker:
                 return make_tracker(

@@ -15,6 +15,7 @@ from typing import Any
 from craft_ray.classifiers.artifact import DESCRIPTION_FILE, RESULT_FOLDER
 from craft_ray.classifiers.interval import accuracy_interval
 from craft_ray.config.documents import flatten, to_yaml
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.method_names import method_name
 from craft_ray.config.money import money
 from craft_ray.config.run import RunConfig
@@ -81,6 +82,8 @@ def run_tags(command: str, config: RunConfig, data: str | None = None) -> dict[s
 def model_name(config: RunConfig) -> str:
     """Model and weights in one word."""
     oracle = config.oracle
+    if isinstance(oracle, EndpointConfig):
+        return oracle.model or oracle.url
     return f"{oracle.model}/{oracle.pretrained}" if oracle.pretrained else oracle.model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.oracle import AnyOracleConfig
 from craft_ray.errors import ArtifactError
 from craft_ray.files.whole_files import read_json
 from craft_ray.jobs.run_folder import SUMMARY_FILE
@@ -15,7 +15,7 @@ NOT_KNOWN = "not known before a first run of this model here"
 OF_THE_MODEL = ("model", "pretrained", "precision")
 
 
-def time_in_words(output_dir: Path, kind: Kind, oracle: OracleConfig, planned: Spending) -> str:
+def time_in_words(output_dir: Path, kind: Kind, oracle: AnyOracleConfig, planned: Spending) -> str:
     """At most how long a run takes: as long as the newest one of its kind with the same model to
     start, and what came after that in proportion to the image predictions. It may have been on
     another machine.

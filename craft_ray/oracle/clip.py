@@ -111,6 +111,11 @@ class ClipOracle:
         """Images that have been encoded so far."""
         return self._images.num_encoded
 
+    @property
+    def progress(self) -> int:
+        """Grows while images are encoded."""
+        return self._images.num_encoded
+
     def describe(self) -> OracleDescription:
         return self._description
 

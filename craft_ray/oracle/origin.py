@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.endpoint import EndpointConfig
+from craft_ray.config.oracle import AnyOracleConfig
 from craft_ray.oracle.check import LOCAL_DIR_PREFIX, tag_of
 
 
@@ -22,8 +23,10 @@ class Origin:
     revision: str | None = None
 
 
-def origin_of(config: OracleConfig) -> Origin:
+def origin_of(config: AnyOracleConfig) -> Origin:
     """What is known of the weights from their name alone; paths of this machine are left out."""
+    if isinstance(config, EndpointConfig):
+        return Origin(config.url, config.revision or None)
     if config.model == "embedded":
         return Origin("craft-ray's own demonstration model")
     if config.model.startswith(LOCAL_DIR_PREFIX):

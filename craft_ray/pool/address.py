@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from craft_ray.errors import BudgetError, EndpointUnavailableError, OracleError
+
 
 @dataclass(frozen=True)
 class PoolAddress:
@@ -28,9 +30,19 @@ class Answered:
 @dataclass(frozen=True)
 class Refused:
     """A question that the oracle refuses: nobody else need be asked. A value, because an exception
-    comes through Ray as a traceback of text, in which the cause has to be looked for."""
+    comes through Ray as a traceback of text, in which the cause has to be looked for.
+
+    Attributes:
+        message: why.
+        kind: of the error that the client raises.
+    """
 
     message: str
+    kind: type[OracleError | BudgetError | EndpointUnavailableError] = OracleError
+
+    def error(self) -> Exception:
+        """What the client raises."""
+        return self.kind(self.message)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError, RayError
 
 from craft_ray.config.oracle import PoolConfig
-from craft_ray.errors import OracleError, PoolError, last_words
+from craft_ray.errors import PoolError, last_words
 from craft_ray.oracle.contract import OracleDescription
 from craft_ray.pool.address import Failed, PoolAddress, Refused, Reply
 from craft_ray.pool.answers import BadAnswerError
@@ -197,7 +197,7 @@ class Dispatcher:
             self._members_read_s = float("-inf")
             return
         if isinstance(reply, Refused):
-            raise OracleError(reply.message)
+            raise reply.error()
         if isinstance(reply, Failed):
             scheduler.fail(assignment, reply.message, now_s, may_pass=reply.may_pass)
             return

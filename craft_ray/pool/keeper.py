@@ -15,7 +15,7 @@ from ray.exceptions import ActorDiedError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from craft_ray.config.oracle import PoolConfig
-from craft_ray.errors import OracleError, PoolError, last_words
+from craft_ray.errors import PoolError, last_words
 from craft_ray.pool.address import Failed, PoolAddress, Refused, Reply
 from craft_ray.pool.cluster import ActorView, cluster_nodes, view_of
 from craft_ray.pool.demand import Demand
@@ -249,7 +249,7 @@ class PoolKeeper:
         except RayError as error:
             reply = Failed(last_words(error), may_pass=True)
         if isinstance(reply, Refused):
-            errors.append(OracleError(reply.message))
+            errors.append(reply.error())
         elif isinstance(reply, Failed):
             errors.append(PoolError(f"a replica could not load the model: {reply.message}"))
         else:

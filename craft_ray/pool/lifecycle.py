@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.cluster import beside_driver
@@ -17,6 +19,10 @@ from craft_ray.pool.keeper import PoolKeeper
 from craft_ray.pool.membership import PoolSize
 from craft_ray.pool.registry import Registry
 from craft_ray.pool.replica import HostedOracle, OracleFactory
+
+if TYPE_CHECKING:
+    from craft_ray.oracle.gate.settings import Secret
+    from craft_ray.oracle.remote.records import Records
 
 NAMESPACE = "craft_ray"
 
@@ -36,6 +42,24 @@ class ClipFactory:
 
         torch.set_num_threads(self.num_threads)
         return load_oracle(self.config, self.device)
+
+
+@dataclass(frozen=True)
+class EndpointFactory:
+    """Opens an endpoint where the replica runs, as long as its process lives. There is one replica:
+    the gate, which all who ask share, with the endpoint's rates and the money."""
+
+    config: EndpointConfig
+    secret: Secret | None
+    records: Records
+
+    def __call__(self) -> HostedOracle:
+        from craft_ray.oracle.remote.opening import open_endpoint
+
+        opened = open_endpoint(self.config, self.secret, self.records)
+        oracle = opened.__enter__()
+        atexit.register(opened.__exit__, None, None, None)
+        return oracle
 
 
 @dataclass(frozen=True)

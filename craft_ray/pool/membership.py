@@ -50,6 +50,10 @@ class PoolSize:
         return "cuda" if self.gpus_per_replica else "cpu"
 
 
+ONE_GATE = PoolSize(replicas=1, gpus_per_replica=0.0, threads_per_replica=1)
+"""Of the pool in front of an endpoint."""
+
+
 def decide_size(config: PoolConfig, nodes: Sequence[NodeView]) -> PoolSize:
     """Resolve what is `auto`, but for the number of replicas, which follows the cluster.
 

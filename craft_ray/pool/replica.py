@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayError
 
-from craft_ray.errors import OracleError, PoolError
+from craft_ray.errors import BudgetError, EndpointUnavailableError, OracleError, PoolError
 from craft_ray.oracle.contract import (
     ImageHandle,
+    Oracle,
     OracleDescription,
-    ScoringOracle,
     TaskHandle,
     check_white_box,
 )
@@ -33,17 +33,24 @@ LAST_REPLY_S = 0.5
 OF_CANDIDATES = ("predict", "score")
 WHITE_BOX = ("image_features", "context_gradient")
 MAY_PASS = (OSError, MemoryError, RayError)
+REFUSALS = (OracleError, BudgetError, EndpointUnavailableError)
+"""Whoever is asked, it would be the same."""
 
 Pixels = Sequence["ray.ObjectRef[Any]"]
 """The images of a question where its asker holds them, or nothing: then the registry does."""
 
 
-class HostedOracle(ScoringOracle, Protocol):
+class HostedOracle(Oracle, Protocol):
     """What a replica can host: an oracle that tells what it has been given."""
 
     @property
     def num_images_encoded(self) -> int:
-        """Images that have been encoded so far; grows while a set is encoded."""
+        """Images that have been encoded so far."""
+        ...
+
+    @property
+    def progress(self) -> int:
+        """Grows as long as a question gets on, such as with each image that is encoded for it."""
         ...
 
     def knows(self, digest: str) -> bool:
@@ -92,7 +99,7 @@ class OracleReplica:
         self._busy_s = 0.0
         self._is_working = False
         self._got_on_s = 0.0
-        self._encoded_at_last_look = 0
+        self._progress_at_last_look = 0
 
     def load(self) -> Reply:
         """Load the model; nothing else is asked before. Answers with its description."""
@@ -107,8 +114,8 @@ class OracleReplica:
                     f"is {pools.oracle_id[:12]} by {pools.computed_by or '?'}, and this one's is "
                     f"{mine.oracle_id[:12]} by {mine.computed_by or '?'}"
                 )
-        except OracleError as error:
-            return Refused(str(error))
+        except REFUSALS as error:
+            return Refused(str(error), _refusal(error))
         except Exception as error:
             logger.exception("the model could not be loaded")
             return failed(error)
@@ -129,10 +136,10 @@ class OracleReplica:
     @_while_working  # type: ignore[untyped-decorator]
     def stuck_s(self) -> float:
         """Seconds since the question at work was begun, or, as far as the last call of this method
-        knows, since an image was encoded for it; 0 if nothing is at work."""
-        encoded, now_s = self._oracle.num_images_encoded, time.monotonic()
-        if encoded != self._encoded_at_last_look:
-            self._encoded_at_last_look, self._got_on_s = encoded, now_s
+        knows, since it got on; 0 if nothing is at work."""
+        progress, now_s = self._oracle.progress, time.monotonic()
+        if progress != self._progress_at_last_look:
+            self._progress_at_last_look, self._got_on_s = progress, now_s
         return now_s - self._got_on_s if self._is_working else 0.0
 
     def expect(self, images: ImageHandle, pixels: Pixels) -> None:
@@ -185,8 +192,8 @@ class OracleReplica:
         try:
             value = work()
             return Answered(value, time.monotonic() - started_s, self._oracle_id)
-        except OracleError as error:
-            return Refused(str(error))
+        except REFUSALS as error:
+            return Refused(str(error), _refusal(error))
         except Exception as error:
             logger.exception("a question could not be answered")
             if self._oracle.device_works():
@@ -206,6 +213,13 @@ class OracleReplica:
         if images is not None and not self._oracle.knows(images.digest):
             for reference in pixels or ray.get(self._registry.images.remote(images.digest)):
                 self._oracle.register_images(ray.get(reference))
+
+
+def _refusal(
+    error: Exception,
+) -> type[OracleError | BudgetError | EndpointUnavailableError]:
+    """Its kind; one of an oracle's own is told as the kind that everybody knows."""
+    return next(kind for kind in REFUSALS if isinstance(error, kind))
 
 
 def failed(error: Exception) -> Failed:

@@ -163,7 +163,7 @@ def _run_on_backbone(
     fit into the GPUs. Without a pool these cells fail, and those of other backbones go on."""
     config = jobs[0].config
     size = decide_size(config.pool, cluster_nodes())
-    factory = ClipFactory(config.oracle, size.device, size.threads_per_replica)
+    factory = ClipFactory(config.local_model, size.device, size.threads_per_replica)
     with ExitStack() as stack:
         try:
             with waiting(console, f"Starting oracle replicas of {backbone} on {size.device}"):

@@ -100,7 +100,7 @@ def test_a_preset_follows_the_authors_procedure(name: str) -> None:
         crop_scale_min=0.08 if name == "imagenet" else 0.5,
     )
     expected_model = ("embedded", None) if name == "embedded" else ("RN50", "openai")
-    assert (config.oracle.model, config.oracle.pretrained) == expected_model
+    assert (config.oracle.model, config.local_model.pretrained) == expected_model
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -129,8 +129,8 @@ def test_shots_without_a_budget_are_an_error(name: str) -> None:
 def test_every_backbone_of_the_paper_is_accepted(name: str, backbone: str) -> None:
     words = [f"oracle.model={backbone}", "data.source.root=/data"]
     config = load_run_config(path_of(name), words)
-    assert (config.oracle.model, config.oracle.pretrained) == (backbone, "openai")
-    check_model_exists(config.oracle)
+    assert (config.oracle.model, config.local_model.pretrained) == (backbone, "openai")
+    check_model_exists(config.local_model)
 
 
 @pytest.mark.parametrize("path", sorted(SPACES.rglob("*.yaml")), ids=lambda path: path.stem)

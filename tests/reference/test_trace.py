@@ -106,7 +106,7 @@ def settings_of(settings: Settings, **changes: Any) -> dict[str, Any]:
 def run_system(document: dict[str, Any], oracle: ClipOracle | None = None) -> Trace:
     """The system's trace, with an oracle that was loaded by the same settings, if any."""
     config = RunConfig.model_validate(document)
-    recording = RecordingScorer(oracle or ClipOracle.load(config.oracle))
+    recording = RecordingScorer(oracle or ClipOracle.load(config.local_model))
     data = load_data(config)
     prepared = prepare(config, data, metered(recording))
     ledger = QueryLedger(config.max_queries)

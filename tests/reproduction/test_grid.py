@@ -57,15 +57,15 @@ def test_a_cell_is_the_preset_with_its_coordinates() -> None:
     config = grid(checkpoints={"ViT-B-16": "/weights/ViT-B-16.pt"}, backbones=["ViT-B-16"])
     run = settings_of(Cell("ViT-B-16", "dtd", "craft", 4, 2), config)
     assert (run.data.shots, run.seed, run.method) == (4, 2, "both")
-    assert (run.oracle.model, run.oracle.pretrained) == ("ViT-B-16", "/weights/ViT-B-16.pt")
-    assert not run.oracle.white_box
+    assert (run.oracle.model, run.local_model.pretrained) == ("ViT-B-16", "/weights/ViT-B-16.pt")
+    assert not run.local_model.white_box
     assert run.prompt.projection_std == 1
     assert run.max_queries == 4000
     assert run.fidelity.preset == "reference"
     source = run.data.source
     assert source.model_dump() == {"kind": "coop", "root": "/data", "dataset": "dtd"}
     other = settings_of(Cell("RN50", "dtd", "craft", 16, 1), config)
-    assert other.oracle.pretrained == "openai"
+    assert other.local_model.pretrained == "openai"
     assert other.max_queries == 8000
 
 
@@ -100,7 +100,7 @@ def test_every_method_fits_every_preset(method: Any, dataset: str) -> None:
     backbone = "embedded" if dataset == "embedded" else "RN50"
     for shots in (1, 2, 4, 8, 16):
         run = settings_of(Cell(backbone, dataset, method, shots, 1), config)
-        assert run.oracle.white_box == (method in ("white_box", "linear_probe"))
+        assert run.local_model.white_box == (method in ("white_box", "linear_probe"))
     assert run.data.source.kind == ("embedded" if dataset == "embedded" else "coop")
 
 

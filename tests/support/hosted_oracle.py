@@ -62,6 +62,10 @@ class HostedFake:
         self._is_broken = False
         self.num_images_encoded = 0
 
+    @property
+    def progress(self) -> int:
+        return self.num_images_encoded
+
     def describe(self) -> OracleDescription:
         return self._oracle.describe()
 

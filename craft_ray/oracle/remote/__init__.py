@@ -3,6 +3,7 @@
 - `adapters`: from settings to an adapter, and what the endpoint is known by;
 - `text_oracle`: an endpoint that takes text (or classes of its own) and images;
 - `soft_oracle`: an endpoint that speaks craft-ray's own protocol, soft prompts included;
+- `records`: where what is asked and answered is put on record;
 - `opening`: keys, the gate that sends and counts, and the oracle over it.
 
 `oracle.endpoints` says what is sent, `oracle.gate` sends it.

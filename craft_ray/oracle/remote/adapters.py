@@ -9,7 +9,7 @@ from dataclasses import replace
 from craft_ray.config.endpoint import NAMES_A_MODEL, EndpointConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.endpoints.adapter import Adapter
-from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits, Price
+from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits, Price, Unit
 from craft_ray.oracle.endpoints.failures import Verdict
 from craft_ray.oracle.endpoints.registry import make_adapter
 from craft_ray.oracle.endpoints.wire import Answer, Part, Question, Reply, Request
@@ -80,14 +80,20 @@ def limits_of(config: EndpointConfig) -> Limits:
 
 def prices_of(config: EndpointConfig) -> tuple[Price, ...]:
     """As the settings declare them; free units are left out."""
-    prices = config.prices.model_dump()
-    currency = prices.pop("currency")
-    return tuple(Price(unit, amount, currency) for unit, amount in prices.items() if amount)
+    prices = config.prices
+    amounts: dict[Unit, float | None] = {
+        "request": prices.request,
+        "image": prices.image,
+        "text": prices.text,
+        "pair": prices.pair,
+        "token": prices.token,
+    }
+    return tuple(Price(u, amount, prices.currency) for u, amount in amounts.items() if amount)
 
 
 def model_id(config: EndpointConfig) -> str:
     """Names the model and how it is asked, wherever it is served: classifiers fit it by this."""
-    decisive = [config.dialect, config.model, config.revision, config.options]
+    decisive: list[object] = [config.dialect, config.model, config.revision, config.options]
     if not config.model and not config.options.get("model"):
         decisive.append(config.url.rstrip("/"))  # nothing else tells which model answers
     return _digest(decisive)

@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from craft_ray.config.endpoint import EndpointConfig
@@ -16,50 +15,12 @@ from craft_ray.oracle.gate.answer_store import AnswerStore
 from craft_ray.oracle.gate.bill_ledger import BillLedger
 from craft_ray.oracle.gate.gate import Gate
 from craft_ray.oracle.gate.settings import GateSettings, Secret
-from craft_ray.oracle.remote.adapters import SOFT, adapter_of, endpoint_id
+from craft_ray.oracle.remote.adapters import SOFT, adapter_of
+from craft_ray.oracle.remote.records import Records
 from craft_ray.oracle.remote.soft_oracle import SoftEndpointOracle, protocol_of
 from craft_ray.oracle.remote.text_oracle import TextEndpointOracle
 
 EndpointOracle = TextEndpointOracle | SoftEndpointOracle
-
-BILL_FILE = "bill.db"
-"""In a run's folder: every request, and whether it was or may have been billed."""
-ANSWERS_FOLDER = "answers"
-"""Beside the runs: answers that were paid for."""
-ANSWERS_SUFFIX = ".db"
-
-
-@dataclass(frozen=True)
-class Records:
-    """Where what is asked and answered is put on record.
-
-    Attributes:
-        run: its name, which the bill is of.
-        bill: the file of all requests.
-        answers: the file of what was answered.
-        max_cost: money that may be spent; None: any.
-    """
-
-    run: str
-    bill: Path
-    answers: Path
-    max_cost: float | None = None
-
-
-def records_of_run(
-    config: EndpointConfig, folder: Path, max_cost: float | None = None
-) -> Records:
-    """Of a run, in its folder; answers are kept beside all runs, so that other runs find them."""
-    return Records(folder.name, folder / BILL_FILE, answers_file(config, folder), max_cost)
-
-
-def answers_file(config: EndpointConfig, folder: Path) -> Path:
-    """Where answers are kept that a run in `folder` has paid for."""
-    if not config.keep_answers:
-        return folder / f"answers{ANSWERS_SUFFIX}"
-    kept = config.answers_folder
-    place = folder.parent / ANSWERS_FOLDER if kept is None else Path(kept)
-    return place / f"{endpoint_id(config)[:24]}{ANSWERS_SUFFIX}"
 
 
 def read_secret(config: EndpointConfig) -> Secret | None:

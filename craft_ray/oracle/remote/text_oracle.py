@@ -265,9 +265,7 @@ class TextEndpointOracle:
         dialogue = _Dialogue(self._adapter, question, self._namespace)
         self._ask(dialogue, parts_of(question, self._capabilities), known)
 
-    def _ask(
-        self, dialogue: _Dialogue, parts: Iterable[Part], known: dict[bytes, Array]
-    ) -> None:
+    def _ask(self, dialogue: _Dialogue, parts: Iterable[Part], known: dict[bytes, Array]) -> None:
         """Have parts of a question answered; what comes is added to `known`."""
         requests = [request_of(self._adapter, dialogue.question, part) for part in parts]
         if not requests:
@@ -304,4 +302,5 @@ def _unit(features_NF: FloatArray) -> FloatArray:
     lengths = np.linalg.norm(features_NF.astype(np.float64), axis=1, keepdims=True)
     if not (lengths > 0).all():
         raise OracleError("features: must not be all zeros, but one is")
-    return (features_NF / lengths).astype(np.float32)
+    unit_NF: FloatArray = (features_NF / lengths).astype(np.float32)
+    return unit_NF

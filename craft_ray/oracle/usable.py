@@ -1,0 +1,26 @@
+"""Whether a run can ask its oracle what its method asks, from the settings alone."""
+
+from __future__ import annotations
+
+from craft_ray.config.endpoint import EndpointConfig
+from craft_ray.config.run import RunConfig
+from craft_ray.oracle.loaded import check_loadable
+
+
+def check_usable(config: RunConfig) -> None:
+    """Refuse, before anything is started or asked, a model that cannot be loaded, an endpoint that
+    cannot be asked, and a method that it cannot answer.
+
+    Raises:
+        OracleError: says what can be done instead.
+        ConfigError: the endpoint's key is not there.
+    """
+    check_loadable(config.oracle, config.max_cost)
+    if not isinstance(config.oracle, EndpointConfig):
+        return
+    from craft_ray.oracle.endpoints.capabilities import check_method
+    from craft_ray.oracle.remote.opening import capabilities_of
+
+    head = config.head
+    contexts = getattr(head, "contexts", 0)
+    check_method(capabilities_of(config.oracle), config.method, head.kind, contexts)
