@@ -11,8 +11,9 @@ from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.environment import set_environment
 from craft_ray.errors import RunFailedError
-from craft_ray.metering.planned_spending import check_affordable, plan_driver, plan_run
+from craft_ray.metering.affordable import check_run_affordable
 from craft_ray.oracle.usable import check_usable
+from craft_ray.search.answerable import check_answerable
 from craft_ray.search.plan import check_first_trial_is_affordable
 from craft_ray.task.preparation import load_data
 
@@ -40,7 +41,7 @@ def tune(
     """
     set_environment()
     space = given_space(config, settings)
-    check_usable(space.base)
+    check_answerable(space)
     data = load_data(space.base)
     check_first_trial_is_affordable(space, data.size)
     # Here: Ray takes a second, which a mistake need not wait for.
@@ -84,8 +85,7 @@ def train(
     run = given_run(config, settings)
     check_usable(run)
     data = load_data(run)
-    plan = plan_run(run, data.size) + plan_driver(run, data.size)
-    check_affordable(run, plan, "the run")
+    check_run_affordable(run, data.size)
     from craft_ray.jobs.session import console_for, open_session
     from craft_ray.jobs.single_run import run_training
 

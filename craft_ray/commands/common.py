@@ -195,7 +195,13 @@ def print_outcome(
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def check_inputs(config: RunConfig, options: argparse.Namespace, *, decode: bool) -> FewShotData:
+def check_inputs(
+    config: RunConfig,
+    options: argparse.Namespace,
+    *,
+    decode: bool,
+    check_model: Callable[[], None],
+) -> FewShotData:
     """Everything that can be wrong with model and data, found before anything is started; what
     takes no time comes first. Warns of class names that say nothing.
 
@@ -203,17 +209,17 @@ def check_inputs(config: RunConfig, options: argparse.Namespace, *, decode: bool
         config: settings of the run.
         options: of the command line, for where progress is shown.
         decode: also decode every image once. Else what the index says is checked.
+        check_model: refuses a model that cannot be asked.
 
     Raises:
         UserError: names the field or file, the law and the value.
     """
     from craft_ray.data.mute_names import warning_of_mute_names
-    from craft_ray.oracle.usable import check_usable
     from craft_ray.task.preparation import load_data, sample_data
 
     if decode:  # it may take its time, as all that follows
         progress_console(options).print("Checking model and data ...", highlight=False)
-    check_usable(config)
+    check_model()
     data = load_data(config) if decode else sample_data(config)
     if (warning := warning_of_mute_names(config.data.source, data.dataset)) is not None:
         print(f"warning: {warning}", file=sys.stderr)

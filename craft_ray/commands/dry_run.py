@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from craft_ray.config.documents import flatten
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.money import money
 
 if TYPE_CHECKING:
+    from craft_ray.commands.planned_bill import PlannedBill
     from craft_ray.config.base import Settings
     from craft_ray.config.run import RunConfig
     from craft_ray.jobs.run_list import Kind
@@ -27,6 +29,7 @@ def print_plan(
     price_per_thousand_predictions: float | None,
     time: str | None = None,
     max_cost: float | None = None,
+    bill: PlannedBill | None = None,
 ) -> None:
     """Print the plan.
 
@@ -38,6 +41,7 @@ def print_plan(
         price_per_thousand_predictions: if there is one.
         time: how long it may take, in words.
         max_cost: that a search keeps to, whatever all of its trials may cost.
+        bill: what an endpoint may be asked for.
     """
     print("Settings that differ from the defaults (all of them: --print-config)")
     for line in differences(model, settings):
@@ -53,6 +57,8 @@ def print_plan(
         ("images sent", spending.images_sent),
     ):
         print(f"  {label:<24}{amount:>16,}")
+    for label, number in () if bill is None else bill.rows():
+        print(f"  {label:<24}{number:>16}")
     if price_per_thousand_predictions is not None:
         cost = spending.cost(price_per_thousand_predictions)
         print(f"  {'cost':<24}{money(cost):>16}")
@@ -101,6 +107,8 @@ def _shown(value: Any) -> str:
 def pool_request(config: RunConfig) -> str:
     """The pool in words; `auto` is resolved only when the cluster is known."""
     pool = config.pool
+    if isinstance(config.oracle, EndpointConfig):
+        return f"one gate to {config.oracle.url}: {pool.cpus_per_replica:g} CPU"
     return (
         f"oracle replicas: {pool.replicas}, each {pool.cpus_per_replica:g} CPU and "
         f"{pool.gpus_per_replica} GPU"

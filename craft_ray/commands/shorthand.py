@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from craft_ray.commands.mistyped import meant_by
+from craft_ray.config.endpoint import DIALECTS
 from craft_ray.config.places import is_address
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
@@ -18,7 +19,7 @@ from craft_ray.errors import ConfigError
 TABLE_SUFFIXES = (".csv", ".parquet")
 SETTINGS_SUFFIXES = (".yaml", ".yml")
 EMBEDDED = "embedded"
-FLAGS = ("model", "preset", "budget", "time_limit")
+FLAGS = ("model", "endpoint", "dialect", "key_env", "preset", "budget", "time_limit")
 """Of the options below, as argparse names them."""
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
@@ -49,7 +50,22 @@ def add_shorthand(parser: argparse.ArgumentParser, presets: Mapping[str, Path]) 
         "--model",
         metavar="NAME/TAG",
         help="the model and its weights: ViT-B-32/openai, ViT-B-32/path/to/weights.pt, the folder "
-        "of a checkpoint, or embedded",
+        "of a checkpoint, or embedded; with --endpoint as the endpoint names it",
+    )
+    parser.add_argument(
+        "--endpoint",
+        metavar="URL",
+        help="ask a model that somebody serves, such as https://host/v1 (docs/endpoints.md)",
+    )
+    parser.add_argument(
+        "--dialect",
+        metavar="NAME",
+        help=f"what the endpoint speaks: {', '.join(DIALECTS)}, or my.module:Adapter",
+    )
+    parser.add_argument(
+        "--key-env",
+        metavar="VARIABLE",
+        help="the environment variable that has the endpoint's key",
     )
     parser.add_argument(
         "--preset", metavar="NAME", help=f"settings that are shipped: {', '.join(presets)}"
@@ -57,8 +73,8 @@ def add_shorthand(parser: argparse.ArgumentParser, presets: Mapping[str, Path]) 
     parser.add_argument(
         "--budget",
         metavar="MONEY",
-        help="may not cost more, in the currency of price_per_thousand_predictions, which must be "
-        "given (setting: max_cost)",
+        help="may not cost more, in the currency of price_per_thousand_predictions or of "
+        "oracle.prices, which must be given (setting: max_cost)",
     )
     parser.add_argument(
         "--time-limit",
@@ -89,8 +105,15 @@ def what_is_asked(options: argparse.Namespace, presets: Mapping[str, Path]) -> A
     return Asked(file, data, [*meant, *words])
 
 
+def asks_an_endpoint(asked: Asked) -> bool:
+    """Whether a model is behind an endpoint."""
+    return any(word.replace('"', "") == "oracle.kind=http" for word in asked.words)
+
+
 def names_a_model(asked: Asked) -> bool:
     """Whether a model was asked for that is not the small one that ships."""
+    if asks_an_endpoint(asked):
+        return True
     models = [word.partition("=")[2] for word in asked.words if word.startswith("oracle.model=")]
     return bool(models) and models[-1].strip("\"'") != EMBEDDED
 
@@ -150,7 +173,12 @@ def _is_place_of_images(word: str) -> bool:
 def _meant_by_options(options: argparse.Namespace, data: str | None) -> Iterator[str]:
     if data is not None:
         yield from _data_words(data)
-    if options.model is not None:
+    if options.endpoint is not None:
+        yield from _endpoint_words(options)
+    elif options.dialect is not None or options.key_env is not None:
+        given = "--dialect" if options.dialect is not None else "--key-env"
+        raise ConfigError(given, ["must be given with --endpoint, but there is none"])
+    elif options.model is not None:
         yield from _model_words(options.model)
     if options.budget is not None:
         yield f"max_cost={_positive('--budget', options.budget)!r}"
@@ -171,6 +199,22 @@ def _data_words(place: str) -> Iterator[str]:
     for key in ("kind", *(key for key in source if key != "kind")):
         # JSON is YAML, and a folder may be called 2024.
         yield f"data.source.{key}={json.dumps(source[key])}"
+
+
+def _endpoint_words(options: argparse.Namespace) -> Iterator[str]:
+    """Raises:
+    ConfigError: nothing says what the endpoint speaks.
+    """
+    if options.dialect is None:
+        problem = f"must say what the endpoint speaks: {', '.join(DIALECTS)}, or my.module:Adapter"
+        raise ConfigError("--dialect", [f"{problem}, but there is none"])
+    yield "oracle.kind=http"
+    yield f"oracle.url={json.dumps(options.endpoint)}"
+    yield f"oracle.dialect={json.dumps(options.dialect)}"
+    if options.model is not None:
+        yield f"oracle.model={json.dumps(options.model)}"
+    if options.key_env is not None:
+        yield f"oracle.api_key_env={json.dumps(options.key_env)}"
 
 
 def _model_words(text: str) -> Iterator[str]:

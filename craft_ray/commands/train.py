@@ -13,6 +13,7 @@ from craft_ray.commands.common import (
 )
 from craft_ray.commands.dry_run import planned_time, pool_request, print_plan, spending_line
 from craft_ray.commands.frame import RunRequest
+from craft_ray.commands.planned_bill import bill_line, planned_bill
 from craft_ray.commands.shorthand import about_model, add_shorthand, what_is_asked
 from craft_ray.config.documents import to_yaml
 from craft_ray.config.loading import load_default_run, load_run_config
@@ -56,21 +57,27 @@ def _run(options: argparse.Namespace) -> None:
         "train", options, config.output_dir, config.name, stem, settings, RunConfig
     )
     request.check()
-    data = check_inputs(config, options, decode=not options.dry_run)
-    from craft_ray.metering.planned_spending import check_affordable, plan_driver, plan_run
+    from craft_ray.oracle.usable import check_usable
+
+    data = check_inputs(
+        config, options, decode=not options.dry_run, check_model=lambda: check_usable(config)
+    )
+    from craft_ray.metering.affordable import check_run_affordable
+    from craft_ray.metering.planned_spending import plan_driver, plan_run
 
     plan = plan_run(config, data.size) + plan_driver(config, data.size)
-    check_affordable(config, plan, "the run")
+    check_run_affordable(config, data.size)
+    bill = planned_bill(config, data.size)
     price = config.price_per_thousand_predictions
     if options.dry_run:
         requests = [pool_request(config), f"worker: {config.ray.cpus_per_worker:g} CPU"]
         time = planned_time(config, "train", plan)
-        print_plan(RunConfig, settings, plan, requests, price, time)
+        print_plan(RunConfig, settings, plan, requests, price, time, bill=bill)
         return
 
     def headline(name: str) -> list[str]:
-        costs = spending_line(plan, config)
-        return [f"Run {name} on {data.describe()}", *about_model(asked), costs]
+        costs = [spending_line(plan, config), *bill_line(bill)]
+        return [f"Run {name} on {data.describe()}", *about_model(asked), *costs]
 
     with request.open(config.ray, headline) as (folder, console):
         from craft_ray.jobs.single_run import run_training

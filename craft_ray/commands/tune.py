@@ -22,6 +22,7 @@ from craft_ray.commands.dry_run import (
     spending_line,
 )
 from craft_ray.commands.frame import RunRequest
+from craft_ray.commands.planned_bill import PlannedBill, bill_line, planned_search_bill
 from craft_ray.commands.shorthand import (
     Asked,
     about_model,
@@ -83,17 +84,25 @@ def _run(options: argparse.Namespace) -> None:
         SpaceConfig,
     )
     request.check()
-    data = check_inputs(space.base, options, decode=not options.dry_run)
+    from craft_ray.search.answerable import check_answerable
+
+    data = check_inputs(
+        space.base,
+        options,
+        decode=not options.dry_run,
+        check_model=lambda: check_answerable(space),
+    )
+    bill = planned_search_bill(space, data.size)
     if space.base.max_cost is not None:
         from craft_ray.search.plan import check_first_trial_is_affordable
 
         check_first_trial_is_affordable(space, data.size)
     if options.dry_run:
-        _print_plan(space, settings, data)
+        _print_plan(space, settings, data, bill)
         return
 
     def headline(name: str) -> list[str]:
-        costs = _costs(space, data, options)
+        costs = [*_costs(space, data, options), *bill_line(bill)]
         return [f"Search {name} on {data.describe()}", *about_model(asked), *costs]
 
     with request.open(space.base.ray, headline) as (folder, console):
@@ -129,7 +138,9 @@ def _costs(space: SpaceConfig, data: FewShotData, options: argparse.Namespace) -
     return lines
 
 
-def _print_plan(space: SpaceConfig, settings: dict[str, Any], data: FewShotData) -> None:
+def _print_plan(
+    space: SpaceConfig, settings: dict[str, Any], data: FewShotData, bill: PlannedBill | None
+) -> None:
     from craft_ray.search.plan import plan_search
 
     ray = space.base.ray
@@ -141,4 +152,5 @@ def _print_plan(space: SpaceConfig, settings: dict[str, Any], data: FewShotData)
     price = space.base.price_per_thousand_predictions
     spending = plan_search(space, data.size)
     time = planned_time(space.base, "tune", spending)
-    print_plan(SpaceConfig, settings, spending, requests, price, time, space.base.max_cost)
+    most = space.base.max_cost
+    print_plan(SpaceConfig, settings, spending, requests, price, time, most, bill)

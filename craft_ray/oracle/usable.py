@@ -7,15 +7,29 @@ from craft_ray.config.run import RunConfig
 from craft_ray.oracle.loaded import check_loadable
 
 
-def check_usable(config: RunConfig) -> None:
+def check_usable(config: RunConfig, *, method: bool = True) -> None:
     """Refuse, before anything is started or asked, a model that cannot be loaded, an endpoint that
     cannot be asked, and a method that it cannot answer.
+
+    Args:
+        config: of the run.
+        method: False for the base of a search, whose trials have methods of their own.
 
     Raises:
         OracleError: says what can be done instead.
         ConfigError: the endpoint's key is not there.
     """
     check_loadable(config.oracle, config.max_cost)
+    if method:
+        check_method_of(config)
+
+
+def check_method_of(config: RunConfig) -> None:
+    """Refuse a method that the run's endpoint cannot answer.
+
+    Raises:
+        OracleError: says what can be done instead.
+    """
     if not isinstance(config.oracle, EndpointConfig):
         return
     from craft_ray.oracle.endpoints.capabilities import check_method

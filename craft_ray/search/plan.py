@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 
 from craft_ray.config.distributions import LogUniform, Scalar, Uniform
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.search_tree import SearchTree
 from craft_ray.config.space import SpaceConfig
@@ -90,6 +91,12 @@ def check_first_trial_is_affordable(space: SpaceConfig, size: DataSize) -> None:
     Raises:
         ConfigError: says what they may cost.
     """
+    if isinstance(space.base.oracle, EndpointConfig):
+        # Here: what sends requests takes its time to load.
+        from craft_ray.search.planned_bill import check_first_trial_bill
+
+        check_first_trial_bill(space, size)
+        return
     if space.first_trials:
         first = plan_run(space.tree.resolve(space.first_trials[0]), size, shared_size(space))
     else:

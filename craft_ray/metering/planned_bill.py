@@ -1,0 +1,185 @@
+"""What a run may ask an endpoint for, from its settings alone: requests, images, texts and pairs.
+
+An endpoint answers a question once: an image's feature, a text's feature, or the scores of an image
+with texts that are sent together. What is asked again is known, and costs nothing, so that the bill
+counts what is different, while the ledger of queries counts what is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from craft_ray.config.endpoint import EndpointConfig
+from craft_ray.config.heads import ResidualMlpConfig
+from craft_ray.config.run import RunConfig
+from craft_ray.errors import ConfigError
+from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run
+from craft_ray.oracle.endpoints.capabilities import Capabilities
+from craft_ray.oracle.gate.bill import PARTS_OF_COST, BilledUnits, PriceList, money
+from craft_ray.oracle.remote.opening import capabilities_of
+
+TOKENS_OF_TEXT = 20
+"""A prompt with a class name, roughly: how many tokens it has, only the endpoint knows."""
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Counts what an endpoint is asked.
+
+    Attributes:
+        capabilities: of the endpoint.
+        tokens_per_image: if the settings say it.
+    """
+
+    capabilities: Capabilities
+    tokens_per_image: int | None = None
+
+    @property
+    def gives_features(self) -> bool:
+        """Whether images and texts are asked about apart."""
+        return {"image_features", "text_features"} <= self.capabilities.answers
+
+    @property
+    def takes_contexts(self) -> bool:
+        """Whether it is asked by soft prompts."""
+        return "soft" in self.capabilities.prompts
+
+    def about(self, num_images: int, num_texts: int) -> BilledUnits:
+        """All images with all texts. At most: images of few bytes fit together."""
+        limits = self.capabilities.limits
+        if self.gives_features:
+            texts = self._units(_times(num_texts, limits.texts), 0, num_texts, 0)
+            return self._units(_times(num_images, limits.images), num_images, 0, 0) + texts
+        chunks, labels = self._label_chunks(num_texts)
+        requests = _times(num_images, limits.images) * chunks
+        sent = _times(num_images, limits.images) * labels
+        return self._units(requests, num_images * chunks, sent, num_images * labels)
+
+    def _label_chunks(self, num_texts: int) -> tuple[int, int]:
+        """Requests that one image with all texts needs, and labels in all of them: chunks of joint
+        scores share an anchor."""
+        most = self.capabilities.limits.labels
+        if most is None or num_texts <= most:
+            return 1, num_texts
+        if not self.capabilities.joint_over_labels:
+            return _times(num_texts, most), num_texts
+        chunks = _times(num_texts - 1, most - 1)
+        return chunks, num_texts - 1 + chunks
+
+    def _units(self, requests: int, images: int, texts: int, pairs: int) -> BilledUnits:
+        tokens = images * (self.tokens_per_image or 0) + texts * TOKENS_OF_TEXT
+        return BilledUnits(requests, images, texts, pairs, tokens)
+
+
+def asker_of(config: EndpointConfig) -> Asker:
+    """Of an endpoint.
+
+    Raises:
+        OracleError: its settings do not fit its dialect.
+    """
+    return Asker(capabilities_of(config), config.tokens_per_image)
+
+
+def price_list(config: EndpointConfig) -> PriceList:
+    """What the endpoint charges."""
+    return PriceList(capabilities_of(config).prices)
+
+
+def cost(units: BilledUnits, config: EndpointConfig) -> float:
+    """In the currency of the endpoint's prices."""
+    return price_list(config).cost_of(units) / PARTS_OF_COST
+
+
+def plan_driver_bill(config: RunConfig, size: DataSize) -> BilledUnits:
+    """What is asked beside the tuning: zero-shot on validation, training (for the temperature) and
+    test images, and the result on test images."""
+    asker = asker_of(_endpoint(config))
+    if asker.takes_contexts:
+        pairs = plan_driver(config, size).image_predictions * size.num_classes
+        return BilledUnits(pairs=pairs)
+    num_views = 0 if config.data.views == "fresh" else config.data.views
+    num_names = size.num_classes + _extra_names(config)
+    if asker.gives_features:
+        num_images = (1 + num_views) * size.num_train + size.num_validation + size.num_test
+        return asker.about(num_images, num_names)
+    zero_shot = asker.about(size.num_validation + size.num_train + size.num_test, size.num_classes)
+    return zero_shot + asker.about(size.num_test, num_names)
+
+
+def plan_trial_bill(config: RunConfig, size: DataSize) -> BilledUnits:
+    """What one fine-tuning asks beside the driver."""
+    asker = asker_of(_endpoint(config))
+    if asker.takes_contexts:
+        return BilledUnits(pairs=plan_run(config, size).image_predictions * size.num_classes)
+    num_names = size.num_classes + _extra_names(config)
+    units = _plan_views(config, size, asker, num_names)
+    if config.method != "head":  # each query may be another template
+        units += _times_units(asker.about(size.num_train, num_names), config.max_queries, asker)
+        evaluations = -(-config.num_generations // config.evaluate_every_generations)
+        units += _times_units(asker.about(size.num_validation, num_names), evaluations, asker)
+    return units
+
+
+def plan_run_bill(config: RunConfig, size: DataSize) -> BilledUnits:
+    """All of a single run."""
+    return plan_driver_bill(config, size) + plan_trial_bill(config, size)
+
+
+def _plan_views(config: RunConfig, size: DataSize, asker: Asker, num_names: int) -> BilledUnits:
+    views = config.data.views
+    if views == "fresh":
+        views = config.num_generations if isinstance(config.head, ResidualMlpConfig) else 0
+        fresh = asker.about(views * size.num_train, 0)
+        if asker.gives_features:
+            return fresh
+    if asker.gives_features:
+        return asker.about(0, num_names)  # images are the driver's to send
+    return asker.about((1 + views) * size.num_train + size.num_validation, num_names)
+
+
+def _times_units(units: BilledUnits, times: int, asker: Asker) -> BilledUnits:
+    """Other texts, of the same images: their features are known."""
+    images = 0 if asker.gives_features else units.images
+    return BilledUnits(
+        units.requests * times,
+        images * times,
+        units.texts * times,
+        units.pairs * times,
+        (images * (asker.tokens_per_image or 0) + units.texts * TOKENS_OF_TEXT) * times,
+    )
+
+
+def _extra_names(config: RunConfig) -> int:
+    head = config.probing_head
+    return 0 if head is None else head.num_names
+
+
+def _endpoint(config: RunConfig) -> EndpointConfig:
+    assert isinstance(config.oracle, EndpointConfig)
+    return config.oracle
+
+
+def check_bill_affordable(config: RunConfig, units: BilledUnits, what: str) -> None:
+    """Refuse what may cost more than `max_cost`.
+
+    Raises:
+        ConfigError: says what it may cost.
+    """
+    endpoint = _endpoint(config)
+    most = config.max_cost
+    if most is None or (may_cost := cost(units, endpoint)) <= most:
+        return
+    currency = endpoint.prices.currency
+    problem = (
+        f"must pay for {what}, which may cost {money(may_cost, currency)}, but got "
+        f"{money(most, currency)}: fewer data.shots, data.views, head.names or max_queries cost "
+        "less"
+    )
+    raise ConfigError("max_cost", [problem])
+
+
+def _times(number: int, most: int | None) -> int:
+    """Requests that so many need."""
+    if most is None:
+        return min(number, 1)
+    return -(-number // most)
