@@ -27,9 +27,9 @@ from craft_ray.inference.runs import find_classifier
 from craft_ray.metering.ledger import Spending
 from craft_ray.method.softmax import softmax
 from craft_ray.oracle.check import LOCAL_DIR_PREFIX, check_model_exists
-from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import FloatArray, Oracle
 from craft_ray.oracle.devices import best_device
+from craft_ray.oracle.white_box import load_oracle
 
 NAME = "CraftClassifier"
 
@@ -231,7 +231,7 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not isinstance(self.oracle, str):
             return self.oracle
         check_model_exists(config)
-        return ClipOracle.load(config, best_device())
+        return load_oracle(config, best_device())
 
     def _logits(self, images: Images) -> FloatArray:
         check_is_fitted(self, "classes_")

@@ -19,9 +19,9 @@ from craft_ray.data.dataset import Item
 from craft_ray.errors import DataError, OracleError
 from craft_ray.method.softmax import softmax
 from craft_ray.oracle.check import check_model_exists
-from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import FloatArray, Images, Oracle, OracleDescription
 from craft_ray.oracle.devices import best_device
+from craft_ray.oracle.white_box import load_oracle
 from craft_ray.task.sending import plain_images
 
 IMAGES_AT_A_TIME = 256
@@ -97,7 +97,7 @@ class Predictor:
             ArtifactError: it has other weights.
         """
         check_is_here(config)
-        return cls(artifact, ClipOracle.load(config, best_device()))
+        return cls(artifact, load_oracle(config, best_device()))
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -107,11 +107,6 @@ class FakeOracle:
         )
         return logits
 
-    def text_features(self, task: ClassificationTask, context_LE: FloatArray) -> FloatArray:
-        """Of the classes under one context, [C, F]."""
-        features: FloatArray = self._text(task, context_LE[None])[0].astype(np.float32)
-        return features
-
     def _text(self, task: ClassificationTask, contexts_KLE: FloatArray) -> Float64Array:
         """[K, C, F]."""
         names = [_words(name) for name in task.class_names]

@@ -68,4 +68,5 @@ class FakeFeatureOracle(FakeOracle):
         names = tuple(text.removeprefix("a photo of a ").removesuffix(".") for text in texts)
         task = ClassificationTask(names)
         handle = self.register_task(task)
-        return self.text_features(task, handle.initial_context)
+        features: FloatArray = self._text(task, handle.initial_context[None])[0].astype(np.float32)
+        return features
