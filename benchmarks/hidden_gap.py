@@ -43,7 +43,7 @@ from craft_ray.classifiers.score import score_logits
 from craft_ray.config.loading import load_run_config
 from craft_ray.method.linear_head import fit_linear_head
 from craft_ray.oracle.clip import ClipOracle
-from craft_ray.oracle.contract import FloatArray
+from craft_ray.oracle.contract import FloatArray, ImageHandle
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.task.prepared import LabelArray
 
@@ -84,7 +84,10 @@ class Sight:
     def of(cls, oracle: ClipOracle, settings: Sequence[str]) -> Sight:
         """Asks."""
         world = World(oracle, load_run_config(None, settings))
-        features = world.driver.image_features
+
+        def features(images: ImageHandle) -> FloatArray:
+            return world.driver.embed_images(images, purpose="white_box")
+
         return cls(
             logits_VNF=world.predict_names(*world.training_handles),
             test_logits_MF=world.predict_names(world.test.handle)[0],

@@ -26,6 +26,8 @@ from craft_ray.files.whole_files import (
     write_signed_pair,
     write_text,
 )
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import (
     ClassificationTask,
     FloatArray,
@@ -64,6 +66,7 @@ class _Description(Settings):
     extra_names: tuple[Annotated[str, AfterValidator(_check_class_name)], ...]
     oracle: AnyOracleConfig | None = None  # earlier versions did not store it
     about: About | None = None  # earlier versions did not store it
+    logit_scale: float = Field(1.0, gt=0, allow_inf_nan=False)  # nor it
 
     @model_validator(mode="after")
     def _prompts_have_no_extra_names(self) -> Self:
@@ -88,6 +91,8 @@ class Artifact:
     """How that oracle is loaded, so that the classifier can be used from its folder alone."""
     about: About | None = None
     """How it was made, and how good it is."""
+    logit_scale: float = 1.0
+    """What the oracle's predictions are multiplied by, where it answers with cosines."""
 
     def save(self, folder: Place) -> None:
         """Write the card, then both files with their checksums: a folder with the description is
@@ -138,6 +143,7 @@ class Artifact:
             "extra_names": list(self.classifier.extra_names),
             "oracle": self.oracle and self.oracle.model_dump(mode="json"),
             "about": self.about and self.about.model_dump(mode="json"),
+            "logit_scale": self.logit_scale,
         }
 
     @property
@@ -172,7 +178,8 @@ class Artifact:
         classifier = restore_classifier(description.kind, arrays, description.extra_names)
         task = ClassificationTask(description.class_names, description.template)
         ids = description.oracle_id, description.weights_id
-        return cls(classifier, task, *ids, description.oracle, description.about)
+        scale = description.logit_scale
+        return cls(classifier, task, *ids, description.oracle, description.about, scale)
 
     def is_for_weights_of(self, oracle: OracleDescription) -> bool:
         """Whether it was tuned for this oracle, or for the same weights in another precision."""
@@ -209,10 +216,9 @@ class Artifact:
             ArtifactError: the oracle is not the one that this classifier was tuned for.
         """
         self.check_oracle(oracle.describe(), any_precision=any_precision)
-        task = oracle.register_task(self.classifier.asked_task(self.task))
-        return self.classifier.refine(
-            oracle.predict(task, images, self.classifier.asked_contexts())
-        )
+        # Nobody counts here: whoever deploys it has no budget.
+        client = MeteredOracle(oracle, QueryLedger(0), logit_scale=self.logit_scale)
+        return self.classifier.predict(client, self.task, images)
 
 
 def description_in(folder: Place) -> Place | None:

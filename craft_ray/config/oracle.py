@@ -39,9 +39,17 @@ class OracleConfig(Settings):
     256 on a GPU."""
     feature_cache_mb: int = Field(1024, ge=1)
     """Image features that one copy of the model keeps; the set asked for longest ago goes first."""
+    features: bool = False
+    """The owner's permission to give features of images and texts, as endpoints do that answer with
+    embeddings: what `head.kind: features` sees. It opens nothing else of the model."""
     white_box: bool = False
-    """The owner's permission to give gradients and image features, for the baselines that black-box
-    tuning is compared with."""
+    """The owner's permission to give gradients, and features as well, for the baselines that
+    black-box tuning is compared with."""
+
+    @property
+    def serves_features(self) -> bool:
+        """Whether features can be asked for, as far as the settings tell."""
+        return self.features or self.white_box
 
     @field_validator("model")
     @classmethod

@@ -73,6 +73,7 @@ def fit_once(config: RunConfig, data: FewShotData, oracle: Oracle, *, is_object:
         prepared.weights_id,
         None if is_object else config.oracle,
         about,
+        prepared.logit_scale,
     )
     return Fitted(artifact, spent)
 

@@ -87,7 +87,9 @@ class Experiment:
         folder = self.folder / RESULT_FOLDER
         prepared = self.prepared
         ids = prepared.oracle_id, prepared.weights_id
-        Artifact(classifier, task, *ids, self.config.oracle, about).save(folder)
+        Artifact(classifier, task, *ids, self.config.oracle, about, prepared.logit_scale).save(
+            folder
+        )
         return folder
 
     def deliver(
@@ -157,6 +159,7 @@ class Experiment:
             "startup_seconds": round(self.startup_s, 3),
             "data": data_summary(self.data),
             "oracle_id": self.prepared.oracle_id,
+            "temperature": self.prepared.temperature and asdict(self.prepared.temperature),
             "versions": versions(),
             "settings": settings,
         }
@@ -230,6 +233,9 @@ def open_experiment(
                 prepared, zero_shot = examiner.validate_zero_shot()
                 if first is not None:
                     expect_training(first, prepared, oracle)
+            if prepared.temperature is not None:
+                words = prepared.temperature.describe()
+                console.print(words, highlight=False, markup=False, soft_wrap=True)
             try:
                 yield Experiment(
                     config=config,

@@ -167,7 +167,8 @@ def tune(
         if cache is not None:
             stack.callback(cache.close)
         asked = PoolOracle(pool, config.pool)
-        oracle = MeteredOracle(asked, QueryLedger(config.max_queries), journal, cache)
+        ledger, scale = QueryLedger(config.max_queries), prepared.logit_scale
+        oracle = MeteredOracle(asked, ledger, journal, cache, logit_scale=scale)
         trainer = make_trainer(oracle, prepared, config)
         subject = digest_of_question(
             prepared.task.digest,

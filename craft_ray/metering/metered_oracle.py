@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from craft_ray.oracle.contract import (
     Answer,
     ClassificationTask,
     ExpectingOracle,
+    FeatureOracle,
     FloatArray,
     ImageHandle,
     Images,
@@ -28,6 +30,7 @@ from craft_ray.oracle.contract import (
     ScoringOracle,
     TaskHandle,
     WhiteBoxOracle,
+    check_features,
     check_white_box,
 )
 
@@ -51,6 +54,7 @@ class MeteredOracle:
         cache: answers of earlier runs or of other trials, which cost nothing; or None.
         by_content: a question is known by what it asks, and not by its place among the others: for
             an asker that starts from its first question after a resume, and may by then ask others.
+        logit_scale: see the attribute.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class MeteredOracle:
         cache: AnswerCache | None = None,
         *,
         by_content: bool = False,
+        logit_scale: float = 1.0,
     ) -> None:
         self._oracle = oracle
         self._journal = journal
@@ -71,6 +76,9 @@ class MeteredOracle:
         self._counted: set[QueryId] = set()
         self._takes_by_place = False
         self.ledger = ledger
+        self.logit_scale = logit_scale
+        """What every prediction is multiplied by, where the oracle answers with cosines. Answers on
+        record and in the cache are as the oracle gave them."""
 
     def take_by_place(self) -> None:
         """From here on an answer on record is that of the question in its place, as this machine
@@ -115,7 +123,7 @@ class MeteredOracle:
         purpose: Purpose,
         answer: Answer = "logits",
     ) -> FloatArray:
-        """Logits [K, N, C]; see `Oracle.predict`.
+        """Logits [K, N, C]: what the oracle predicts, times `logit_scale`.
 
         Raises:
             BudgetError: the candidate budget does not cover it; nothing was asked.
@@ -133,6 +141,12 @@ class MeteredOracle:
             num_logits * FLOAT32_BYTES,
             lambda: self._oracle.predict(task, images, contexts_KLE, answer),
         )
+        return self._scaled(logits)
+
+    def _scaled(self, answers: FloatArray) -> FloatArray:
+        if self.logit_scale == 1.0:
+            return answers
+        logits: FloatArray = answers * np.float32(self.logit_scale)
         return logits
 
     def score(
@@ -159,8 +173,10 @@ class MeteredOracle:
             BudgetError: the candidate budget does not cover it; nothing was asked.
             RunFailedError: the journal has no room for an answer; nothing was asked.
         """
+        # Losses cannot be scaled afterwards: with another scale they are others.
+        scale = [] if self.logit_scale == 1.0 else [repr(self.logit_scale)]
         question = digest_of_question(
-            task.digest, images.content, reduction.digest, _content_of(contexts_KLE)
+            task.digest, images.content, reduction.digest, _content_of(contexts_KLE), *scale
         )
         query = self._next_query("search", question)
         losses_K = np.full(len(contexts_KLE), np.nan)
@@ -205,29 +221,59 @@ class MeteredOracle:
         reduction: Reduction,
         on_part: OnPart,
     ) -> LossArray:
-        if self._oracle.describe().scores:
+        if self._oracle.describe().scores and self.logit_scale == 1.0:
             scoring = cast(ScoringOracle, self._oracle)
             return scoring.score(task, images, contexts_KLE, reduction, on_part)
         # Here, as it needs torch: the processes around a run have oracles that score.
         from craft_ray.method.scoring import reduce_logits
 
-        return reduce_logits(self._oracle.predict(task, images, contexts_KLE), reduction)
+        answers = self._oracle.predict(task, images, contexts_KLE)
+        return reduce_logits(self._scaled(answers), reduction)
 
-    def image_features(self, images: ImageHandle) -> FloatArray:
-        """Of `WhiteBoxOracle`.
+    def embed_images(self, images: ImageHandle, *, purpose: Purpose) -> FloatArray:
+        """Features of unit length, float32 [N, F]. Each image counts as a prediction of this
+        purpose; all of them together, for a search, as one candidate query.
 
         Raises:
-            OracleError: the oracle is a black box.
+            OracleError: features are not served.
+            BudgetError: the candidate budget does not cover it; nothing was asked.
+            RunFailedError: the journal has no room for an answer; nothing was asked.
         """
-        box = self._open()
-        cost = cost_of("white_box", 1, images.num_images, num_classes=0)
+        giver = self._features()
+        cost = cost_of(purpose, 1, images.num_images, num_classes=0)
         question = digest_of_question("features", images.content)
-        # How wide features are, the contract does not say; a text token is as wide, or wider.
-        num_bytes = images.num_images * self.describe().embed_dim * FLOAT32_BYTES
+        num_bytes = self._bytes_of_features(images.num_images)
         features: FloatArray = self._ask(
-            "white_box", question, cost, num_bytes, lambda: box.image_features(images)[None]
+            purpose, question, cost, num_bytes, lambda: giver.embed_images(images)[None]
         )[0]
         return features
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Features of unit length, float32 [M, F]; counted as prompts encoded.
+
+        Raises:
+            OracleError: features are not served, there is no text, or one is too long.
+            RunFailedError: the journal has no room for an answer; nothing was asked.
+        """
+        giver = self._features()
+        question = digest_of_question("texts", json.dumps(list(texts)))
+        num_bytes = self._bytes_of_features(len(texts))
+        features: FloatArray = self._ask(
+            "texts",
+            question,
+            Spending(text_encodes=len(texts)),
+            num_bytes,
+            lambda: giver.embed_texts(texts)[None],
+        )[0]
+        return features
+
+    def _features(self) -> FeatureOracle:
+        check_features(self._oracle.describe())
+        return cast(FeatureOracle, self._oracle)
+
+    def _bytes_of_features(self, number: int) -> int:
+        """How wide features are, the contract does not say; a text token is as wide, or wider."""
+        return number * self.describe().embed_dim * FLOAT32_BYTES
 
     def context_gradient(
         self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray

@@ -136,10 +136,19 @@ def plan_zero_shot(size: DataSize) -> Spending:
     return total
 
 
-def plan_driver(config: RunConfig, size: DataSize) -> Spending:
+def plan_driver(config: RunConfig, size: DataSize, *, fits_scale: bool = False) -> Spending:
     """The driver's own part: it sends the image sets, asks zero-shot on validation, and zero-shot
-    and the result on test."""
+    and the result on test.
+
+    Args:
+        config: settings of the run.
+        size: of its data.
+        fits_scale: the oracle answers with cosines, and zero-shot is asked on the training images
+            as well (`craft_ray.task.temperature`).
+    """
     total = _plan_image_sets(config, size)
+    if fits_scale:
+        total += cost_of("head", 1, size.num_train, size.num_classes)
     total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
     return total + plan_test(config, size)
 

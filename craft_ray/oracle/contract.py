@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from craft_ray.errors import OracleError
 from craft_ray.method.reduction import LabelArray, Reduction
-from craft_ray.oracle.endpoints.capabilities import Capabilities
+from craft_ray.oracle.endpoints.capabilities import Capabilities, Served
 
 FloatArray = npt.NDArray[np.float32]
 LossArray = npt.NDArray[np.float64]
@@ -43,6 +43,9 @@ DEFAULT_TEMPLATE = "a photo of a {}."
 
 SOFT_AND_TEXT = Capabilities(prompts=frozenset({"soft", "text"}), answers=frozenset({"logits"}))
 """Of a model that is asked by this contract alone."""
+
+FEATURES: frozenset[Served] = frozenset({"image_features", "text_features"})
+"""What an owner who gives features declares."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,14 @@ class OracleDescription:
     pixels."""
     capabilities: Capabilities = SOFT_AND_TEXT
     """Which prompts are taken, and what is answered, bounded and charged."""
+    scale_is_known: bool = True
+    """False where predictions are cosines: `logit_scale` is then 1, and whoever asks fits the
+    factor that makes logits of them on labelled images (`MeteredOracle.logit_scale`)."""
+
+    @property
+    def serves_features(self) -> bool:
+        """Whether it is a `FeatureOracle`."""
+        return self.capabilities.answers >= FEATURES
 
 
 @dataclass(frozen=True)
@@ -232,19 +243,36 @@ class ExpectingOracle(Oracle, Protocol):
         ...
 
 
-class WhiteBoxOracle(ScoringOracle, Protocol):
-    """An oracle whose description says `white_box`: what a black box never gives.
+class FeatureOracle(Oracle, Protocol):
+    """An oracle whose description says `serves_features`: endpoints that answer with embeddings.
 
-    The yardstick that black-box tuning is measured with; no method of craft-ray itself asks this.
+    The features of an image are asked for once; those of texts cost no image. Their products are
+    cosines. No gradients.
     """
 
-    def image_features(self, images: ImageHandle) -> FloatArray:
-        """Normalised image features, float32 [N, F].
+    def embed_images(self, images: ImageHandle) -> FloatArray:
+        """Image features of unit length, float32 [N, F].
 
         Raises:
-            OracleError: an unknown handle.
+            OracleError: an unknown handle, or features are not served.
         """
         ...
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Text features of unit length, float32 [M, F]; of at least one text.
+
+        Raises:
+            OracleError: a text is too long, there is none, or features are not served.
+        """
+        ...
+
+
+class WhiteBoxOracle(ScoringOracle, FeatureOracle, Protocol):
+    """An oracle whose description says `white_box`: what a black box never gives.
+
+    The yardstick that black-box tuning is measured with; no method of craft-ray itself asks for
+    gradients.
+    """
 
     def context_gradient(
         self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
@@ -318,12 +346,29 @@ def check_contexts(contexts_KLE: FloatArray, embed_dim: int, num_classes: int) -
 
 
 def check_white_box(description: OracleDescription) -> None:
-    """Raise OracleError unless the owner gives gradients and features."""
+    """Raise OracleError unless the owner gives gradients."""
     if not description.white_box:
         raise OracleError(
-            "oracle.white_box: must be true for gradients and image features, but the oracle is a "
-            "black box"
+            "oracle.white_box: must be true for gradients, but the oracle is a black box"
         )
+
+
+def check_features(description: OracleDescription) -> None:
+    """Raise OracleError unless the owner gives features of images and of texts."""
+    if not description.serves_features:
+        answers = ", ".join(sorted(description.capabilities.answers))
+        raise OracleError(
+            "oracle.features: must be true for features of images and texts, but the oracle "
+            f"answers with {answers} only"
+        )
+
+
+def prompts_of(task: ClassificationTask) -> tuple[str, ...]:
+    """The prompt of each class as a text, for an oracle that takes no soft ones."""
+    before, _, after = task.template.partition("{}")
+    # Folder names and CoOp's class names separate words by underscores.
+    names = (" ".join(name.replace("_", " ").split()) for name in task.class_names)
+    return tuple(f"{before}{name}{after}" for name in names)
 
 
 def check_reduction(reduction: Reduction, images: ImageHandle, task: TaskHandle) -> None:

@@ -55,7 +55,7 @@ def load_here(config: AnyOracleConfig, output_dir: Path) -> Oracle:
         atexit.register(opened.__exit__, None, None, None)
         return oracle
     # Here: torch takes seconds, which an endpoint does not need.
-    from craft_ray.oracle.clip import ClipOracle
     from craft_ray.oracle.devices import best_device
+    from craft_ray.oracle.white_box import load_oracle
 
-    return ClipOracle.load(config, best_device())
+    return load_oracle(config, best_device())

@@ -1,4 +1,4 @@
-"""An opened box: gradients and features, as a yardstick for what a black box gives."""
+"""An opened box: features and gradients, as a yardstick for what a black box gives."""
 
 from __future__ import annotations
 
@@ -19,20 +19,15 @@ from craft_ray.oracle.contract import (
     check_contexts,
     check_reduction,
 )
+from craft_ray.oracle.features import FeatureClipOracle
 from craft_ray.oracle.text.layout import slices
 
 
-class WhiteBoxClipOracle(ClipOracle):
+class WhiteBoxClipOracle(FeatureClipOracle):
     """A `ClipOracle` whose owner permits gradients; implements `WhiteBoxOracle`."""
 
     def describe(self) -> OracleDescription:
         return replace(super().describe(), white_box=True)
-
-    @torch.inference_mode()
-    def image_features(self, images: ImageHandle) -> FloatArray:
-        features_NF = F.normalize(self._images.features(images), dim=-1)
-        result: FloatArray = features_NF.cpu().numpy()
-        return result
 
     def context_gradient(
         self, task: TaskHandle, images: ImageHandle, context_LE: FloatArray, labels_N: LabelArray
@@ -67,10 +62,11 @@ class WhiteBoxClipOracle(ClipOracle):
 
 
 def load_oracle(config: OracleConfig, device: str = "cpu") -> ClipOracle:
-    """The oracle that `config` describes, open only if it says so.
+    """The oracle that `config` describes: it gives features and gradients only if that says so.
 
     Raises:
         OracleError: see `load_model`.
     """
-    kind = WhiteBoxClipOracle if config.white_box else ClipOracle
+    kind = FeatureClipOracle if config.features else ClipOracle
+    kind = WhiteBoxClipOracle if config.white_box else kind
     return kind.load(config, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -142,13 +143,22 @@ class PoolOracle:
         self._ask_candidates("score", task, images, contexts_KLE, sent, sheet)
         return losses_K
 
-    def image_features(self, images: ImageHandle) -> FloatArray:
-        """Of `WhiteBoxOracle`; one replica answers.
+    def embed_images(self, images: ImageHandle) -> FloatArray:
+        """One replica answers.
 
         Raises:
-            OracleError: the oracle is a black box, or as `predict`.
+            OracleError: features are not served, or as `predict`.
         """
-        features: FloatArray = self._ask_once("image_features", None, images)
+        features: FloatArray = self._ask_once("embed_images", None, images)
+        return features
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """One replica answers.
+
+        Raises:
+            OracleError: features are not served, there is no text, or one is too long.
+        """
+        features: FloatArray = self._ask_once("embed_texts", None, None, tuple(texts))
         return features
 
     def context_gradient(

@@ -19,6 +19,7 @@ from craft_ray.oracle.contract import (
     Oracle,
     OracleDescription,
     TaskHandle,
+    check_features,
     check_white_box,
 )
 from craft_ray.pool.address import Answered, Failed, Refused, Reply
@@ -31,7 +32,8 @@ CONTROL = "control"
 LAST_REPLY_S = 0.5
 """For a reply to leave before the process ends."""
 OF_CANDIDATES = ("predict", "score")
-WHITE_BOX = ("image_features", "context_gradient")
+FEATURES = ("embed_images", "embed_texts")
+WHITE_BOX = ("context_gradient",)
 MAY_PASS = (OSError, MemoryError, RayError)
 REFUSALS = (OracleError, BudgetError, EndpointUnavailableError)
 """Whoever is asked, it would be the same."""
@@ -173,6 +175,8 @@ class OracleReplica:
             self._fetch_what_is_missing(task, images, pixels)
             if method in WHITE_BOX:
                 check_white_box(self._oracle.describe())
+            if method in FEATURES:
+                check_features(self._oracle.describe())
             handles = [handle for handle in (task, images) if handle is not None]
             return getattr(self._oracle, method)(*handles, *arguments)
 

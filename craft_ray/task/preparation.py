@@ -31,6 +31,7 @@ from craft_ray.task.prepared import (
     ViewBank,
 )
 from craft_ray.task.sending import plain_images, view_images
+from craft_ray.task.temperature import ask_temperature
 from craft_ray.task.views import FITNESS_STREAM, augmented_view, send_view
 from craft_ray.task.vocabulary import extra_names
 
@@ -117,7 +118,8 @@ def prepare(
     oracle: MeteredOracle,
     earlier_prompt_LE: FloatArray | None = None,
 ) -> PreparedTask:
-    """Register the task and its image sets.
+    """Register the task and its image sets; of an oracle that answers with cosines, find out the
+    factor that makes logits of them, which `oracle` applies from then on.
 
     Args:
         config: settings of the run.
@@ -153,7 +155,7 @@ def prepare(
     else:
         pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
         fitness_images = view_images(pixels, description)
-    return PreparedTask(
+    prepared = PreparedTask(
         task=handle,
         class_names=task.class_names,
         template=task.template,
@@ -165,6 +167,12 @@ def prepare(
         earlier_prompt_LE=earlier_prompt_LE,
         first_copy_N=first_copies(data.train),
     )
+    if description.scale_is_known:
+        return prepared
+    oracle.logit_scale = 1.0  # it may have prepared another task
+    prepared = replace(prepared, temperature=ask_temperature(oracle, prepared))
+    oracle.logit_scale = prepared.logit_scale
+    return prepared
 
 
 def first_copies(items: Sequence[Item]) -> LabelArray | None:

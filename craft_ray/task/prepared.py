@@ -72,6 +72,28 @@ class SharedProbes:
 
 
 @dataclass(frozen=True)
+class TaskTemperature:
+    """A fitted factor: logits = scale * cosines."""
+
+    scale: float
+    num_images: int
+    """Training images that it was fitted on."""
+    is_determined: bool
+    """False where they do not determine it, and `scale` is the nearest one that is allowed, or the
+    usual one, 100."""
+
+    def describe(self) -> str:
+        """One line for people."""
+        images = f"{self.num_images} training image" + ("s" if self.num_images > 1 else "")
+        if self.is_determined:
+            return f"Temperature fitted on {images}: {self.scale:.1f}."
+        return (
+            f"Temperature: {self.scale:.1f}, as {images} do not determine it; probabilities may be "
+            "far from how often the labels are right."
+        )
+
+
+@dataclass(frozen=True)
 class PreparedTask:
     """Everything that a fine-tuning may look at."""
 
@@ -96,6 +118,14 @@ class PreparedTask:
     first_copy_N: LabelArray | None = None
     """Of each training image, the first row with the same one; None: all differ. What is held out
     must not be among what is fitted."""
+
+    temperature: TaskTemperature | None = None
+    """None: the oracle answers with logits."""
+
+    @property
+    def logit_scale(self) -> float:
+        """What the oracle's predictions are multiplied by (`MeteredOracle.logit_scale`)."""
+        return 1.0 if self.temperature is None else self.temperature.scale
 
     def start_context(self, per_class: bool) -> FloatArray:
         """p0, what is tuned: [L, E]; or [C, L, E], if that is asked or an earlier run's is so."""

@@ -1,4 +1,4 @@
-"""A linear probe on an open box's image features: what the features know, prompts apart.
+"""A linear probe on image features: what the features know, prompts apart.
 
 As in CLIP's paper (Radford et al. 2021, section 3.2): logistic regression by L-BFGS, its penalty
 chosen on validation data.
@@ -32,17 +32,17 @@ class LinearProbe:
     def predict(
         self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
     ) -> FloatArray:
-        return self.head(oracle.image_features(images))
+        return self.head(oracle.embed_images(images, purpose="white_box"))
 
 
 def fit_linear_probe(oracle: MeteredOracle, prepared: PreparedTask) -> tuple[LinearProbe, Score]:
     """The probe of the plain training images that validates best, and its validation score.
 
     Raises:
-        OracleError: the oracle is a black box.
+        OracleError: the oracle gives no features.
     """
-    train_NF = oracle.image_features(prepared.fitness.handle)
-    validation_NF = oracle.image_features(prepared.validation.handle)
+    train_NF = oracle.embed_images(prepared.fitness.handle, purpose="white_box")
+    validation_NF = oracle.embed_images(prepared.validation.handle, purpose="white_box")
     best: tuple[LinearProbe, Score] | None = None
     for inverse_penalty in INVERSE_PENALTIES:
         probe = _fit(train_NF, prepared.fitness, inverse_penalty, prepared.task.num_classes)

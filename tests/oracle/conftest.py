@@ -44,10 +44,12 @@ def custom_text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def pool_of(folder: Path, *, white_box: bool = False) -> Iterator[PoolOracle]:
+def pool_of(
+    folder: Path, *, white_box: bool = False, features: bool = False
+) -> Iterator[PoolOracle]:
     """Two replicas of a checkpoint folder."""
     config = PoolConfig(candidates_per_chunk=2)
-    model = OracleConfig(model=f"local-dir:{folder}", white_box=white_box)
+    model = OracleConfig(model=f"local-dir:{folder}", white_box=white_box, features=features)
     with (
         ray_session(RayConfig(num_cpus=2, object_store_mb=100)),
         running_pool("contract", ClipFactory(model, "cpu", 1), config, PoolSize(2, 0.0, 1)) as pool,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
@@ -297,17 +296,24 @@ def test_a_black_box_gives_neither_gradients_nor_features(
     metered = MeteredOracle(oracle, QueryLedger(0))
     task, images = metered.register_task(TASK), metered.register_images(pixels)
     labels = np.zeros(5, dtype=np.int64)
-    refusal = re.escape("oracle.white_box: must be true")
+    asked: list[Callable[[], object]] = [
+        lambda: metered.context_gradient(task, images, task.initial_context, labels),
+        lambda: metered.embed_images(images, purpose="evaluation"),
+        lambda: metered.embed_texts(["a cat"]),
+    ]
     # A pool has the methods in any case; a model in this process has them only when it is open.
-    asked: list[WhiteBoxOracle | MeteredOracle] = [metered]
     if hasattr(oracle, "context_gradient"):
-        asked.append(cast(WhiteBoxOracle, oracle))
-    for box in asked:
-        with pytest.raises(OracleError, match=refusal):
-            box.context_gradient(task, images, task.initial_context, labels)
-        with pytest.raises(OracleError, match=refusal):
-            box.image_features(images)
-    assert metered.ledger.spent.white_box_predictions == 0
+        box = cast(WhiteBoxOracle, oracle)
+        asked += [
+            lambda: box.context_gradient(task, images, task.initial_context, labels),
+            lambda: box.embed_images(images),
+            lambda: box.embed_texts(["a cat"]),
+        ]
+    for number, ask in enumerate(asked):
+        law = r"white_box: must be true" if number % 3 == 0 else r"features: must be .* logits only"
+        with pytest.raises(OracleError, match=rf"oracle\.{law}"):
+            ask()
+    assert metered.ledger.spent.image_predictions == metered.ledger.spent.text_encodes == 0
 
 
 def test_a_prompt_beyond_the_context_is_refused_by_the_name_of_its_class(oracle: Oracle) -> None:

@@ -115,7 +115,7 @@ def test_features_are_those_that_predictions_are_made_of(
     oracle: WhiteBoxOracle, pixels: PixelArray
 ) -> None:
     task, images = oracle.register_task(TASK), oracle.register_images(pixels)
-    features = oracle.image_features(images)
+    features = oracle.embed_images(images)
     assert features.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
     logits = oracle.predict(task, images, task.initial_context[None])[0]
@@ -129,7 +129,7 @@ def test_what_an_open_box_gives_is_counted(tiny_folder: Path, pixels: PixelArray
     metered = MeteredOracle(open_clip_of(tiny_folder), QueryLedger(0))
     task, images = metered.register_task(TASK), metered.register_images(pixels)
     metered.context_gradient(task, images, task.initial_context, LABELS)
-    metered.image_features(images)
+    metered.embed_images(images, purpose="white_box")
     spent = metered.ledger.spent
     assert spent.white_box_predictions == 10
     assert spent.text_encodes == 4

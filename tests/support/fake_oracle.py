@@ -97,16 +97,7 @@ class FakeOracle:
             raise OracleError(f"task: {task.digest[:12]} must be registered first")
         if images.digest not in self._features:
             raise OracleError(f"images: {images.digest[:12]} must be registered first")
-        names = [_words(name) for name in self._tasks[task.digest].class_names]
-        check_contexts(contexts_KLE, EMBED_DIM, len(names))
-        if 2 + contexts_KLE.shape[-2] > CONTEXT_LENGTH:
-            raise OracleError("contexts: must be shorter than the oracle's context")
-        base_CF = np.stack([_direction(self._seed, name) for name in names])
-        mixing_CFE = np.stack([_mixing(self._seed, name) for name in names])
-        num_words = max(contexts_KLE.shape[-2], 1)  # there may be none
-        pooled = contexts_KLE.astype(np.float64).sum(axis=-2) / num_words
-        by_class = "ke" if pooled.ndim == 2 else "kce"
-        text_KCF = _normalized(base_CF + np.einsum(f"cfe,{by_class}->kcf", mixing_CFE, pooled))
+        text_KCF = self._text(self._tasks[task.digest], contexts_KLE)
         registered_NF = self._features[images.digest]
         image_NF = registered_NF[rows_of(images, len(registered_NF))]
         if answer == "logits":
@@ -115,6 +106,19 @@ class FakeOracle:
             np.float32
         )
         return logits
+
+    def _text(self, task: ClassificationTask, contexts_KLE: FloatArray) -> Float64Array:
+        """[K, C, F]."""
+        names = [_words(name) for name in task.class_names]
+        check_contexts(contexts_KLE, EMBED_DIM, len(names))
+        if 2 + contexts_KLE.shape[-2] > CONTEXT_LENGTH:
+            raise OracleError("contexts: must be shorter than the oracle's context")
+        base_CF = np.stack([_direction(self._seed, name) for name in names])
+        mixing_CFE = np.stack([_mixing(self._seed, name) for name in names])
+        num_words = max(contexts_KLE.shape[-2], 1)  # there may be none
+        pooled = contexts_KLE.astype(np.float64).sum(axis=-2) / num_words
+        by_class = "ke" if pooled.ndim == 2 else "kce"
+        return _normalized(base_CF + np.einsum(f"cfe,{by_class}->kcf", mixing_CFE, pooled))
 
 
 def images_of(

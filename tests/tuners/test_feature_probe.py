@@ -11,7 +11,13 @@ from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.oracle.contract import FloatArray, ImageHandle
+from craft_ray.oracle.contract import (
+    FEATURES,
+    SOFT_AND_TEXT,
+    FloatArray,
+    ImageHandle,
+    OracleDescription,
+)
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.task.prepared import LabelledImages, PreparedTask, ViewBank
 from craft_ray.tuners import feature_probe
@@ -26,13 +32,17 @@ def few_penalties(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Features(FakeOracle):
-    """An open box whose features are given by hand."""
+    """Its features are given by hand."""
 
     def __init__(self, features: dict[str, FloatArray]) -> None:
         super().__init__()
         self._by_digest = features
 
-    def image_features(self, images: ImageHandle) -> FloatArray:
+    def describe(self) -> OracleDescription:
+        capabilities = replace(SOFT_AND_TEXT, answers=SOFT_AND_TEXT.answers | FEATURES)
+        return replace(super().describe(), capabilities=capabilities)
+
+    def embed_images(self, images: ImageHandle) -> FloatArray:
         return self._by_digest[images.digest]
 
 
@@ -65,9 +75,6 @@ def blobs(labels: list[int], spread: float, seed: int) -> FloatArray:
 def test_separable_features_are_separated(
     num_classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "craft_ray.metering.metered_oracle.check_white_box", lambda description: None
-    )
     labels = {name: list(range(num_classes)) * 6 for name in ("train", "validation", "test")}
     features = {name: blobs(labels[name], 0.1, seed) for seed, name in enumerate(labels)}
     oracle = metered(Features(features))
@@ -81,9 +88,6 @@ def test_separable_features_are_separated(
 
 
 def test_the_penalty_is_chosen_by_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "craft_ray.metering.metered_oracle.check_white_box", lambda description: None
-    )
     # The first feature tells the class a little; 200 others are noise that 12 images can be
     # learnt by heart with. A strong penalty generalises, a weak one does not.
     generator = np.random.default_rng(0)
@@ -102,7 +106,7 @@ def test_the_penalty_is_chosen_by_validation(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_black_box_shows_no_features() -> None:
     world = make_world(data=world_data(shots=2, num_validation=2, num_test=2))
-    with pytest.raises(OracleError, match=r"oracle\.white_box: must be true"):
+    with pytest.raises(OracleError, match=r"oracle\.features: must be true"):
         fit_linear_probe(metered(world.oracle), world.prepared)
 
 

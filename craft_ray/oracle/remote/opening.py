@@ -123,4 +123,4 @@ def open_endpoint(
         )
         gate = stack.enter_context(Gate(settings, bill, answers))
         made = SoftEndpointOracle if config.dialect == SOFT else TextEndpointOracle
-        yield made(config, gate, answers)
+        yield made(config, gate, answers, bill)

@@ -12,6 +12,8 @@ BILL_FILE = "bill.db"
 """In a run's folder: every request, and whether it was or may have been billed."""
 ANSWERS_FOLDER = "answers"
 """Beside the runs: answers that were paid for."""
+BILLS_FOLDER = "bills"
+"""In it: the bills of what belongs to no run, such as predictions."""
 ANSWERS_SUFFIX = ".db"
 
 
@@ -40,7 +42,8 @@ def records_of_run(config: EndpointConfig, folder: Path, max_cost: float | None 
 def records_beside_runs(config: EndpointConfig, output_dir: Path, name: str) -> Records:
     """Of questions that belong to no run, such as predictions, under a name of their own."""
     folder = output_dir / ANSWERS_FOLDER
-    return Records(name, folder / BILL_FILE, answers_file(config, folder / name))
+    bill = folder / BILLS_FOLDER / f"{name}.db"
+    return Records(name, bill, answers_file(config, folder / name))
 
 
 def answers_file(config: EndpointConfig, folder: Path) -> Path:

@@ -38,6 +38,8 @@ from craft_ray.oracle.endpoints.failures import Verdict
 from craft_ray.oracle.endpoints.parts import halves
 from craft_ray.oracle.endpoints.wire import ImageFile, Reply, Request, Units
 from craft_ray.oracle.gate.answer_store import AnswerStore
+from craft_ray.oracle.gate.bill import Bill
+from craft_ray.oracle.gate.bill_ledger import BillLedger
 from craft_ray.oracle.gate.gate import Gate
 from craft_ray.oracle.remote.adapters import endpoint_id, limits_of, prices_of
 from craft_ray.oracle.remote.image_files import ImageFiles
@@ -115,14 +117,18 @@ class SoftEndpointOracle:
         config: of the endpoint.
         gate: sends what must be asked.
         answers: has what was answered before.
+        ledger: of the gate.
 
     Raises:
         OracleError: the endpoint refuses, or declares what cannot be.
         EndpointUnavailableError: it does not answer.
     """
 
-    def __init__(self, config: EndpointConfig, gate: Gate, answers: AnswerStore) -> None:
+    def __init__(
+        self, config: EndpointConfig, gate: Gate, answers: AnswerStore, ledger: BillLedger
+    ) -> None:
         self._protocol = protocol_of(config)
+        self._ledger = ledger
         self._gate = gate
         self._answers = answers
         self._files = ImageFiles()
@@ -141,6 +147,11 @@ class SoftEndpointOracle:
             expects=False,
             capabilities=self._protocol.capabilities(),
         )
+
+    @property
+    def bill(self) -> Bill:
+        """What was asked so far, and what that costs."""
+        return self._ledger.total()
 
     @property
     def progress(self) -> int:

@@ -29,8 +29,10 @@ from craft_ray.oracle.contract import (
     OracleDescription,
     TaskHandle,
     check_contexts,
+    check_features,
     check_images,
     digest_of_images,
+    prompts_of,
 )
 from craft_ray.oracle.endpoints.adapter import request_of
 from craft_ray.oracle.endpoints.capabilities import Served
@@ -50,6 +52,8 @@ from craft_ray.oracle.endpoints.wire import (
     Units,
 )
 from craft_ray.oracle.gate.answer_store import AnswerStore
+from craft_ray.oracle.gate.bill import Bill
+from craft_ray.oracle.gate.bill_ledger import BillLedger
 from craft_ray.oracle.gate.gate import Gate
 from craft_ray.oracle.remote.adapters import (
     UNSCALED,
@@ -108,13 +112,17 @@ class TextEndpointOracle:
         config: of the endpoint.
         gate: sends what must be asked.
         answers: has what was answered before.
+        ledger: of the gate.
 
     Raises:
         OracleError: no adapter can be made from the settings.
     """
 
-    def __init__(self, config: EndpointConfig, gate: Gate, answers: AnswerStore) -> None:
+    def __init__(
+        self, config: EndpointConfig, gate: Gate, answers: AnswerStore, ledger: BillLedger
+    ) -> None:
         self._adapter = adapter_of(config)
+        self._ledger = ledger
         self._gate = gate
         self._answers = answers
         self._namespace = endpoint_id(config)
@@ -122,9 +130,9 @@ class TextEndpointOracle:
         self._tasks: dict[str, tuple[str, ...]] = {}
         self._capabilities = self._adapter.capabilities()
         self._served = _served_scores(self._capabilities.answers)
-        self._scale = 1.0
-        if self._capabilities.answers & UNSCALED:
-            self._scale = self._capabilities.logit_scale or 1.0
+        is_unscaled = bool(self._capabilities.answers & UNSCALED)
+        scale = self._capabilities.logit_scale
+        self._scale = scale if is_unscaled and scale is not None else 1.0
         self.num_images_encoded = 0
         self._description = OracleDescription(
             oracle_id=self._namespace,
@@ -136,7 +144,13 @@ class TextEndpointOracle:
             initial_context=NO_CONTEXT,
             takes_files=True,
             capabilities=self._capabilities,
+            scale_is_known=not is_unscaled or scale is not None,
         )
+
+    @property
+    def bill(self) -> Bill:
+        """What was asked so far, and what that costs."""
+        return self._ledger.total()
 
     @property
     def progress(self) -> int:
@@ -167,7 +181,7 @@ class TextEndpointOracle:
     def _prompts_of(self, task: ClassificationTask) -> tuple[str, ...]:
         if "text" not in self._capabilities.prompts:  # the owner's own classes, by their names
             return task.class_names
-        return tuple(task.template.replace("{}", name) for name in task.class_names)
+        return prompts_of(task)
 
     def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
         """Free; nothing is sent before it is asked about."""
@@ -205,18 +219,14 @@ class TextEndpointOracle:
 
     def embed_images(self, images: ImageHandle) -> FloatArray:
         """Of `FeatureOracle`."""
-        self._check_features()
+        check_features(self._description)
         return _unit(self._image_features(self._files.of(images)))
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Of `FeatureOracle`."""
-        self._check_features()
+        check_features(self._description)
         check_texts(texts, self._capabilities.limits)
         return _unit(self._text_features(texts))
-
-    def _check_features(self) -> None:
-        if self._served is not None:
-            raise OracleError("the endpoint answers with scores, and not with features")
 
     def _scores(self, images: Sequence[ImageFile], prompts: Sequence[str]) -> FloatArray:
         if self._served is None:
