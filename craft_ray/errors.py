@@ -75,6 +75,11 @@ class PoolError(RunFailedError):
     """The replicas could not answer after all permitted attempts."""
 
 
+class EndpointUnavailableError(RunFailedError):
+    """An endpoint does not answer, or asks to wait longer than is allowed. What it has answered is
+    kept, so the run can be continued."""
+
+
 def last_words(error: BaseException) -> str:
     """The last line of an error that has come through Ray: its cause, after all tracebacks."""
     line = (str(error).strip() or type(error).__name__).splitlines()[-1]
