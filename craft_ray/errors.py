@@ -46,6 +46,10 @@ class BudgetError(UserError):
     """A request would exceed a budget of candidate queries or of money; nothing was spent."""
 
 
+class MoneySpentError(BudgetError):
+    """The next request to an endpoint could exceed the money that may be spent; it was not sent."""
+
+
 class TrackingError(UserError):
     """The experiment tracker cannot be reached at set-up."""
 
@@ -73,11 +77,6 @@ class EndpointUnavailableError(RunFailedError):
 
 class PoolError(RunFailedError):
     """The replicas could not answer after all permitted attempts."""
-
-
-class EndpointUnavailableError(RunFailedError):
-    """An endpoint does not answer, or asks to wait longer than is allowed. What it has answered is
-    kept, so the run can be continued."""
 
 
 def last_words(error: BaseException) -> str:

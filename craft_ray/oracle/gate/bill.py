@@ -111,6 +111,8 @@ class Bill:
 
     def words(self) -> str:
         """For people: `640 images, 120 texts in 52 requests: 0.0213 USD; possibly billed: ...`."""
+        if not (self.answered.requests or self.possibly.requests or self.refused):
+            return "nothing: all answers were there"
         said = [self._line(self.answered, self.cost_answered)]
         if self.possibly.requests:
             said.append("possibly billed: " + self._line(self.possibly, self.cost_possibly))
@@ -172,16 +174,16 @@ class PriceList:
         if max_cost is None:
             return
         if not 0 <= max_cost < float("inf"):
-            raise OracleError(f"oracle.max_cost: must be at least 0, but got {max_cost}")
+            raise OracleError(f"max_cost: must be at least 0, but got {max_cost}")
         if self.has("second"):
             raise OracleError(
-                "oracle.max_cost: must not be there where a second has a price, because nobody "
+                "max_cost: must not be there where a second has a price, because nobody "
                 "knows before how many seconds the endpoint will take; leave it out, or give the "
                 "price of a request"
             )
         if not self.prices:
             raise OracleError(
-                f"oracle.prices: must be there with oracle.max_cost ({max_cost}), because nothing "
+                f"oracle.prices: must be there with max_cost ({max_cost}), because nothing "
                 "is bounded without them"
             )
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from craft_ray.errors import BudgetError
+from craft_ray.errors import MoneySpentError
 from craft_ray.oracle.endpoints.capabilities import Price
 from craft_ray.oracle.endpoints.wire import Request, Units
 from craft_ray.oracle.gate.answer_store import AnswerStore, Entry, array_of, row_of
@@ -70,6 +70,7 @@ class BillLedger:
         prices: of the endpoint.
         max_cost: that answered, possibly billed and sent requests may cost together. None: not
             bounded.
+        only_read: another process owns the file, and may be writing; `total` is all that is asked.
 
     Raises:
         ArtifactError: the file is no such ledger.
@@ -78,13 +79,21 @@ class BillLedger:
     """
 
     def __init__(
-        self, path: Path, run: str, prices: Sequence[Price] = (), max_cost: float | None = None
+        self,
+        path: Path,
+        run: str,
+        prices: Sequence[Price] = (),
+        max_cost: float | None = None,
+        *,
+        only_read: bool = False,
     ) -> None:
         self.prices = PriceList(tuple(prices))
         self.prices.check_bounded(max_cost)
         self._max_cost = max_cost
         self._namespace = uuid.uuid5(_NAMESPACE, run)
         self._database = Database(path, _SCHEMA, "a bill")
+        if only_read:
+            return
         with self._database.transaction():
             self._write("UPDATE attempts SET state = 'unknown' WHERE state = 'sent'")
             self._write("DELETE FROM attempts WHERE state = 'authorised'")
@@ -116,13 +125,13 @@ class BillLedger:
         """Reserve what a request may cost at most.
 
         Raises:
-            BudgetError: `max_cost` does not allow it; nothing was reserved.
+            MoneySpentError: `max_cost` does not allow it; nothing was reserved.
         """
         cost = self.prices.cost_of(units)
         with self._database.transaction():
             [(charged,)] = self._database.read("SELECT cost FROM charged")
             if self._max_cost is not None and charged + cost > _parts(self._max_cost):
-                raise BudgetError(self._too_much(cost))
+                raise MoneySpentError(self._too_much(cost))
             [(last,)] = self._database.read(
                 "SELECT coalesce(max(attempt), 0) FROM attempts WHERE key = ?", (key,)
             )
@@ -253,11 +262,11 @@ class BillLedger:
         bill = self.total()
         currency = self.prices.currency
         return (
-            f"oracle.max_cost: must allow the next request, but it is "
+            f"max_cost: must allow the next request, but it is "
             f"{money(self._max_cost or 0, currency)}, {money(bill.cost_answered, currency)} is "
             f"spent, {money(bill.cost_possibly, currency)} possibly billed, and the request may "
             f"cost {money(cost / PARTS_OF_COST, currency)}; nothing is lost: continue with "
-            "--resume and a larger oracle.max_cost"
+            "--resume and a larger max_cost"
         )
 
     def _write(self, statement: str, values: Sequence[object] = ()) -> None:
