@@ -206,6 +206,27 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _features_are_given_and_have_no_prompt(self) -> Self:
+        if self.head.kind != "features" or self.method not in ("head", "both"):
+            return self
+        if self.method == "both":
+            raise ValueError(
+                "method must be head when head.kind is features, but got both: features of images "
+                "have no prompt to search"
+            )
+        if not self.oracle.serves_features:
+            raise ValueError(
+                "head.kind features needs oracle.features true, but got false: a black box that "
+                "gives no features can be asked about names instead, head.kind=probes"
+            )
+        if self.prompt.start is not None:
+            raise ValueError(
+                "prompt.start must be null when head.kind is features, but got "
+                f"{self.prompt.start}: features of images have no prompt to start from"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _contexts_of_classes_can_be_searched(self) -> Self:
         if not self.prompt.per_class:
             return self
