@@ -90,7 +90,7 @@ def _what_it_is(
         "prompt": "A tuned prompt",
         "refined_prompt": "A tuned prompt, and a small head on the answers",
         "probes": "A linear head on the answers about several class names",
-        "features": "A linear head on the features of an image",
+        "features": "A linear head on image features",
     }.get(kind, "A classifier")
     model = "a model that is not named here" if oracle is None else _plain(model_name(oracle))
     made = f" by {_plain(about.method)}" if about.method else ""

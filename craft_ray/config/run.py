@@ -190,8 +190,8 @@ class RunConfig(Settings):
             )
         if self.data.views == "fresh":
             raise ValueError(
-                f"data.views must be a number when head.kind is {head.kind}, but got fresh: all "
-                "prompts are asked about the same views"
+                f"data.views must be a number when head.kind is {head.kind}, but got fresh: such a "
+                "head is fitted once, to the answers about a number of views"
             )
         if self.fidelity.head_inputs != "logits":
             raise ValueError(

@@ -181,7 +181,7 @@ def test_what_is_deployed_asks_for_one_feature_an_image_and_for_no_text(
 
 def test_its_card_says_what_it_is_and_needs(tmp_path: Path) -> None:
     card = stored(finished(), tmp_path).card("best")
-    assert "A linear head on the features of an image" in card
+    assert "A linear head on image features" in card
     assert "no features" not in card
     assert "1 prediction(s) an image" in card
 
