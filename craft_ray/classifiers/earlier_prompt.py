@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from craft_ray.classifiers.artifact import Artifact
+from craft_ray.classifiers.classifier import PromptedClassifier
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import locate
@@ -26,6 +27,10 @@ def earlier_prompt(
         raise ArtifactError(
             f"prompt.start: must have been tuned for this oracle, {oracle.oracle_id[:12]}, but "
             f"{place} was tuned for {earlier.oracle_id[:12]}"
+        )
+    if not isinstance(earlier.classifier, PromptedClassifier):
+        raise ArtifactError(
+            f"prompt.start: must have one prompt, but {place} is a head on features and has none"
         )
     contexts_KLE = earlier.classifier.asked_contexts()
     if len(contexts_KLE) > 1:

@@ -94,7 +94,11 @@ def dearest_runs(space: SpaceConfig) -> Iterator[RunConfig]:
 def probing_runs(space: SpaceConfig) -> list[RunConfig]:
     """Those of `dearest_runs` that probe fixed contexts."""
     runs = dearest_runs(space)
-    return [run for run in runs if run.method == "head" and run.probing_head is not None]
+    return [
+        run
+        for run in runs
+        if run.method == "head" and run.probing_head is not None and run.head.kind != "features"
+    ]
 
 
 def shared_size(space: SpaceConfig) -> SharedSize:
