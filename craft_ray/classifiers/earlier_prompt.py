@@ -27,6 +27,11 @@ def earlier_prompt(
             f"prompt.start: must have been tuned for this oracle, {oracle.oracle_id[:12]}, but "
             f"{place} was tuned for {earlier.oracle_id[:12]}"
         )
+    if earlier.classifier.template is not None:
+        raise ArtifactError(
+            f"prompt.start: must have a soft prompt, but {place} has a prompt in words: give it as "
+            f"data.template={earlier.template!r}"
+        )
     contexts_KLE = earlier.classifier.asked_contexts()
     if len(contexts_KLE) > 1:
         raise ArtifactError(

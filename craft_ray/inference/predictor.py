@@ -114,7 +114,7 @@ class Predictor:
     @property
     def predictions_per_image(self) -> int:
         """Contexts that each image is asked about: what a metered model would bill."""
-        return len(self.artifact.classifier.asked_contexts())
+        return self.artifact.classifier.num_contexts
 
     def predict(self, items: Iterable[Item]) -> Iterator[Batch]:
         """All images, some at a time and in their order; images that cannot be read are named and
