@@ -46,6 +46,10 @@ class BudgetError(UserError):
     """A request would exceed a budget of candidate queries or of money; nothing was spent."""
 
 
+class MoneySpentError(BudgetError):
+    """The next request to an endpoint could exceed the money that may be spent; it was not sent."""
+
+
 class TrackingError(UserError):
     """The experiment tracker cannot be reached at set-up."""
 

@@ -248,7 +248,8 @@ def _check_arrays(arrays: Arrays, description: _Description, path: Place) -> Non
     for name, shape in shapes.items():
         array = arrays[name]
         if array.dtype != np.float32 or not _fits(array.shape, shape):
-            law = "[" + ", ".join(str(length or ">= 1") for length in shape) + "]"
+            words = {None: ">= 1", ANY: ">= 0"}
+            law = "[" + ", ".join(words.get(length, str(length)) for length in shape) + "]"
             raise ArtifactError(
                 f"{path}: {name} must be float32 {law}, but is {array.dtype} {list(array.shape)}"
             )
@@ -257,12 +258,13 @@ def _check_arrays(arrays: Arrays, description: _Description, path: Place) -> Non
 
 
 Shape = tuple[int | None, ...]
-"""None: any length but 0."""
+"""None: any length but 0. `ANY`: also 0."""
+ANY = -1
 
 
 def _fits(found: tuple[int, ...], shape: Shape) -> bool:
     return len(found) == len(shape) and all(
-        length == wanted or (wanted is None and length > 0)
+        length == wanted or wanted == ANY or (wanted is None and length > 0)
         for length, wanted in zip(found, shape, strict=True)
     )
 
@@ -294,11 +296,12 @@ def _shapes(arrays: Arrays, description: _Description) -> dict[str, Shape]:
 
 
 def _context(arrays: Arrays, name: str, num_axes: int, num_classes: int) -> Shape:
-    """After its first axes: [L, E], or [C, L, E] where each class has its own."""
+    """After its first axes: [L, E], or [C, L, E] where each class has its own. A prompt may have no
+    words before the class name, and a model that takes text only has no contexts at all."""
     array = arrays.get(name)
     if array is not None and array.ndim == num_axes + 3:
-        return (num_classes, None, None)
-    return (None, None)
+        return (num_classes, ANY, ANY)
+    return (ANY, ANY)
 
 
 def _length(arrays: Arrays, name: str) -> int:

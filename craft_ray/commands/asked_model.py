@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from craft_ray.commands.common import positive
@@ -33,11 +34,13 @@ class Asked:
         name: of its run, or of its folder.
         artifact: the classifier.
         config: of its model.
+        output_dir: where runs are; answers of an endpoint are kept beside them.
     """
 
     name: str
     artifact: Artifact
     config: AnyOracleConfig
+    output_dir: Path = Path("runs")
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +102,8 @@ def find_asked(options: argparse.Namespace) -> Asked:
     config = load_oracle_config(artifact.oracle, options.set)
     about = artifact.about
     name = folder.parent.name if folder.name == RESULT_FOLDER else folder.name
-    return Asked(about.run if about and about.run else name, artifact, config)
+    place = Path(options.output_dir) if "://" not in options.output_dir else Path("runs")
+    return Asked(about.run if about and about.run else name, artifact, config, place)
 
 
 @contextmanager
@@ -111,11 +115,16 @@ def open_predictor(asked: Asked, replicas: int | None) -> Iterator[Predictor]:
     """
     from craft_ray.inference.predictor import Predictor
 
-    note(f"Loading {asked.config.model} ...")
+    if isinstance(asked.config, EndpointConfig):
+        note(f"Asking {asked.config.model or 'the model'} at {asked.config.url} ...")
+    else:
+        note(f"Loading {asked.config.model} ...")
     if replicas is None:
-        predictor = Predictor.load(asked.artifact, asked.config)
+        predictor = Predictor.load(asked.artifact, asked.config, asked.output_dir)
         _warn(predictor)
         yield predictor
+        if predictor.bill is not None:
+            note(f"The endpoint was asked for {predictor.bill}.")
         return
     with _replicas(asked, replicas) as predictor:
         _warn(predictor)

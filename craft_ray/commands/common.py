@@ -172,7 +172,9 @@ def print_outcome(
     ledger = summary["ledger"]
     known = ledger["cached_predictions"]
     shared = f"; {known:,} more were answered before" if known else ""
-    cost = f" They cost {money(summary['cost'])}." if summary["cost"] is not None else ""
+    is_billed = summary.get("bill") is not None
+    has_cost = summary["cost"] is not None and not is_billed
+    cost = f" They cost {money(summary['cost'])}." if has_cost else ""
     sentences = [
         f"{what}: test accuracy [bold]{after:.1%}[/] {sure}, zero-shot {before:.1%}: "
         f"[bold]{gain}[/].",
@@ -180,6 +182,8 @@ def print_outcome(
         f"({ledger['image_predictions']:,} image predictions{shared}) in "
         f"{summary['seconds']:.0f} s." + cost,
     ]
+    if is_billed:
+        sentences.append(_billed(summary["bill"]))
     lines = [
         f"Summary:    {escape(str(folder / 'summary.json'))}",
         f"Classifier: {escape(str(folder / 'best'))}",
@@ -193,6 +197,12 @@ def print_outcome(
         console.print(line, highlight=False, soft_wrap=not console.is_terminal)
     for line in lines:  # a path is never broken
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _billed(bill: Mapping[str, Any]) -> str:
+    from craft_ray.oracle.gate.bill import Bill
+
+    return f"The endpoint was asked for {Bill.from_dict(bill).words()}."
 
 
 def check_inputs(

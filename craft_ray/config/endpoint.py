@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from craft_ray.config.base import Settings
 from craft_ray.config.places import PathText
@@ -33,6 +34,11 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 Count = Annotated[int, Field(ge=1)]
 Money = Annotated[float, Field(ge=0)]
+
+
+def _as_text(value: Any) -> Any:
+    """YAML reads `2` and `2026-11-01` as something else."""
+    return str(value) if isinstance(value, int | float | date) else value
 
 
 class LimitsConfig(Settings):
@@ -85,7 +91,7 @@ class EndpointConfig(Settings):
     """Such as `https://host/v1`; without a key or a password."""
     model: str = ""
     """As the endpoint names it."""
-    revision: str = ""
+    revision: Annotated[str, BeforeValidator(_as_text)] = ""
     """Of the model, if its owner gives one. Answers that were paid for are kept under it: change it
     when the owner changes the model."""
     api_key_env: str | None = None

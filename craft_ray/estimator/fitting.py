@@ -63,7 +63,9 @@ def fit_once(config: RunConfig, data: FewShotData, oracle: Oracle, *, is_object:
         trainer.run_generation()
     selected, spent = trainer.selected, metered.ledger.spent
     scores = Scores(zero_shot, selected.validation)
-    about = about_result("", config, data, oracle.describe(), scores, spent)
+    price = config.price_per_thousand_predictions
+    cost = None if price is None else round(spent.cost(price), 6)
+    about = about_result("", config, data, oracle.describe(), scores, spent, cost)
     if is_object:
         about = about.model_copy(update={"source": "", "revision": None})
     artifact = Artifact(

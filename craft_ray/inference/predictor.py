@@ -83,6 +83,7 @@ class Predictor:
         """Whether the model computes as it did when the classifier was tuned, and not in another
         precision: then labels can differ, and the scores on its card are not those of here."""
         self._num_oracles = 1 + len(others)
+        self._first = oracle
         self._free: SimpleQueue[Oracle] = SimpleQueue()
         for each in (oracle, *others):
             self._free.put(each)
@@ -105,6 +106,13 @@ class Predictor:
         """
         check_is_here(config)
         return cls(artifact, load_here(config, output_dir))
+
+    @property
+    def bill(self) -> str | None:
+        """What an endpoint was asked for so far, and what that costs, in words; None: the model is
+        here."""
+        bill = getattr(self._first, "bill", None)
+        return None if bill is None else str(bill.words())
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.files.folders import on_this_disk
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import write_json
+from craft_ray.jobs.bill import bill_of
 from craft_ray.jobs.cluster import slots_on_cluster
 from craft_ray.jobs.driver_oracle import driver_oracle
 from craft_ray.jobs.hosting import hosted_by
@@ -110,7 +111,8 @@ class Experiment:
             spent: by the whole run.
         """
         oracle = self.examiner.describe_oracle()
-        about = about_result(self.folder.name, config, self.data, oracle, scores, spent)
+        cost = self.cost(spent)
+        about = about_result(self.folder.name, config, self.data, oracle, scores, spent, cost)
         with on_this_disk(self.keep(classifier, about)) as local:
             self.tracker.log_folder(key, local)
 
@@ -140,6 +142,15 @@ class Experiment:
             self.tracker.log(key, [{STEP: 0, **pool_metrics(totals)}])
         return report
 
+    def cost(self, spent: Spending) -> float | None:
+        """What the run costs: by the price of a prediction, or by the endpoint's bill, with what
+        may have been billed. None: nobody has said a price."""
+        price = self.config.price_per_thousand_predictions
+        if price is not None:
+            return round(spent.cost(price), 6)
+        bill = bill_of(self.config, self.folder)
+        return round(bill.cost, 6) if bill is not None and bill.currency else None
+
     def write_summary(
         self,
         results: dict[str, Any],
@@ -149,12 +160,13 @@ class Experiment:
     ) -> dict[str, Any]:
         """Complete the results with what made them, and store them: the run is then finished. The
         page about it is written from the same, and from the curve of each trial."""
-        price = self.config.price_per_thousand_predictions
+        bill = bill_of(self.config, self.folder)
         summary = {
             "name": self.folder.name,
             **results,
             "ledger": spent.as_dict(),
-            "cost": None if price is None else round(spent.cost(price), 6),
+            "cost": self.cost(spent),
+            "bill": None if bill is None else bill.as_dict(),
             "seconds": round(self.clock.total_s, 3),
             "startup_seconds": round(self.startup_s, 3),
             "data": data_summary(self.data),

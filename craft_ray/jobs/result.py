@@ -38,6 +38,7 @@ def about_result(
     oracle: OracleDescription,
     scores: Scores,
     spent: Spending,
+    cost: float | None = None,
 ) -> About:
     """For the classifier's card.
 
@@ -48,6 +49,7 @@ def about_result(
         oracle: what the model's owner says of it.
         scores: of the classifier.
         spent: by the whole run.
+        cost: of it; None: nobody has said a price.
     """
     origin = origin_of(config.oracle)
     price = config.price_per_thousand_predictions
@@ -72,7 +74,7 @@ def about_result(
         test=scores.test and Measured.of(scores.test, num_test),
         candidate_queries=spent.candidate_queries,
         image_predictions=spent.image_predictions,
-        cost=None if price is None else round(spent.cost(price), 6),
+        cost=cost,
         price_per_thousand_predictions=price,
         versions=versions(),
         commit=commit(),

@@ -16,7 +16,7 @@ from craft_ray.classifiers.evidence import Evidence
 from craft_ray.classifiers.score import Score
 from craft_ray.classifiers.selection import Selected
 from craft_ray.config.run import RunConfig
-from craft_ray.errors import ArtifactError
+from craft_ray.errors import ArtifactError, MoneySpentError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import (
     POINTS,
@@ -222,6 +222,7 @@ class _Course:
 
         Raises:
             JobStoppedError: it was told to stop before anything was validated.
+            MoneySpentError: there was no money for that.
         """
         try:
             self._take_up()
@@ -232,7 +233,8 @@ class _Course:
                     # Two states are kept: the older may be needed, what lies before it is not.
                     self._journal.forget_answers(before_generation=kept_generation)
                     kept_generation = self._trainer.generation
-        except JobStoppedError:
+        except (JobStoppedError, MoneySpentError):
+            # What was validated with the money that there was is a result.
             if not self._reports:
                 raise
         outcome = outcome_of(self._trainer)

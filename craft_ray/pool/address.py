@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from craft_ray.errors import BudgetError, EndpointUnavailableError, OracleError
+from craft_ray.errors import EndpointUnavailableError, MoneySpentError, OracleError
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Refused:
     """
 
     message: str
-    kind: type[OracleError | BudgetError | EndpointUnavailableError] = OracleError
+    kind: type[OracleError | MoneySpentError | EndpointUnavailableError] = OracleError
 
     def error(self) -> Exception:
         """What the client raises."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayError
 
-from craft_ray.errors import BudgetError, EndpointUnavailableError, OracleError, PoolError
+from craft_ray.errors import EndpointUnavailableError, MoneySpentError, OracleError, PoolError
 from craft_ray.oracle.contract import (
     ImageHandle,
     Oracle,
@@ -35,7 +35,7 @@ OF_CANDIDATES = ("predict", "score")
 FEATURES = ("embed_images", "embed_texts")
 WHITE_BOX = ("context_gradient",)
 MAY_PASS = (OSError, MemoryError, RayError)
-REFUSALS = (OracleError, BudgetError, EndpointUnavailableError)
+REFUSALS = (OracleError, MoneySpentError, EndpointUnavailableError)
 """Whoever is asked, it would be the same."""
 
 Pixels = Sequence["ray.ObjectRef[Any]"]
@@ -221,7 +221,7 @@ class OracleReplica:
 
 def _refusal(
     error: Exception,
-) -> type[OracleError | BudgetError | EndpointUnavailableError]:
+) -> type[OracleError | MoneySpentError | EndpointUnavailableError]:
     """Its kind; one of an oracle's own is told as the kind that everybody knows."""
     return next(kind for kind in REFUSALS if isinstance(error, kind))
 

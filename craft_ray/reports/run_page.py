@@ -218,7 +218,9 @@ def _cost(facts: RunPageFacts) -> Iterator[str]:
     yield card(f"{queries:,}", "candidate query" if queries == 1 else "candidate queries")
     yield card(f"{ledger['image_predictions']:,}", "image predictions, tests included")
     if facts.summary["cost"] is not None:
-        yield card(money(facts.summary["cost"]), "cost, by the price of a prediction")
+        bill = facts.summary.get("bill")
+        by = "by the price of a prediction" if bill is None else f"{bill['currency']}, as billed"
+        yield card(money(facts.summary["cost"]), f"cost, {by}")
     yield card(seconds(facts.summary["seconds"]), "from start to end")
     if ledger["cached_predictions"]:
         yield card(f"{ledger['cached_predictions']:,}", "predictions answered before, for nothing")

@@ -1,0 +1,32 @@
+"""What a run has asked an endpoint for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from craft_ray.config.endpoint import EndpointConfig
+from craft_ray.config.run import RunConfig
+from craft_ray.files.remote import Place
+
+if TYPE_CHECKING:
+    from craft_ray.oracle.gate.bill import Bill
+
+
+def bill_of(config: RunConfig, folder: Place) -> Bill | None:
+    """Of the run in `folder`, so far; None if its model is loaded here, or nothing was asked.
+
+    Raises:
+        ArtifactError: its record is damaged.
+    """
+    if not isinstance(config.oracle, EndpointConfig) or not isinstance(folder, Path):
+        return None
+    from craft_ray.oracle.gate.bill_ledger import BillLedger
+    from craft_ray.oracle.remote.adapters import prices_of
+    from craft_ray.oracle.remote.records import BILL_FILE
+
+    path = folder / BILL_FILE
+    if not path.exists():
+        return None
+    with BillLedger(path, folder.name, prices_of(config.oracle), only_read=True) as ledger:
+        return ledger.total()

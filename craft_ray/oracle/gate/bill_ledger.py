@@ -1,0 +1,294 @@
+"""What a run has asked an endpoint that bills, on the disk before it is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from craft_ray.errors import MoneySpentError
+from craft_ray.oracle.endpoints.capabilities import Price
+from craft_ray.oracle.endpoints.wire import Request, Units
+from craft_ray.oracle.gate.answer_store import AnswerStore, Entry, array_of, row_of
+from craft_ray.oracle.gate.bill import (
+    PARTS_OF_COST,
+    Bill,
+    BilledUnits,
+    PriceList,
+    money,
+    settled,
+)
+from craft_ray.oracle.gate.database import Database
+
+State = Literal["authorised", "sent", "answered", "refused", "unknown", "replayed"]
+"""`replayed`: the endpoint has shown, by a replay, that this attempt is not billed beside
+another."""
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS attempts (key TEXT NOT NULL, attempt INTEGER NOT NULL, "
+    "state TEXT NOT NULL, images INTEGER NOT NULL, texts INTEGER NOT NULL, "
+    "pairs INTEGER NOT NULL, tokens INTEGER NOT NULL, told TEXT NOT NULL, "
+    "cost INTEGER NOT NULL, PRIMARY KEY (key, attempt)) WITHOUT ROWID",
+    # What is charged: of the attempts that are authorised, sent, answered or unknown.
+    "CREATE TABLE IF NOT EXISTS charged (one INTEGER PRIMARY KEY CHECK (one = 1), "
+    "cost INTEGER NOT NULL)",
+    "INSERT OR IGNORE INTO charged VALUES (1, 0)",
+    # Answers on their way to the store, which other runs share: an answer is written here together
+    # with the state `answered`, and leaves when the store has it.
+    "CREATE TABLE IF NOT EXISTS leaving (id INTEGER PRIMARY KEY AUTOINCREMENT, "
+    "content BLOB NOT NULL, dtype TEXT NOT NULL, shape TEXT NOT NULL, answer BLOB NOT NULL)",
+)
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "craft-ray:requests")
+_LEAVING_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Authorised:
+    """An attempt that the budget allows."""
+
+    key: str
+    """For `Idempotency-Key`: the same for each attempt of the request, also after a resume."""
+    attempt: int
+    units: BilledUnits
+    cost: int
+
+
+class BillLedger:
+    """One run's file of attempts: authorised -> sent -> answered, refused or unknown.
+
+    What is found `sent` when it is opened, from a process that died, becomes `unknown`: it stays
+    charged, as possibly billed. What is found `authorised` was never sent and is given back.
+
+    Args:
+        path: is made if it does not exist; `bill.db` in the run's folder.
+        run: names the run. Requests of two runs have different keys.
+        prices: of the endpoint.
+        max_cost: that answered, possibly billed and sent requests may cost together. None: not
+            bounded.
+        only_read: another process owns the file, and may be writing; `total` is all that is asked.
+
+    Raises:
+        ArtifactError: the file is no such ledger.
+        OracleError: the prices cannot bound the cost.
+        RunFailedError: the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        run: str,
+        prices: Sequence[Price] = (),
+        max_cost: float | None = None,
+        *,
+        only_read: bool = False,
+    ) -> None:
+        self.prices = PriceList(tuple(prices))
+        self.prices.check_bounded(max_cost)
+        self._max_cost = max_cost
+        self._namespace = uuid.uuid5(_NAMESPACE, run)
+        self._database = Database(path, _SCHEMA, "a bill")
+        if only_read:
+            return
+        with self._database.transaction():
+            self._write("UPDATE attempts SET state = 'unknown' WHERE state = 'sent'")
+            self._write("DELETE FROM attempts WHERE state = 'authorised'")
+            self._write(
+                "UPDATE charged SET cost = (SELECT coalesce(sum(cost), 0) FROM attempts "
+                "WHERE state IN ('answered', 'unknown'))"
+            )
+
+    def __enter__(self) -> BillLedger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing more is read or written."""
+        self._database.close()
+
+    def key_of(self, request: Request) -> str:
+        """The idempotency key: of the run and of what is sent, and of nothing else."""
+        digest = hashlib.sha256()
+        headers = json.dumps(sorted(request.headers.items()))
+        for part in (request.method, request.path, headers):
+            digest.update(len(part.encode()).to_bytes(8, "big") + part.encode())
+        digest.update(request.body)
+        return str(uuid.uuid5(self._namespace, digest.hexdigest()))
+
+    def authorise(self, key: str, units: BilledUnits) -> Authorised:
+        """Reserve what a request may cost at most.
+
+        Raises:
+            MoneySpentError: `max_cost` does not allow it; nothing was reserved.
+        """
+        cost = self.prices.cost_of(units)
+        with self._database.transaction():
+            [(charged,)] = self._database.read("SELECT cost FROM charged")
+            if self._max_cost is not None and charged + cost > _parts(self._max_cost):
+                raise MoneySpentError(self._too_much(cost))
+            [(last,)] = self._database.read(
+                "SELECT coalesce(max(attempt), 0) FROM attempts WHERE key = ?", (key,)
+            )
+            counts = (units.images, units.texts, units.pairs, units.tokens)
+            self._write(
+                "INSERT INTO attempts VALUES (?, ?, 'authorised', ?, ?, ?, ?, '{}', ?)",
+                (key, last + 1, *counts, cost),
+            )
+            self._charge(cost)
+        return Authorised(key, last + 1, units, cost)
+
+    def give_back(self, authorised: Authorised) -> None:
+        """It was never sent."""
+        with self._database.transaction():
+            self._write("DELETE FROM attempts WHERE key = ? AND attempt = ?", _place(authorised))
+            self._charge(-authorised.cost)
+
+    def sent(self, authorised: Authorised) -> None:
+        """To be called, and to have returned, before the first byte is sent."""
+        with self._database.transaction():
+            self._set(authorised, "sent")
+
+    def refused(self, authorised: Authorised) -> None:
+        """The endpoint has done nothing: given back."""
+        with self._database.transaction():
+            self._set(authorised, "refused")
+            self._charge(-authorised.cost)
+
+    def unknown(self, authorised: Authorised) -> None:
+        """Nobody knows whether the endpoint has billed it: it stays charged."""
+        with self._database.transaction():
+            self._set(authorised, "unknown")
+
+    def answered(
+        self,
+        authorised: Authorised,
+        told: Units,
+        entries: Sequence[Entry],
+        *,
+        was_replayed: bool = False,
+    ) -> None:
+        """Charge what the answer costs, and keep its entries: both, or neither.
+
+        Args:
+            authorised: the attempt.
+            told: what the endpoint says it has counted.
+            entries: of the answer, for the store; `deliver` brings them there.
+            was_replayed: the endpoint says that it has answered this key before. What was unknown
+                of it is then known not to be billed beside this.
+        """
+        units = settled(authorised.units, told, self.prices)
+        cost = self.prices.cost_of(units)
+        key, attempt = _place(authorised)
+        with self._database.transaction():
+            before = []
+            if was_replayed:
+                before = self._database.read(
+                    "SELECT 1 FROM attempts WHERE key = ? AND state = 'answered'", (key,)
+                )
+                [(known,)] = self._database.read(
+                    "SELECT coalesce(sum(cost), 0) FROM attempts "
+                    "WHERE key = ? AND state = 'unknown'",
+                    (key,),
+                )
+                self._write(
+                    "UPDATE attempts SET state = 'replayed' WHERE key = ? AND state = 'unknown'",
+                    (key,),
+                )
+                self._charge(-known)
+            state: State = "replayed" if before else "answered"
+            self._write(
+                "UPDATE attempts SET state = ?, tokens = ?, told = ?, cost = ? "
+                "WHERE key = ? AND attempt = ?",
+                (state, units.tokens, _json_of(told), cost, key, attempt),
+            )
+            self._charge((0 if before else cost) - authorised.cost)
+            for content, answer in entries:
+                self._write(
+                    "INSERT INTO leaving (content, dtype, shape, answer) VALUES (?, ?, ?, ?)",
+                    (content, *row_of(answer)),
+                )
+
+    def deliver(self, store: AnswerStore) -> None:
+        """Bring the entries of answers to the store. What a dead process left is brought too."""
+        while True:
+            rows = self._database.read(
+                "SELECT id, content, dtype, shape, answer FROM leaving ORDER BY id "
+                f"LIMIT {_LEAVING_AT_ONCE}"
+            )
+            if not rows:
+                return
+            store.keep([(row[1], array_of(*row[2:])) for row in rows])
+            with self._database.transaction():
+                # Others may have been added meanwhile, but none before the last one read.
+                self._write("DELETE FROM leaving WHERE id <= ?", (rows[-1][0],))
+
+    def total(self) -> Bill:
+        """All attempts so far, of all processes that had this ledger.
+
+        Raises:
+            ArtifactError: the file is damaged.
+        """
+        answered = possibly = BilledUnits()
+        cost_answered = cost_possibly = refused = 0
+        for state, told, requests, images, texts, pairs, tokens, cost in self._database.read(
+            "SELECT state, told, count(*), sum(images), sum(texts), sum(pairs), sum(tokens), "
+            "sum(cost) FROM attempts GROUP BY state, told"
+        ):
+            # Rows that were told the same are summed by SQLite, what they were told here.
+            said = Units(**{name: value * requests for name, value in json.loads(told).items()})
+            units = BilledUnits(requests, images, texts, pairs, tokens, said)
+            if state == "answered":
+                answered, cost_answered = answered + units, cost_answered + cost
+            elif state in ("sent", "unknown"):
+                possibly, cost_possibly = possibly + units, cost_possibly + cost
+            elif state == "refused":
+                refused += requests
+        return Bill(
+            answered,
+            possibly,
+            refused,
+            cost_answered / PARTS_OF_COST,
+            cost_possibly / PARTS_OF_COST,
+            self.prices.currency,
+        )
+
+    def _too_much(self, cost: int) -> str:
+        bill = self.total()
+        currency = self.prices.currency
+        return (
+            f"max_cost: must allow the next request, but it is "
+            f"{money(self._max_cost or 0, currency)}, {money(bill.cost_answered, currency)} is "
+            f"spent, {money(bill.cost_possibly, currency)} possibly billed, and the request may "
+            f"cost {money(cost / PARTS_OF_COST, currency)}; nothing is lost: continue with "
+            "--resume and a larger max_cost"
+        )
+
+    def _write(self, statement: str, values: Sequence[object] = ()) -> None:
+        self._database.write(statement, values)
+
+    def _charge(self, parts: int) -> None:
+        if parts:
+            self._write("UPDATE charged SET cost = cost + ?", (parts,))
+
+    def _set(self, authorised: Authorised, state: State) -> None:
+        statement = "UPDATE attempts SET state = ? WHERE key = ? AND attempt = ?"
+        self._write(statement, (state, *_place(authorised)))
+
+
+def _place(authorised: Authorised) -> tuple[str, int]:
+    return authorised.key, authorised.attempt
+
+
+def _parts(cost: float) -> int:
+    return int(Decimal(str(cost)) * PARTS_OF_COST)
+
+
+def _json_of(told: Units) -> str:
+    known = {name: value for name, value in asdict(told).items() if value is not None}
+    return json.dumps(known, sort_keys=True)
