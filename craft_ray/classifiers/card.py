@@ -89,6 +89,7 @@ def _what_it_is(
 ) -> Iterator[str]:
     what = {
         "prompt": "A tuned prompt",
+        "text_prompt": "A prompt in words that was searched for",
         "refined_prompt": "A tuned prompt, and a small head on the answers",
         "probes": "A linear head on the answers about several class names",
         "features": "A linear head on image features",

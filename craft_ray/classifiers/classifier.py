@@ -13,12 +13,12 @@ from craft_ray.files.whole_files import Arrays
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.head import RefinementHead
 from craft_ray.method.linear_head import LinearHead
-from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 
 HeadWeights = Mapping[str, FloatArray]
 HEAD_PREFIX = "head."
 NUM_CALIBRATION_BINS = 15
-Kind = Literal["prompt", "refined_prompt", "probes", "features"]
+Kind = Literal["prompt", "refined_prompt", "probes", "features", "text_prompt"]
 
 
 class Classifier(Protocol):
@@ -44,6 +44,11 @@ class TunedClassifier(ABC):
     def extra_names(self) -> tuple[str, ...]:
         """Class names that are asked about after the task's own."""
         return ()
+
+    @property
+    def template(self) -> str | None:
+        """The words around the class names. None: those of the task that it is asked with."""
+        return None
 
     @property
     @abstractmethod
@@ -86,15 +91,21 @@ class PromptedClassifier(TunedClassifier):
     def predictions_per_image(self) -> int:
         return len(self.asked_contexts())
 
+    def contexts_for(self, task: TaskHandle) -> FloatArray:
+        """As `asked_contexts`, with the registered `asked_task` at hand."""
+        return self.asked_contexts()
+
     def asked_task(self, task: ClassificationTask) -> ClassificationTask:
-        """`task` with the extra names."""
-        return replace(task, class_names=(*task.class_names, *self.extra_names))
+        """`task` with the extra names and the template."""
+        template = self.template or task.template
+        return replace(task, class_names=(*task.class_names, *self.extra_names), template=template)
 
     def ask(
         self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
     ) -> FloatArray:
         handle = oracle.register_task(self.asked_task(task))
-        return oracle.predict(handle, images, self.asked_contexts(), purpose="evaluation")
+        contexts_KLE = self.contexts_for(handle)
+        return oracle.predict(handle, images, contexts_KLE, purpose="evaluation")
 
 
 @dataclass(frozen=True)
@@ -214,6 +225,50 @@ class FeaturesClassifier(TunedClassifier):
 
 
 @dataclass(frozen=True)
+class TextClassifier(PromptedClassifier):
+    """A template that was searched for: raw logits under it. Nothing of it is numbers, so that it
+    can be asked of models that take text only.
+
+    Attributes:
+        words: the template.
+    """
+
+    words: str
+
+    @property
+    def kind(self) -> Kind:
+        return "text_prompt"
+
+    @property
+    def template(self) -> str:
+        return self.words
+
+    @property
+    def predictions_per_image(self) -> int:
+        return 1
+
+    def asked_contexts(self) -> FloatArray:
+        """What the template's words are as numbers, its oracle says.
+
+        Raises:
+            TypeError: always; `contexts_for` has them.
+        """
+        raise TypeError("a text prompt has no contexts of its own")
+
+    def contexts_for(self, task: TaskHandle) -> FloatArray:
+        """The template's own words."""
+        return task.initial_context[None]
+
+    def refine(self, answers_KNA: FloatArray) -> FloatArray:
+        logits_NC: FloatArray = answers_KNA[0]
+        return logits_NC
+
+    def arrays(self) -> Arrays:
+        """None."""
+        return {}
+
+
+@dataclass(frozen=True)
 class TemplateClassifier:
     """Zero-shot with a template of its own, whatever the task's is; implements `Classifier`. One
     prediction an image, counted as an evaluation.
@@ -241,15 +296,28 @@ def flatten_probes(logits_KNC: FloatArray) -> FloatArray:
 
 
 def restore_classifier(
-    kind: Kind, arrays: Mapping[str, FloatArray], extra_names: Sequence[str]
+    kind: Kind,
+    arrays: Mapping[str, FloatArray],
+    extra_names: Sequence[str],
+    template: str | None = None,
 ) -> TunedClassifier:
     """Inverse of `arrays`, for arrays that fit together.
 
+    Args:
+        kind: of the classifier.
+        arrays: that it gave.
+        extra_names: its own.
+        template: its own; needed for a text prompt, and of no use to the others.
+
     Raises:
-        KeyError: an array is missing.
+        KeyError: an array, or the template, is missing.
     """
     if kind == "features":
         return FeaturesClassifier(LinearHead(arrays["weight"], arrays["bias"]))
+    if kind == "text_prompt":
+        if template is None:
+            raise KeyError("template")
+        return TextClassifier(template)
     if kind == "probes":
         head = LinearHead(arrays["weight"], arrays["bias"])
         return ProbesClassifier(arrays["contexts"], tuple(extra_names), head)

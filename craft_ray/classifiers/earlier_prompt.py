@@ -28,6 +28,11 @@ def earlier_prompt(
             f"prompt.start: must have been tuned for this oracle, {oracle.oracle_id[:12]}, but "
             f"{place} was tuned for {earlier.oracle_id[:12]}"
         )
+    if earlier.classifier.template is not None:
+        raise ArtifactError(
+            f"prompt.start: must have a soft prompt, but {place} has a prompt in words: give it as "
+            f"data.template={earlier.template!r}"
+        )
     if not isinstance(earlier.classifier, PromptedClassifier):
         raise ArtifactError(
             f"prompt.start: must have one prompt, but {place} is a head on features and has none"

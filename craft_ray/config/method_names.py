@@ -22,6 +22,8 @@ def method_name(config: RunConfig) -> str:
         name = "searched probes" if head.kind == "probes" else "searched for a linear head"
     else:
         name = {"both": "CraFT", "prompt": "prompt only", "head": "head only"}[config.method]
+    if config.optimizer.kind == "text":
+        return "text prompt"
     if config.method == "head" or config.optimizer.kind == "cma_es":
         return name
     return f"{name}, {config.optimizer.kind}"

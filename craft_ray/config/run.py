@@ -15,13 +15,17 @@ from craft_ray.config.heads import HeadConfig, ProbingHeadConfig, ResidualMlpCon
 from craft_ray.config.optimizers import (
     CmaEsConfig,
     OptimizerConfig,
+    SamplingConfig,
     SepCmaEsConfig,
     SharpZoConfig,
+    SoftOptimizerConfig,
+    TextConfig,
 )
 from craft_ray.config.oracle import AnyOracleConfig, OracleConfig, PoolConfig
 from craft_ray.config.places import PathText, PlaceText, expand_home
 from craft_ray.config.prompts import PromptConfig
 from craft_ray.config.secrets import conceal
+from craft_ray.config.text_laws import check_text_search
 from craft_ray.errors import ConfigError
 
 Method = Literal["both", "prompt", "head", "white_box"]
@@ -162,7 +166,15 @@ class RunConfig(Settings):
     @property
     def num_batches(self) -> int:
         """Generations until candidates were scored on all training images."""
-        return 1 if self.method in ("head", "white_box") else self.optimizer.batches
+        if self.method in ("head", "white_box") or not isinstance(self.optimizer, SamplingConfig):
+            return 1
+        return self.optimizer.batches
+
+    @property
+    def soft_optimizer(self) -> SoftOptimizerConfig:
+        """What searches z."""
+        assert not isinstance(self.optimizer, TextConfig)  # a law of the settings
+        return self.optimizer
 
     @property
     def num_searches(self) -> int:
@@ -216,7 +228,8 @@ class RunConfig(Settings):
                 "method must be head when head.kind is features, but got both: features of images "
                 "have no prompt to search"
             )
-        if not self.oracle.serves_features:
+        # Of an endpoint its dialect says it, before anything is started.
+        if isinstance(self.oracle, OracleConfig) and not self.oracle.serves_features:
             raise ValueError(
                 "head.kind features needs oracle.features true, but got false: a black box that "
                 "gives no features can be asked about names instead, head.kind=probes"
@@ -226,6 +239,12 @@ class RunConfig(Settings):
                 "prompt.start must be null when head.kind is features, but got "
                 f"{self.prompt.start}: features of images have no prompt to start from"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _words_are_searched_alone(self) -> Self:
+        if isinstance(self.optimizer, TextConfig):
+            check_text_search(self.method, self.prompt)
         return self
 
     @model_validator(mode="after")

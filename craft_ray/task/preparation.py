@@ -221,7 +221,8 @@ def _check_projection_fits(config: RunConfig, task: TaskHandle) -> None:
     need a coordinate of its own. The trials of a search are looked at again when they begin."""
     prompt = config.prompt
     num_tokens = len(task.initial_context) * (task.num_classes if prompt.per_class else 1)
-    if config.method in ("both", "prompt"):
+    searches_words = config.optimizer.kind == "text"
+    if config.method in ("both", "prompt") and not searches_words:
         check_dimensions(prompt, num_tokens)
     if not prompt.per_class or prompt.projection != "gaussian":
         return

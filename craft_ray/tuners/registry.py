@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from craft_ray.config.heads import FeaturesHeadConfig, ResidualMlpConfig
+from craft_ray.config.optimizers import TextConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.task.prepared import PreparedTask
@@ -11,6 +12,7 @@ from craft_ray.tuners.craft import CollaborativeTrainer
 from craft_ray.tuners.features import FeaturesTrainer
 from craft_ray.tuners.probes import ProbingTrainer
 from craft_ray.tuners.searched_probes import ProbeSearchTrainer
+from craft_ray.tuners.text_prompt import TextPromptTrainer
 from craft_ray.tuners.white_box import WhiteBoxTrainer
 
 
@@ -22,6 +24,8 @@ def make_trainer(oracle: MeteredOracle, prepared: PreparedTask, config: RunConfi
     """
     if config.method == "white_box":
         return WhiteBoxTrainer(oracle, prepared, config)
+    if config.method == "prompt" and isinstance(config.optimizer, TextConfig):
+        return TextPromptTrainer(oracle, prepared, config, config.optimizer)
     if isinstance(config.head, ResidualMlpConfig):
         return CollaborativeTrainer(oracle, prepared, config, config.head)
     if isinstance(config.head, FeaturesHeadConfig):

@@ -43,7 +43,7 @@ from tests.support.world import (
 )
 
 DATA = world_data(shots=6, num_validation=5, num_test=30)
-WORDS = ["method=head", "head.kind=features", "oracle.features=true"]
+WORDS = ["method=head", "head.kind=features", "local_model.features=true"]
 
 
 def settings(**changes: object) -> RunConfig:
@@ -168,7 +168,7 @@ def test_what_is_deployed_asks_for_one_feature_an_image_and_for_no_text(
     assert isinstance(loaded.classifier, FeaturesClassifier)
     assert loaded.classifier.predictions_per_image == 1
     assert loaded.oracle is not None
-    assert loaded.oracle.features
+    assert loaded.local_model.features
     oracle = FakeFeatureOracle()
     images = register_test_images(DATA, oracle).handle
     logits_NC = loaded.predict(oracle, images)
@@ -245,7 +245,7 @@ def test_zero_shot_is_what_the_head_corrects_at_the_oracles_scale(
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["oracle.features=false"], r"head.kind features needs oracle.features true, but got fals"),
+        (["local_model.features=false"], r"head.kind features needs oracle.features true, but got fals"),
         (["method=both"], r"method must be head when head.kind is features, but got both"),
         (["method=prompt"], r"method must be head or both when head.kind is features"),
         (["prompt.start=somewhere"], r"prompt.start must be null when head.kind is features"),
@@ -259,7 +259,7 @@ def test_settings_that_do_not_fit_are_refused(words: list[str], problem: str) ->
 
 def test_an_open_box_gives_features_as_well() -> None:
     words = [*WORDS[:2], "oracle.white_box=true"]
-    assert load_run_config(None, words).oracle.serves_features
+    assert load_run_config(None, words).local_model.serves_features
 
 
 def test_an_oracle_that_gives_none_is_refused_before_anything_is_sent() -> None:
