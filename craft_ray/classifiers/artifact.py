@@ -34,6 +34,7 @@ from craft_ray.oracle.contract import (
     ImageHandle,
     Oracle,
     OracleDescription,
+    check_features,
 )
 
 RESULT_FOLDER = "best"
@@ -125,7 +126,7 @@ class Artifact:
             self.task.class_names,
             self.template,
             self.classifier.kind,
-            self.classifier.num_contexts,
+            self.classifier.predictions_per_image,
             self.weights_id,
             self.oracle,
             self.about,
@@ -194,7 +195,10 @@ class Artifact:
         return same_weights or self.oracle_id == oracle.oracle_id
 
     def check_oracle(self, description: OracleDescription, *, any_precision: bool = False) -> None:
-        """Raise ArtifactError unless it was tuned for this oracle (see `predict`)."""
+        """Raise ArtifactError unless it was tuned for this oracle (see `predict`); OracleError if
+        this one does not give the features that it needs."""
+        if self.classifier.kind == "features":
+            check_features(description)
         is_same = description.oracle_id == self.oracle_id
         if not is_same and not (any_precision and self.is_for_weights_of(description)):
             remedy = (
@@ -221,6 +225,7 @@ class Artifact:
 
         Raises:
             ArtifactError: the oracle is not the one that this classifier was tuned for.
+            OracleError: it does not give the features that this classifier needs.
         """
         self.check_oracle(oracle.describe(), any_precision=any_precision)
         # Nobody counts here: whoever deploys it has no budget.
@@ -282,6 +287,8 @@ def _shapes(arrays: Arrays, description: _Description) -> dict[str, Shape]:
             "weight": (num_logits, num_classes),
             "bias": (num_classes,),
         }
+    if description.kind == "features":
+        return {"weight": (None, num_classes), "bias": (num_classes,)}
     context = _context(arrays, "context", 0, num_classes)
     if description.kind == "prompt":
         return {"context": context}

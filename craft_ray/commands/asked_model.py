@@ -171,7 +171,7 @@ def price_line(asked: Asked, price: float | None, num_images: int) -> str:
         price: of 1,000 predictions; None: the run's, if it had one.
         num_images: that will be asked about.
     """
-    each = asked.artifact.classifier.num_contexts
+    each = asked.artifact.classifier.predictions_per_image
     if price is None and asked.artifact.about is not None:
         price = asked.artifact.about.price_per_thousand_predictions
     total = num_images * each

@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     bill = planned_search_bill(space, data.size)
     if space.base.max_cost is not None:
-        from craft_ray.search.plan import check_first_trial_is_affordable
+        from craft_ray.search.affordable import check_first_trial_is_affordable
 
         check_first_trial_is_affordable(space, data.size)
     if options.dry_run:

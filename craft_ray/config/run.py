@@ -206,8 +206,8 @@ class RunConfig(Settings):
             )
         if self.data.views == "fresh":
             raise ValueError(
-                f"data.views must be a number when head.kind is {head.kind}, but got fresh: all "
-                "prompts are asked about the same views"
+                f"data.views must be a number when head.kind is {head.kind}, but got fresh: such a "
+                "head is fitted once, to the answers about a number of views"
             )
         if self.fidelity.head_inputs != "logits":
             raise ValueError(
@@ -218,6 +218,28 @@ class RunConfig(Settings):
             raise ValueError(
                 "1 + head.contexts <= max_queries must hold, but got contexts="
                 f"{head.num_contexts - 1} and max_queries={self.max_queries}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_given_and_have_no_prompt(self) -> Self:
+        if self.head.kind != "features" or self.method not in ("head", "both"):
+            return self
+        if self.method == "both":
+            raise ValueError(
+                "method must be head when head.kind is features, but got both: features of images "
+                "have no prompt to search"
+            )
+        # Of an endpoint its dialect says it, before anything is started.
+        if isinstance(self.oracle, OracleConfig) and not self.oracle.serves_features:
+            raise ValueError(
+                "head.kind features needs oracle.features true, but got false: a black box that "
+                "gives no features can be asked about names instead, head.kind=probes"
+            )
+        if self.prompt.start is not None:
+            raise ValueError(
+                "prompt.start must be null when head.kind is features, but got "
+                f"{self.prompt.start}: features of images have no prompt to start from"
             )
         return self
 

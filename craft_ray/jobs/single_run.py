@@ -83,7 +83,7 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
             **asdict(selected.evidence),
             "test": asdict(test),
             "generation": selected.generation,
-            "predictions_per_image": selected.classifier.num_contexts,
+            "predictions_per_image": selected.classifier.predictions_per_image,
             "template": selected.classifier.template,
         },
         "pool": pool,

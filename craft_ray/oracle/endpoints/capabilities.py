@@ -29,7 +29,7 @@ FULL_SCORES: frozenset[Served] = frozenset({"logits", "cosine", "probabilities",
 
 Unit = Literal["pair", "image", "text", "request", "token", "second"]
 Method = Literal["prompt", "head", "both", "white_box"]
-Head = Literal["residual_mlp", "linear", "probes"]
+Head = Literal["residual_mlp", "linear", "probes", "features"]
 
 Way = Literal["contexts", "features", "text_scores", "fixed_scores"]
 """How a method asks: soft prompts; features of images and texts; scores of images with texts that
@@ -146,6 +146,14 @@ def check_method(
         )
     if method == "prompt" and words:
         return _check_words(capabilities)
+    has_features = {"image_features", "text_features"} <= answers
+    if method == "head" and head == "features":
+        if has_features:
+            return "features"
+        raise OracleError(
+            "head.kind: features needs features of images and texts, but the endpoint answers with "
+            f"{_listed(answers)}; {_remedy(capabilities)}"
+        )
     takes_contexts = "soft" in prompts and bool(answers & {"logits", "losses"})
     if takes_contexts:
         return "contexts"
@@ -160,7 +168,7 @@ def check_method(
             f"head.contexts: must be 0, because the endpoint takes no soft prompts, but got "
             f"{contexts}; probes by names (head.names) need text only"
         )
-    if "text" in prompts and {"image_features", "text_features"} <= answers:
+    if "text" in prompts and has_features:
         return "features"
     if "text" in prompts and answers & FULL_SCORES:
         return "text_scores"
@@ -197,7 +205,12 @@ def _remedy(capabilities: Capabilities) -> str:
     has_features = {"image_features", "text_features"} <= answers
     if "soft" in capabilities.prompts and answers & {"logits", "losses"}:
         return "use method: prompt, head or both"
-    if "text" in capabilities.prompts and (has_features or answers & FULL_SCORES):
+    if "text" in capabilities.prompts and has_features:
+        return (
+            "use method: head, with head.kind: features, or probes for its names as prompts; or "
+            "method: prompt with optimizer.kind: text"
+        )
+    if "text" in capabilities.prompts and answers & FULL_SCORES:
         return (
             "use method: head, with head.kind: probes for its names as prompts; or method: prompt "
             "with optimizer.kind: text"
