@@ -39,7 +39,8 @@ Wide = npt.NDArray[np.float64]
 def asked(oracle: TextEndpointOracle, files: tuple[bytes, ...] = FILES) -> FloatArray:
     """Scores of files with the prompts of the task."""
     handle, images = oracle.register_task(TASK), oracle.register_images(files)
-    return oracle.predict(handle, images, NOTHING)[0]
+    scores: FloatArray = oracle.predict(handle, images, NOTHING)[0]
+    return scores
 
 
 def unit(rows: FloatArray) -> Wide:
