@@ -69,8 +69,8 @@ class Task:
         trainer = kind(metered, prepared, self.config, text)
         chosen = {}
         while not trainer.finished:
-            queries = trainer.run_generation().candidate_queries
-            if queries in MARKS:
+            trainer.run_generation()  # a template that was asked before costs no query
+            if (queries := trainer.generation * self.config.optimizer.population) in MARKS:
                 chosen[queries] = trainer.selected.classifier
         return chosen
 
