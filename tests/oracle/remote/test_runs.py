@@ -52,6 +52,15 @@ def test_a_run(on_shared_ray: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             o = call(on_shared_ray, tmp_path, "runs", *words)
             print(o)
         import subprocess
-        print(subprocess.run("find . -type f | head -60", shell=True, cwd=tmp_path, capture_output=True, text=True).stdout)
+
+        print(
+            subprocess.run(
+                "find . -type f | head -60",
+                shell=True,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
         print(run.summary("one")["bill"], run.summary("one")["cost"])
         assert 0
