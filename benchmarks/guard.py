@@ -34,7 +34,7 @@ from craft_ray.method.linear_head import fit_linear_head
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.task.prepared import LabelArray
-from craft_ray.tuners.probes import MIN_FOLDS
+from craft_ray.tuners.questions import MIN_FOLDS
 
 SHOTS = (1, 2, 4, 8, 16)
 NUM_CLASSES = (3, 4, 5)

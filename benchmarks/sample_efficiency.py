@@ -292,7 +292,7 @@ def run_once(oracle: Oracle, settings: Sequence[str]) -> dict[str, Any]:
         "passes": round(passes, 1),
         "at_passes": {str(m): a for m, a in zip(selected, at_marks, strict=True) if m <= passes},
         "text_encodes": ledger.spent.text_encodes,
-        "predictions_per_image": len(trainer.selected.classifier.asked_contexts()),
+        "predictions_per_image": trainer.selected.classifier.predictions_per_image,
         "seconds": round(seconds, 1),
     }
 

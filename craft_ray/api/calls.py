@@ -13,8 +13,8 @@ from craft_ray.environment import set_environment
 from craft_ray.errors import RunFailedError
 from craft_ray.metering.affordable import check_run_affordable
 from craft_ray.oracle.usable import check_usable
+from craft_ray.search.affordable import check_first_trial_is_affordable
 from craft_ray.search.answerable import check_answerable
-from craft_ray.search.plan import check_first_trial_is_affordable
 from craft_ray.task.preparation import load_data
 
 

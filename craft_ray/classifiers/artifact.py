@@ -34,6 +34,7 @@ from craft_ray.oracle.contract import (
     ImageHandle,
     Oracle,
     OracleDescription,
+    check_features,
 )
 
 RESULT_FOLDER = "best"
@@ -123,13 +124,18 @@ class Artifact:
         return model_card(
             folder,
             self.task.class_names,
-            self.task.template,
+            self.template,
             self.classifier.kind,
-            len(self.classifier.asked_contexts()),
+            self.classifier.predictions_per_image,
             self.weights_id,
             self.oracle,
             self.about,
         )
+
+    @property
+    def template(self) -> str:
+        """Around a class name: the task's, or what a search over text has found."""
+        return self.classifier.template or self.task.template
 
     def description(self) -> dict[str, Any]:
         """What `load` reads beside the arrays, as JSON can hold it."""
@@ -138,7 +144,7 @@ class Artifact:
             "oracle_id": self.oracle_id,
             "weights_id": self.weights_id,
             "class_names": list(self.task.class_names),
-            "template": self.task.template,
+            "template": self.template,
             "kind": self.classifier.kind,
             "extra_names": list(self.classifier.extra_names),
             "oracle": self.oracle and self.oracle.model_dump(mode="json"),
@@ -175,7 +181,9 @@ class Artifact:
         except ValidationError as error:
             raise ArtifactError(f"{path}: {'; '.join(describe_problems(error))}") from error
         _check_arrays(arrays, description, arrays_path)
-        classifier = restore_classifier(description.kind, arrays, description.extra_names)
+        classifier = restore_classifier(
+            description.kind, arrays, description.extra_names, description.template
+        )
         task = ClassificationTask(description.class_names, description.template)
         ids = description.oracle_id, description.weights_id
         scale = description.logit_scale
@@ -187,7 +195,10 @@ class Artifact:
         return same_weights or self.oracle_id == oracle.oracle_id
 
     def check_oracle(self, description: OracleDescription, *, any_precision: bool = False) -> None:
-        """Raise ArtifactError unless it was tuned for this oracle (see `predict`)."""
+        """Raise ArtifactError unless it was tuned for this oracle (see `predict`); OracleError if
+        this one does not give the features that it needs."""
+        if self.classifier.kind == "features":
+            check_features(description)
         is_same = description.oracle_id == self.oracle_id
         if not is_same and not (any_precision and self.is_for_weights_of(description)):
             remedy = (
@@ -214,6 +225,7 @@ class Artifact:
 
         Raises:
             ArtifactError: the oracle is not the one that this classifier was tuned for.
+            OracleError: it does not give the features that this classifier needs.
         """
         self.check_oracle(oracle.describe(), any_precision=any_precision)
         # Nobody counts here: whoever deploys it has no budget.
@@ -265,6 +277,8 @@ def _fits(found: tuple[int, ...], shape: Shape) -> bool:
 def _shapes(arrays: Arrays, description: _Description) -> dict[str, Shape]:
     """What each array must be like; the width of a context is the oracle's to check."""
     num_classes = len(description.class_names)
+    if description.kind == "text_prompt":
+        return {}
     if description.kind == "probes":
         num_names = num_classes + len(description.extra_names)
         num_logits = _length(arrays, "contexts") * num_names
@@ -273,6 +287,8 @@ def _shapes(arrays: Arrays, description: _Description) -> dict[str, Shape]:
             "weight": (num_logits, num_classes),
             "bias": (num_classes,),
         }
+    if description.kind == "features":
+        return {"weight": (None, num_classes), "bias": (num_classes,)}
     context = _context(arrays, "context", 0, num_classes)
     if description.kind == "prompt":
         return {"context": context}

@@ -89,13 +89,16 @@ def _what_it_is(
 ) -> Iterator[str]:
     what = {
         "prompt": "A tuned prompt",
+        "text_prompt": "A prompt in words that was searched for",
         "refined_prompt": "A tuned prompt, and a small head on the answers",
         "probes": "A linear head on the answers about several class names",
+        "features": "A linear head on image features",
     }.get(kind, "A classifier")
     model = "a model that is not named here" if oracle is None else _plain(model_name(oracle))
     made = f" by {_plain(about.method)}" if about.method else ""
+    closed = "no gradients" if kind == "features" else "no gradients, no features"
     yield (
-        f"{what} for {model}, found{made} by asking the model only: no gradients, no features. It "
+        f"{what} for {model}, found{made} by asking the model only: {closed}. It "
         f"needs the model to answer: {predictions} prediction(s) an image.\n"
     )
 

@@ -13,12 +13,12 @@ from craft_ray.files.whole_files import Arrays
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.head import RefinementHead
 from craft_ray.method.linear_head import LinearHead
-from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 
 HeadWeights = Mapping[str, FloatArray]
 HEAD_PREFIX = "head."
 NUM_CALIBRATION_BINS = 15
-Kind = Literal["prompt", "refined_prompt", "probes"]
+Kind = Literal["prompt", "refined_prompt", "probes", "features", "text_prompt"]
 
 
 class Classifier(Protocol):
@@ -32,8 +32,8 @@ class Classifier(Protocol):
 
 
 class TunedClassifier(ABC):
-    """What a fine-tuning returns and a user deploys: contexts and class names to ask about, and
-    arithmetic on the answers. Implements `Classifier`."""
+    """What a fine-tuning returns and a user deploys: what to ask about an image, and arithmetic on
+    the answers. Implements `Classifier`."""
 
     @property
     @abstractmethod
@@ -45,13 +45,25 @@ class TunedClassifier(ABC):
         """Class names that are asked about after the task's own."""
         return ()
 
+    @property
+    def template(self) -> str | None:
+        """The words around the class names. None: those of the task that it is asked with."""
+        return None
+
+    @property
     @abstractmethod
-    def asked_contexts(self) -> FloatArray:
-        """What an image is asked about, float32 [K, L, E] or [K, C, L, E]: K predictions each."""
+    def predictions_per_image(self) -> int:
+        """What an endpoint bills for an image."""
 
     @abstractmethod
-    def refine(self, logits_KNC: FloatArray) -> FloatArray:
-        """Final logits [N, C] from the oracle's [K, N, C + extra names]."""
+    def ask(
+        self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
+    ) -> FloatArray:
+        """What `refine` takes; counted as an evaluation."""
+
+    @abstractmethod
+    def refine(self, answers_KNA: FloatArray) -> FloatArray:
+        """Final logits [N, C] from the oracle's answers to `ask`, [K, N, A]."""
 
     @abstractmethod
     def arrays(self) -> Arrays:
@@ -61,25 +73,43 @@ class TunedClassifier(ABC):
         """Itself, and what else the same answers give: nothing more is asked."""
         return (self,)
 
-    def asked_task(self, task: ClassificationTask) -> ClassificationTask:
-        """`task` with the extra names."""
-        return replace(task, class_names=(*task.class_names, *self.extra_names))
-
     def predict(
         self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
     ) -> FloatArray:
         return self.refine(self.ask(oracle, task, images))
 
+
+class PromptedClassifier(TunedClassifier):
+    """One that asks about contexts and class names."""
+
+    @abstractmethod
+    def asked_contexts(self) -> FloatArray:
+        """What an image is asked about, float32 [K, L, E] or [K, C, L, E]: K predictions each. The
+        answers have A = C + extra names logits."""
+
+    @property
+    def predictions_per_image(self) -> int:
+        return len(self.asked_contexts())
+
+    def contexts_for(self, task: TaskHandle) -> FloatArray:
+        """As `asked_contexts`, with the registered `asked_task` at hand."""
+        return self.asked_contexts()
+
+    def asked_task(self, task: ClassificationTask) -> ClassificationTask:
+        """`task` with the extra names and the template."""
+        template = self.template or task.template
+        return replace(task, class_names=(*task.class_names, *self.extra_names), template=template)
+
     def ask(
         self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
     ) -> FloatArray:
-        """What `refine` takes."""
         handle = oracle.register_task(self.asked_task(task))
-        return oracle.predict(handle, images, self.asked_contexts(), purpose="evaluation")
+        contexts_KLE = self.contexts_for(handle)
+        return oracle.predict(handle, images, contexts_KLE, purpose="evaluation")
 
 
 @dataclass(frozen=True)
-class PromptClassifier(TunedClassifier):
+class PromptClassifier(PromptedClassifier):
     """CraFT's: predictions are `head(logits of context)`.
 
     Attributes:
@@ -108,8 +138,8 @@ class PromptClassifier(TunedClassifier):
         """With its head and without."""
         return (self,) if self.head is None else (self, replace(self, head=None))
 
-    def refine(self, logits_KNC: FloatArray) -> FloatArray:
-        logits_NC: FloatArray = logits_KNC[0]
+    def refine(self, answers_KNA: FloatArray) -> FloatArray:
+        logits_NC: FloatArray = answers_KNA[0]
         if self.head is None:
             return logits_NC
         head = RefinementHead.from_weights(self.head)
@@ -124,7 +154,7 @@ class PromptClassifier(TunedClassifier):
 
 
 @dataclass(frozen=True)
-class ProbesClassifier(TunedClassifier):
+class ProbesClassifier(PromptedClassifier):
     """A linear head on the logits of several contexts and of more names than the task has.
 
     Attributes:
@@ -149,8 +179,8 @@ class ProbesClassifier(TunedClassifier):
         """All of them."""
         return self.contexts_KLE
 
-    def refine(self, logits_KNC: FloatArray) -> FloatArray:
-        return self.head(flatten_probes(logits_KNC))
+    def refine(self, answers_KNA: FloatArray) -> FloatArray:
+        return self.head(flatten_probes(answers_KNA))
 
     def arrays(self) -> Arrays:
         """Contexts and head."""
@@ -159,6 +189,83 @@ class ProbesClassifier(TunedClassifier):
             "weight": self.head.weight_FC,
             "bias": self.head.bias_C,
         }
+
+
+@dataclass(frozen=True)
+class FeaturesClassifier(TunedClassifier):
+    """A linear head on the features of an image, which are asked for once; nothing is asked about
+    texts, as what the head needs of them is in its weights.
+
+    Attributes:
+        head: of F features of unit length.
+    """
+
+    head: LinearHead
+
+    @property
+    def kind(self) -> Kind:
+        return "features"
+
+    @property
+    def predictions_per_image(self) -> int:
+        return 1
+
+    def ask(
+        self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
+    ) -> FloatArray:
+        """Features, [1, N, F]."""
+        return oracle.embed_images(images, purpose="evaluation")[None]
+
+    def refine(self, answers_KNA: FloatArray) -> FloatArray:
+        return self.head(answers_KNA[0])
+
+    def arrays(self) -> Arrays:
+        """The head."""
+        return {"weight": self.head.weight_FC, "bias": self.head.bias_C}
+
+
+@dataclass(frozen=True)
+class TextClassifier(PromptedClassifier):
+    """A template that was searched for: raw logits under it. Nothing of it is numbers, so that it
+    can be asked of models that take text only.
+
+    Attributes:
+        words: the template.
+    """
+
+    words: str
+
+    @property
+    def kind(self) -> Kind:
+        return "text_prompt"
+
+    @property
+    def template(self) -> str:
+        return self.words
+
+    @property
+    def predictions_per_image(self) -> int:
+        return 1
+
+    def asked_contexts(self) -> FloatArray:
+        """What the template's words are as numbers, its oracle says.
+
+        Raises:
+            TypeError: always; `contexts_for` has them.
+        """
+        raise TypeError("a text prompt has no contexts of its own")
+
+    def contexts_for(self, task: TaskHandle) -> FloatArray:
+        """The template's own words."""
+        return task.initial_context[None]
+
+    def refine(self, answers_KNA: FloatArray) -> FloatArray:
+        logits_NC: FloatArray = answers_KNA[0]
+        return logits_NC
+
+    def arrays(self) -> Arrays:
+        """None."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -189,13 +296,28 @@ def flatten_probes(logits_KNC: FloatArray) -> FloatArray:
 
 
 def restore_classifier(
-    kind: Kind, arrays: Mapping[str, FloatArray], extra_names: Sequence[str]
+    kind: Kind,
+    arrays: Mapping[str, FloatArray],
+    extra_names: Sequence[str],
+    template: str | None = None,
 ) -> TunedClassifier:
     """Inverse of `arrays`, for arrays that fit together.
 
+    Args:
+        kind: of the classifier.
+        arrays: that it gave.
+        extra_names: its own.
+        template: its own; needed for a text prompt, and of no use to the others.
+
     Raises:
-        KeyError: an array is missing.
+        KeyError: an array, or the template, is missing.
     """
+    if kind == "features":
+        return FeaturesClassifier(LinearHead(arrays["weight"], arrays["bias"]))
+    if kind == "text_prompt":
+        if template is None:
+            raise KeyError("template")
+        return TextClassifier(template)
     if kind == "probes":
         head = LinearHead(arrays["weight"], arrays["bias"])
         return ProbesClassifier(arrays["contexts"], tuple(extra_names), head)

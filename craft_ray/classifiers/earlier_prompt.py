@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from craft_ray.classifiers.artifact import Artifact
+from craft_ray.classifiers.classifier import PromptedClassifier
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import locate
@@ -26,6 +27,15 @@ def earlier_prompt(
         raise ArtifactError(
             f"prompt.start: must have been tuned for this oracle, {oracle.oracle_id[:12]}, but "
             f"{place} was tuned for {earlier.oracle_id[:12]}"
+        )
+    if earlier.classifier.template is not None:
+        raise ArtifactError(
+            f"prompt.start: must have a soft prompt, but {place} has a prompt in words: give it as "
+            f"data.template={earlier.template!r}"
+        )
+    if not isinstance(earlier.classifier, PromptedClassifier):
+        raise ArtifactError(
+            f"prompt.start: must have one prompt, but {place} is a head on features and has none"
         )
     contexts_KLE = earlier.classifier.asked_contexts()
     if len(contexts_KLE) > 1:

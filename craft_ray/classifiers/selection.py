@@ -46,6 +46,7 @@ class Selected:
             "generation": self.generation,
             "kind": self.classifier.kind,
             "extra_names": list(self.classifier.extra_names),
+            "template": self.classifier.template,
             "held_out": self.evidence.held_out and asdict(self.evidence.held_out),
             "right": self.evidence.right,
         }
@@ -54,8 +55,9 @@ class Selected:
     def restore(cls, values: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> Selected:
         """Inverse of `values` and the classifier's `arrays`."""
         held_out = values["held_out"]
+        names, template = values["extra_names"], values.get("template")
         return cls(
-            restore_classifier(values["kind"], arrays, values["extra_names"]),
+            restore_classifier(values["kind"], arrays, names, template),
             Evidence(_score_of(values), held_out and _score_of(held_out), values["right"]),
             int(values["generation"]),
         )

@@ -15,6 +15,8 @@ SEARCHES = ("both", "prompt")
 """Methods with an optimizer."""
 REFINES = ("both", "head")
 """Methods with a head."""
+_SOFT = tuple(kind for kind in KINDS["optimizer"] if kind != "text")
+"""Optimizers of z."""
 _TRAINED: Needs = {"method": REFINES, "head.kind": ("residual_mlp",)}
 _RANDOM_CONTEXTS: Needs = {"method": ("head",), "head.kind": ("probes",), "head.contexts": ()}
 
@@ -23,14 +25,14 @@ _SINGLE: dict[str, Needs] = {
     "loss.head_consistency": _TRAINED,
     "loss.head_consistency_share": {**_TRAINED, "loss.head_consistency": ()},
     "prompt.start": {},  # also of a head that asks under it
-    "fidelity.deployed_prompt": {"method": SEARCHES},
+    "fidelity.deployed_prompt": {"method": SEARCHES, "optimizer.kind": _SOFT},
     "fidelity.head_inputs": _TRAINED,
     "fidelity.head_init": _TRAINED,
     "head.context_std": _RANDOM_CONTEXTS,
     "head.contexts_per_generation": _RANDOM_CONTEXTS,
 }
 _SECTIONS: dict[str, Needs] = {
-    "prompt": {"method": SEARCHES},
+    "prompt": {"method": SEARCHES, "optimizer.kind": _SOFT},
     "optimizer": {"method": SEARCHES},
     "head": {"method": REFINES},
     "white_box": {"method": ("white_box",)},

@@ -102,7 +102,30 @@ class ProbesHeadConfig(CrossValidatedConfig):
         return self
 
 
-ProbingHeadConfig = LinearHeadConfig | ProbesHeadConfig
+class FeaturesHeadConfig(CrossValidatedConfig):
+    """A linear map of the features of an image, with zero-shot to start from: for an oracle that
+    gives features of images and texts (`oracle.features`). One query, and at deployment one
+    question an image; texts cost nothing."""
+
+    kind: Literal["features"] = "features"
+
+    @property
+    def num_contexts(self) -> int:
+        """An image is asked about once."""
+        return 1
+
+    @property
+    def contexts_per_generation(self) -> int:
+        """All."""
+        return 1
+
+    @property
+    def num_names(self) -> int:
+        """Class names beside the task's own."""
+        return 0
+
+
+ProbingHeadConfig = LinearHeadConfig | ProbesHeadConfig | FeaturesHeadConfig
 """Heads that are fitted in closed form or to convergence, and not trained by steps."""
 
 
@@ -115,7 +138,8 @@ def _kind_of(value: Any) -> str:
 HeadConfig = Annotated[
     Annotated[ResidualMlpConfig, Tag("residual_mlp")]
     | Annotated[LinearHeadConfig, Tag("linear")]
-    | Annotated[ProbesHeadConfig, Tag("probes")],
+    | Annotated[ProbesHeadConfig, Tag("probes")]
+    | Annotated[FeaturesHeadConfig, Tag("features")],
     Discriminator(_kind_of),
 ]
 """`kind` may be left out: it is then the paper's."""

@@ -17,10 +17,13 @@ def method_name(config: RunConfig) -> str:
         return "white box"
     if (head := config.probing_head) is not None:
         if config.method == "head":
-            return "probes" if head.kind == "probes" else "linear head"
+            names = {"probes": "probes", "features": "head on features"}
+            return names.get(head.kind, "linear head")
         name = "searched probes" if head.kind == "probes" else "searched for a linear head"
     else:
         name = {"both": "CraFT", "prompt": "prompt only", "head": "head only"}[config.method]
+    if config.optimizer.kind == "text":
+        return "text prompt"
     if config.method == "head" or config.optimizer.kind == "cma_es":
         return name
     return f"{name}, {config.optimizer.kind}"

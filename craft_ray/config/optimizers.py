@@ -1,25 +1,34 @@
 """Settings of the zeroth-order optimizers. Imports neither torch nor Ray.
 
-Whatever the kind, `sigma` is the spread of the candidates around the centre of the search, in z.
+Whatever the kind that searches z, `sigma` is the spread of the candidates around the centre of the
+search, in z.
 Sources, equations and what differs from them: docs/optimizers.md.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from craft_ray.config.base import Settings
+from craft_ray.config.prompt_words import SLOT, WORDS
+from craft_ray.config.words import unprintable
 
 StepSizeRule = Literal["csa", "tpa"]
 
 
-class SamplingConfig(Settings):
-    """What every optimizer has that draws a population."""
+class PopulationConfig(Settings):
+    """What every optimizer has."""
 
     population: int = Field(40, ge=4)
     """Candidates that are asked for at a time; each is one query, in batches a part of one."""
+
+
+class SamplingConfig(PopulationConfig):
+    """What every optimizer has that draws points z."""
+
     batches: int = Field(1, ge=1)
     """Parts of the training images, alike in their classes and drawn anew for each pass. A
     generation scores its candidates on one of them: with 8 there are 8 times as many generations
@@ -179,10 +188,65 @@ class RandomSearchConfig(SamplingConfig):
     """Spread of the draws in z."""
 
 
+def _check_word(word: str) -> str:
+    if not word.strip() or "{" in word or "}" in word:
+        raise ValueError(f"must be words without braces, but got {word[:40]!r}")
+    if (character := unprintable(word)) is not None:
+        raise ValueError(f"must have printable characters only, but has {character}")
+    return word
+
+
+def _check_frame(frame: str) -> str:
+    if frame.count("{}") != 1 or re.search(r"[{}]", frame.replace("{}", "").replace(SLOT, "")):
+        raise ValueError(
+            f"must have {{}} once, for the class name, and any number of {SLOT}, for words, but "
+            f"got {frame[:80]!r}"
+        )
+    if not frame.partition("{}")[0].strip():
+        raise ValueError(f"must have a word or {SLOT} before {{}}, but got {frame[:80]!r}")
+    if (character := unprintable(frame)) is not None:
+        raise ValueError(f"must have printable characters only, but has {character}")
+    return frame
+
+
+class TextConfig(PopulationConfig):
+    """A search over the words of a template, for models that take text only: `method: prompt`. Not
+    z is searched but which frame, and which word in each of its places."""
+
+    kind: Literal["text"] = "text"
+    population: int = Field(20, ge=4)
+    """Templates that are asked for at a time; each is one query, unless it was asked before."""
+    elite: int = Field(10, ge=1)
+    """So many of the best templates so far are changed and crossed to get new ones."""
+    words: tuple[Annotated[str, AfterValidator(_check_word)], ...] = ()
+    """Words to draw from. Default: some for photographs and some for what they show."""
+    frames: tuple[Annotated[str, AfterValidator(_check_frame)], ...] = ()
+    """Templates with `{w}` where words are put, as in `a {w} photo of a {}.`; always with them:
+    `data.template` with a word before the class name. Default: common ones."""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The words, each once."""
+        return tuple(dict.fromkeys(self.words or WORDS))
+
+
 def _kind_of(value: Any) -> str:
     kind = value.get("kind", "cma_es") if isinstance(value, dict) else getattr(value, "kind", "")
     return str(kind)
 
+
+SoftOptimizerConfig = (
+    CmaEsConfig
+    | SepCmaEsConfig
+    | VkdCmaEsConfig
+    | SpsaConfig
+    | SpsaGcConfig
+    | ZipConfig
+    | ZoAdamConfig
+    | SharpZoConfig
+    | RandomSearchConfig
+)
+"""Of those that search z."""
 
 OptimizerConfig = Annotated[
     Annotated[CmaEsConfig, Tag("cma_es")]
@@ -193,7 +257,8 @@ OptimizerConfig = Annotated[
     | Annotated[ZipConfig, Tag("zip")]
     | Annotated[ZoAdamConfig, Tag("zo_adam")]
     | Annotated[SharpZoConfig, Tag("sharp_zo")]
-    | Annotated[RandomSearchConfig, Tag("random_search")],
+    | Annotated[RandomSearchConfig, Tag("random_search")]
+    | Annotated[TextConfig, Tag("text")],
     Discriminator(_kind_of),
 ]
 """`kind` may be left out: it is then CMA-ES."""

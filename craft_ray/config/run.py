@@ -15,13 +15,17 @@ from craft_ray.config.heads import HeadConfig, ProbingHeadConfig, ResidualMlpCon
 from craft_ray.config.optimizers import (
     CmaEsConfig,
     OptimizerConfig,
+    SamplingConfig,
     SepCmaEsConfig,
     SharpZoConfig,
+    SoftOptimizerConfig,
+    TextConfig,
 )
 from craft_ray.config.oracle import AnyOracleConfig, OracleConfig, PoolConfig
 from craft_ray.config.places import PathText, PlaceText, expand_home
 from craft_ray.config.prompts import PromptConfig
 from craft_ray.config.secrets import conceal
+from craft_ray.config.text_laws import check_text_search
 from craft_ray.errors import ConfigError
 
 Method = Literal["both", "prompt", "head", "white_box"]
@@ -146,6 +150,8 @@ class RunConfig(Settings):
         """The head's section, if it is one that is fitted and not trained."""
         if self.method == "white_box" or isinstance(self.head, ResidualMlpConfig):
             return None
+        if self.method == "prompt" and isinstance(self.optimizer, TextConfig):
+            return None
         return self.head
 
     @property
@@ -162,7 +168,15 @@ class RunConfig(Settings):
     @property
     def num_batches(self) -> int:
         """Generations until candidates were scored on all training images."""
-        return 1 if self.method in ("head", "white_box") else self.optimizer.batches
+        if self.method in ("head", "white_box") or not isinstance(self.optimizer, SamplingConfig):
+            return 1
+        return self.optimizer.batches
+
+    @property
+    def soft_optimizer(self) -> SoftOptimizerConfig:
+        """What searches z."""
+        assert not isinstance(self.optimizer, TextConfig)  # a law of the settings
+        return self.optimizer
 
     @property
     def num_searches(self) -> int:
@@ -192,8 +206,8 @@ class RunConfig(Settings):
             )
         if self.data.views == "fresh":
             raise ValueError(
-                f"data.views must be a number when head.kind is {head.kind}, but got fresh: all "
-                "prompts are asked about the same views"
+                f"data.views must be a number when head.kind is {head.kind}, but got fresh: such a "
+                "head is fitted once, to the answers about a number of views"
             )
         if self.fidelity.head_inputs != "logits":
             raise ValueError(
@@ -205,6 +219,34 @@ class RunConfig(Settings):
                 "1 + head.contexts <= max_queries must hold, but got contexts="
                 f"{head.num_contexts - 1} and max_queries={self.max_queries}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_given_and_have_no_prompt(self) -> Self:
+        if self.head.kind != "features" or self.method not in ("head", "both"):
+            return self
+        if self.method == "both":
+            raise ValueError(
+                "method must be head when head.kind is features, but got both: features of images "
+                "have no prompt to search"
+            )
+        # Of an endpoint its dialect says it, before anything is started.
+        if isinstance(self.oracle, OracleConfig) and not self.oracle.serves_features:
+            raise ValueError(
+                "head.kind features needs oracle.features true, but got false: a black box that "
+                "gives no features can be asked about names instead, head.kind=probes"
+            )
+        if self.prompt.start is not None:
+            raise ValueError(
+                "prompt.start must be null when head.kind is features, but got "
+                f"{self.prompt.start}: features of images have no prompt to start from"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _words_are_searched_alone(self) -> Self:
+        if isinstance(self.optimizer, TextConfig):
+            check_text_search(self.method, self.prompt)
         return self
 
     @model_validator(mode="after")

@@ -73,6 +73,7 @@ class Predictor:
 
     Raises:
         ArtifactError: the oracle has other weights.
+        OracleError: it does not give the features that the classifier needs.
     """
 
     def __init__(self, artifact: Artifact, oracle: Oracle, *others: Oracle) -> None:
@@ -121,8 +122,8 @@ class Predictor:
 
     @property
     def predictions_per_image(self) -> int:
-        """Contexts that each image is asked about: what a metered model would bill."""
-        return len(self.artifact.classifier.asked_contexts())
+        """What a metered model would bill for each image."""
+        return self.artifact.classifier.predictions_per_image
 
     def predict(self, items: Iterable[Item]) -> Iterator[Batch]:
         """All images, some at a time and in their order; images that cannot be read are named and

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.files.remote import Place
+from craft_ray.metering.ledger import Spending
 
 if TYPE_CHECKING:
     from craft_ray.oracle.gate.bill import Bill
@@ -30,3 +31,13 @@ def bill_of(config: RunConfig, folder: Place) -> Bill | None:
         return None
     with BillLedger(path, folder.name, prices_of(config.oracle), only_read=True) as ledger:
         return ledger.total()
+
+
+def cost_of(config: RunConfig, folder: Place, spent: Spending) -> float | None:
+    """What the run in `folder` costs so far: by the price of a prediction, or by the endpoint's
+    bill, with what may have been billed. None: nobody has said a price."""
+    price = config.price_per_thousand_predictions
+    if price is not None:
+        return round(spent.cost(price), 6)
+    bill = bill_of(config, folder)
+    return round(bill.cost, 6) if bill is not None and bill.currency else None

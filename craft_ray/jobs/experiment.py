@@ -21,7 +21,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.files.folders import on_this_disk
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import write_json
-from craft_ray.jobs.bill import bill_of
+from craft_ray.jobs.bill import bill_of, cost_of
 from craft_ray.jobs.cluster import slots_on_cluster
 from craft_ray.jobs.driver_oracle import driver_oracle
 from craft_ray.jobs.hosting import hosted_by
@@ -111,7 +111,9 @@ class Experiment:
             spent: by the whole run.
         """
         oracle = self.examiner.describe_oracle()
-        cost = self.cost(spent)
+        cost = cost_of(self.config, self.folder, spent)
+        if classifier.template is not None:
+            self.say(f"The prompt that was found: {classifier.template}")
         about = about_result(self.folder.name, config, self.data, oracle, scores, spent, cost)
         with on_this_disk(self.keep(classifier, about)) as local:
             self.tracker.log_folder(key, local)
@@ -142,15 +144,6 @@ class Experiment:
             self.tracker.log(key, [{STEP: 0, **pool_metrics(totals)}])
         return report
 
-    def cost(self, spent: Spending) -> float | None:
-        """What the run costs: by the price of a prediction, or by the endpoint's bill, with what
-        may have been billed. None: nobody has said a price."""
-        price = self.config.price_per_thousand_predictions
-        if price is not None:
-            return round(spent.cost(price), 6)
-        bill = bill_of(self.config, self.folder)
-        return round(bill.cost, 6) if bill is not None and bill.currency else None
-
     def write_summary(
         self,
         results: dict[str, Any],
@@ -165,7 +158,7 @@ class Experiment:
             "name": self.folder.name,
             **results,
             "ledger": spent.as_dict(),
-            "cost": self.cost(spent),
+            "cost": cost_of(self.config, self.folder, spent),
             "bill": None if bill is None else bill.as_dict(),
             "seconds": round(self.clock.total_s, 3),
             "startup_seconds": round(self.startup_s, 3),

@@ -7,12 +7,14 @@ import time
 from typing import Self
 
 from craft_ray.config.run import RunConfig
+from craft_ray.jobs.bill import cost_of
 from craft_ray.jobs.experiment import Experiment
 from craft_ray.jobs.fine_tuning import FineTuning
 from craft_ray.jobs.job import REPLAYED, JobEnd, Report
 from craft_ray.jobs.live import outlook_bars, width_of_words
 from craft_ray.jobs.outlook import JobProgress, Outlook
 from craft_ray.jobs.pace import Pace
+from craft_ray.metering.ledger import Spending
 from craft_ray.metering.planned_spending import plan_run
 from craft_ray.tracking.vocabulary import points_of
 
@@ -85,13 +87,13 @@ class RunWatcher:
         share = min(generation / self._config.num_generations, 1.0)
         if self._share_before is None:  # also what an earlier part has done, which comes first
             self._share_before, self._started_s = share, time.monotonic()
-        price = self._config.price_per_thousand_predictions
-        asked = predictions + self._experiment.examiner.spent.image_predictions
+        experiment = self._experiment
+        spent = experiment.examiner.spent + Spending(evaluation_predictions=predictions)
         outlook = Outlook(
             queries=queries,
             most_queries=self._most_queries,
             best=self._best,
-            cost=None if price is None else asked / 1000 * price,
+            cost=cost_of(self._config, experiment.folder, spent),
             share=share,
             share_before=self._share_before,
             seconds=time.monotonic() - self._started_s,

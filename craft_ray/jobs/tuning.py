@@ -298,7 +298,7 @@ class _Course:
             **{f"val_{name}": value for name, value in asdict(selected.validation).items()},
             "held_out": held_out and asdict(held_out),
             "selected_generation": selected.generation,
-            "predictions_per_image": len(selected.classifier.asked_contexts()),
+            "predictions_per_image": selected.classifier.predictions_per_image,
             "retried_chunks": before["retried_chunks"] + retries,
             "train_seconds": before["train_seconds"] + seconds,
             "outcome": outcome_of(self._trainer),

@@ -14,7 +14,11 @@ from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.heads import ResidualMlpConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
+<<<<<<< HEAD
 from craft_ray.metering.planned_spending import DataSize, examined_blocks, plan_driver, plan_run
+=======
+from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run, plan_test
+>>>>>>> main
 from craft_ray.oracle.endpoints.capabilities import Capabilities
 from craft_ray.oracle.gate.bill import PARTS_OF_COST, BilledUnits, PriceList, money
 from craft_ray.oracle.remote.adapters import fits_scale
@@ -120,6 +124,17 @@ def plan_driver_bill(config: RunConfig, size: DataSize) -> BilledUnits:
     if num_names == size.num_classes and config.method == "head":
         return zero_shot  # the result corrects the same scores
     return zero_shot + asker.about(tests, num_names)
+
+
+def plan_test_bill(config: RunConfig, size: DataSize) -> BilledUnits:
+    """Of that, what is asked at the end: zero-shot and the result on test images."""
+    asker = asker_of(_endpoint(config))
+    if asker.takes_contexts:
+        return BilledUnits(pairs=plan_test(config, size).image_predictions * size.num_classes)
+    num_names = size.num_classes + _extra_names(config)
+    if asker.gives_features:
+        return asker.about(size.num_test, num_names)
+    return asker.about(size.num_test, size.num_classes) + asker.about(size.num_test, num_names)
 
 
 def plan_trial_bill(config: RunConfig, size: DataSize) -> BilledUnits:

@@ -56,6 +56,8 @@ def plan_run(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> S
     if (head := config.probing_head) is not None:
         if config.method == "both":
             return total + _plan_probe_search(config, head, size)
+        if head.kind == "features":
+            return total + _plan_features(config, size)
         return total + _plan_probing(config, head, size, shared)
     generations = config.num_generations
     for _ in range(-(-generations // config.evaluate_every_generations)):
@@ -104,6 +106,14 @@ def _plan_probing(
         if config.evaluates_after(generation):
             total += cost("evaluation", num_contexts, size.num_validation)
     return total
+
+
+def _plan_features(config: RunConfig, size: DataSize) -> Spending:
+    """The features of every image once, and those of the prompts."""
+    assert config.data.views != "fresh"  # a law of the settings
+    total = cost_of("search", 1, size.num_train, size.num_classes)
+    total += cost_of("head", config.data.views, size.num_train, num_classes=0)
+    return total + cost_of("evaluation", 1, size.num_validation, num_classes=0)
 
 
 def _plan_probe_search(config: RunConfig, head: ProbingHeadConfig, size: DataSize) -> Spending:
@@ -182,6 +192,8 @@ def plan_test(config: RunConfig, size: DataSize) -> Spending:
     num_contexts, num_names = 1, size.num_classes
     if (head := config.probing_head) is not None:
         num_contexts, num_names = head.num_contexts, num_names + head.num_names
+        if head.kind == "features":
+            num_names = 0
     for block in examined_blocks(size.num_test):
         total += cost_of("evaluation", num_contexts, len(block), num_names)  # the result
     return total + plan_zero_shot(size)

@@ -7,7 +7,7 @@ sees (Radford et al. 2021, section 3.2). It corrects the zero-shot logits instea
     y = t l + W x + b,   l: logits of the classes under the first prompt, x: all logits, whitened,
 
 so that few images leave it near zero-shot. Fitted by L-BFGS on the mean cross-entropy of all views
-plus penalty / 2 ||(W, b)||^2.
+plus penalty / 2 ||(W, b)||^2. Where an oracle gives features, x are these.
 """
 
 from __future__ import annotations
@@ -61,6 +61,9 @@ class FittedHead:
     """A head and how it was chosen."""
 
     head: LinearHead
+    """Of x, and where l is a part of it, with t l; where l was given apart, t l is to be added."""
+    base_scale: float
+    """t."""
     penalty: float
     whitening: float
     held_out_NC: FloatArray | None
@@ -79,18 +82,21 @@ def fit_linear_head(
     folds: int,
     seed: int,
     first_N: LabelArray | None = None,
+    base_VNC: FloatArray | None = None,
 ) -> FittedHead:
     """The head whose penalty and whitening have the lowest held-out loss, fitted to all images.
 
     Args:
         logits_VNF: all logits [1 + V, N, F] of the plain images and of V augmented views of them;
-            the first C are those of the classes under the first prompt.
+            the first C are those of the classes under the first prompt, unless `base_VNC` is given.
         labels_N: their classes.
         num_classes: C.
         folds: of the cross-validation, at most; all views of an image are in the same one, and so
             are its copies.
         seed: draws the folds.
         first_N: the first row with the same image as this one; None: all images differ.
+        base_VNC: the logits l that are corrected, where x are features: these keep their own
+            metric, and are neither standardised nor whitened (`benchmarks.features`).
     """
     # Here: a process that uses heads but fits none does not load it. And before the limit, which
     # reaches only the libraries that are there.
@@ -99,24 +105,32 @@ def fit_linear_head(
     # Threads of the linear algebra would show in the last bits, and cost more than they give here.
     with threadpool_limits(1, user_api="blas"):
         folds_N = _assign_folds(labels_N, folds, seed, first_N)
-        return _fit_best(logits_VNF, labels_N, num_classes, folds_N)
+        if base_VNC is not None:
+            return _fit_best(logits_VNF, base_VNC, labels_N, folds_N, of_features=True)
+        return _fit_best(logits_VNF, logits_VNF[:, :, :num_classes], labels_N, folds_N)
 
 
 def _fit_best(
-    logits_VNF: FloatArray, labels_N: LabelArray, num_classes: int, folds_N: LabelArray | None
+    seen_VNF: FloatArray,
+    base_VNC: FloatArray,
+    labels_N: LabelArray,
+    folds_N: LabelArray | None,
+    *,
+    of_features: bool = False,
 ) -> FittedHead:
     choices = []
-    for whitening in WHITENINGS:
-        space = _Space.of(logits_VNF.reshape(-1, logits_VNF.shape[2]), whitening)
-        problem = _Problem.of(logits_VNF, labels_N, num_classes, space)
+    seen_MF = seen_VNF.reshape(-1, seen_VNF.shape[2])
+    for whitening in (0.0,) if of_features else WHITENINGS:
+        space = _Space.of(seen_MF, whitening, standardised=not of_features)
+        problem = _Problem.of(seen_MF, base_VNC, labels_N, space)
         choices.append((_choose_penalty(problem, folds_N), space, problem))
     chosen, space, problem = min(choices, key=lambda choice: choice[0].loss)
     scale, weights_RC = _fit(problem, chosen.penalty)
-    head = space.head(scale, weights_RC)
+    head = space.head(0.0 if of_features else scale, weights_RC)
     if folds_N is None:
-        return FittedHead(head, chosen.penalty, space.whitening, None, None, 1)
+        return FittedHead(head, scale, chosen.penalty, space.whitening, None, None, 1)
     held_out_NC, folds = chosen.held_out_NC.astype(np.float32), int(folds_N.max()) + 1
-    return FittedHead(head, chosen.penalty, space.whitening, held_out_NC, chosen.loss, folds)
+    return FittedHead(head, scale, chosen.penalty, space.whitening, held_out_NC, chosen.loss, folds)
 
 
 def _assign_folds(
@@ -145,18 +159,21 @@ def _assign_folds(
 @dataclass(frozen=True)
 class _Space:
     """Standardised logits in their principal components: the black box's features have far fewer
-    dimensions than it can be asked for logits, and a rotation leaves the penalty as it is."""
+    dimensions than it can be asked for logits, and a rotation leaves the penalty as it is. Features
+    are centred only."""
 
     mean_F: Array
     basis_FR: Array
     whitening: float
 
     @classmethod
-    def of(cls, logits_MF: FloatArray, whitening: float) -> _Space:
+    def of(cls, logits_MF: FloatArray, whitening: float, *, standardised: bool) -> _Space:
         logits = logits_MF.astype(np.float64)
         mean_F, std_F = logits.mean(axis=0), logits.std(axis=0)
         # A name that never changes its logit says nothing; dividing by its std would be noise.
         inverse_F = np.divide(1.0, std_F, out=np.zeros_like(std_F), where=std_F > NEGLIGIBLE)
+        if not standardised:
+            inverse_F = np.ones_like(std_F)
         standardised_MF = (logits - mean_F) * inverse_F
         _, values, components_RF = np.linalg.svd(standardised_MF, full_matrices=False)
         kept = values > NEGLIGIBLE * values[0]
@@ -172,11 +189,12 @@ class _Space:
         return np.hstack([points_MR, np.ones((len(points_MR), 1))])
 
     def head(self, scale: float, weights_RC: Array) -> LinearHead:
-        """The head on the logits themselves."""
+        """The head on what is seen itself, with `scale` times the first C of it."""
         weight_FC = self.basis_FR @ weights_RC[:-1]
         bias_C = weights_RC[-1] - self.mean_F @ weight_FC
         num_classes = len(bias_C)
-        weight_FC[:num_classes] += scale * np.eye(num_classes)
+        if scale:
+            weight_FC[:num_classes] += scale * np.eye(num_classes)
         return LinearHead(weight_FC.astype(np.float32), bias_C.astype(np.float32))
 
 
@@ -191,11 +209,10 @@ class _Problem:
 
     @classmethod
     def of(
-        cls, logits_VNF: FloatArray, labels_N: LabelArray, num_classes: int, space: _Space
+        cls, seen_MF: FloatArray, base_VNC: FloatArray, labels_N: LabelArray, space: _Space
     ) -> _Problem:
-        logits_MF = logits_VNF.reshape(-1, logits_VNF.shape[2])
-        base_MC = logits_MF[:, :num_classes].astype(np.float64)
-        return cls(space.points(logits_MF), base_MC, np.tile(labels_N, len(logits_VNF)))
+        base_MC = base_VNC.reshape(-1, base_VNC.shape[2]).astype(np.float64)
+        return cls(space.points(seen_MF), base_MC, np.tile(labels_N, len(base_VNC)))
 
     def part(self, chosen_M: npt.NDArray[np.bool_]) -> _Problem:
         """Some of its rows."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from craft_ray.config.optimizers import (
-    OptimizerConfig,
     RandomSearchConfig,
     SharpZoConfig,
+    SoftOptimizerConfig,
     SpsaConfig,
     SpsaGcConfig,
     ZipConfig,
@@ -20,7 +20,7 @@ from craft_ray.optimizers.zip import Zip
 from craft_ray.optimizers.zo_adam import ZoAdam
 
 
-def make_optimizer(config: OptimizerConfig, dim: int, seed: int) -> ZerothOrderOptimizer:
+def make_optimizer(config: SoftOptimizerConfig, dim: int, seed: int) -> ZerothOrderOptimizer:
     """The optimizer that `config.kind` names, on R^dim, with a random stream of its own."""
     match config:
         case SpsaConfig():

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from craft_ray.config.optimizers import SamplingConfig
+from craft_ray.config.optimizers import PopulationConfig
 from craft_ray.optimizers.base import FloatArray64, State
 from craft_ray.optimizers.encoding import Encoder, from_bytes, to_bytes
 
@@ -41,7 +41,7 @@ class StatefulOptimizer(ABC):
     """Names of the attributes that `_draw` and `_learn` change. A class adds its own."""
     _encoder: ClassVar[Encoder] = Encoder()
 
-    def __init__(self, config: SamplingConfig, dim: int, population: int, seed: int) -> None:
+    def __init__(self, config: PopulationConfig, dim: int, population: int, seed: int) -> None:
         self._settings = {**config.model_dump(mode="json"), "dim": dim, "seed": seed}
         self._dim = dim
         self._population = population

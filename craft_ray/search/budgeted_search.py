@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search.optuna import OptunaSearch
 
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
 from craft_ray.files.remote import Place
@@ -59,6 +60,12 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         self._max_predictions = (
             None if most is None else most - predictions_of_driver(settings, size, asked)
         )
+        self._money = None
+        if isinstance(settings.base.oracle, EndpointConfig):
+            # Here: what sends requests takes its time to load.
+            from craft_ray.search.planned_bill import MoneyLeft
+
+            self._money = MoneyLeft(settings, size, folder)
         self._folder = folder
         self._begun = begun
         for params in [*begun, *settings.first_trials[len(begun) :]]:
@@ -135,7 +142,7 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         params = dict(self._next.params)
         needed = plan_run(self._settings.resolve(params), self._size, self._shared)
         self._settle()
-        if not is_begun and not self._affords(needed):
+        if not is_begun and not self._affords(needed, params):
             # What runs, and what has only just ended, may still leave some.
             if self._held.keys() - self._failed:
                 return None
@@ -166,7 +173,12 @@ class BudgetedSearch(OptunaSearch):  # type: ignore[misc]
         suggest(self._settings, trial)
         return trial
 
-    def _affords(self, needed: Spending) -> bool:
+    def _affords(self, needed: Spending, params: Params) -> bool:
+        if self._money is not None:
+            running = self._held.keys() - self._failed
+            points = [dict(self._ot_trials[trial_id].params) for trial_id in running]
+            if not self._money.affords([*points, params]):
+                return False
         total = sum(self._held.values(), start=self._spent + needed)
         max_queries, max_predictions = self._settings.max_total_queries, self._max_predictions
         return (max_queries is None or total.candidate_queries <= max_queries) and (

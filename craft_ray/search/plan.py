@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 
 from craft_ray.config.distributions import LogUniform, Scalar, Uniform
-from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.search_tree import SearchTree
 from craft_ray.config.space import SpaceConfig
@@ -17,7 +16,6 @@ from craft_ray.metering.planned_spending import (
     ALONE,
     DataSize,
     SharedSize,
-    check_affordable,
     plan_driver,
     plan_run,
     plan_zero_shot,
@@ -85,26 +83,6 @@ def predictions_of_driver(space: SpaceConfig, size: DataSize, asked: Spending) -
     return plan_drivers(space, size).image_predictions + tested
 
 
-def check_first_trial_is_affordable(space: SpaceConfig, size: DataSize) -> None:
-    """Refuse a budget of money that does not pay for zero-shot, a trial and the tests.
-
-    Raises:
-        ConfigError: says what they may cost.
-    """
-    if isinstance(space.base.oracle, EndpointConfig):
-        # Here: what sends requests takes its time to load.
-        from craft_ray.search.planned_bill import check_first_trial_bill
-
-        check_first_trial_bill(space, size)
-        return
-    if space.first_trials:
-        first = plan_run(space.tree.resolve(space.first_trials[0]), size, shared_size(space))
-    else:
-        first = plan_trial(space, size)
-    plan = first + plan_drivers(space, size)
-    check_affordable(space.base, plan, "zero-shot, the first trial and the tests")
-
-
 def dearest_runs(space: SpaceConfig) -> Iterator[RunConfig]:
     """Of every combination of the choices that decide which parameters apply: the run that has the
     most contexts and names, and so asks the most of a vocabulary and of a purse."""
@@ -116,7 +94,11 @@ def dearest_runs(space: SpaceConfig) -> Iterator[RunConfig]:
 def probing_runs(space: SpaceConfig) -> list[RunConfig]:
     """Those of `dearest_runs` that probe fixed contexts."""
     runs = dearest_runs(space)
-    return [run for run in runs if run.method == "head" and run.probing_head is not None]
+    return [
+        run
+        for run in runs
+        if run.method == "head" and run.probing_head is not None and run.head.kind != "features"
+    ]
 
 
 def shared_size(space: SpaceConfig) -> SharedSize:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from craft_ray.config.distributions import Scalar
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.space import SpaceConfig
+from craft_ray.files.remote import Place
+from craft_ray.jobs.bill import bill_of
 from craft_ray.metering.planned_bill import (
     check_bill_affordable,
+    cost,
     plan_driver_bill,
+    plan_test_bill,
     plan_trial_bill,
 )
 from craft_ray.metering.planned_spending import DataSize
@@ -33,6 +38,34 @@ def plan_search_bill(space: SpaceConfig, size: DataSize) -> BilledUnits:
 def plan_drivers_bill(space: SpaceConfig, size: DataSize) -> BilledUnits:
     """What is asked beside the trials."""
     return most_units(plan_driver_bill(run, size) for run in dearest_runs(space))
+
+
+class MoneyLeft:
+    """What a search may still spend at an endpoint, by the bill so far.
+
+    Args:
+        space: of the search, with `max_cost`.
+        size: of its data.
+        folder: of the search.
+    """
+
+    def __init__(self, space: SpaceConfig, size: DataSize, folder: Place) -> None:
+        self._space, self._size, self._folder = space, size, folder
+        self._tests = most_units(plan_test_bill(run, size) for run in dearest_runs(space))
+
+    def affords(self, points: Iterable[Mapping[str, Scalar]]) -> bool:
+        """Whether it pays for trials with these values, those that run included, and the tests.
+        What they are answered already is in the bill, and counted twice."""
+        endpoint, most = self._space.base.oracle, self._space.base.max_cost
+        assert isinstance(endpoint, EndpointConfig)
+        if most is None:
+            return True
+        total = self._tests
+        for point in points:
+            total += plan_point_bill(self._space, self._size, point)
+        bill = bill_of(self._space.base, self._folder)
+        spent = 0.0 if bill is None else bill.cost
+        return spent + cost(total, endpoint) <= most
 
 
 def plan_point_bill(space: SpaceConfig, size: DataSize, point: Mapping[str, Scalar]) -> BilledUnits:

@@ -13,11 +13,13 @@ from ray.exceptions import RayError
 from ray.tune import TuneError
 from rich.console import Console
 
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.method_names import trial_name
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError, RunFailedError, RunInterruptedError, last_words
 from craft_ray.files.remote import Place
+from craft_ray.jobs.bill import cost_of as cost_of_run
 from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.live import waiting
 from craft_ray.jobs.record import harmless, run_tags
@@ -131,15 +133,19 @@ def _display(space: SpaceConfig, experiment: Experiment, known: frozenset[int]) 
     spent = sum((read_tuned(each).spent for each in folders), start=experiment.examiner.spent)
 
     def cost_of(predictions: int) -> float:
-        return (spent.image_predictions + predictions) / 1000 * (price or 0.0)
+        if price is None:
+            return cost_of_run(space.base, experiment.folder, spent) or 0.0
+        return (spent.image_predictions + predictions) / 1000 * price
 
+    oracle = space.base.oracle
+    is_billed = isinstance(oracle, EndpointConfig) and oracle.has_prices
     return SearchDisplay(
         experiment.console,
         space.trials,
         len(known),
         plan_search(space, experiment.data.size).candidate_queries,
         lambda: ray.get(board.progress.remote(), timeout=PROGRESS_TIMEOUT_S),
-        None if price is None else cost_of,
+        cost_of if price is not None or is_billed else None,
     )
 
 
@@ -204,7 +210,8 @@ def _conclude(
         scores = Scores(zero_shot, selected.validation, zero_shot_test, test)
         config = space.resolve(best.params)
         experiment.deliver(selected.classifier, key, config, scores, total)
-        results["best"] = {**best.as_dict(), "test": asdict(test)}
+        template = selected.classifier.template
+        results["best"] = {**best.as_dict(), "test": asdict(test), "template": template}
     results["pool"] = experiment.report_pool(key)
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
     curves = {trial.number: trial.tuned.curve for trial in trials}

@@ -21,7 +21,12 @@ from craft_ray.errors import ConfigError, DataError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import DataSize
 from craft_ray.method.projection import check_dimensions
-from craft_ray.oracle.contract import ClassificationTask, FloatArray, TaskHandle
+from craft_ray.oracle.contract import (
+    ClassificationTask,
+    FloatArray,
+    TaskHandle,
+    check_features,
+)
 from craft_ray.task.prepared import (
     Augmentation,
     FreshViews,
@@ -129,7 +134,8 @@ def prepare(
 
     Raises:
         ConfigError: the head's vocabulary has too few names.
-        OracleError: a class name does not fit, or an answer that `fidelity` needs is not served.
+        OracleError: a class name does not fit, or an answer that the head or `fidelity` needs is
+            not served.
     """
     assert (config.prompt.start is None) == (earlier_prompt_LE is None)
     description = oracle.describe()
@@ -138,6 +144,8 @@ def prepare(
             f"fidelity.head_inputs: the oracle must serve it, but got "
             f"{config.fidelity.head_inputs!r} and it serves {description.answers}"
         )
+    if config.method == "head" and config.head.kind == "features":
+        check_features(description)
     task = classification_task(config, data)
     if names := extra_names(config, task.class_names):  # a mistake in them costs nothing here
         oracle.register_task(replace(task, class_names=(*task.class_names, *names)))
@@ -202,7 +210,8 @@ def expect_training(config: RunConfig, prepared: PreparedTask, oracle: MeteredOr
     oracle.expect(prepared.fitness.handle)
     if config.method == "head" and isinstance(prepared.views, ViewBank):
         # Probes ask about all views at once; a head that is trained in passes takes one for each.
-        num_views = len(prepared.views.handles) if config.head.kind == "probes" else 1
+        asks_all = config.head.kind in ("probes", "features")
+        num_views = len(prepared.views.handles) if asks_all else 1
         for view in prepared.views.handles[:num_views]:
             oracle.expect(view)
 
@@ -212,7 +221,8 @@ def _check_projection_fits(config: RunConfig, task: TaskHandle) -> None:
     need a coordinate of its own. The trials of a search are looked at again when they begin."""
     prompt = config.prompt
     num_tokens = len(task.initial_context) * (task.num_classes if prompt.per_class else 1)
-    if config.method in ("both", "prompt"):
+    searches_words = config.optimizer.kind == "text"
+    if config.method in ("both", "prompt") and not searches_words:
         check_dimensions(prompt, num_tokens)
     if not prompt.per_class or prompt.projection != "gaussian":
         return

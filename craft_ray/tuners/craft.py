@@ -61,7 +61,7 @@ class CollaborativeTrainer(Trainer):
             else None
         )
         self._optimizer = make_optimizer(
-            config.optimizer, config.prompt.intrinsic_dim, self._seed(_OPTIMIZER_STREAM)
+            config.soft_optimizer, config.prompt.intrinsic_dim, self._seed(_OPTIMIZER_STREAM)
         )
         self._batches = Batches(prepared.fitness, config, self._seed(_BATCHES_STREAM))
         self._generator = torch.Generator().manual_seed(self._seed(_HEAD_STREAM))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from craft_ray.classifiers.classifier import ProbesClassifier, TunedClassifier
-from craft_ray.classifiers.score import score_logits
 from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import ProbesHeadConfig, ProbingHeadConfig
 from craft_ray.config.run import RunConfig
@@ -21,15 +20,11 @@ from craft_ray.method.linear_head import LinearHead
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.tuners.base import Losses, Trainer
-from craft_ray.tuners.questions import Prober
+from craft_ray.tuners.questions import Prober, evidence_of, held_out_logits
 from craft_ray.tuners.state import TrainerState
 
 # Independent random streams under one seed.
 _CONTEXTS_STREAM, _FOLDS_STREAM = 21, 22
-
-MIN_FOLDS = 3
-"""For held-out images to count in the selection. With two, a head knows half of the images only,
-and is worse than the one that it stands for (benchmarks.guard)."""
 
 
 class ProbingTrainer(Trainer):
@@ -79,22 +74,12 @@ class ProbingTrainer(Trainer):
         self._logits_VNF = np.concatenate([self._logits_VNF, answers_VNF], axis=2)
         fitted = self._prober.fit(self._logits_VNF)
         self._head = fitted.head
-        self._held_out_NC = fitted.held_out_NC if fitted.folds >= MIN_FOLDS else None
+        self._held_out_NC = held_out_logits(fitted)
         return Losses(head_loss=fitted.held_out_loss)
 
     def _held_out(self) -> HeldOut | None:
-        """The contexts were fixed before anything was known of the images, unless an earlier run
-        tuned the first one, perhaps on the same ones; and the folds hold an image out, unless it
-        is there twice."""
-        is_tuned = self._prepared.earlier_prompt_LE is not None
-        if self._held_out_NC is None or is_tuned or self._config.data.repeat_small_classes:
-            return None
-        labels_N = self._prepared.fitness.labels_N
         zero_shot_NC = self._logits_VNF[0, :, : self._prepared.task.num_classes]
-        return HeldOut(
-            tuned=score_logits(self._held_out_NC, labels_N),
-            zero_shot=score_logits(zero_shot_NC, labels_N),
-        )
+        return evidence_of(self._held_out_NC, zero_shot_NC, self._prepared, self._config)
 
     def _working_classifier(self) -> ProbesClassifier:
         num_logits = len(self._head.weight_FC)
@@ -103,6 +88,7 @@ class ProbingTrainer(Trainer):
 
     def _validation_answers(self, working: TunedClassifier) -> FloatArray:
         """Asked as the training asked: of another trial of the search they may be known."""
+        assert isinstance(working, ProbesClassifier)
         return self._prober.ask_validation(working.asked_contexts())
 
     def _arrays(self) -> dict[str, Any]:

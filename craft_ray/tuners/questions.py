@@ -1,4 +1,5 @@
-"""What all trainings of a linear head do: ask about contexts and names, and fit the head.
+"""What trainings of a linear head do: ask about contexts and names, fit the head, and say what its
+held-out images tell.
 
 In a search, trials with fixed contexts ask what they have in common alike (`SharedProbes`), whoever
 comes first: were it to ask otherwise, its answers could differ from the others' in the last bits.
@@ -9,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from craft_ray.classifiers.classifier import ProbesClassifier, flatten_probes
+from craft_ray.classifiers.score import score_logits
+from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.ledger import Purpose
@@ -17,6 +20,41 @@ from craft_ray.method.linear_head import FittedHead, LinearHead, fit_linear_head
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 from craft_ray.task.prepared import PreparedTask, ViewBank
 from craft_ray.task.vocabulary import extra_names
+
+MIN_FOLDS = 3
+"""For held-out images to count in the selection. With two, a head knows half of the images only,
+and is worse than the one that it stands for (benchmarks.guard)."""
+
+
+def held_out_logits(fitted: FittedHead) -> FloatArray | None:
+    """The final logits of the training images, each by a head that saw no view of it, if they tell
+    how good the head is that was fitted to all."""
+    return fitted.held_out_NC if fitted.folds >= MIN_FOLDS else None
+
+
+def evidence_of(
+    held_out_NC: FloatArray | None,
+    zero_shot_NC: FloatArray,
+    prepared: PreparedTask,
+    config: RunConfig,
+) -> HeldOut | None:
+    """What held-out training images say, where nothing but the head was fitted to them: what the
+    head is asked about was fixed before, unless an earlier run tuned a prompt, perhaps on the same
+    images; and the folds hold an image out, unless it is there twice.
+
+    Args:
+        held_out_NC: see `held_out_logits`.
+        zero_shot_NC: logits of the same images before any tuning.
+        prepared: the task.
+        config: settings of the run.
+    """
+    is_tuned = prepared.earlier_prompt_LE is not None
+    if held_out_NC is None or is_tuned or config.data.repeat_small_classes:
+        return None
+    labels_N = prepared.fitness.labels_N
+    return HeldOut(
+        tuned=score_logits(held_out_NC, labels_N), zero_shot=score_logits(zero_shot_NC, labels_N)
+    )
 
 
 class Prober:

@@ -70,7 +70,7 @@ class ProbeSearchTrainer(Trainer):
             self._start_LE, prompt, self._seed(_PROJECTION_STREAM, number)
         )
         seed = self._seed(_OPTIMIZER_STREAM, number)
-        return projection, make_optimizer(self._config.optimizer, prompt.intrinsic_dim, seed)
+        return projection, make_optimizer(self._config.soft_optimizer, prompt.intrinsic_dim, seed)
 
     def _tune(self) -> Losses:
         """One population; where it is due, the head on what was found."""

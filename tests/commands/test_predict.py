@@ -54,7 +54,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(Model, "asked", 0)
     monkeypatch.setattr(Model, "stops_after", None)
     monkeypatch.setattr(
-        Predictor, "load", classmethod(lambda cls, artifact, config: cls(artifact, Model()))
+        Predictor,
+        "load",
+        classmethod(lambda cls, artifact, config, _: cls(artifact, Model())),
     )
     monkeypatch.setattr(predictor, "IMAGES_AT_A_TIME", 4)
     monkeypatch.setattr(parts, "IMAGES_OF_A_PART", 8)
@@ -187,7 +189,7 @@ def test_another_precision_is_told(
         def describe(self) -> Any:
             return replace(super().describe(), oracle_id="other", weights_id="same")
 
-    load = classmethod(lambda cls, artifact, config: cls(artifact, InAnotherPrecision()))
+    load = classmethod(lambda cls, artifact, config, _: cls(artifact, InAnotherPrecision()))
     monkeypatch.setattr(Predictor, "load", load)
     folder = here / "runs" / "one" / "best"
     replace(Artifact.load(folder), weights_id="same").save(folder)

@@ -25,6 +25,7 @@ from craft_ray.errors import ArtifactError, ConfigError, DataError, OracleError
 from craft_ray.oracle.contract import OracleDescription
 from craft_ray.task.preparation import load_data
 from tests.support.fake_oracle import FakeOracle
+from tests.support.feature_oracle import FakeFeatureOracle
 from tests.support.world import CLASS_NAMES, world_data
 
 DATASET = world_data(shots=12, num_validation=1, num_test=6).dataset
@@ -68,6 +69,27 @@ def test_it_learns_and_keeps_to_the_conventions(classifier: CraftClassifier) -> 
     assert again.get_params()["settings"] == SMALL
     with pytest.raises(NotFittedError):
         again.predict(images)
+
+
+@pytest.mark.parametrize("cosines", [False, True])
+def test_an_oracle_of_ones_own_may_give_features_and_have_no_temperature(
+    tmp_path: Path, cosines: bool
+) -> None:
+    oracle = FakeFeatureOracle(cosines=cosines)
+    settings = {"head.kind": "features", "oracle.features": True, "data.views": 1}
+    classifier = CraftClassifier(oracle=oracle, settings=settings)
+    classifier.fit(pictures(TRAIN), names(TRAIN))
+    images = pictures(TEST)
+    assert classifier.score(images, names(TEST)) > classifier.zero_shot_score_
+    artifact = classifier.artifact_
+    assert artifact.classifier.kind == "features"
+    assert (artifact.logit_scale == 1.0) == (not cosines)
+    assert classifier.spent_.candidate_queries == 1
+    classifier.save(tmp_path / "best")
+    oracle.images_embedded = oracle.texts_embedded = 0
+    loaded = CraftClassifier.load(tmp_path / "best", oracle=oracle)
+    np.testing.assert_array_equal(loaded.predict(images), classifier.predict(images))
+    assert (oracle.images_embedded, oracle.texts_embedded) == (2 * len(images), 0)
 
 
 def test_whatever_images_are_given_as_they_are_the_same(

@@ -51,6 +51,37 @@ def test_more_logits_see_more_of_the_hidden_features() -> None:
     assert before < 0.8 < 0.85 < after
 
 
+@pytest.mark.parametrize("factor", [1e-2, 1.0, 1e2])
+def test_features_of_any_length_are_penalised_alike(factor: float) -> None:
+    features, labels = problem(noise=1.5)
+    zero_shot = features[:, :, :NUM_CLASSES]
+    fits = [
+        fit_linear_head(np.float32(f) * features, labels, NUM_CLASSES, 5, 0, None, zero_shot)
+        for f in (1.0, factor)
+    ]
+    assert fits[0].penalty == fits[1].penalty
+    assert fits[0].whitening == 0, "their own metric"
+    one, other = [
+        each.head(np.float32(f) * features[0]) for each, f in zip(fits, (1.0, factor), strict=True)
+    ]
+    np.testing.assert_allclose(one, other, atol=0.05)
+
+
+def test_a_base_given_apart_is_what_few_images_stay_near() -> None:
+    """Features that say nothing of the class are left aside."""
+    labels = np.arange(60) % NUM_CLASSES
+    rng = np.random.default_rng(3)
+    zero_shot = 3 * np.eye(NUM_CLASSES)[labels] + rng.normal(size=(60, NUM_CLASSES))
+    base = zero_shot[None].astype(np.float32)
+    noise = rng.normal(size=(1, 60, 8)).astype(np.float32)
+    fitted = fit_linear_head(noise, labels, NUM_CLASSES, 5, 0, None, base)
+    seen = fitted.head(noise[0])
+    final = seen + fitted.base_scale * base[0]
+    assert fitted.base_scale > 0.5
+    assert np.ptp(seen, axis=1).mean() < 0.3 * np.ptp(final, axis=1).mean()
+    assert (final.argmax(axis=1) == base[0].argmax(axis=1)).mean() > 0.9
+
+
 @pytest.mark.parametrize("num_logits", [20, 60])
 def test_it_is_penalised_logistic_regression(
     monkeypatch: pytest.MonkeyPatch, num_logits: int

@@ -9,9 +9,11 @@ import optuna
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from craft_ray.config.distributions import Choice, LogUniform
 from craft_ray.config.loading import load_space_config
+from craft_ray.config.method_names import method_name
 from craft_ray.config.oracle import PoolConfig
 from craft_ray.config.run import RayConfig, RunConfig
 from craft_ray.config.sampling import NoScheduler
@@ -26,6 +28,7 @@ from craft_ray.search.plan import (
     plan_drivers,
     plan_search,
     plan_trial,
+    probing_runs,
     shared_size,
 )
 from craft_ray.search.sampling import suggest
@@ -125,6 +128,29 @@ PARAMETERS: dict[str, Any] = {
         "when": {"head.kind": "probes"},
     },
 }
+WITH_FEATURES = SpaceConfig.model_validate(
+    {
+        "name": "with_features",
+        "base": {
+            "method": "head",
+            "max_queries": 50,
+            "data": {"views": 4},
+            "oracle": {"features": True},
+        },
+        "parameters": {
+            "head.kind": {"kind": "choice", "values": ["features", "linear", "probes"]},
+            "head.names": {
+                "kind": "int_uniform",
+                "low": 0,
+                "high": 900,
+                "when": {"head.kind": "probes"},
+            },
+            "head.folds": {"kind": "int_uniform", "low": 2, "high": 6},
+        },
+        "first_trials": [{"head.kind": "features", "head.folds": 5}],
+        "trials": 4,
+    }
+)
 WIDE = SpaceConfig.model_validate(
     {"name": "s", "base": {"max_queries": 350, "data": {"views": 4}}, "parameters": PARAMETERS}
 )
@@ -215,6 +241,7 @@ EVERY = [
     ESTIMATES,
     RESAMPLED,
     VARIANT_WITH_SEARCHED_LAW,
+    WITH_FEATURES,
 ]
 
 
@@ -239,6 +266,25 @@ def test_no_trial_that_may_be_sampled_spends_more_than_is_planned(space: SpaceCo
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check()
+
+
+def test_heads_on_features_are_searched_beside_others_and_share_no_names_with_them() -> None:
+    features = WITH_FEATURES.resolve({"head.kind": "features", "head.folds": 5})
+    assert method_name(features) == "head on features"
+    plan = plan_run(features, SIZE, shared_size(WITH_FEATURES))
+    assert plan.candidate_queries == 1
+    assert plan.text_encodes == SIZE.num_classes
+    assert "features" not in {run.head.kind for run in probing_runs(WITH_FEATURES)}
+    only = WITH_FEATURES.model_copy(update={"parameters": {}, "base": features})
+    assert shared_size(only) == ALONE
+
+
+def test_names_are_not_searched_for_a_head_on_features() -> None:
+    document = WITH_FEATURES.model_dump(mode="json")
+    del document["parameters"]["head.names"]["when"]
+    document["first_trials"] = []
+    with pytest.raises(ValidationError, match=r"head\.names: must have an effect wherever"):
+        SpaceConfig.model_validate(document)
 
 
 def test_a_population_between_the_ends_may_spend_more_than_both() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from craft_ray.classifiers.classifier import ProbesClassifier
 from craft_ray.config.run import AnswerCacheConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import locate
@@ -166,6 +167,7 @@ def test_what_is_deployed_asks_about_its_own_names(
     search = begin(tmp_path, patch, PARAMETERS)
     run_trials(search, point(3, 1))
     classifier = read_selected(trial_folder(tmp_path, 1)).classifier
+    assert isinstance(classifier, ProbesClassifier)
     assert len(classifier.extra_names) == 3
     asked = classifier.asked_task(search.experiment.prepared.classes)
     assert asked.class_names == (*CLASS_NAMES, *classifier.extra_names)

@@ -29,7 +29,7 @@ FULL_SCORES: frozenset[Served] = frozenset({"logits", "cosine", "probabilities",
 
 Unit = Literal["pair", "image", "text", "request", "token", "second"]
 Method = Literal["prompt", "head", "both", "white_box"]
-Head = Literal["residual_mlp", "linear", "probes"]
+Head = Literal["residual_mlp", "linear", "probes", "features"]
 
 Way = Literal["contexts", "features", "text_scores", "fixed_scores"]
 """How a method asks: soft prompts; features of images and texts; scores of images with texts that
@@ -117,7 +117,12 @@ class Capabilities:
 
 
 def check_method(
-    capabilities: Capabilities, method: Method, head: Head = "residual_mlp", contexts: int = 0
+    capabilities: Capabilities,
+    method: Method,
+    head: Head = "residual_mlp",
+    contexts: int = 0,
+    *,
+    words: bool = False,
 ) -> Way:
     """How a method can ask an endpoint.
 
@@ -126,6 +131,7 @@ def check_method(
         method: what is tuned.
         head: what refines the scores; with `method: head` and `both`.
         contexts: random soft prompts that probes ask about (`head.contexts`).
+        words: whether prompts are searched as words (`optimizer.kind: text`) and not as numbers.
 
     Raises:
         OracleError: it cannot; with the method that can.
@@ -135,6 +141,16 @@ def check_method(
         raise OracleError(
             "method: must not be white_box for an endpoint, which gives no gradients; "
             f"{_remedy(capabilities)}"
+        )
+    if method == "prompt" and words:
+        return _check_words(capabilities)
+    has_features = {"image_features", "text_features"} <= answers
+    if method == "head" and head == "features":
+        if has_features:
+            return "features"
+        raise OracleError(
+            "head.kind: features needs features of images and texts, but the endpoint answers with "
+            f"{_listed(answers)}; {_remedy(capabilities)}"
         )
     takes_contexts = "soft" in prompts and bool(answers & {"logits", "losses"})
     if takes_contexts:
@@ -150,7 +166,7 @@ def check_method(
             f"head.contexts: must be 0, because the endpoint takes no soft prompts, but got "
             f"{contexts}; probes by names (head.names) need text only"
         )
-    if "text" in prompts and {"image_features", "text_features"} <= answers:
+    if "text" in prompts and has_features:
         return "features"
     if "text" in prompts and answers & FULL_SCORES:
         return "text_scores"
@@ -167,14 +183,36 @@ def check_method(
     )
 
 
+def _check_words(capabilities: Capabilities) -> Way:
+    """How a search over words can ask: whatever takes text and scores every label."""
+    if "text" in capabilities.prompts:
+        if {"image_features", "text_features"} <= capabilities.answers:
+            return "features"
+        if capabilities.answers & FULL_SCORES:
+            return "text_scores"
+    raise OracleError(
+        "optimizer.kind: text needs a model that takes text and scores all labels, but the "
+        f"endpoint takes {_listed(capabilities.prompts)} prompts and answers with "
+        f"{_listed(capabilities.answers)}; {_remedy(capabilities)}"
+    )
+
+
 def _remedy(capabilities: Capabilities) -> str:
     """What can be done with such an endpoint instead."""
     answers = capabilities.answers
     has_features = {"image_features", "text_features"} <= answers
     if "soft" in capabilities.prompts and answers & {"logits", "losses"}:
         return "use method: prompt, head or both"
-    if "text" in capabilities.prompts and (has_features or answers & FULL_SCORES):
-        return "use method: head, with head.kind: probes for its names as prompts"
+    if "text" in capabilities.prompts and has_features:
+        return (
+            "use method: head, with head.kind: features, or probes for its names as prompts; or "
+            "method: prompt with optimizer.kind: text"
+        )
+    if "text" in capabilities.prompts and answers & FULL_SCORES:
+        return (
+            "use method: head, with head.kind: probes for its names as prompts; or method: prompt "
+            "with optimizer.kind: text"
+        )
     if answers & FULL_SCORES:
         return "use method: head with head.kind: residual_mlp or linear, which correct its scores"
     return "craft-ray has no method for that; ask its owner for scores of all classes"

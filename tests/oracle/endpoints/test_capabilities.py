@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,6 +42,12 @@ def test_text_and_features_serve_heads(head: Any) -> None:
     assert check_method(can("text", "sigmoid"), "head", head) == "text_scores"
 
 
+def test_features_are_asked_for_where_they_are_served_beside_prompts() -> None:
+    own = replace(OWN, answers=OWN.answers | FEATURES.answers)
+    assert check_method(own, "head", "features") == "features"
+    assert check_method(own, "head", "linear") == "contexts"
+
+
 def test_fixed_classes_can_be_corrected_and_no_more() -> None:
     assert check_method(FIXED, "head", "linear") == "fixed_scores"
     with pytest.raises(OracleError, match=r"head.kind: probes .* own classes only; use method: he"):
@@ -58,6 +65,14 @@ def test_fixed_classes_can_be_corrected_and_no_more() -> None:
         (can("text", "image_features"), "head", {}, r"needs a score for every class"),
         (OWN, "white_box", {}, r"gives no gradients; use method: prompt, head or both"),
         (FEATURES, "white_box", {}, r"gives no gradients; use method: head"),
+        (FEATURES, "both", {}, r"use method: head, with head.kind: features, or probes for its"),
+        (OWN, "head", {"head": "features"}, r"head.kind: features needs features .* answers with"),
+        (
+            PROBABILITIES,
+            "head",
+            {"head": "features"},
+            r"; use method: head, with head.kind: pro",
+        ),
         (
             FEATURES,
             "head",
