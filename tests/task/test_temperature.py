@@ -10,6 +10,7 @@ import pytest
 
 from craft_ray.classifiers.artifact import Artifact
 from craft_ray.classifiers.score import score_logits
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.files.remote import locate
 from craft_ray.metering.answer_cache import AnswerCache
 from craft_ray.metering.journal_sqlite import QueryJournal
@@ -95,7 +96,9 @@ def test_no_label_of_a_validation_image_is_looked_at() -> None:
 
 def test_the_plan_of_the_driver_has_it() -> None:
     driver, _ = prepared_on(FakeFeatureOracle(cosines=True))
-    more = plan_driver(SMALL_RUN, DATA.size, fits_scale=True).as_dict()
+    document = {"kind": "http", "dialect": "infinity", "url": "http://host.test", "model": "clip"}
+    asks = SMALL_RUN.model_copy(update={"oracle": EndpointConfig.model_validate(document)})
+    more = plan_driver(asks, DATA.size).as_dict()
     known = plan_driver(SMALL_RUN, DATA.size).as_dict()
     assert more["head_predictions"] - known["head_predictions"] == len(DATA.train)
     assert more["text_encodes"] - known["text_encodes"] == driver.ledger.spent.text_encodes

@@ -56,6 +56,11 @@ def protocol_of(config: EndpointConfig) -> CraftRayProtocol:
         raise OracleError(
             f"oracle.options: must be empty for dialect craft_ray, but got {sorted(config.options)}"
         )
+    if config.logit_scale is not None:
+        raise OracleError(
+            "oracle.logit_scale: must be null for dialect craft_ray, whose server declares it, but "
+            f"got {config.logit_scale:g}"
+        )
     prices = prices_of(config)
     if other := [price.unit for price in prices if price.unit != "pair"]:
         raise OracleError(
