@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from dataclasses import dataclass
 
@@ -49,6 +50,7 @@ class Sender:
 
     def __init__(self, settings: GateSettings) -> None:
         self._settings = settings
+        self._was_reached = False
         problem = None
         try:
             self._client = httpx2.Client(
@@ -80,8 +82,8 @@ class Sender:
         try:
             return self._reply(request, key)
         except _NOT_SENT as error:
-            is_wrong = _CERTIFICATE in str(error)
-            return Broken(self._words(error), was_sent=False, again=not is_wrong)
+            remedy = self._remedy(error)
+            return Broken(self._words(error) + remedy, was_sent=False, again=not remedy)
         except _WRONG as error:
             return Broken(self._words(error), was_sent=False, again=False)
         except httpx2.TimeoutException as error:
@@ -99,6 +101,7 @@ class Sender:
             headers={**request.headers, "Idempotency-Key": key},
             content=request.body,
         ) as response:
+            self._was_reached = True
             for piece in response.iter_bytes():
                 body += piece
                 if len(body) > settings.max_reply_bytes:
@@ -112,6 +115,18 @@ class Sender:
                         f"the reply was not whole after {settings.timeout_s:g} s", was_slow=True
                     )
             return Reply(response.status_code, dict(response.headers), bytes(body))
+
+    def _remedy(self, error: BaseException) -> str:
+        """Of what will not pass by itself; empty for what may."""
+        if _CERTIFICATE in str(error):
+            return "; the certificate of the endpoint is not trusted: look at oracle.url"
+        cause: BaseException | None = error
+        while cause is not None:
+            # A name that was known before is unknown for a while only.
+            if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
+                return "" if self._was_reached else "; no such host: look at oracle.url"
+            cause = cause.__cause__ or cause.__context__
+        return ""
 
     def _words(self, error: Exception) -> str:
         said = " ".join(str(error).split())

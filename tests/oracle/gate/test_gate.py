@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sqlite3
 import threading
 import time
@@ -210,6 +211,30 @@ def test_two_threads_share_the_limits_and_what_is_under_way(world: Worlds) -> No
                 check(asked, answers.result())
         assert bill.total().answered.requests == sum(here.model.billed.values())
     assert here.model.most_at_once <= 3
+
+
+def test_what_another_caller_has_asked_just_before_is_not_sent_again(world: Worlds) -> None:
+    here = world()
+    asked = requests(5)
+    with here.gate() as (gate, bill, _):
+        for _ in range(2):
+            check(asked, answers_of(gate, asked))
+        assert bill.total().answered.requests == len(here.proxy.received) == 5
+
+
+def test_a_host_that_does_not_exist_is_said_at_once(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    here = world()
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    here.url = "http://no-such-host.invalid"
+    with here.gate() as (gate, bill, _):
+        with pytest.raises(OracleError, match=r"no such host: look at oracle\.url"):
+            answers_of(gate, requests(2))
+        assert bill.total().cost == 0
 
 
 def test_a_mistake_in_the_dialogue_is_possibly_billed(world: Worlds) -> None:
