@@ -36,6 +36,11 @@ class Broken:
     again: bool = True
 
 
+_ONE_REPLY = {"Connection": "close"}
+"""A connection carries one request. On one that is used again, a reply that came twice would be
+taken for the answer to the next request, and a server that closes what is idle would leave us not
+knowing whether the next request was billed."""
+
 # At INFO it writes each address, and some endpoints take the key in their address.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
 
@@ -54,11 +59,9 @@ class Sender:
         problem = None
         try:
             self._client = httpx2.Client(
-                headers=settings.secret.headers() if settings.secret else {},
+                headers={**_ONE_REPLY, **(settings.secret.headers() if settings.secret else {})},
                 timeout=httpx2.Timeout(settings.timeout_s, connect=settings.connect_timeout_s),
-                limits=httpx2.Limits(
-                    max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE
-                ),
+                limits=httpx2.Limits(max_connections=MOST_AT_ONCE),
                 follow_redirects=False,
             )
         except (ValueError, ImportError, *_WRONG) as error:

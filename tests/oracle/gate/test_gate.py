@@ -69,6 +69,14 @@ def test_after_a_fault_it_is_asked_again_with_the_same_key(
     assert 1 <= billed <= total.answered.requests + total.possibly.requests
 
 
+def test_a_reply_that_comes_twice_is_not_the_answer_to_the_next(world: Worlds) -> None:
+    here = world(["twice"] * 10)
+    asked = requests(10)
+    with here.gate(limits=Limits(concurrency=1)) as (gate, _, __):
+        check(asked, answers_of(gate, asked))
+    assert len(here.proxy.received) == 10
+
+
 def test_a_refusal_stops_what_waits_and_keeps_what_is_answered(world: Worlds) -> None:
     here = world([None, None, "401"], delay_s=0.05)
     asked = requests(40)
@@ -289,8 +297,7 @@ def test_the_key_is_in_no_file_and_no_error(
     world: Worlds, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # After `twice` the connection is not fit for a reply.
-    here = world([*(fault for fault in PASSING if fault != "twice"), "401"])
+    here = world([*PASSING, "401"])
     with here.gate(max_attempts=30) as (gate, _, __):
         with pytest.raises(OracleError) as failed:
             answers_of(gate, requests(20))
