@@ -44,12 +44,12 @@ sharp, side view, simple, stock, studio, thermal, tiled, tiny, top view, underwa
 angle
 """
 _LOOKS = """
-beautiful, big, black, blue, bold, broken, brown, checkered, cheap, classic, cool, cute,
- dry, elegant, empty, everyday, expensive, fancy, fast, flat, fluffy, folded, fresh, full,
-glossy, golden, gray, green, hairy, hanging, hard, heavy, huge, knitted, large, leather, light,
-little, living, long, metal, modern, moving, narrow, natural, new, nice, open, orange, painted,
-pink, plastic, polished, pretty, purple, rare, red, rough, round, rusty, shiny, short, silver,
-single, small, smooth, soft, spotted, square, standing, striped, strong, tall, textured, thick, thin, torn,
+beautiful, big, black, blue, bold, broken, brown, checkered, cheap, classic, cool, cute, dry,
+elegant, empty, everyday, expensive, fancy, fast, flat, fluffy, folded, fresh, full, glossy, golden,
+gray, green, hairy, hanging, hard, heavy, huge, knitted, large, leather, light, little, living,
+long, metal, modern, moving, narrow, natural, new, nice, open, orange, painted, pink, plastic,
+polished, pretty, purple, rare, red, rough, round, rusty, shiny, short, silver, single, small,
+smooth, soft, spotted, square, standing, striped, strong, tall, textured, thick, thin, torn,
 transparent, typical, unusual, used, warm, weird, wet, white, whole, wild, wooden, woollen, worn,
 woven, yellow, young
 """

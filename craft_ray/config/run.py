@@ -150,6 +150,8 @@ class RunConfig(Settings):
         """The head's section, if it is one that is fitted and not trained."""
         if self.method == "white_box" or isinstance(self.head, ResidualMlpConfig):
             return None
+        if self.method == "prompt" and isinstance(self.optimizer, TextConfig):
+            return None
         return self.head
 
     @property

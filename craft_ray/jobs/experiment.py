@@ -112,6 +112,8 @@ class Experiment:
         """
         oracle = self.examiner.describe_oracle()
         cost = cost_of(self.config, self.folder, spent)
+        if classifier.template is not None:
+            self.say(f"The prompt that was found: {classifier.template}")
         about = about_result(self.folder.name, config, self.data, oracle, scores, spent, cost)
         with on_this_disk(self.keep(classifier, about)) as local:
             self.tracker.log_folder(key, local)

@@ -84,6 +84,7 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
             "test": asdict(test),
             "generation": selected.generation,
             "predictions_per_image": selected.classifier.predictions_per_image,
+            "template": selected.classifier.template,
         },
         "pool": pool,
         "retried_chunks": tuned.retried_chunks,

@@ -79,17 +79,19 @@ class TextSearch(StatefulOptimizer):
         self._losses_N = np.concatenate([self._losses_N, losses_P])
 
     def _first(self) -> Genomes:
-        """As many different frames as there can be, with random words."""
-        order = self._generator.permutation(len(self._places_F))
-        random = self._random(self._population)
-        random[:, 0] = np.resize(order, self._population)
-        return self._whole(random)
+        """Every frame equally often, as far as there is room, with random words."""
+        random = self._random(PROPOSALS)
+        random[:, 0] = np.resize(self._generator.permutation(len(self._places_F)), len(random))
+        return self._filled(self._fresh(self._whole(random))[: self._population])
+
+    def _filled(self, genomes: Genomes) -> Genomes:
+        """A whole population: where nearly all were asked, some are asked again."""
+        return np.concatenate([genomes, self._random(self._population - len(genomes))])
 
     def _likely(self) -> Genomes:
         proposals = self._fresh(self._proposals())
         if len(proposals) < self._population:  # nearly all were asked
-            more = self._random(self._population - len(proposals))
-            return np.concatenate([proposals, more])
+            return self._filled(proposals)
         drawn_PM = self._drawn_losses(self._features(proposals))
         chosen: list[int] = []
         for order in np.argsort(drawn_PM, axis=1, kind="stable"):

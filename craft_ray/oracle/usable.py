@@ -37,4 +37,6 @@ def check_method_of(config: RunConfig) -> None:
 
     head = config.head
     contexts = getattr(head, "contexts", 0)
-    check_method(capabilities_of(config.oracle), config.method, head.kind, contexts)
+    words = config.optimizer.kind == "text"
+    capabilities = capabilities_of(config.oracle)
+    check_method(capabilities, config.method, head.kind, contexts, words=words)

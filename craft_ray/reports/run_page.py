@@ -145,6 +145,8 @@ def _headline(facts: RunPageFacts) -> Iterator[str]:
             "There are no test images. The result was chosen on the validation images, so that it "
             "is somewhat worse than this on others."
         )
+    if template := (facts.result or {}).get("template"):
+        yield f"<p>The prompt that was found: <b>{escape(str(template))}</b></p>"
     yield from _changes(facts)
     yield "</div>"
     yield estimates(

@@ -210,7 +210,8 @@ def _conclude(
         scores = Scores(zero_shot, selected.validation, zero_shot_test, test)
         config = space.resolve(best.params)
         experiment.deliver(selected.classifier, key, config, scores, total)
-        results["best"] = {**best.as_dict(), "test": asdict(test)}
+        template = selected.classifier.template
+        results["best"] = {**best.as_dict(), "test": asdict(test), "template": template}
     results["pool"] = experiment.report_pool(key)
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
     curves = {trial.number: trial.tuned.curve for trial in trials}

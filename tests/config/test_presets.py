@@ -211,7 +211,7 @@ def test_a_search_around_a_preset(
         "head_consistency",
     }
     trial = space.resolve({"optimizer.sigma": 0.5})
-    assert (trial.optimizer.sigma, trial.max_queries) == (0.5, space.base.max_queries)
+    assert (trial.soft_optimizer.sigma, trial.max_queries) == (0.5, space.base.max_queries)
 
 
 def test_without_a_base_of_ones_own_a_file_is_relative_to_the_space(

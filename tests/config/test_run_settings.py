@@ -100,7 +100,7 @@ def test_numbers_that_yaml_reads_as_words_are_repaired(tmp_path: Path, number: s
     in_file = load_run_config(write(tmp_path, f"head: {{learning_rate: {number}}}"))
     in_word = load_run_config(None, [f"head.learning_rate={number}"])
     assert mlp_of(in_file).learning_rate == mlp_of(in_word).learning_rate == 1e-4
-    bound = load_run_config(None, ["optimizer.bound=5e0"]).optimizer.bound
+    bound = load_run_config(None, ["optimizer.bound=5e0"]).soft_optimizer.bound
     assert bound == 5.0
 
 
@@ -109,7 +109,7 @@ def test_overrides_change_single_values_and_the_last_one_wins(tmp_path: Path) ->
     config = load_run_config(path, ["head.hidden=8", "head.hidden=11", "optimizer.bound=null"])
     assert config.seed == 3
     assert (mlp_of(config).hidden, mlp_of(config).batch_size) == (11, 9)
-    assert config.optimizer.bound is None
+    assert config.soft_optimizer.bound is None
 
 
 def test_a_section_may_be_replaced_and_then_changed() -> None:

@@ -91,7 +91,7 @@ def test_the_last_variant_is_a_set_of_settings() -> None:
     assert "variant" not in space.tree.order
     (point,) = space.first_trials
     assert space.problem_of(point) is None
-    assert space.resolve(point).optimizer.batches == 4
+    assert space.resolve(point).soft_optimizer.batches == 4
     hidden = "{kind: choice, values: [8, 16], when: {variant: craft}}"
     more = quickstart(*words, f"parameters.head.hidden={hidden}", "first_trials=[]")
     assert more.problem_of({**point, "head.hidden": 8}) is None
@@ -137,7 +137,7 @@ def test_every_shipped_search_takes_few_shots_as_typed(path: Path, shots: int) -
     assert ("searched_probes" in space.variants) == (path in (QUICKSTART, OWN) and shots > 1)
     assert all("min_shots" not in changes for changes in space.variants.values())
     if shots == 4 and path == QUICKSTART:
-        assert space.base.optimizer.batches == 4
+        assert space.base.soft_optimizer.batches == 4
 
 
 def test_with_one_image_a_class_a_searched_head_is_refused_with_the_law() -> None:
@@ -247,7 +247,7 @@ def test_a_value_for_what_is_searched_is_refused_with_the_word_that_makes_it_cou
         load_space_config(path, ["optimizer.sigma=0.3"])
     assert "say parameters.optimizer.sigma=null as well" in str(caught.value)
     words = ["optimizer.sigma=0.3", "parameters.optimizer.sigma=null"]
-    assert load_space_config(path, words).base.optimizer.sigma == 0.3
+    assert load_space_config(path, words).base.soft_optimizer.sigma == 0.3
     with pytest.raises(ConfigError, match=r"optimizer\.sigma: is searched over here"):
         load_space_config(path, ["optimizer={kind: cma_es, sigma: 0.3}"])
     with pytest.raises(ConfigError, match=r"settings: optimizer\.sigma: is searched over here"):

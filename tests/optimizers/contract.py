@@ -10,10 +10,10 @@ import pytest
 
 from craft_ray.config.optimizers import (
     CmaEsConfig,
-    OptimizerConfig,
     RandomSearchConfig,
     SepCmaEsConfig,
     SharpZoConfig,
+    SoftOptimizerConfig,
     SpsaConfig,
     SpsaGcConfig,
     VkdCmaEsConfig,
@@ -31,7 +31,7 @@ class Case:
     """Makes an optimizer the way a run does."""
 
     name: str
-    config: OptimizerConfig
+    config: SoftOptimizerConfig
     first_spread: float = 0.5
     """Standard deviation of the first candidates' coordinates."""
 

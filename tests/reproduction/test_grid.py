@@ -113,7 +113,7 @@ def test_random_search_has_the_presets_population_and_bound() -> None:
     assert ours.optimizer.kind == "random_search"
     assert (ours.optimizer.population, ours.optimizer.bound, ours.max_queries) == (
         theirs.optimizer.population,
-        theirs.optimizer.bound,
+        theirs.soft_optimizer.bound,
         theirs.max_queries,
     )
     assert ours.method == theirs.method == "prompt"

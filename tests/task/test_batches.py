@@ -140,7 +140,7 @@ def test_a_batch_has_all_classes_so_there_are_no_more_than_shots(batches: Any, t
     document = run_config().model_dump()
     document["optimizer"]["batches"] = batches
     config = RunConfig.model_validate(document)
-    assert config.num_batches == config.optimizer.batches == taken
+    assert config.num_batches == config.soft_optimizer.batches == taken
     section = CmaEsConfig(batches=int(batches))
     assert RunConfig(optimizer=section, data=config.data).num_batches == taken
     assert section.batches == int(batches)

@@ -119,7 +119,12 @@ class Capabilities:
 
 
 def check_method(
-    capabilities: Capabilities, method: Method, head: Head = "residual_mlp", contexts: int = 0
+    capabilities: Capabilities,
+    method: Method,
+    head: Head = "residual_mlp",
+    contexts: int = 0,
+    *,
+    words: bool = False,
 ) -> Way:
     """How a method can ask an endpoint.
 
@@ -128,6 +133,7 @@ def check_method(
         method: what is tuned.
         head: what refines the scores; with `method: head` and `both`.
         contexts: random soft prompts that probes ask about (`head.contexts`).
+        words: whether prompts are searched as words (`optimizer.kind: text`) and not as numbers.
 
     Raises:
         OracleError: it cannot; with the method that can.
@@ -138,6 +144,8 @@ def check_method(
             "method: must not be white_box for an endpoint, which gives no gradients; "
             f"{_remedy(capabilities)}"
         )
+    if method == "prompt" and words:
+        return _check_words(capabilities)
     has_features = {"image_features", "text_features"} <= answers
     if method == "head" and head == "features":
         if has_features:
@@ -177,6 +185,20 @@ def check_method(
     )
 
 
+def _check_words(capabilities: Capabilities) -> Way:
+    """How a search over words can ask: whatever takes text and scores every label."""
+    if "text" in capabilities.prompts:
+        if {"image_features", "text_features"} <= capabilities.answers:
+            return "features"
+        if capabilities.answers & FULL_SCORES:
+            return "text_scores"
+    raise OracleError(
+        "optimizer.kind: text needs a model that takes text and scores all labels, but the "
+        f"endpoint takes {_listed(capabilities.prompts)} prompts and answers with "
+        f"{_listed(capabilities.answers)}; {_remedy(capabilities)}"
+    )
+
+
 def _remedy(capabilities: Capabilities) -> str:
     """What can be done with such an endpoint instead."""
     answers = capabilities.answers
@@ -184,9 +206,15 @@ def _remedy(capabilities: Capabilities) -> str:
     if "soft" in capabilities.prompts and answers & {"logits", "losses"}:
         return "use method: prompt, head or both"
     if "text" in capabilities.prompts and has_features:
-        return "use method: head, with head.kind: features, or probes for its names as prompts"
+        return (
+            "use method: head, with head.kind: features, or probes for its names as prompts; or "
+            "method: prompt with optimizer.kind: text"
+        )
     if "text" in capabilities.prompts and answers & FULL_SCORES:
-        return "use method: head, with head.kind: probes for its names as prompts"
+        return (
+            "use method: head, with head.kind: probes for its names as prompts; or method: prompt "
+            "with optimizer.kind: text"
+        )
     if answers & FULL_SCORES:
         return "use method: head with head.kind: residual_mlp or linear, which correct its scores"
     return "craft-ray has no method for that; ask its owner for scores of all classes"

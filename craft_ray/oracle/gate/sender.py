@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 
@@ -32,6 +33,10 @@ class Broken:
     was_sent: bool = True
     was_slow: bool = False
     again: bool = True
+
+
+# At INFO it writes each address, and some endpoints take the key in their address.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 class Sender:

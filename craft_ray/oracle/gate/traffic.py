@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+import bisect
 import itertools
 import logging
 import threading
@@ -68,7 +68,7 @@ class Traffic:
     @property
     def progress(self) -> int:
         """Grows with every request sent, with every end of one, and with every second waited on
-        purpose. It stands still while the endpoint is silent, so for one timeout at most."""
+        purpose. It stands still while the endpoint is silent."""
         return self._progress
 
     def ticket(self) -> int:
@@ -84,7 +84,7 @@ class Traffic:
             EndpointUnavailableError: the endpoint has not answered anything for too long.
         """
         with self._changed:
-            heapq.heappush(self._queue, ticket)
+            bisect.insort(self._queue, ticket)
             try:
                 while True:
                     if stop.is_set():
@@ -95,7 +95,6 @@ class Traffic:
                     self._wait(wait_s)
             finally:
                 self._queue.remove(ticket)
-                heapq.heapify(self._queue)
                 self._changed.notify_all()
             now = self._clock()
             is_probe = self._breaker.is_open
@@ -111,7 +110,7 @@ class Traffic:
         """0: it may go. None: until another thread does something."""
         now = self._clock()
         sending = self._breaker.may_send(now)
-        if sending in ("probe", "not yet") and self._breaker.is_given_up(now):
+        if sending == "given up":
             raise EndpointUnavailableError(
                 f"the endpoint has not answered for {self._longest_wait_s:g} s "
                 f"({self._last_problem}); nothing is lost: continue with --resume when it answers"
