@@ -114,6 +114,19 @@ def plain_variables() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ours}
 
 
+def run_program(python: Path, name: str, *words: str) -> None:
+    """Run one of the programs in this folder to its end, in another environment."""
+    program = str(Path(__file__).with_name(name))
+    done = subprocess.run(
+        [str(python), program, *words],
+        env={**plain_variables(), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def _build(recipe: Recipe, folder: Path, deadline: float) -> None:
     _done([sys.executable, "-m", "venv", str(folder)], deadline)
     pip = [str(folder / "bin" / "python"), "-m", "pip"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,12 +22,11 @@ from craft_ray.oracle.endpoints.wire import (
     Request,
     Units,
 )
-from tests.support.foreign_environment import plain_variables, python_or_skip
+from tests.support.foreign_environment import python_or_skip, run_program
 from tests.support.images import encoded, noise
 from tests.support.infinity_server import INFINITY, KEY, NAME, infinity_server
 from tests.support.plain_client import PlainClient, plain_client
 
-SUPPORT = Path(__file__).parents[2] / "support"
 MAX_TOKENS = 20
 """Infinity cuts texts there, whatever CLIP itself takes (77): it reads `max_length` of the model's
 settings, which `transformers` below 5 sets to 20 for all models."""
@@ -80,23 +78,11 @@ class World:
     folder: Path
 
 
-def run(python: Path, program: str, *words: str) -> None:
-    """One of our programs, in the server's environment."""
-    done = subprocess.run(
-        [str(python), str(SUPPORT / program), *words],
-        env={**plain_variables(), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     python = python_or_skip(INFINITY)
     folder = tmp_path_factory.mktemp("infinity")
-    run(python, "tiny_clip_folder.py", "clip", str(folder / "model"))
+    run_program(python, "tiny_clip_folder.py", "clip", str(folder / "model"))
     return World(python, folder / "model", folder)
 
 
@@ -118,7 +104,7 @@ def expected(world: World) -> tuple[FloatArray, FloatArray]:
         (images / image.name).write_bytes(image.data)
     (world.folder / "texts.json").write_text(json.dumps(TEXTS))
     words = (str(world.model), str(world.folder), str(MAX_TOKENS))
-    run(world.python, "clip_features.py", *words)
+    run_program(world.python, "clip_features.py", *words)
     return np.load(world.folder / "images.npy"), np.load(world.folder / "texts.npy")
 
 
