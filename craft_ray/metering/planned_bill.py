@@ -14,11 +14,13 @@ from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.heads import ResidualMlpConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
-<<<<<<< HEAD
-from craft_ray.metering.planned_spending import DataSize, examined_blocks, plan_driver, plan_run
-=======
-from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run, plan_test
->>>>>>> main
+from craft_ray.metering.planned_spending import (
+    DataSize,
+    examined_blocks,
+    plan_driver,
+    plan_run,
+    plan_test,
+)
 from craft_ray.oracle.endpoints.capabilities import Capabilities
 from craft_ray.oracle.gate.bill import PARTS_OF_COST, BilledUnits, PriceList, money
 from craft_ray.oracle.remote.adapters import fits_scale
@@ -132,9 +134,10 @@ def plan_test_bill(config: RunConfig, size: DataSize) -> BilledUnits:
     if asker.takes_contexts:
         return BilledUnits(pairs=plan_test(config, size).image_predictions * size.num_classes)
     num_names = size.num_classes + _extra_names(config)
+    tests = [len(block) for block in examined_blocks(size.num_test)]
     if asker.gives_features:
-        return asker.about(size.num_test, num_names)
-    return asker.about(size.num_test, size.num_classes) + asker.about(size.num_test, num_names)
+        return asker.about(tests, num_names)
+    return asker.about(tests, size.num_classes) + asker.about(tests, num_names)
 
 
 def plan_trial_bill(config: RunConfig, size: DataSize) -> BilledUnits:
