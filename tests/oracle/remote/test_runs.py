@@ -104,7 +104,7 @@ def test_a_run_and_what_is_made_of_it(
         photo.write_bytes(png(7))
         labelled = place.call("predict", "one", str(photo))
         assert labelled.returncode == 0, labelled.stderr
-        assert "The endpoint was asked for 1 image in 1 request: 0.0010 USD." in labelled.stderr
+        assert "The endpoint was asked for 1 image in 1 request: 0.001 USD." in labelled.stderr
         assert len(endpoint.bodies) == asked + 1
 
         classifier = CraftClassifier.load(tmp_path / "runs" / "one" / "best")
