@@ -6,6 +6,7 @@ for what they show.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 SLOT = "{w}"
@@ -63,6 +64,10 @@ WORDS = _words_of(_PHOTOGRAPHS, _LOOKS)
 """All different."""
 
 
+_AN = re.compile("(?!use|uni[cfqtv]|eu|one)[aeiou]")
+"""Words with "an" before them: not "used", "unique" or "one-eyed"."""
+
+
 def num_places(frame: str) -> int:
     """Words that a frame takes."""
     return frame.count(SLOT)
@@ -77,11 +82,11 @@ def with_own_template(frames: Sequence[str], template: str) -> tuple[str, ...]:
 
 def fill(frame: str, words: Sequence[str]) -> str:
     """A template: the frame with its places filled in order; words beyond them are not used. The
-    "a" directly before a place becomes "an" before a vowel."""
+    "a" directly before a place becomes "an" before the sound of a vowel, as far as letters tell."""
     template = frame
     for word in words[: num_places(frame)]:
         before, _, after = template.partition(SLOT)
-        if (before == "a " or before.endswith(" a ")) and word[0].lower() in "aeiou":
+        if (before == "a " or before.endswith(" a ")) and _AN.match(word.lower()):
             before = f"{before[:-1]}n "
         template = before + word + after
     return template

@@ -79,6 +79,8 @@ def test_what_is_searched_in_vain_is_refused() -> None:
     ("frame", "words", "template"),
     [
         ("a {w} photo of a {w} {}.", ["old", "red"], "an old photo of a red {}."),
+        ("a {w} {}", ["used"], "a used {}"),
+        ("a {w} {}", ["unusual"], "an unusual {}"),
         ("a {w} {}", ["black and white", "unused"], "a black and white {}"),
         ("banana {w} {}", ["old"], "banana old {}"),
         ("a photo of a {}.", [], "a photo of a {}."),

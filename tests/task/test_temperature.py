@@ -84,6 +84,16 @@ def test_a_client_that_prepares_two_tasks_fits_the_second_on_cosines_too() -> No
     assert fitted[0] == fitted[1]
 
 
+def test_no_label_of_a_validation_image_is_looked_at() -> None:
+    fitted = []
+    for shift in (0, 1):
+        validation = tuple(replace(i, label=(i.label + shift) % 4) for i in DATA.validation)
+        data = replace(DATA, validation=validation)
+        driver = MeteredOracle(FakeFeatureOracle(cosines=True), QueryLedger(0))
+        fitted.append(prepare(SMALL_RUN, data, driver).temperature)
+    assert fitted[0] == fitted[1]
+
+
 def test_the_plan_of_the_driver_has_it() -> None:
     driver, _ = prepared_on(FakeFeatureOracle(cosines=True))
     document = {"kind": "http", "dialect": "infinity", "url": "http://host.test", "model": "clip"}

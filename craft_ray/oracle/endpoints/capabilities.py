@@ -172,6 +172,14 @@ def check_method(
         return "text_scores"
     if answers & FULL_SCORES and head != "probes":
         return "fixed_scores"
+    if "top_k" in answers and head != "probes":
+        return "fixed_scores"
+    if "top_k" in answers and not answers & FULL_SCORES:
+        raise OracleError(
+            f"head.kind: probes ask about many names, but the endpoint scores the best "
+            f"{capabilities.top_k} labels only, so that most names would never be told; "
+            f"{_remedy(capabilities)}"
+        )
     if answers & FULL_SCORES:
         raise OracleError(
             "head.kind: probes ask about names beside the classes, but the endpoint scores its "
@@ -215,6 +223,12 @@ def _remedy(capabilities: Capabilities) -> str:
         )
     if answers & FULL_SCORES:
         return "use method: head with head.kind: residual_mlp or linear, which correct its scores"
+    if "top_k" in answers:
+        return (
+            "use method: head with head.kind: residual_mlp or linear, which correct the scores "
+            f"that it tells: the best {capabilities.top_k} labels have one, and the others share "
+            "the rest"
+        )
     return "craft-ray has no method for that; ask its owner for scores of all classes"
 
 

@@ -12,6 +12,7 @@ from craft_ray.oracle.endpoints.scores import (
     LabelChunk,
     join_chunks,
     log_probabilities,
+    log_probabilities_of_top_k,
     logits_of_sigmoid,
 )
 from craft_ray.oracle.endpoints.wire import Answer, AnswerError, FloatArray, Question
@@ -30,15 +31,16 @@ def join(
 
     Returns:
         float32: features [items, F]; or scores [images, texts]: logits and cosines as they are,
-        probabilities as log-probabilities, sigmoid scores as logits.
+        probabilities as log-probabilities, sigmoid scores as logits. Of `top_k` the labels that
+        are not told (NaN) have an equal share of what is left of 1.
 
     Raises:
         AnswerError: features of several widths; or probabilities beyond [0, 1].
         OracleError: an answer is missing, or there is one twice.
     """
     if question.is_scores:
-        if served not in FULL_SCORES:
-            raise OracleError(f"answers: must be scores of all labels, but got {served}")
+        if served not in FULL_SCORES and served != "top_k":
+            raise OracleError(f"answers: must be scores of labels, but got {served}")
         return _scores(question, answers, served, decimals)
     return _features(question, answers)
 
@@ -69,12 +71,19 @@ def _scores(
         block = np.empty((num_images, len(texts)), dtype=np.float32)
         block[rows] = np.concatenate([answer.values for answer in together])
         blocks.append(LabelChunk(texts, block))
+    if served == "top_k" and len(blocks) > 1:
+        raise OracleError(
+            f"answers: must be of one request for all labels where only the best are told, but are "
+            f"of {len(blocks)}: the anchor of most chunks would not be told"
+        )
     if any(answer.part.anchored for answer in answers):
         return join_chunks(blocks, num_texts, decimals)
     _check_each_once([text for block in blocks for text in block.labels], num_texts)
     joined = np.empty((num_images, num_texts), dtype=np.float32)
     for chunk in blocks:
         joined[:, list(chunk.labels)] = chunk.probabilities
+    if served == "top_k":
+        return log_probabilities_of_top_k(joined, decimals)
     if served == "probabilities":
         return log_probabilities(joined, decimals)
     return logits_of_sigmoid(joined, decimals) if served == "sigmoid" else joined

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from craft_ray.errors import OracleError
-from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits
+from craft_ray.oracle.endpoints.capabilities import FULL_SCORES, Capabilities, Limits
 from craft_ray.oracle.endpoints.wire import Part, Question
 
 ROOM = 4096
@@ -42,6 +42,15 @@ def parts_of(question: Question, capabilities: Capabilities) -> tuple[Part, ...]
     largest = max(sum(sizes_of_texts[text] for text in run) for run in columns)
     rows = _runs(sizes_of_images, limits.images, None if room is None else room - largest)
     anchored = capabilities.joint_over_labels and len(columns) > 1
+    if (
+        len(columns) > 1
+        and not capabilities.answers & FULL_SCORES
+        and "top_k" in capabilities.answers
+    ):
+        raise OracleError(
+            f"labels: must fit into one request where only the best {capabilities.top_k} are told, "
+            f"but {len(texts)} need {len(columns)} (oracle.limits.labels)"
+        )
     return tuple(Part(row, column, anchored=anchored) for row in rows for column in columns)
 
 

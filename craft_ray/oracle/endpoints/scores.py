@@ -48,6 +48,34 @@ def log_probabilities(probabilities: FloatArray, decimals: int | None = None) ->
     return values
 
 
+def log_probabilities_of_top_k(scores: FloatArray, decimals: int | None = None) -> FloatArray:
+    """Log-probabilities where only the best labels of each image are told.
+
+    The labels that are not told share alike what the told ones leave of 1; none is likelier than
+    the least of those that are told, or less likely than what rounding takes for 0. A row does not
+    always add up to 1 then.
+
+    Args:
+        scores: probabilities [N, C]; NaN: not told.
+        decimals: that they are rounded to. None: they are not.
+
+    Raises:
+        AnswerError: a number is not between 0 and 1, or nothing is told of an image.
+    """
+    is_told = ~np.isnan(scores)
+    if not is_told.any(axis=1).all():
+        raise AnswerError("top_k: must tell at least one label of each image, but tells none")
+    _check_probabilities(scores[is_told])
+    told = np.where(is_told, scores.astype(np.float64), 0.0)
+    rest = np.maximum(1 - told.sum(axis=1, keepdims=True), 0)
+    others = np.maximum((~is_told).sum(axis=1, keepdims=True), 1)
+    least_told = np.where(is_told, scores, np.inf).min(axis=1, keepdims=True)
+    share = np.minimum(rest / others, least_told)
+    filled = np.maximum(np.where(is_told, told, share), least_of(decimals))
+    values: FloatArray = np.log(filled).astype(np.float32)
+    return values
+
+
 def logits_of_sigmoid(probabilities: FloatArray, decimals: int | None = None) -> FloatArray:
     """log(p / (1 - p)): the very logits, but for rounding; at least -87.3 and, because float32 has
     no number between 0.99999994 and 1, at most 17.3; less where scores are rounded to decimals.

@@ -171,7 +171,8 @@ class Answer:
 
     Attributes:
         part: what they are about.
-        values: features [rows, F], or scores [images, texts], in the order of `part`; finite.
+        values: features [rows, F], or scores [images, texts], in the order of `part`; finite, but
+            for labels that an answer `top_k` does not tell, which are NaN.
         told: what the endpoint says it has counted.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from craft_ray.errors import BudgetError, EndpointUnavailableError, OracleError, RunFailedError
@@ -25,9 +25,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answered:
-    """The answer of a dialogue."""
+    """The answer of a dialogue, and how many bytes of it are kept."""
 
     answer: Any
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,13 @@ class Attempts:
             passed = self._traffic.enter(ticket, asked.images + asked.texts, stop)
             try:
                 authorised = self._bill.authorise(key, asked)
-            except BaseException as error:
-                self._traffic.leave(passed, "not sent")
+            except BudgetError:
                 # What others have reserved may be given back, or turn out to be cheaper.
-                if isinstance(error, BudgetError) and self._traffic.others_under_way(stop):
+                if self._traffic.gives_way(passed, stop):
                     continue
+                raise
+            except BaseException:
+                self._traffic.leave(passed, "not sent")
                 raise
             tried = self._tried(request, dialogue, passed, authorised)
             if isinstance(tried, Answered):
@@ -130,11 +133,13 @@ class Attempts:
             reply = self._sender.send(request, authorised.key)
             understood = self._understood(request, dialogue, reply)
             if isinstance(understood, Answered):
+                entries = dialogue.entries(request, understood.answer)
+                understood = replace(understood, size=sum(item.nbytes for _, item in entries))
                 replayed = isinstance(reply, Reply) and reply.header("Idempotency-Replayed")
                 self._bill.answered(
                     authorised,
                     dialogue.told(understood.answer),
-                    dialogue.entries(request, understood.answer),
+                    entries,
                     was_replayed=(replayed or "").strip().lower() == "true",
                 )
             elif understood.billed == "no":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +30,9 @@ T = TypeVar("T")
 _LAST_ANSWERS_S = 5.0
 """What is under way is awaited for so long when nobody wants the rest any more."""
 _LOOKS_UP_S = 1.0
+_RECENT_BYTES = 64 * 2**20
+"""Of answers that are remembered."""
+_RECENT = 4096
 
 
 class Gate:
@@ -57,6 +60,8 @@ class Gate:
         self._workers = Workers(MOST_AT_ONCE, "endpoint")
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight] = {}
+        self._recent: OrderedDict[str, Answered] = OrderedDict()
+        self._recent_bytes = 0
         self._calls: set[_Call] = set()
 
     def __enter__(self) -> Gate:
@@ -92,7 +97,10 @@ class Gate:
         Nothing is sent before the first answer is asked for, and what is sent then does not wait
         for the caller. An answer is in the store before it is given. Where an error ends it, or
         the caller closes it, what waits is not sent, and what is under way is awaited and kept;
-        after an error it is given, too. Equal requests that are under way at once are sent once.
+        after an error it is given, too.
+
+        Equal requests are sent once, also those of several callers: the gate remembers its last
+        answers (64 MB). The caller looks up older ones in the store before it asks.
 
         Args:
             requests: to send. One that was split is given as its parts.
@@ -159,10 +167,12 @@ class Gate:
     def _outcome(
         self, request: Request, dialogue: Dialogue[T], stop: threading.Event
     ) -> Answered | Split:
-        """Of the request, or of an equal one that is under way for another caller."""
+        """Of the request, or of an equal one, under way for another caller or answered before."""
         key = self._bill.key_of(request)
         while True:
             with self._lock:
+                if key in self._recent:
+                    return self._recent[key]
                 flight = self._flights.get(key)
                 if flight is None:
                     own = self._flights[key] = _Flight()
@@ -178,7 +188,16 @@ class Gate:
         finally:
             with self._lock:
                 del self._flights[key]
+                if isinstance(own.outcome, Answered):
+                    self._remember(key, own.outcome)
             own.has_ended.set()
+
+    def _remember(self, key: str, answered: Answered) -> None:
+        self._recent[key] = answered
+        self._recent_bytes += answered.size
+        while self._recent_bytes > _RECENT_BYTES or len(self._recent) > _RECENT:
+            _, oldest = self._recent.popitem(last=False)
+            self._recent_bytes -= oldest.size
 
 
 @dataclass(eq=False)

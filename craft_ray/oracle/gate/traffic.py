@@ -61,6 +61,7 @@ class Traffic:
         self._tickets = itertools.count()
         self._queue: list[int] = []
         self._under_way = 0
+        self._ended = 0
         self._held_until = now
         self._last_problem = ""
         self._progress = 0
@@ -164,6 +165,7 @@ class Traffic:
                     logger.warning("the endpoint asks to wait %.0f s", wait_s)
                 self._held_until = max(self._held_until, now + wait_s)
             self._under_way -= 1
+            self._ended += 1
             self._progress += 1
             self._changed.notify_all()
 
@@ -189,17 +191,19 @@ class Traffic:
             with self._changed:
                 self._progress += 1
 
-    def others_under_way(self, stop: threading.Event) -> bool:
-        """Whether other attempts are under way. If so, blocks until one of them has ended.
+    def gives_way(self, passed: Pass, stop: threading.Event) -> bool:
+        """A request that may go is not sent now. If other attempts are under way, blocks until one
+        of them has ended; False if there are none.
 
         Raises:
             StoppedError: `stop` was set meanwhile.
         """
         with self._changed:
-            before = self._under_way
-            if before == 0:
+            self.leave(passed, "not sent")
+            if self._under_way == 0:
                 return False
-            while self._under_way >= before:
+            ended = self._ended
+            while self._ended == ended:
                 if stop.is_set():
                     raise StoppedError
                 self._changed.wait(_LOOKS_UP_S)

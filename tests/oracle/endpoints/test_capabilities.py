@@ -48,8 +48,16 @@ def test_features_are_asked_for_where_they_are_served_beside_prompts() -> None:
     assert check_method(own, "head", "linear") == "contexts"
 
 
+def test_words_can_be_searched_wherever_text_is_scored() -> None:
+    assert check_method(FEATURES, "prompt", words=True) == "features"
+    assert check_method(PROBABILITIES, "prompt", words=True) == "text_scores"
+    assert check_method(OWN, "prompt", words=True) == "text_scores"
+
+
 def test_fixed_classes_can_be_corrected_and_no_more() -> None:
     assert check_method(FIXED, "head", "linear") == "fixed_scores"
+    assert check_method(TOP_FIVE, "head", "linear") == "fixed_scores"
+    assert check_method(TOP_FIVE, "head") == "fixed_scores"
     with pytest.raises(OracleError, match=r"head.kind: probes .* own classes only; use method: he"):
         check_method(FIXED, "head", "probes")
 
@@ -60,7 +68,20 @@ def test_fixed_classes_can_be_corrected_and_no_more() -> None:
         (FEATURES, "both", {}, r"method: both searches soft prompts, but the endpoint takes text"),
         (PROBABILITIES, "prompt", {}, r"answers with probabilities; use method: head, with head."),
         (FIXED, "prompt", {}, r"use method: head with head.kind: residual_mlp or linear"),
-        (TOP_FIVE, "head", {}, r"needs a score for every class, .* ask its owner for scores"),
+        (
+            TOP_FIVE,
+            "head",
+            {"head": "probes"},
+            r"best 5 labels only, .* use method: head with head",
+        ),
+        (
+            TOP_FIVE,
+            "both",
+            {},
+            r"searches soft prompts, .* correct the scores that it tells: the be",
+        ),
+        (TOP_FIVE, "prompt", {"words": True}, r"optimizer.kind: text needs .* scores all labels"),
+        (FIXED, "prompt", {"words": True}, r"takes fixed prompts"),
         (can("text", "label"), "head", {}, r"answers with label; craft-ray has no method for"),
         (can("text", "image_features"), "head", {}, r"needs a score for every class"),
         (OWN, "white_box", {}, r"gives no gradients; use method: prompt, head or both"),

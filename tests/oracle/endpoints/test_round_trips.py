@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from craft_ray.errors import OracleError
 from craft_ray.oracle.endpoints.adapter import Adapter, request_of, requests_of
-from craft_ray.oracle.endpoints.capabilities import Limits, Served
+from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits, Served
 from craft_ray.oracle.endpoints.joining import join
 from craft_ray.oracle.endpoints.parts import ROOM, halves, parts_of
 from craft_ray.oracle.endpoints.registry import make_adapter
-from craft_ray.oracle.endpoints.wire import Question, Request
+from craft_ray.oracle.endpoints.wire import Answer, Part, Question, Request
 from tests.oracle.endpoints.servers import (
     MODEL,
     answer,
@@ -174,3 +174,22 @@ def test_what_does_not_fit_alone_is_named() -> None:
     short = make_adapter("infinity", {"model": MODEL, "limits": Limits(text_characters=5)})
     with pytest.raises(OracleError, match=r"texts\[1\]: must have at most 5 characters"):
         requests_of(short, Question(texts=("four", "longer")))
+
+
+def test_the_best_labels_are_one_answer_and_are_never_joined_from_several() -> None:
+    question = Question((image("a"), image("b")), ("x", "y", "z"))
+    told = np.array([[0.7, np.nan, 0.2], [np.nan, 0.9, 0.1]], dtype=np.float32)
+    whole = Answer(Part(images=(0, 1), texts=(0, 1, 2)), told)
+    logs = join(question, [whole], "top_k")
+    np.testing.assert_allclose(np.exp(logs), [[0.7, 0.1, 0.2], [1e-7, 0.9, 0.1]], atol=1e-6)
+    halves_of_it = [
+        Answer(Part(images=(0, 1), texts=(0, 1), anchored=True), told[:, :2]),
+        Answer(Part(images=(0, 1), texts=(0, 2), anchored=True), told[:, ::2]),
+    ]
+    with pytest.raises(OracleError, match="one request for all labels"):
+        join(question, halves_of_it, "top_k")
+    best = Capabilities(
+        frozenset({"text"}), frozenset({"top_k"}), True, top_k=2, limits=Limits(labels=2)
+    )
+    with pytest.raises(OracleError, match="only the best 2 are told, but 3 need 2"):
+        parts_of(question, best)

@@ -18,6 +18,7 @@ from craft_ray.oracle.endpoints.scores import (
     join_chunks,
     least_of,
     log_probabilities,
+    log_probabilities_of_top_k,
     logits_of_sigmoid,
 )
 from craft_ray.oracle.endpoints.wire import AnswerError, FloatArray
@@ -160,3 +161,39 @@ def test_labels_that_do_not_determine_the_scale_are_told() -> None:
 def test_labels_that_do_not_fit(labels: list[int]) -> None:
     with pytest.raises(OracleError, match=r"labels of \[0, 3\) for 3 images"):
         fit_temperature(np.eye(3, dtype=np.float32), np.array(labels, dtype=np.int64))
+
+
+@given(
+    seed=st.integers(0, 999),
+    num_labels=st.integers(2, 12),
+    k=st.integers(1, 12),
+    scale=st.floats(0, 12),
+    decimals=st.sampled_from([None, 2, 3]),
+)
+def test_labels_that_are_not_told_share_the_rest(
+    seed: int, num_labels: int, k: int, scale: float, decimals: int | None
+) -> None:
+    k = min(k, num_labels)
+    whole = softmax(random_logits(seed, 3, num_labels, scale))
+    if decimals is not None:
+        whole = whole.round(decimals)
+    order = np.argsort(-whole, axis=1, kind="stable")
+    told = whole.copy()
+    np.put_along_axis(told, order[:, k:], np.nan, axis=1)
+    logs = log_probabilities_of_top_k(told, decimals)
+    is_told = ~np.isnan(told)
+    assert np.isfinite(logs).all()
+    np.testing.assert_array_equal(logs[is_told], log_probabilities(whole, decimals)[is_told])
+    for row in range(3):
+        others = logs[row, ~is_told[row]]
+        assert len(set(others.tolist())) <= 1, "all alike"
+        assert (others <= logs[row, is_told[row]].min()).all(), "none is likelier than one told"
+    if decimals is None and k == num_labels - 1:
+        np.testing.assert_allclose(np.exp(logs), whole, atol=1e-6)
+
+
+def test_an_image_of_which_nothing_is_told_is_refused() -> None:
+    with pytest.raises(AnswerError, match="at least one label"):
+        log_probabilities_of_top_k(np.full((1, 3), np.nan, dtype=np.float32))
+    with pytest.raises(AnswerError, match="between 0 and 1"):
+        log_probabilities_of_top_k(np.array([[np.nan, 2.0]], dtype=np.float32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sqlite3
 import threading
 import time
@@ -66,6 +67,14 @@ def test_after_a_fault_it_is_asked_again_with_the_same_key(
     assert total.refused == (1 if fault.startswith("429") else 0)
     billed = sum(here.model.billed.values())
     assert 1 <= billed <= total.answered.requests + total.possibly.requests
+
+
+def test_a_reply_that_comes_twice_is_not_the_answer_to_the_next(world: Worlds) -> None:
+    here = world(["twice"] * 10)
+    asked = requests(10)
+    with here.gate(limits=Limits(concurrency=1)) as (gate, _, __):
+        check(asked, answers_of(gate, asked))
+    assert len(here.proxy.received) == 10
 
 
 def test_a_refusal_stops_what_waits_and_keeps_what_is_answered(world: Worlds) -> None:
@@ -212,6 +221,30 @@ def test_two_threads_share_the_limits_and_what_is_under_way(world: Worlds) -> No
     assert here.model.most_at_once <= 3
 
 
+def test_what_another_caller_has_asked_just_before_is_not_sent_again(world: Worlds) -> None:
+    here = world()
+    asked = requests(5)
+    with here.gate() as (gate, bill, _):
+        for _ in range(2):
+            check(asked, answers_of(gate, asked))
+        assert bill.total().answered.requests == len(here.proxy.received) == 5
+
+
+def test_a_host_that_does_not_exist_is_said_at_once(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    here = world()
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    here.url = "http://no-such-host.invalid"
+    with here.gate() as (gate, bill, _):
+        with pytest.raises(OracleError, match=r"no such host: look at oracle\.url"):
+            answers_of(gate, requests(2))
+        assert bill.total().cost == 0
+
+
 def test_a_mistake_in_the_dialogue_is_possibly_billed(world: Worlds) -> None:
     class Wrong(Dialogue):
         def decode(self, request: Request, reply: Reply) -> Answered:
@@ -264,8 +297,7 @@ def test_the_key_is_in_no_file_and_no_error(
     world: Worlds, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # After `twice` the connection is not fit for a reply.
-    here = world([*(fault for fault in PASSING if fault != "twice"), "401"])
+    here = world([*PASSING, "401"])
     with here.gate(max_attempts=30) as (gate, _, __):
         with pytest.raises(OracleError) as failed:
             answers_of(gate, requests(20))
