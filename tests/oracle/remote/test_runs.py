@@ -17,6 +17,7 @@ from tests.support.small_data import small_data
 
 pytestmark = pytest.mark.slow
 
+PROBES = ("head.kind=probes", "head.names=500")
 KEY = "sk-a-key-that-nobody-may-see"
 
 
@@ -73,7 +74,7 @@ def test_a_run_and_what_is_made_of_it(
     endpoint = Endpoint("infinity")
     with model_server(endpoint.serve) as server:
         place = Place(on_shared_ray, tmp_path, server)
-        first = place.ask("train", "name=one", "oracle.prices.image=0.001")
+        first = place.ask("train", "name=one", *PROBES, "oracle.prices.image=0.001")
         assert first.returncode == 0, first.stderr
         assert "images, 520 texts at most, for 0.1000 USD; what is known" in first.stdout
         assert "The endpoint was asked for 100 images, 510 texts in" in first.stdout
@@ -83,7 +84,7 @@ def test_a_run_and_what_is_made_of_it(
         asked = len(endpoint.bodies)
         assert len(set(endpoint.bodies)) == asked == summary["bill"]["answered"]["requests"]
 
-        again = place.ask("train", "name=two", "oracle.prices.image=0.001")
+        again = place.ask("train", "name=two", *PROBES, "oracle.prices.image=0.001")
         assert again.returncode == 0, again.stderr
         assert "The endpoint was asked for nothing: all answers were there." in again.stdout
         assert place.summary("two")["cost"] == 0
@@ -95,7 +96,7 @@ def test_a_run_and_what_is_made_of_it(
         assert names == ["two", "one"]
 
         # What was tested is known; other images are asked about, with a bill of their own.
-        tested = place.call("evaluate", "one")
+        tested = place.call("evaluate", "one", tested_images())
         assert tested.returncode == 0, tested.stderr
         assert "nothing: all answers were there" in tested.stderr
         assert len(endpoint.bodies) == asked
@@ -103,7 +104,7 @@ def test_a_run_and_what_is_made_of_it(
         photo.write_bytes(png(7))
         labelled = place.call("predict", "one", str(photo))
         assert labelled.returncode == 0, labelled.stderr
-        assert "The endpoint was asked for 1 image in 1 request: 0.0010 USD." in labelled.stderr
+        assert "The endpoint was asked for 1 image in 1 request: 0.001 USD." in labelled.stderr
         assert len(endpoint.bodies) == asked + 1
 
         classifier = CraftClassifier.load(tmp_path / "runs" / "one" / "best")
@@ -169,13 +170,18 @@ def test_a_search_and_its_money(on_shared_ray: str, tmp_path: Path) -> None:
     endpoint = Endpoint("hf_zero_shot")
     with model_server(endpoint.serve) as server:
         place = Place(on_shared_ray, tmp_path, server)
-        words = ("trials=3", "head.names=20", "oracle.prices.pair=0.001", "name=search")
+        words = ("trials=2", "oracle.prices.pair=0.001", "name=search")
         done = place.ask("tune", *words, dialect="hf_zero_shot")
         print(done)
         assert done.returncode == 0, done.stderr
         summary = place.summary("search")
         assert summary["cost"] == pytest.approx(0.001 * summary["bill"]["answered"]["pairs"])
         assert len(set(endpoint.bodies)) == len(endpoint.bodies)
+
+
+def tested_images() -> str:
+    """Where the images are that a run was tested on."""
+    return f"{small_data().partition('root: ')[2].rstrip('}')}/test.parquet"
 
 
 def png(seed: int) -> bytes:
