@@ -1,6 +1,6 @@
 """What features are worth beside names: heads on both, by the number of labelled images.
 
-    python -m benchmarks.features                  # two tasks, seeds 1 to 3, about ten minutes
+    python -m benchmarks.features                  # two tasks, seeds 1 to 3, a quarter of an hour
 
 The embedded oracle in this process, on one thread. Every head has four views of each training
 image, and is returned by the usual selection. Beside the test accuracies, two ways in which a head

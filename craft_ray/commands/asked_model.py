@@ -121,13 +121,13 @@ def open_predictor(asked: Asked, replicas: int | None) -> Iterator[Predictor]:
         note(f"Loading {asked.config.model} ...")
     if replicas is None:
         predictor = Predictor.load(asked.artifact, asked.config, asked.output_dir)
-        _warn(predictor)
+        _warn(predictor, asked.config)
         yield predictor
         if predictor.bill is not None:
             note(f"The endpoint was asked for {predictor.bill}.")
         return
     with _replicas(asked, replicas) as predictor:
-        _warn(predictor)
+        _warn(predictor, asked.config)
         yield predictor
 
 
@@ -155,8 +155,13 @@ def _replicas(asked: Asked, number: int) -> Iterator[Predictor]:
             yield Predictor(asked.artifact, *clients)
 
 
-def _warn(predictor: Predictor) -> None:
-    if not predictor.is_as_tuned:
+def _warn(predictor: Predictor, config: AnyOracleConfig) -> None:
+    if not predictor.is_as_tuned and isinstance(config, EndpointConfig):
+        note(
+            f"warning: the classifier was tuned at another address than {config.url}: if the model "
+            "there is not the same, its labels mean nothing; craft-ray evaluate tells"
+        )
+    elif not predictor.is_as_tuned:
         note(
             "warning: the model computes in another precision than the classifier was tuned with: "
             "labels can differ a little; craft-ray evaluate tells on labelled images"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from craft_ray.config.base import Settings
 from craft_ray.config.documents import flatten
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.money import money
+from craft_ray.config.suggestions import kinds_at
 
 if TYPE_CHECKING:
     from craft_ray.commands.planned_bill import PlannedBill
-    from craft_ray.config.base import Settings
     from craft_ray.config.run import RunConfig
     from craft_ray.jobs.run_list import Kind
     from craft_ray.metering.ledger import Spending
@@ -74,9 +75,11 @@ def print_plan(
 
 def differences(model: type[Settings], settings: Mapping[str, Any]) -> Iterator[str]:
     """`key: value (default)` of every setting that has another value than its default; of a section
-    of another kind than the default one, all that it has, and of what is searched the names."""
-    defaults = _defaults(model)
+    of another kind than the default one, what differs from that kind's own; and of what is searched
+    the names."""
     values = flatten({key: value for key, value in settings.items() if key not in OF_A_SEARCH})
+    defaults = _defaults(model)
+    defaults |= _defaults_of_kinds(model, values, defaults)
     for key, value in values.items():
         if key in NOT_COMPARED or (key in defaults and defaults[key] == value):
             continue
@@ -87,6 +90,22 @@ def differences(model: type[Settings], settings: Mapping[str, Any]) -> Iterator[
             yield f"{key}: {', '.join(settings[key])}"
     if points := settings.get("first_trials"):
         yield f"first_trials: {len(points)} given"
+
+
+def _defaults_of_kinds(
+    model: type[Settings], values: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Of the sections that are of another kind than the default one."""
+    found: dict[str, Any] = {}
+    for key, kind in values.items():
+        section, _, name = key.rpartition(".")
+        if name != "kind" or defaults.get(key) == kind:
+            continue
+        own = kinds_at(model, section.split(".")).get(kind)
+        if own is not None and issubclass(own, Settings):
+            found |= {f"{section}.{name}": value for name, value in _defaults(own).items()}
+            found.pop(key, None)
+    return found
 
 
 def _defaults(model: type[Settings]) -> dict[str, Any]:

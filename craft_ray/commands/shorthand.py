@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from craft_ray.commands.mistyped import meant_by
-from craft_ray.config.endpoint import DIALECTS
+from craft_ray.config.endpoint import DIALECTS, NAMES_A_MODEL
 from craft_ray.config.places import is_address
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
@@ -105,14 +105,16 @@ def what_is_asked(options: argparse.Namespace, presets: Mapping[str, Path]) -> A
     return Asked(file, data, [*meant, *words])
 
 
-def asks_an_endpoint(asked: Asked) -> bool:
-    """Whether a model is behind an endpoint."""
-    return any(word.replace('"', "") == "oracle.kind=http" for word in asked.words)
+def dialect_of(asked: Asked) -> str | None:
+    """What the endpoint that was asked for speaks; None: there is none."""
+    words = [word.partition("=") for word in asked.words]
+    values = {key: value.strip("\"'") for key, _, value in words}
+    return values.get("oracle.dialect", "") if values.get("oracle.kind") == "http" else None
 
 
 def names_a_model(asked: Asked) -> bool:
     """Whether a model was asked for that is not the small one that ships."""
-    if asks_an_endpoint(asked):
+    if dialect_of(asked) is not None:
         return True
     models = [word.partition("=")[2] for word in asked.words if word.startswith("oracle.model=")]
     return bool(models) and models[-1].strip("\"'") != EMBEDDED
@@ -203,11 +205,14 @@ def _data_words(place: str) -> Iterator[str]:
 
 def _endpoint_words(options: argparse.Namespace) -> Iterator[str]:
     """Raises:
-    ConfigError: nothing says what the endpoint speaks.
+    ConfigError: nothing says what the endpoint speaks, or which model it is asked for.
     """
     if options.dialect is None:
         problem = f"must say what the endpoint speaks: {', '.join(DIALECTS)}, or my.module:Adapter"
         raise ConfigError("--dialect", [f"{problem}, but there is none"])
+    if options.model is None and options.dialect in NAMES_A_MODEL:
+        problem = f"must name the model as the endpoint knows it, for dialect {options.dialect}"
+        raise ConfigError("--model", [f"{problem}, but there is none"])
     yield "oracle.kind=http"
     yield f"oracle.url={json.dumps(options.endpoint)}"
     yield f"oracle.dialect={json.dumps(options.dialect)}"

@@ -27,11 +27,13 @@ from craft_ray.commands.shorthand import (
     Asked,
     about_model,
     add_shorthand,
+    dialect_of,
     names_a_model,
     typed_words,
     what_is_asked,
 )
 from craft_ray.config.documents import to_yaml
+from craft_ray.config.endpoint import GIVES_FEATURES
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
 from craft_ray.config.space import SpaceConfig
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from craft_ray.task.preparation import FewShotData
 
 PRESETS = {path.stem: path for path in sorted(SPACES.glob("*.yaml"))}
+EMBEDDINGS, ENDPOINT = "embeddings", "endpoint"
+"""The presets of endpoints: that give features, and that give scores."""
 OWN_IMAGES = "own_images"
 """The preset of somebody's images and a published model; the default one is for the small oracle
 that ships."""
@@ -122,6 +126,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _default_space(asked: Asked) -> Path:
+    if (dialect := dialect_of(asked)) is not None:
+        return PRESETS[EMBEDDINGS if dialect in GIVES_FEATURES else ENDPOINT]
     is_own = asked.data is not None and names_a_model(asked)
     return PRESETS[OWN_IMAGES] if is_own else DEFAULT_SPACE
 

@@ -26,6 +26,8 @@ DIALECTS = (
     "kserve_v2",
     "craft_ray",
 )
+GIVES_FEATURES = ("infinity", "vllm", "nim", "jina", "cohere_v2", "vllm_cohere_v2")
+"""Dialects whose endpoints answer with embeddings."""
 NAMES_A_MODEL = ("infinity", "vllm", "nim", "jina", "cohere_v2", "vllm_cohere_v2", "kserve_v2")
 """Dialects whose requests name the model."""
 _OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")

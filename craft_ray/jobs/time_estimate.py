@@ -12,7 +12,7 @@ from craft_ray.jobs.run_list import Kind, runs_in
 from craft_ray.metering.ledger import Spending
 
 NOT_KNOWN = "not known before a first run of this model here"
-OF_THE_MODEL = ("model", "pretrained", "precision")
+OF_THE_MODEL = ("model", "pretrained", "precision", "url", "dialect")
 
 
 def time_in_words(output_dir: Path, kind: Kind, oracle: AnyOracleConfig, planned: Spending) -> str:
@@ -26,7 +26,7 @@ def time_in_words(output_dir: Path, kind: Kind, oracle: AnyOracleConfig, planned
         oracle: the model.
         planned: what is spent at most.
     """
-    model = {key: getattr(oracle, key) for key in OF_THE_MODEL}
+    model = {key: getattr(oracle, key, None) for key in OF_THE_MODEL}
     for facts in runs_in(output_dir):
         if facts.kind != kind or facts.state != "finished":
             continue

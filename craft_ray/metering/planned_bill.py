@@ -7,15 +7,21 @@ counts what is different, while the ledger of queries counts what is asked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.heads import ResidualMlpConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
+<<<<<<< HEAD
+from craft_ray.metering.planned_spending import DataSize, examined_blocks, plan_driver, plan_run
+=======
 from craft_ray.metering.planned_spending import DataSize, plan_driver, plan_run, plan_test
+>>>>>>> main
 from craft_ray.oracle.endpoints.capabilities import Capabilities
 from craft_ray.oracle.gate.bill import PARTS_OF_COST, BilledUnits, PriceList, money
+from craft_ray.oracle.remote.adapters import fits_scale
 from craft_ray.oracle.remote.opening import capabilities_of
 
 TOKENS_OF_TEXT = 20
@@ -44,16 +50,24 @@ class Asker:
         """Whether it is asked by soft prompts."""
         return "soft" in self.capabilities.prompts
 
-    def about(self, num_images: int, num_texts: int) -> BilledUnits:
-        """All images with all texts. At most: images of few bytes fit together."""
+    def about(self, sets: Sequence[int], num_texts: int) -> BilledUnits:
+        """The images of all sets with all texts, at most. A request has images of one set only.
+
+        Args:
+            sets: number of images in each.
+            num_texts: that they are compared with.
+        """
         limits = self.capabilities.limits
+        # How many bytes an image has, nobody knows here: one may fill a request.
+        most = limits.images if limits.bytes is None else 1
+        requests = sum(_times(num_images, most) for num_images in sets)
+        num_images = sum(sets)
         if self.gives_features:
             texts = self._units(_times(num_texts, limits.texts), 0, num_texts, 0)
-            return self._units(_times(num_images, limits.images), num_images, 0, 0) + texts
+            return self._units(requests, num_images, 0, 0) + texts
         chunks, labels = self._label_chunks(num_texts)
-        requests = _times(num_images, limits.images) * chunks
-        sent = _times(num_images, limits.images) * labels
-        return self._units(requests, num_images * chunks, sent, num_images * labels)
+        sent = requests * labels
+        return self._units(requests * chunks, num_images * chunks, sent, num_images * labels)
 
     def _label_chunks(self, num_texts: int) -> tuple[int, int]:
         """Requests that one image with all texts needs, and labels in all of them: chunks of joint
@@ -91,19 +105,25 @@ def cost(units: BilledUnits, config: EndpointConfig) -> float:
 
 
 def plan_driver_bill(config: RunConfig, size: DataSize) -> BilledUnits:
-    """What is asked beside the tuning: zero-shot on validation, training (for the temperature) and
-    test images, and the result on test images."""
+    """What is asked beside the tuning: zero-shot on validation and test images, and on training
+    images where a temperature must be fitted; and the result on test images."""
     asker = asker_of(_endpoint(config))
     if asker.takes_contexts:
         pairs = plan_driver(config, size).image_predictions * size.num_classes
         return BilledUnits(pairs=pairs)
-    num_views = 0 if config.data.views == "fresh" else config.data.views
     num_names = size.num_classes + _extra_names(config)
+    tests = [len(block) for block in examined_blocks(size.num_test)]
     if asker.gives_features:
-        num_images = (1 + num_views) * size.num_train + size.num_validation + size.num_test
-        return asker.about(num_images, num_names)
-    zero_shot = asker.about(size.num_validation + size.num_train + size.num_test, size.num_classes)
-    return zero_shot + asker.about(size.num_test, num_names)
+        num_views = 0 if config.data.views == "fresh" else config.data.views
+        sets = [size.num_validation, *[size.num_train] * (1 + num_views), *tests]
+        return asker.about(sets, size.num_classes)  # the result's names are the trial's
+    sets = [size.num_validation, *tests]
+    if fits_scale(_endpoint(config)):
+        sets.append(size.num_train)
+    zero_shot = asker.about(sets, size.num_classes)
+    if num_names == size.num_classes and config.method == "head":
+        return zero_shot  # the result corrects the same scores
+    return zero_shot + asker.about(tests, num_names)
 
 
 def plan_test_bill(config: RunConfig, size: DataSize) -> BilledUnits:
@@ -125,9 +145,9 @@ def plan_trial_bill(config: RunConfig, size: DataSize) -> BilledUnits:
     num_names = size.num_classes + _extra_names(config)
     units = _plan_views(config, size, asker, num_names)
     if config.method != "head":  # each query may be another template
-        units += _times_units(asker.about(size.num_train, num_names), config.max_queries, asker)
+        units += _times_units(asker.about([size.num_train], num_names), config.max_queries, asker)
         evaluations = -(-config.num_generations // config.evaluate_every_generations)
-        units += _times_units(asker.about(size.num_validation, num_names), evaluations, asker)
+        units += _times_units(asker.about([size.num_validation], num_names), evaluations, asker)
     return units
 
 
@@ -140,12 +160,11 @@ def _plan_views(config: RunConfig, size: DataSize, asker: Asker, num_names: int)
     views = config.data.views
     if views == "fresh":
         views = config.num_generations if isinstance(config.head, ResidualMlpConfig) else 0
-        fresh = asker.about(views * size.num_train, 0)
         if asker.gives_features:
-            return fresh
+            return asker.about([size.num_train] * views, num_names)
     if asker.gives_features:
-        return asker.about(0, num_names)  # images are the driver's to send
-    return asker.about((1 + views) * size.num_train + size.num_validation, num_names)
+        return asker.about([], num_names)  # images are the driver's to send
+    return asker.about([*[size.num_train] * (1 + views), size.num_validation], num_names)
 
 
 def _times_units(units: BilledUnits, times: int, asker: Asker) -> BilledUnits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.money import money
 from craft_ray.config.run import RunConfig
@@ -146,21 +147,23 @@ def plan_zero_shot(size: DataSize) -> Spending:
     return total
 
 
-def plan_driver(config: RunConfig, size: DataSize, *, fits_scale: bool = False) -> Spending:
+def plan_driver(config: RunConfig, size: DataSize) -> Spending:
     """The driver's own part: it sends the image sets, asks zero-shot on validation, and zero-shot
-    and the result on test.
-
-    Args:
-        config: settings of the run.
-        size: of its data.
-        fits_scale: the oracle answers with cosines, and zero-shot is asked on the training images
-            as well (`craft_ray.task.temperature`).
-    """
+    and the result on test. Of an oracle that answers with cosines it asks zero-shot on the training
+    images as well (`craft_ray.task.temperature`)."""
     total = _plan_image_sets(config, size)
-    if fits_scale:
+    if _fits_scale(config):
         total += cost_of("head", 1, size.num_train, size.num_classes)
     total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
     return total + plan_test(config, size)
+
+
+def _fits_scale(config: RunConfig) -> bool:
+    if not isinstance(config.oracle, EndpointConfig):
+        return False
+    from craft_ray.oracle.remote.adapters import fits_scale  # here: adapters take their time
+
+    return fits_scale(config.oracle)
 
 
 def _plan_image_sets(config: RunConfig, size: DataSize) -> Spending:

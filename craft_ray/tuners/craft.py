@@ -53,10 +53,12 @@ class CollaborativeTrainer(Trainer):
         self._searches = config.method != "head"
         self._refines = config.method != "prompt"
         start = prepared.start_context(config.prompt.per_class)
-        self._projection = PromptProjection(
-            start,
-            config.prompt,
-            self._seed(_PROJECTION_STREAM),
+        # Of a prompt that is not searched there may be nothing to project: an endpoint that takes
+        # texts has no soft prompts.
+        self._projection = (
+            PromptProjection(start, config.prompt, self._seed(_PROJECTION_STREAM))
+            if self._searches
+            else None
         )
         self._optimizer = make_optimizer(
             config.soft_optimizer, config.prompt.intrinsic_dim, self._seed(_OPTIMIZER_STREAM)
@@ -85,6 +87,7 @@ class CollaborativeTrainer(Trainer):
         )
 
     def _search_prompt(self) -> LossArray:
+        assert self._projection is not None
         candidates_PD = self._optimizer.ask()
         consistency = self._config.loss.prompt_consistency
         head = self._head.weights() if self._refines and consistency > 0 else None

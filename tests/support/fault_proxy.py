@@ -170,7 +170,7 @@ class FaultProxy:
             return handler.reply(200, b'{"features": [[0.1, NaN' + answer[:20], **replayed)
         handler.reply(200, answer, **replayed)
         if fault == "twice":
-            handler.wfile.write(answer)
+            handler.reply(200, answer, **replayed)
         return None
 
     def _refuse(self, handler: _Handler, fault: str) -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from craft_ray.classifiers.artifact import Artifact
 from craft_ray.classifiers.score import score_logits
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.files.remote import locate
 from craft_ray.metering.answer_cache import AnswerCache
+from craft_ray.metering.journal_sqlite import QueryJournal
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import plan_driver
@@ -64,9 +66,39 @@ def test_it_is_the_likeliest_factor_of_the_training_images_and_counted() -> None
     )
 
 
+def test_a_driver_that_is_started_again_fits_the_same_and_asks_nothing(tmp_path: Path) -> None:
+    oracle = FakeFeatureOracle(cosines=True)
+    fitted = []
+    for _ in range(2):
+        with QueryJournal(tmp_path / "queries.db") as journal:
+            driver = MeteredOracle(oracle, QueryLedger(0), journal, by_content=True)
+            fitted.append(prepare(SMALL_RUN, DATA, driver).temperature)
+            assert driver.ledger.spent.head_predictions == len(DATA.train)
+    assert fitted[0] == fitted[1]
+    assert oracle.images_predicted == len(DATA.train)
+
+
+def test_a_client_that_prepares_two_tasks_fits_the_second_on_cosines_too() -> None:
+    driver = MeteredOracle(FakeFeatureOracle(cosines=True), QueryLedger(0))
+    fitted = [prepare(SMALL_RUN, DATA, driver).temperature for _ in range(2)]
+    assert fitted[0] == fitted[1]
+
+
+def test_no_label_of_a_validation_image_is_looked_at() -> None:
+    fitted = []
+    for shift in (0, 1):
+        validation = tuple(replace(i, label=(i.label + shift) % 4) for i in DATA.validation)
+        data = replace(DATA, validation=validation)
+        driver = MeteredOracle(FakeFeatureOracle(cosines=True), QueryLedger(0))
+        fitted.append(prepare(SMALL_RUN, data, driver).temperature)
+    assert fitted[0] == fitted[1]
+
+
 def test_the_plan_of_the_driver_has_it() -> None:
     driver, _ = prepared_on(FakeFeatureOracle(cosines=True))
-    more = plan_driver(SMALL_RUN, DATA.size, fits_scale=True).as_dict()
+    document = {"kind": "http", "dialect": "infinity", "url": "http://host.test", "model": "clip"}
+    asks = SMALL_RUN.model_copy(update={"oracle": EndpointConfig.model_validate(document)})
+    more = plan_driver(asks, DATA.size).as_dict()
     known = plan_driver(SMALL_RUN, DATA.size).as_dict()
     assert more["head_predictions"] - known["head_predictions"] == len(DATA.train)
     assert more["text_encodes"] - known["text_encodes"] == driver.ledger.spent.text_encodes

@@ -15,6 +15,7 @@ from craft_ray.classifiers.classifier import FeaturesClassifier
 from craft_ray.classifiers.earlier_prompt import earlier_prompt
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.loading import load_run_config
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ArtifactError, ConfigError, OracleError
 from craft_ray.metering.journal_sqlite import QueryJournal
@@ -43,7 +44,7 @@ from tests.support.world import (
 )
 
 DATA = world_data(shots=6, num_validation=5, num_test=30)
-WORDS = ["method=head", "head.kind=features", "local_model.features=true"]
+WORDS = ["method=head", "head.kind=features", "oracle.features=true"]
 
 
 def settings(**changes: object) -> RunConfig:
@@ -168,7 +169,8 @@ def test_what_is_deployed_asks_for_one_feature_an_image_and_for_no_text(
     assert isinstance(loaded.classifier, FeaturesClassifier)
     assert loaded.classifier.predictions_per_image == 1
     assert loaded.oracle is not None
-    assert loaded.local_model.features
+    assert isinstance(loaded.oracle, OracleConfig)
+    assert loaded.oracle.features
     oracle = FakeFeatureOracle()
     images = register_test_images(DATA, oracle).handle
     logits_NC = loaded.predict(oracle, images)
@@ -246,8 +248,8 @@ def test_zero_shot_is_what_the_head_corrects_at_the_oracles_scale(
     ("words", "problem"),
     [
         (
-            ["local_model.features=false"],
-            r"head.kind features needs oracle.features true, but got fals",
+            ["oracle.features=false"],
+            r"head.kind features needs oracle.features true, but got",
         ),
         (["method=both"], r"method must be head when head.kind is features, but got both"),
         (["method=prompt"], r"method must be head or both when head.kind is features"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 from craft_ray.files.whole_files import Arrays
+from craft_ray.oracle.contract import Oracle
 from craft_ray.task.preparation import FewShotData
+from tests.support.fake_oracle import FakeOracle
+from tests.support.feature_oracle import FakeFeatureOracle
 from tests.support.leaks import data_with_test_split, leaking
 from tests.support.world import make_world, run_config
 
@@ -17,13 +22,20 @@ METHODS: dict[str, dict[str, Any]] = {
     "prompt": {"method": "prompt"},
     "head": {"method": "head"},
     "probes": {"method": "head", "head": {"kind": "probes", "names": 0, "contexts": 3}},
+    "features": {"method": "head", "head": {"kind": "features"}, "oracle": {"features": True}},
+}
+METHODS["cosines"] = METHODS["features"]
+ORACLES: dict[str, Callable[[], Oracle]] = {
+    "features": FakeFeatureOracle,
+    "cosines": partial(FakeFeatureOracle, cosines=True),
 }
 
 
 def result_of(data: FewShotData, method: str) -> Arrays:
     """What is returned, and all that decides the future of the training."""
     config = run_config(**METHODS[method], evaluate_every_generations=1)
-    trainer, _ = make_world(config, data=data).trainer()
+    oracle: Oracle = ORACLES.get(method, FakeOracle)()
+    trainer, _ = make_world(config, oracle, data).trainer()
     while not trainer.finished:
         trainer.run_generation()
     state = trainer.state_dict()

@@ -22,8 +22,7 @@ What is here:
 - `registry`: an adapter by its name, or a user's own by `my.module:Adapter`
   (tests/oracle/endpoints/own_adapter.py is one).
 
-What is not here yet: a client that sends (and its rates, retries and circuit breaker), the ledger
-of what may have been billed, the cache of paid answers, and the settings `oracle.kind: http`.
-Nothing else in craft-ray imports this room today. Keys are never seen by it: the sender adds the
+A client that sends, with its rates, retries, the bill and the store of paid answers, is the room
+`oracle.gate`. Keys are never seen by it: the sender adds the
 `Authorization` header, and masks the key in what it logs.
 """

@@ -97,8 +97,6 @@ class Capabilities:
     """That scores are rounded to. None: they are not, or it is not known."""
     logit_scale: float | None = None
     """logits = logit_scale * cosine. None: unknown, so it is fitted (`scores.fit_temperature`)."""
-    deterministic: bool | None = None
-    """Whether equal questions were seen to have equal answers. None: nobody has looked."""
     limits: Limits = NO_LIMITS
     prices: tuple[Price, ...] = ()
 

@@ -8,6 +8,9 @@ It carries the whole contract of `Oracle`, so it has calls of its own beside `Ad
     POST /v1/predict        tensors    -> tensors: logits [K, N, C]
     POST /v1/score          tensors    -> tensors: losses [K]
 
+A server that does not know the task or an image, as after it was started again, says so by status
+404 with the code `not_registered`; whoever asks registers it again.
+
 Bodies are of `tensor_body`. The server is a later issue; `tests/oracle/endpoints` has a model of
 it.
 """
@@ -33,7 +36,7 @@ from craft_ray.oracle.contract import (
 )
 from craft_ray.oracle.endpoints.adapter import json_request
 from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits, Price
-from craft_ray.oracle.endpoints.failures import Verdict, classify_status
+from craft_ray.oracle.endpoints.failures import Verdict, classify_status, quoted
 from craft_ray.oracle.endpoints.tensor_body import MEDIA_TYPE, Arrays, array_of, pack, unpack
 from craft_ray.oracle.endpoints.wire import (
     AnswerError,
@@ -46,6 +49,7 @@ from craft_ray.oracle.endpoints.wire import (
 
 LIMITS = Limits(images=16_384, contexts=256, bytes=64_000_000, answer_bytes=64_000_000)
 """What our server takes unless it says otherwise."""
+NOT_REGISTERED = "not_registered"
 ROOM = 65_536
 """Bytes of a body beside contexts and digests."""
 _DIGEST_BYTES = 70
@@ -264,6 +268,10 @@ class CraftRayProtocol:
     def classify(self, request: Request, reply: Reply, now: float) -> Verdict | None:
         """What a refusal means. 409: the same question is being answered; its answer is kept."""
         return classify_status(request, reply, now)
+
+    def has_forgotten(self, reply: Reply) -> bool:
+        """Whether a refusal says that the task or an image must be registered first."""
+        return reply.status == 404 and NOT_REGISTERED in quoted(reply.body)
 
 
 def _images(question: ContextQuestion, part: Part) -> tuple[int, ...]:

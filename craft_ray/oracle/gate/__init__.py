@@ -4,7 +4,8 @@
         for request, answer in gate.ask(requests, dialogue):
             ...
 
-- `gate`: asks, with the threads that send; `sender` is one HTTP attempt;
+- `gate`: asks, with the threads of `workers`; `dialogue`: what it must be told of requests;
+- `attempts`: one request until it is answered; `sender` is one HTTP attempt;
 - `pacing` decides how fast (no I/O, no clock of its own), `traffic` makes threads wait for it;
 - `bill` counts and prices, `bill_ledger` keeps that through the death of the process;
 - `answer_store` keeps what was paid for, for many runs;

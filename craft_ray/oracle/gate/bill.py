@@ -110,23 +110,26 @@ class Bill:
         )
 
     def words(self) -> str:
-        """For people: `640 images, 120 texts in 52 requests: 0.0213 USD; possibly billed: ...`."""
+        """For people: `640 images, 120 texts in 52 requests: 0.0213 USD; possibly billed 2
+        texts in 1 request more: 0.0004 USD`."""
         if not (self.answered.requests or self.possibly.requests or self.refused):
             return "nothing: all answers were there"
-        said = [self._line(self.answered, self.cost_answered)]
+        said = [_line(self.answered)]
         if self.possibly.requests:
-            said.append("possibly billed: " + self._line(self.possibly, self.cost_possibly))
+            said.append(f"possibly billed {_line(self.possibly)} more")
+        if self.currency:
+            said[0] += f": {money(self.cost_answered, self.currency)}"
+            said[1:] = [f"{line}: {money(self.cost_possibly, self.currency)}" for line in said[1:]]
         if self.refused:
             said.append(f"{_counted(self.refused, 'attempts')} refused, not billed")
         return "; ".join(said)
 
-    def _line(self, units: BilledUnits, cost: float) -> str:
-        counted = [(name, getattr(units, name)) for name in ("images", "texts", "pairs", "tokens")]
-        told = {} if units.tokens else {"tokens": units.told.tokens or 0}
-        asked = [_counted(number, name) for name, number in [*counted, *told.items()] if number]
-        line = f"{', '.join(asked)} in " if asked else ""
-        line += _counted(units.requests, "requests")
-        return f"{line}: {money(cost, self.currency)}" if self.currency else line
+
+def _line(units: BilledUnits) -> str:
+    counted = [(name, getattr(units, name)) for name in ("images", "texts", "pairs", "tokens")]
+    told = [] if units.tokens else [("tokens", units.told.tokens or 0)]
+    asked = [_counted(number, name) for name, number in counted + told if number]
+    return (f"{', '.join(asked)} in " if asked else "") + _counted(units.requests, "requests")
 
 
 def money(amount: float, currency: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -90,6 +91,7 @@ class BillLedger:
         self.prices = PriceList(tuple(prices))
         self.prices.check_bounded(max_cost)
         self._max_cost = max_cost
+        self._delivering = threading.Lock()
         self._namespace = uuid.uuid5(_NAMESPACE, run)
         self._database = Database(path, _SCHEMA, "a bill")
         if only_read:
@@ -128,7 +130,8 @@ class BillLedger:
             MoneySpentError: `max_cost` does not allow it; nothing was reserved.
         """
         cost = self.prices.cost_of(units)
-        with self._database.transaction():
+
+        def work() -> Authorised:
             [(charged,)] = self._database.read("SELECT cost FROM charged")
             if self._max_cost is not None and charged + cost > _parts(self._max_cost):
                 raise MoneySpentError(self._too_much(cost))
@@ -141,29 +144,35 @@ class BillLedger:
                 (key, last + 1, *counts, cost),
             )
             self._charge(cost)
-        return Authorised(key, last + 1, units, cost)
+            return Authorised(key, last + 1, units, cost)
+
+        return self._database.commit(work)
 
     def give_back(self, authorised: Authorised) -> None:
         """It was never sent."""
-        with self._database.transaction():
+
+        def work() -> None:
             self._write("DELETE FROM attempts WHERE key = ? AND attempt = ?", _place(authorised))
             self._charge(-authorised.cost)
 
+        self._database.commit(work)
+
     def sent(self, authorised: Authorised) -> None:
         """To be called, and to have returned, before the first byte is sent."""
-        with self._database.transaction():
-            self._set(authorised, "sent")
+        self._database.commit(lambda: self._set(authorised, "sent"))
 
     def refused(self, authorised: Authorised) -> None:
         """The endpoint has done nothing: given back."""
-        with self._database.transaction():
+
+        def work() -> None:
             self._set(authorised, "refused")
             self._charge(-authorised.cost)
 
+        self._database.commit(work)
+
     def unknown(self, authorised: Authorised) -> None:
         """Nobody knows whether the endpoint has billed it: it stays charged."""
-        with self._database.transaction():
-            self._set(authorised, "unknown")
+        self._database.commit(lambda: self._set(authorised, "unknown"))
 
     def answered(
         self,
@@ -185,7 +194,9 @@ class BillLedger:
         units = settled(authorised.units, told, self.prices)
         cost = self.prices.cost_of(units)
         key, attempt = _place(authorised)
-        with self._database.transaction():
+        rows = [(content, *row_of(answer)) for content, answer in entries]
+
+        def work() -> None:
             before = []
             if was_replayed:
                 before = self._database.read(
@@ -208,25 +219,27 @@ class BillLedger:
                 (state, units.tokens, _json_of(told), cost, key, attempt),
             )
             self._charge((0 if before else cost) - authorised.cost)
-            for content, answer in entries:
+            for row in rows:
                 self._write(
-                    "INSERT INTO leaving (content, dtype, shape, answer) VALUES (?, ?, ?, ?)",
-                    (content, *row_of(answer)),
+                    "INSERT INTO leaving (content, dtype, shape, answer) VALUES (?, ?, ?, ?)", row
                 )
+
+        self._database.commit(work)
 
     def deliver(self, store: AnswerStore) -> None:
         """Bring the entries of answers to the store. What a dead process left is brought too."""
-        while True:
-            rows = self._database.read(
+        with self._delivering:  # so that whoever waits finds that its own are there already
+            while rows := self._database.read(
                 "SELECT id, content, dtype, shape, answer FROM leaving ORDER BY id "
                 f"LIMIT {_LEAVING_AT_ONCE}"
-            )
-            if not rows:
-                return
-            store.keep([(row[1], array_of(*row[2:])) for row in rows])
-            with self._database.transaction():
-                # Others may have been added meanwhile, but none before the last one read.
-                self._write("DELETE FROM leaving WHERE id <= ?", (rows[-1][0],))
+            ):
+                store.keep([(row[1], array_of(*row[2:])) for row in rows])
+                self._has_left(rows[-1][0])
+
+    def _has_left(self, last: int) -> None:
+        # Others may have been added meanwhile, but none before the last one read.
+        statement = "DELETE FROM leaving WHERE id <= ?"
+        self._database.commit(lambda: self._write(statement, (last,)))
 
     def total(self) -> Bill:
         """All attempts so far, of all processes that had this ledger.
@@ -286,7 +299,7 @@ def _place(authorised: Authorised) -> tuple[str, int]:
 
 
 def _parts(cost: float) -> int:
-    return int(Decimal(str(cost)) * PARTS_OF_COST)
+    return round(Decimal(str(cost)) * PARTS_OF_COST)
 
 
 def _json_of(told: Units) -> str:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from craft_ray.errors import ArtifactError, RunFailedError
 
+T = TypeVar("T")
+
 LOCK_TIMEOUT_S = 30.0
 """Another process may be writing."""
+
+
+@dataclass(eq=False)
+class _Work:
+    """What one thread wants written."""
+
+    do: Callable[[], Any]
+    result: Any = None
+    error: BaseException | None = None
+    is_done: bool = False
 
 
 class Database:
@@ -31,6 +44,8 @@ class Database:
     def __init__(self, path: Path, schema: Sequence[str], what: str) -> None:
         self._path, self._what = path, what
         self._lock = threading.RLock()
+        self._works_lock = threading.Lock()
+        self._works: list[_Work] = []
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
@@ -72,6 +87,47 @@ class Database:
                 with suppress(sqlite3.Error):  # a full disk has rolled back by itself
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def commit(self, work: Callable[[], T]) -> T:
+        """Do what reads and writes here; it is on the disk when this returns.
+
+        A disk takes some 10 ms for a transaction, so what other threads bring meanwhile is done in
+        one transaction with it. If a work raises, it alone has changed nothing.
+
+        Raises:
+            RunFailedError: the file cannot be written.
+            Exception: of the work.
+        """
+        own = _Work(work)
+        with self._works_lock:
+            self._works.append(own)
+        with self._lock:
+            if not own.is_done:  # by a thread that came here before
+                with self._works_lock:
+                    works, self._works = self._works, []
+                self._do_together(works)
+        if own.error is not None:
+            raise own.error
+        result: T = own.result
+        return result
+
+    def _do_together(self, works: Sequence[_Work]) -> None:
+        try:
+            with self.transaction():
+                for work in works:
+                    self.write("SAVEPOINT work")
+                    try:
+                        work.result = work.do()
+                    except Exception as error:
+                        work.error = error
+                        self.write("ROLLBACK TO work")
+                    self.write("RELEASE work")
+        except BaseException as error:
+            for work in works:
+                work.error = error
+        finally:
+            for work in works:
+                work.is_done = True
 
     def write(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """One statement of a transaction."""

@@ -5,59 +5,34 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
-import numpy.typing as npt
-
-from craft_ray.errors import BudgetError, EndpointUnavailableError, OracleError, RunFailedError
-from craft_ray.oracle.endpoints.failures import Verdict, classify_broken
-from craft_ray.oracle.endpoints.wire import AnswerError, Reply, Request, Units
+from craft_ray.errors import RunFailedError
+from craft_ray.oracle.endpoints.wire import Request
 from craft_ray.oracle.gate.answer_store import AnswerStore
-from craft_ray.oracle.gate.bill import units_asked
-from craft_ray.oracle.gate.bill_ledger import Authorised, BillLedger
-from craft_ray.oracle.gate.pacing import MOST_AT_ONCE, backoff_s
-from craft_ray.oracle.gate.sender import Broken, Sender
+from craft_ray.oracle.gate.attempts import Answered, Attempts, Split
+from craft_ray.oracle.gate.bill_ledger import BillLedger
+from craft_ray.oracle.gate.dialogue import Dialogue
+from craft_ray.oracle.gate.pacing import MOST_AT_ONCE
+from craft_ray.oracle.gate.sender import Sender
 from craft_ray.oracle.gate.settings import GateSettings
-from craft_ray.oracle.gate.traffic import Outcome, Pass, StoppedError, Traffic
+from craft_ray.oracle.gate.traffic import StoppedError, Traffic
 from craft_ray.oracle.gate.workers import Workers
+
+__all__ = ["Dialogue", "Gate"]
 
 T = TypeVar("T")
 
 _LAST_ANSWERS_S = 5.0
 """What is under way is awaited for so long when nobody wants the rest any more."""
 _LOOKS_UP_S = 1.0
-
-
-class Dialogue(Protocol[T]):
-    """What a question brings with it: how its requests are understood. Called by many threads."""
-
-    def classify(self, request: Request, reply: Reply, now: float) -> Verdict | None:
-        """What a refusal means; None if the reply is an answer. `now` is Unix time, in seconds."""
-        ...
-
-    def decode(self, request: Request, reply: Reply) -> T:
-        """The answer in a reply.
-
-        Raises:
-            AnswerError: it is not what was asked for.
-        """
-        ...
-
-    def split(self, request: Request) -> Sequence[Request]:
-        """Smaller requests for the same, after a verdict `split`. Empty: it cannot be split."""
-        ...
-
-    def entries(self, request: Request, answer: T) -> Sequence[tuple[bytes, npt.NDArray[Any]]]:
-        """What is kept of an answer: a digest of what was asked about, and its numbers."""
-        ...
-
-    def told(self, answer: T) -> Units:
-        """What the endpoint says it has counted."""
-        ...
+_RECENT_BYTES = 64 * 2**20
+"""Of answers that are remembered."""
+_RECENT = 4096
 
 
 class Gate:
@@ -77,15 +52,16 @@ class Gate:
     """
 
     def __init__(self, settings: GateSettings, bill: BillLedger, answers: AnswerStore) -> None:
-        self._settings = settings
-        self._bill = bill
-        self._answers = answers
         bill.deliver(answers)
+        self._bill = bill
         self._sender = Sender(settings)
         self._traffic = Traffic(settings)
+        self._attempts = Attempts(settings, bill, answers, self._sender, self._traffic)
         self._workers = Workers(MOST_AT_ONCE, "endpoint")
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight] = {}
+        self._recent: OrderedDict[str, Answered] = OrderedDict()
+        self._recent_bytes = 0
         self._calls: set[_Call] = set()
 
     def __enter__(self) -> Gate:
@@ -110,7 +86,7 @@ class Gate:
     @property
     def progress(self) -> int:
         """Grows with every attempt, every answer and every second waited on purpose. While the
-        endpoint is silent it stands still, for `timeout_s` at most."""
+        endpoint is silent it stands still, for twice `timeout_s` at most."""
         return self._traffic.progress
 
     def ask(
@@ -121,7 +97,10 @@ class Gate:
         Nothing is sent before the first answer is asked for, and what is sent then does not wait
         for the caller. An answer is in the store before it is given. Where an error ends it, or
         the caller closes it, what waits is not sent, and what is under way is awaited and kept;
-        after an error it is given, too. Equal requests that are under way at once are sent once.
+        after an error it is given, too.
+
+        Equal requests are sent once, also those of several callers: the gate remembers its last
+        answers (64 MB). The caller looks up older ones in the store before it asks.
 
         Args:
             requests: to send. One that was split is given as its parts.
@@ -144,12 +123,16 @@ class Gate:
                     self._start(waiting.popleft(), dialogue, call)
                 request, outcome = call.results.get()
                 call.under_way -= 1
-                if isinstance(outcome, _Answered):
+                if isinstance(outcome, Answered):
                     yield request, outcome.answer
-                elif isinstance(outcome, _Split):
+                elif isinstance(outcome, Split):
                     waiting.extendleft(reversed(outcome.parts))
-                else:
+                elif not isinstance(outcome, StoppedError):
                     failure = failure or outcome
+                elif failure is None:
+                    failure = RunFailedError(
+                        "the gate was closed while it was asked; what was answered is kept"
+                    )
                 if failure is not None:
                     waiting.clear()
                     self._stop(call)
@@ -167,7 +150,7 @@ class Gate:
 
     def _start(self, request: Request, dialogue: Dialogue[T], call: _Call) -> None:
         def job() -> None:
-            outcome: _Answered | _Split | BaseException
+            outcome: Answered | Split | BaseException
             try:
                 outcome = self._outcome(request, dialogue, call.stop)
             except BaseException as error:  # given to whoever asks
@@ -183,11 +166,13 @@ class Gate:
 
     def _outcome(
         self, request: Request, dialogue: Dialogue[T], stop: threading.Event
-    ) -> _Answered | _Split:
-        """Of the request, or of an equal one that is under way for another caller."""
+    ) -> Answered | Split:
+        """Of the request, or of an equal one, under way for another caller or answered before."""
         key = self._bill.key_of(request)
         while True:
             with self._lock:
+                if key in self._recent:
+                    return self._recent[key]
                 flight = self._flights.get(key)
                 if flight is None:
                     own = self._flights[key] = _Flight()
@@ -198,129 +183,21 @@ class Gate:
             if flight.outcome is not None:
                 return flight.outcome
         try:
-            own.outcome = self._asked(request, key, dialogue, stop)
+            own.outcome = self._attempts.answer(request, key, dialogue, stop)
             return own.outcome
         finally:
             with self._lock:
                 del self._flights[key]
+                if isinstance(own.outcome, Answered):
+                    self._remember(key, own.outcome)
             own.has_ended.set()
 
-    def _asked(
-        self, request: Request, key: str, dialogue: Dialogue[T], stop: threading.Event
-    ) -> _Answered | _Split:
-        """As many attempts as it takes, or as are allowed."""
-        settings = self._settings
-        asked = units_asked(request, self._bill.prices, settings.tokens_per_image)
-        ticket = self._traffic.ticket()
-        failures = 0
-        while True:
-            passed = self._traffic.enter(ticket, asked.images + asked.texts, stop)
-            try:
-                authorised = self._bill.authorise(key, asked)
-            except BaseException as error:
-                self._traffic.leave(passed, "not sent")
-                # What others have reserved may be given back, or turn out to be cheaper.
-                if isinstance(error, BudgetError) and self._traffic.others_under_way(stop):
-                    continue
-                raise
-            tried = self._tried(request, dialogue, passed, authorised)
-            if isinstance(tried, _Answered):
-                self._bill.deliver(self._answers)
-                return tried
-            if tried.action == "split" and (parts := tuple(dialogue.split(request))):
-                return _Split(parts)
-            if tried.action != "retry":
-                raise OracleError(tried.message)
-            self._check_wait(tried)
-            if passed.is_probe:
-                continue  # after the rest that all of them make
-            failures += 1
-            if failures >= settings.max_attempts:
-                raise EndpointUnavailableError(
-                    f"the endpoint has not answered a request in {failures} attempts "
-                    f"({tried.message}); nothing is lost: continue with --resume"
-                )
-            if tried.wait_s is None or tried.wait_s < settings.first_backoff_s:
-                rest_s = backoff_s(failures, settings.first_backoff_s, settings.longest_backoff_s)
-                self._traffic.pause(rest_s, stop)
-
-    def _check_wait(self, verdict: Verdict) -> None:
-        longest = self._settings.longest_wait_s
-        if verdict.wait_s is not None and verdict.wait_s > longest:
-            raise EndpointUnavailableError(
-                f"the endpoint asks to wait {verdict.wait_s:.0f} s, longer than "
-                f"oracle.longest_wait_s ({longest:g}): {verdict.message}; nothing is lost: "
-                "continue with --resume after that"
-            )
-
-    def _tried(
-        self, request: Request, dialogue: Dialogue[T], passed: Pass, authorised: Authorised
-    ) -> _Answered | Verdict:
-        """One attempt, with its place in the bill."""
-        try:
-            self._bill.sent(authorised)
-            reply = self._sender.send(request, authorised.key)
-            understood = self._understood(request, dialogue, reply)
-            if isinstance(understood, _Answered):
-                replayed = isinstance(reply, Reply) and reply.header("Idempotency-Replayed")
-                self._bill.answered(
-                    authorised,
-                    dialogue.told(understood.answer),
-                    dialogue.entries(request, understood.answer),
-                    was_replayed=(replayed or "").strip().lower() == "true",
-                )
-            elif understood.billed == "no":
-                self._bill.refused(authorised)
-            else:
-                self._bill.unknown(authorised)
-        except BaseException as error:
-            with suppress(RunFailedError):
-                self._bill.unknown(authorised)
-            self._traffic.leave(passed, "failed", problem=type(error).__name__)
-            raise
-        if isinstance(understood, _Answered):
-            self._traffic.leave(passed, "answered")
-        else:
-            outcome = _kind(reply, understood)
-            self._traffic.leave(passed, outcome, understood.wait_s, understood.message)
-        return understood
-
-    def _understood(
-        self, request: Request, dialogue: Dialogue[T], reply: Reply | Broken
-    ) -> _Answered | Verdict:
-        """What came back, without the key in any message."""
-        if isinstance(reply, Broken):
-            verdict = classify_broken(reply.problem, was_sent=reply.was_sent)
-            return verdict if reply.again else Verdict("never", verdict.billed, verdict.message)
-        refusal = dialogue.classify(request, reply, time.time())
-        if refusal is None:
-            try:
-                return _Answered(dialogue.decode(request, reply))
-            except AnswerError as error:
-                refusal = Verdict("retry" if error.again else "never", "possibly", str(error))
-        masked = self._settings.mask(refusal.message)
-        return Verdict(refusal.action, refusal.billed, masked, refusal.wait_s)
-
-
-def _kind(reply: Reply | Broken, verdict: Verdict) -> Outcome:
-    """What a refusal says about the endpoint."""
-    if isinstance(reply, Broken):
-        return "overloaded" if reply.was_slow else "failed"
-    if verdict.action != "retry":
-        return "refused"
-    if verdict.wait_s is not None:
-        return "asked to wait"
-    return "overloaded" if reply.status in (429, 503) else "failed"
-
-
-@dataclass(frozen=True)
-class _Answered:
-    answer: Any
-
-
-@dataclass(frozen=True)
-class _Split:
-    parts: tuple[Request, ...]
+    def _remember(self, key: str, answered: Answered) -> None:
+        self._recent[key] = answered
+        self._recent_bytes += answered.size
+        while self._recent_bytes > _RECENT_BYTES or len(self._recent) > _RECENT:
+            _, oldest = self._recent.popitem(last=False)
+            self._recent_bytes -= oldest.size
 
 
 @dataclass(eq=False)
@@ -328,7 +205,7 @@ class _Flight:
     """A request that is under way, for all who want its answer."""
 
     has_ended: threading.Event = field(default_factory=threading.Event)
-    outcome: _Answered | _Split | None = None
+    outcome: Answered | Split | None = None
 
 
 @dataclass(eq=False)
@@ -336,7 +213,7 @@ class _Call:
     """One caller's requests."""
 
     stop: threading.Event = field(default_factory=threading.Event)
-    results: queue.SimpleQueue[tuple[Request, _Answered | _Split | BaseException]] = field(
+    results: queue.SimpleQueue[tuple[Request, Answered | Split | BaseException]] = field(
         default_factory=queue.SimpleQueue
     )
     under_way: int = 0

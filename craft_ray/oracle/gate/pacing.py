@@ -73,19 +73,20 @@ class Concurrency:
         self._limit = max(1.0, self._limit * _FEWER)
 
 
-Sending = Literal["any", "probe", "not yet", "probe under way"]
+Sending = Literal["any", "probe", "not yet", "probe under way", "given up"]
 
 
 class Breaker:
-    """Stops an endpoint from being asked again and again while it fails.
+    """Keeps a failing endpoint from being asked again and again.
 
     It holds 10 tokens. A failure takes 1, an answer gives 0.1. At 5 or fewer it opens: after a rest
     one request goes as a probe, and the others wait for what it brings. Each probe that fails
-    doubles the rest.
+    doubles the rest. When probes have failed for too long it is given up: nothing goes during the
+    next rest, so all who wait learn of it. A probe after that begins anew.
 
     Args:
         first_rest_s, longest_rest_s: before probes.
-        patience_s: without any answer, after that it is given up.
+        patience_s: how long probes may fail.
     """
 
     def __init__(self, first_rest_s: float, longest_rest_s: float, patience_s: float) -> None:
@@ -96,6 +97,7 @@ class Breaker:
         self._next_probe = 0.0
         self._rest = first_rest_s
         self._has_probe = False
+        self._is_given_up = False
 
     @property
     def is_open(self) -> bool:
@@ -108,17 +110,18 @@ class Breaker:
             return "any"
         if self._has_probe:
             return "probe under way"
-        return "probe" if now >= self._next_probe else "not yet"
+        if now < self._next_probe:
+            return "given up" if self._is_given_up else "not yet"
+        if self._is_given_up:
+            self._is_given_up, self._opened = False, now
+        return "probe"
 
     def rest_s(self, now: float) -> float:
         """Until the next probe."""
         return max(0.0, self._next_probe - now)
 
-    def is_given_up(self, now: float) -> bool:
-        """Whether it was open without an answer for too long."""
-        return self._opened is not None and now - self._opened >= self._patience_s
-
     def probe_goes(self) -> None:
+        """The others wait."""
         self._has_probe = True
 
     def probe_ends(self) -> None:
@@ -130,6 +133,7 @@ class Breaker:
         self._tokens = min(_TOKENS, self._tokens + _TOKENS_OF_AN_ANSWER)
         if self.is_open:
             self._opened = None
+            self._is_given_up = False
             self._rest = self._rests[0]
             self._tokens = max(self._tokens, _TOKENS_TO_STOP + 1)
 
@@ -139,9 +143,10 @@ class Breaker:
         if self._opened is None and self._tokens <= _TOKENS_TO_STOP:
             self._opened = now
             self._next_probe = now + self._rest
-        elif was_probe and self.is_open:
+        elif self._opened is not None and was_probe:
             self._rest = min(2 * self._rest, self._rests[1])
             self._next_probe = now + self._rest
+            self._is_given_up = now - self._opened >= self._patience_s
 
 
 def backoff_s(failures: int, first_s: float, longest_s: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import time
 from dataclasses import dataclass
 
@@ -34,6 +36,15 @@ class Broken:
     again: bool = True
 
 
+_ONE_REPLY = {"Connection": "close"}
+"""A connection carries one request. On one that is used again, a reply that came twice would be
+taken for the answer to the next request, and a server that closes what is idle would leave us not
+knowing whether the next request was billed."""
+
+# At INFO it writes each address, and some endpoints take the key in their address.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
+
+
 class Sender:
     """A client of one endpoint; threads may share it. Redirects are not followed, certificates are
     verified, and proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY`).
@@ -44,14 +55,13 @@ class Sender:
 
     def __init__(self, settings: GateSettings) -> None:
         self._settings = settings
+        self._was_reached = False
         problem = None
         try:
             self._client = httpx2.Client(
-                headers=settings.secret.headers() if settings.secret else {},
+                headers={**_ONE_REPLY, **(settings.secret.headers() if settings.secret else {})},
                 timeout=httpx2.Timeout(settings.timeout_s, connect=settings.connect_timeout_s),
-                limits=httpx2.Limits(
-                    max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE
-                ),
+                limits=httpx2.Limits(max_connections=MOST_AT_ONCE),
                 follow_redirects=False,
             )
         except (ValueError, ImportError, *_WRONG) as error:
@@ -75,8 +85,8 @@ class Sender:
         try:
             return self._reply(request, key)
         except _NOT_SENT as error:
-            is_wrong = _CERTIFICATE in str(error)
-            return Broken(self._words(error), was_sent=False, again=not is_wrong)
+            remedy = self._remedy(error)
+            return Broken(self._words(error) + remedy, was_sent=False, again=not remedy)
         except _WRONG as error:
             return Broken(self._words(error), was_sent=False, again=False)
         except httpx2.TimeoutException as error:
@@ -94,6 +104,7 @@ class Sender:
             headers={**request.headers, "Idempotency-Key": key},
             content=request.body,
         ) as response:
+            self._was_reached = True
             for piece in response.iter_bytes():
                 body += piece
                 if len(body) > settings.max_reply_bytes:
@@ -107,6 +118,18 @@ class Sender:
                         f"the reply was not whole after {settings.timeout_s:g} s", was_slow=True
                     )
             return Reply(response.status_code, dict(response.headers), bytes(body))
+
+    def _remedy(self, error: BaseException) -> str:
+        """Of what will not pass by itself; empty for what may."""
+        if _CERTIFICATE in str(error):
+            return "; the certificate of the endpoint is not trusted: look at oracle.url"
+        cause: BaseException | None = error
+        while cause is not None:
+            # A name that was known before is unknown for a while only.
+            if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
+                return "" if self._was_reached else "; no such host: look at oracle.url"
+            cause = cause.__cause__ or cause.__context__
+        return ""
 
     def _words(self, error: Exception) -> str:
         said = " ".join(str(error).split())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+import bisect
 import itertools
 import logging
 import threading
@@ -61,6 +61,7 @@ class Traffic:
         self._tickets = itertools.count()
         self._queue: list[int] = []
         self._under_way = 0
+        self._ended = 0
         self._held_until = now
         self._last_problem = ""
         self._progress = 0
@@ -68,7 +69,7 @@ class Traffic:
     @property
     def progress(self) -> int:
         """Grows with every request sent, with every end of one, and with every second waited on
-        purpose. It stands still while the endpoint is silent, so for one timeout at most."""
+        purpose. It stands still while the endpoint is silent."""
         return self._progress
 
     def ticket(self) -> int:
@@ -84,7 +85,7 @@ class Traffic:
             EndpointUnavailableError: the endpoint has not answered anything for too long.
         """
         with self._changed:
-            heapq.heappush(self._queue, ticket)
+            bisect.insort(self._queue, ticket)
             try:
                 while True:
                     if stop.is_set():
@@ -95,7 +96,6 @@ class Traffic:
                     self._wait(wait_s)
             finally:
                 self._queue.remove(ticket)
-                heapq.heapify(self._queue)
                 self._changed.notify_all()
             now = self._clock()
             is_probe = self._breaker.is_open
@@ -111,7 +111,7 @@ class Traffic:
         """0: it may go. None: until another thread does something."""
         now = self._clock()
         sending = self._breaker.may_send(now)
-        if sending in ("probe", "not yet") and self._breaker.is_given_up(now):
+        if sending == "given up":
             raise EndpointUnavailableError(
                 f"the endpoint has not answered for {self._longest_wait_s:g} s "
                 f"({self._last_problem}); nothing is lost: continue with --resume when it answers"
@@ -165,6 +165,7 @@ class Traffic:
                     logger.warning("the endpoint asks to wait %.0f s", wait_s)
                 self._held_until = max(self._held_until, now + wait_s)
             self._under_way -= 1
+            self._ended += 1
             self._progress += 1
             self._changed.notify_all()
 
@@ -190,17 +191,19 @@ class Traffic:
             with self._changed:
                 self._progress += 1
 
-    def others_under_way(self, stop: threading.Event) -> bool:
-        """Whether other attempts are under way. If so, blocks until one of them has ended.
+    def gives_way(self, passed: Pass, stop: threading.Event) -> bool:
+        """A request that may go is not sent now. If other attempts are under way, blocks until one
+        of them has ended; False if there are none.
 
         Raises:
             StoppedError: `stop` was set meanwhile.
         """
         with self._changed:
-            before = self._under_way
-            if before == 0:
+            self.leave(passed, "not sent")
+            if self._under_way == 0:
                 return False
-            while self._under_way >= before:
+            ended = self._ended
+            while self._ended == ended:
                 if stop.is_set():
                     raise StoppedError
                 self._changed.wait(_LOOKS_UP_S)

@@ -8,16 +8,18 @@ from dataclasses import replace
 
 from craft_ray.config.endpoint import NAMES_A_MODEL, EndpointConfig
 from craft_ray.errors import OracleError
+from craft_ray.oracle.contract import FEATURES
 from craft_ray.oracle.endpoints.adapter import Adapter
-from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits, Price, Unit
+from craft_ray.oracle.endpoints.capabilities import Capabilities, Limits, Price, Served, Unit
 from craft_ray.oracle.endpoints.failures import Verdict
 from craft_ray.oracle.endpoints.registry import make_adapter
 from craft_ray.oracle.endpoints.wire import Answer, Part, Question, Reply, Request
 
 SOFT = "craft_ray"
 """The dialect that is no `Adapter`: it has soft prompts."""
-UNSCALED = frozenset({"cosine", "image_features"})
-"""Answers without a temperature."""
+SCORES: tuple[Served, ...] = ("logits", "cosine", "sigmoid", "probabilities", "top_k")
+"""From the best to the least, where an endpoint answers with several."""
+_CHARGED_FOR_FEATURES = ("request", "image", "text", "token")
 
 
 class Declared:
@@ -67,10 +69,55 @@ def adapter_of(config: EndpointConfig) -> Declared:
     if ":" in config.dialect:
         limits = limits_of(config).or_else(limits)
     prices = prices_of(config) or declared.prices
-    scale = declared.logit_scale
-    if declared.answers & UNSCALED and config.logit_scale is not None:
-        scale = config.logit_scale
+    served = served_scores(declared)
+    if config.logit_scale is not None and not is_unscaled(declared):
+        raise OracleError(
+            f"oracle.logit_scale: must be null for an endpoint that answers with {served}, which "
+            f"have their scale, but got {config.logit_scale:g}"
+        )
+    if served is None and any(price.unit not in _CHARGED_FOR_FEATURES for price in prices):
+        raise OracleError(
+            "oracle.prices.pair: must be null for an endpoint that answers with features, because "
+            "images and texts are sent apart: give oracle.prices.image and oracle.prices.text"
+        )
+    scale = declared.logit_scale if config.logit_scale is None else config.logit_scale
     return Declared(adapter, replace(declared, limits=limits, prices=prices, logit_scale=scale))
+
+
+def served_scores(capabilities: Capabilities) -> Served | None:
+    """The scores that images are compared with texts by. None: they are computed here, from
+    features.
+
+    Raises:
+        OracleError: the endpoint gives neither.
+    """
+    answers = capabilities.answers
+    if answers >= FEATURES:
+        return None
+    found = next((each for each in SCORES if each in answers), None)
+    if found is None:
+        raise OracleError(
+            "oracle: must answer with scores, or with features of images and of texts, but answers "
+            f"with {', '.join(sorted(answers))} only"
+        )
+    return found
+
+
+def is_unscaled(capabilities: Capabilities) -> bool:
+    """Whether its scores are cosines."""
+    return served_scores(capabilities) in (None, "cosine")
+
+
+def fits_scale(config: EndpointConfig) -> bool:
+    """Whether the factor that makes logits of its cosines must be fitted, because nobody says it.
+
+    Raises:
+        OracleError: the settings do not fit the dialect.
+    """
+    if config.dialect == SOFT:  # its declaration says it
+        return False
+    capabilities = adapter_of(config).capabilities()
+    return is_unscaled(capabilities) and capabilities.logit_scale is None
 
 
 def limits_of(config: EndpointConfig) -> Limits:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -54,7 +56,18 @@ def protocol_of(config: EndpointConfig) -> CraftRayProtocol:
         raise OracleError(
             f"oracle.options: must be empty for dialect craft_ray, but got {sorted(config.options)}"
         )
-    return CraftRayProtocol(limits_of(config).or_else(LIMITS), prices_of(config))
+    if config.logit_scale is not None:
+        raise OracleError(
+            "oracle.logit_scale: must be null for dialect craft_ray, whose server declares it, but "
+            f"got {config.logit_scale:g}"
+        )
+    prices = prices_of(config)
+    if other := [price.unit for price in prices if price.unit != "pair"]:
+        raise OracleError(
+            f"oracle.prices: must be of pairs for dialect craft_ray, which counts nothing "
+            f"else, but got {', '.join(other)}"
+        )
+    return CraftRayProtocol(limits_of(config).or_else(LIMITS), prices)
 
 
 @dataclass(frozen=True)
@@ -87,8 +100,12 @@ class _Dialogue:
     protocol: CraftRayProtocol
     question: ContextQuestion
     namespace: str
+    forgotten: threading.Event = field(default_factory=threading.Event)
+    """Set where the endpoint says that it does not know the task or an image."""
 
     def classify(self, request: Request, reply: Reply, now: float) -> Verdict | None:
+        if self.protocol.has_forgotten(reply):
+            self.forgotten.set()
         return self.protocol.classify(request, reply, now)
 
     def decode(self, request: Request, reply: Reply) -> ContextAnswer:
@@ -105,7 +122,7 @@ class _Dialogue:
 
     def key(self, request: Request) -> bytes:
         """What the answer is kept under: all that was sent, of which the body is a function."""
-        return key_of(self.namespace, request.path, request.body.hex())
+        return key_of(self.namespace, request.path, hashlib.sha256(request.body).hexdigest())
 
 
 class SoftEndpointOracle:
@@ -132,7 +149,7 @@ class SoftEndpointOracle:
         self._gate = gate
         self._answers = answers
         self._files = ImageFiles()
-        self._tasks: set[str] = set()
+        self._tasks: dict[str, ClassificationTask] = {}
         self._sent: set[str] = set()
         """Images that the endpoint has, by their digests."""
         self.num_images_encoded = 0
@@ -170,9 +187,14 @@ class SoftEndpointOracle:
         return digest in self._tasks or digest in self._files
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
+        """Free; it is sent at once, because the endpoint says where the search begins.
+
+        Raises:
+            OracleError: a prompt does not fit, or the endpoint refuses.
+        """
         request = self._protocol.encode_task(task)
         handle = self._bare(request, lambda reply: self._protocol.decode_task(task, reply))
-        self._tasks.add(task.digest)
+        self._tasks[task.digest] = task
         return cast(TaskHandle, handle)
 
     def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
@@ -190,14 +212,15 @@ class SoftEndpointOracle:
         contexts_KLE: FloatArray,
         answer: Answer = "logits",
     ) -> FloatArray:
-        check_contexts(contexts_KLE, self._description.embed_dim, task.num_classes)
+        self._check(task, contexts_KLE)
         if answer not in self._description.answers:
             raise OracleError(
                 f"answer: must be one of {self._description.answers}, but got {answer!r}"
             )
-        digests = self._send(self._files.of(images))
+        files = self._files.of(images)
+        digests = tuple(file.digest for file in files)
         question = ContextQuestion(task, digests, contexts_KLE, answer)
-        return cast(FloatArray, self._ask(question))
+        return cast(FloatArray, self._ask(question, files))
 
     def score(
         self,
@@ -207,26 +230,36 @@ class SoftEndpointOracle:
         reduction: Reduction,
         on_part: OnPart = ignore_part,
     ) -> LossArray:
-        check_contexts(contexts_KLE, self._description.embed_dim, task.num_classes)
+        self._check(task, contexts_KLE)
         check_reduction(reduction, images, task)
-        digests = self._send(self._files.of(images))
+        files = self._files.of(images)
+        digests = tuple(file.digest for file in files)
         question = ContextQuestion(task, digests, contexts_KLE, reduction=reduction)
-        losses = cast(LossArray, self._ask(question))
+        losses = cast(LossArray, self._ask(question, files))
         on_part(0, losses)
         return losses
 
-    def _send(self, images: Sequence[ImageFile]) -> tuple[str, ...]:
-        """Register what the endpoint does not have yet; the digests of all."""
-        new = {image.digest: image for image in images if image.digest not in self._sent}
-        requests = [self._protocol.encode_image(image) for image in new.values()]
-        if requests:
-            for _ in self._gate.ask(requests, _Bare(self._protocol, _nothing)):
-                self.num_images_encoded += 1
-            self._sent.update(new)
-        return tuple(image.digest for image in images)
+    def _check(self, task: TaskHandle, contexts_KLE: FloatArray) -> None:
+        if task.digest not in self._tasks:
+            raise OracleError(f"task: {task.digest[:12]} must be registered first")
+        check_contexts(contexts_KLE, self._description.embed_dim, task.num_classes)
 
-    def _ask(self, question: ContextQuestion) -> Array:
+    def _ask(self, question: ContextQuestion, files: Sequence[ImageFile]) -> Array:
+        """An endpoint that was started again has forgotten tasks and images: they are registered
+        again, and what is missing is asked for once more."""
         dialogue = _Dialogue(self._protocol, question, self._namespace)
+        try:
+            return self._asked(dialogue, files)
+        except OracleError:
+            if not dialogue.forgotten.is_set():
+                raise
+        self._sent.clear()
+        self.register_task(self._tasks[question.task.digest])
+        return self._asked(_Dialogue(self._protocol, question, self._namespace), files)
+
+    def _asked(self, dialogue: _Dialogue, files: Sequence[ImageFile]) -> Array:
+        """Only what was not answered before is sent, and only its images are registered."""
+        question = dialogue.question
         requests = [
             self._protocol.encode(question, part) for part in self._protocol.parts_of(question)
         ]
@@ -239,8 +272,18 @@ class SoftEndpointOracle:
             else:
                 missing.append(request)
         if missing:
+            self._send(files)
             answers += [answer for _, answer in self._gate.ask(missing, dialogue)]
         return np.asarray(self._protocol.join(question, answers))
+
+    def _send(self, images: Sequence[ImageFile]) -> None:
+        """Register what the endpoint does not have yet."""
+        new = {image.digest: image for image in images if image.digest not in self._sent}
+        requests = [self._protocol.encode_image(image) for image in new.values()]
+        if requests:
+            for _ in self._gate.ask(requests, _Bare(self._protocol, _nothing)):
+                self.num_images_encoded += 1
+            self._sent.update(new)
 
     def _bare(self, request: Request, read: Callable[[Reply], Any]) -> Any:
         (answer,) = [answer for _, answer in self._gate.ask([request], _Bare(self._protocol, read))]

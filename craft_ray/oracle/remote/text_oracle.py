@@ -56,18 +56,17 @@ from craft_ray.oracle.gate.bill import Bill
 from craft_ray.oracle.gate.bill_ledger import BillLedger
 from craft_ray.oracle.gate.gate import Gate
 from craft_ray.oracle.remote.adapters import (
-    UNSCALED,
     Declared,
     adapter_of,
     endpoint_id,
+    is_unscaled,
     model_id,
+    served_scores,
 )
 from craft_ray.oracle.remote.image_files import ImageFiles
 
 Array = npt.NDArray[Any]
 NO_CONTEXT = np.zeros((0, 0), dtype=np.float32)
-SCORES: tuple[Served, ...] = ("logits", "cosine", "sigmoid", "probabilities", "top_k")
-"""From the best to the least, where an endpoint answers with several."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +128,10 @@ class TextEndpointOracle:
         self._files = ImageFiles()
         self._tasks: dict[str, tuple[str, ...]] = {}
         self._capabilities = self._adapter.capabilities()
-        self._served = _served_scores(self._capabilities.answers)
-        is_unscaled = bool(self._capabilities.answers & UNSCALED)
+        self._served = served_scores(self._capabilities)
+        has_cosines = is_unscaled(self._capabilities)
         scale = self._capabilities.logit_scale
-        self._scale = scale if is_unscaled and scale is not None else 1.0
+        self._scale = scale if has_cosines and scale is not None else 1.0
         self.num_images_encoded = 0
         self._description = OracleDescription(
             oracle_id=self._namespace,
@@ -144,7 +143,7 @@ class TextEndpointOracle:
             initial_context=NO_CONTEXT,
             takes_files=True,
             capabilities=self._capabilities,
-            scale_is_known=not is_unscaled or scale is not None,
+            scale_is_known=not has_cosines or scale is not None,
         )
 
     @property
@@ -289,13 +288,6 @@ def key_of(namespace: str, kind: str, *words: str) -> bytes:
     """What an answer of an endpoint is kept under."""
     document = json.dumps([namespace, kind, *words], ensure_ascii=True)
     return hashlib.sha256(document.encode()).digest()
-
-
-def _served_scores(answers: frozenset[Served]) -> Served | None:
-    """None: it answers with features."""
-    if {"image_features", "text_features"} <= answers:
-        return None
-    return next(each for each in SCORES if each in answers)
 
 
 def _stack(rows: Sequence[Array]) -> FloatArray:

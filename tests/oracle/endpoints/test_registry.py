@@ -119,7 +119,7 @@ def test_an_image_is_known_by_its_bytes(start: bytes, media_type: str) -> None:
 
 
 def test_the_room_is_light() -> None:
-    heavy = "torch ray mlflow pandas scipy open_clip PIL httpx requests"
+    heavy = "torch ray mlflow pandas scipy open_clip PIL httpx httpx2 requests"
     modules = "registry", "craft_ray_protocol"
     program = "; ".join(f"import craft_ray.oracle.endpoints.{module}" for module in modules)
     assert not found_among(loaded_by(program), heavy.split())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,11 @@ from craft_ray.oracle.endpoints.adapter import json_request
 from craft_ray.oracle.endpoints.capabilities import Limits, Price
 from craft_ray.oracle.endpoints.failures import Verdict, classify_status
 from craft_ray.oracle.endpoints.wire import AnswerError, Part, Reply, Request, Units
+from craft_ray.oracle.gate.answer_store import AnswerStore
+from craft_ray.oracle.gate.bill_ledger import BillLedger
+from craft_ray.oracle.gate.gate import Gate
 from craft_ray.oracle.gate.settings import GateSettings, Secret
+from tests.support.fault_proxy import FaultProxy, feature
 
 KEY = "sk-a/very+secret=key"
 PRICES = (Price("text", 0.001), Price("request", 0.01))
@@ -83,3 +89,46 @@ class Dialogue:
 
     def told(self, answer: Answered) -> Units:
         return Units(tokens=answer[1])
+
+
+class World:
+    """A model behind a proxy, and the folder of a run that asks it."""
+
+    def __init__(self, folder: Path, proxy: FaultProxy, url: str) -> None:
+        self.folder, self.proxy, self.url = folder, proxy, url
+        self.model = proxy.model
+
+    @contextmanager
+    def gate(self, **given: Any) -> Iterator[tuple[Gate, BillLedger, AnswerStore]]:
+        """Open on the run's files."""
+        with opened(self.folder, settings(self.url, **given)) as parts:
+            yield parts
+
+
+@contextmanager
+def opened(
+    folder: Path, chosen: GateSettings, answers: Path | None = None
+) -> Iterator[tuple[Gate, BillLedger, AnswerStore]]:
+    """A gate on the files of a folder."""
+    with (
+        BillLedger(folder / "bill.db", folder.name, chosen.prices, chosen.max_cost) as bill,
+        AnswerStore(answers or folder / "answers.db") as store,
+        Gate(chosen, bill, store) as gate,
+    ):
+        yield gate, bill, store
+
+
+def answers_of(gate: Gate, asked: Sequence[Request]) -> list[tuple[Request, Answered]]:
+    return list(gate.ask(asked, Dialogue()))
+
+
+def check(asked: Sequence[Request], answers: Sequence[tuple[Request, Answered]]) -> None:
+    """Each request has its answer, once."""
+    assert sorted(request.body for request, _ in answers) == sorted(r.body for r in asked)
+    for request, (features, _) in answers:
+        np.testing.assert_array_equal(features, [feature(text) for text in texts_of(request)])
+
+
+def keys_of(asked: Sequence[Request]) -> list[bytes]:
+    """What their answers are kept under."""
+    return [content(text) for request in asked for text in texts_of(request)]

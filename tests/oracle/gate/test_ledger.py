@@ -1,0 +1,129 @@
+"""The bill and the store as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from craft_ray.errors import ArtifactError, BudgetError, RunFailedError
+from craft_ray.oracle.endpoints.capabilities import Price
+from craft_ray.oracle.endpoints.wire import Units
+from craft_ray.oracle.gate.answer_store import AnswerStore
+from craft_ray.oracle.gate.bill import BilledUnits
+from craft_ray.oracle.gate.bill_ledger import BillLedger
+from tests.oracle.gate.dialogues import requests
+
+ONE = BilledUnits(1, texts=2)
+PRICES = (Price("text", 0.5),)
+ANSWER = np.arange(3, dtype=np.float32)
+
+
+def ledger(folder: Path, run: str = "run", max_cost: float | None = None) -> BillLedger:
+    return BillLedger(folder / "bill.db", run, PRICES, max_cost)
+
+
+def test_keys_are_of_the_run_and_of_what_is_sent(tmp_path: Path) -> None:
+    one, other = requests(2)
+    with ledger(tmp_path) as bill:
+        key = bill.key_of(one)
+        assert key != bill.key_of(other)
+    with ledger(tmp_path) as again:
+        assert again.key_of(requests(1)[0]) == key
+    with ledger(tmp_path, run="another") as bill:
+        assert bill.key_of(one) != key
+
+
+def test_what_a_dead_process_left(tmp_path: Path) -> None:
+    dead = ledger(tmp_path)
+    dead.authorise("never sent", ONE)
+    dead.sent(dead.authorise("sent", ONE))
+    answered = dead.authorise("answered", ONE)
+    dead.sent(answered)
+    dead.answered(answered, Units(), [(b"content", ANSWER)])
+    with ledger(tmp_path, max_cost=3.0) as bill, AnswerStore(tmp_path / "answers.db") as store:
+        total = bill.total()
+        assert (total.cost_answered, total.cost_possibly) == (1.0, 1.0)
+        assert (total.answered.requests, total.possibly.requests) == (1, 1)
+        bill.deliver(store)
+        np.testing.assert_array_equal(store.find([b"content"])[b"content"], ANSWER)
+        bill.authorise("next", ONE)
+        with pytest.raises(BudgetError):
+            bill.authorise("one more", ONE)
+    dead.close()
+
+
+def test_refused_and_never_sent_are_given_back(tmp_path: Path) -> None:
+    with ledger(tmp_path, max_cost=1.0) as bill:
+        refused = bill.authorise("key", ONE)
+        bill.sent(refused)
+        bill.refused(refused)
+        bill.give_back(bill.authorise("key", ONE))
+        assert bill.authorise("key", ONE).attempt == 2
+        assert (bill.total().refused, bill.total().cost) == (1, 0)
+
+
+def test_a_replay_is_charged_once_and_resolves_what_was_unknown(tmp_path: Path) -> None:
+    with ledger(tmp_path) as bill:
+        for _ in range(3):
+            lost = bill.authorise("key", ONE)
+            bill.sent(lost)
+            bill.unknown(lost)
+        assert bill.total().cost_possibly == 3.0
+        for _ in range(2):  # also where the answer was forgotten and is asked for again
+            found = bill.authorise("key", ONE)
+            bill.sent(found)
+            bill.answered(found, Units(), [], was_replayed=True)
+            total = bill.total()
+            assert (total.cost_answered, total.cost_possibly) == (1.0, 0.0)
+    with ledger(tmp_path, max_cost=2.0) as bill:
+        bill.authorise("other", ONE)
+
+
+def test_an_answer_is_kept_with_its_state_or_not_at_all(tmp_path: Path) -> None:
+    with ledger(tmp_path) as bill, AnswerStore(tmp_path / "answers.db") as store:
+        sent = bill.authorise("key", ONE)
+        bill.sent(sent)
+        with pytest.raises(RunFailedError):
+            bill.answered(sent, Units(), [(b"kept?", ANSWER), (None, ANSWER)])  # type: ignore[list-item]
+        bill.deliver(store)
+        assert not store.find([b"kept?"])
+        assert bill.total().possibly.requests == 1
+
+
+def test_what_is_another_file_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "bill.db"
+    path.write_text("notes of mine" * 100)
+    with pytest.raises(ArtifactError, match=r"bill\.db: must be a bill"):
+        ledger(tmp_path)
+    assert path.read_text() == "notes of mine" * 100
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFailedError, match="must be writable"):
+        AnswerStore(tmp_path / "file" / "answers.db")
+
+
+def test_the_store_finds_what_it_keeps_and_the_first_stays(tmp_path: Path) -> None:
+    with AnswerStore(tmp_path / "answers.db") as store:
+        store.keep([(b"%d" % number, ANSWER + number) for number in range(1200)])
+        store.keep([(b"7", ANSWER), (b"empty", np.zeros((0, 3), dtype=np.float64))])
+        keys = [b"%d" % number for number in range(1300)]
+        assert store.find([*keys, *keys]).keys() == {b"%d" % number for number in range(1200)}
+        np.testing.assert_array_equal(store.find([b"7"])[b"7"], ANSWER + 7)
+        assert store.find([b"empty"])[b"empty"].shape == (0, 3)
+        assert store.find([]) == {}
+
+
+def test_the_oldest_go_where_the_store_is_full(tmp_path: Path) -> None:
+    large = np.zeros(1000, dtype=np.float64)
+    path = tmp_path / "answers.db"
+    with AnswerStore(path, max_bytes=100_000) as store:
+        for number in range(100):
+            store.keep([(b"%d" % number, large + number)])
+        left = sorted(int(key) for key in store.find([b"%d" % number for number in range(100)]))
+        assert left == list(range(100 - len(left), 100))
+        assert 9 <= len(left) <= 12
+    assert path.stat().st_size < 200_000
