@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def main(model_folder: str, question: Path) -> None:
     words = AutoTokenizer.from_pretrained(model_folder)
     texts = json.loads((question / "texts.json").read_text())
     # SigLIP was trained on texts that are all padded to one length.
-    padding = {"padding": True}
+    padding: dict[str, Any] = {"padding": True}
     if model.config.model_type == "siglip":
         padding = {"padding": "max_length", "max_length": 64, "truncation": True}
     tokens = words(texts, return_tensors="pt", **padding)
