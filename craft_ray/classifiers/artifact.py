@@ -253,8 +253,9 @@ def _check_arrays(arrays: Arrays, description: _Description, path: Place) -> Non
     for name, shape in shapes.items():
         array = arrays[name]
         if array.dtype != np.float32 or not _fits(array.shape, shape):
-            words = {None: ">= 1", ANY: ">= 0"}
-            law = "[" + ", ".join(words.get(length, str(length)) for length in shape) + "]"
+            law = (
+                "[" + ", ".join(">= 1" if length is None else str(length) for length in shape) + "]"
+            )
             raise ArtifactError(
                 f"{path}: {name} must be float32 {law}, but is {array.dtype} {list(array.shape)}"
             )
@@ -263,13 +264,12 @@ def _check_arrays(arrays: Arrays, description: _Description, path: Place) -> Non
 
 
 Shape = tuple[int | None, ...]
-"""None: any length but 0. `ANY`: also 0."""
-ANY = -1
+"""None: any length but 0."""
 
 
 def _fits(found: tuple[int, ...], shape: Shape) -> bool:
     return len(found) == len(shape) and all(
-        length == wanted or wanted == ANY or (wanted is None and length > 0)
+        length == wanted or (wanted is None and length > 0)
         for length, wanted in zip(found, shape, strict=True)
     )
 
@@ -283,13 +283,13 @@ def _shapes(arrays: Arrays, description: _Description) -> dict[str, Shape]:
         num_names = num_classes + len(description.extra_names)
         num_logits = _length(arrays, "contexts") * num_names
         return {
-            "contexts": (None, *_context(arrays, "contexts", 1, num_names)),
+            "contexts": (None, *_context(arrays, "contexts", num_names, description.template)),
             "weight": (num_logits, num_classes),
             "bias": (num_classes,),
         }
     if description.kind == "features":
         return {"weight": (None, num_classes), "bias": (num_classes,)}
-    context = _context(arrays, "context", 0, num_classes)
+    context = _context(arrays, "context", num_classes, description.template)
     if description.kind == "prompt":
         return {"context": context}
     hidden = _length(arrays, "head.enter.weight")
@@ -302,13 +302,18 @@ def _shapes(arrays: Arrays, description: _Description) -> dict[str, Shape]:
     }
 
 
-def _context(arrays: Arrays, name: str, num_axes: int, num_classes: int) -> Shape:
-    """After its first axes: [L, E], or [C, L, E] where each class has its own. A prompt may have no
-    words before the class name, and a model that takes text only has no contexts at all."""
-    array = arrays.get(name)
-    if array is not None and array.ndim == num_axes + 3:
-        return (num_classes, ANY, ANY)
-    return (ANY, ANY)
+def _context(arrays: Arrays, name: str, num_classes: int, template: str) -> Shape:
+    """After its first axes: [L, E], or [C, L, E] where each class has its own. A template may have
+    no words before the class name, L = 0; and a model that takes text only has no contexts, [0, 0].
+    """
+    array = arrays.get(name, np.zeros(0))
+    first = 1 if name == "contexts" else 0
+    each = (num_classes,) if array.ndim == first + 3 else ()
+    if array.ndim >= 2 and array.shape[-2:] == (0, 0):
+        return (*each, 0, 0)
+    if template.startswith("{}") and array.ndim >= 2 and array.shape[-2] == 0:
+        return (*each, 0, None)
+    return (*each, None, None)
 
 
 def _length(arrays: Arrays, name: str) -> int:

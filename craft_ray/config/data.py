@@ -135,9 +135,11 @@ class DataConfig(Settings):
     split: min(shots, 4) a class of the training images that were not chosen; never test images."""
     template: Template = "a photo of a {}."
     """The words before `{}` give the initial context, the words after it stay fixed."""
-    views: Annotated[int, Field(ge=1, le=256)] | Literal["fresh"] = 16
+    views: Annotated[int, Field(ge=0, le=256)] | Literal["fresh"] = 16
     """Augmented views of each training image, sent and encoded once, through which the head's
-    epochs cycle. `fresh`: the paper's new view for every generation, sent and encoded each time;
-    `fidelity: reference` leaves this setting alone, the presets of tune_spaces/paper set it."""
+    epochs cycle; 0 where a head is fitted to the plain images alone (`head.kind` linear, probes or
+    features), as each view costs as much as the images. `fresh`: the paper's new view for every
+    generation, sent and encoded each time; `fidelity: reference` leaves this setting alone, the
+    presets of tune_spaces/paper set it."""
     crop_scale_min: float = Field(0.5, gt=0, le=1)
     """Smallest area share of RandomResizedCrop."""

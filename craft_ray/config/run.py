@@ -331,6 +331,18 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _training_needs_views(self) -> Self:
+        is_trained = self.method == "white_box" or (
+            self.method in ("head", "both") and self.probing_head is None
+        )
+        if self.data.views == 0 and is_trained:
+            raise ValueError(
+                f"data.views must be at least 1 when method is {self.method} and head.kind is "
+                f"{self.head.kind}, which learn from views, but got 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_gate_before_an_endpoint(self) -> Self:
         if not isinstance(self.oracle, EndpointConfig):
             return self

@@ -41,7 +41,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("craft-ray predict latest ", []),  # images come next: the shell offers files
         ("craft-ray data ", ["check", "convert"]),
         ("craft-ray data check ", []),
-        ("craft-ray train --preset ", ["craft", "features", "probes"]),
+        ("craft-ray train --preset ", ["craft", "features", "probes", "text"]),
         ("craft-ray tune images --preset own_images_", ["own_images_craft"]),
         ("craft-ray tune images --model ViT-B-32/opena", ["ViT-B-32/openai"]),
         ("craft-ray tune images --model emb", ["embedded"]),

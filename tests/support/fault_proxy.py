@@ -127,7 +127,7 @@ class FaultProxy:
         self,
         model: ModelServer,
         fault_of: Callable[[int], Fault | None] = lambda number: None,
-        slow_s: float = 0.5,
+        slow_s: float = 1.2,
         wait_s: float = 0.01,
     ) -> None:
         self.model = model

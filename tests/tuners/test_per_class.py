@@ -118,7 +118,7 @@ def test_a_stored_classifier_has_as_many_contexts_as_classes(tmp_path: Path) -> 
     artifact = stored(tmp_path, *trained("prompt"))
     task = type(artifact.task)(artifact.task.class_names[:3], artifact.task.template)
     Artifact(artifact.classifier, task, artifact.oracle_id).save(tmp_path / "fewer")
-    law = rf"{ARRAYS_FILE}: context must be float32 \[3, >= 0, >= 0\], but is float32 \[4, "
+    law = rf"{ARRAYS_FILE}: context must be float32 \[3, >= 1, >= 1\], but is float32 \[4, "
     with pytest.raises(ArtifactError, match=law):
         Artifact.load(tmp_path / "fewer")
 

@@ -36,7 +36,7 @@ def settings(url: str, **given: Any) -> GateSettings:
         "secret": Secret(KEY),
         "limits": Limits(concurrency=8),
         "prices": PRICES,
-        "timeout_s": 0.3,
+        "timeout_s": 1.0,
         "longest_wait_s": 5.0,
         "first_backoff_s": 0.005,
         "longest_backoff_s": 0.05,

@@ -33,7 +33,7 @@ EACH = PRICES[0].amount * 2 + PRICES[1].amount
 
 faults = st.lists(st.sampled_from([None, *PASSING]), max_size=20)
 few = settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
@@ -45,10 +45,10 @@ def test_answers_and_bill_are_those_of_the_undisturbed_run(
     script: list[Fault | None], number: int, is_idempotent: bool
 ) -> None:
     asked = requests(number)
-    proxy = FaultProxy(ModelServer(is_idempotent=is_idempotent), scripted(script), slow_s=0.15)
+    proxy = FaultProxy(ModelServer(is_idempotent=is_idempotent), scripted(script), slow_s=0.25)
     with tempfile.TemporaryDirectory() as folder, serving(proxy) as url:
         here = World(Path(folder), proxy, url)
-        with here.gate(timeout_s=0.1, max_attempts=MAX_ATTEMPTS) as (gate, bill, store):
+        with here.gate(timeout_s=0.2, max_attempts=MAX_ATTEMPTS) as (gate, bill, store):
             check(asked, list(gate.ask(asked, Dialogue())))
             total = bill.total()
             assert len(store.find(keys_of(asked))) == 2 * number
@@ -58,7 +58,8 @@ def test_answers_and_bill_are_those_of_the_undisturbed_run(
     assert number <= billed <= number + total.possibly.requests
     of_each = Counter(body for _, _, body, _ in proxy.received)
     assert max(of_each.values()) <= MAX_ATTEMPTS
-    assert len(proxy.received) <= number + len(script)
+    in_bill = total.answered.requests + total.possibly.requests + total.refused
+    assert in_bill == len(proxy.received) or (is_idempotent and in_bill < len(proxy.received))
     keys = {body: {sent[0] for sent in proxy.received if sent[2] == body} for body in of_each}
     assert all(len(known) == 1 for known in keys.values())
 
@@ -85,13 +86,13 @@ def test_money_is_never_exceeded_and_nothing_answered_is_sent_again(
     script: list[Fault | None], allowed: int, is_idempotent: bool
 ) -> None:
     asked = requests(8)
-    proxy = FaultProxy(ModelServer(is_idempotent=is_idempotent), scripted(script), slow_s=0.15)
+    proxy = FaultProxy(ModelServer(is_idempotent=is_idempotent), scripted(script), slow_s=0.25)
     noting = Noting(proxy)
     with tempfile.TemporaryDirectory() as folder, serving(proxy) as url:
         here = World(Path(folder), proxy, url)
         # The second is a resume with more money.
         for max_cost in (allowed * EACH, 1000.0):
-            with here.gate(timeout_s=0.1, max_attempts=MAX_ATTEMPTS, max_cost=max_cost) as parts:
+            with here.gate(timeout_s=0.2, max_attempts=MAX_ATTEMPTS, max_cost=max_cost) as parts:
                 gate, bill, store = parts
                 kept = store.find(keys_of(asked))
                 left = [one for one in asked if content(texts_of(one)[0]) not in kept]
