@@ -179,6 +179,10 @@ class SoftEndpointOracle:
         """There is none that could break here."""
         return True
 
+    def close(self) -> None:
+        """Nothing more is sent; what is under way is awaited for 5 s and kept."""
+        self._gate.close()
+
     def describe(self) -> OracleDescription:
         return self._description
 
