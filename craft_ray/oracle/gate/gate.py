@@ -119,7 +119,7 @@ class Gate:
             self._calls.add(call)
         try:
             while waiting or call.under_way:
-                while waiting and call.under_way < MOST_AT_ONCE:
+                while waiting and call.under_way < self._traffic.room:
                     self._start(waiting.popleft(), dialogue, call)
                 request, outcome = call.results.get()
                 call.under_way -= 1
