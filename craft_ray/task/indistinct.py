@@ -37,6 +37,6 @@ def indistinct_classes(
     more = f", and {len(pairs) - NAMED_AT_MOST} more" if len(pairs) > NAMED_AT_MOST else ""
     return (
         f"warning: the model gives the same scores for {', '.join(pairs[:NAMED_AT_MOST])}{more}, "
-        "whatever the image: it may cut texts before the words that differ. Shorter class names or a "
-        "data.template with {} nearer to its beginning help"
+        "whatever the image: it may cut texts before the words that differ. Shorter class names "
+        "help, or a data.template with {} nearer to its beginning"
     )
