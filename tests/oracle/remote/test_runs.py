@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import craft_ray
 from craft_ray.estimator.classifier import CraftClassifier
 from craft_ray.oracle.endpoints.wire import Reply, Request
 from tests.support.asked_endpoint import speaking
@@ -179,9 +180,76 @@ def test_a_search_and_its_money(on_shared_ray: str, tmp_path: Path) -> None:
         assert len(set(endpoint.bodies)) == len(endpoint.bodies)
 
 
+def test_money_that_ends_in_the_middle(on_shared_ray: str, tmp_path: Path) -> None:
+    # How many tokens a text has, only the endpoint knows: the plan is a guess, the bound is none.
+    endpoint = Endpoint("infinity")
+    with model_server(endpoint.serve) as server:
+        place = Place(on_shared_ray, tmp_path, server)
+        words = ("name=one", *PROBES, "oracle.prices.token=0.001", "oracle.tokens_per_image=10")
+        done = place.ask("train", *words, "max_cost=12")
+        assert done.returncode == 2, done
+        assert "max_cost: must allow the next request, but it is 12.0000 USD" in done.stderr
+        assert "continue with --resume and a larger max_cost" in done.stderr
+        asked = len(endpoint.bodies)
+        done = place.ask("train", *words, "max_cost=40", "--resume")
+        assert done.returncode == 0, done.stderr
+        assert len(set(endpoint.bodies)) == len(endpoint.bodies) > asked
+        assert 12 < place.summary("one")["cost"] < 40
+
+
+def test_nothing_listens_there(on_shared_ray: str, tmp_path: Path) -> None:
+    endpoint = Endpoint("infinity")
+    with model_server(endpoint.serve) as server:
+        place = Place(on_shared_ray, tmp_path, server)
+    done = place.ask("train", "name=one", "oracle.longest_wait_s=1", "oracle.max_attempts=2")
+    assert done.returncode == 1, done
+    assert "--resume" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_from_python(on_shared_ray: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = Endpoint("hf_vertex")
+    monkeypatch.chdir(tmp_path)
+    with model_server(endpoint.serve) as server:
+        settings = {
+            "oracle.kind": "http",
+            "oracle.url": server.url,
+            "oracle.dialect": "hf_vertex",
+            "oracle.api_key_env": "ENDPOINT_KEY",
+            "oracle.limits.images": 8,
+            "oracle.prices.request": 0.5,
+            "method": "head",
+            "head.kind": "linear",
+            "data.source.kind": "parquet",
+            "data.source.root": data_folder(),
+            "data.shots": 2,
+            "data.views": 1,
+            "mlflow.enabled": False,
+            "name": "one",
+        }
+        result = craft_ray.train(settings=settings)
+        assert result.cost == 0.5 * len(endpoint.bodies)
+        photo = tmp_path / "photo.png"
+        photo.write_bytes(png(8))
+        asked = len(endpoint.bodies)
+        assert len(result.classifier().predict([str(photo)])) == 1
+        assert len(endpoint.bodies) == asked + 1
+        exported = call(on_shared_ray, tmp_path, "runs", "export", "one", "out")
+        assert exported.returncode == 0, exported
+        removed = call(on_shared_ray, tmp_path, "runs", "remove", "one")
+        assert removed.returncode == 0, removed
+        assert not (tmp_path / "runs" / "one").exists()
+        assert list((tmp_path / "runs" / "answers").glob("*.db"))
+
+
+def data_folder() -> str:
+    """Where the small data are."""
+    return small_data().partition("root: ")[2].rstrip("}")
+
+
 def tested_images() -> str:
     """Where the images are that a run was tested on."""
-    return f"{small_data().partition('root: ')[2].rstrip('}')}/test.parquet"
+    return f"{data_folder()}/test.parquet"
 
 
 def png(seed: int) -> bytes:
