@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 import craft_ray
 from craft_ray.estimator.classifier import CraftClassifier
 from craft_ray.oracle.endpoints.wire import Reply, Request
+from tests.docs.blocks import ROOT
 from tests.support.asked_endpoint import speaking
 from tests.support.model_server import Asked, model_server
 from tests.support.shared_ray import Outcome, call
@@ -30,6 +35,7 @@ class Endpoint:
         self.refuse_after: int | None = None
         self.refusal = Reply(503, {}, b"")
         self.bodies: list[bytes] = []
+        self.seconds = 0.0
 
     def serve(self, request: Request) -> Reply:
         if request.headers.get("Authorization") != f"Bearer {KEY}":
@@ -37,6 +43,7 @@ class Endpoint:
         if self.refuse_after is not None and len(self.bodies) >= self.refuse_after:
             return self.refusal
         self.bodies.append(request.body)
+        time.sleep(self.seconds)
         return self.answer(request)
 
 
@@ -50,12 +57,14 @@ class Place:
         return call(self.address, self.folder, command, *words)
 
     def ask(self, command: str, *words: str, dialect: str = "infinity") -> Outcome:
-        return self.call(
+        return self.call(*self.words(command, dialect), *words)
+
+    def words(self, command: str, dialect: str = "infinity") -> tuple[str, ...]:
+        return (
             command,
             *("--endpoint", self.server.url, "--dialect", dialect, "--model", "clip"),
             *("--key-env", "ENDPOINT_KEY", small_data(), "mlflow.enabled=false"),
-            *("data.shots=2", "data.views=1", "pool.replicas=auto"),
-            *words,
+            *("data.shots=2", "data.views=1", "pool.replicas=auto", "pool.threads_per_replica=1"),
         )
 
     def summary(self, name: str) -> dict[str, Any]:
@@ -195,6 +204,34 @@ def test_money_that_ends_in_the_middle(on_shared_ray: str, tmp_path: Path) -> No
         assert done.returncode == 0, done.stderr
         assert len(set(endpoint.bodies)) == len(endpoint.bodies) > asked
         assert 12 < place.summary("one")["cost"] < 40
+
+
+def test_a_driver_that_is_killed(on_shared_ray: str, tmp_path: Path) -> None:
+    endpoint = Endpoint("infinity")
+    endpoint.seconds = 0.8
+    with model_server(endpoint.serve) as server:
+        place = Place(on_shared_ray, tmp_path, server)
+        words = ("name=one", *PROBES, "oracle.limits.images=4", "oracle.limits.concurrency=2")
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "craft_ray", *place.words("train"), *words],
+            cwd=tmp_path,
+            env={**os.environ, "RAY_ADDRESS": on_shared_ray, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + 100
+        while len(endpoint.bodies) < 7 and driver.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        driver.kill()
+        driver.wait()
+        assert len(endpoint.bodies) >= 7
+        endpoint.seconds = 0.0
+        done = place.ask("train", *words, "--resume")
+        assert done.returncode == 0, done.stderr
+        answered = place.summary("one")["bill"]["answered"]
+        assert answered["images"] == 100
+        # What was under way when it was killed is asked again; of what was answered, nothing.
+        assert len(endpoint.bodies) - len(set(endpoint.bodies)) <= 2
 
 
 def test_nothing_listens_there(on_shared_ray: str, tmp_path: Path) -> None:
