@@ -130,8 +130,8 @@ class HFZeroShot:
         if scores.min() < 0 or abs(worst - 1) > 0.01 + rounding * scores.shape[1]:
             raise AnswerError(
                 f"scores: must be probabilities that add up to 1, but add up to {worst:.4g}: say "
-                "oracle.sigmoid=true if the model is of SigLIP's kind, oracle.decimals=N if its "
-                "scores are rounded"
+                "oracle.options.sigmoid=true if the model is of SigLIP's kind, "
+                "oracle.options.decimals=N if its scores are rounded"
             )
 
 
