@@ -33,9 +33,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Split:
-    """What to send instead of a request that is too large."""
-
-    parts: tuple[Request, ...]
+    """The request is too large; its parts are to be sent instead."""
 
 
 class Attempts:
@@ -98,8 +96,8 @@ class Attempts:
             if isinstance(tried, Answered):
                 self._bill.deliver(self._answers)
                 return tried
-            if tried.action == "split" and (parts := tuple(dialogue.split(request))):
-                return Split(parts)
+            if tried.action == "split" and dialogue.split(request):
+                return Split()
             if tried.action != "retry":
                 raise OracleError(tried.message)
             self._check_wait(tried)

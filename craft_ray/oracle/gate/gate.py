@@ -100,7 +100,9 @@ class Gate:
         after an error it is given, too.
 
         Equal requests are sent once, also those of several callers: the gate remembers its last
-        answers (64 MB). The caller looks up older ones in the store before it asks.
+        answers (64 MB). The caller looks up older ones in the store before it asks. An answer may
+        thus be of another dialogue: its numbers hold, its positions are those of the request that
+        is given with it.
 
         Args:
             requests: to send. One that was split is given as its parts.
@@ -126,7 +128,7 @@ class Gate:
                 if isinstance(outcome, Answered):
                     yield request, outcome.answer
                 elif isinstance(outcome, Split):
-                    waiting.extendleft(reversed(outcome.parts))
+                    waiting.extendleft(reversed(dialogue.split(request)))
                 elif not isinstance(outcome, StoppedError):
                     failure = failure or outcome
                 elif failure is None:
@@ -188,7 +190,8 @@ class Gate:
         finally:
             with self._lock:
                 del self._flights[key]
-                if isinstance(own.outcome, Answered):
+                # What has nothing to keep, such as a registration, may have to be said again.
+                if isinstance(own.outcome, Answered) and own.outcome.size:
                     self._remember(key, own.outcome)
             own.has_ended.set()
 
