@@ -56,7 +56,8 @@ class Gate:
         self._bill = bill
         self._sender = Sender(settings)
         self._traffic = Traffic(settings)
-        self._attempts = Attempts(settings, bill, answers, self._sender, self._traffic)
+        self._answers = answers
+        self._attempts = Attempts(settings, bill, self._sender, self._traffic)
         self._workers = Workers(MOST_AT_ONCE, "endpoint")
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight] = {}
@@ -167,6 +168,16 @@ class Gate:
         self._traffic.wake()
 
     def _outcome(
+        self, request: Request, dialogue: Dialogue[T], stop: threading.Event
+    ) -> Answered | Split:
+        """As `_found`, with the answer in the store. While the store takes none, none is asked for:
+        it would be paid for again by whoever does not find it there."""
+        self._bill.deliver(self._answers)
+        outcome = self._found(request, dialogue, stop)
+        self._bill.deliver(self._answers)
+        return outcome
+
+    def _found(
         self, request: Request, dialogue: Dialogue[T], stop: threading.Event
     ) -> Answered | Split:
         """Of the request, or of an equal one, under way for another caller or answered before."""
