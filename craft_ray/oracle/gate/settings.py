@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from os.path import commonprefix
 from urllib.parse import quote, quote_plus
 
 from craft_ray.errors import OracleError
@@ -13,6 +14,8 @@ _MASK = "***"
 _FIRST_QUOTED = 4
 """Keys shorter than this are masked in whole messages only as they are: their encoded forms would
 be found in ordinary words."""
+_SHOWN = 7
+"""So many of its first characters may stand somewhere, such as `sk-proj`."""
 
 
 class Secret:
@@ -42,9 +45,14 @@ class Secret:
         return {self._header: f"Bearer {self._value}" if is_bearer else self._value}
 
     def mask(self, text: str) -> str:
-        """A text without the key, be it plain, quoted for a URL or in base64."""
+        """A text without the key, be it plain, quoted for a URL or in base64, and without its
+        beginning, where a message was cut in the middle of it."""
         for form in self._forms():
             text = text.replace(form, _MASK)
+        for form in self._forms():
+            while len(form) > _SHOWN and (start := text.find(form[: _SHOWN + 1])) >= 0:
+                length = len(commonprefix([form, text[start:]]))
+                text = text[:start] + _MASK + text[start + length :]
         return text
 
     def _forms(self) -> list[str]:
