@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from os.path import commonprefix
 from urllib.parse import quote, quote_plus
 
 from craft_ray.errors import OracleError
@@ -50,9 +49,8 @@ class Secret:
         for form in self._forms():
             text = text.replace(form, _MASK)
         for form in self._forms():
-            while len(form) > _SHOWN and (start := text.find(form[: _SHOWN + 1])) >= 0:
-                length = len(commonprefix([form, text[start:]]))
-                text = text[:start] + _MASK + text[start + length :]
+            for length in range(len(form) - 1, _SHOWN, -1):
+                text = text.replace(form[:length], _MASK)
         return text
 
     def _forms(self) -> list[str]:
