@@ -32,10 +32,12 @@ from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.run_report import REPORT_FILE, Curve, dispensable, write_run_report
 from craft_ray.jobs.slots import Slots
 from craft_ray.metering.ledger import Spending
+from craft_ray.oracle.contract import OracleDescription
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.keeper import PoolKeeper
 from craft_ray.pool.lifecycle import starting_pool
+from craft_ray.task.indistinct import indistinct_classes
 from craft_ray.task.preparation import (
     FewShotData,
     classification_task,
@@ -238,6 +240,8 @@ def open_experiment(
                 prepared, zero_shot = examiner.validate_zero_shot()
                 if first is not None:
                     expect_training(first, prepared, oracle)
+            if (warning := _indistinct(prepared, oracle.describe())) is not None:
+                console.print(warning, highlight=False, markup=False, soft_wrap=True)
             if prepared.temperature is not None:
                 words = prepared.temperature.describe()
                 console.print(words, highlight=False, markup=False, soft_wrap=True)
@@ -261,3 +265,10 @@ def open_experiment(
                 clock.store_if_possible()
     finally:
         tracker.shutdown()
+
+
+def _indistinct(prepared: PreparedTask, description: OracleDescription) -> str | None:
+    zero_shot_NC = prepared.zero_shot_NC
+    if zero_shot_NC is None:
+        return None
+    return indistinct_classes(zero_shot_NC, prepared.class_names, description)

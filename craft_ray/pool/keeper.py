@@ -30,6 +30,9 @@ TIMEOUT_S = 30.0
 """Of the registry, which runs beside the keeper."""
 
 
+CLOSING_S = 6.0
+"""For an oracle whose factory says `must_close`, to keep what it has under way: an endpoint's gate
+awaits answers that may be billed for 5 s."""
 ASKS_IN_A_TIMEOUT = 10
 """How often in `chunk_timeout_s` a replica is asked whether it gets on."""
 
@@ -126,9 +129,13 @@ class PoolKeeper:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        for seat in self._seats.values():
-            if seat.replica is not None:
-                ray.kill(seat.replica.actor)
+        actors = [seat.replica.actor for seat in self._seats.values() if seat.replica is not None]
+        if getattr(self._make_oracle, "must_close", False):
+            with suppress(RayError):  # one that is dead has nothing under way
+                closing = [actor.close.remote() for actor in actors]
+                ray.wait(closing, num_returns=len(closing), timeout=CLOSING_S)
+        for actor in actors:
+            ray.kill(actor)
 
     def stats(self, timeout_s: float) -> dict[str, ReplicaStats]:
         """What each serving replica has done; one that does not answer in time is left out."""

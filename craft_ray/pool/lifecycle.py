@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ray
 
@@ -52,6 +52,8 @@ class EndpointFactory:
     config: EndpointConfig
     secret: Secret | None
     records: Records
+    must_close: ClassVar[bool] = True
+    """What was sent may be billed: its answers are awaited for a moment before the process ends."""
 
     def __call__(self) -> HostedOracle:
         from craft_ray.oracle.remote.opening import open_endpoint

@@ -155,6 +155,13 @@ class OracleReplica:
             self._progress_at_last_look, self._got_on_s = progress, now_s
         return now_s - self._got_on_s if self._is_working else 0.0
 
+    @_while_working  # type: ignore[untyped-decorator]
+    def close(self) -> None:
+        """Before the process is ended: what the oracle has under way is kept, if it can be."""
+        close = getattr(getattr(self, "_oracle", None), "close", None)
+        if close is not None:
+            close()
+
     def expect(self, images: ImageHandle, pixels: Pixels) -> None:
         """Encode them, if the oracle can; nobody waits for it."""
         if self._oracle.describe().expects:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.space import SpaceConfig
+from craft_ray.config.variants import VARIANT
+from craft_ray.errors import OracleError
 from craft_ray.oracle.usable import check_method_of, check_usable
 
 
@@ -21,4 +23,9 @@ def check_answerable(space: SpaceConfig) -> None:
     tree = space.tree
     for branch in tree.branches():
         for point in tree.representative_points(branch):
-            check_method_of(tree.resolve(point))
+            try:
+                check_method_of(tree.resolve(point))
+            except OracleError as error:
+                if VARIANT not in branch:
+                    raise
+                raise OracleError(f"variant {branch[VARIANT]}: {error}") from None

@@ -119,6 +119,49 @@ def test_mistakes_in_options(option: str, value: str) -> None:
         words_of(f"{option}={value}")
 
 
+def test_an_endpoint_and_what_it_speaks() -> None:
+    asks = ("--endpoint", "http://host.test:7997", "--dialect", "infinity")
+    assert words_of(*asks, "--model", "2024", "--key-env", "MY_KEY") == {
+        "oracle.kind": "http",
+        "oracle.url": "http://host.test:7997",
+        "oracle.dialect": "infinity",
+        "oracle.model": "2024",
+        "oracle.api_key_env": "MY_KEY",
+    }
+    own = words_of("--endpoint", "http://host.test", "--dialect", "my.module:Adapter")
+    assert own.keys() == {"oracle.kind", "oracle.url", "oracle.dialect"}
+    named = (*asks, "--model", "clip")
+    assert about_model(what_is_asked(parse(*named), PRESETS)) == []
+    assert vars(parse(*typed_words(parse(*named)))) == vars(parse(*named))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--endpoint", "http://host.test"), "--dialect: .*infinity.*my.module:Adapter.*is none"),
+        (("--dialect", "infinity"), "--dialect: must be given with --endpoint"),
+        (
+            ("--endpoint", "http://host.test", "--dialect", "infinity"),
+            "--model: must name the model as the endpoint knows it, for dialect infinity",
+        ),
+        (("--key-env", "KEY"), "--key-env: must be given with --endpoint"),
+        (
+            (
+                "--endpoint",
+                "http://a.test",
+                "--dialect",
+                "hf_zero_shot",
+                "oracle.url=http://b.test",
+            ),
+            "oracle.url: must be given once",
+        ),
+    ],
+)
+def test_an_endpoint_that_is_not_wholly_said(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"(?s){message}"):
+        what_is_asked(parse(*words), PRESETS)
+
+
 def test_a_preset_is_a_shipped_file() -> None:
     assert what_is_asked(parse("--preset", "probes"), PRESETS).file == PRESETS["probes"]
     with pytest.raises(ConfigError, match="--preset: must not be given with a file"):

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from craft_ray.config.documents import split_override
 from craft_ray.config.endpoint import DIALECTS, NAMES_A_MODEL, EndpointConfig
+from craft_ray.config.loading import change_run_config
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.config.shipped import DEFAULT_RUN
 from craft_ray.errors import ConfigError, OracleError
 from craft_ray.oracle.endpoints.registry import ADAPTERS
 from craft_ray.oracle.remote.opening import check_endpoint, read_secret
@@ -189,3 +192,16 @@ def test_settings_that_do_not_fit_the_dialect(changes: dict[str, Any], message: 
 def test_money_needs_prices() -> None:
     with pytest.raises((OracleError, ConfigError, ValidationError), match="prices"):
         RunConfig.model_validate({"oracle": BASE, "method": "head", "max_cost": 1.0})
+
+
+def test_the_model_of_the_default_settings_is_none_of_an_endpoint() -> None:
+    words = [f"oracle.{key}={value}" for key, value in BASE.items() if key != "model"]
+    words[1] = "oracle.dialect=hf_zero_shot"
+    oracle = change_run_config(DEFAULT_RUN, map(split_override, words), "settings").oracle
+    assert isinstance(oracle, EndpointConfig)
+    assert oracle.model == ""
+    # Said before the kind or after it.
+    named = ["oracle.model=mine", *words, "oracle.revision=2"]
+    oracle = change_run_config(DEFAULT_RUN, map(split_override, named), "settings").oracle
+    assert isinstance(oracle, EndpointConfig)
+    assert (oracle.model, oracle.revision) == ("mine", "2")

@@ -122,7 +122,7 @@ class Gate:
             self._calls.add(call)
         try:
             while waiting or call.under_way:
-                while waiting and call.under_way < MOST_AT_ONCE:
+                while waiting and call.under_way < self._traffic.room:
                     self._start(waiting.popleft(), dialogue, call)
                 request, outcome = call.results.get()
                 call.under_way -= 1
@@ -205,6 +205,12 @@ class Gate:
                 if isinstance(own.outcome, Answered) and own.outcome.size:
                     self._remember(key, own.outcome)
             own.has_ended.set()
+
+    def forget(self) -> None:
+        """Equal requests are sent again: the endpoint has lost what it was told."""
+        with self._lock:
+            self._recent.clear()
+            self._recent_bytes = 0
 
     def _remember(self, key: str, answered: Answered) -> None:
         self._recent[key] = answered

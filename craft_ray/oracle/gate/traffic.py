@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from craft_ray.errors import EndpointUnavailableError
-from craft_ray.oracle.gate.pacing import Breaker, Bucket, Concurrency
+from craft_ray.oracle.gate.pacing import MOST_AT_ONCE, Breaker, Bucket, Concurrency
 from craft_ray.oracle.gate.settings import GateSettings
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ Outcome = Literal["answered", "refused", "asked to wait", "overloaded", "failed"
 """`refused`: for its content. `asked to wait`: it has said how long. `overloaded`: 429, 503 or a
 timeout, and not said how long. `failed`: anything else without an answer."""
 
+_READY = 2
 _LOOKS_UP_S = 1.0
 """A thread that waits looks up so often whether it is to stop."""
 _LOGGED_WAIT_S = 5.0
@@ -71,6 +72,12 @@ class Traffic:
         """Grows with every request sent, with every end of one, and with every second waited on
         purpose. It stands still while the endpoint is silent."""
         return self._progress
+
+    @property
+    def room(self) -> int:
+        """How many requests of one caller are worth a thread: those that may go now, and some that
+        are ready when one ends. Each that waits is woken at every end."""
+        return min(MOST_AT_ONCE, self._concurrency.limit + _READY)
 
     def ticket(self) -> int:
         """A place in the queue, for all attempts of one request."""

@@ -179,6 +179,10 @@ class SoftEndpointOracle:
         """There is none that could break here."""
         return True
 
+    def close(self) -> None:
+        """Nothing more is sent; what is under way is awaited for 5 s and kept."""
+        self._gate.close()
+
     def describe(self) -> OracleDescription:
         return self._description
 
@@ -254,6 +258,7 @@ class SoftEndpointOracle:
             if not dialogue.forgotten.is_set():
                 raise
         self._sent.clear()
+        self._gate.forget()
         self.register_task(self._tasks[question.task.digest])
         return self._asked(_Dialogue(self._protocol, question, self._namespace), files)
 

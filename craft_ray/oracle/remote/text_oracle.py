@@ -160,6 +160,10 @@ class TextEndpointOracle:
         """There is none that could break."""
         return True
 
+    def close(self) -> None:
+        """Nothing more is sent; what is under way is awaited for 5 s and kept."""
+        self._gate.close()
+
     def describe(self) -> OracleDescription:
         return self._description
 

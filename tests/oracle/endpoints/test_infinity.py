@@ -176,8 +176,7 @@ def test_more_images_than_it_takes_are_refused_for_good(client: PlainClient) -> 
 
 
 def test_a_broken_image_is_refused_for_good(client: PlainClient) -> None:
-    """Only where its head is broken. Half of an image ends infinity's own thread, and it answers
-    nobody any more."""
+    """Only where its head is broken. After half of an image, infinity answers nobody any more."""
     broken = ImageFile(IMAGES[0].data[:8] + b"nothing more", "broken.png")
     request = only_request(INFINITY_ADAPTER, Question(images=(broken,)))
     verdict = client.verdict(INFINITY_ADAPTER, request)
