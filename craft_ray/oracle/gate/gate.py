@@ -206,12 +206,6 @@ class Gate:
                     self._remember(key, own.outcome)
             own.has_ended.set()
 
-    def forget(self) -> None:
-        """Equal requests are sent again: the endpoint has lost what it was told."""
-        with self._lock:
-            self._recent.clear()
-            self._recent_bytes = 0
-
     def _remember(self, key: str, answered: Answered) -> None:
         self._recent[key] = answered
         self._recent_bytes += answered.size

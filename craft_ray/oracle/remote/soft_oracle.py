@@ -258,7 +258,6 @@ class SoftEndpointOracle:
             if not dialogue.forgotten.is_set():
                 raise
         self._sent.clear()
-        self._gate.forget()
         self.register_task(self._tasks[question.task.digest])
         return self._asked(_Dialogue(self._protocol, question, self._namespace), files)
 
