@@ -55,8 +55,8 @@ MAY_CHANGE = (
     "max_concurrent_cells",
 )
 """Settings or whole sections. Not the currency of prices, which the bill so far is in. Not
-`pool.candidates_per_chunk` and `pool.threads_per_replica`, which show in the last bits of an answer,
-and not `pool.gpus_per_replica`."""
+`pool.candidates_per_chunk` and `pool.threads_per_replica`, which show in the last bits of an
+answer, and not `pool.gpus_per_replica`."""
 
 MORE = ("trials", "max_total_queries")
 MORE_OF_BASE = ("max_cost", "time_limit_s")
