@@ -272,20 +272,16 @@ class BillLedger:
         )
 
     def _too_much(self, cost: int) -> str:
-        bill, currency = self.total(), self.prices.currency
-        most, spent, possibly, next_one = (
-            billed_money(amount, currency)
-            for amount in (
-                self._max_cost or 0,
-                bill.cost_answered,
-                bill.cost_possibly,
-                cost / PARTS_OF_COST,
-            )
+        bill = self.total()
+        amounts = (self._max_cost or 0, bill.cost_answered, bill.cost_possibly)
+        most, spent, possibly, more = (
+            billed_money(amount, self.prices.currency)
+            for amount in (*amounts, cost / PARTS_OF_COST)
         )
         return (
             f"max_cost: must allow the next request, but it is {most}, {spent} is spent, "
-            f"{possibly} possibly billed, and the request may cost {next_one}; nothing is lost: continue with "
-            "--resume and a larger max_cost"
+            f"{possibly} possibly billed, and the request may cost {more}; nothing is lost: "
+            "continue with --resume and a larger max_cost"
         )
 
     def _write(self, statement: str, values: Sequence[object] = ()) -> None:
