@@ -273,13 +273,13 @@ class BillLedger:
 
     def _too_much(self, cost: int) -> str:
         bill = self.total()
-        amounts = (self._max_cost or 0, bill.cost_answered, bill.cost_possibly)
-        most, spent, possibly, more = (
-            billed_money(amount, self.prices.currency)
-            for amount in (*amounts, cost / PARTS_OF_COST)
+        most = self._max_cost or 0
+        amounts = (most, bill.cost_answered, bill.cost_possibly, cost / PARTS_OF_COST)
+        allowed, spent, possibly, more = (
+            billed_money(amount, self.prices.currency) for amount in amounts
         )
         return (
-            f"max_cost: must allow the next request, but it is {most}, {spent} is spent, "
+            f"max_cost: must allow the next request, but it is {allowed}, {spent} is spent, "
             f"{possibly} possibly billed, and the request may cost {more}; nothing is lost: "
             "continue with --resume and a larger max_cost"
         )
