@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from craft_ray.config.endpoint import EndpointConfig
+from craft_ray.config.money import billed_money
 
 if TYPE_CHECKING:
     from craft_ray.config.run import RunConfig
@@ -55,10 +56,9 @@ class PlannedBill:
         if not self.endpoint.has_prices:
             return None
         from craft_ray.metering.planned_bill import cost
-        from craft_ray.oracle.gate.bill import money
 
         about = "about " if self.endpoint.prices.token else ""
-        return about + money(cost(self.units, self.endpoint), self.endpoint.prices.currency)
+        return about + billed_money(cost(self.units, self.endpoint), self.endpoint.prices.currency)
 
 
 def planned_bill(config: RunConfig, size: DataSize) -> PlannedBill | None:
