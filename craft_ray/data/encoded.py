@@ -82,6 +82,7 @@ def _png_of_pixels(pixels_3SS: PixelArray) -> bytes:
 
 
 def _png(image: Image.Image) -> bytes:
+    """Of the pixels alone: what else a file said was of its own colours."""
     buffer = BytesIO()
-    image.save(buffer, format="png")
+    Image.frombytes("RGB", image.size, image.tobytes()).save(buffer, format="png")
     return buffer.getvalue()

@@ -320,6 +320,7 @@ def test_the_first_trial_is_planned_with_the_text_of_the_most_names() -> None:
 
 def test_the_bill_of_a_trial_has_the_names_that_it_asks_for_others() -> None:
     document: dict[str, Any] = {
+        "name": "bill",
         "base": {
             "method": "head",
             "data": {"views": 0},

@@ -53,7 +53,15 @@ def as_stored(image: Image.Image, kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def with_a_transparent_colour() -> bytes:
+    buffer = BytesIO()
+    colour = tuple(int(channel) for channel in PICTURE[0, 0])
+    Image.fromarray(PICTURE).save(buffer, format="png", transparency=colour)
+    return buffer.getvalue()
+
+
 NOT_ALIKE_EVERYWHERE = {
+    "transparent colour": with_a_transparent_colour(),
     "jpeg, turned": turned("jpeg"),
     "png, turned": turned("png"),
     "cmyk": as_stored(Image.fromarray(PICTURE).convert("CMYK"), "jpeg"),
@@ -68,6 +76,7 @@ def test_an_endpoint_sees_what_is_seen_here(name: str) -> None:
     (sent,) = plain_images([item], FILES)
     seen = ImageOps.exif_transpose(Image.open(BytesIO(sent)))  # as many servers do
     assert seen.mode in ("L", "RGB")
+    assert "transparency" not in seen.info
     np.testing.assert_array_equal(np.array(seen.convert("RGB")), np.array(item.decode()))
 
 
