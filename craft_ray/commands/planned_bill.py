@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from craft_ray.config.endpoint import EndpointConfig
+from craft_ray.config.money import billed_money
 
 if TYPE_CHECKING:
     from craft_ray.config.run import RunConfig
@@ -53,13 +54,12 @@ class PlannedBill:
 
     def _cost(self) -> str | None:
         from craft_ray.metering.planned_bill import cost, price_list
-        from craft_ray.oracle.gate.bill import money
 
         prices = price_list(self.endpoint)
         if not prices.prices:
             return None
         about = "about " if prices.has("token") else ""
-        return about + money(cost(self.units, self.endpoint), prices.currency)
+        return about + billed_money(cost(self.units, self.endpoint), prices.currency)
 
 
 def planned_bill(config: RunConfig, size: DataSize) -> PlannedBill | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.heads import ResidualMlpConfig
+from craft_ray.config.money import billed_money
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
 from craft_ray.metering.planned_spending import (
@@ -25,7 +26,7 @@ from craft_ray.metering.planned_spending import (
     plan_zero_shot,
 )
 from craft_ray.oracle.endpoints.capabilities import Capabilities
-from craft_ray.oracle.gate.bill import PARTS_OF_COST, BilledUnits, PriceList, money
+from craft_ray.oracle.gate.bill import PARTS_OF_COST, BilledUnits, PriceList
 from craft_ray.oracle.remote.adapters import fits_scale
 from craft_ray.oracle.remote.opening import capabilities_of
 
@@ -220,9 +221,9 @@ def check_bill_affordable(config: RunConfig, units: BilledUnits, what: str) -> N
         return
     currency = endpoint.prices.currency
     problem = (
-        f"must pay for {what}, which may cost {money(may_cost, currency)}, but got "
-        f"{money(most, currency)}: fewer data.shots, data.views, head.names or max_queries cost "
-        "less"
+        f"must pay for {what}, which may cost {billed_money(may_cost, currency)}, but got "
+        f"{billed_money(most, currency)}: fewer data.shots, data.views, head.names or max_queries "
+        "cost less"
     )
     raise ConfigError("max_cost", [problem])
 

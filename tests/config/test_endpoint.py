@@ -14,6 +14,7 @@ from craft_ray.config.documents import split_override
 from craft_ray.config.endpoint import DIALECTS, NAMES_A_MODEL, EndpointConfig
 from craft_ray.config.loading import change_run_config
 from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.resuming import changes_that_matter
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import DEFAULT_RUN
 from craft_ray.errors import ConfigError, OracleError
@@ -96,6 +97,17 @@ def test_every_dialect_has_an_adapter_but_our_own() -> None:
 def test_free_units_are_no_prices() -> None:
     assert not config(prices={"image": 0}).has_prices
     assert config(prices={"token": 1e-7}).has_prices
+
+
+def test_a_bill_stays_in_its_currency() -> None:
+    def document(**changes: Any) -> dict[str, Any]:
+        run = RunConfig.model_validate({"oracle": BASE | changes, "method": "head"})
+        return run.model_dump(mode="json")
+
+    stored = document()
+    assert not changes_that_matter(RunConfig, stored, document(prices={"image": 1, "token": 2}))
+    [change] = changes_that_matter(RunConfig, stored, document(prices={"currency": "EUR"}))
+    assert change == ("oracle.prices.currency", "USD", "EUR")
 
 
 def test_a_local_model_is_still_the_usual_kind() -> None:

@@ -145,7 +145,8 @@ def _scores(answer: Any, labels: Sequence[str]) -> list[Any]:
         missing = [label for label in labels if label not in scores]
         raise AnswerError(
             f"labels: {len(labels)} were sent, each must come back once, but {len(found)} came, "
-            f"without {missing[:3]}"
+            f"without {missing[:3]}: an endpoint that tells its best labels only needs an adapter "
+            "of your own (docs/endpoints.md), with answers={'top_k'}"
         )
     return [scores[label] for label in labels]
 

@@ -12,7 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from craft_ray.errors import MoneySpentError
+from craft_ray.config.money import billed_money
+from craft_ray.errors import MoneySpentError, RunFailedError
 from craft_ray.oracle.endpoints.capabilities import Price
 from craft_ray.oracle.endpoints.wire import Request, Units
 from craft_ray.oracle.gate.answer_store import AnswerStore, Entry, array_of, row_of
@@ -21,7 +22,6 @@ from craft_ray.oracle.gate.bill import (
     Bill,
     BilledUnits,
     PriceList,
-    money,
     settled,
 )
 from craft_ray.oracle.gate.database import Database
@@ -99,10 +99,24 @@ class BillLedger:
         with self._database.transaction():
             self._write("UPDATE attempts SET state = 'unknown' WHERE state = 'sent'")
             self._write("DELETE FROM attempts WHERE state = 'authorised'")
+            self._price_what_had_none()
             self._write(
                 "UPDATE charged SET cost = (SELECT coalesce(sum(cost), 0) FROM attempts "
                 "WHERE state IN ('answered', 'unknown'))"
             )
+
+    def _price_what_had_none(self) -> None:
+        """Of a run that was begun without prices. What had a price then keeps it."""
+        for key, attempt, told, *counts in self._database.read(
+            "SELECT key, attempt, told, images, texts, pairs, tokens FROM attempts "
+            "WHERE cost = 0 AND state IN ('answered', 'unknown')"
+        ):
+            units = settled(BilledUnits(1, *counts), Units(**json.loads(told)), self.prices)
+            if cost := self.prices.cost_of(units):
+                self._write(
+                    "UPDATE attempts SET tokens = ?, cost = ? WHERE key = ? AND attempt = ?",
+                    (units.tokens, cost, key, attempt),
+                )
 
     def __enter__(self) -> BillLedger:
         return self
@@ -148,17 +162,12 @@ class BillLedger:
 
         return self._database.commit(work)
 
-    def give_back(self, authorised: Authorised) -> None:
-        """It was never sent."""
-
-        def work() -> None:
-            self._write("DELETE FROM attempts WHERE key = ? AND attempt = ?", _place(authorised))
-            self._charge(-authorised.cost)
-
-        self._database.commit(work)
-
     def sent(self, authorised: Authorised) -> None:
-        """To be called, and to have returned, before the first byte is sent."""
+        """To be called, and to have returned, before the first byte is sent.
+
+        Raises:
+            RunFailedError: it cannot be put on record; it must not be sent.
+        """
         self._database.commit(lambda: self._set(authorised, "sent"))
 
     def refused(self, authorised: Authorised) -> None:
@@ -273,13 +282,15 @@ class BillLedger:
 
     def _too_much(self, cost: int) -> str:
         bill = self.total()
-        currency = self.prices.currency
+        most = self._max_cost or 0
+        amounts = (most, bill.cost_answered, bill.cost_possibly, cost / PARTS_OF_COST)
+        allowed, spent, possibly, more = (
+            billed_money(amount, self.prices.currency) for amount in amounts
+        )
         return (
-            f"max_cost: must allow the next request, but it is "
-            f"{money(self._max_cost or 0, currency)}, {money(bill.cost_answered, currency)} is "
-            f"spent, {money(bill.cost_possibly, currency)} possibly billed, and the request may "
-            f"cost {money(cost / PARTS_OF_COST, currency)}; nothing is lost: continue with "
-            "--resume and a larger max_cost"
+            f"max_cost: must allow the next request, but it is {allowed}, {spent} is spent, "
+            f"{possibly} possibly billed, and the request may cost {more}; nothing is lost: "
+            "continue with --resume and a larger max_cost"
         )
 
     def _write(self, statement: str, values: Sequence[object] = ()) -> None:
@@ -291,7 +302,11 @@ class BillLedger:
 
     def _set(self, authorised: Authorised, state: State) -> None:
         statement = "UPDATE attempts SET state = ? WHERE key = ? AND attempt = ?"
-        self._write(statement, (state, *_place(authorised)))
+        if self._database.write(statement, (state, *_place(authorised))).rowcount == 0:
+            raise RunFailedError(
+                "the bill was taken over by another process, which continues the run; nothing more "
+                "is sent by this one"
+            )
 
 
 def _place(authorised: Authorised) -> tuple[str, int]:

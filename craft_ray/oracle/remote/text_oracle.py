@@ -284,9 +284,10 @@ class TextEndpointOracle:
         requests = [request_of(self._adapter, dialogue.question, part) for part in parts]
         if not requests:
             return
-        for _, answer in self._gate.ask(requests, dialogue):
-            known.update(zip(dialogue.keys(answer.part), answer.values, strict=True))
-            self.num_images_encoded += len(answer.part.images)
+        # An equal request of another question may have brought the answer, at other positions.
+        for request, answer in self._gate.ask(requests, dialogue):
+            known.update(zip(dialogue.keys(request.part), answer.values, strict=True))
+            self.num_images_encoded += len(request.part.images)
 
 
 def key_of(namespace: str, kind: str, *words: str) -> bytes:

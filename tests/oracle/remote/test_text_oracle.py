@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from craft_ray.oracle.contract import (
     prompts_of,
 )
 from craft_ray.oracle.endpoints.wire import Reply, Request
+from craft_ray.oracle.gate.answer_store import AnswerStore
 from craft_ray.oracle.remote.text_oracle import TextEndpointOracle
 from tests.oracle.endpoints.servers import feature, image, json_reply, logits
 from tests.support.asked_endpoint import endpoint, speaking, text_oracle
@@ -93,6 +97,49 @@ def test_features_become_cosines_and_nothing_is_asked_twice(dialect: str, tmp_pa
     assert (bill.answered.images, bill.answered.texts) == (len(FILES), len(PROMPTS))
     assert bill.answered.requests == once
     assert bill.possibly.requests == 0
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_what_the_store_had_no_room_for_is_given_to_other_questions_by_its_images(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AnswerStore, "find", lambda self, keys: {})
+    with model_server(speaking("infinity")) as server:
+        config = endpoint(server.url, limits={"images": limit})
+        with text_oracle(config, tmp_path / "run") as oracle:
+            for files in (FILES, FILES[::-1], FILES[3:], FILES[4:5]):
+                features = oracle.embed_images(oracle.register_images(files))
+                expected = unit(np.stack([feature(file) for file in files]))
+                np.testing.assert_allclose(features, expected, atol=1e-6)
+        assert len(set(server.bodies)) == len(server.bodies), "the gate remembers them"
+
+
+def test_parts_of_a_request_that_was_too_large_are_of_each_question_its_own(
+    tmp_path: Path,
+) -> None:
+    """Two questions with one equal request, at other positions, at the same time."""
+    serve = speaking("infinity")
+    started = threading.Barrier(2, timeout=10)
+
+    def one_at_a_time(request: Request) -> Reply:
+        if len(json.loads(request.body)["input"]) > 1:
+            started.wait()  # until the other question has come
+            time.sleep(0.3)
+            return Reply(413, {}, b"too large")
+        return serve(request)
+
+    with model_server(one_at_a_time) as server:
+        config = endpoint(server.url, limits={"images": 2})
+        with text_oracle(config, tmp_path / "run") as oracle, ThreadPoolExecutor(2) as pool:
+
+            def embedded(files: tuple[bytes, ...]) -> FloatArray:
+                return oracle.embed_images(oracle.register_images(files))
+
+            sets = (FILES[:2], FILES[2:4] + FILES[:2])
+            results = list(pool.map(embedded, sets))
+    for files, features in zip(sets, results, strict=True):
+        expected = unit(np.stack([feature(file) for file in files]))
+        np.testing.assert_allclose(features, expected, atol=1e-6)
 
 
 def test_what_is_declared(tmp_path: Path) -> None:
