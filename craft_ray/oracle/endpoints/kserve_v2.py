@@ -166,7 +166,8 @@ class KServeV2:
             field, name = "text_features", self.text_features
         if name is None:
             raise OracleError(
-                f"oracle.{field}: must name the output tensor for such a question, but is not given"
+                f"oracle.options.{field}: must name the output tensor for such a question, but is "
+                "not given"
             )
         return name
 
