@@ -53,12 +53,13 @@ class PlannedBill:
         return f"The endpoint is asked for {asked} at most{of_cost}; what is known is not asked."
 
     def _cost(self) -> str | None:
-        if not self.endpoint.has_prices:
-            return None
-        from craft_ray.metering.planned_bill import cost
+        from craft_ray.metering.planned_bill import cost, price_list
 
-        about = "about " if self.endpoint.prices.token else ""
-        return about + billed_money(cost(self.units, self.endpoint), self.endpoint.prices.currency)
+        prices = price_list(self.endpoint)
+        if not prices.prices:
+            return None
+        about = "about " if prices.has("token") else ""
+        return about + billed_money(cost(self.units, self.endpoint), prices.currency)
 
 
 def planned_bill(config: RunConfig, size: DataSize) -> PlannedBill | None:

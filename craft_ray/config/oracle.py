@@ -12,6 +12,8 @@ from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.places import WeightsText, absolute, expand_home
 
 Auto = Literal["auto"]
+LOADED_HERE = "open_clip"
+"""The kind of a model where none is said."""
 SMALLEST_SHARE = 0.0001
 """Of a resource, that Ray's books know."""
 
@@ -86,7 +88,7 @@ class OracleConfig(Settings):
 
 def _kind_of(value: Any) -> str:
     if isinstance(value, dict):
-        return str(value.get("kind", "open_clip"))
+        return str(value.get("kind", LOADED_HERE))
     return str(getattr(value, "kind", ""))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from craft_ray.config.documents import set_by_path
+from craft_ray.config.oracle import LOADED_HERE
 from craft_ray.config.run import RunConfig
 from craft_ray.config.suggestions import kinds_at, settings_at
 from craft_ray.errors import ConfigError
@@ -97,5 +98,7 @@ def _drop_what_is_of_another_kind(
         return
     known = {name for each in kinds.values() for name in each.model_fields}
     dropped = known - kinds[kind].model_fields.keys()
+    if path[-1] == "oracle" and section.get("kind", LOADED_HERE) != kind:
+        dropped = known  # both kinds have a `model`, but a model here is none of an endpoint's
     kept = {k: v for k, v in section.items() if k not in dropped or (*path, k) in said}
     set_by_path(document, path, kept)

@@ -30,7 +30,11 @@ MAY_CHANGE = (
     "oracle.limits.requests_per_minute",
     "oracle.limits.units_per_minute",
     "oracle.limits.concurrency",
-    "oracle.prices",
+    "oracle.prices.request",
+    "oracle.prices.image",
+    "oracle.prices.text",
+    "oracle.prices.pair",
+    "oracle.prices.token",
     "oracle.tokens_per_image",
     "oracle.timeout_s",
     "oracle.longest_wait_s",
@@ -50,8 +54,9 @@ MAY_CHANGE = (
     "max_concurrent_trials",
     "max_concurrent_cells",
 )
-"""Settings or whole sections. Not `pool.candidates_per_chunk` and `pool.threads_per_replica`, which
-show in the last bits of an answer, and not `pool.gpus_per_replica`."""
+"""Settings or whole sections. Not the currency of prices, which the bill so far is in. Not
+`pool.candidates_per_chunk` and `pool.threads_per_replica`, which show in the last bits of an
+answer, and not `pool.gpus_per_replica`."""
 
 MORE = ("trials", "max_total_queries")
 MORE_OF_BASE = ("max_cost", "time_limit_s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from craft_ray.errors import EndpointUnavailableError, MoneySpentError, OracleError
+from craft_ray.errors import OracleError, RunFailedError, UserError
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Refused:
     """
 
     message: str
-    kind: type[OracleError | MoneySpentError | EndpointUnavailableError] = OracleError
+    kind: type[UserError | RunFailedError] = OracleError
 
     def error(self) -> Exception:
         """What the client raises."""

@@ -13,7 +13,15 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayError
 
-from craft_ray.errors import EndpointUnavailableError, MoneySpentError, OracleError, PoolError
+from craft_ray.errors import (
+    ArtifactError,
+    EndpointUnavailableError,
+    MoneySpentError,
+    OracleError,
+    PoolError,
+    RunFailedError,
+    UserError,
+)
 from craft_ray.oracle.contract import (
     ImageHandle,
     Oracle,
@@ -35,8 +43,11 @@ OF_CANDIDATES = ("predict", "score")
 FEATURES = ("embed_images", "embed_texts")
 WHITE_BOX = ("context_gradient",)
 MAY_PASS = (OSError, MemoryError, RayError)
-REFUSALS = (OracleError, MoneySpentError, EndpointUnavailableError)
-"""Whoever is asked, it would be the same."""
+REFUSALS: tuple[type[UserError | RunFailedError], ...] = (
+    *(OracleError, MoneySpentError, ArtifactError),
+    *(EndpointUnavailableError, RunFailedError),
+)
+"""Whoever is asked, it would be the same: records that cannot be read or written, too."""
 
 Pixels = Sequence["ray.ObjectRef[Any]"]
 """The images of a question where its asker holds them, or nothing: then the registry does."""
@@ -226,9 +237,7 @@ class OracleReplica:
                 self._oracle.register_images(ray.get(reference))
 
 
-def _refusal(
-    error: Exception,
-) -> type[OracleError | MoneySpentError | EndpointUnavailableError]:
+def _refusal(error: Exception) -> type[UserError | RunFailedError]:
     """Its kind; one of an oracle's own is told as the kind that everybody knows."""
     return next(kind for kind in REFUSALS if isinstance(error, kind))
 

@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from craft_ray.config.documents import split_override
 from craft_ray.config.endpoint import DIALECTS, NAMES_A_MODEL, EndpointConfig
+from craft_ray.config.loading import change_run_config
 from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.resuming import changes_that_matter
 from craft_ray.config.run import RunConfig
+from craft_ray.config.shipped import DEFAULT_RUN
 from craft_ray.errors import ConfigError, OracleError
 from craft_ray.oracle.endpoints.registry import ADAPTERS
 from craft_ray.oracle.remote.opening import check_endpoint, read_secret
@@ -93,6 +97,17 @@ def test_every_dialect_has_an_adapter_but_our_own() -> None:
 def test_free_units_are_no_prices() -> None:
     assert not config(prices={"image": 0}).has_prices
     assert config(prices={"token": 1e-7}).has_prices
+
+
+def test_a_bill_stays_in_its_currency() -> None:
+    def document(**changes: Any) -> dict[str, Any]:
+        run = RunConfig.model_validate({"oracle": BASE | changes, "method": "head"})
+        return run.model_dump(mode="json")
+
+    stored = document()
+    assert not changes_that_matter(RunConfig, stored, document(prices={"image": 1, "token": 2}))
+    [change] = changes_that_matter(RunConfig, stored, document(prices={"currency": "EUR"}))
+    assert change == ("oracle.prices.currency", "USD", "EUR")
 
 
 def test_a_local_model_is_still_the_usual_kind() -> None:
@@ -189,3 +204,16 @@ def test_settings_that_do_not_fit_the_dialect(changes: dict[str, Any], message: 
 def test_money_needs_prices() -> None:
     with pytest.raises((OracleError, ConfigError, ValidationError), match="prices"):
         RunConfig.model_validate({"oracle": BASE, "method": "head", "max_cost": 1.0})
+
+
+def test_the_model_of_the_default_settings_is_none_of_an_endpoint() -> None:
+    words = [f"oracle.{key}={value}" for key, value in BASE.items() if key != "model"]
+    words[1] = "oracle.dialect=hf_zero_shot"
+    oracle = change_run_config(DEFAULT_RUN, map(split_override, words), "settings").oracle
+    assert isinstance(oracle, EndpointConfig)
+    assert oracle.model == ""
+    # Said before the kind or after it.
+    named = ["oracle.model=mine", *words, "oracle.revision=2"]
+    oracle = change_run_config(DEFAULT_RUN, map(split_override, named), "settings").oracle
+    assert isinstance(oracle, EndpointConfig)
+    assert (oracle.model, oracle.revision) == ("mine", "2")

@@ -161,12 +161,16 @@ def check_model(asked: str, document: Any, name: str = "model") -> None:
         )
 
 
+MOST_TOLD = 10**9
+"""Of one request: a larger number is no count, and its cost would be no number of a bill."""
+
+
 def count(document: Any, *path: str) -> int | None:
     """A number in nested objects; None where there is none: what is told is not to be relied on."""
     for name in path:
         document = document.get(name) if isinstance(document, Mapping) else None
     is_count = isinstance(document, int | float) and not isinstance(document, bool)
-    return int(document) if is_count and 0 <= document < 2**53 else None
+    return int(document) if is_count and 0 <= document <= MOST_TOLD else None
 
 
 def tokens_told(document: Any) -> Units:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from craft_ray.errors import BudgetError, EndpointUnavailableError, OracleError, RunFailedError
 from craft_ray.oracle.endpoints.failures import Verdict, classify_broken
 from craft_ray.oracle.endpoints.wire import AnswerError, Reply, Request
-from craft_ray.oracle.gate.answer_store import AnswerStore
 from craft_ray.oracle.gate.bill import units_asked
 from craft_ray.oracle.gate.bill_ledger import Authorised, BillLedger
 from craft_ray.oracle.gate.dialogue import Dialogue
@@ -33,9 +32,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Split:
-    """What to send instead of a request that is too large."""
-
-    parts: tuple[Request, ...]
+    """The request is too large; its parts are to be sent instead."""
 
 
 class Attempts:
@@ -44,7 +41,6 @@ class Attempts:
     Args:
         settings: of the endpoint.
         bill: of the run.
-        answers: where answers go.
         sender: of single attempts.
         traffic: says when.
     """
@@ -53,13 +49,11 @@ class Attempts:
         self,
         settings: GateSettings,
         bill: BillLedger,
-        answers: AnswerStore,
         sender: Sender,
         traffic: Traffic,
     ) -> None:
         self._settings = settings
         self._bill = bill
-        self._answers = answers
         self._sender = sender
         self._traffic = traffic
 
@@ -96,10 +90,9 @@ class Attempts:
                 raise
             tried = self._tried(request, dialogue, passed, authorised)
             if isinstance(tried, Answered):
-                self._bill.deliver(self._answers)
                 return tried
-            if tried.action == "split" and (parts := tuple(dialogue.split(request))):
-                return Split(parts)
+            if tried.action == "split" and dialogue.split(request):
+                return Split()
             if tried.action != "retry":
                 raise OracleError(tried.message)
             self._check_wait(tried)

@@ -12,8 +12,9 @@ from craft_ray.errors import OracleError
 from craft_ray.oracle.endpoints.capabilities import Price
 from craft_ray.oracle.endpoints.wire import Request, Units
 
-PARTS_OF_COST = 10**12
-"""Costs are added as whole numbers of these parts of the currency, so that no sum is rounded."""
+PARTS_OF_COST = 10**10
+"""Costs are added as whole numbers of these parts of the currency, so that no sum is rounded. The
+file has room for 900 million of the currency, of which some are worth little."""
 _NAMES = {"request": "requests", "image": "images", "text": "texts"}
 _NAMES |= {"pair": "pairs", "token": "tokens"}
 _TOKENS_AROUND = 2

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from craft_ray.config.money import billed_money
-from craft_ray.errors import MoneySpentError
+from craft_ray.errors import MoneySpentError, RunFailedError
 from craft_ray.oracle.endpoints.capabilities import Price
 from craft_ray.oracle.endpoints.wire import Request, Units
 from craft_ray.oracle.gate.answer_store import AnswerStore, Entry, array_of, row_of
@@ -99,10 +99,24 @@ class BillLedger:
         with self._database.transaction():
             self._write("UPDATE attempts SET state = 'unknown' WHERE state = 'sent'")
             self._write("DELETE FROM attempts WHERE state = 'authorised'")
+            self._price_what_had_none()
             self._write(
                 "UPDATE charged SET cost = (SELECT coalesce(sum(cost), 0) FROM attempts "
                 "WHERE state IN ('answered', 'unknown'))"
             )
+
+    def _price_what_had_none(self) -> None:
+        """Of a run that was begun without prices. What had a price then keeps it."""
+        for key, attempt, told, *counts in self._database.read(
+            "SELECT key, attempt, told, images, texts, pairs, tokens FROM attempts "
+            "WHERE cost = 0 AND state IN ('answered', 'unknown')"
+        ):
+            units = settled(BilledUnits(1, *counts), Units(**json.loads(told)), self.prices)
+            if cost := self.prices.cost_of(units):
+                self._write(
+                    "UPDATE attempts SET tokens = ?, cost = ? WHERE key = ? AND attempt = ?",
+                    (units.tokens, cost, key, attempt),
+                )
 
     def __enter__(self) -> BillLedger:
         return self
@@ -148,17 +162,12 @@ class BillLedger:
 
         return self._database.commit(work)
 
-    def give_back(self, authorised: Authorised) -> None:
-        """It was never sent."""
-
-        def work() -> None:
-            self._write("DELETE FROM attempts WHERE key = ? AND attempt = ?", _place(authorised))
-            self._charge(-authorised.cost)
-
-        self._database.commit(work)
-
     def sent(self, authorised: Authorised) -> None:
-        """To be called, and to have returned, before the first byte is sent."""
+        """To be called, and to have returned, before the first byte is sent.
+
+        Raises:
+            RunFailedError: it cannot be put on record; it must not be sent.
+        """
         self._database.commit(lambda: self._set(authorised, "sent"))
 
     def refused(self, authorised: Authorised) -> None:
@@ -293,7 +302,11 @@ class BillLedger:
 
     def _set(self, authorised: Authorised, state: State) -> None:
         statement = "UPDATE attempts SET state = ? WHERE key = ? AND attempt = ?"
-        self._write(statement, (state, *_place(authorised)))
+        if self._database.write(statement, (state, *_place(authorised))).rowcount == 0:
+            raise RunFailedError(
+                "the bill was taken over by another process, which continues the run; nothing more "
+                "is sent by this one"
+            )
 
 
 def _place(authorised: Authorised) -> tuple[str, int]:

@@ -153,4 +153,6 @@ class Database:
         return ArtifactError(f"{self._path}: must be {self._what}, but: {error}")
 
     def _unwritable(self, error: object) -> RunFailedError:
-        return RunFailedError(f"{self._path}: must be writable, but: {error}")
+        return RunFailedError(
+            f"{self._path}: must be writable, but: {error}; what was answered is kept"
+        )

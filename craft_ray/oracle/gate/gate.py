@@ -56,7 +56,8 @@ class Gate:
         self._bill = bill
         self._sender = Sender(settings)
         self._traffic = Traffic(settings)
-        self._attempts = Attempts(settings, bill, answers, self._sender, self._traffic)
+        self._answers = answers
+        self._attempts = Attempts(settings, bill, self._sender, self._traffic)
         self._workers = Workers(MOST_AT_ONCE, "endpoint")
         self._lock = threading.Lock()
         self._flights: dict[str, _Flight] = {}
@@ -100,7 +101,9 @@ class Gate:
         after an error it is given, too.
 
         Equal requests are sent once, also those of several callers: the gate remembers its last
-        answers (64 MB). The caller looks up older ones in the store before it asks.
+        answers (64 MB). The caller looks up older ones in the store before it asks. An answer may
+        thus be of another dialogue: its numbers hold, its positions are those of the request that
+        is given with it.
 
         Args:
             requests: to send. One that was split is given as its parts.
@@ -126,7 +129,7 @@ class Gate:
                 if isinstance(outcome, Answered):
                     yield request, outcome.answer
                 elif isinstance(outcome, Split):
-                    waiting.extendleft(reversed(outcome.parts))
+                    waiting.extendleft(reversed(dialogue.split(request)))
                 elif not isinstance(outcome, StoppedError):
                     failure = failure or outcome
                 elif failure is None:
@@ -167,6 +170,16 @@ class Gate:
     def _outcome(
         self, request: Request, dialogue: Dialogue[T], stop: threading.Event
     ) -> Answered | Split:
+        """As `_found`, with the answer in the store. While the store takes none, none is asked for:
+        it would be paid for again by whoever does not find it there."""
+        self._bill.deliver(self._answers)
+        outcome = self._found(request, dialogue, stop)
+        self._bill.deliver(self._answers)
+        return outcome
+
+    def _found(
+        self, request: Request, dialogue: Dialogue[T], stop: threading.Event
+    ) -> Answered | Split:
         """Of the request, or of an equal one, under way for another caller or answered before."""
         key = self._bill.key_of(request)
         while True:
@@ -188,7 +201,8 @@ class Gate:
         finally:
             with self._lock:
                 del self._flights[key]
-                if isinstance(own.outcome, Answered):
+                # What has nothing to keep, such as a registration, may have to be said again.
+                if isinstance(own.outcome, Answered) and own.outcome.size:
                     self._remember(key, own.outcome)
             own.has_ended.set()
 

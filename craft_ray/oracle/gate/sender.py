@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 
@@ -45,6 +48,41 @@ knowing whether the next request was billed."""
 logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
+class _Limit:
+    """A context that ends the connections of an attempt that takes too long: the client's own
+    timeouts are of each read, so one byte a second would keep it for ever.
+
+    Args:
+        seconds: from its beginning.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._streams: list[Any] = []
+        self.is_over = False
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """What the client tells of its steps."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._streams.append(info["return_value"])
+            if self.is_over:
+                self._end()
+
+    def _end(self) -> None:
+        self.is_over = True
+        for stream in list(self._streams):
+            with suppress(OSError):  # it has ended by itself, or TLS has taken it over
+                # Of TLS too: its own method is not for another thread than the one that reads.
+                socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+
 class Sender:
     """A client of one endpoint; threads may share it. Redirects are not followed, certificates are
     verified, and proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY`).
@@ -82,8 +120,10 @@ class Sender:
         """
         # Errors of the client know the request with its headers, so with the key of the account:
         # they are turned into words here, and are nobody's cause.
+        limit = _Limit(self._settings.timeout_s)
         try:
-            return self._reply(request, key)
+            with limit:
+                return self._reply(request, key, limit)
         except _NOT_SENT as error:
             remedy = self._remedy(error)
             return Broken(self._words(error) + remedy, was_sent=False, again=not remedy)
@@ -92,17 +132,21 @@ class Sender:
         except httpx2.TimeoutException as error:
             return Broken(self._words(error), was_slow=True)
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
-            return Broken(self._words(error))
+            return self._too_slow() if limit.is_over else Broken(self._words(error))
 
-    def _reply(self, request: Request, key: str) -> Reply | Broken:
+    def _too_slow(self) -> Broken:
+        whole = f"the reply was not whole after {self._settings.timeout_s:g} s"
+        return Broken(whole, was_slow=True)
+
+    def _reply(self, request: Request, key: str, limit: _Limit) -> Reply | Broken:
         settings = self._settings
-        deadline = time.monotonic() + settings.timeout_s
         body = bytearray()
         with self._client.stream(
             request.method,
             address(settings.url, request.path),
             headers={**request.headers, "Idempotency-Key": key},
             content=request.body,
+            extensions={"trace": limit.trace},
         ) as response:
             self._was_reached = True
             for piece in response.iter_bytes():
@@ -113,10 +157,10 @@ class Sender:
                         "oracle.limits.images",
                         again=False,
                     )
-                if time.monotonic() > deadline:
-                    return Broken(
-                        f"the reply was not whole after {settings.timeout_s:g} s", was_slow=True
-                    )
+                if limit.is_over:
+                    break
+            if limit.is_over:  # a reply without a length ends with its connection
+                return self._too_slow()
             return Reply(response.status_code, dict(response.headers), bytes(body))
 
     def _remedy(self, error: BaseException) -> str:

@@ -13,6 +13,8 @@ _MASK = "***"
 _FIRST_QUOTED = 4
 """Keys shorter than this are masked in whole messages only as they are: their encoded forms would
 be found in ordinary words."""
+_SHOWN = 7
+"""So many of its first characters may stand somewhere, such as `sk-proj`."""
 
 
 class Secret:
@@ -43,9 +45,13 @@ class Secret:
         return {self._header: f"Bearer {self._value}" if is_bearer else self._value}
 
     def mask(self, text: str) -> str:
-        """A text without the key, be it plain, quoted for a URL or in base64."""
+        """A text without the key, be it plain, quoted for a URL or in base64, and without its
+        beginning, where a message was cut in the middle of it."""
         for form in self._forms():
             text = text.replace(form, _MASK)
+        for form in self._forms():
+            for length in range(len(form) - 1, _SHOWN, -1):
+                text = text.replace(form[:length], _MASK)
         return text
 
     def _forms(self) -> list[str]:

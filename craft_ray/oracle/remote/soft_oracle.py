@@ -277,7 +277,9 @@ class SoftEndpointOracle:
                 missing.append(request)
         if missing:
             self._send(files)
-            answers += [answer for _, answer in self._gate.ask(missing, dialogue)]
+            # An equal request of another question may have brought the answer, at other positions.
+            for request, answer in self._gate.ask(missing, dialogue):
+                answers.append(replace(answer, part=request.part))
         return np.asarray(self._protocol.join(question, answers))
 
     def _send(self, images: Sequence[ImageFile]) -> None:

@@ -61,6 +61,7 @@ from craft_ray.oracle.remote.adapters import (
     endpoint_id,
     is_unscaled,
     model_id,
+    oracle_id,
     served_scores,
 )
 from craft_ray.oracle.remote.image_files import ImageFiles
@@ -134,7 +135,7 @@ class TextEndpointOracle:
         self._scale = scale if has_cosines and scale is not None else 1.0
         self.num_images_encoded = 0
         self._description = OracleDescription(
-            oracle_id=self._namespace,
+            oracle_id=oracle_id(config),
             weights_id=model_id(config),
             embed_dim=0,
             context_length=0,
@@ -283,9 +284,10 @@ class TextEndpointOracle:
         requests = [request_of(self._adapter, dialogue.question, part) for part in parts]
         if not requests:
             return
-        for _, answer in self._gate.ask(requests, dialogue):
-            known.update(zip(dialogue.keys(answer.part), answer.values, strict=True))
-            self.num_images_encoded += len(answer.part.images)
+        # An equal request of another question may have brought the answer, at other positions.
+        for request, answer in self._gate.ask(requests, dialogue):
+            known.update(zip(dialogue.keys(request.part), answer.values, strict=True))
+            self.num_images_encoded += len(request.part.images)
 
 
 def key_of(namespace: str, kind: str, *words: str) -> bytes:

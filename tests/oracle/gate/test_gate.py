@@ -127,6 +127,31 @@ def test_max_cost_is_never_exceeded_and_all_of_it_can_be_used(world: Worlds) -> 
     assert sum(here.model.billed.values()) == 20
 
 
+def test_while_the_store_takes_no_answers_none_is_paid_for_again(
+    world: Worlds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = world()
+    asked = requests(40)
+    with here.gate() as (gate, bill, store):
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "keep", no_room)
+            for _ in range(3):
+                with pytest.raises(RunFailedError, match="no room"):
+                    answers_of(gate, asked)
+            sent = len(here.proxy.received)
+            assert sent < 20, "what cannot be kept is not asked for"
+        check(asked, answers_of(gate, asked))
+        assert len(store.find(keys_of(asked))) == 80
+        total = bill.total()
+    assert (total.answered.requests, total.possibly.requests) == (40, 0)
+    assert set(here.model.billed.values()) == {1}
+    assert sum(here.model.billed.values()) == 40
+
+
+def no_room(entries: object) -> None:
+    raise RunFailedError("no room")
+
+
 def test_what_is_possibly_billed_counts_for_max_cost(world: Worlds) -> None:
     here = world(["reset after"] * 10)
     with here.gate(max_cost=3.5 * 0.012) as (gate, bill, _):

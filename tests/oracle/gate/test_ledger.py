@@ -54,12 +54,11 @@ def test_what_a_dead_process_left(tmp_path: Path) -> None:
     dead.close()
 
 
-def test_refused_and_never_sent_are_given_back(tmp_path: Path) -> None:
+def test_what_is_refused_is_given_back(tmp_path: Path) -> None:
     with ledger(tmp_path, max_cost=1.0) as bill:
         refused = bill.authorise("key", ONE)
         bill.sent(refused)
         bill.refused(refused)
-        bill.give_back(bill.authorise("key", ONE))
         assert bill.authorise("key", ONE).attempt == 2
         assert (bill.total().refused, bill.total().cost) == (1, 0)
 
@@ -79,6 +78,50 @@ def test_a_replay_is_charged_once_and_resolves_what_was_unknown(tmp_path: Path) 
             assert (total.cost_answered, total.cost_possibly) == (1.0, 0.0)
     with ledger(tmp_path, max_cost=2.0) as bill:
         bill.authorise("other", ONE)
+
+
+def test_what_another_process_has_given_back_is_not_sent(tmp_path: Path) -> None:
+    with ledger(tmp_path) as cut_off:
+        authorised, sent = cut_off.authorise("not sent yet", ONE), cut_off.authorise("sent", ONE)
+        cut_off.sent(sent)
+        with ledger(tmp_path) as resumed:
+            with pytest.raises(RunFailedError, match="another process"):
+                cut_off.sent(authorised)
+            assert resumed.total().possibly.requests == 1
+            cut_off.answered(sent, Units(), [])
+            assert (resumed.total().cost_answered, resumed.total().cost) == (1.0, 1.0)
+
+
+def test_a_run_that_was_begun_without_prices_pays_for_its_beginning(tmp_path: Path) -> None:
+    with BillLedger(tmp_path / "bill.db", "run") as bill:
+        for key, tokens in (("one", 7), ("two", None), ("three", None)):
+            sent = bill.authorise(key, ONE)
+            bill.sent(sent)
+            if key == "three":
+                bill.unknown(sent)
+            else:
+                bill.answered(sent, Units(tokens=tokens), [])
+        assert bill.total().cost == 0
+    prices = (Price("text", 0.5), Price("token", 0.1))
+    with BillLedger(tmp_path / "bill.db", "run", prices, max_cost=4.6) as bill:
+        total = bill.total()
+        assert (total.cost_answered, total.cost_possibly) == (2.7, 1.0)
+        assert total.answered.tokens == 7
+        with pytest.raises(BudgetError, match=r"2\.7000 USD is spent, 1\.0000 USD possibly"):
+            bill.authorise("four", ONE)
+    with ledger(tmp_path, max_cost=10.0) as bill:  # what had a price keeps it
+        assert bill.total().cost == 3.7
+
+
+def test_a_bill_has_room_for_money_that_is_worth_little(tmp_path: Path) -> None:
+    with BillLedger(tmp_path / "bill.db", "run", (Price("image", 20_000, "IDR"),), 8e8) as bill:
+        for number in range(8):
+            sent = bill.authorise(f"{number}", BilledUnits(1, images=5_000))
+            bill.sent(sent)
+            bill.answered(sent, Units(), [])
+        assert bill.total().cost == 8e8
+        with pytest.raises(BudgetError, match="800000000"):
+            bill.authorise("more", BilledUnits(1, images=1))
 
 
 def test_an_answer_is_kept_with_its_state_or_not_at_all(tmp_path: Path) -> None:

@@ -39,6 +39,14 @@ def test_a_key_is_masked_in_all_its_forms() -> None:
         assert Secret(KEY).mask(f"refused: {form}!") == "refused: ***!"
 
 
+def test_a_key_that_a_message_was_cut_in_is_masked() -> None:
+    key = "abcdefghijklmnopqrstuvwxyz"
+    secret = Secret(key)
+    for length in range(8, len(key)):
+        assert secret.mask(f"refused: {key[:length]}... {key}") == "refused: ***... ***"
+    assert secret.mask("abcdefg is not enough") == "abcdefg is not enough"
+
+
 @pytest.mark.parametrize("key", ["", "  ", "a\nb", "schlüssel"])
 def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
     with pytest.raises(OracleError, match=r"printable ASCII .*oracle\.api_key_env") as no:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import craft_ray
 from craft_ray.estimator.classifier import CraftClassifier
 from craft_ray.oracle.endpoints.wire import Reply, Request
+from tests.docs.blocks import ROOT
 from tests.support.asked_endpoint import speaking
 from tests.support.model_server import Asked, model_server
 from tests.support.shared_ray import Outcome, call
@@ -29,6 +35,7 @@ class Endpoint:
         self.refuse_after: int | None = None
         self.refusal = Reply(503, {}, b"")
         self.bodies: list[bytes] = []
+        self.seconds = 0.0
 
     def serve(self, request: Request) -> Reply:
         if request.headers.get("Authorization") != f"Bearer {KEY}":
@@ -36,6 +43,7 @@ class Endpoint:
         if self.refuse_after is not None and len(self.bodies) >= self.refuse_after:
             return self.refusal
         self.bodies.append(request.body)
+        time.sleep(self.seconds)
         return self.answer(request)
 
 
@@ -49,12 +57,14 @@ class Place:
         return call(self.address, self.folder, command, *words)
 
     def ask(self, command: str, *words: str, dialect: str = "infinity") -> Outcome:
-        return self.call(
+        return self.call(*self.words(command, dialect), *words)
+
+    def words(self, command: str, dialect: str = "infinity") -> tuple[str, ...]:
+        return (
             command,
             *("--endpoint", self.server.url, "--dialect", dialect, "--model", "clip"),
             *("--key-env", "ENDPOINT_KEY", small_data(), "mlflow.enabled=false"),
-            *("data.shots=2", "data.views=1", "pool.replicas=auto"),
-            *words,
+            *("data.shots=2", "data.views=1", "pool.replicas=auto", "pool.threads_per_replica=1"),
         )
 
     def summary(self, name: str) -> dict[str, Any]:
@@ -179,9 +189,104 @@ def test_a_search_and_its_money(on_shared_ray: str, tmp_path: Path) -> None:
         assert len(set(endpoint.bodies)) == len(endpoint.bodies)
 
 
+def test_money_that_ends_in_the_middle(on_shared_ray: str, tmp_path: Path) -> None:
+    # How many tokens a text has, only the endpoint knows: the plan is a guess, the bound is none.
+    endpoint = Endpoint("infinity")
+    with model_server(endpoint.serve) as server:
+        place = Place(on_shared_ray, tmp_path, server)
+        words = ("name=one", *PROBES, "oracle.prices.token=0.001", "oracle.tokens_per_image=10")
+        done = place.ask("train", *words, "max_cost=12")
+        assert done.returncode == 2, done
+        assert "max_cost: must allow the next request, but it is 12.0000 USD" in done.stderr
+        assert "continue with --resume and a larger max_cost" in done.stderr
+        asked = len(endpoint.bodies)
+        done = place.ask("train", *words, "max_cost=40", "--resume")
+        assert done.returncode == 0, done.stderr
+        assert len(set(endpoint.bodies)) == len(endpoint.bodies) > asked
+        assert 12 < place.summary("one")["cost"] < 40
+
+
+def test_a_driver_that_is_killed(on_shared_ray: str, tmp_path: Path) -> None:
+    endpoint = Endpoint("infinity")
+    endpoint.seconds = 0.8
+    with model_server(endpoint.serve) as server:
+        place = Place(on_shared_ray, tmp_path, server)
+        words = ("name=one", *PROBES, "oracle.limits.images=4", "oracle.limits.concurrency=2")
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "craft_ray", *place.words("train"), *words],
+            cwd=tmp_path,
+            env={**os.environ, "RAY_ADDRESS": on_shared_ray, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + 100
+        while len(endpoint.bodies) < 7 and driver.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        driver.kill()
+        driver.wait()
+        assert len(endpoint.bodies) >= 7
+        endpoint.seconds = 0.0
+        done = place.ask("train", *words, "--resume")
+        assert done.returncode == 0, done.stderr
+        answered = place.summary("one")["bill"]["answered"]
+        assert answered["images"] == 100
+        # What was under way when it was killed is asked again; of what was answered, nothing.
+        assert len(endpoint.bodies) - len(set(endpoint.bodies)) <= 2
+
+
+def test_nothing_listens_there(on_shared_ray: str, tmp_path: Path) -> None:
+    endpoint = Endpoint("infinity")
+    with model_server(endpoint.serve) as server:
+        place = Place(on_shared_ray, tmp_path, server)
+    done = place.ask("train", "name=one", "oracle.longest_wait_s=1", "oracle.max_attempts=2")
+    assert done.returncode == 1, done
+    assert "--resume" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_from_python(on_shared_ray: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = Endpoint("hf_vertex")
+    monkeypatch.chdir(tmp_path)
+    with model_server(endpoint.serve) as server:
+        settings = {
+            "oracle.kind": "http",
+            "oracle.url": server.url,
+            "oracle.dialect": "hf_vertex",
+            "oracle.api_key_env": "ENDPOINT_KEY",
+            "oracle.limits.images": 8,
+            "oracle.prices.request": 0.5,
+            "method": "head",
+            "head.kind": "linear",
+            "data.source.kind": "parquet",
+            "data.source.root": data_folder(),
+            "data.shots": 2,
+            "data.views": 1,
+            "mlflow.enabled": False,
+            "name": "one",
+        }
+        result = craft_ray.train(settings=settings)
+        assert result.cost == 0.5 * len(endpoint.bodies)
+        photo = tmp_path / "photo.png"
+        photo.write_bytes(png(8))
+        asked = len(endpoint.bodies)
+        assert len(result.classifier().predict([str(photo)])) == 1
+        assert len(endpoint.bodies) == asked + 1
+        exported = call(on_shared_ray, tmp_path, "runs", "export", "one", "out")
+        assert exported.returncode == 0, exported
+        removed = call(on_shared_ray, tmp_path, "runs", "remove", "one")
+        assert removed.returncode == 0, removed
+        assert not (tmp_path / "runs" / "one").exists()
+        assert list((tmp_path / "runs" / "answers").glob("*.db"))
+
+
+def data_folder() -> str:
+    """Where the small data are."""
+    return small_data().partition("root: ")[2].rstrip("}")
+
+
 def tested_images() -> str:
     """Where the images are that a run was tested on."""
-    return f"{small_data().partition('root: ')[2].rstrip('}')}/test.parquet"
+    return f"{data_folder()}/test.parquet"
 
 
 def png(seed: int) -> bytes:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from craft_ray.oracle.contract import (
     prompts_of,
 )
 from craft_ray.oracle.endpoints.wire import Reply, Request
+from craft_ray.oracle.gate.answer_store import AnswerStore
 from craft_ray.oracle.remote.text_oracle import TextEndpointOracle
 from tests.oracle.endpoints.servers import feature, image, json_reply, logits
 from tests.support.asked_endpoint import endpoint, speaking, text_oracle
@@ -95,6 +99,49 @@ def test_features_become_cosines_and_nothing_is_asked_twice(dialect: str, tmp_pa
     assert bill.possibly.requests == 0
 
 
+@pytest.mark.parametrize("limit", [1, 3])
+def test_what_the_store_had_no_room_for_is_given_to_other_questions_by_its_images(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AnswerStore, "find", lambda self, keys: {})
+    with model_server(speaking("infinity")) as server:
+        config = endpoint(server.url, limits={"images": limit})
+        with text_oracle(config, tmp_path / "run") as oracle:
+            for files in (FILES, FILES[::-1], FILES[3:], FILES[4:5]):
+                features = oracle.embed_images(oracle.register_images(files))
+                expected = unit(np.stack([feature(file) for file in files]))
+                np.testing.assert_allclose(features, expected, atol=1e-6)
+        assert len(set(server.bodies)) == len(server.bodies), "the gate remembers them"
+
+
+def test_parts_of_a_request_that_was_too_large_are_of_each_question_its_own(
+    tmp_path: Path,
+) -> None:
+    """Two questions with one equal request, at other positions, at the same time."""
+    serve = speaking("infinity")
+    started = threading.Barrier(2, timeout=10)
+
+    def one_at_a_time(request: Request) -> Reply:
+        if len(json.loads(request.body)["input"]) > 1:
+            started.wait()  # until the other question has come
+            time.sleep(0.3)
+            return Reply(413, {}, b"too large")
+        return serve(request)
+
+    with model_server(one_at_a_time) as server:
+        config = endpoint(server.url, limits={"images": 2})
+        with text_oracle(config, tmp_path / "run") as oracle, ThreadPoolExecutor(2) as pool:
+
+            def embedded(files: tuple[bytes, ...]) -> FloatArray:
+                return oracle.embed_images(oracle.register_images(files))
+
+            sets = (FILES[:2], FILES[2:4] + FILES[:2])
+            results = list(pool.map(embedded, sets))
+    for files, features in zip(sets, results, strict=True):
+        expected = unit(np.stack([feature(file) for file in files]))
+        np.testing.assert_allclose(features, expected, atol=1e-6)
+
+
 def test_what_is_declared(tmp_path: Path) -> None:
     config = endpoint("http://127.0.0.1:9", logit_scale=20.0)
     with text_oracle(config, tmp_path / "run") as oracle:
@@ -110,6 +157,21 @@ def test_what_is_declared(tmp_path: Path) -> None:
         assert oracle.describe().scale_is_known
         with pytest.raises(OracleError, match=r"oracle.features: must be true"):
             oracle.embed_texts(["a cat"])
+
+
+def test_another_scale_is_another_oracle_that_pays_for_nothing_again(tmp_path: Path) -> None:
+    """Else answers and classifiers of one scale would be taken for those of the other."""
+    described, scores = [], []
+    with model_server(speaking("infinity")) as server:
+        for scale in (20.0, 100.0, None):
+            with text_oracle(endpoint(server.url, logit_scale=scale), tmp_path / "run") as oracle:
+                described.append(oracle.describe())
+                scores.append(asked(oracle) / (scale or 1.0))
+        num_requests = len(server.requests)
+    assert num_requests == len(set(server.bodies)) == 2
+    np.testing.assert_allclose(scores[1:], scores[:1] * 2, rtol=1e-6)
+    assert len({each.oracle_id for each in described}) == 3
+    assert len({each.weights_id for each in described}) == 3
 
 
 @pytest.mark.parametrize("dialect", ["hf_zero_shot", "hf_sagemaker", "hf_vertex"])
