@@ -122,6 +122,13 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Probabilities of the classes, [N, C], in the order of `classes_`."""
         return softmax(self._logits(X).astype(np.float64))
 
+    @property
+    def bill(self) -> str | None:
+        """What an endpoint was asked for by this object, and what that costs, in words; None: the
+        model is not behind one, or was not asked from here."""
+        predictor: Predictor | None = getattr(self, "_predictor", None)
+        return None if predictor is None else predictor.bill
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Store what was fitted: `load`, `craft-ray predict` and `evaluate` take the folder."""
         check_is_fitted(self, "classes_")
@@ -219,7 +226,12 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"but got {self.search}"
             )
         own: dict[str, Any] = {"seed": self.seed if problems else int(self.seed)}
-        if self.oracle == ENDPOINT:
+        if isinstance(self.oracle, str) and self.oracle.startswith(("http://", "https://")):
+            problems.append(
+                "oracle: must be 'http' for an endpoint, with its address and dialect among the "
+                "settings ('oracle.url', 'oracle.dialect'), but got an address"
+            )
+        elif self.oracle == ENDPOINT:
             own["oracle.kind"] = ENDPOINT
         elif isinstance(self.oracle, str):
             model, weights = _model_and_weights(self.oracle)

@@ -62,9 +62,11 @@ def _users_own(place: str, options: Mapping[str, Any]) -> Adapter:
     try:
         make = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
+        is_found = not isinstance(error, ModuleNotFoundError)
+        remedy = "" if is_found else "; PYTHONPATH=. before the command finds what lies here"
         raise OracleError(
             f"oracle.dialect: must be a module and a class in it that can be imported "
-            f"(my.module:Adapter), but {place!r} cannot: {error}"
+            f"(my.module:Adapter), but {place!r} cannot: {error}{remedy}"
         ) from error
     adapter = _made(place, make, options)
     missing = [name for name in _METHODS if not callable(getattr(adapter, name, None))]

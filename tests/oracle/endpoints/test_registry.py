@@ -72,7 +72,11 @@ class DeclaresNothing(NoAdapter):
         ("hf_zero_shot", {"decimals": "x"}, r"decimals: .*but got 'x'"),
         ("kserve_v2", {"model": "m"}, r"must have the name of an output tensor"),
         ("kserve_v2", {"model": "m", "scores": "s", "scores_are": "label"}, r"scores_are: must be"),
-        ("no.such.module:Adapter", {}, r"'no.such.module:Adapter' cannot: No module named 'no'"),
+        (
+            "no.such.module:Adapter",
+            {},
+            r"No module named 'no'; PYTHONPATH=\. before",
+        ),
         (f"{HERE}.own_adapter:Other", {}, r"has no attribute 'Other'"),
         (":Adapter", {}, r"can be imported"),
         (OWN, {"words": 3}, r"oracle.options: do not fit .*OwnAdapter: .*'words'"),
