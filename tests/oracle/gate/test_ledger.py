@@ -113,6 +113,24 @@ def test_a_run_that_was_begun_without_prices_pays_for_its_beginning(tmp_path: Pa
         assert bill.total().cost == 3.7
 
 
+def test_tokens_beyond_what_was_expected_are_expected_of_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = BilledUnits(1, images=10, tokens=100)
+    with BillLedger(tmp_path / "bill.db", "run", (Price("token", 0.01),), max_cost=10.0) as bill:
+        under_way = [bill.authorise(f"{number}", images) for number in range(3)]
+        for sent in under_way:
+            bill.sent(sent)
+            bill.answered(sent, Units(tokens=250), [])
+        bill.authorise("the last", images)
+        with pytest.raises(BudgetError, match=r"may cost 2\.5000 USD"):
+            bill.authorise("one more", images)
+        assert bill.total().cost_answered == 7.5
+        assert bill.authorise("texts", BilledUnits(1, texts=1, tokens=0)).cost == 0
+    assert caplog.text.count("counts 250 tokens for 10 images in 1 request, of which 100 were") == 1
+    assert "oracle.tokens_per_image" in caplog.text
+
+
 def test_a_bill_has_room_for_money_that_is_worth_little(tmp_path: Path) -> None:
     with BillLedger(tmp_path / "bill.db", "run", (Price("image", 20_000, "IDR"),), 8e8) as bill:
         for number in range(8):
