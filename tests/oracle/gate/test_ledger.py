@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,26 @@ def test_what_is_another_file_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"bill\.db: must be a bill"):
         ledger(tmp_path)
     assert path.read_text() == "notes of mine" * 100
+
+
+def test_a_file_of_another_version_is_told_from_one_that_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("craft_ray.oracle.gate.database.LOCK_TIMEOUT_S", 0.1)
+    with AnswerStore(tmp_path / "answers.db") as store:
+        other = sqlite3.connect(tmp_path / "answers.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(RunFailedError, match="must be writable, but: database is locked"):
+            store.find([b"content"])
+        with pytest.raises(RunFailedError, match="must be writable, but: database is locked"):
+            store.keep([(b"content", ANSWER)])
+        other.execute("ROLLBACK")
+        store.keep([(b"content", ANSWER)])
+        other.execute("ALTER TABLE answers RENAME COLUMN content TO digest")
+        other.close()
+        for use in (lambda: store.find([b"content"]), lambda: store.keep([(b"more", ANSWER)])):
+            with pytest.raises(ArtifactError, match=r"must be a store of answers, but: .*content"):
+                use()
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
