@@ -120,6 +120,8 @@ class Database:
                     try:
                         work.result = work.do()
                     except Exception as error:
+                        if not self._connection.in_transaction:
+                            raise  # a full disk has rolled back all of it
                         work.error = error
                         self.write("ROLLBACK TO work")
                     self.write("RELEASE work")
@@ -154,6 +156,4 @@ class Database:
     def _failure(self, error: Exception) -> ArtifactError | RunFailedError:
         if getattr(error, "sqlite_errorcode", None) in _OTHER_FILE:
             return ArtifactError(f"{self._path}: must be {self._what}, but: {error}")
-        return RunFailedError(
-            f"{self._path}: must be writable, but: {error}; what was answered is kept"
-        )
+        return RunFailedError(f"{self._path}: must be writable, but: {error}")

@@ -162,6 +162,23 @@ def test_what_is_another_file_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "notes of mine" * 100
 
 
+def test_a_full_disk_is_said_and_what_was_written_before_stands(tmp_path: Path) -> None:
+    """A transaction that meets a full disk is rolled back by SQLite itself."""
+    with ledger(tmp_path) as bill:
+        sent = bill.authorise("key", ONE)
+        bill.sent(sent)
+        database = bill._database._connection
+        [(pages,)] = database.execute("PRAGMA page_count").fetchall()
+        database.execute(f"PRAGMA max_page_count = {pages + 2}")
+        large = np.zeros(100_000)
+        with pytest.raises(RunFailedError, match=r"must be writable, but: .*full"):
+            bill.answered(sent, Units(), [(b"content", large)])
+        assert (bill.total().possibly.requests, bill.total().cost) == (1, 1.0)
+        database.execute("PRAGMA max_page_count = 100000")
+        bill.answered(sent, Units(), [(b"content", large)])
+        assert bill.total().answered.requests == 1
+
+
 def test_a_file_of_another_version_is_told_from_one_that_is_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
