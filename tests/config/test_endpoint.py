@@ -99,6 +99,13 @@ def test_free_units_are_no_prices() -> None:
     assert config(prices={"token": 1e-7}).has_prices
 
 
+def test_a_pool_has_more_patience_than_an_endpoint_needs() -> None:
+    slow = {"oracle": BASE | {"timeout_s": 400}, "method": "head"}
+    with pytest.raises(ValidationError, match=r"got 400 and 600: give pool.chunk_timeout_s=800"):
+        RunConfig.model_validate(slow)
+    RunConfig.model_validate(slow | {"pool": {"chunk_timeout_s": 800}})
+
+
 def test_a_bill_stays_in_its_currency() -> None:
     def document(**changes: Any) -> dict[str, Any]:
         run = RunConfig.model_validate({"oracle": BASE | changes, "method": "head"})

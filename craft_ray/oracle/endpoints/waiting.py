@@ -36,12 +36,15 @@ def seconds_to_wait(headers: Mapping[str, str], now: float) -> float | None:
 
     Args:
         headers: of the reply.
-        now: Unix time, in seconds.
+        now: Unix time, in seconds; where a reply has its server's own, in `Date`, that counts: a
+            clock that is wrong here would ask for too long a wait, or for none.
 
     Returns:
         Seconds, at least 0. None: nothing is said.
     """
     by_name = {name: value.strip() for name, value in lower(headers).items()}
+    server_time = _until_date(by_name.get("date", ""), 0)
+    now = now if server_time is None else server_time
     for name in _IN_MILLISECONDS:
         value = by_name.get(name, "")
         if _NUMBER.fullmatch(value):

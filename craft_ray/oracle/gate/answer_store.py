@@ -26,8 +26,9 @@ _SCHEMA = (
 )
 _OVERHEAD = 128
 """Bytes that an answer takes beside its numbers, nearly."""
-_ROOM_LEFT = 0.9
-"""Where the store is full, it is emptied to this part, so that it is not emptied each time."""
+_ROOM_LEFT = 0.99
+"""Where the store is full, it is emptied to this part, so that it is not emptied each time, and
+other processes do not wait for long."""
 _KEYS_AT_ONCE = 500
 _ROWS_AT_ONCE = 200
 

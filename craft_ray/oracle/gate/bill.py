@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import ROUND_CEILING, Decimal
+from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from craft_ray.config.money import billed_money
 from craft_ray.errors import OracleError
 from craft_ray.oracle.endpoints.capabilities import Price
 from craft_ray.oracle.endpoints.wire import Request, Units
+
+logger = logging.getLogger(__name__)
 
 PARTS_OF_COST = 10**10
 """Costs are added as whole numbers of these parts of the currency, so that no sum is rounded. The
@@ -220,6 +225,32 @@ def settled(asked: BilledUnits, told: Units, prices: PriceList) -> BilledUnits:
     if told.tokens is not None and prices.has("token"):
         tokens = told.tokens
     return BilledUnits(asked.requests, asked.images, asked.texts, asked.pairs, tokens, told)
+
+
+class TokensTold:
+    """What an endpoint tells of tokens beyond what was expected, apart for requests with images and
+    without: the next ones are expected to have more, too, so that the money still covers them.
+    """
+
+    def __init__(self) -> None:
+        self._factors = {True: Fraction(1), False: Fraction(1)}
+
+    def expected(self, units: BilledUnits) -> BilledUnits:
+        """What a request may be billed for, after all that was told."""
+        return replace(units, tokens=ceil(units.tokens * self._factors[units.images > 0]))
+
+    def learn(self, asked: BilledUnits, billed: BilledUnits) -> None:
+        """An answer has told its tokens."""
+        has_images = asked.images > 0
+        if asked.tokens * self._factors[has_images] >= billed.tokens or not asked.tokens:
+            return
+        logger.warning(
+            "the endpoint counts %d tokens for %s, of which %d were expected at most%s; from now "
+            "on so many more are expected",
+            *(billed.tokens, _line(replace(asked, tokens=0)), asked.tokens),
+            " (oracle.tokens_per_image)" if has_images else "",
+        )
+        self._factors[has_images] = Fraction(billed.tokens, asked.tokens)
 
 
 def _counted(number: int, name: str) -> str:

@@ -22,6 +22,7 @@ from craft_ray.oracle.gate.bill import (
     Bill,
     BilledUnits,
     PriceList,
+    TokensTold,
     settled,
 )
 from craft_ray.oracle.gate.database import Database
@@ -55,7 +56,9 @@ class Authorised:
     key: str
     """For `Idempotency-Key`: the same for each attempt of the request, also after a resume."""
     attempt: int
+    asked: BilledUnits
     units: BilledUnits
+    """That it may be billed for: as asked, after what was told of others."""
     cost: int
 
 
@@ -91,6 +94,7 @@ class BillLedger:
         self.prices = PriceList(tuple(prices))
         self.prices.check_bounded(max_cost)
         self._max_cost = max_cost
+        self._tokens_told = TokensTold()
         self._delivering = threading.Lock()
         self._namespace = uuid.uuid5(_NAMESPACE, run)
         self._database = Database(path, _SCHEMA, "a bill")
@@ -143,6 +147,7 @@ class BillLedger:
         Raises:
             MoneySpentError: `max_cost` does not allow it; nothing was reserved.
         """
+        asked, units = units, self._tokens_told.expected(units)
         cost = self.prices.cost_of(units)
 
         def work() -> Authorised:
@@ -158,7 +163,7 @@ class BillLedger:
                 (key, last + 1, *counts, cost),
             )
             self._charge(cost)
-            return Authorised(key, last + 1, units, cost)
+            return Authorised(key, last + 1, asked, units, cost)
 
         return self._database.commit(work)
 
@@ -201,6 +206,7 @@ class BillLedger:
                 of it is then known not to be billed beside this.
         """
         units = settled(authorised.units, told, self.prices)
+        self._tokens_told.learn(authorised.asked, units)
         cost = self.prices.cost_of(units)
         key, attempt = _place(authorised)
         rows = [(content, *row_of(answer)) for content, answer in entries]

@@ -16,6 +16,9 @@ T = TypeVar("T")
 
 LOCK_TIMEOUT_S = 30.0
 """Another process may be writing."""
+_OTHER_FILE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+"""Codes of files without our tables and columns, and of damaged ones. All others are of a disk or
+of another process, and pass."""
 
 
 @dataclass(eq=False)
@@ -51,19 +54,17 @@ class Database:
             self._connection = sqlite3.connect(
                 path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-        except (OSError, sqlite3.DatabaseError) as error:
-            raise self._unwritable(error) from error
+        except (OSError, sqlite3.Error) as error:
+            raise self._failure(error) from error
         try:
             # No WAL: what continues a run may be on another node, and WAL needs shared memory.
             self._connection.execute("PRAGMA journal_mode=TRUNCATE")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             for statement in schema:
                 self._connection.execute(statement)
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             self._connection.close()
-            if isinstance(error, sqlite3.OperationalError):
-                raise self._unwritable(error) from error
-            raise self._no_such_file(error) from error
+            raise self._failure(error) from error
 
     def close(self) -> None:
         """No more is read or written."""
@@ -119,6 +120,8 @@ class Database:
                     try:
                         work.result = work.do()
                     except Exception as error:
+                        if not self._connection.in_transaction:
+                            raise  # a full disk has rolled back all of it
                         work.error = error
                         self.write("ROLLBACK TO work")
                     self.write("RELEASE work")
@@ -135,24 +138,22 @@ class Database:
             try:
                 return self._connection.execute(statement, values)
             except sqlite3.Error as error:
-                raise self._unwritable(error) from error
+                raise self._failure(error) from error
 
     def read(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows.
 
         Raises:
-            ArtifactError: the file is damaged.
+            ArtifactError: the file is damaged, or of another version.
+            RunFailedError: it cannot be read now.
         """
         with self._lock:
             try:
                 return self._connection.execute(statement, values).fetchall()
             except sqlite3.Error as error:
-                raise self._no_such_file(error) from error
+                raise self._failure(error) from error
 
-    def _no_such_file(self, error: object) -> ArtifactError:
-        return ArtifactError(f"{self._path}: must be {self._what}, but: {error}")
-
-    def _unwritable(self, error: object) -> RunFailedError:
-        return RunFailedError(
-            f"{self._path}: must be writable, but: {error}; what was answered is kept"
-        )
+    def _failure(self, error: Exception) -> ArtifactError | RunFailedError:
+        if getattr(error, "sqlite_errorcode", None) in _OTHER_FILE:
+            return ArtifactError(f"{self._path}: must be {self._what}, but: {error}")
+        return RunFailedError(f"{self._path}: must be writable, but: {error}")

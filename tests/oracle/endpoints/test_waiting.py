@@ -28,6 +28,15 @@ NOW = 1_445_412_400.0
         ({"Retry-After": "Wed Oct 21 07:28:00 2015"}, 80),
         ({"Retry-After": "Tue, 20 Oct 2015 07:28:00 GMT"}, 0),
         ({"Retry-After": "1445412480"}, 80),
+        (
+            {
+                "Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT",
+                "Date": "Wed, 21 Oct 2015 07:27:55 GMT",
+            },
+            5,
+        ),
+        ({"Retry-After": "1445412480", "date": "Wed, 21 Oct 2015 07:27:50 GMT"}, 10),
+        ({"Retry-After": "1445412480", "date": "today"}, 80),
         ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
         ({"x-ms-retry-after-ms": "1500"}, 1.5),
         ({"RateLimit": '"api";r=0;t=55'}, 55),

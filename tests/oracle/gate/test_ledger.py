@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,24 @@ def test_a_run_that_was_begun_without_prices_pays_for_its_beginning(tmp_path: Pa
         assert bill.total().cost == 3.7
 
 
+def test_tokens_beyond_what_was_expected_are_expected_of_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = BilledUnits(1, images=10, tokens=100)
+    with BillLedger(tmp_path / "bill.db", "run", (Price("token", 0.01),), max_cost=10.0) as bill:
+        under_way = [bill.authorise(f"{number}", images) for number in range(3)]
+        for sent in under_way:
+            bill.sent(sent)
+            bill.answered(sent, Units(tokens=250), [])
+        bill.authorise("the last", images)
+        with pytest.raises(BudgetError, match=r"may cost 2\.5000 USD"):
+            bill.authorise("one more", images)
+        assert bill.total().cost_answered == 7.5
+        assert bill.authorise("texts", BilledUnits(1, texts=1, tokens=0)).cost == 0
+    assert caplog.text.count("counts 250 tokens for 10 images in 1 request, of which 100 were") == 1
+    assert "oracle.tokens_per_image" in caplog.text
+
+
 def test_a_bill_has_room_for_money_that_is_worth_little(tmp_path: Path) -> None:
     with BillLedger(tmp_path / "bill.db", "run", (Price("image", 20_000, "IDR"),), 8e8) as bill:
         for number in range(8):
@@ -141,6 +160,43 @@ def test_what_is_another_file_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"bill\.db: must be a bill"):
         ledger(tmp_path)
     assert path.read_text() == "notes of mine" * 100
+
+
+def test_a_full_disk_is_said_and_what_was_written_before_stands(tmp_path: Path) -> None:
+    """A transaction that meets a full disk is rolled back by SQLite itself."""
+    with ledger(tmp_path) as bill:
+        sent = bill.authorise("key", ONE)
+        bill.sent(sent)
+        database = bill._database._connection
+        [(pages,)] = database.execute("PRAGMA page_count").fetchall()
+        database.execute(f"PRAGMA max_page_count = {pages + 2}")
+        large = np.zeros(100_000)
+        with pytest.raises(RunFailedError, match=r"must be writable, but: .*full"):
+            bill.answered(sent, Units(), [(b"content", large)])
+        assert (bill.total().possibly.requests, bill.total().cost) == (1, 1.0)
+        database.execute("PRAGMA max_page_count = 100000")
+        bill.answered(sent, Units(), [(b"content", large)])
+        assert bill.total().answered.requests == 1
+
+
+def test_a_file_of_another_version_is_told_from_one_that_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("craft_ray.oracle.gate.database.LOCK_TIMEOUT_S", 0.1)
+    with AnswerStore(tmp_path / "answers.db") as store:
+        other = sqlite3.connect(tmp_path / "answers.db", isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(RunFailedError, match="must be writable, but: database is locked"):
+            store.find([b"content"])
+        with pytest.raises(RunFailedError, match="must be writable, but: database is locked"):
+            store.keep([(b"content", ANSWER)])
+        other.execute("ROLLBACK")
+        store.keep([(b"content", ANSWER)])
+        other.execute("ALTER TABLE answers RENAME COLUMN content TO digest")
+        other.close()
+        for use in (lambda: store.find([b"content"]), lambda: store.keep([(b"more", ANSWER)])):
+            with pytest.raises(ArtifactError, match=r"must be a store of answers, but: .*content"):
+                use()
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
