@@ -22,9 +22,9 @@ from craft_ray.oracle.contract import (
     OnPart,
     OracleDescription,
     TaskHandle,
-    digest_of_images,
     ignore_part,
 )
+from craft_ray.oracle.contract_laws import digest_of_images
 
 CONTEXT = np.zeros((4, 512), dtype=np.float32)
 

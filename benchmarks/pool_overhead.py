@@ -22,7 +22,7 @@ from benchmarks.models import DrawnOracle
 from benchmarks.oracle_speed import CIFAR10
 from benchmarks.record import commit, write_result
 from craft_ray.config.oracle import OracleConfig, PoolConfig
-from craft_ray.config.run import RayConfig
+from craft_ray.config.sections import RayConfig
 from craft_ray.jobs.ray_session import ray_session
 from craft_ray.method.reduction import PromptLoss
 from craft_ray.oracle.contract import (

@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.fixed_service import CONTEXT, FixedServiceFactory
 from benchmarks.record import commit, write_result
 from craft_ray.config.oracle import PoolConfig
-from craft_ray.config.run import RayConfig
+from craft_ray.config.sections import RayConfig
 from craft_ray.jobs.ray_session import ray_session
 from craft_ray.method.reduction import PromptLoss
 from craft_ray.oracle.contract import ClassificationTask

@@ -34,8 +34,8 @@ from craft_ray.oracle.contract import (
     ImageHandle,
     Oracle,
     OracleDescription,
-    check_features,
 )
+from craft_ray.oracle.contract_laws import check_features
 
 RESULT_FOLDER = "best"
 """Of a run: where its classifier is stored."""

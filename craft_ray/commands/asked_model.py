@@ -134,7 +134,7 @@ def open_predictor(asked: Asked, replicas: int | None) -> Iterator[Predictor]:
 @contextmanager
 def _replicas(asked: Asked, number: int) -> Iterator[Predictor]:
     from craft_ray.config.oracle import PoolConfig
-    from craft_ray.config.run import RayConfig
+    from craft_ray.config.sections import RayConfig
     from craft_ray.inference.predictor import Predictor, check_is_here
     from craft_ray.jobs.ray_session import ray_session
     from craft_ray.pool.client import PoolOracle

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from craft_ray.config.base import Settings
-    from craft_ray.config.run import RayConfig
+    from craft_ray.config.sections import RayConfig
     from craft_ray.files.remote import Place
 
 

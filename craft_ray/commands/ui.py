@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from craft_ray.config.run import MlflowConfig
+    from craft_ray.config.sections import MlflowConfig
     from craft_ray.files.remote import locate
     from craft_ray.tracking.mlflow_tracker import tracking_uri
     from craft_ray.tracking.moved import follow

@@ -10,8 +10,8 @@ from pathlib import Path
 from shutil import rmtree
 
 from craft_ray.classifiers.artifact import DESCRIPTION_FILE
-from craft_ray.config.run import MlflowConfig
 from craft_ray.config.secrets import mask
+from craft_ray.config.sections import MlflowConfig
 from craft_ray.errors import ConfigError
 from craft_ray.tracking.mlflow_tracker import tracking_uri
 

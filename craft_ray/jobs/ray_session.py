@@ -15,7 +15,7 @@ import psutil
 import ray
 from ray.exceptions import AuthenticationError
 
-from craft_ray.config.run import RayConfig
+from craft_ray.config.sections import RayConfig
 from craft_ray.environment import ENVIRONMENT, set_environment
 from craft_ray.errors import ConfigError
 from craft_ray.interrupts import treat_sigterm_as_ctrl_c

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from craft_ray.config.run import AnswerCacheConfig
+from craft_ray.config.sections import AnswerCacheConfig
 from craft_ray.errors import ConfigError
 
 logger = logging.getLogger(__name__)

@@ -30,9 +30,8 @@ from craft_ray.oracle.contract import (
     ScoringOracle,
     TaskHandle,
     WhiteBoxOracle,
-    check_features,
-    check_white_box,
 )
+from craft_ray.oracle.contract_laws import check_features, check_white_box
 
 Array = np.ndarray[Any, Any]
 BoolArray = npt.NDArray[np.bool_]

@@ -27,11 +27,13 @@ from craft_ray.oracle.contract import (
     OracleDescription,
     PixelArray,
     TaskHandle,
+    ignore_part,
+)
+from craft_ray.oracle.contract_laws import (
     check_contexts,
     check_pixels,
     check_reduction,
     digest_of_images,
-    ignore_part,
 )
 from craft_ray.oracle.devices import compute_in_full_precision, device_and_versions, works
 from craft_ray.oracle.forwards import Forwards

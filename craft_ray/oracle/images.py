@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 import torch
 
 from craft_ray.errors import OracleError
-from craft_ray.oracle.contract import ImageHandle, PixelArray, rows_of
+from craft_ray.oracle.contract import ImageHandle, PixelArray
+from craft_ray.oracle.contract_laws import rows_of
 
 Encode = Callable[[PixelArray], Iterable[torch.Tensor]]
 

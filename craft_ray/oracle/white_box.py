@@ -11,14 +11,8 @@ from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.method.reduction import LabelArray, PromptLoss
 from craft_ray.oracle.clip import ClipOracle
-from craft_ray.oracle.contract import (
-    FloatArray,
-    ImageHandle,
-    OracleDescription,
-    TaskHandle,
-    check_contexts,
-    check_reduction,
-)
+from craft_ray.oracle.contract import FloatArray, ImageHandle, OracleDescription, TaskHandle
+from craft_ray.oracle.contract_laws import check_contexts, check_reduction
 from craft_ray.oracle.features import FeatureClipOracle
 from craft_ray.oracle.text.layout import slices
 

@@ -24,11 +24,13 @@ from craft_ray.oracle.contract import (
     OnPart,
     OracleDescription,
     TaskHandle,
+    ignore_part,
+)
+from craft_ray.oracle.contract_laws import (
     check_contexts,
     check_images,
     check_reduction,
     digest_of_images,
-    ignore_part,
 )
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.answers import AnswerSheet

@@ -22,14 +22,8 @@ from craft_ray.errors import (
     RunFailedError,
     UserError,
 )
-from craft_ray.oracle.contract import (
-    ImageHandle,
-    Oracle,
-    OracleDescription,
-    TaskHandle,
-    check_features,
-    check_white_box,
-)
+from craft_ray.oracle.contract import ImageHandle, Oracle, OracleDescription, TaskHandle
+from craft_ray.oracle.contract_laws import check_features, check_white_box
 from craft_ray.pool.address import Answered, Failed, Refused, Reply
 from craft_ray.pool.metrics import ReplicaMetrics
 

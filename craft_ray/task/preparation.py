@@ -21,12 +21,8 @@ from craft_ray.errors import ConfigError, DataError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import DataSize
 from craft_ray.method.projection import check_dimensions
-from craft_ray.oracle.contract import (
-    ClassificationTask,
-    FloatArray,
-    TaskHandle,
-    check_features,
-)
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, TaskHandle
+from craft_ray.oracle.contract_laws import check_features
 from craft_ray.task.prepared import (
     Augmentation,
     FreshViews,

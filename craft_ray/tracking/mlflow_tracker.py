@@ -20,8 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from craft_ray.config.run import MlflowConfig
 from craft_ray.config.secrets import mask
+from craft_ray.config.sections import MlflowConfig
 from craft_ray.errors import TrackingError
 from craft_ray.tracking.base import (
     CLASSIFIER_PLACE,

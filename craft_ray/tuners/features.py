@@ -20,7 +20,8 @@ from craft_ray.config.heads import FeaturesHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.linear_head import FittedHead, LinearHead, fit_linear_head
-from craft_ray.oracle.contract import FloatArray, check_features, prompts_of
+from craft_ray.oracle.contract import FloatArray
+from craft_ray.oracle.contract_laws import check_features, prompts_of
 from craft_ray.task.prepared import PreparedTask, ViewBank
 from craft_ray.tuners.base import Losses, Trainer
 from craft_ray.tuners.questions import evidence_of, held_out_logits

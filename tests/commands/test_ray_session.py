@@ -16,7 +16,7 @@ from craft_ray.jobs.ray_session import keep_token_private
 
 SESSION = """
 import subprocess, sys, ray
-from craft_ray.config.run import RayConfig
+from craft_ray.config.sections import RayConfig
 from craft_ray.jobs.ray_session import ray_session
 with ray_session(RayConfig(num_cpus=1, object_store_mb=80)):
     address = ray.get_runtime_context().gcs_address
@@ -26,7 +26,7 @@ with ray_session(RayConfig(num_cpus=1, object_store_mb=80)):
 CLIENT = """
 import sys, ray
 from craft_ray.commands.common import exit_with
-from craft_ray.config.run import RayConfig
+from craft_ray.config.sections import RayConfig
 from craft_ray.jobs.ray_session import ray_session
 def connect():
     with ray_session(RayConfig(address=sys.argv[1])):
@@ -110,7 +110,7 @@ def test_a_local_ray_answers_nobody_without_its_token(tmp_path: Path) -> None:
 
 STUCK = """
 import os, threading, time, ray
-from craft_ray.config.run import RayConfig
+from craft_ray.config.sections import RayConfig
 from craft_ray.jobs.ray_session import ray_session
 @ray.remote(num_cpus=0)
 class Stuck:

@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 
 from craft_ray.commands import ui
 from craft_ray.commands.program import main
-from craft_ray.config.run import MlflowConfig
+from craft_ray.config.sections import MlflowConfig
 from craft_ray.tracking import make_tracker
 from tests.support.mlflow_server import runs_of
 

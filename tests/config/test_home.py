@@ -9,8 +9,8 @@ import pytest
 from craft_ray.config.documents import flatten
 from craft_ray.config.loading import load_reproduction_config, load_run_config, load_space_config
 from craft_ray.config.oracle import OracleConfig
-from craft_ray.config.run import MlflowConfig
 from craft_ray.config.sampling import EarlierStudy
+from craft_ray.config.sections import MlflowConfig
 from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
 from craft_ray.reproduction.grid import make_cells, settings_of
 

@@ -8,8 +8,8 @@ import pytest
 
 from craft_ray.commands.reproduce import SMOKE
 from craft_ray.config.loading import load_reproduction_config, load_run_config
-from craft_ray.config.run import MlflowConfig
 from craft_ray.config.secrets import conceal, is_masked, mask, reveal
+from craft_ray.config.sections import MlflowConfig
 
 SECRET = "pa55-w0rd"
 

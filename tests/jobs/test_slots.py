@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import ray
 
-from craft_ray.config.run import RayConfig
+from craft_ray.config.sections import RayConfig
 from craft_ray.errors import RunFailedError, UserError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import TRACEBACK_FILE, Job, JobEnd, Report, Reporter, read_result

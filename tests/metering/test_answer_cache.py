@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from craft_ray.config.run import AnswerCacheConfig
+from craft_ray.config.sections import AnswerCacheConfig
 from craft_ray.errors import ConfigError
 from craft_ray.metering.answer_cache import AnswerCache, open_answer_cache
 from craft_ray.metering.journal_sqlite import QueryJournal

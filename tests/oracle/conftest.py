@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from craft_ray.config.oracle import OracleConfig, PoolConfig
-from craft_ray.config.run import RayConfig
+from craft_ray.config.sections import RayConfig
 from craft_ray.jobs.ray_session import ray_session
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import Oracle, PixelArray

@@ -14,12 +14,8 @@ from craft_ray.metering.answer_cache import AnswerCache
 from craft_ray.metering.journal_sqlite import QueryJournal
 from craft_ray.metering.ledger import Purpose, QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.oracle.contract import (
-    ClassificationTask,
-    FeatureOracle,
-    PixelArray,
-    prompts_of,
-)
+from craft_ray.oracle.contract import ClassificationTask, FeatureOracle, PixelArray
+from craft_ray.oracle.contract_laws import prompts_of
 from craft_ray.oracle.features import FeatureClipOracle
 from craft_ray.oracle.white_box import load_oracle
 from tests.oracle.conftest import pool_of

@@ -24,8 +24,8 @@ from craft_ray.oracle.contract import (
     ScoringOracle,
     TaskHandle,
     WhiteBoxOracle,
-    digest_of_images,
 )
+from craft_ray.oracle.contract_laws import digest_of_images
 
 TASK = ClassificationTask(("cat", "dog", "ankle boot"))
 

@@ -16,7 +16,8 @@ from ray.tune import PlacementGroupFactory
 from ray.util import placement_group_table
 
 from craft_ray.config.oracle import PoolConfig
-from craft_ray.config.run import RayConfig, RunConfig
+from craft_ray.config.run import RunConfig
+from craft_ray.config.sections import RayConfig
 from craft_ray.environment import set_environment
 from craft_ray.method.reduction import PromptLoss
 from craft_ray.oracle.contract import FloatArray

@@ -14,7 +14,7 @@ import pytest
 import ray
 
 from craft_ray.config.oracle import PoolConfig
-from craft_ray.config.run import RayConfig
+from craft_ray.config.sections import RayConfig
 from craft_ray.errors import OracleError, PoolError
 from craft_ray.jobs.ray_session import ray_session
 from craft_ray.oracle.contract import PixelArray

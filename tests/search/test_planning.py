@@ -15,8 +15,9 @@ from craft_ray.config.distributions import Choice, LogUniform
 from craft_ray.config.loading import load_space_config
 from craft_ray.config.method_names import method_name
 from craft_ray.config.oracle import PoolConfig
-from craft_ray.config.run import RayConfig, RunConfig
+from craft_ray.config.run import RunConfig
 from craft_ray.config.sampling import NoScheduler
+from craft_ray.config.sections import RayConfig
 from craft_ray.config.shipped import SPACES
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from craft_ray.classifiers.classifier import ProbesClassifier
-from craft_ray.config.run import AnswerCacheConfig
+from craft_ray.config.sections import AnswerCacheConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import locate
 from craft_ray.jobs.run_folder import is_finished

@@ -27,11 +27,8 @@ from craft_ray.oracle.contract import (
     OracleDescription,
     PixelArray,
     TaskHandle,
-    check_contexts,
-    check_pixels,
-    digest_of_images,
-    rows_of,
 )
+from craft_ray.oracle.contract_laws import check_contexts, check_pixels, digest_of_images, rows_of
 
 IMAGE_SIZE = 8
 EMBED_DIM = 6

@@ -17,8 +17,8 @@ from craft_ray.oracle.contract import (
     ImageHandle,
     OracleDescription,
     TaskHandle,
-    rows_of,
 )
+from craft_ray.oracle.contract_laws import rows_of
 from craft_ray.oracle.endpoints.capabilities import Served
 from tests.support.fake_oracle import LOGIT_SCALE, FakeOracle
 

@@ -18,7 +18,7 @@ import pytest
 PROGRAM = """
 import sys
 import ray
-from craft_ray.config.run import RayConfig
+from craft_ray.config.sections import RayConfig
 from craft_ray.jobs.ray_session import ray_session
 with ray_session(RayConfig(num_cpus=32, object_store_mb=500)):
     print("address", ray.get_runtime_context().gcs_address, flush=True)

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from craft_ray.data.dataset import Item
 from craft_ray.errors import DataError, OracleError
-from craft_ray.oracle.contract import check_images, digest_of_images
+from craft_ray.oracle.contract_laws import check_images, digest_of_images
 from craft_ray.task.sending import plain_images, view_images
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from craft_ray.config.run import MlflowConfig
+from craft_ray.config.sections import MlflowConfig
 from craft_ray.errors import TrackingError
 from craft_ray.tracking import MlflowTracker, NullTracker, make_tracker, ui_command
 from tests.support.mlflow_server import mlflow_server, runs_of

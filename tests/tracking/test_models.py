@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from craft_ray.classifiers.artifact import DESCRIPTION_FILE
-from craft_ray.config.run import MlflowConfig
+from craft_ray.config.sections import MlflowConfig
 from craft_ray.estimator.classifier import CraftClassifier
 from craft_ray.tracking import DataInput, LoggedModel, make_tracker
 from craft_ray.tracking.base import RefusedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from craft_ray.config.run import MlflowConfig
+from craft_ray.config.sections import MlflowConfig
 from craft_ray.tracking.mlflow_tracker import ui_command
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from craft_ray.errors import OracleError
-from craft_ray.oracle.contract import Files, ImageHandle, rows_of
+from craft_ray.oracle.contract import Files, ImageHandle
+from craft_ray.oracle.contract_laws import rows_of
 from craft_ray.oracle.endpoints.wire import ImageFile
 
 MAX_BYTES = 1024 * 2**20

@@ -28,6 +28,8 @@ from craft_ray.oracle.contract import (
     Images,
     OracleDescription,
     TaskHandle,
+)
+from craft_ray.oracle.contract_laws import (
     check_contexts,
     check_features,
     check_images,

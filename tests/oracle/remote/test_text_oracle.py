@@ -17,13 +17,8 @@ import numpy.typing as npt
 import pytest
 
 from craft_ray.errors import MoneySpentError, OracleError
-from craft_ray.oracle.contract import (
-    ClassificationTask,
-    FloatArray,
-    ImageHandle,
-    TaskHandle,
-    prompts_of,
-)
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
+from craft_ray.oracle.contract_laws import prompts_of
 from craft_ray.oracle.endpoints.wire import Reply, Request
 from craft_ray.oracle.gate.answer_store import AnswerStore
 from craft_ray.oracle.remote.text_oracle import TextEndpointOracle
