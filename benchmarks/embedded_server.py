@@ -68,6 +68,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Features, in the shape of OpenAI's answer."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.path.endswith("/embeddings"):
+            self._reply(404, {"detail": f"{self.path}: there is /embeddings only"})
+            return
+        if not isinstance(asked, dict) or not isinstance(asked.get("input"), list):
+            self._reply(422, {"detail": "input: must be a list"})
+            return
         self.embedder.asked["requests"] += 1
         given = asked["input"]
         is_image = asked.get("modality") == "image"
@@ -76,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             rows = self.embedder.images(given) if is_image else self.embedder.texts(given)
-        except ValueError as error:  # of the user's mistakes: a broken image, a long text
+        except (ValueError, AttributeError, TypeError) as error:  # a broken image, a long text
             self._reply(400, {"error": {"message": str(error)}})
             return
         data = [

@@ -16,6 +16,11 @@ PLAIN_VIEW = (
 )
 """How an image becomes what the model is asked about: `craft_ray.data.pixels.plain_pixels`."""
 
+SENT_AS_FILE = (
+    "sent as its own file (as PNG, if it is no JPEG); the endpoint decodes and resizes it"
+)
+"""How an endpoint is asked: `craft_ray.data.encoded.plain_files`."""
+
 
 class Measured(Settings):
     """A score, with how sure the accuracy is."""
@@ -79,6 +84,8 @@ class About(Settings):
     """Of the whole run: all trials of a search."""
     image_predictions: int | None = None
     cost: float | None = None
+    currency: str = ""
+    """Of the cost, where an endpoint bills; empty: that of the price of a prediction."""
     price_per_thousand_predictions: float | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     commit: str | None = None

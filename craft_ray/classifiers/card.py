@@ -10,7 +10,7 @@ import yaml
 
 from craft_ray.classifiers.about import About, Measured
 from craft_ray.config.endpoint import EndpointConfig
-from craft_ray.config.money import money
+from craft_ray.config.money import run_cost
 from craft_ray.config.oracle import AnyOracleConfig, OracleConfig
 
 CLASSES_SHOWN = 50
@@ -50,7 +50,7 @@ def model_card(
         _model(oracle, about, template, weights_id),
         _classes(class_names),
         *_how_it_was_made(about),
-        _limits(about),
+        _limits(oracle, about),
     ]
     return "\n".join(parts).encode("utf-8", "replace").decode()  # a folder's name may be any bytes
 
@@ -95,7 +95,7 @@ def _what_it_is(
         "features": "A linear head on image features",
     }.get(kind, "A classifier")
     model = "a model that is not named here" if oracle is None else _plain(model_name(oracle))
-    made = f" by {_plain(about.method)}" if about.method else ""
+    made = f" ({_plain(about.method)})" if about.method else ""
     closed = "no gradients" if kind == "features" else "no gradients, no features"
     yield (
         f"{what} for {model}, found{made} by asking the model only: {closed}. It "
@@ -123,9 +123,26 @@ def _how_to_use_it(folder: str, oracle: AnyOracleConfig | None) -> str:
         f'classifier = CraftClassifier.load("{name}"{given})\n'
         'labels = classifier.predict(["a.jpg", "b.jpg"])\n```\n\n'
         f"```bash\ncraft-ray predict {name} photos/ --top 3 --out labels.csv\n```\n\n"
-        "The folder may lie anywhere. Weights that are a file or folder are looked for where they "
-        "were; `--set oracle.pretrained=FILE` (Python: `oracle_settings={'pretrained': 'FILE'}`) "
-        "names another place. Other weights are refused.\n"
+        f"The folder may lie anywhere. {_where_the_model_is(oracle)}\n"
+    )
+
+
+def _where_the_model_is(oracle: AnyOracleConfig | None) -> str:
+    if isinstance(oracle, EndpointConfig):
+        key = "It needs no key."
+        if oracle.api_key_env is not None:
+            # Not in a sentence of Markdown's own: a variable's name has letters that it would take.
+            key = f"The environment variable `{oracle.api_key_env}` must have its key."
+        elif oracle.api_key_file is not None:
+            key = "Its key is read from the file that `oracle.api_key_file` names."
+        return (
+            f"The endpoint below is asked, which may cost money. {key} `--set oracle.url=URL` "
+            "(Python: `oracle_settings={'url': 'URL'}`) names another address of the same model."
+        )
+    return (
+        "Weights that are a file or folder are looked for where they were; `--set "
+        "oracle.pretrained=FILE` (Python: `oracle_settings={'pretrained': 'FILE'}`) names another "
+        "place. Other weights are refused."
     )
 
 
@@ -155,14 +172,18 @@ def _row(name: str, score: Measured) -> str:
 def _model(oracle: AnyOracleConfig | None, about: About, template: str, weights_id: str) -> str:
     mean = ", ".join(f"{each:g}" for each in about.image_mean)
     std = ", ".join(f"{each:g}" for each in about.image_std)
+    endpoint = oracle if isinstance(oracle, EndpointConfig) else None
+    is_here = endpoint is None
     lines = [
         ("model", "" if oracle is None else model_name(oracle)),
-        ("weights from", about.source),
+        ("weights from" if is_here else "endpoint", about.source),
+        ("dialect", "" if endpoint is None else endpoint.dialect),
         ("revision", about.revision or ""),
-        ("weights' content address", weights_id),
+        ("weights' content address", weights_id if is_here else ""),
         ("precision", oracle.precision if isinstance(oracle, OracleConfig) else ""),
         ("computed by", about.computed_by),
-        ("image size", "" if about.image_size is None else f"{about.image_size}"),
+        # Of an endpoint the side of views that were cropped here, not what the model takes.
+        ("image size", f"{about.image_size}" if is_here and about.image_size else ""),
         ("view of an image", about.view),
         ("normalisation", f"mean {mean}; standard deviation {std}" if mean else ""),
         ("template", template),
@@ -178,7 +199,7 @@ def _classes(class_names: Sequence[str]) -> str:
 
 
 def _how_it_was_made(about: About) -> Iterator[str]:
-    cost = "" if about.cost is None else money(about.cost)
+    cost = "" if about.cost is None else run_cost(about.cost, about.currency)
     if about.price_per_thousand_predictions is not None and cost:
         cost += f" (at {about.price_per_thousand_predictions:g} for 1,000 predictions)"
     lines = [
@@ -207,18 +228,22 @@ def _list(lines: Sequence[tuple[str, str]]) -> str:
     return "".join(f"- {name}: {_plain(value)}\n" for name, value in lines if value)
 
 
-def _limits(about: About) -> str:
+def _limits(oracle: AnyOracleConfig | None, about: About) -> str:
     measured = (
         "It was not tested on images that nothing was chosen on."
         if about.test is None
         else "The test score is of images like those it was tuned on; elsewhere it may be lower."
     )
+    changed = (
+        "Whoever owns the endpoint may change the model behind it, and need not say so"
+        if isinstance(oracle, EndpointConfig)
+        else "In another precision than the one above labels can differ a little"
+    )
     return (
         "## Limits\n\n"
         f"{measured} It knows the classes above only: an image of anything else gets one of them. "
-        "In another precision than the one above labels can differ a little: "
-        "`craft-ray evaluate` measures it on labelled images. What the model has learnt, with its "
-        "biases, stays in its answers.\n"
+        f"{changed}: `craft-ray evaluate` measures it on labelled images. What the model has "
+        "learnt, with its biases, stays in its answers.\n"
     )
 
 

@@ -22,6 +22,11 @@ def earlier_prompt(
     place = config.prompt.start
     if place is None:
         return None
+    if not oracle.embed_dim:
+        raise ArtifactError(
+            f"prompt.start: must be null for a model that takes no soft prompts, but got {place}; "
+            "words to begin with are data.template"
+        )
     earlier = Artifact.load(locate(place))
     if not earlier.is_for_weights_of(oracle):
         raise ArtifactError(

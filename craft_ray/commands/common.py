@@ -178,7 +178,8 @@ def print_outcome(
     sentences = [
         f"{what}: test accuracy [bold]{after:.1%}[/] {sure}, zero-shot {before:.1%}: "
         f"[bold]{gain}[/].",
-        f"Spent {ledger['candidate_queries']:,} candidate queries "
+        f"Spent {ledger['candidate_queries']:,} candidate "
+        f"{'query' if ledger['candidate_queries'] == 1 else 'queries'} "
         f"({ledger['image_predictions']:,} image predictions{shared}) in "
         f"{summary['seconds']:.0f} s." + cost,
     ]
@@ -202,7 +203,7 @@ def print_outcome(
 def _billed(bill: Mapping[str, Any]) -> str:
     from craft_ray.oracle.gate.bill import Bill
 
-    return f"The endpoint was asked for {Bill.from_dict(bill).words()}."
+    return Bill.from_dict(bill).sentence()
 
 
 def check_inputs(

@@ -15,6 +15,7 @@ from craft_ray.commands.shorthand import typed_words
 from craft_ray.config.secrets import mask
 from craft_ray.errors import (
     FULL_DISK,
+    OracleError,
     RunFailedError,
     RunInterruptedError,
     StorageError,
@@ -134,6 +135,7 @@ def resume_hint(
     Raises:
         RunInterruptedError: in place of Ctrl-C, with the command that continues.
         RunFailedError: with that command; also in place of a full disk.
+        OracleError: an endpoint has refused; with that command.
     """
     kept = [word for word in words if not word.startswith("name=")]
     command = ["craft-ray", name, *kept, f"name={folder.name}", "--resume"]
@@ -153,6 +155,13 @@ def resume_hint(
         raise RunInterruptedError(f"{str(error) or 'stopped'}; {hint()}") from error
     except (RunFailedError, StorageError) as error:
         raise RunFailedError(f"{error}; {hint()}") from error
+    except OracleError as error:
+        from craft_ray.oracle.remote.records import BILL_FILE
+
+        if not (folder / BILL_FILE).is_file():
+            raise
+        # An endpoint that refuses what it is asked: a key, say, that is no longer taken.
+        raise OracleError(f"{error}; when that is mended, {hint()}") from error
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from craft_ray.config.endpoint import EndpointConfig
+from craft_ray.config.money import billed_money
 
 if TYPE_CHECKING:
     from craft_ray.config.run import RunConfig
@@ -52,13 +53,13 @@ class PlannedBill:
         return f"The endpoint is asked for {asked} at most{of_cost}; what is known is not asked."
 
     def _cost(self) -> str | None:
-        if not self.endpoint.has_prices:
-            return None
-        from craft_ray.metering.planned_bill import cost
-        from craft_ray.oracle.gate.bill import money
+        from craft_ray.metering.planned_bill import cost, price_list
 
-        about = "about " if self.endpoint.prices.token else ""
-        return about + money(cost(self.units, self.endpoint), self.endpoint.prices.currency)
+        prices = price_list(self.endpoint)
+        if not prices.prices:
+            return None
+        about = "about " if prices.has("token") else ""
+        return about + billed_money(cost(self.units, self.endpoint), prices.currency)
 
 
 def planned_bill(config: RunConfig, size: DataSize) -> PlannedBill | None:

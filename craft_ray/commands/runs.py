@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from craft_ray.commands import export
 from craft_ray.commands.as_json import print_json
 from craft_ray.commands.common import add_screen_options, exit_with
-from craft_ray.config.money import money
+from craft_ray.config.money import run_cost
 from craft_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -147,8 +147,8 @@ def _show(options: argparse.Namespace) -> None:
     if facts.tuned is not None:
         print(f"test accuracy {_share(facts.tuned)}, zero-shot {_share(facts.zero_shot)}")
     if facts.queries is not None:
-        cost = "" if facts.cost is None else f", which cost {money(facts.cost)}"
-        print(f"{facts.queries:,} candidate queries{cost}")
+        cost = "" if facts.cost is None else f", which cost {run_cost(facts.cost, facts.currency)}"
+        print(f"{facts.queries:,} candidate {'query' if facts.queries == 1 else 'queries'}{cost}")
     print(f"folder      {folder}")
     if facts.state in GOES_ON:
         print(f"continue    {_resume_command(facts.name, options)}")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from craft_ray.classifiers.artifact import Artifact
+from craft_ray.classifiers.artifact import RESULT_FOLDER, Artifact
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.loading import change_run_config, load_oracle_config
 from craft_ray.config.oracle import AnyOracleConfig
@@ -24,7 +24,7 @@ from craft_ray.config.shipped import DEFAULT_RUN
 from craft_ray.errors import ConfigError, DataError
 from craft_ray.estimator.fitting import fit_by_search, fit_once, smallest_class, split
 from craft_ray.estimator.inputs import Images, items_of, labelled_items
-from craft_ray.files.remote import locate
+from craft_ray.files.remote import Place, locate
 from craft_ray.inference.predictor import Predictor, check_is_here
 from craft_ray.inference.runs import find_classifier
 from craft_ray.metering.ledger import Spending
@@ -122,6 +122,13 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Probabilities of the classes, [N, C], in the order of `classes_`."""
         return softmax(self._logits(X).astype(np.float64))
 
+    @property
+    def bill(self) -> str | None:
+        """What an endpoint was asked for by this object, and what that costs, in words; None: the
+        model is not behind one, or was not asked from here."""
+        predictor: Predictor | None = getattr(self, "_predictor", None)
+        return None if predictor is None else predictor.bill
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Store what was fitted: `load`, `craft-ray predict` and `evaluate` take the folder."""
         check_is_fitted(self, "classes_")
@@ -147,7 +154,8 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             UserError: nothing is stored there, or the model is not on this machine or another one.
         """
-        artifact = Artifact.load(find_classifier(os.fspath(folder), locate("runs")))
+        found = find_classifier(os.fspath(folder), locate("runs"))
+        artifact = Artifact.load(found)
         if oracle is not None:
             loaded = cls(oracle)
         else:
@@ -156,6 +164,7 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             config = load_oracle_config(artifact.oracle, words)
             loaded = cls._of_model(config)
             check_is_here(config)
+            loaded._output_dir = _output_dir_of(found)
             oracle = loaded._load(config)
         loaded._set(artifact, list(artifact.task.class_names))
         loaded._predictor = Predictor(artifact, oracle)
@@ -217,7 +226,12 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"but got {self.search}"
             )
         own: dict[str, Any] = {"seed": self.seed if problems else int(self.seed)}
-        if self.oracle == ENDPOINT:
+        if isinstance(self.oracle, str) and self.oracle.startswith(("http://", "https://")):
+            problems.append(
+                "oracle: must be 'http' for an endpoint, with its address and dialect among the "
+                "settings ('oracle.url', 'oracle.dialect'), but got an address"
+            )
+        elif self.oracle == ENDPOINT:
             own["oracle.kind"] = ENDPOINT
         elif isinstance(self.oracle, str):
             model, weights = _model_and_weights(self.oracle)
@@ -245,7 +259,7 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not isinstance(self.oracle, str):
             return self.oracle
         check_loadable(config)
-        return load_here(config, Path("runs"))
+        return load_here(config, getattr(self, "_output_dir", Path("runs")))
 
     def _logits(self, images: Images) -> FloatArray:
         check_is_fitted(self, "classes_")
@@ -260,6 +274,12 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             logits.append(batch.logits_NC)
         logits_NC: FloatArray = np.concatenate(logits)
         return logits_NC
+
+
+def _output_dir_of(folder: Place) -> Path:
+    """Where the runs are that a classifier is one of: an endpoint's answers are kept there."""
+    is_of_run = isinstance(folder, Path) and folder.name == RESULT_FOLDER
+    return folder.parent.parent if is_of_run and isinstance(folder, Path) else Path("runs")
 
 
 def _model_and_weights(name: str) -> tuple[str, str | None]:

@@ -14,6 +14,7 @@ import numpy as np
 from craft_ray.classifiers.about import About
 from craft_ray.classifiers.artifact import RESULT_FOLDER, Artifact
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.given import given_space
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
@@ -63,8 +64,10 @@ def fit_once(config: RunConfig, data: FewShotData, oracle: Oracle, *, is_object:
         trainer.run_generation()
     selected, spent = trainer.selected, metered.ledger.spent
     scores = Scores(zero_shot, selected.validation)
-    price = config.price_per_thousand_predictions
+    price, bill = config.price_per_thousand_predictions, getattr(oracle, "bill", None)
     cost = None if price is None else round(spent.cost(price), 6)
+    if isinstance(config.oracle, EndpointConfig) and bill is not None and bill.currency:
+        cost = round(bill.cost, 6)
     about = about_result("", config, data, oracle.describe(), scores, spent, cost)
     if is_object:
         about = about.model_copy(update={"source": "", "revision": None})

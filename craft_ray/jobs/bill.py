@@ -19,17 +19,19 @@ def bill_of(config: RunConfig, folder: Place) -> Bill | None:
 
     Raises:
         ArtifactError: its record is damaged.
+        OracleError: the settings do not fit the dialect.
     """
     if not isinstance(config.oracle, EndpointConfig) or not isinstance(folder, Path):
         return None
     from craft_ray.oracle.gate.bill_ledger import BillLedger
-    from craft_ray.oracle.remote.adapters import prices_of
+    from craft_ray.oracle.remote.opening import capabilities_of
     from craft_ray.oracle.remote.records import BILL_FILE
 
     path = folder / BILL_FILE
     if not path.exists():
         return None
-    with BillLedger(path, folder.name, prices_of(config.oracle), only_read=True) as ledger:
+    prices = capabilities_of(config.oracle).prices
+    with BillLedger(path, folder.name, prices, only_read=True) as ledger:
         return ledger.total()
 
 

@@ -24,6 +24,7 @@ from craft_ray.errors import last_words
 from craft_ray.files.folders import on_this_disk
 from craft_ray.files.remote import Place
 from craft_ray.jobs.run_folder import SUMMARY_FILE
+from craft_ray.oracle.gate.bill import Bill
 from craft_ray.task.preparation import FewShotData
 from craft_ray.task.provenance import manifest
 from craft_ray.tracking import DataInput, LoggedModel, Tracker
@@ -203,10 +204,13 @@ def describe_result(
             f"**{test['accuracy']:.1%} on {data['num_test']:,} test images** (95 %: {low:.1%} to "
             f"{high:.1%}; zero-shot {before:.1%}){words}"
         )
-    cost = "" if summary["cost"] is None else f", cost {money(summary['cost'])}"
+    bill = summary.get("bill")
+    has_cost = summary["cost"] is not None and bill is None
+    cost = f", cost {money(summary['cost'])}" if has_cost else ""
     lines += [
         f"Spent: {ledger['candidate_queries']:,} queries, {ledger['image_predictions']:,} image "
         f"predictions{cost}, {summary['seconds']:.0f} s",
+        *([] if bill is None else [Bill.from_dict(bill).sentence()]),
         f"Data: {data['name']}, {data['num_classes']} classes, {data['num_train']:,} training, "
         f"{data['num_validation']:,} validation and {data['num_test']:,} test images",
         f"Model: {model_name(config)}",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from craft_ray.classifiers.about import About, Measured
+from craft_ray.classifiers.about import PLAIN_VIEW, SENT_AS_FILE, About, Measured
 from craft_ray.classifiers.score import Score
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.method_names import method_name
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.ledger import Spending
@@ -53,6 +54,7 @@ def about_result(
     """
     origin = origin_of(config.oracle)
     price = config.price_per_thousand_predictions
+    endpoint = config.oracle if isinstance(config.oracle, EndpointConfig) else None
     num_test = len(data.dataset.splits.get("test", ()))
     return About(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,6 +70,7 @@ def about_result(
         image_size=oracle.image_size,
         image_mean=oracle.image_mean,
         image_std=oracle.image_std,
+        view=SENT_AS_FILE if oracle.takes_files else PLAIN_VIEW,
         zero_shot_validation=Measured.of(scores.zero_shot_validation, len(data.validation)),
         validation=Measured.of(scores.validation, len(data.validation)),
         zero_shot_test=scores.zero_shot_test and Measured.of(scores.zero_shot_test, num_test),
@@ -75,6 +78,7 @@ def about_result(
         candidate_queries=spent.candidate_queries,
         image_predictions=spent.image_predictions,
         cost=cost,
+        currency=endpoint.prices.currency if endpoint is not None and cost is not None else "",
         price_per_thousand_predictions=price,
         versions=versions(),
         commit=commit(),

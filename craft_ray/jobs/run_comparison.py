@@ -8,7 +8,7 @@ from typing import Any
 
 from craft_ray.classifiers.interval import accuracy_interval
 from craft_ray.config.documents import flatten
-from craft_ray.config.money import money
+from craft_ray.config.money import run_cost
 
 ABSENT = "-"
 NOT_COMPARED = ("name", "output_dir", "base.name", "base.output_dir")
@@ -92,6 +92,12 @@ def _number(*path: str, show: Callable[[Any], str] = "{:,d}".format) -> Callable
     return shown
 
 
+def _cost(record: RunRecord) -> str:
+    summary = record.summary or {}
+    cost, bill = summary.get("cost"), summary.get("bill") or {}
+    return ABSENT if cost is None else run_cost(cost, str(bill.get("currency", "")))
+
+
 def _model(record: RunRecord) -> str:
     inner = record.settings.get("base", record.settings)
     oracle = inner.get("oracle") if isinstance(inner, Mapping) else None
@@ -108,7 +114,7 @@ RESULTS: Sequence[tuple[str, Callable[[RunRecord], str]]] = (
     ("test images", _number("data", "num_test")),
     ("candidate queries", _number("ledger", "candidate_queries")),
     ("image predictions", _number("ledger", "image_predictions")),
-    ("cost", _number("cost", show=money)),
+    ("cost", _cost),
     ("seconds", _number("seconds", show="{:,.0f}".format)),
 )
 """Label -> the value of a run, in words."""

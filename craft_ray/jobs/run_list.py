@@ -30,6 +30,7 @@ class RunFacts:
         tuned: that of the result.
         queries: candidate queries.
         cost: in the currency of the price, if there is one.
+        currency: of the cost, where an endpoint bills; else empty.
     """
 
     name: str
@@ -40,6 +41,7 @@ class RunFacts:
     tuned: float | None = None
     queries: int | None = None
     cost: float | None = None
+    currency: str = ""
 
 
 def runs_in(output_dir: Place) -> list[RunFacts]:
@@ -74,6 +76,7 @@ def facts_of(folder: Place) -> RunFacts:
         _test_accuracy(result),
         (summary.get("ledger") or {}).get("candidate_queries"),
         summary.get("cost"),
+        str((summary.get("bill") or {}).get("currency", "")),
     )
 
 

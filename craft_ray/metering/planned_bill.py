@@ -12,17 +12,21 @@ from dataclasses import dataclass
 
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.heads import ResidualMlpConfig
+from craft_ray.config.money import billed_money
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
 from craft_ray.metering.planned_spending import (
+    ALONE,
     DataSize,
+    SharedSize,
     examined_blocks,
     plan_driver,
     plan_run,
     plan_test,
+    plan_zero_shot,
 )
 from craft_ray.oracle.endpoints.capabilities import Capabilities
-from craft_ray.oracle.gate.bill import PARTS_OF_COST, BilledUnits, PriceList, money
+from craft_ray.oracle.gate.bill import PARTS_OF_COST, BilledUnits, PriceList
 from craft_ray.oracle.remote.adapters import fits_scale
 from craft_ray.oracle.remote.opening import capabilities_of
 
@@ -111,9 +115,10 @@ def plan_driver_bill(config: RunConfig, size: DataSize) -> BilledUnits:
     images where a temperature must be fitted; and the result on test images."""
     asker = asker_of(_endpoint(config))
     if asker.takes_contexts:
-        pairs = plan_driver(config, size).image_predictions * size.num_classes
-        return BilledUnits(pairs=pairs)
-    num_names = size.num_classes + _extra_names(config)
+        before = plan_driver(config, size).image_predictions
+        before -= plan_test(config, size).image_predictions
+        return BilledUnits(pairs=before * size.num_classes) + plan_test_bill(config, size)
+    num_names = _num_names(config, size)
     tests = [len(block) for block in examined_blocks(size.num_test)]
     if asker.gives_features:
         num_views = 0 if config.data.views == "fresh" else config.data.views
@@ -131,21 +136,29 @@ def plan_driver_bill(config: RunConfig, size: DataSize) -> BilledUnits:
 def plan_test_bill(config: RunConfig, size: DataSize) -> BilledUnits:
     """Of that, what is asked at the end: zero-shot and the result on test images."""
     asker = asker_of(_endpoint(config))
+    num_names = _num_names(config, size)
     if asker.takes_contexts:
-        return BilledUnits(pairs=plan_test(config, size).image_predictions * size.num_classes)
-    num_names = size.num_classes + _extra_names(config)
+        zero_shot = plan_zero_shot(size).image_predictions
+        result = plan_test(config, size).image_predictions - zero_shot
+        return BilledUnits(pairs=zero_shot * size.num_classes + result * num_names)
     tests = [len(block) for block in examined_blocks(size.num_test)]
     if asker.gives_features:
         return asker.about(tests, num_names)
     return asker.about(tests, size.num_classes) + asker.about(tests, num_names)
 
 
-def plan_trial_bill(config: RunConfig, size: DataSize) -> BilledUnits:
-    """What one fine-tuning asks beside the driver."""
+def plan_trial_bill(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> BilledUnits:
+    """What one fine-tuning asks beside the driver.
+
+    Args:
+        config: settings of the run.
+        size: of its data.
+        shared: with the other trials of its search, of which none has asked before it.
+    """
     asker = asker_of(_endpoint(config))
+    num_names = _num_names(config, size, shared)
     if asker.takes_contexts:
-        return BilledUnits(pairs=plan_run(config, size).image_predictions * size.num_classes)
-    num_names = size.num_classes + _extra_names(config)
+        return BilledUnits(pairs=plan_run(config, size).image_predictions * num_names)
     units = _plan_views(config, size, asker, num_names)
     if config.method != "head":  # each query may be another template
         units += _times_units(asker.about([size.num_train], num_names), config.max_queries, asker)
@@ -182,9 +195,13 @@ def _times_units(units: BilledUnits, times: int, asker: Asker) -> BilledUnits:
     )
 
 
-def _extra_names(config: RunConfig) -> int:
+def _num_names(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> int:
+    """Classes, and the names beside them that an image is asked about."""
     head = config.probing_head
-    return 0 if head is None else head.num_names
+    if head is None or head.kind == "features":
+        return size.num_classes
+    more = shared.num_names if config.method == "head" else 0
+    return size.num_classes + max(head.num_names, more)
 
 
 def _endpoint(config: RunConfig) -> EndpointConfig:
@@ -204,9 +221,9 @@ def check_bill_affordable(config: RunConfig, units: BilledUnits, what: str) -> N
         return
     currency = endpoint.prices.currency
     problem = (
-        f"must pay for {what}, which may cost {money(may_cost, currency)}, but got "
-        f"{money(most, currency)}: fewer data.shots, data.views, head.names or max_queries cost "
-        "less"
+        f"must pay for {what}, which may cost {billed_money(may_cost, currency)}, but got "
+        f"{billed_money(most, currency)}: fewer data.shots, data.views, head.names or max_queries "
+        "cost less"
     )
     raise ConfigError("max_cost", [problem])
 

@@ -19,8 +19,9 @@ from craft_ray.classifiers.confusion import (
 from craft_ray.classifiers.interval import accuracy_interval
 from craft_ray.classifiers.predictions import IndexArray, Predictions, Said
 from craft_ray.config.method_names import method_name
-from craft_ray.config.money import money
+from craft_ray.config.money import money, run_cost
 from craft_ray.config.run import RunConfig
+from craft_ray.oracle.gate.bill import Bill
 from craft_ray.reports.charts import Curve, Estimate, curves, estimates
 from craft_ray.reports.origin import commands, settings_and_versions
 from craft_ray.reports.page import card, dim, page, points, seconds, section, share
@@ -219,10 +220,11 @@ def _cost(facts: RunPageFacts) -> Iterator[str]:
     queries = ledger["candidate_queries"]
     yield card(f"{queries:,}", "candidate query" if queries == 1 else "candidate queries")
     yield card(f"{ledger['image_predictions']:,}", "image predictions, tests included")
+    bill = facts.summary.get("bill")
     if facts.summary["cost"] is not None:
-        bill = facts.summary.get("bill")
-        by = "by the price of a prediction" if bill is None else f"{bill['currency']}, as billed"
-        yield card(money(facts.summary["cost"]), f"cost, {by}")
+        by = "by the price of a prediction" if bill is None else "at the prices of the endpoint"
+        currency = "" if bill is None else bill["currency"]
+        yield card(run_cost(facts.summary["cost"], currency), f"cost, {by}")
     yield card(seconds(facts.summary["seconds"]), "from start to end")
     if ledger["cached_predictions"]:
         yield card(f"{ledger['cached_predictions']:,}", "predictions answered before, for nothing")
@@ -238,6 +240,8 @@ def _cost(facts: RunPageFacts) -> Iterator[str]:
         "A candidate query asks about one prompt on all training images; a prediction is one "
         "answer about one image."
     )
+    if bill is not None:
+        yield dim(Bill.from_dict(bill).sentence())
 
 
 def _curves(facts: RunPageFacts) -> Iterator[str]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 
 from craft_ray.config.distributions import LogUniform, Scalar, Uniform
+from craft_ray.config.endpoint import EndpointConfig
+from craft_ray.config.oracle import AnyOracleConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.search_tree import SearchTree
 from craft_ray.config.space import SpaceConfig
@@ -104,13 +106,27 @@ def probing_runs(space: SpaceConfig) -> list[RunConfig]:
 def shared_size(space: SpaceConfig) -> SharedSize:
     """How many contexts and names trials with fixed contexts ask about alike: the most names, and
     the first context, which all of them have. The other contexts are drawn alike, too, but for
-    their scale: trials have them in common unless that is drawn from a range."""
+    their scale: trials have them in common unless that is drawn from a range.
+
+    Nothing, where scores depend on the other names that were asked about: a head would be fitted to
+    others than those that it sees when it is deployed."""
+    if _scores_are_joint(space.base.oracle):
+        return ALONE
     heads = [head for run in probing_runs(space) if (head := run.probing_head) is not None]
     if not heads:
         return ALONE
     has_own_scale = isinstance(space.parameters.get(_SCALE), Uniform | LogUniform)
     num_contexts = 1 if has_own_scale else max(head.num_contexts for head in heads)
     return SharedSize(num_contexts, max(head.num_names for head in heads))
+
+
+def _scores_are_joint(oracle: AnyOracleConfig) -> bool:
+    if not isinstance(oracle, EndpointConfig):
+        return False
+    # Here: adapters take their time to load.
+    from craft_ray.oracle.remote.opening import capabilities_of
+
+    return capabilities_of(oracle).joint_over_labels
 
 
 def _plans_of_branches(tree: SearchTree, size: DataSize, shared: SharedSize) -> Iterator[Spending]:

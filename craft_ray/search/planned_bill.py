@@ -18,7 +18,7 @@ from craft_ray.metering.planned_bill import (
 )
 from craft_ray.metering.planned_spending import DataSize
 from craft_ray.oracle.gate.bill import BilledUnits
-from craft_ray.search.plan import dearest_runs
+from craft_ray.search.plan import dearest_runs, shared_size
 
 
 def plan_search_bill(space: SpaceConfig, size: DataSize) -> BilledUnits:
@@ -29,7 +29,7 @@ def plan_search_bill(space: SpaceConfig, size: DataSize) -> BilledUnits:
     for point in points:
         total += plan_point_bill(space, size, point)
     if num_sampled := space.trials - len(points):
-        dearest = most_units(plan_trial_bill(run, size) for run in dearest_runs(space))
+        dearest = _dearest_trial(space, size)
         for _ in range(num_sampled):
             total += dearest
     return total
@@ -70,7 +70,12 @@ class MoneyLeft:
 
 def plan_point_bill(space: SpaceConfig, size: DataSize, point: Mapping[str, Scalar]) -> BilledUnits:
     """What the trial with these values asks."""
-    return plan_trial_bill(space.resolve(point), size)
+    return plan_trial_bill(space.resolve(point), size, shared_size(space))
+
+
+def _dearest_trial(space: SpaceConfig, size: DataSize) -> BilledUnits:
+    shared = shared_size(space)
+    return most_units(plan_trial_bill(run, size, shared) for run in dearest_runs(space))
 
 
 def check_first_trial_bill(space: SpaceConfig, size: DataSize) -> None:
@@ -82,7 +87,7 @@ def check_first_trial_bill(space: SpaceConfig, size: DataSize) -> None:
     if space.first_trials:
         first = plan_point_bill(space, size, space.first_trials[0])
     else:
-        first = most_units(plan_trial_bill(run, size) for run in dearest_runs(space))
+        first = _dearest_trial(space, size)
     total = first + plan_drivers_bill(space, size)
     check_bill_affordable(space.base, total, "zero-shot, the first trial and the tests")
 

@@ -13,7 +13,6 @@ from ray.exceptions import RayError
 from ray.tune import TuneError
 from rich.console import Console
 
-from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.method_names import trial_name
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
@@ -137,15 +136,14 @@ def _display(space: SpaceConfig, experiment: Experiment, known: frozenset[int]) 
             return cost_of_run(space.base, experiment.folder, spent) or 0.0
         return (spent.image_predictions + predictions) / 1000 * price
 
-    oracle = space.base.oracle
-    is_billed = isinstance(oracle, EndpointConfig) and oracle.has_prices
+    is_priced = cost_of_run(space.base, experiment.folder, spent) is not None
     return SearchDisplay(
         experiment.console,
         space.trials,
         len(known),
         plan_search(space, experiment.data.size).candidate_queries,
         lambda: ray.get(board.progress.remote(), timeout=PROGRESS_TIMEOUT_S),
-        cost_of if price is not None or is_billed else None,
+        cost_of if is_priced else None,
     )
 
 

@@ -15,6 +15,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place, RemotePath
+from craft_ray.metering.planned_spending import ALONE
 from craft_ray.search.plan import probing_runs, shared_size
 from craft_ray.task.prepared import PreparedTask, SharedProbes
 from craft_ray.task.vocabulary import extra_names
@@ -49,7 +50,8 @@ def shared_probes(space: SpaceConfig, prepared: PreparedTask, folder: Place) -> 
     # A prompt with a context for each class has none for further names.
     if isinstance(folder, RemotePath) or (start_LE is not None and start_LE.ndim == 3):
         return None
-    names = {extra_names(run, prepared.class_names) for run in probing_runs(space)}
-    if not names:
+    shared = shared_size(space)
+    if shared == ALONE:
         return None
-    return SharedProbes(shared_size(space).num_contexts, tuple(sorted(names)))
+    names = {extra_names(run, prepared.class_names) for run in probing_runs(space)}
+    return SharedProbes(shared.num_contexts, tuple(sorted(names)))

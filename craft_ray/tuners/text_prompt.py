@@ -74,8 +74,12 @@ class TextPromptTrainer(Trainer):
                 except _DoesNotFitError as error:
                     self._losses[template], problem = np.inf, error
         losses_P = np.array([self._losses[template] for template in candidates])
-        if problem is not None and not np.isfinite(losses_P).any():
-            raise OracleError(str(problem)) from problem
+        if not np.isfinite(losses_P).any():
+            fitting = [loss for loss in self._losses.values() if np.isfinite(loss)]
+            if problem is not None and not fitting:
+                raise OracleError(str(problem)) from problem
+            # Nothing of this population fits, but others did: all are as bad as the worst of them.
+            losses_P = np.full_like(losses_P, max(fitting))
         self._optimizer.tell(losses_P)
         finite = losses_P[np.isfinite(losses_P)]
         return Losses(fitness_best=float(finite.min()), fitness_median=float(np.median(finite)))
@@ -100,8 +104,9 @@ class TextPromptTrainer(Trainer):
         return float(self._oracle.score(task, prepared.fitness.handle, contexts_1LE, loss)[0])
 
     def _working_classifier(self) -> TextClassifier:
-        """The best that was not validated yet; when all were, the best."""
-        order = sorted(self._losses, key=self._losses.__getitem__)
+        """The best that fits and was not validated yet; when all were, the best."""
+        fitting = [template for template, loss in self._losses.items() if np.isfinite(loss)]
+        order = sorted(fitting, key=self._losses.__getitem__)
         template = next((each for each in order if each not in self._validated), order[0])
         self._validated.append(template)
         return TextClassifier(template)

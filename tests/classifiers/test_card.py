@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from craft_ray.classifiers.about import About, Measured
+from craft_ray.classifiers.about import SENT_AS_FILE, About, Measured
 from craft_ray.classifiers.artifact import CARD_FILE, DESCRIPTION_FILE, Artifact
 from craft_ray.classifiers.score import Score
+from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import ArtifactError
 from craft_ray.oracle.contract import ClassificationTask
@@ -87,6 +88,41 @@ def test_the_card_has_a_head_that_hubs_read_and_says_all_of_it(tmp_path: Path) -
     ):
         assert said in body
     assert "license" in head  # as a comment
+
+
+ENDPOINT = EndpointConfig.model_validate(
+    {
+        "kind": "http",
+        "dialect": "infinity",
+        "url": "https://host.example/v1",
+        "model": "clip",
+        "api_key_env": "MY_KEY",
+    }
+)
+
+
+def test_the_card_of_an_endpoint_speaks_of_no_weights(tmp_path: Path) -> None:
+    about = ABOUT.model_copy(
+        update={
+            "source": origin_of(ENDPOINT).source,
+            "view": SENT_AS_FILE,
+            "cost": 0.0299,
+            "currency": "EUR",
+            "price_per_thousand_predictions": None,
+        }
+    )
+    replace(described(), oracle=ENDPOINT, about=about).save(tmp_path / "best")
+    text = (tmp_path / "best" / CARD_FILE).read_text()
+    for said in (
+        "The environment variable `MY_KEY` must have its key",
+        "`--set oracle.url=URL`",
+        "- endpoint: https://host.example/v1\n- dialect: infinity",
+        "view of an image: sent as its own file",
+        "cost: 0.0299 EUR\n",
+        "may change the model behind it",
+    ):
+        assert said in text
+    assert not re.search("weights|pretrained|precision|image size", text)
 
 
 def test_a_card_without_what_is_not_known_still_says_how_to_load_it(tmp_path: Path) -> None:

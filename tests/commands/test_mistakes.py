@@ -19,7 +19,7 @@ from craft_ray.commands.shorthand import split_words
 from craft_ray.config.loading import load_default_run, load_run_config, load_space_config
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import CRAFT_RUN, DEFAULT_SPACE
-from craft_ray.errors import DataError, PoolError, RunInterruptedError
+from craft_ray.errors import DataError, OracleError, PoolError, RunInterruptedError
 
 MISTAKES = {
     "unknown key": (["head.learnin_rate=1"], "head.learnin_rate: is not a known setting"),
@@ -139,6 +139,24 @@ def test_a_run_that_is_cut_short_says_how_to_go_on(
     assert exit_with(command) == code
     hint = "continue with\n  craft-ray train seed=1 name=a --resume\n"
     assert capsys.readouterr().err == said + hint
+
+
+def test_an_endpoint_that_refuses_in_the_middle_does_not_leave_one_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        with resume_hint("train", ["seed=1"], tmp_path / "a"):
+            raise OracleError("status 401: no")
+
+    (tmp_path / "a").mkdir()
+    assert exit_with(command) == 2
+    assert capsys.readouterr().err == "error: status 401: no\n"
+    (tmp_path / "a" / "bill.db").touch()  # it was asked
+    assert exit_with(command) == 2
+    assert capsys.readouterr().err == (
+        "error: status 401: no; when that is mended, continue with\n"
+        "  craft-ray train seed=1 name=a --resume\n"
+    )
 
 
 def test_a_run_that_is_stopped_after_its_end_has_nothing_to_go_on_with(

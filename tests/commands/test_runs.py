@@ -69,6 +69,18 @@ def test_of_one_also_how_to_go_on(runs: Path, capsys: pytest.CaptureFixture[str]
     assert "did you mean once?" in capsys.readouterr().err
 
 
+def test_what_an_endpoint_has_billed_has_its_currency(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = {"zero_shot": {"test": {"accuracy": 0.5}}, "ledger": {"candidate_queries": 1}}
+    bill = {"cost": 0.0299, "bill": {"currency": "EUR"}}
+    make(runs / "billed", 6, {**done, **bill, "tuned": RESULT, "data": {"num_test": 9}})
+    assert main(["runs", "show", "billed"]) == 0
+    assert "1 candidate query, which cost 0.0299 EUR\n" in capsys.readouterr().out
+    assert main(["runs", "compare", "billed", "half"]) == 0
+    assert "0.0299 EUR" in capsys.readouterr().out
+
+
 def test_a_run_that_is_worked_on_is_not_removed(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

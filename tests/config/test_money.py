@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from craft_ray.config.money import money
+from craft_ray.config.money import billed_money, money, run_cost
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,12 @@ from craft_ray.config.money import money
 )
 def test_a_small_amount_is_not_shown_as_nothing(amount: float, words: str) -> None:
     assert money(amount) == words
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [(0, "0.00"), (1234.5, "1,234.50"), (2.5, "2.5000"), (0.00012, "0.00012"), (3e-8, "3e-08")],
+)
+def test_an_invoice_has_small_amounts_and_its_currency(amount: float, said: str) -> None:
+    assert billed_money(amount, "EUR") == run_cost(amount, "EUR") == f"{said} EUR"
+    assert run_cost(amount, "") == money(amount)

@@ -102,6 +102,15 @@ def test_of_a_craft_ray_server(method: str, tmp_path: Path) -> None:
     assert 0 < real.pairs <= plan_run_bill(config, DATA.size).pairs
 
 
+def test_names_are_pairs_of_a_craft_ray_server_too(tmp_path: Path) -> None:
+    oracle = endpoint("http://host.test", "craft_ray")
+    config = run_of("probes", oracle)
+    with model_server(CraftRayServer(FakeOracle()).serve) as server:
+        real = asked(config, tmp_path / "run", server.url)
+    planned = plan_run_bill(config, DATA.size).pairs
+    assert real.pairs <= planned <= 1.3 * real.pairs  # some small views are equal
+
+
 def test_money_that_does_not_pay_for_the_plan_is_refused() -> None:
     oracle = endpoint("http://host.test", prices={"image": 0.5}, limits={"images": 5})
     config = run_of("probes", oracle)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from craft_ray.oracle.gate.bill import Bill, BilledUnits
 from craft_ray.reports.run_page import RunPageFacts, interval_of_gain, run_page
 from craft_ray.reports.sections import Picture
 from tests.reports.made_up import predictions, score, search, summary, trial
@@ -59,6 +60,18 @@ def test_a_search_says_what_came_of_it_and_why() -> None:
         *("What it cost", "Accuracy for queries", "Trials", "What the trials tried"),
     ]
     assert page.pictures == 1
+
+
+def test_the_bill_of_an_endpoint_is_there_to_be_compared_with_an_invoice() -> None:
+    bill = Bill(BilledUnits(14, images=299, texts=3), cost_answered=0.0299, currency="EUR")
+    document = {**summary(), "cost": 0.0299, "bill": bill.as_dict()}
+    document["tuned"] = {"test": score(0.8), "validation": score(0.8)}
+    page = shown(facts(document))
+    assert "0.0299 EUR cost, at the prices of the endpoint" in page.text
+    assert "The endpoint was asked for 299 images, 3 texts in 14 requests: 0.0299 EUR." in page.text
+    free = Bill(BilledUnits(14, images=299))
+    page = shown(facts({**document, "cost": None, "bill": free.as_dict()}))
+    assert "The endpoint was asked for 299 images in 14 requests." in page.text
 
 
 def test_which_images_have_changed_is_counted() -> None:

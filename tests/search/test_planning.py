@@ -31,6 +31,7 @@ from craft_ray.search.plan import (
     probing_runs,
     shared_size,
 )
+from craft_ray.search.planned_bill import plan_point_bill
 from craft_ray.search.sampling import suggest
 
 SIZE = DataSize(num_train=160, num_validation=200, num_test=1000, num_classes=10)
@@ -315,3 +316,31 @@ def test_the_first_trial_is_planned_with_the_text_of_the_most_names() -> None:
     more = plan.text_encodes - (own + plan_drivers(space, SIZE)).text_encodes
     assert more == 6 * (900 - 500)  # plain images, four views, validation
     assert plan.candidate_queries == own.candidate_queries
+
+
+def test_the_bill_of_a_trial_has_the_names_that_it_asks_for_others() -> None:
+    document: dict[str, Any] = {
+        "name": "bill",
+        "base": {
+            "method": "head",
+            "data": {"views": 0},
+            "head": {"kind": "linear"},
+            "oracle": {
+                "kind": "http",
+                "dialect": "hf_zero_shot",
+                "url": "http://h",
+                "options": {"sigmoid": True},
+            },
+        },
+        "parameters": {},
+        "variants": {"linear": {}, "probes": {"head": {"kind": "probes", "names": 90}}},
+    }
+    asked = SIZE.num_train + SIZE.num_validation
+
+    def pairs() -> int:
+        space = SpaceConfig.model_validate(document)
+        return plan_point_bill(space, SIZE, {"variant": "linear"}).pairs
+
+    assert pairs() == asked * 100
+    document["base"]["oracle"]["options"] = {}  # a softmax, of which nothing is shared
+    assert pairs() == asked * 10

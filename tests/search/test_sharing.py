@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from craft_ray.files.remote import locate
 from craft_ray.jobs.run_folder import is_finished
 from craft_ray.jobs.tuning import read_selected, read_tuned
 from craft_ray.metering.journal import spent_on_record
-from craft_ray.metering.ledger import Spending
+from craft_ray.metering.ledger import QueryLedger, Spending
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import plan_run
 from craft_ray.search.plan import shared_size
 from craft_ray.search.sharing import (
@@ -26,7 +28,11 @@ from craft_ray.search.sharing import (
     with_answers,
 )
 from craft_ray.search.trials_on_disk import trial_folder, write_trial
+from craft_ray.task.preparation import prepare
 from craft_ray.task.prepared import SharedProbes
+from craft_ray.tuners.registry import make_trainer
+from tests.support.asked_endpoint import endpoint, speaking, text_oracle
+from tests.support.model_server import model_server
 from tests.support.one_process_search import OneProcessSearch
 from tests.support.probing import fit_quickly
 from tests.support.world import CLASS_NAMES, run_config, world_data
@@ -263,3 +269,33 @@ def test_candidates_are_shared_by_trials_that_differ_in_something_else(
     assert first.candidate_queries == second.cached_candidates == 40
     assert second.image_predictions == 0
     assert read_tuned(trial_folder(tmp_path, 2)).reports[-1]["candidate_queries"] == 40
+
+
+@pytest.mark.parametrize("dialect", ["hf_zero_shot", "kserve_v2"], ids=["softmax", "logits"])
+def test_a_head_is_fitted_to_what_it_sees_when_it_is_deployed(dialect: str, tmp_path: Path) -> None:
+    """A softmax over more names gives each of them other numbers."""
+    with model_server(speaking(dialect)) as server:
+        options = {"scores": "out"} if dialect == "kserve_v2" else {}
+        target = endpoint(server.url, dialect, options=options, image_size=8)
+        base = run_config(method="head", head={"kind": "linear"}, data={"views": 0})
+        document = base.model_dump(mode="json")
+        document["oracle"] = target.model_dump(mode="json")
+        variants = {"linear": {}, "probes": {"head": {"kind": "probes", "names": 9}}}
+        space = SpaceConfig.model_validate(
+            {"name": "sharing", "base": document, "parameters": {}, "variants": variants}
+        )
+        config = space.resolve({"variant": "linear"})
+        with text_oracle(target, tmp_path / "run") as oracle:
+            driver = MeteredOracle(oracle, QueryLedger(0))
+            prepared = prepare(config, DATA, driver)
+            shared = shared_probes(space, prepared, tmp_path)
+            assert (shared is None) == (dialect == "hf_zero_shot")
+            prepared = replace(prepared, shared_probes=shared)
+            metered = MeteredOracle(oracle, QueryLedger(config.max_queries))
+            trainer = make_trainer(metered, prepared, config)
+            trainer.run_generation()
+            working = trainer._working_classifier()
+            answers_KNC = trainer._validation_answers(working)
+            assert answers_KNC is not None
+            deployed_KNC = working.ask(driver, prepared.classes, prepared.validation.handle)
+            np.testing.assert_allclose(answers_KNC, deployed_KNC, rtol=1e-4, atol=1e-5)

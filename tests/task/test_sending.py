@@ -7,7 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from craft_ray.data.dataset import Item
 from craft_ray.errors import DataError, OracleError
@@ -36,6 +36,54 @@ def test_other_kinds_become_png_of_the_same_pixels() -> None:
     (sent,) = plain_images([Item(encoded("tiff"), 0, "a")], FILES)
     assert bytes(sent).startswith(b"\x89PNG")
     np.testing.assert_array_equal(np.array(Image.open(BytesIO(sent))), PICTURE)
+
+
+def turned(kind: str) -> bytes:
+    """A camera's file, to be turned by 90 degrees."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    buffer = BytesIO()
+    Image.fromarray(PICTURE).save(buffer, format=kind, exif=exif)
+    return buffer.getvalue()
+
+
+def as_stored(image: Image.Image, kind: str) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, format=kind)
+    return buffer.getvalue()
+
+
+def with_a_transparent_colour() -> bytes:
+    buffer = BytesIO()
+    colour = tuple(int(channel) for channel in PICTURE[0, 0])
+    Image.fromarray(PICTURE).save(buffer, format="png", transparency=colour)
+    return buffer.getvalue()
+
+
+NOT_ALIKE_EVERYWHERE = {
+    "transparent colour": with_a_transparent_colour(),
+    "jpeg, turned": turned("jpeg"),
+    "png, turned": turned("png"),
+    "cmyk": as_stored(Image.fromarray(PICTURE).convert("CMYK"), "jpeg"),
+    "transparent": as_stored(Image.fromarray(PICTURE).convert("RGBA"), "png"),
+    "16 bits": as_stored(Image.fromarray(PICTURE[:, :, 0].astype(np.uint16) * 257), "png"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_ALIKE_EVERYWHERE)
+def test_an_endpoint_sees_what_is_seen_here(name: str) -> None:
+    item = Item(NOT_ALIKE_EVERYWHERE[name], 0, "a")
+    (sent,) = plain_images([item], FILES)
+    seen = ImageOps.exif_transpose(Image.open(BytesIO(sent)))  # as many servers do
+    assert seen.mode in ("L", "RGB")
+    assert "transparency" not in seen.info
+    np.testing.assert_array_equal(np.array(seen.convert("RGB")), np.array(item.decode()))
+
+
+def test_a_turned_jpeg_stays_a_jpeg() -> None:
+    """Its pixels as PNG would be many times as many bytes."""
+    (sent,) = plain_images([Item(turned("jpeg"), 0, "a")], FILES)
+    assert bytes(sent).startswith(b"\xff\xd8\xff")
 
 
 def test_a_broken_file_is_not_sent() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -213,6 +213,16 @@ def test_no_prompt_can_be_started_from_it(tmp_path: Path) -> None:
     task = classification_task(config, DATA)
     with pytest.raises(ArtifactError, match=r"must have one prompt, but .* is a head on features"):
         earlier_prompt(config, task, finished().oracle.describe())
+
+
+def test_no_prompt_can_be_started_from_where_only_texts_are_taken(tmp_path: Path) -> None:
+    """It would change nothing but what counts as held out."""
+    config = run_config(prompt={"start": str(tmp_path)})
+    takes_texts = replace(finished().oracle.describe(), embed_dim=0)
+    with pytest.raises(
+        ArtifactError, match=r"prompt\.start: must be null for a model that takes no"
+    ):
+        earlier_prompt(config, classification_task(config, DATA), takes_texts)
 
 
 @pytest.mark.parametrize("cosines", [False, True])

@@ -172,6 +172,17 @@ def test_a_template_that_is_too_long_is_passed_over() -> None:
         trainer.run_generation()
 
 
+def test_what_does_not_fit_is_neither_validated_nor_the_end_of_a_search() -> None:
+    """Few templates fit: all are validated soon, and later populations have none that does."""
+    long = [f"{'very ' * 14}old{number}" for number in range(40)]
+    world = text_world(words=[*long, "red"], frames=["a {w} {}"], population=4)
+    trainer, reports, _ = train(world)
+    assert len(reports) == world.config.num_generations == 12
+    told = json.loads(trainer.state_dict().arrays["text"].tobytes())
+    assert all(dict(told["losses"])[template] < np.inf for template in told["validated"])
+    assert sum(report.validation is not None for report in reports) > len(set(told["validated"]))
+
+
 def test_a_soft_search_cannot_start_from_words(tmp_path: Path) -> None:
     world = text_world()
     task = ClassificationTask(world.prepared.class_names, world.prepared.template)

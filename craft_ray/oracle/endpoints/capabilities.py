@@ -31,6 +31,9 @@ Unit = Literal["pair", "image", "text", "request", "token", "second"]
 Method = Literal["prompt", "head", "both", "white_box"]
 Head = Literal["residual_mlp", "linear", "probes", "features"]
 
+MOST_DECIMALS = 20
+"""Of a score; more than any number has that travels."""
+
 Way = Literal["contexts", "features", "text_scores", "fixed_scores"]
 """How a method asks: soft prompts; features of images and texts; scores of images with texts that
 the method may choose; or scores of images with classes that nobody may choose."""
@@ -107,6 +110,11 @@ class Capabilities:
             raise OracleError(
                 f"capabilities.top_k: must be at least 1 where top_k is answered, but got "
                 f"{self.top_k}"
+            )
+        if self.decimals is not None and not 1 <= self.decimals <= MOST_DECIMALS:
+            raise OracleError(
+                f"decimals: must be between 1 and {MOST_DECIMALS}, to which scores are rounded, or "
+                f"null, but got {self.decimals}"
             )
         if self.joint_over_labels and self.limits.labels == 1:
             raise OracleError(

@@ -27,11 +27,11 @@ _SECRETS = re.compile(
 
 _REMEDIES = {
     400: "the request is not understood: is oracle.dialect the right one?",
-    401: "the key is missing or wrong: look at the variable that oracle.api_key_env names",
+    401: "the key is missing or wrong: --key-env (oracle.api_key_env) names the variable with it",
     402: "the account has nothing left to spend",
     403: "the key may not do this, or its quota is used up",
-    404: "nothing answers there: look at oracle.url and oracle.model",
-    405: "nothing takes this there: look at oracle.url",
+    404: "nothing answers there: look at oracle.url, oracle.dialect and oracle.model",
+    405: "nothing takes this there: look at oracle.url and oracle.dialect",
     413: "the request is too large: lower oracle.limits.bytes or oracle.limits.images",
     422: "the request is not taken: look at oracle.dialect, oracle.model and oracle.limits",
 }

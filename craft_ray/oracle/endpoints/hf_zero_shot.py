@@ -130,8 +130,8 @@ class HFZeroShot:
         if scores.min() < 0 or abs(worst - 1) > 0.01 + rounding * scores.shape[1]:
             raise AnswerError(
                 f"scores: must be probabilities that add up to 1, but add up to {worst:.4g}: say "
-                "oracle.sigmoid=true if the model is of SigLIP's kind, oracle.decimals=N if its "
-                "scores are rounded"
+                "oracle.options.sigmoid=true if the model is of SigLIP's kind, "
+                "oracle.options.decimals=N if its scores are rounded"
             )
 
 
@@ -145,7 +145,8 @@ def _scores(answer: Any, labels: Sequence[str]) -> list[Any]:
         missing = [label for label in labels if label not in scores]
         raise AnswerError(
             f"labels: {len(labels)} were sent, each must come back once, but {len(found)} came, "
-            f"without {missing[:3]}"
+            f"without {missing[:3]}: an endpoint that tells its best labels only needs an adapter "
+            "of your own (docs/endpoints.md), with answers={'top_k'}"
         )
     return [scores[label] for label in labels]
 

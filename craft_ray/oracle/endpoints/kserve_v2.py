@@ -81,13 +81,13 @@ class KServeV2:
     def __post_init__(self) -> None:
         if self.scores_are not in FULL_SCORES:
             raise OracleError(
-                f"oracle.scores_are: must be one of {', '.join(sorted(FULL_SCORES))}, but got "
-                f"{self.scores_are}"
+                f"oracle.options.scores_are: must be one of {', '.join(sorted(FULL_SCORES))}, but "
+                f"got {self.scores_are}"
             )
         if not (self.scores or self.image_features or self.text_features):
             raise OracleError(
-                "kserve_v2: must have the name of an output tensor in oracle.scores, "
-                "oracle.image_features or oracle.text_features, but has none"
+                "oracle.options: must have the name of an output tensor in scores, image_features "
+                "or text_features for dialect kserve_v2, but has none"
             )
 
     def capabilities(self) -> Capabilities:
@@ -166,7 +166,8 @@ class KServeV2:
             field, name = "text_features", self.text_features
         if name is None:
             raise OracleError(
-                f"oracle.{field}: must name the output tensor for such a question, but is not given"
+                f"oracle.options.{field}: must name the output tensor for such a question, but is "
+                "not given"
             )
         return name
 

@@ -42,16 +42,23 @@ def parts_of(question: Question, capabilities: Capabilities) -> tuple[Part, ...]
     largest = max(sum(sizes_of_texts[text] for text in run) for run in columns)
     rows = _runs(sizes_of_images, limits.images, None if room is None else room - largest)
     anchored = capabilities.joint_over_labels and len(columns) > 1
-    if (
-        len(columns) > 1
-        and not capabilities.answers & FULL_SCORES
-        and "top_k" in capabilities.answers
-    ):
-        raise OracleError(
-            f"labels: must fit into one request where only the best {capabilities.top_k} are told, "
-            f"but {len(texts)} need {len(columns)} (oracle.limits.labels)"
-        )
+    if len(columns) > 1:
+        _check_can_be_apart(len(texts), len(columns), capabilities)
     return tuple(Part(row, column, anchored=anchored) for row in rows for column in columns)
+
+
+def _check_can_be_apart(num_texts: int, num_requests: int, capabilities: Capabilities) -> None:
+    """Raise OracleError where all labels must be in one request."""
+    if "text" not in capabilities.prompts:
+        why = "the owner scores classes of its own, all at once"
+    elif "top_k" in capabilities.answers and not capabilities.answers & FULL_SCORES:
+        why = f"only the best {capabilities.top_k} are told"
+    else:
+        return
+    raise OracleError(
+        f"labels: must fit into one request where {why}, but {num_texts} need {num_requests} "
+        "(oracle.limits.labels)"
+    )
 
 
 def halves(part: Part) -> tuple[Part, ...]:

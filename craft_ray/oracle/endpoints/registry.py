@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from craft_ray.config.documents import describe_problems
 from craft_ray.errors import OracleError
 from craft_ray.oracle.endpoints.adapter import Adapter
 from craft_ray.oracle.endpoints.capabilities import Capabilities
@@ -58,9 +62,11 @@ def _users_own(place: str, options: Mapping[str, Any]) -> Adapter:
     try:
         make = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
+        is_found = not isinstance(error, ModuleNotFoundError)
+        remedy = "" if is_found else "; PYTHONPATH=. before the command finds what lies here"
         raise OracleError(
             f"oracle.dialect: must be a module and a class in it that can be imported "
-            f"(my.module:Adapter), but {place!r} cannot: {error}"
+            f"(my.module:Adapter), but {place!r} cannot: {error}{remedy}"
         ) from error
     adapter = _made(place, make, options)
     missing = [name for name in _METHODS if not callable(getattr(adapter, name, None))]
@@ -80,6 +86,12 @@ def _users_own(place: str, options: Mapping[str, Any]) -> Adapter:
 
 def _made(name: str, make: Callable[..., Adapter], options: Mapping[str, Any]) -> Adapter:
     try:
-        return make(**options)
+        adapter = make(**options)
+        if is_dataclass(make):  # its fields say of which types the options are
+            adapter = TypeAdapter(make).validate_python(dict(options))
+        return adapter
+    except ValidationError as error:
+        problems = "; ".join(describe_problems(error))
+        raise OracleError(f"oracle.options: do not fit {name}: {problems}") from error
     except TypeError as error:
         raise OracleError(f"oracle.options: do not fit {name}: {error}") from error

@@ -218,5 +218,5 @@ def _check_probabilities(values: FloatArray) -> None:
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1 + 1e-5):
         raise AnswerError(
             f"probabilities: must be between 0 and 1, but got {values.min()} to {values.max()}: "
-            "are these other scores (oracle.answers)?"
+            "are these other scores? (oracle.dialect, oracle.options)"
         )

@@ -102,7 +102,7 @@ class Attempts:
             if failures >= settings.max_attempts:
                 raise EndpointUnavailableError(
                     f"the endpoint has not answered a request in {failures} attempts "
-                    f"({tried.message}); nothing is lost: continue with --resume"
+                    f"({tried.message}); nothing that was answered is lost"
                 )
             if tried.wait_s is None or tried.wait_s < settings.first_backoff_s:
                 rest_s = backoff_s(failures, settings.first_backoff_s, settings.longest_backoff_s)
@@ -113,8 +113,8 @@ class Attempts:
         if verdict.wait_s is not None and verdict.wait_s > longest:
             raise EndpointUnavailableError(
                 f"the endpoint asks to wait {verdict.wait_s:.0f} s, longer than "
-                f"oracle.longest_wait_s ({longest:g}): {verdict.message}; nothing is lost: "
-                "continue with --resume after that"
+                f"oracle.longest_wait_s ({longest:g}): {verdict.message}; nothing that was "
+                "answered is lost, and a resumed run goes on after that"
             )
 
     def _tried(

@@ -10,6 +10,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+from craft_ray.config.money import billed_money
 from craft_ray.errors import OracleError
 from craft_ray.oracle.endpoints.capabilities import Price
 from craft_ray.oracle.endpoints.wire import Request, Units
@@ -124,11 +125,17 @@ class Bill:
         if self.possibly.requests:
             said.append(f"possibly billed {_line(self.possibly)} more")
         if self.currency:
-            said[0] += f": {money(self.cost_answered, self.currency)}"
-            said[1:] = [f"{line}: {money(self.cost_possibly, self.currency)}" for line in said[1:]]
+            said[0] += f": {billed_money(self.cost_answered, self.currency)}"
+            said[1:] = [
+                f"{line}: {billed_money(self.cost_possibly, self.currency)}" for line in said[1:]
+            ]
         if self.refused:
             said.append(f"{_counted(self.refused, 'attempts')} refused, not billed")
         return "; ".join(said)
+
+    def sentence(self) -> str:
+        """The same, as it stands alone."""
+        return f"The endpoint was asked for {self.words()}."
 
 
 def _line(units: BilledUnits) -> str:
@@ -136,14 +143,6 @@ def _line(units: BilledUnits) -> str:
     told = [] if units.tokens else [("tokens", units.told.tokens or 0)]
     asked = [_counted(number, name) for name, number in counted + told if number]
     return (f"{', '.join(asked)} in " if asked else "") + _counted(units.requests, "requests")
-
-
-def money(amount: float, currency: str) -> str:
-    """At least two decimals, and as many as show the first four digits of a small amount."""
-    text = f"{amount:.2f}" if amount >= 100 or amount == 0 else f"{amount:.4f}"
-    if 0 < amount < 0.01:
-        text = f"{amount:.4g}" if amount < 1e-6 else f"{amount:.8f}".rstrip("0")
-    return f"{text} {currency}"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
+from craft_ray.config.money import billed_money
 from craft_ray.errors import MoneySpentError, RunFailedError
 from craft_ray.oracle.endpoints.capabilities import Price
 from craft_ray.oracle.endpoints.wire import Request, Units
@@ -22,7 +23,6 @@ from craft_ray.oracle.gate.bill import (
     BilledUnits,
     PriceList,
     TokensTold,
-    money,
     settled,
 )
 from craft_ray.oracle.gate.database import Database
@@ -288,13 +288,15 @@ class BillLedger:
 
     def _too_much(self, cost: int) -> str:
         bill = self.total()
-        currency = self.prices.currency
+        most = self._max_cost or 0
+        amounts = (most, bill.cost_answered, bill.cost_possibly, cost / PARTS_OF_COST)
+        allowed, spent, possibly, more = (
+            billed_money(amount, self.prices.currency) for amount in amounts
+        )
         return (
-            f"max_cost: must allow the next request, but it is "
-            f"{money(self._max_cost or 0, currency)}, {money(bill.cost_answered, currency)} is "
-            f"spent, {money(bill.cost_possibly, currency)} possibly billed, and the request may "
-            f"cost {money(cost / PARTS_OF_COST, currency)}; nothing is lost: continue with "
-            "--resume and a larger max_cost"
+            f"max_cost: must allow the next request, but it is {allowed}, {spent} is spent, "
+            f"{possibly} possibly billed, and the request may cost {more}; nothing is lost: "
+            "continue with --resume and a larger max_cost"
         )
 
     def _write(self, statement: str, values: Sequence[object] = ()) -> None:

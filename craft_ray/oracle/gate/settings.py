@@ -34,8 +34,9 @@ class Secret:
         self._header = header
         if not self._value or not self._value.isascii() or not self._value.isprintable():
             raise OracleError(
-                "oracle.api_key: must be printable ASCII on one line, but it is empty or has "
-                "another character; look at the variable or the file that it comes from"
+                "the endpoint's key must be printable ASCII on one line, but it is empty or has "
+                "another character: look at the variable (oracle.api_key_env) or the file "
+                "(oracle.api_key_file) that it comes from"
             )
 
     def headers(self) -> dict[str, str]:

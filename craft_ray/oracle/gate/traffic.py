@@ -121,7 +121,8 @@ class Traffic:
         if sending == "given up":
             raise EndpointUnavailableError(
                 f"the endpoint has not answered for {self._longest_wait_s:g} s "
-                f"({self._last_problem}); nothing is lost: continue with --resume when it answers"
+                f"({self._last_problem}); nothing that was answered is lost, and a resumed run "
+                "goes on when the endpoint answers"
             )
         if ticket != self._queue[0] or sending == "probe under way":
             return None

@@ -139,16 +139,30 @@ def prices_of(config: EndpointConfig) -> tuple[Price, ...]:
 
 
 def model_id(config: EndpointConfig) -> str:
-    """Names the model and how it is asked, wherever it is served: classifiers fit it by this."""
+    """Names the model, how it is asked and what its answers are multiplied by, wherever it is
+    served: classifiers fit it by this."""
+    return _with_scale(_model(config), config)
+
+
+def oracle_id(config: EndpointConfig) -> str:
+    """Names the endpoint too."""
+    return _with_scale(endpoint_id(config), config)
+
+
+def endpoint_id(config: EndpointConfig) -> str:
+    """Names what answers, without what becomes of its answers: paid ones are kept under it."""
+    return _digest([_model(config), config.url.rstrip("/")])
+
+
+def _model(config: EndpointConfig) -> str:
     decisive: list[object] = [config.dialect, config.model, config.revision, config.options]
     if not config.model and not config.options.get("model"):
         decisive.append(config.url.rstrip("/"))  # nothing else tells which model answers
     return _digest(decisive)
 
 
-def endpoint_id(config: EndpointConfig) -> str:
-    """Names the endpoint too: paid answers are kept under it."""
-    return _digest([model_id(config), config.url.rstrip("/")])
+def _with_scale(name: str, config: EndpointConfig) -> str:
+    return name if config.logit_scale is None else _digest([name, config.logit_scale])
 
 
 def _digest(values: list[object]) -> str:

@@ -61,6 +61,7 @@ from craft_ray.oracle.remote.adapters import (
     endpoint_id,
     is_unscaled,
     model_id,
+    oracle_id,
     served_scores,
 )
 from craft_ray.oracle.remote.image_files import ImageFiles
@@ -134,7 +135,7 @@ class TextEndpointOracle:
         self._scale = scale if has_cosines and scale is not None else 1.0
         self.num_images_encoded = 0
         self._description = OracleDescription(
-            oracle_id=self._namespace,
+            oracle_id=oracle_id(config),
             weights_id=model_id(config),
             embed_dim=0,
             context_length=0,

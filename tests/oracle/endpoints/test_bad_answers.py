@@ -201,7 +201,7 @@ def test_labels_and_scores_that_do_not_fit() -> None:
         (lambda items: items.append(items[0]), "but 4 came"),
         (other_label, r"without \['a dog'\]"),
         (text, "must have 'score'"),
-        (halved, "add up to 0.5: say oracle.sigmoid=true"),
+        (halved, "add up to 0.5: say oracle.options.sigmoid=true"),
         (lambda items: [items, items], "1 were asked for, but 2 were answered"),
     ):
         with pytest.raises(AnswerError, match=words):
@@ -213,7 +213,7 @@ def test_rounded_scores_need_not_add_up_to_one() -> None:
         for item in items:
             item["score"] = 0.32
 
-    with pytest.raises(AnswerError, match=r"oracle\.decimals=N"):
+    with pytest.raises(AnswerError, match=r"oracle\.options\.decimals=N"):
         Asked("hf_zero_shot").changed(rounded)
     assert Asked("hf_zero_shot", decimals=1).changed(rounded).tolist() == [[np.float32(0.32)] * 3]
 
@@ -225,7 +225,7 @@ def test_a_question_that_the_endpoint_cannot_answer() -> None:
         ("cohere_v2", both, "must be asked about apart"),
         ("hf_zero_shot", Question(both.images), "must have images and texts"),
         ("hf_zero_shot", Question(both.images, ("a cat",)), "at least 2 texts"),
-        ("kserve_v2", Question(both.images), r"oracle\.image_features: must name"),
+        ("kserve_v2", Question(both.images), r"oracle\.options\.image_features: must name"),
     ):
         adapter = make_adapter(dialect, OPTIONS[dialect])
         with pytest.raises(OracleError, match=words):

@@ -67,9 +67,16 @@ class DeclaresNothing(NoAdapter):
         ("vlm", {}, r"must be one of infinity, vllm, .* or my.module:Adapter, but got 'vlm'"),
         ("infinity", {}, r"oracle.options: do not fit infinity: .*'model'"),
         ("infinity", {"model": "m", "modle": 1}, r"oracle.options: .*'modle'"),
+        ("infinity", {"model": "m", "dimensions": "wide"}, r"dimensions: .*but got 'wide'"),
+        ("hf_zero_shot", {"sigmoid": "perhaps"}, r"sigmoid: .*but got 'perhaps'"),
+        ("hf_zero_shot", {"decimals": "x"}, r"decimals: .*but got 'x'"),
         ("kserve_v2", {"model": "m"}, r"must have the name of an output tensor"),
         ("kserve_v2", {"model": "m", "scores": "s", "scores_are": "label"}, r"scores_are: must be"),
-        ("no.such.module:Adapter", {}, r"'no.such.module:Adapter' cannot: No module named 'no'"),
+        (
+            "no.such.module:Adapter",
+            {},
+            r"No module named 'no'; PYTHONPATH=\. before",
+        ),
         (f"{HERE}.own_adapter:Other", {}, r"has no attribute 'Other'"),
         (":Adapter", {}, r"can be imported"),
         (OWN, {"words": 3}, r"oracle.options: do not fit .*OwnAdapter: .*'words'"),
@@ -123,3 +130,10 @@ def test_the_room_is_light() -> None:
     modules = "registry", "craft_ray_protocol"
     program = "; ".join(f"import craft_ray.oracle.endpoints.{module}" for module in modules)
     assert not found_among(loaded_by(program), heavy.split())
+
+
+@pytest.mark.parametrize("decimals", [-3, 0, 400])
+def test_scores_are_rounded_to_some_decimals(decimals: int) -> None:
+    """Of -3, every score would be taken for 500."""
+    with pytest.raises(OracleError, match=rf"decimals: must be between 1 and 20.* got {decimals}"):
+        make_adapter("hf_zero_shot", {"decimals": decimals}).capabilities()

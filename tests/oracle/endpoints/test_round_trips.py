@@ -193,3 +193,13 @@ def test_the_best_labels_are_one_answer_and_are_never_joined_from_several() -> N
     )
     with pytest.raises(OracleError, match="only the best 2 are told, but 3 need 2"):
         parts_of(question, best)
+
+
+def test_the_classes_of_an_owner_are_not_divided() -> None:
+    """It tells all of them in every answer, which would be paid for before that is seen."""
+    fixed = Capabilities(frozenset({"fixed"}), frozenset({"logits"}), limits=Limits(labels=2))
+    question = Question((image("a"),), ("a cat", "a dog", "a hen"))
+    with pytest.raises(OracleError, match="classes of its own, all at once, but 3 need 2"):
+        parts_of(question, fixed)
+    (part,) = parts_of(question, replace(fixed, limits=Limits(labels=3)))
+    assert part.texts == (0, 1, 2)

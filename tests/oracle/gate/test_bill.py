@@ -14,7 +14,6 @@ from craft_ray.oracle.gate.bill import (
     Bill,
     BilledUnits,
     PriceList,
-    money,
     settled,
     units_asked,
 )
@@ -103,14 +102,6 @@ def test_words() -> None:
     )
     assert Bill(BilledUnits(1, images=1)).words() == "1 image in 1 request"
     assert Bill().words() == "nothing: all answers were there"
-
-
-@pytest.mark.parametrize(
-    ("amount", "said"),
-    [(0, "0.00"), (1234.5, "1234.50"), (2.5, "2.5000"), (0.00012, "0.00012"), (3e-8, "3e-08")],
-)
-def test_small_amounts_are_seen(amount: float, said: str) -> None:
-    assert money(amount, "EUR") == f"{said} EUR"
 
 
 def test_a_bill_goes_through_json_and_is_added() -> None:

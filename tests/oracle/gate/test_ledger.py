@@ -139,7 +139,7 @@ def test_a_bill_has_room_for_money_that_is_worth_little(tmp_path: Path) -> None:
             bill.sent(sent)
             bill.answered(sent, Units(), [])
         assert bill.total().cost == 8e8
-        with pytest.raises(BudgetError, match="800000000"):
+        with pytest.raises(BudgetError, match="800,000,000"):
             bill.authorise("more", BilledUnits(1, images=1))
 
 

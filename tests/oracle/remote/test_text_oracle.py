@@ -159,6 +159,21 @@ def test_what_is_declared(tmp_path: Path) -> None:
             oracle.embed_texts(["a cat"])
 
 
+def test_another_scale_is_another_oracle_that_pays_for_nothing_again(tmp_path: Path) -> None:
+    """Else answers and classifiers of one scale would be taken for those of the other."""
+    described, scores = [], []
+    with model_server(speaking("infinity")) as server:
+        for scale in (20.0, 100.0, None):
+            with text_oracle(endpoint(server.url, logit_scale=scale), tmp_path / "run") as oracle:
+                described.append(oracle.describe())
+                scores.append(asked(oracle) / (scale or 1.0))
+        num_requests = len(server.requests)
+    assert num_requests == len(set(server.bodies)) == 2
+    np.testing.assert_allclose(scores[1:], scores[:1] * 2, rtol=1e-6)
+    assert len({each.oracle_id for each in described}) == 3
+    assert len({each.weights_id for each in described}) == 3
+
+
 @pytest.mark.parametrize("dialect", ["hf_zero_shot", "hf_sagemaker", "hf_vertex"])
 @pytest.mark.parametrize("labels", [None, 2, 3])
 def test_probabilities_over_chunks_of_labels_are_joined_by_the_anchor(
