@@ -10,6 +10,7 @@ from craft_ray.config.base import Settings
 from craft_ray.config.budget import clip_batches, resolve_max_queries
 from craft_ray.config.data import DataConfig
 from craft_ray.config.endpoint import EndpointConfig
+from craft_ray.config.endpoint_laws import check_endpoint_prices, check_endpoint_run
 from craft_ray.config.fidelity import FidelityConfig
 from craft_ray.config.heads import HeadConfig, ProbingHeadConfig, ResidualMlpConfig
 from craft_ray.config.optimizers import (
@@ -270,12 +271,7 @@ class RunConfig(Settings):
         if self.max_cost is None:
             return self
         if isinstance(self.oracle, EndpointConfig):
-            if not self.oracle.has_prices:
-                raise ValueError(
-                    "oracle.prices must be given with max_cost (--budget), but got max_cost="
-                    f"{self.max_cost:g} and no price: say what the endpoint charges, as "
-                    "oracle.prices.image=0.0001 oracle.prices.text=0.00001"
-                )
+            check_endpoint_prices(self.oracle, self.max_cost)
         elif not self.price_per_thousand_predictions:
             raise ValueError(
                 "price_per_thousand_predictions > 0 must be given with max_cost (--budget), but "
@@ -300,19 +296,7 @@ class RunConfig(Settings):
     def _one_gate_before_an_endpoint(self) -> Self:
         if not isinstance(self.oracle, EndpointConfig):
             return self
-        pool = self.pool
-        if pool.replicas not in ("auto", 1) or pool.max_replicas is not None:
-            raise ValueError(
-                "pool.replicas must be auto or 1 and pool.max_replicas null when oracle.kind is "
-                f"http, because one gate asks the endpoint, but got {pool.replicas} and "
-                f"{pool.max_replicas}"
-            )
-        if self.price_per_thousand_predictions is not None:
-            raise ValueError(
-                "price_per_thousand_predictions must be null when oracle.kind is http, but got "
-                f"{self.price_per_thousand_predictions:g}: say in oracle.prices what the endpoint "
-                "charges, such as oracle.prices.image=0.0001"
-            )
+        check_endpoint_run(self.oracle, self.pool, self.price_per_thousand_predictions)
         return self
 
     @property
