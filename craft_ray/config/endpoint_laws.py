@@ -20,6 +20,13 @@ def check_endpoint_run(
             f"{oracle.kind}, because one gate asks the endpoint, but got {pool.replicas} and "
             f"{pool.max_replicas}"
         )
+    # A pool ends what does not get on, with all that is under way and may be billed.
+    if oracle.timeout_s > pool.chunk_timeout_s / 2:
+        raise ValueError(
+            "oracle.timeout_s must be at most half of pool.chunk_timeout_s, but got "
+            f"{oracle.timeout_s:g} and {pool.chunk_timeout_s:g}: give pool.chunk_timeout_s="
+            f"{2 * oracle.timeout_s:g}"
+        )
     if price_per_thousand_predictions is not None:
         raise ValueError(
             f"price_per_thousand_predictions must be null when oracle.kind is {oracle.kind}, but "

@@ -255,18 +255,6 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
-    def _an_endpoint_may_be_silent(self) -> Self:
-        # A pool ends what does not get on, with all that is under way and may be billed.
-        oracle, longest_s = self.oracle, self.pool.chunk_timeout_s
-        if isinstance(oracle, EndpointConfig) and oracle.timeout_s > longest_s / 2:
-            raise ValueError(
-                "oracle.timeout_s must be at most half of pool.chunk_timeout_s, but got "
-                f"{oracle.timeout_s:g} and {longest_s:g}: give pool.chunk_timeout_s="
-                f"{2 * oracle.timeout_s:g}"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _money_needs_a_price(self) -> Self:
         if self.max_cost is None:
             return self
