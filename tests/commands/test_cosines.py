@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ray import cloudpickle
 
 from craft_ray.classifiers.artifact import Artifact
 from craft_ray.jobs import hosting
-from tests.support.cosine_factory import CosineFactory
+from tests.support import cosine_factory
 from tests.support.shared_ray import call
 from tests.support.small_data import small_data
 
@@ -33,7 +34,9 @@ scheduler: {kind: none}
 def test_the_temperature_is_fitted_once_told_and_stored(
     shared_ray: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosting, "ClipFactory", CosineFactory)
+    # A worker of the shared Ray does not find the tests' own modules.
+    cloudpickle.register_pickle_by_value(cosine_factory)
+    monkeypatch.setattr(hosting, "ClipFactory", cosine_factory.CosineFactory)
     (tmp_path / "space.yaml").write_text(SPACE)
     words = ["space.yaml", small_data(), "name=s", "base.mlflow.enabled=false", "pool.replicas=1"]
     outcome = call(shared_ray, tmp_path, "tune", *words)
