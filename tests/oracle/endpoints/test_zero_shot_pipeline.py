@@ -127,5 +127,5 @@ def test_scores_of_the_other_kind_are_noticed(served: Pipeline) -> None:
     """`oracle.options.sigmoid` is missing: the scores do not add up to 1."""
     if served.kind == "clip":
         pytest.skip("softmax scores could be sigmoid ones")
-    with pytest.raises(AnswerError, match=r"oracle\.sigmoid"):
+    with pytest.raises(AnswerError, match=r"oracle\.options\.sigmoid"):
         served.client.ask(HFZeroShot(), Question(IMAGES, TEXTS), "probabilities")
