@@ -33,14 +33,12 @@ class CrossValidatedConfig(Settings):
     """Of the cross-validation; fewer where a class has fewer images."""
 
 
-class LinearHeadConfig(CrossValidatedConfig):
-    """A linear map of the task's logits under one prompt: probes without names and contexts."""
-
-    kind: Literal["linear"] = "linear"
+class AskedOnceConfig(CrossValidatedConfig):
+    """What heads have that are fitted to one answer an image."""
 
     @property
     def num_contexts(self) -> int:
-        """The template's own."""
+        """The template's own, or none where features are asked for: one question either way."""
         return 1
 
     @property
@@ -52,6 +50,12 @@ class LinearHeadConfig(CrossValidatedConfig):
     def num_names(self) -> int:
         """Class names beside the task's own."""
         return 0
+
+
+class LinearHeadConfig(AskedOnceConfig):
+    """A linear map of the task's logits under one prompt: probes without names and contexts."""
+
+    kind: Literal["linear"] = "linear"
 
 
 def _check_name(name: str) -> str:
@@ -102,27 +106,12 @@ class ProbesHeadConfig(CrossValidatedConfig):
         return self
 
 
-class FeaturesHeadConfig(CrossValidatedConfig):
+class FeaturesHeadConfig(AskedOnceConfig):
     """A linear map of the features of an image, with zero-shot to start from: for an oracle that
     gives features of images and texts (`oracle.features`). One query, and at deployment one
     question an image; texts cost nothing."""
 
     kind: Literal["features"] = "features"
-
-    @property
-    def num_contexts(self) -> int:
-        """An image is asked about once."""
-        return 1
-
-    @property
-    def contexts_per_generation(self) -> int:
-        """All."""
-        return 1
-
-    @property
-    def num_names(self) -> int:
-        """Class names beside the task's own."""
-        return 0
 
 
 ProbingHeadConfig = LinearHeadConfig | ProbesHeadConfig | FeaturesHeadConfig

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import uuid
 from datetime import UTC, datetime
@@ -43,17 +42,13 @@ def load_here(config: AnyOracleConfig, output_dir: Path) -> Oracle:
         ConfigError: the endpoint's key is not there.
     """
     if isinstance(config, EndpointConfig):
-        from craft_ray.oracle.remote.opening import open_endpoint, read_secret
+        from craft_ray.oracle.remote.opening import open_until_exit, read_secret
         from craft_ray.oracle.remote.records import records_beside_runs
 
         time = datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")
         name = f"asked-{time}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
-        opened = open_endpoint(
-            config, read_secret(config), records_beside_runs(config, output_dir, name)
-        )
-        oracle = opened.__enter__()
-        atexit.register(opened.__exit__, None, None, None)
-        return oracle
+        records = records_beside_runs(config, output_dir, name)
+        return open_until_exit(config, read_secret(config), records)
     # Here: torch takes seconds, which an endpoint does not need.
     from craft_ray.oracle.devices import best_device
     from craft_ray.oracle.white_box import load_oracle

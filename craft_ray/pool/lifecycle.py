@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,12 +55,9 @@ class EndpointFactory:
     """What was sent may be billed: its answers are awaited for a moment before the process ends."""
 
     def __call__(self) -> HostedOracle:
-        from craft_ray.oracle.remote.opening import open_endpoint
+        from craft_ray.oracle.remote.opening import open_until_exit
 
-        opened = open_endpoint(self.config, self.secret, self.records)
-        oracle = opened.__enter__()
-        atexit.register(opened.__exit__, None, None, None)
-        return oracle
+        return open_until_exit(self.config, self.secret, self.records)
 
 
 @dataclass(frozen=True)

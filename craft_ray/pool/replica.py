@@ -38,8 +38,11 @@ FEATURES = ("embed_images", "embed_texts")
 WHITE_BOX = ("context_gradient",)
 MAY_PASS = (OSError, MemoryError, RayError)
 REFUSALS: tuple[type[UserError | RunFailedError], ...] = (
-    *(OracleError, MoneySpentError, ArtifactError),
-    *(EndpointUnavailableError, RunFailedError),
+    OracleError,
+    MoneySpentError,
+    ArtifactError,
+    EndpointUnavailableError,
+    RunFailedError,
 )
 """Whoever is asked, it would be the same: records that cannot be read or written, too."""
 

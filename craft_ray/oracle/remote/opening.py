@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import stat
 from collections.abc import Iterator
@@ -100,6 +101,16 @@ def gate_settings(
         max_attempts=config.max_attempts,
         tokens_per_image=config.tokens_per_image,
     )
+
+
+def open_until_exit(
+    config: EndpointConfig, secret: Secret | None, records: Records
+) -> EndpointOracle:
+    """As `open_endpoint`, for as long as this process lives."""
+    opened = open_endpoint(config, secret, records)
+    oracle = opened.__enter__()
+    atexit.register(opened.__exit__, None, None, None)
+    return oracle
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from craft_ray.oracle.contract import (
     ClassificationTask,
     FloatArray,
     ImageHandle,
-    Images,
     LossArray,
     OnPart,
     OracleDescription,
@@ -28,9 +27,7 @@ from craft_ray.oracle.contract import (
 )
 from craft_ray.oracle.contract_laws import (
     check_contexts,
-    check_images,
     check_reduction,
-    digest_of_images,
 )
 from craft_ray.oracle.endpoints.craft_ray_protocol import (
     LIMITS,
@@ -42,11 +39,10 @@ from craft_ray.oracle.endpoints.failures import Verdict
 from craft_ray.oracle.endpoints.parts import halves
 from craft_ray.oracle.endpoints.wire import ImageFile, Reply, Request, Units
 from craft_ray.oracle.gate.answer_store import AnswerStore
-from craft_ray.oracle.gate.bill import Bill
 from craft_ray.oracle.gate.bill_ledger import BillLedger
 from craft_ray.oracle.gate.gate import Gate
 from craft_ray.oracle.remote.adapters import endpoint_id, limits_of, prices_of
-from craft_ray.oracle.remote.image_files import ImageFiles
+from craft_ray.oracle.remote.gated import GatedOracle
 from craft_ray.oracle.remote.text_oracle import key_of
 
 Array = npt.NDArray[Any]
@@ -127,7 +123,7 @@ class _Dialogue:
         return key_of(self.namespace, request.path, hashlib.sha256(request.body).hexdigest())
 
 
-class SoftEndpointOracle:
+class SoftEndpointOracle(GatedOracle):
     """The whole contract, over HTTP; implements `ScoringOracle`.
 
     Images are registered as PNG files of what is asked about; the owner resizes them.
@@ -147,14 +143,10 @@ class SoftEndpointOracle:
         self, config: EndpointConfig, gate: Gate, answers: AnswerStore, ledger: BillLedger
     ) -> None:
         self._protocol = protocol_of(config)
-        self._ledger = ledger
-        self._gate = gate
-        self._answers = answers
-        self._files = ImageFiles()
+        super().__init__(gate, answers, ledger)
         self._tasks: dict[str, ClassificationTask] = {}
         self._sent: set[str] = set()
         """Images that the endpoint has, by their digests."""
-        self.num_images_encoded = 0
         declared = cast(
             OracleDescription,
             self._bare(self._protocol.encode_describe(), self._protocol.decode_description),
@@ -167,31 +159,6 @@ class SoftEndpointOracle:
             capabilities=self._protocol.capabilities(),
         )
 
-    @property
-    def bill(self) -> Bill:
-        """What was asked so far, and what that costs."""
-        return self._ledger.total()
-
-    @property
-    def progress(self) -> int:
-        """Grows while anything goes on, waits that the endpoint asked for included."""
-        return self._gate.progress
-
-    def device_works(self) -> bool:
-        """There is none that could break here."""
-        return True
-
-    def close(self) -> None:
-        """Nothing more is sent; what is under way is awaited for 5 s and kept."""
-        self._gate.close()
-
-    def describe(self) -> OracleDescription:
-        return self._description
-
-    def knows(self, digest: str) -> bool:
-        """Whether a task or an image set with this content address is registered."""
-        return digest in self._tasks or digest in self._files
-
     def register_task(self, task: ClassificationTask) -> TaskHandle:
         """Free; it is sent at once, because the endpoint says where the search begins.
 
@@ -202,14 +169,6 @@ class SoftEndpointOracle:
         handle = self._bare(request, lambda reply: self._protocol.decode_task(task, reply))
         self._tasks[task.digest] = task
         return cast(TaskHandle, handle)
-
-    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
-        """They are sent when they are first asked about."""
-        check_images(images, self._description)
-        assert isinstance(images, tuple)
-        handle = ImageHandle(digest_of_images(images), len(images))
-        self._files.add(handle, images)
-        return handle
 
     def predict(
         self,

@@ -25,15 +25,12 @@ from craft_ray.oracle.contract import (
     ClassificationTask,
     FloatArray,
     ImageHandle,
-    Images,
     OracleDescription,
     TaskHandle,
 )
 from craft_ray.oracle.contract_laws import (
     check_contexts,
     check_features,
-    check_images,
-    digest_of_images,
     prompts_of,
 )
 from craft_ray.oracle.endpoints.adapter import request_of
@@ -54,7 +51,6 @@ from craft_ray.oracle.endpoints.wire import (
     Units,
 )
 from craft_ray.oracle.gate.answer_store import AnswerStore
-from craft_ray.oracle.gate.bill import Bill
 from craft_ray.oracle.gate.bill_ledger import BillLedger
 from craft_ray.oracle.gate.gate import Gate
 from craft_ray.oracle.remote.adapters import (
@@ -66,7 +62,7 @@ from craft_ray.oracle.remote.adapters import (
     oracle_id,
     served_scores,
 )
-from craft_ray.oracle.remote.image_files import ImageFiles
+from craft_ray.oracle.remote.gated import GatedOracle
 
 Array = npt.NDArray[Any]
 NO_CONTEXT = np.zeros((0, 0), dtype=np.float32)
@@ -107,7 +103,7 @@ class _Dialogue:
         return [key_of(self.namespace, "scores", image, *texts) for image in images]
 
 
-class TextEndpointOracle:
+class TextEndpointOracle(GatedOracle):
     """The contract on an endpoint; implements `FeatureOracle` where it answers with features.
 
     Args:
@@ -124,18 +120,14 @@ class TextEndpointOracle:
         self, config: EndpointConfig, gate: Gate, answers: AnswerStore, ledger: BillLedger
     ) -> None:
         self._adapter = adapter_of(config)
-        self._ledger = ledger
-        self._gate = gate
-        self._answers = answers
+        super().__init__(gate, answers, ledger)
         self._namespace = endpoint_id(config)
-        self._files = ImageFiles()
         self._tasks: dict[str, tuple[str, ...]] = {}
         self._capabilities = self._adapter.capabilities()
         self._served = served_scores(self._capabilities)
         has_cosines = is_unscaled(self._capabilities)
         scale = self._capabilities.logit_scale
         self._scale = scale if has_cosines and scale is not None else 1.0
-        self.num_images_encoded = 0
         self._description = OracleDescription(
             oracle_id=oracle_id(config),
             weights_id=model_id(config),
@@ -148,31 +140,6 @@ class TextEndpointOracle:
             capabilities=self._capabilities,
             scale_is_known=not has_cosines or scale is not None,
         )
-
-    @property
-    def bill(self) -> Bill:
-        """What was asked so far, and what that costs."""
-        return self._ledger.total()
-
-    @property
-    def progress(self) -> int:
-        """Grows while anything goes on, waits that the endpoint asked for included."""
-        return self._gate.progress
-
-    def device_works(self) -> bool:
-        """There is none that could break."""
-        return True
-
-    def close(self) -> None:
-        """Nothing more is sent; what is under way is awaited for 5 s and kept."""
-        self._gate.close()
-
-    def describe(self) -> OracleDescription:
-        return self._description
-
-    def knows(self, digest: str) -> bool:
-        """Whether a task or an image set with this content address is registered."""
-        return digest in self._tasks or digest in self._files
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
         """Free; nothing is sent."""
@@ -188,14 +155,6 @@ class TextEndpointOracle:
         if "text" not in self._capabilities.prompts:  # the owner's own classes, by their names
             return task.class_names
         return prompts_of(task)
-
-    def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
-        """Free; nothing is sent before it is asked about."""
-        check_images(images, self._description)
-        assert isinstance(images, tuple)
-        handle = ImageHandle(digest_of_images(images), len(images))
-        self._files.add(handle, images)
-        return handle
 
     def predict(
         self,
