@@ -111,6 +111,12 @@ class Dataset:
     class_ids: tuple[str, ...] | None = None
     """What tells classes apart where their names need not (ImageNet's WordNet ids: "missile" is
     the name of two classes). None: the names do."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the files were read, such as files that were passed over: each
+    in a sentence, told by `craft_ray.data check` and when a run begins."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the files were read, such as files that were passed over: each
+    in a sentence, told by `craft_ray.data check` and when a run begins."""
 
     def __post_init__(self) -> None:
         if not self.splits:
