@@ -114,9 +114,6 @@ class Dataset:
     notes: tuple[str, ...] = ()
     """What a user should know of how the files were read, such as files that were passed over: each
     in a sentence, told by `craft_ray.data check` and when a run begins."""
-    notes: tuple[str, ...] = ()
-    """What a user should know of how the files were read, such as files that were passed over: each
-    in a sentence, told by `craft_ray.data check` and when a run begins."""
 
     def __post_init__(self) -> None:
         if not self.splits:
