@@ -26,13 +26,15 @@ from benchmarks.accuracy_rows import interval
 from benchmarks.record import commit, write_result
 from benchmarks.sample_efficiency import hidden_probe, run_once, task_settings
 from benchmarks.world import World
+from craft_ray.config.heads import ProbesHeadConfig
 from craft_ray.config.loading import load_run_config
 from craft_ray.config.oracle import OracleConfig
-from craft_ray.method.linear_head import fit_linear_head
+from craft_ray.method.heads import fit_head
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.oracle.white_box import load_oracle
 
+FIT = ProbesHeadConfig().fit
 SHOTS = (1, 2, 4, 8, 16)
 HEADS = {
     "zero-shot": (),
@@ -102,9 +104,9 @@ def compare_sights(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, flo
     both = [np.hstack(each) for each in zip(zero_shot, features, strict=True)]
     labels_N, num_classes = world.train.labels_N, world.task.num_classes
     rest = (labels_N, num_classes, 5, world.config.seed, None)
-    seen = fit_linear_head(np.stack(features[:-1]), *rest, np.stack(zero_shot[:-1]))
+    seen = fit_head(FIT, np.stack(features[:-1]), *rest, np.stack(zero_shot[:-1]))
     seen_NC = seen.head(features[-1]) + seen.base_scale * zero_shot[-1]
-    standardised = fit_linear_head(np.stack(both[:-1]), *rest).head(both[-1])
+    standardised = fit_head(FIT, np.stack(both[:-1]), *rest).head(both[-1])
 
     def accuracy(logits_NC: FloatArray) -> float:
         return float((logits_NC.argmax(axis=1) == world.validation.labels_N).mean())

@@ -28,14 +28,16 @@ from benchmarks.record import commit, write_result
 from benchmarks.world import World
 from craft_ray.classifiers.evidence import Evidence, best_evidence, right_images
 from craft_ray.classifiers.score import Score, score_logits
+from craft_ray.config.heads import ProbesHeadConfig
 from craft_ray.config.loading import load_run_config
 from craft_ray.data.few_shot import MAX_VALIDATION_SHOTS
-from craft_ray.method.linear_head import fit_linear_head
+from craft_ray.method.heads import fit_head
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.task.prepared import LabelArray
 from craft_ray.tuners.questions import MIN_FOLDS
 
+FIT = ProbesHeadConfig().fit
 SHOTS = (1, 2, 4, 8, 16)
 NUM_CLASSES = (3, 4, 5)
 GOOD = (0.7, 0.97)
@@ -140,8 +142,8 @@ def keep(answers: Answers, shots: int, generator: np.random.Generator) -> dict[s
     train = answers.train.draw(shots, generator)
     validation = answers.validation.draw(min(shots, MAX_VALIDATION_SHOTS), generator)
     num_classes = int(train.labels_N.max()) + 1
-    fitted = fit_linear_head(
-        train.logits_VNF, train.labels_N, num_classes, FOLDS, int(generator.integers(2**31))
+    fitted = fit_head(
+        FIT, train.logits_VNF, train.labels_N, num_classes, FOLDS, int(generator.integers(2**31))
     )
     untuned_NC = validation.logits_VNF[0, :, :num_classes]
     zero_shot, head = (

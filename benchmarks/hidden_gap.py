@@ -40,13 +40,15 @@ from benchmarks.record import commit, write_result
 from benchmarks.sample_efficiency import METHODS, hidden_probe, task_settings
 from benchmarks.world import World
 from craft_ray.classifiers.score import score_logits
+from craft_ray.config.heads import ProbesHeadConfig
 from craft_ray.config.loading import load_run_config
-from craft_ray.method.linear_head import fit_linear_head
+from craft_ray.method.heads import fit_head
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import FloatArray, ImageHandle
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.task.prepared import LabelArray
 
+FIT = ProbesHeadConfig().fit
 Array = npt.NDArray[np.float64]
 
 SHIPPED = "what is shipped"
@@ -119,7 +121,7 @@ class Sight:
 
     def shipped(self) -> float:
         """Accuracy of the head of `head.kind: probes`."""
-        fitted = fit_linear_head(self.logits_VNF, self.labels_N, self.num_classes, FOLDS, self.seed)
+        fitted = fit_head(FIT, self.logits_VNF, self.labels_N, self.num_classes, FOLDS, self.seed)
         return score_logits(fitted.head(self.test_logits_MF), self.test_labels_M).accuracy
 
 

@@ -28,13 +28,15 @@ from threadpoolctl import threadpool_limits
 from benchmarks.accuracy_rows import interval
 from benchmarks.record import commit, write_result
 from benchmarks.world import World
+from craft_ray.config.heads import ProbesHeadConfig
 from craft_ray.config.loading import load_run_config
-from craft_ray.method.linear_head import fit_linear_head
+from craft_ray.method.heads import fit_head
 from craft_ray.method.projection import PromptProjection
 from craft_ray.oracle.contract import FloatArray, ImageHandle
 from craft_ray.oracle.white_box import load_oracle
 from craft_ray.task.prepared import LabelArray
 
+FIT = ProbesHeadConfig().fit
 Array = npt.NDArray[np.float64]
 
 MARKS = (500, 1000, 2000)
@@ -135,7 +137,7 @@ class Plain(Search):
     def _head(self, answers_VNC: FloatArray, logits_NC: FloatArray) -> FloatArray:
         labels_N = self.world.train.labels_N
         classes, seed = self.world.task.num_classes, self.world.config.seed
-        return fit_linear_head(answers_VNC, labels_N, classes, 5, seed).head(logits_NC)
+        return fit_head(FIT, answers_VNC, labels_N, classes, 5, seed).head(logits_NC)
 
 
 class Racing(Search):

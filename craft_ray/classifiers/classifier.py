@@ -12,7 +12,7 @@ import torch
 from craft_ray.files.whole_files import Arrays
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.head import RefinementHead
-from craft_ray.method.linear_head import LinearHead
+from craft_ray.method.heads.linear import LinearHead
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 
 HeadWeights = Mapping[str, FloatArray]

@@ -26,14 +26,24 @@ class ResidualMlpConfig(Settings):
     """Epochs on the answers already paid for: they cost time, no queries."""
 
 
-class CrossValidatedConfig(Settings):
-    """What heads have whose penalty is chosen on the training images."""
+HeadFit = Literal["anchored", "logistic", "gda", "similarity", "cross_validated"]
 
+
+class FittedHeadConfig(Settings):
+    """What heads have that are fitted to answers, and not trained by steps."""
+
+    fit: HeadFit = "anchored"
+    """How, with zero-shot to start from. `logistic`: logistic regression with a fixed penalty;
+    `gda`: Gaussian discriminant analysis, in closed form; `anchored`: both, added;
+    `cross_validated`: logistic regression whose penalty is chosen on images held out, for eight
+    images a class and more; `similarity`: ridge regression on the names alone, without the classes'
+    own, a published baseline (SiM)."""
     folds: int = Field(5, ge=2)
-    """Of the cross-validation; fewer where a class has fewer images."""
+    """In so many parts training images are held out, to tell whether the head is better than
+    zero-shot; fewer where a class has fewer images."""
 
 
-class AskedOnceConfig(CrossValidatedConfig):
+class AskedOnceConfig(FittedHeadConfig):
     """What heads have that are fitted to one answer an image."""
 
     @property
@@ -66,7 +76,7 @@ def _check_name(name: str) -> str:
     return name
 
 
-class ProbesHeadConfig(CrossValidatedConfig):
+class ProbesHeadConfig(FittedHeadConfig):
     """A linear map of many logits: of several contexts, of class names beside the task's own, or of
     both. Each is one more look at the features that the black box hides."""
 

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from craft_ray.classifiers.score import Score, score_logits
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.method.linear_head import LinearHead
+from craft_ray.method.heads.linear import LinearHead
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
 from craft_ray.task.prepared import LabelledImages, PreparedTask
 

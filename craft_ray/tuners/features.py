@@ -19,7 +19,7 @@ from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import FeaturesHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.method.linear_head import FittedHead, LinearHead, fit_linear_head
+from craft_ray.method.heads import FittedHead, LinearHead, fit_head
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.oracle.contract_laws import check_features, prompts_of
 from craft_ray.task.prepared import PreparedTask, ViewBank
@@ -55,7 +55,7 @@ class FeaturesTrainer(Trainer):
         check_features(oracle.describe())
         assert isinstance(prepared.views, ViewBank)  # a law of the settings
         self._views = prepared.views.handles
-        self._folds = head.folds
+        self._fit, self._folds = head.fit, head.folds
         self._head = LinearHead(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
         self._evidence: HeldOut | None = None
 
@@ -68,7 +68,8 @@ class FeaturesTrainer(Trainer):
         scale = self._oracle.describe().logit_scale * self._oracle.logit_scale
         zero_shot_FC = np.float32(scale) * text_CF.T
         zero_shot_VNC = features_VNF @ zero_shot_FC
-        fitted = fit_linear_head(
+        fitted = fit_head(
+            self._fit,
             features_VNF,
             prepared.fitness.labels_N,
             prepared.task.num_classes,

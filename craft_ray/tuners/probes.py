@@ -16,7 +16,7 @@ from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import ProbesHeadConfig, ProbingHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.method.linear_head import LinearHead
+from craft_ray.method.heads.linear import LinearHead
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.tuners.base import Losses, Trainer

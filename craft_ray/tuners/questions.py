@@ -16,7 +16,7 @@ from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.ledger import Purpose
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.method.linear_head import FittedHead, LinearHead, fit_linear_head
+from craft_ray.method.heads import FittedHead, LinearHead, fit_head
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 from craft_ray.task.prepared import PreparedTask, ViewBank
 from craft_ray.task.vocabulary import extra_names
@@ -83,7 +83,7 @@ class Prober:
         self._oracle = oracle
         self._prepared = prepared
         self._views = prepared.views.handles
-        self._folds = head.folds
+        self._fit, self._folds = head.fit, head.folds
         self._seed = seed
         self._names = extra_names(config, prepared.class_names)
         self.task = self._register(self._names)
@@ -142,13 +142,15 @@ class Prober:
 
     def fit(self, logits_VNF: FloatArray) -> FittedHead:
         """The head on these answers."""
-        return fit_linear_head(
+        return fit_head(
+            self._fit,
             logits_VNF,
             self._prepared.fitness.labels_N,
             self._prepared.task.num_classes,
             self._folds,
             self._seed,
             self._prepared.first_copy_N,
+            logit_scale=self._oracle.describe().logit_scale * self._oracle.logit_scale,
         )
 
     def classifier(self, contexts_KLE: FloatArray, head: LinearHead) -> ProbesClassifier:

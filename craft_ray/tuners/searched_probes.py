@@ -4,7 +4,7 @@ In: a metered oracle, a prepared task, settings. Out: a `ProbesClassifier` and r
 is scored by the error on unseen images of the best linear head on its logits and on those of the
 contexts chosen before (`craft_ray.method.cross_validation`): prompt and head are searched together
 without training a head for each candidate, and a further context is chosen for what the ones
-before it do not see. What is validated and deployed has the head of `fit_linear_head`.
+before it do not see. What is validated and deployed has the head of `craft_ray.method.heads`.
 """
 
 from __future__ import annotations

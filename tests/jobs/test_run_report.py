@@ -22,7 +22,6 @@ from craft_ray.jobs.run_report import REPORT_FILE, write_run_report
 from tests.reports.made_up import predictions, search, trial
 from tests.support.html_page import Page
 from tests.support.one_process_search import OneProcessSearch
-from tests.support.probing import fit_quickly
 from tests.support.world import run_config, world_data
 
 SPACE = SpaceConfig.model_validate(
@@ -41,7 +40,6 @@ class Searched:
     """A search that has ended."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        fit_quickly(patch)
         search = OneProcessSearch(SPACE, folder, DATA, patch)
         search.run()
         self.folder = folder

@@ -27,7 +27,6 @@ from craft_ray.search.trials_on_disk import TRIAL_FILE, trial_folder
 from craft_ray.task.preparation import FewShotData
 from tests.support.leaks import data_with_test_split, leaking
 from tests.support.one_process_search import OneProcessSearch
-from tests.support.probing import fit_quickly
 from tests.support.world import run_config
 
 SPACE = SpaceConfig.model_validate(
@@ -96,7 +95,6 @@ def _described(traces: Traces, reported: tuple[dict[str, float], ...]) -> dict[s
 def search_on(data: FewShotData, folder: Path, choose: Choose | None = None) -> Traces:
     """The traces of a whole search."""
     with pytest.MonkeyPatch.context() as patch:
-        fit_quickly(patch)
         search = OneProcessSearch(SPACE, folder / "search", data, patch)
         if choose is not None:
             patch.setattr(

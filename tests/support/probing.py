@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import pytest
-
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.ledger import QueryLedger
-from craft_ray.method import linear_head
 from craft_ray.tuners.base import GenerationReport, Trainer
 from tests.support.world import World, make_world, run_config, world_data
 
@@ -38,13 +35,6 @@ HEADS: dict[str, dict[str, Any]] = {
 SEARCHED = [head for head in HEADS if "searched" in head]
 FIXED = [head for head in HEADS if head not in SEARCHED]
 DATA = world_data(shots=6, num_test=50)
-
-
-def fit_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer penalties to choose from and fewer steps, where neither is what is tested: a fit solves
-    dozens of problems. Those have their tests in tests/method."""
-    monkeypatch.setattr(linear_head, "PENALTIES", linear_head.PENALTIES[::4])
-    monkeypatch.setattr(linear_head, "MAX_ITERATIONS", 30)
 
 
 def probing(head: str, **settings: Any) -> RunConfig:

@@ -25,7 +25,7 @@ from craft_ray.task.prepared import TaskTemperature
 from craft_ray.task.temperature import decide_temperature
 from craft_ray.tuners.registry import make_trainer
 from tests.support.feature_oracle import FakeFeatureOracle
-from tests.support.probing import fit_quickly, probing
+from tests.support.probing import probing
 from tests.support.world import (
     SMALL_RUN,
     make_world,
@@ -130,11 +130,8 @@ def test_a_factor_stays_between_1_and_100() -> None:
     assert (far.scale, far.is_determined) == (1, False)
 
 
-def test_a_tuning_on_cosines_is_one_on_logits_of_that_scale(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_tuning_on_cosines_is_one_on_logits_of_that_scale() -> None:
     """Searched with losses, and by probes: every answer that anybody sees has the factor."""
-    fit_quickly(monkeypatch)
     for config in (run_config(max_queries=16), probing("names")):
         results = []
         for cosines in (False, True):

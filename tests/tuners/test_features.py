@@ -22,7 +22,7 @@ from craft_ray.metering.journal_sqlite import QueryJournal
 from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import plan_driver, plan_run
-from craft_ray.method.linear_head import FittedHead, fit_linear_head
+from craft_ray.method.heads import FittedHead, fit_head
 from craft_ray.oracle.contract import FloatArray, ImageHandle
 from craft_ray.task.preparation import classification_task, prepare
 from craft_ray.tuners import features
@@ -233,14 +233,14 @@ def test_zero_shot_is_what_the_head_corrects_at_the_oracles_scale(
     fits = []
 
     def watch(*arguments: Any) -> FittedHead:
-        fits.append((arguments, fit_linear_head(*arguments)))
+        fits.append((arguments, fit_head(*arguments)))
         return fits[-1][1]
 
-    monkeypatch.setattr(features, "fit_linear_head", watch)
+    monkeypatch.setattr(features, "fit_head", watch)
     asked = MeteredOracle(oracle, QueryLedger(1), logit_scale=world.prepared.logit_scale)
     trainer = make_trainer(asked, world.prepared, world.config)
     finish(trainer)
-    ((features_VNF, *_, zero_shot_VNC), fitted) = fits[0]
+    ((_, features_VNF, *_, zero_shot_VNC), fitted) = fits[0]
     task = world.prepared.task
     handles = (world.prepared.fitness.handle, *world.view_handles)
     predicted = [

@@ -1,0 +1,8 @@
+"""Linear heads on many answers an image, fitted without validation images."""
+
+from __future__ import annotations
+
+from craft_ray.method.heads.fit import FittedHead, fit_head
+from craft_ray.method.heads.linear import LinearHead
+
+__all__ = ["FittedHead", "LinearHead", "fit_head"]

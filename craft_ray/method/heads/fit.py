@@ -1,0 +1,181 @@
+"""Heads on the logits of many names, without validation images: one interface for all kinds.
+
+    y = t l + W x + b
+
+l are the logits of the classes under the first prompt, x all logits in their principal components,
+t how far zero-shot is trusted (`zero_shot_scale`). Kinds differ in W and b:
+
+- `logistic`: penalised logistic regression that corrects t l;
+- `gda`: Gaussian discriminant analysis, in closed form, beside t l;
+- `anchored`: both: the scores of the discriminant analysis are added to the logistic head's, unless
+  images that are held out are predicted better without;
+- `cross_validated`: `logistic` with the penalty, of three, that is best on images held out;
+- `similarity`: ridge regression on the names alone, without l (SiM: Zanella et al., arXiv
+  2506.04005), a published baseline.
+
+The scores of images that are held out set one factor of the final logits, so that probabilities
+mean what they say: no prediction depends on it.
+
+All are linear in the end, so that what is stored and deployed is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from craft_ray.config.heads import HeadFit
+from craft_ray.method.heads.folds import assign_folds
+from craft_ray.method.heads.gda import fit_gda, share_of_gda
+from craft_ray.method.heads.linear import LinearHead
+from craft_ray.method.heads.logistic import fit_logistic
+from craft_ray.method.heads.problem import Problem
+from craft_ray.method.heads.scale import best_scale
+from craft_ray.method.heads.similarity import fit_similarity
+from craft_ray.method.reduction import FloatArray, LabelArray
+from craft_ray.method.softmax import log_softmax
+
+PENALTIES = (1e-3, 3e-3, 3e-4)
+"""Of logistic heads: the first, or what cross-validation chooses. Once t is fixed the accuracy
+hardly depends on it."""
+MANY_IMAGES = 4096
+"""Of more training images only one part is held out, to set the factor of the final logits: each
+part costs a fit as long as the one that counts."""
+
+
+Weights = tuple[torch.Tensor, torch.Tensor]
+"""Of points, [R, C], and bias [C]."""
+Fitted = tuple[LinearHead, float]
+"""A head, and t; 0 for a head without l."""
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A head and what is known of it."""
+
+    head: LinearHead
+    """Of what is seen, and where l is a part of it, with t l; where l was given apart, t l is to be
+    added."""
+    base_scale: float
+    """t; 0 for a head without l."""
+    rank: int
+    """Directions that the answers vary in. Names beyond twice as many show nothing new; fewer names
+    than that may hide some."""
+    held_out_NC: FloatArray | None
+    """Final logits of the plain images, each by a head that saw no view of it; None where not all
+    were held out."""
+    held_out_loss: float | None
+    """Mean cross-entropy of the images held out; None where none was."""
+    folds: int
+    """Parts in which all images were held out; 1 where they were not."""
+
+
+def fit_head(
+    kind: HeadFit,
+    logits_VNF: FloatArray,
+    labels_N: LabelArray,
+    num_classes: int,
+    folds: int,
+    seed: int,
+    first_N: LabelArray | None = None,
+    base_VNC: FloatArray | None = None,
+    logit_scale: float = 1.0,
+) -> FittedHead:
+    """A head on all images.
+
+    Args:
+        kind: see the module.
+        logits_VNF: all logits [1 + V, N, F] of the plain images and of V augmented views of them;
+            the first C are those of the classes under the first prompt, unless `base_VNC` is given.
+        labels_N: their classes.
+        num_classes: C.
+        folds: in how many parts, at most, images are held out; all views of an image are in the
+            same one, and so are its copies. Of more than 4,096 images only one part is.
+        seed: draws the folds.
+        first_N: the first row with the same image as this one; None: all images differ.
+        base_VNC: the logits l that are corrected, where x are features: these keep their own
+            metric, and are not standardised (`benchmarks.features`).
+        logit_scale: logits by cosine; what `similarity` is penalised by depends on it.
+    """
+    problem = Problem.of(logits_VNF, labels_N, num_classes, base_VNC)
+    rank = problem.points.rank
+    folds_N = assign_folds(labels_N, folds, seed, first_N)
+    if folds_N is None:
+        return FittedHead(*_candidates(problem, kind, logit_scale)[0], rank, None, None, 1)
+    num_folds = 1 if len(labels_N) > MANY_IMAGES else int(folds_N.max()) + 1
+    labels_n = labels_N[folds_N < num_folds]
+    judged = []
+    for held_out_nC in _hold_out(problem, kind, logit_scale, folds_N, num_folds):
+        factor = best_scale(held_out_nC, labels_n)
+        held_out_nC *= np.float32(factor)
+        judged.append((_mean_loss(held_out_nC, labels_n), factor, held_out_nC))
+    best = min(range(len(judged)), key=lambda place: judged[place][0])
+    loss, factor, held_out_nC = judged[best]
+    head, base_scale = _candidates(problem, kind, logit_scale)[best]
+    held_out_NC = held_out_nC if num_folds > 1 else None
+    return FittedHead(head.times(factor), factor * base_scale, rank, held_out_NC, loss, num_folds)
+
+
+def _candidates(problem: Problem, kind: HeadFit, logit_scale: float) -> list[Fitted]:
+    """Heads of which images that are held out choose one; the first where none is."""
+    if kind == "similarity":
+        return [(_similarity(problem, logit_scale), 0.0)]
+    scale = problem.base_scale()
+    parts: list[Weights] = []
+    if kind == "gda":
+        parts = [_gaussian(problem)]
+    elif kind == "cross_validated":
+        parts = [_correction(problem, scale, penalty) for penalty in PENALTIES]
+    else:
+        parts = [_correction(problem, scale, PENALTIES[0])]
+    if kind == "anchored":
+        (weight_RC, bias_C), (scores_RC, scores_C) = parts[0], _gaussian(problem)
+        parts.insert(0, (weight_RC + scores_RC, bias_C + scores_C))
+    return [(problem.head(weight_RC, bias_C, scale), scale) for weight_RC, bias_C in parts]
+
+
+def _correction(problem: Problem, scale: float, penalty: float) -> Weights:
+    """Of a logistic head."""
+    points, base_MC = problem.points, scale * problem.base_MC
+    return fit_logistic(points.values_MR, points.variances_R, base_MC, problem.labels_M, penalty)
+
+
+def _gaussian(problem: Problem) -> Weights:
+    """Scores of the discriminant analysis, with the share that suits so many images a class."""
+    share = share_of_gda(problem.num_plain / problem.num_classes)
+    weight_RC, bias_C = fit_gda(problem.points.values_MR, problem.labels_M, problem.num_classes)
+    return share * weight_RC, share * bias_C
+
+
+def _similarity(problem: Problem, logit_scale: float) -> LinearHead:
+    """Names alone: the classes' own logits have no weight."""
+    plain = problem.plain()
+    skipped = problem.num_classes if problem.base_is_seen else 0
+    cosines_NF = plain.seen_MF[:, skipped:] / logit_scale
+    weight_FC = np.zeros((plain.seen_MF.shape[1], problem.num_classes), np.float32)
+    weight_FC[skipped:] = fit_similarity(cosines_NF, plain.labels_M, problem.num_classes)
+    return LinearHead(weight_FC / np.float32(logit_scale), np.zeros_like(weight_FC[0]))
+
+
+def _hold_out(
+    problem: Problem, kind: HeadFit, logit_scale: float, folds_N: LabelArray, num_folds: int
+) -> list[FloatArray]:
+    """Of each candidate, final logits of the plain images in the first folds, each by a head that
+    saw no view of it, [n, C]."""
+    of_folds = []
+    rows = []
+    for fold in range(num_folds):
+        fitted = _candidates(problem.part(folds_N != fold), kind, logit_scale)
+        held_out = problem.part(folds_N == fold)
+        of_folds.append([held_out.final_logits(*each) for each in fitted])
+        rows.append(np.flatnonzero(folds_N == fold))
+    order_n = np.concatenate(rows).argsort()
+    return [np.concatenate(each)[order_n] for each in zip(*of_folds, strict=True)]
+
+
+def _mean_loss(final_NC: FloatArray, labels_N: LabelArray) -> float:
+    """Mean cross-entropy."""
+    logs_NC = log_softmax(final_NC.astype(np.float64))
+    return float(-logs_NC[np.arange(len(labels_N)), labels_N].mean())

@@ -1,0 +1,100 @@
+"""What a head is fitted to, and parts of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from craft_ray.method.heads.linear import LinearHead
+from craft_ray.method.heads.points import Points
+from craft_ray.method.heads.scale import zero_shot_scale
+from craft_ray.method.reduction import FloatArray, LabelArray
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Images and views of them in M rows, the N plain images first.
+
+    Attributes:
+        seen_MF: all logits of an image, or its features.
+        points: the same as principal components, and how to get there.
+        base_MC: logits of the classes under the first prompt, which are corrected.
+        labels_M: the classes.
+        num_plain: N.
+        base_is_seen: whether the first C of what is seen are the base.
+    """
+
+    seen_MF: torch.Tensor
+    points: Points
+    base_MC: torch.Tensor
+    labels_M: torch.Tensor
+    num_plain: int
+    base_is_seen: bool
+
+    @classmethod
+    def of(
+        cls,
+        seen_VNF: FloatArray,
+        labels_N: LabelArray,
+        num_classes: int,
+        base_VNC: FloatArray | None,
+    ) -> Problem:
+        """From arrays [1 + V, N, ...] of the plain images and of V views; without a base of its own
+        it is the first of the logits seen, else what is seen are features, which keep their own
+        metric."""
+        # `copy`: answers from the object store are read-only, which torch warns about.
+        seen_MF = torch.from_numpy(seen_VNF.reshape(-1, seen_VNF.shape[2]).copy())
+        is_seen = base_VNC is None
+        base_MC = (
+            seen_MF[:, :num_classes].contiguous()
+            if base_VNC is None
+            else torch.from_numpy(base_VNC.reshape(-1, num_classes).copy())
+        )
+        points = Points.of(seen_MF, standardised=is_seen)
+        labels_M = torch.from_numpy(np.tile(labels_N, len(seen_VNF)))
+        return cls(seen_MF, points, base_MC, labels_M, len(labels_N), is_seen)
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return self.base_MC.shape[1]
+
+    def part(self, chosen_N: npt.NDArray[np.bool_]) -> Problem:
+        """Some of its images, with their views."""
+        chosen_M = torch.from_numpy(np.tile(chosen_N, len(self.labels_M) // self.num_plain))
+        return self._rows(chosen_M, int(chosen_N.sum()))
+
+    def plain(self) -> Problem:
+        """Without the views."""
+        return self._rows(slice(self.num_plain), self.num_plain)
+
+    def _rows(self, chosen: torch.Tensor | slice, num_plain: int) -> Problem:
+        return replace(
+            self,
+            seen_MF=self.seen_MF[chosen],
+            points=self.points.part(chosen),
+            base_MC=self.base_MC[chosen],
+            labels_M=self.labels_M[chosen],
+            num_plain=num_plain,
+        )
+
+    def base_scale(self) -> float:
+        """How far zero-shot is trusted, by the plain images."""
+        plain = self.plain()
+        return zero_shot_scale(plain.base_MC.numpy(), plain.labels_M.numpy())
+
+    def head(self, weight_RC: torch.Tensor, bias_C: torch.Tensor, base_scale: float) -> LinearHead:
+        """On what is seen, from weights of points; `base_scale` of the base is a part of it where
+        the base is seen."""
+        return self.points.head(weight_RC, bias_C, base_scale if self.base_is_seen else 0.0)
+
+    def final_logits(self, head: LinearHead, base_scale: float) -> FloatArray:
+        """Of the plain images, [N, C]."""
+        plain = self.plain()
+        final_NC = head(plain.seen_MF.numpy())
+        if not self.base_is_seen:
+            final_NC += (base_scale * plain.base_MC).numpy()
+        return final_NC
