@@ -147,7 +147,7 @@ def test_a_tuning_on_cosines_is_one_on_logits_of_that_scale() -> None:
                 reports.append(trainer.run_generation())
             results.append((trainer.selected.validation, reports[-1].head_loss))
         assert results[0][0].accuracy == results[1][0].accuracy
-        assert results[0][0].loss == pytest.approx(results[1][0].loss, rel=1e-3)
+        assert results[0][0].loss == pytest.approx(results[1][0].loss, rel=1e-2)
         assert results[0][1] == pytest.approx(results[1][1], rel=1e-3)
 
 

@@ -20,25 +20,36 @@ def share_of_gda(shots: float) -> float:
 def fit_gda(
     points_MR: torch.Tensor, labels_M: torch.Tensor, num_classes: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights [R, C] and bias [C], float64.
-
-    The inverse of the covariance is the empirical Bayes estimate of Kubokawa and Srivastava (J.
-    Multivariate Anal. 2008), which exists for any number of images. Classes count alike.
+    """Weights [R, C] and bias [C], float64. Classes count alike.
 
     Args:
         points_MR: principal components.
         labels_M: each class at least once.
         num_classes: C.
     """
-    num_rows, rank = points_MR.shape
     counts_C = torch.bincount(labels_M, minlength=num_classes).double()
-    sums_CR = torch.zeros(num_classes, rank, dtype=torch.float64)
+    sums_CR = torch.zeros(num_classes, points_MR.shape[1], dtype=torch.float64)
     sums_CR.index_add_(0, labels_M, points_MR.double())
+    return discriminants((points_MR.T @ points_MR).double(), sums_CR, counts_C)
+
+
+def discriminants(
+    second_RR: torch.Tensor, sums_CR: torch.Tensor, counts_C: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights [R, C] and bias [C] from moments, float64.
+
+    The inverse of the covariance is the empirical Bayes estimate of Kubokawa and Srivastava (J.
+    Multivariate Anal. 2008), which exists for any number of images.
+
+    Args:
+        second_RR: sum over all images of x x'.
+        sums_CR: of the images of each class.
+        counts_C: their number, which need not be whole.
+    """
     means_CR = sums_CR / counts_C[:, None]
-    between_RR = (means_CR * counts_C[:, None]).T @ means_CR
-    within_RR = (points_MR.T @ points_MR).double() - between_RR
-    trace = within_RR.trace() / (num_rows - 1)
+    within_RR = second_RR - sums_CR.T @ means_CR
+    rank = len(within_RR)
+    trace = within_RR.trace() / (counts_C.sum() - 1)
     shrunk_RR = within_RR + trace * torch.eye(rank, dtype=torch.float64)
     weight_RC: torch.Tensor = rank * torch.linalg.solve(shrunk_RR, means_CR.T)
-    bias_C = -0.5 * (means_CR.T * weight_RC).sum(dim=0)
-    return weight_RC, bias_C
+    return weight_RC, -0.5 * (means_CR.T * weight_RC).sum(dim=0)
