@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from craft_ray.method.heads.fit import FittedHead, fit_head
 from craft_ray.method.heads.linear import LinearHead
+from craft_ray.method.heads.problem import Unlabelled
 
-__all__ = ["FittedHead", "LinearHead", "fit_head"]
+__all__ = ["FittedHead", "LinearHead", "Unlabelled", "fit_head"]

@@ -8,7 +8,8 @@ t how far zero-shot is trusted (`zero_shot_scale`). Kinds differ in W and b:
 - `logistic`: penalised logistic regression that corrects t l;
 - `gda`: Gaussian discriminant analysis, in closed form, beside t l;
 - `anchored`: both: the scores of the discriminant analysis are added to the logistic head's, unless
-  images that are held out are predicted better without;
+  images that are held out are predicted better without; with unlabelled images a mixture of all
+  images takes the place of the analysis (`unlabelled`);
 - `cross_validated`: `logistic` with the penalty, of three, that is best on images held out;
 - `similarity`: ridge regression on the names alone, without l (SiM: Zanella et al., arXiv
   2506.04005), a published baseline.
@@ -31,9 +32,10 @@ from craft_ray.method.heads.folds import assign_folds
 from craft_ray.method.heads.gda import fit_gda, share_of_gda
 from craft_ray.method.heads.linear import LinearHead
 from craft_ray.method.heads.logistic import fit_logistic
-from craft_ray.method.heads.problem import Problem
+from craft_ray.method.heads.problem import Pool, Problem, Unlabelled
 from craft_ray.method.heads.scale import best_scale
 from craft_ray.method.heads.similarity import fit_similarity
+from craft_ray.method.heads.unlabelled import Mixture, fit_mixture
 from craft_ray.method.reduction import FloatArray, LabelArray
 from craft_ray.method.softmax import log_softmax
 
@@ -47,8 +49,21 @@ part costs a fit as long as the one that counts."""
 
 Weights = tuple[torch.Tensor, torch.Tensor]
 """Of points, [R, C], and bias [C]."""
-Fitted = tuple[LinearHead, float]
-"""A head, and t; 0 for a head without l."""
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A head that may be chosen.
+
+    Attributes:
+        head: of what is seen.
+        base_scale: t; 0 for a head without l.
+        mixture: of the unlabelled images, which is a part of the head.
+    """
+
+    head: LinearHead
+    base_scale: float
+    mixture: Mixture | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,10 @@ class FittedHead:
     were held out."""
     held_out_loss: float | None
     """Mean cross-entropy of the images held out; None where none was."""
+    mixture: Mixture | None
+    """What the unlabelled images say, if there are any."""
+    uses_mixture: bool
+    """Whether it is a part of the head."""
     folds: int
     """Parts in which all images were held out; 1 where they were not."""
 
@@ -82,6 +101,7 @@ def fit_head(
     first_N: LabelArray | None = None,
     base_VNC: FloatArray | None = None,
     logit_scale: float = 1.0,
+    unlabelled: Unlabelled | None = None,
 ) -> FittedHead:
     """A head on all images.
 
@@ -98,42 +118,71 @@ def fit_head(
         base_VNC: the logits l that are corrected, where x are features: these keep their own
             metric, and are not standardised (`benchmarks.features`).
         logit_scale: logits by cosine; what `similarity` is penalised by depends on it.
+        unlabelled: answers about further images, which `anchored` learns from.
     """
-    problem = Problem.of(logits_VNF, labels_N, num_classes, base_VNC)
-    rank = problem.points.rank
+    problem = Problem.of(logits_VNF, labels_N, num_classes, base_VNC, unlabelled)
     folds_N = assign_folds(labels_N, folds, seed, first_N)
-    if folds_N is None:
-        return FittedHead(*_candidates(problem, kind, logit_scale)[0], rank, None, None, 1)
-    num_folds = 1 if len(labels_N) > MANY_IMAGES else int(folds_N.max()) + 1
-    labels_n = labels_N[folds_N < num_folds]
-    judged = []
-    for held_out_nC in _hold_out(problem, kind, logit_scale, folds_N, num_folds):
-        factor = best_scale(held_out_nC, labels_n)
-        held_out_nC *= np.float32(factor)
-        judged.append((_mean_loss(held_out_nC, labels_n), factor, held_out_nC))
-    best = min(range(len(judged)), key=lambda place: judged[place][0])
-    loss, factor, held_out_nC = judged[best]
-    head, base_scale = _candidates(problem, kind, logit_scale)[best]
-    held_out_NC = held_out_nC if num_folds > 1 else None
-    return FittedHead(head.times(factor), factor * base_scale, rank, held_out_NC, loss, num_folds)
+    best, factor, loss, held_out_NC, num_folds = 0, 1.0, None, None, 1
+    if folds_N is not None:
+        num_folds = 1 if len(labels_N) > MANY_IMAGES else int(folds_N.max()) + 1
+        labels_n = labels_N[folds_N < num_folds]
+        judged = []
+        for held_out_nC in _hold_out(problem, kind, logit_scale, folds_N, num_folds):
+            scale = best_scale(held_out_nC, labels_n)
+            held_out_nC *= np.float32(scale)
+            judged.append((_mean_loss(held_out_nC, labels_n), scale, held_out_nC))
+        best = min(range(len(judged)), key=lambda place: judged[place][0])
+        loss, factor, held_out_nC = judged[best]
+        held_out_NC = held_out_nC if num_folds > 1 else None
+    candidates = _candidates(problem, kind, logit_scale)
+    chosen = candidates[best]
+    return FittedHead(
+        head=chosen.head.times(factor),
+        base_scale=factor * chosen.base_scale,
+        rank=problem.points.rank,
+        held_out_NC=held_out_NC,
+        held_out_loss=loss,
+        mixture=candidates[0].mixture,
+        uses_mixture=chosen.mixture is not None and chosen.mixture.is_safe,
+        folds=num_folds,
+    )
 
 
-def _candidates(problem: Problem, kind: HeadFit, logit_scale: float) -> list[Fitted]:
+def _candidates(problem: Problem, kind: HeadFit, logit_scale: float) -> list[_Candidate]:
     """Heads of which images that are held out choose one; the first where none is."""
     if kind == "similarity":
-        return [(_similarity(problem, logit_scale), 0.0)]
+        return [_Candidate(_similarity(problem, logit_scale), 0.0)]
     scale = problem.base_scale()
-    parts: list[Weights] = []
+
+    def candidate(weights: Weights, mixture: Mixture | None = None) -> _Candidate:
+        return _Candidate(problem.head(*weights, scale), scale, mixture)
+
     if kind == "gda":
-        parts = [_gaussian(problem)]
-    elif kind == "cross_validated":
-        parts = [_correction(problem, scale, penalty) for penalty in PENALTIES]
-    else:
-        parts = [_correction(problem, scale, PENALTIES[0])]
-    if kind == "anchored":
-        (weight_RC, bias_C), (scores_RC, scores_C) = parts[0], _gaussian(problem)
-        parts.insert(0, (weight_RC + scores_RC, bias_C + scores_C))
-    return [(problem.head(weight_RC, bias_C, scale), scale) for weight_RC, bias_C in parts]
+        return [candidate(_gaussian(problem))]
+    if kind == "cross_validated":
+        return [candidate(_correction(problem, scale, penalty)) for penalty in PENALTIES]
+    correction = _correction(problem, scale, PENALTIES[0])
+    if kind == "logistic":
+        return [candidate(correction)]
+    anchored = _sum(correction, _gaussian(problem))
+    if problem.pool is None:
+        return [candidate(anchored), candidate(correction)]
+    mixture = _mixture(problem, problem.pool, scale, correction)
+    with_pool = _sum(correction, (mixture.weight_RC, mixture.bias_C))
+    first = candidate(with_pool if mixture.is_safe else anchored, mixture)
+    return [first, candidate(anchored), candidate(correction)]
+
+
+def _sum(one: Weights, other: Weights) -> Weights:
+    return one[0] + other[0], one[1] + other[1]
+
+
+def _mixture(problem: Problem, pool: Pool, scale: float, correction: Weights) -> Mixture:
+    """Of labelled and unlabelled images, from a logistic head."""
+    weight_RC, bias_C = correction
+    head_UC = scale * pool.base_UC + pool.points_UR @ weight_RC + bias_C
+    labelled_MR = problem.points.values_MR
+    return fit_mixture(labelled_MR, problem.labels_M, pool.points_UR, head_UC, problem.num_plain)
 
 
 def _correction(problem: Problem, scale: float, penalty: float) -> Weights:
@@ -169,7 +218,7 @@ def _hold_out(
     for fold in range(num_folds):
         fitted = _candidates(problem.part(folds_N != fold), kind, logit_scale)
         held_out = problem.part(folds_N == fold)
-        of_folds.append([held_out.final_logits(*each) for each in fitted])
+        of_folds.append([held_out.final_logits(each.head, each.base_scale) for each in fitted])
         rows.append(np.flatnonzero(folds_N == fold))
     order_n = np.concatenate(rows).argsort()
     return [np.concatenate(each)[order_n] for each in zip(*of_folds, strict=True)]

@@ -15,6 +15,32 @@ from craft_ray.method.reduction import FloatArray, LabelArray
 
 
 @dataclass(frozen=True)
+class Unlabelled:
+    """Answers about images without labels.
+
+    Attributes:
+        seen_UF: all logits of an image, or its features.
+        base_UC: logits that are corrected, where what is seen are features.
+    """
+
+    seen_UF: FloatArray
+    base_UC: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The same as points.
+
+    Attributes:
+        points_UR: principal components.
+        base_UC: logits that are corrected.
+    """
+
+    points_UR: torch.Tensor
+    base_UC: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Problem:
     """Images and views of them in M rows, the N plain images first.
 
@@ -25,6 +51,7 @@ class Problem:
         labels_M: the classes.
         num_plain: N.
         base_is_seen: whether the first C of what is seen are the base.
+        pool: images without labels; None: there are none.
     """
 
     seen_MF: torch.Tensor
@@ -33,6 +60,7 @@ class Problem:
     labels_M: torch.Tensor
     num_plain: int
     base_is_seen: bool
+    pool: Pool | None = None
 
     @classmethod
     def of(
@@ -41,10 +69,11 @@ class Problem:
         labels_N: LabelArray,
         num_classes: int,
         base_VNC: FloatArray | None,
+        unlabelled: Unlabelled | None = None,
     ) -> Problem:
         """From arrays [1 + V, N, ...] of the plain images and of V views; without a base of its own
         it is the first of the logits seen, else what is seen are features, which keep their own
-        metric."""
+        metric. Components are those of all images, labelled or not."""
         # `copy`: answers from the object store are read-only, which torch warns about.
         seen_MF = torch.from_numpy(seen_VNF.reshape(-1, seen_VNF.shape[2]).copy())
         is_seen = base_VNC is None
@@ -53,9 +82,18 @@ class Problem:
             if base_VNC is None
             else torch.from_numpy(base_VNC.reshape(-1, num_classes).copy())
         )
-        points = Points.of(seen_MF, standardised=is_seen)
         labels_M = torch.from_numpy(np.tile(labels_N, len(seen_VNF)))
-        return cls(seen_MF, points, base_MC, labels_M, len(labels_N), is_seen)
+        if unlabelled is None:
+            points = Points.of(seen_MF, standardised=is_seen)
+            return cls(seen_MF, points, base_MC, labels_M, len(labels_N), is_seen)
+        pool_UF = torch.from_numpy(unlabelled.seen_UF.copy())
+        all_points = Points.of(torch.cat([seen_MF, pool_UF]), standardised=is_seen)
+        base_UC = pool_UF[:, :num_classes]
+        if unlabelled.base_UC is not None:
+            base_UC = torch.from_numpy(unlabelled.base_UC.copy())
+        points = all_points.part(slice(len(seen_MF)))
+        pool = Pool(all_points.values_MR[len(seen_MF) :], base_UC)
+        return cls(seen_MF, points, base_MC, labels_M, len(labels_N), is_seen, pool)
 
     @property
     def num_classes(self) -> int:

@@ -15,12 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
 from craft_ray.method.heads.gda import discriminants
 
 ROUNDS = 8
-FEW_IMAGES = 15
-"""A class: with fewer, the mixture is a guess, and its scores count less."""
+FEW_IMAGES = 12
+"""A class, labelled or not: with fewer, the mixture is a guess, and its scores count less."""
 SHARES = {"few": 0.3, "many": 1.0}
 LEAST_CLASSES = 0.7
 """Of the classes must be among the unlabelled images, as the mixture sees it. It takes each class
@@ -52,9 +53,9 @@ class Mixture:
         return self.num_classes_met >= LEAST_CLASSES * len(self.frequencies_C)
 
 
-def share_of_mixture(num_images: int, num_classes: int) -> float:
+def share_of_mixture(images_per_class: float) -> float:
     """By which scores count beside the head's logits."""
-    return SHARES["few" if num_images < FEW_IMAGES * num_classes else "many"]
+    return SHARES["few" if images_per_class < FEW_IMAGES else "many"]
 
 
 def fit_mixture(
@@ -62,6 +63,7 @@ def fit_mixture(
     labels_M: torch.Tensor,
     unlabelled_UR: torch.Tensor,
     head_UC: torch.Tensor,
+    num_labelled: int,
 ) -> Mixture:
     """Eight rounds from the head's own view of the unlabelled images.
 
@@ -70,11 +72,12 @@ def fit_mixture(
         labels_M: their classes.
         unlabelled_UR: points of the others.
         head_UC: the head's logits of these, L.
+        num_labelled: images with labels, views not counted.
     """
     num_classes = head_UC.shape[1]
-    share = share_of_mixture(len(head_UC), num_classes)
+    share = share_of_mixture((num_labelled + len(head_UC)) / num_classes)
     points_AR = torch.cat([labelled_MR, unlabelled_UR]).double()
-    labelled_MC = torch.nn.functional.one_hot(labels_M, num_classes).double()
+    labelled_MC = F.one_hot(labels_M, num_classes).double()
     second_RR = points_AR.T @ points_AR
     head_UC = head_UC.double()
     belongs_UC = head_UC.softmax(dim=1)
