@@ -133,6 +133,11 @@ class DataConfig(Settings):
     validation: Literal["full", "few_shot"] = "full"
     """The whole validation split, or CoOp's min(shots, 4) images a class of it. Without such a
     split: min(shots, 4) a class of the training images that were not chosen; never test images."""
+    unlabelled: Literal["rest"] | PathText | None = None
+    """Images without labels from which a head that is fitted (`head.fit` anchored) learns as well:
+    a folder of images, or `rest`, the training images that were not drawn, whose labels nobody
+    looks at. Each costs one prediction more, with 5 to 15 images a class or more they are worth
+    several points at few shots. All classes should be among them, about as often."""
     template: Template = "a photo of a {}."
     """The words before `{}` give the initial context, the words after it stay fixed."""
     views: Annotated[int, Field(ge=0, le=256)] | Literal["fresh"] = 16

@@ -33,6 +33,7 @@ from craft_ray.config.sections import (
     WhiteBoxConfig,
 )
 from craft_ray.config.text_laws import check_text_search
+from craft_ray.config.unlabelled_laws import check_unlabelled
 from craft_ray.errors import ConfigError
 
 Method = Literal["both", "prompt", "head", "white_box"]
@@ -184,6 +185,12 @@ class RunConfig(Settings):
                 "prompt.start must be null when head.kind is features, but got "
                 f"{self.prompt.start}: features of images have no prompt to start from"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _unlabelled_images_are_learned_from(self) -> Self:
+        if self.data.unlabelled is not None:
+            check_unlabelled(self.method, self.probing_head)
         return self
 
     @model_validator(mode="after")

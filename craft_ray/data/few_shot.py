@@ -24,6 +24,8 @@ class Sample:
 
     train: tuple[Item, ...]
     validation: tuple[Item, ...]
+    rest: tuple[Item, ...] = ()
+    """Training images that are in neither."""
 
 
 def sample_few_shot(
@@ -72,8 +74,11 @@ def sample_few_shot(
             )
     if "val" not in dataset.splits or validation == "few_shot":
         left = _at_most(_by_label(source, left), min(shots, MAX_VALIDATION_SHOTS), generator)
+    used = {*chosen, *(left if source is train else ())}
     return Sample(
-        tuple(train[position] for position in chosen), tuple(source[position] for position in left)
+        tuple(train[position] for position in chosen),
+        tuple(source[position] for position in left),
+        tuple(item for position, item in enumerate(train) if position not in used),
     )
 
 

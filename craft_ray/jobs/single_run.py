@@ -68,6 +68,9 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
             raise UserError(end.error)
         raise RunFailedError(f"the worker did not come to its end: {end.error}")
     tuned, selected = read_tuned(job.folder), read_selected(job.folder)
+    if tuned.findings is not None:
+        for sentence in tuned.findings.sentences(experiment.prepared.class_names):
+            experiment.say(sentence)
     experiment.keep(selected.classifier)
     zero_shot_test, test = experiment.test(selected.classifier)
     spent = tuned.spent + experiment.examiner.spent
@@ -85,6 +88,7 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
             "generation": selected.generation,
             "predictions_per_image": selected.classifier.predictions_per_image,
             "template": selected.classifier.template,
+            "head": tuned.findings and tuned.findings.as_dict(),
         },
         "pool": pool,
         "retried_chunks": tuned.retried_chunks,

@@ -39,6 +39,7 @@ from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.tuners.base import GenerationReport, Trainer
+from craft_ray.tuners.findings import HeadFindings
 from craft_ray.tuners.registry import make_trainer
 from craft_ray.tuners.state import keep_state, load_newest_state, selected_in
 
@@ -59,6 +60,7 @@ class Tuned:
             however often it was taken up.
         points: the generations that belong to the last report.
         right: the validation images that the selected state predicts rightly, see `Evidence`.
+        findings: of the last head that was fitted to answers.
     """
 
     outcome: Outcome
@@ -67,6 +69,7 @@ class Tuned:
     curve: list[tuple[int, float]]
     points: list[dict[str, float]] = field(default_factory=list)
     right: str = ""
+    findings: HeadFindings | None = None
 
     @property
     def last(self) -> Report | None:
@@ -101,6 +104,7 @@ class Tuned:
             "curve": self.curve,
             POINTS: self.points,
             "right": self.right,
+            "findings": self.findings and self.findings.as_dict(),
         }
 
     @classmethod
@@ -116,7 +120,8 @@ class Tuned:
             Spending.from_dict(document["ledger"]),
             [(int(queries), float(accuracy)) for queries, accuracy in document["curve"]],
             list(document[POINTS]),
-            str(document.get("right", "")),  # results of earlier versions do not have it
+            str(document.get("right", "")),  # results of earlier versions have neither
+            HeadFindings.restore(found) if (found := document.get("findings")) else None,
         )
 
 
@@ -243,7 +248,8 @@ class _Course:
         spent = self._journal.total()
         right = self._trainer.selected.evidence.right if self._reports else ""
         curve = self._trainer.curve
-        return Tuned(outcome, self._reports, spent, curve, self._last_points, right)
+        findings = self._trainer.findings
+        return Tuned(outcome, self._reports, spent, curve, self._last_points, right, findings)
 
     def _take_up(self) -> None:
         """Go to the last state, and repeat what was reported until then."""

@@ -28,6 +28,7 @@ class DataSize:
     num_validation: int
     num_test: int
     num_classes: int
+    num_unlabelled: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ def _plan_probing(
     total = cost("search", head.num_contexts, size.num_train)
     for _ in range(config.data.views):
         total += cost("head", head.num_contexts, size.num_train)
+    if size.num_unlabelled:
+        total += cost("head", head.num_contexts, size.num_unlabelled)
     for generation in range(1, config.num_generations + 1):
         num_contexts = min(generation * head.contexts_per_generation, head.num_contexts)
         if config.evaluates_after(generation):
@@ -113,6 +116,8 @@ def _plan_features(config: RunConfig, size: DataSize) -> Spending:
     assert config.data.views != "fresh"  # a law of the settings
     total = cost_of("search", 1, size.num_train, size.num_classes)
     total += cost_of("head", config.data.views, size.num_train, num_classes=0)
+    if size.num_unlabelled:
+        total += cost_of("head", 1, size.num_unlabelled, num_classes=0)
     return total + cost_of("evaluation", 1, size.num_validation, num_classes=0)
 
 
@@ -169,7 +174,8 @@ def _fits_scale(config: RunConfig) -> bool:
 def _plan_image_sets(config: RunConfig, size: DataSize) -> Spending:
     """All are sent that may be asked about, but for the test images."""
     num_views = 0 if config.data.views == "fresh" else config.data.views
-    return Spending(images_sent=(1 + num_views) * size.num_train + size.num_validation)
+    num_others = size.num_unlabelled + size.num_validation
+    return Spending(images_sent=(1 + num_views) * size.num_train + num_others)
 
 
 def plan_feature_probe(config: RunConfig, size: DataSize) -> Spending:

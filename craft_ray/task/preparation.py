@@ -17,11 +17,12 @@ from craft_ray.data.class_halves import dataset_of_half, items_of_half, labels_o
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
 from craft_ray.data.sources import load_dataset
+from craft_ray.data.sources.unlabelled import load_unlabelled
 from craft_ray.errors import ConfigError, DataError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import DataSize
 from craft_ray.method.projection import check_dimensions
-from craft_ray.oracle.contract import ClassificationTask, FloatArray, TaskHandle
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 from craft_ray.oracle.contract_laws import check_features
 from craft_ray.task.prepared import (
     Augmentation,
@@ -46,6 +47,8 @@ class FewShotData:
     dataset: Dataset
     train: tuple[Item, ...]
     validation: tuple[Item, ...]
+    unlabelled: tuple[Item, ...] = ()
+    """Whose labels mean nothing."""
 
     @property
     def size(self) -> DataSize:
@@ -55,14 +58,16 @@ class FewShotData:
             num_validation=len(self.validation),
             num_test=len(self.dataset.splits["test"]),
             num_classes=len(self.dataset.class_names),
+            num_unlabelled=len(self.unlabelled),
         )
 
     def describe(self) -> str:
         """One line for people."""
         size = self.size
+        unlabelled = f"{size.num_unlabelled} unlabelled, " if size.num_unlabelled else ""
         return (
             f"{self.dataset.name}: {size.num_classes} classes, {size.num_train} training, "
-            f"{size.num_validation} validation and {size.num_test} test images"
+            f"{unlabelled}{size.num_validation} validation and {size.num_test} test images"
         )
 
 
@@ -73,7 +78,8 @@ def load_data(config: RunConfig) -> FewShotData:
         DataError: see `sample_data`, `verify_decodable`.
     """
     data = sample_data(config)
-    verify_decodable([*data.train, *data.validation, *data.dataset.splits["test"]])
+    tested = data.dataset.splits["test"]
+    verify_decodable([*data.train, *data.unlabelled, *data.validation, *tested])
     return data
 
 
@@ -105,7 +111,8 @@ def sample_data(config: RunConfig) -> FewShotData:
         )
     if config.data.validation == "few_shot" or "val" not in dataset.splits:
         validation = hold_in_memory(validation)
-    return FewShotData(dataset, train, validation)
+    unlabelled = load_unlabelled(config.data.unlabelled, items_of_half(sample.rest, labels))
+    return FewShotData(dataset, train, validation, unlabelled)
 
 
 def classification_task(config: RunConfig, data: FewShotData) -> ClassificationTask:
@@ -170,6 +177,7 @@ def prepare(
         validation=validation,
         earlier_prompt_LE=earlier_prompt_LE,
         first_copy_N=first_copies(data.train),
+        unlabelled=_register_unlabelled(data, oracle),
     )
     if description.scale_is_known:
         return prepared
@@ -177,6 +185,12 @@ def prepare(
     prepared = replace(prepared, temperature=ask_temperature(oracle, prepared))
     oracle.logit_scale = prepared.logit_scale
     return prepared
+
+
+def _register_unlabelled(data: FewShotData, oracle: MeteredOracle) -> ImageHandle | None:
+    if not data.unlabelled:
+        return None
+    return oracle.register_images(plain_images(data.unlabelled, oracle.describe()))
 
 
 def first_copies(items: Sequence[Item]) -> LabelArray | None:

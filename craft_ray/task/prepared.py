@@ -119,6 +119,8 @@ class PreparedTask:
     """Of each training image, the first row with the same one; None: all differ. What is held out
     must not be among what is fitted."""
 
+    unlabelled: ImageHandle | None = None
+    """Images without labels that a head learns from as well."""
     temperature: TaskTemperature | None = None
     """None: the oracle answers with logits."""
 

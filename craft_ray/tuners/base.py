@@ -16,6 +16,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.task.prepared import PreparedTask
+from craft_ray.tuners.findings import HeadFindings
 from craft_ray.tuners.state import SELECTED_PREFIX, TrainerState, refuse_other_state, selected_in
 
 
@@ -64,6 +65,8 @@ class Trainer(ABC):
         """Whether the training left the finite numbers; the run then ends."""
         self.curve: list[tuple[int, float]] = []
         """Candidate queries, and the validation accuracy that the working state then had."""
+        self.findings: HeadFindings | None = None
+        """Of the last head that was fitted to answers; None where there is none."""
 
     @property
     def finished(self) -> bool:
@@ -124,6 +127,7 @@ class Trainer(ABC):
                 "curve": list(self.curve),
                 "spent": self._oracle.ledger.spent.as_dict(),
                 "selected": self.selected.values(),
+                "findings": self.findings and self.findings.as_dict(),
             },
         )
 
@@ -138,6 +142,8 @@ class Trainer(ABC):
             self.diverged = bool(state.values["diverged"])
             self.curve = [(int(queries), float(score)) for queries, score in state.values["curve"]]
             self._oracle.ledger.restore(state.values["spent"])
+            found = state.values["findings"]
+            self.findings = found and HeadFindings.restore(found)
             self._load_arrays(state)
             self._selector.restore(selected_in(state))
 

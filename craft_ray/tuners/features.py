@@ -19,11 +19,12 @@ from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import FeaturesHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.method.heads import FittedHead, LinearHead, fit_head
+from craft_ray.method.heads import FittedHead, LinearHead, Unlabelled, fit_head
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.oracle.contract_laws import check_features, prompts_of
 from craft_ray.task.prepared import PreparedTask, ViewBank
 from craft_ray.tuners.base import Losses, Trainer
+from craft_ray.tuners.findings import HeadFindings
 from craft_ray.tuners.questions import evidence_of, held_out_logits
 from craft_ray.tuners.state import TrainerState
 
@@ -68,6 +69,10 @@ class FeaturesTrainer(Trainer):
         scale = self._oracle.describe().logit_scale * self._oracle.logit_scale
         zero_shot_FC = np.float32(scale) * text_CF.T
         zero_shot_VNC = features_VNF @ zero_shot_FC
+        unlabelled = None
+        if prepared.unlabelled is not None:
+            pool_UF = self._oracle.embed_images(prepared.unlabelled, purpose="head")
+            unlabelled = Unlabelled(pool_UF, pool_UF @ zero_shot_FC)
         fitted = fit_head(
             self._fit,
             features_VNF,
@@ -77,7 +82,10 @@ class FeaturesTrainer(Trainer):
             self._seed(_FOLDS_STREAM),
             prepared.first_copy_N,
             zero_shot_VNC,
+            unlabelled=unlabelled,
         )
+        num_unlabelled = 0 if unlabelled is None else len(unlabelled.seen_UF)
+        self.findings = HeadFindings.of(fitted, features_VNF.shape, num_unlabelled)
         self._head = _with_texts(fitted, zero_shot_FC)
         held_out_NC = held_out_logits(fitted)
         self._evidence = evidence_of(held_out_NC, zero_shot_VNC[0], prepared, self._config)

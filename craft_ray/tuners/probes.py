@@ -20,6 +20,7 @@ from craft_ray.method.heads.linear import LinearHead
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.tuners.base import Losses, Trainer
+from craft_ray.tuners.findings import HeadFindings
 from craft_ray.tuners.questions import Prober, evidence_of, held_out_logits
 from craft_ray.tuners.state import TrainerState
 
@@ -53,6 +54,8 @@ class ProbingTrainer(Trainer):
         self._contexts_KLE = self._draw_contexts()
         self._logits_VNF = self._prober.no_answers
         """All answers so far."""
+        self._unlabelled_UF: FloatArray | None = None
+        """Those about images without labels, if there are any."""
         self._head = LinearHead(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
         self._held_out_NC: FloatArray | None = None
 
@@ -72,8 +75,14 @@ class ProbingTrainer(Trainer):
         contexts_KLE = self._contexts_KLE[start : start + self._head_config.contexts_per_generation]
         answers_VNF = self._prober.ask(contexts_KLE, "search", num_before=start)
         self._logits_VNF = np.concatenate([self._logits_VNF, answers_VNF], axis=2)
-        fitted = self._prober.fit(self._logits_VNF)
+        unlabelled_UF = self._prober.ask_unlabelled(contexts_KLE, num_before=start)
+        if unlabelled_UF is not None and self._unlabelled_UF is not None:
+            unlabelled_UF = np.concatenate([self._unlabelled_UF, unlabelled_UF], axis=1)
+        self._unlabelled_UF = unlabelled_UF
+        fitted = self._prober.fit(self._logits_VNF, unlabelled_UF)
         self._head = fitted.head
+        num_unlabelled = 0 if unlabelled_UF is None else len(unlabelled_UF)
+        self.findings = HeadFindings.of(fitted, self._logits_VNF.shape, num_unlabelled)
         self._held_out_NC = held_out_logits(fitted)
         return Losses(head_loss=fitted.held_out_loss)
 
@@ -92,7 +101,9 @@ class ProbingTrainer(Trainer):
         return self._prober.ask_validation(working.asked_contexts())
 
     def _arrays(self) -> dict[str, Any]:
+        pool = {} if self._unlabelled_UF is None else {"unlabelled": self._unlabelled_UF}
         return {
+            **pool,
             "logits": self._logits_VNF,
             "head.weight": self._head.weight_FC,
             "head.bias": self._head.bias_C,
@@ -102,4 +113,5 @@ class ProbingTrainer(Trainer):
         if state.arrays["logits"].shape[:2] != self._logits_VNF.shape[:2]:
             raise ValueError(f"its answers are of {state.arrays['logits'].shape[:2]} images")
         self._logits_VNF = state.arrays["logits"]
+        self._unlabelled_UF = state.arrays.get("unlabelled")
         self._head = LinearHead(state.arrays["head.weight"], state.arrays["head.bias"])

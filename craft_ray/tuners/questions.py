@@ -16,7 +16,7 @@ from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.ledger import Purpose
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.method.heads import FittedHead, LinearHead, fit_head
+from craft_ray.method.heads import FittedHead, LinearHead, Unlabelled, fit_head
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 from craft_ray.task.prepared import PreparedTask, ViewBank
 from craft_ray.task.vocabulary import extra_names
@@ -124,6 +124,13 @@ class Prober:
             ]
         )
 
+    def ask_unlabelled(self, contexts_KLE: FloatArray, num_before: int = 0) -> FloatArray | None:
+        """All logits of the images without labels, [U, K (C + names)]; None: there are none."""
+        handle = self._prepared.unlabelled
+        if handle is None:
+            return None
+        return flatten_probes(self._predict(handle, contexts_KLE, "head", num_before))
+
     def ask_validation(self, contexts_KLE: FloatArray) -> FloatArray:
         """Logits of the validation images, [K, N, C + names], of the run's first K contexts."""
         return self._predict(self._prepared.validation.handle, contexts_KLE, "evaluation", 0)
@@ -140,8 +147,8 @@ class Prober:
             answers.append(self._oracle.predict(self.task, images, own_KLE, purpose=purpose))
         return np.concatenate([answer[:, :, : self.task.num_classes] for answer in answers])
 
-    def fit(self, logits_VNF: FloatArray) -> FittedHead:
-        """The head on these answers."""
+    def fit(self, logits_VNF: FloatArray, unlabelled_UF: FloatArray | None = None) -> FittedHead:
+        """The head on these answers, and on those about images without labels."""
         return fit_head(
             self._fit,
             logits_VNF,
@@ -151,6 +158,7 @@ class Prober:
             self._seed,
             self._prepared.first_copy_N,
             logit_scale=self._oracle.describe().logit_scale * self._oracle.logit_scale,
+            unlabelled=None if unlabelled_UF is None else Unlabelled(unlabelled_UF),
         )
 
     def classifier(self, contexts_KLE: FloatArray, head: LinearHead) -> ProbesClassifier:

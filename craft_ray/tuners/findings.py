@@ -1,0 +1,94 @@
+"""What fitting a head found out beside the head: for the summary and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from craft_ray.method.heads import FittedHead
+from craft_ray.method.heads.unlabelled import LEAST_CLASSES
+
+NAMES_BY_RANK = 2
+"""With fewer names than this by direction found, more names may show more directions."""
+
+
+@dataclass(frozen=True)
+class HeadFindings:
+    """Of the last head that was fitted.
+
+    Attributes:
+        zero_shot_scale: how far zero-shot is trusted; near 0 where it is no better than chance.
+        rank: directions in which the answers vary.
+        num_answers: logits or features of an image that the head sees.
+        num_rows: images and views of them, whose number bounds the rank.
+        num_unlabelled: images without labels.
+        uses_unlabelled: whether the head learned from them.
+        frequencies: estimated share of each class among them; empty without them.
+        classes_met: the effective number of classes among them.
+    """
+
+    zero_shot_scale: float
+    rank: int
+    num_answers: int
+    num_rows: int
+    num_unlabelled: int = 0
+    uses_unlabelled: bool = False
+    frequencies: tuple[float, ...] = ()
+    classes_met: float = 0.0
+
+    @classmethod
+    def of(cls, fitted: FittedHead, seen_shape: Sequence[int], num_unlabelled: int) -> HeadFindings:
+        """From a fit to answers [1 + V, N, F]."""
+        num_rows = seen_shape[0] * seen_shape[1] + num_unlabelled
+        mixture = fitted.mixture
+        if mixture is None:
+            return cls(fitted.base_scale, fitted.rank, seen_shape[2], num_rows, num_unlabelled)
+        return cls(
+            fitted.base_scale,
+            fitted.rank,
+            seen_shape[2],
+            num_rows,
+            num_unlabelled,
+            fitted.uses_mixture,
+            tuple(round(float(share), 4) for share in mixture.frequencies_C),
+            round(mixture.num_classes_met, 2),
+        )
+
+    @classmethod
+    def restore(cls, values: Mapping[str, Any]) -> HeadFindings:
+        """Inverse of `as_dict`."""
+        known = {f.name: values[f.name] for f in fields(cls)}
+        return cls(**{**known, "frequencies": tuple(known["frequencies"])})
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return asdict(self)
+
+    def sentences(self, class_names: Sequence[str]) -> list[str]:
+        """For people: what they may want to act upon."""
+        said = []
+        if self.num_unlabelled:
+            said.append(self._of_unlabelled(class_names))
+        is_bound_by_names = self.rank >= self.num_answers / NAMES_BY_RANK
+        if is_bound_by_names and self.rank < self.num_rows - 1:
+            said.append(
+                f"The answers vary in {self.rank} directions, and {self.num_answers} were asked "
+                f"for an image: about {NAMES_BY_RANK * self.rank} may show more (head.names)."
+            )
+        return said
+
+    def _of_unlabelled(self, class_names: Sequence[str]) -> str:
+        shares = sorted(zip(self.frequencies, class_names, strict=True), reverse=True)
+        listed = [f"{name} {share:.0%}" for share, name in shares]
+        shown = ", ".join(listed if len(listed) <= 10 else [*listed[:3], "...", *listed[-3:]])
+        images = f"{self.num_unlabelled:,} unlabelled images"
+        if self.uses_unlabelled:
+            return f"The head learned from {images} as well; estimated classes: {shown}."
+        if self.classes_met < LEAST_CLASSES * len(class_names):
+            return (
+                f"The {images} were not used: they seem to hold about {self.classes_met:.1f} of "
+                f"the {len(class_names)} classes ({shown}), and what is missing would be learned "
+                "from images of other classes."
+            )
+        return f"The {images} were not used: images held out are predicted better without them."
