@@ -37,8 +37,16 @@ def load_unlabelled(source: str | None, rest: Sequence[Item]) -> tuple[Item, ...
     folder = Path(source)
     if not folder.is_dir():
         raise DataError(f"data.unlabelled: must be a folder of images or rest, but got {source!r}")
-    folders = sorted(Path(path) for path, _, _ in os.walk(folder))
-    paths = [path for each in folders for path in image_files(each)]
+    paths = [path for each in _folders(folder) for path in image_files(each)]
     if not paths:
         raise DataError(f"data.unlabelled: {folder} must have at least one image, but has none")
     return tuple(Item(path, NO_LABEL, str(path)) for path in paths)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """A folder and all in it that are not hidden, sorted."""
+    found = []
+    for path, names, _ in os.walk(folder):
+        names[:] = [name for name in names if not name.startswith(".")]
+        found.append(Path(path))
+    return sorted(found)

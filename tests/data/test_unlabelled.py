@@ -1,0 +1,65 @@
+"""Images without labels, from a folder or from the training split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from craft_ray.config.loading import load_run_config
+from craft_ray.data.dataset import Item
+from craft_ray.data.sources.unlabelled import load_unlabelled
+from craft_ray.errors import DataError
+from craft_ray.task.preparation import sample_data
+
+HEAD = ("method=head", "head.kind=probes")
+
+
+def write(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4)).save(path)
+
+
+def test_a_folder_with_folders_in_it(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.png", "deep/er/c.jpg", ".hidden/d.jpg", "deep/notes.txt"):
+        path = tmp_path / name
+        if path.suffix == ".txt":
+            path.write_text("no image")
+        else:
+            write(path)
+    items = load_unlabelled(str(tmp_path), ())
+    names = {Path(item.name).relative_to(tmp_path).as_posix() for item in items}
+    assert names == {"a.png", "b.jpg", "deep/er/c.jpg"}
+    assert {item.label for item in items} == {-1}
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("rest", "rest needs training images that are neither drawn nor validated on"),
+        ("nowhere", "must be a folder of images or rest, but got 'nowhere'"),
+    ],
+)
+def test_what_is_not_there_is_refused(source: str, problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        load_unlabelled(source, ())
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="must have at least one image"):
+        load_unlabelled(str(tmp_path), ())
+
+
+def test_the_rest_is_what_was_neither_drawn_nor_validated_on() -> None:
+    config = load_run_config(None, (*HEAD, "data.unlabelled=rest", "data.shots=4"))
+    data = sample_data(config)
+    assert {item.label for item in data.unlabelled} == {-1}
+    drawn = {item.name for item in data.train}
+    rest = {item.name for item in data.unlabelled}
+    assert not drawn & rest
+    everything: list[Item] = list(data.dataset.splits["train"])
+    assert drawn | rest == {item.name for item in everything}
+    without = sample_data(load_run_config(None, (*HEAD, "data.shots=4")))
+    assert without.train == data.train
+    assert without.unlabelled == ()
