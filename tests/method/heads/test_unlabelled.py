@@ -42,7 +42,7 @@ def test_it_finds_what_the_classes_look_like_and_how_frequent_they_are(counts: l
 
     assert accuracy(both) > accuracy(alone) + 0.03
     expected = torch.bincount(true, minlength=5) / len(true)
-    np.testing.assert_allclose(mixture.frequencies_C, expected, atol=0.08)
+    np.testing.assert_allclose(mixture.frequencies_C, expected, atol=0.12)
     assert mixture.is_safe
 
 
