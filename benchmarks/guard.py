@@ -67,6 +67,16 @@ class Images:
         chosen = np.concatenate([generator.permutation(each)[:shots] for each in members])
         return Images(self.logits_VNF[:, chosen], self.labels_N[chosen])
 
+    def shuffled(self, generator: np.random.Generator) -> LabelArray:
+        """Rows of each class in any order, [C, n]; n of the smallest class."""
+        members = [np.flatnonzero(self.labels_N == label) for label in np.unique(self.labels_N)]
+        fewest = min(map(len, members))
+        return np.stack([generator.permutation(each)[:fewest] for each in members])
+
+    def rows(self, chosen: LabelArray) -> Images:
+        """Some of them."""
+        return Images(self.logits_VNF[:, chosen], self.labels_N[chosen])
+
     def zero_shot(self, num_classes: int) -> Score:
         """Of the plain images."""
         return score_logits(self.logits_VNF[0, :, :num_classes], self.labels_N)
@@ -79,23 +89,26 @@ class Answers:
     train: Images
     validation: Images
     test: Images
+    logit_scale: float
 
     @classmethod
-    def ask(cls) -> Answers:
-        """With all training images and their views."""
-        config = load_run_config(None, SETTINGS)
+    def ask(cls, more: Sequence[str] = ()) -> Answers:
+        """With all training images and their views; settings may be added."""
+        config = load_run_config(None, [*SETTINGS, *more])
         world = World(load_oracle(config.local_model), config)
         validation, test = world.validation, world.test
         return cls(
             Images(world.predict_names(*world.training_handles), world.train.labels_N),
             Images(world.predict_names(validation.handle), validation.labels_N),
             Images(world.predict_names(test.handle), test.labels_N),
+            world.oracle.describe().logit_scale,
         )
 
     def of_classes(self, classes: Sequence[int]) -> Answers:
         """A task of some classes."""
         parts = (self.train, self.validation, self.test)
-        return Answers(*(images.of_classes(classes) for images in parts))
+        train, validation, test = (images.of_classes(classes) for images in parts)
+        return Answers(train, validation, test, self.logit_scale)
 
 
 def main() -> None:
