@@ -7,7 +7,7 @@ import os
 import select
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from craft_ray.commands.as_json import print_json
@@ -214,7 +214,7 @@ def check_inputs(
     check_model: Callable[[], None],
 ) -> FewShotData:
     """Everything that can be wrong with model and data, found before anything is started; what
-    takes no time comes first. Warns of class names that say nothing.
+    takes no time comes first. Warns of class names that say nothing, and tells how files were read.
 
     Args:
         config: settings of the run.
@@ -234,7 +234,14 @@ def check_inputs(
     data = load_data(config) if decode else sample_data(config)
     if (warning := warning_of_mute_names(config.data.source, data.dataset)) is not None:
         print(f"warning: {warning}", file=sys.stderr)
+    tell_notes(data.dataset.notes)
     return data
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """What a user should know of how files were read, beside what a command prints."""
+    for each in notes:
+        print(f"note: {each}", file=sys.stderr)
 
 
 def positive(text: str) -> int:

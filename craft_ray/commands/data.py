@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from craft_ray.commands.common import exit_with, positive
+from craft_ray.commands.common import exit_with, positive, tell_notes
 from craft_ray.config.data import CoopName
 from craft_ray.errors import RunInterruptedError
 
@@ -107,6 +106,7 @@ def _convert(options: argparse.Namespace) -> None:
     from craft_ray.data.progress import image_progress
 
     dataset = _read(options, names_may_be_any=False)
+    tell_notes(dataset.notes)
     console = Console(emoji=False)
     total = sum(len(items) for items in dataset.splits.values())
     with image_progress(console, "writing", total) as advance:
@@ -147,22 +147,7 @@ def _check(options: argparse.Namespace) -> int:
         print(json.dumps(report.as_dict(), indent=2))
     else:
         _show(report)
-    if options.source.is_dir():  # a table names its images: what it does not name is not meant
-        _tell_passed_over(dataset)
     return report.num_findings
-
-
-def _tell_passed_over(dataset: Dataset) -> None:
-    from craft_ray.data.sources.listing import IMAGE_EXTENSIONS, passed_over
-
-    paths = [item.encoded for items in dataset.splits.values() for item in items]
-    others = passed_over({path.parent for path in paths if isinstance(path, Path)})
-    if others:
-        print(
-            f"warning: {len(others):,} image(s) are passed over, such as {others[0]}: convert them "
-            f"to one of {', '.join(IMAGE_EXTENSIONS)}",
-            file=sys.stderr,
-        )
 
 
 def _show(report: Report) -> None:

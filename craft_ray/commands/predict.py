@@ -20,7 +20,7 @@ from craft_ray.commands.asked_model import (
     price_line,
     tell_unreadable,
 )
-from craft_ray.commands.common import exit_with, positive
+from craft_ray.commands.common import exit_with, positive, tell_notes
 from craft_ray.errors import ConfigError, RunInterruptedError
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def _run(options: argparse.Namespace) -> None:
         )
         return
     images = ImagesAt(options.images)
+    tell_notes(images.notes)
     asked = find_asked(options)
     if options.out is None:
         _print(options, asked, images)

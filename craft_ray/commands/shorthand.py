@@ -16,7 +16,7 @@ from craft_ray.config.places import is_address
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
 
-TABLE_SUFFIXES = (".csv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 SETTINGS_SUFFIXES = (".yaml", ".yml")
 EMBEDDED = "embedded"
 FLAGS = ("model", "endpoint", "dialect", "key_env", "preset", "budget", "time_limit")

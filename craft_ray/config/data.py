@@ -55,7 +55,34 @@ class EmbeddedSource(Settings):
     kind: Literal["embedded"] = "embedded"
 
 
-class SeededSplit(Settings):
+SplitName = Literal["train", "validation", "test"]
+
+
+class SplitUse(Settings):
+    """Which split of the files is used as which, such as `{test: validation}`: for files without a
+    test split, the images that they have for validation are the test. They are not used as
+    validation images then: nothing is chosen on test images."""
+
+    train: SplitName | None = None
+    validation: SplitName | None = None
+    test: SplitName | None = None
+
+    @model_validator(mode="after")
+    def _each_is_used_once(self) -> Self:
+        used = [name for name in (self.train, self.validation, self.test) if name is not None]
+        for name in used:
+            if used.count(name) > 1:
+                raise ValueError(f"each split of the files must be used once, but {name} is twice")
+        return self
+
+
+class SplitSource(Settings):
+    """Files whose splits may be used in another way than their names say."""
+
+    splits: SplitUse = SplitUse()
+
+
+class SeededSplit(SplitSource):
     """How images are split where their layout does not say it: class by class, CoOp's shares."""
 
     split_seed: int = Field(1, ge=0)
@@ -74,11 +101,17 @@ class SeededSplit(Settings):
 
 
 class FolderSource(SeededSplit):
-    """Images on disk: `root/{train,val,test}/<class name>/<image>`, where `val` may be missing, or
-    `root/<class name>/<image>`, which is split by the seed."""
+    """Images on disk: `root/{train,val,test}/<class name>/<image>`, where splits may be missing, or
+    `root/<class name>/<image>`, which is split by the seed; or a folder with `metadata.csv` or
+    `metadata.jsonl`, as Hugging Face's imagefolder has it."""
 
     kind: Literal["folder"] = "folder"
     root: PathText
+    layout: Literal["auto", "classes", "splits"] = "auto"
+    """Whether the folders in `root` are classes or splits. `auto`: a folder with a name such as
+    `train` is a split if it holds folders of images, and a class if it holds images."""
+    label_column: str | None = Field(None, min_length=1)
+    """Of `metadata.csv` or `metadata.jsonl`. Default: `label` or `class`."""
 
 
 class CsvSource(SeededSplit):
@@ -88,9 +121,18 @@ class CsvSource(SeededSplit):
     file: PathText
     root: PathText | None = None
     """What relative paths start from. Default: the folder of the file."""
+    path_column: str | None = Field(None, min_length=1)
+    """Default: `path`, or the one of `file_name`, `filename`, `filepath`, `file` and `image` that
+    is there."""
+    label_column: str | None = Field(None, min_length=1)
+    """Default: `label`, or the one of `class`, `class_name` and `labels` that is there."""
+    split_column: str | None = Field(None, min_length=1)
+    """Default: `split`, where it is there."""
+    delimiter: Literal[",", ";", "\t", "|"] | None = None
+    """Between values. Default: the one that the first line has."""
 
 
-class ParquetSource(Settings):
+class ParquetSource(SplitSource):
     """Hugging Face layout: `root/{split}.parquet` or all of its shards
     `root/{split}-00000-of-0000N.parquet`, also under `root/data`."""
 
@@ -111,8 +153,17 @@ class CoopSource(Settings):
     dataset: CoopName
 
 
+class AutoSource(SeededSplit):
+    """A place whose kind is found out: a CSV table, a folder of Parquet files, one of CoOp's data
+    sets, or a tree of class folders."""
+
+    kind: Literal["auto"] = "auto"
+    root: PlaceText
+    """A folder, a file, or an address on an object store, where Parquet files are."""
+
+
 DataSource = Annotated[
-    EmbeddedSource | FolderSource | CsvSource | ParquetSource | CoopSource,
+    EmbeddedSource | FolderSource | CsvSource | ParquetSource | CoopSource | AutoSource,
     Field(discriminator="kind"),
 ]
 

@@ -54,6 +54,8 @@ class Report:
     class_problems: tuple[str, ...]
     shared_names: tuple[str, ...]
     """Names of more than one class, which ids tell apart: no finding, but zero-shot cannot."""
+    notes: tuple[str, ...] = ()
+    """How files were read, such as files that were passed over: no findings, but good to know."""
     licence: str | None = None
     usual_template: str | None = None
 
@@ -112,6 +114,7 @@ def check_dataset(
         num_repeated=num_repeated,
         class_problems=tuple(_class_problems(dataset)),
         shared_names=_shared_names(dataset),
+        notes=dataset.notes,
         licence=None if about is None else about.licence,
         usual_template=None if about is None else about.template,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from craft_ray.data.dataset import (
     classes_without_training_image,
     in_rgb,
 )
+from craft_ray.data.sources.folder_layout import split_folders
+from craft_ray.data.sources.image_names import PassedOver
 from craft_ray.data.sources.listing import class_folders, image_files, labelled
 from craft_ray.errors import DataError
 from craft_ray.inference.images import ImagesAt
@@ -65,12 +68,19 @@ def labelled_items(images: Images, labels: Iterable[Any] | None) -> tuple[Datase
         if not isinstance(images, str | os.PathLike):
             raise DataError("y: must be given, unless X is a folder of class folders")
         root = Path(images)
+        splits, notes = split_folders(root, "auto")
+        if splits:
+            first = next(iter(splits.values()))
+            raise DataError(f"X: must be a folder of class folders, such as {first}, not of splits")
         classes: list[Any] = list(class_folders(root))
+        passed_over = PassedOver()
         items = [
             item
             for label, name in enumerate(classes)
-            for item in labelled(image_files(root / name), label)
+            for item in labelled(image_files(root / name, passed_over), label)
         ]
+        for each in (*notes, *passed_over.notes()):
+            warnings.warn(each, UserWarning, stacklevel=3)
         return _dataset(root.name, [str(each) for each in classes], items), classes
     listed = _labels(labels)
     items = items_of(images)

@@ -39,16 +39,21 @@ def test_a_tree_is_converted_and_the_result_is_clean(
     assert "Nothing to complain of." in capsys.readouterr().out
 
 
-def test_images_of_a_kind_that_is_not_read_are_told(
+def test_notes_are_told_in_the_report_and_by_convert(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = lone_images(tmp_path / "pets")
     (root / "cat" / "notes.txt").touch()
     assert main(["check", str(root)]) == 0
-    assert capsys.readouterr().err == ""
-    (root / "cat" / "x.HEIC").touch()
+    assert "passed over" not in capsys.readouterr().out
+    (root / "cat" / "x.svg").touch()
     assert main(["check", str(root)]) == 0
-    assert "1 image(s) are passed over, such as" in capsys.readouterr().err
+    told = f"1 image(s) are passed over (1 .svg), such as {root}/cat/x.svg: convert them to .png"
+    assert f"Note: {told}" in capsys.readouterr().out
+    assert main(["check", "--json", str(root)]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == [f"{told} or .jpg"]
+    assert main(["convert", str(root), str(tmp_path / "new")]) == 0
+    assert f"note: {told}" in capsys.readouterr().err
 
 
 def test_a_table_and_a_parquet_folder_are_told_by_what_they_are(

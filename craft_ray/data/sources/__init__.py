@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from craft_ray.config.data import CoopSource, CsvSource, DataSource, FolderSource, ParquetSource
+from craft_ray.config.data import (
+    AutoSource,
+    CoopSource,
+    CsvSource,
+    DataSource,
+    FolderSource,
+    ParquetSource,
+    SplitSource,
+)
 from craft_ray.data.dataset import Dataset, check_class_names
 from craft_ray.data.sources.coop import load_coop
 from craft_ray.data.sources.csv_table import load_csv
+from craft_ray.data.sources.detect import detect_auto
 from craft_ray.data.sources.folder import load_folder
 from craft_ray.data.sources.parquet import load_parquet
+from craft_ray.data.sources.split_use import with_splits_used
 from craft_ray.errors import DataError
 from craft_ray.files.remote import locate
 from craft_ray.zoo import EMBEDDED_DATASET
@@ -32,12 +42,13 @@ def read_index(source: DataSource) -> Dataset:
         DataError: a folder, file, column, entry or class is missing or inconsistent.
     """
     try:
-        return _read(source)
+        dataset = _read(detect_auto(source) if isinstance(source, AutoSource) else source)
     except OSError as error:  # such as a folder on the way that may not be entered
         raise DataError(
             f"data.source {source.kind}: {str(error.filename)[:200]!r} must be readable, but: "
             f"{error.strerror or error}"
         ) from error
+    return with_splits_used(dataset, source.splits) if isinstance(source, SplitSource) else dataset
 
 
 def _read(source: DataSource) -> Dataset:

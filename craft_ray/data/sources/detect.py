@@ -1,12 +1,43 @@
-"""Which layout a path has, for commands that are given nothing but the path."""
+"""Which layout a place has, for `kind: auto` and for commands that are given a path only."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from craft_ray.config.data import CoopName, CoopSource, CsvSource, FolderSource, ParquetSource
+from craft_ray.config.data import (
+    AutoSource,
+    CoopName,
+    CoopSource,
+    CsvSource,
+    FolderSource,
+    ParquetSource,
+)
+from craft_ray.config.places import is_address
 from craft_ray.data.sources.coop_table import COOP_TABLE
 from craft_ray.errors import DataError
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
+
+KnownSource = CoopSource | CsvSource | FolderSource | ParquetSource
+
+
+def detect_auto(source: AutoSource) -> KnownSource:
+    """What a source of `kind: auto` is, with its other settings. What an address of an object
+    store names has Parquet files.
+
+    Raises:
+        DataError: see `detect_source`; or a setting is given that the found kind does not have.
+    """
+    place = source.root
+    found = ParquetSource(root=place) if is_address(place) else detect_source(Path(place))
+    # Not `exclude_unset`: the record of a run has all values, and a resumed run reads that.
+    given = source.model_dump(exclude_defaults=True, exclude={"kind", "root"})
+    for name in given:
+        if name not in type(found).model_fields:
+            raise DataError(
+                f"data.source.{name}: must not be given for {place}, whose kind is {found.kind}"
+            )
+    return type(found).model_validate(found.model_dump(exclude_unset=True) | given)
 
 
 def detect_source(
@@ -24,7 +55,7 @@ def detect_source(
     """
     if dataset is not None:
         return CoopSource(root=str(path), dataset=dataset)
-    if path.is_file() and path.suffix.lower() == ".csv":
+    if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
         return CsvSource(file=str(path))
     if not path.is_dir():
         state = "is another file" if path.exists() else "is missing"
