@@ -8,11 +8,13 @@ import select
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from craft_ray.commands.as_json import print_json
 from craft_ray.commands.mistyped import Parser
 from craft_ray.config.money import money
+from craft_ray.config.places import expand_home
 from craft_ray.config.secrets import mask
 from craft_ray.environment import set_environment
 from craft_ray.errors import (
@@ -242,6 +244,11 @@ def tell_notes(notes: Iterable[str]) -> None:
     """What a user should know of how files were read, beside what a command prints."""
     for each in notes:
         print(f"note: {each}", file=sys.stderr)
+
+
+def path_argument(text: str) -> Path:
+    """A path, for argparse; a shell leaves the `~` of `--out=~/x` as it is."""
+    return Path(expand_home(text))
 
 
 def positive(text: str) -> int:

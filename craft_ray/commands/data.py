@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from craft_ray.commands.common import exit_with, positive, tell_notes
+from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
 from craft_ray.config.data import CoopName
 from craft_ray.errors import RunInterruptedError
 
@@ -64,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (convert, check):
         command.add_argument(
             "source",
-            type=Path,
+            type=path_argument,
             metavar="SRC",
             help="a CSV file, a folder with Parquet files, a tree of class folders; with "
             "--dataset, the folder that holds CoOp's data sets",
@@ -77,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--image-column", default="image", help="of Parquet files")
         command.add_argument("--label-column", default="label", help="of Parquet files")
-    convert.add_argument("destination", type=Path, metavar="DST", help="a folder, made anew")
+    convert.add_argument(
+        "destination", type=path_argument, metavar="DST", help="a folder, made anew"
+    )
     convert.add_argument(
         "--shard-mb", type=positive, default=500, help="size of a file (default: %(default)s)"
     )

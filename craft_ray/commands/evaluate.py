@@ -20,7 +20,7 @@ from craft_ray.commands.asked_model import (
     price_line,
     tell_unreadable,
 )
-from craft_ray.commands.common import exit_with, tell_notes
+from craft_ray.commands.common import exit_with, path_argument, tell_notes
 
 if TYPE_CHECKING:
     from craft_ray.inference.evaluation import EvaluationCount
@@ -37,20 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_run_options(parser)
     parser.add_argument(
         "labelled",
-        type=Path,
+        type=path_argument,
         metavar="LABELLED",
         help="a tree of class folders, LABELLED/<class>/<image>, with classes of the run; or a CSV "
         "or Parquet table with columns path (or image) and label",
     )
     parser.add_argument(
         "--report",
-        type=Path,
+        type=path_argument,
         metavar="FILE.html",
         help="also write a page of one file: classes, confusions, calibration, surest mistakes",
     )
     parser.add_argument(
         "--label-issues",
-        type=Path,
+        type=path_argument,
         metavar="FILE.csv",
         help="also write the images whose label may be wrong, with the class that they may be of",
     )

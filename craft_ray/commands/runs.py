@@ -17,6 +17,7 @@ from craft_ray.commands import export
 from craft_ray.commands.as_json import print_json
 from craft_ray.commands.common import add_screen_options, exit_with
 from craft_ray.config.money import run_cost
+from craft_ray.config.places import expand_home
 from craft_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument(
         "--output-dir",
+        type=expand_home,
         default=argparse.SUPPRESS,  # that of an action would undo what stands before it
         metavar="DIR",
         help="where runs are (default: runs)",
@@ -61,7 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(json=False)
     parser.add_argument(
-        "--output-dir", default="runs", metavar="DIR", help="where runs are (default: runs)"
+        "--output-dir",
+        type=expand_home,
+        default="runs",
+        metavar="DIR",
+        help="where runs are (default: runs)",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 

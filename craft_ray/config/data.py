@@ -59,13 +59,16 @@ SplitName = Literal["train", "validation", "test"]
 
 
 class SplitUse(Settings):
-    """Which split of the files is used as which, such as `{test: validation}`: for files without a
-    test split, the images that they have for validation are the test. They are not used as
-    validation images then: nothing is chosen on test images."""
+    """Which split of the files is used as which, such as `{test: validation}` for files without a
+    test split. A split that is used as another is not itself any more."""
 
     train: SplitName | None = None
+    """The split of the files that is trained on. Default: the one of this name."""
     validation: SplitName | None = None
+    """The split of the files that chooses. Default: the one of this name."""
     test: SplitName | None = None
+    """The split of the files that is tested on. Default: the one of this name. With `validation`,
+    its images no longer choose anything."""
 
     @model_validator(mode="after")
     def _each_is_used_once(self) -> Self:
@@ -128,7 +131,7 @@ class CsvSource(SeededSplit):
     """Default: `label`, or the one of `class`, `class_name` and `labels` that is there."""
     split_column: str | None = Field(None, min_length=1)
     """Default: `split`, where it is there."""
-    delimiter: Literal[",", ";", "\t", "|"] | None = None
+    delimiter: Literal[",", ";", "|", "tab"] | None = None
     """Between values. Default: the one that the first line has."""
 
 

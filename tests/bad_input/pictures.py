@@ -66,6 +66,13 @@ def without_permission(path: Path) -> None:
     path.chmod(0)
 
 
+def drawing(path: Path) -> None:
+    """In place of the images of the class."""
+    for other in path.parent.iterdir():
+        other.unlink()
+    path.with_suffix(".svg").touch()
+
+
 UNREADABLE = r"train/cat/0\.png: must be a readable image, but"
 NO_FILE = r"train/cat/0\.png: must be an image file, but is no file"
 
@@ -87,7 +94,7 @@ IMAGES = [
         content(encoded(Image.fromarray(np.zeros((4, 4), np.int32)), "TIFF")),
         UNREADABLE + r": 8 or 16 bits a channel are supported, and its mode is I",
     ),
-    Case("a folder", tree_with(Path.mkdir), NO_FILE),
+    Case("only a drawing", tree_with(drawing), r"train/cat: must have at least one image.*1 \.svg"),
     Case("a named pipe", tree_with(os.mkfifo), NO_FILE),
     Case("a link to nothing", tree_with(lambda path: path.symlink_to("gone.png")), NO_FILE),
     Case("a link to itself", tree_with(lambda path: path.symlink_to(path)), r"0\.png|symbolic"),

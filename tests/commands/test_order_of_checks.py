@@ -45,6 +45,20 @@ def test_a_dry_run_plans_from_the_index_alone(
     assert "must be a readable image" in capsys.readouterr().err
 
 
+@COMMANDS
+def test_how_files_were_read_is_told_before_anything_starts(
+    command: Command, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "train" / "cat" / "1.psd").touch()
+    (tmp_path / "data" / "unlabeled").mkdir()
+    auto = [f"data.source={{kind: auto, root: {tmp_path / 'data'}}}", *words[1:]]
+    for typed in (words, auto, [str(tmp_path / "data"), *words[1:]]):
+        assert command([*typed, "--dry-run"]) == 0
+        told = capsys.readouterr().err
+        assert "note: unlabeled in " in told
+        assert "note: 1 image(s) are passed over (1 .psd), such as " in told
+
+
 def test_a_dry_run_of_a_reproduction_decodes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,5 +27,6 @@ def load_csv(source: CsvSource) -> Dataset:
             f"data.source.kind=folder data.source.root={file}"
         )
     columns = Columns(source.path_column, source.label_column, source.split_column)
-    rows = read_table(file, columns, source.delimiter)
+    delimiter = "\t" if source.delimiter == "tab" else source.delimiter
+    rows = read_table(file, columns, delimiter)
     return index_of(file.stem, [RowsOf(file, root, rows)], source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,10 +79,12 @@ def _classes_of(folders: dict[Split, Path]) -> tuple[str, ...]:
 
 
 def _check_is_folder(root: Path) -> None:
-    if not os.path.isdir(root):
-        if not os.path.exists(root):
-            raise DataError(f"{root}: must be a folder with {LAYOUT}, but is missing")
-        is_table = root.suffix.lower() == ".csv"
+    try:
+        is_folder = stat.S_ISDIR(os.stat(root).st_mode)
+    except FileNotFoundError as error:
+        raise DataError(f"{root}: must be a folder with {LAYOUT}, but is missing") from error
+    if not is_folder:
+        is_table = root.suffix.lower() in (".csv", ".tsv", ".jsonl")
         remedy = f": say data.source.kind=csv data.source.file={root}" if is_table else ""
         raise DataError(f"{root}: must be a folder with {LAYOUT}, but is a file{remedy}")
 

@@ -62,10 +62,10 @@ def load_shifted_imagenet(root: Path, name: CoopName) -> Dataset:
     if name == "imagenetv2":
         items = _items_by_number(images, names, passed_over)
     elif name in OWN_CLASSES_ONLY:
-        ids = _own_ids(images)
-        items = _items_by_id(images, names, ids, passed_over)
+        own_ids = _own_ids(images)
+        items = _items_by_id(images, names, own_ids, passed_over)
         labels = {identity: label for label, identity in enumerate(names)}
-        scored = tuple(sorted(labels[identity] for identity in ids))
+        scored = tuple(sorted(labels[identity] for identity in own_ids))
     else:
         present = [folder / option for option in SKETCH_FOLDERS if (folder / option).is_dir()]
         images = present[0] if present else images

@@ -90,9 +90,8 @@ def open_table(file: Path, delimiter: str | None = None) -> Iterator[tuple[Seque
     """
     try:
         with file.open("rb") as stream:
-            # Spreadsheet programs write a byte order mark, which tells the kinds of UTF-16 apart.
-            wide = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        with file.open(encoding="utf-16" if wide else "utf-8-sig", newline="") as text:
+            encoding = _encoding_of(stream.read(2))
+        with file.open(encoding=encoding, newline="") as text:
             if file.suffix.lower() == ".jsonl":
                 records = _records_of_json(text, file)
                 yield tuple(dict.fromkeys(key for _, row in records for key in row)), records
@@ -106,6 +105,16 @@ def open_table(file: Path, delimiter: str | None = None) -> Iterator[tuple[Seque
         raise DataError(
             f"{file}: must be a CSV file in UTF-8, but: {error}: save it as 'CSV UTF-8'"
         ) from error
+
+
+def _encoding_of(start: bytes) -> str:
+    """By the first two bytes. Spreadsheet programs write a byte order mark; without one, a letter
+    of UTF-16 has a zero on one side."""
+    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    if start[1:] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if start[:1] == b"\0" else "utf-8-sig"
 
 
 def _open_csv(text: TextIO, file: Path, delimiter: str | None) -> tuple[Sequence[str], Records]:
@@ -146,7 +155,7 @@ def _values(text: TextIO, file: Path, delimiter: str) -> Iterator[tuple[int, lis
 
 
 def _records_of_json(text: TextIO, file: Path) -> list[tuple[int, Mapping[str, str]]]:
-    records = []
+    records: list[tuple[int, Mapping[str, str]]] = []
     for line, each in enumerate(text, start=1):
         if not each.strip():
             continue
