@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from craft_ray.config.base import Settings
-from craft_ray.config.places import PathText, PlaceText
+from craft_ray.config.places import AbsolutePlaceText, PathText, PlaceText
 from craft_ray.config.words import unprintable
 
 PaperDataset = Literal[
@@ -161,7 +161,7 @@ class AutoSource(SeededSplit):
     sets, or a tree of class folders."""
 
     kind: Literal["auto"] = "auto"
-    root: PlaceText
+    root: AbsolutePlaceText
     """A folder, a file, or an address on an object store, where Parquet files are."""
 
 

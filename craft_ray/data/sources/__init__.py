@@ -42,7 +42,9 @@ def read_index(source: DataSource) -> Dataset:
         DataError: a folder, file, column, entry or class is missing or inconsistent.
     """
     try:
-        dataset = _read(detect_auto(source) if isinstance(source, AutoSource) else source)
+        if isinstance(source, AutoSource):
+            source = detect_auto(source)
+        dataset = _read(source)
     except OSError as error:  # such as a folder on the way that may not be entered
         raise DataError(
             f"data.source {source.kind}: {str(error.filename)[:200]!r} must be readable, but: "
