@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
 from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
-from craft_ray.config.data import CoopName
-from craft_ray.errors import RunInterruptedError
+from craft_ray.config.data import CoopName, DataSource
+from craft_ray.errors import ConfigError, RunInterruptedError
 
 if TYPE_CHECKING:
     from craft_ray.data.check import Report
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 EXIT_CODE_FINDINGS = 1
 """Of `check`, when there is something to look at."""
+
+SOURCE_SETTINGS = "data.source."
 
 BYTES_PER_MB = 2**20
 
@@ -79,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "destination", type=path_argument, metavar="DST", help="a folder, made anew"
     )
+    for command in (convert, check):
+        command.add_argument(
+            "settings",
+            nargs="*",
+            metavar="data.source.KEY=VALUE",
+            help="how the images are read, as for tune: data.source.layout=classes",
+        )
     convert.add_argument(
         "--shard-mb", type=positive, default=500, help="size of a file (default: %(default)s)"
     )
@@ -94,10 +103,28 @@ def _read(options: argparse.Namespace, *, names_may_be_any: bool) -> Dataset:
     from craft_ray.data.sources import load_dataset, read_index
     from craft_ray.data.sources.detect import detect_source
 
-    source = detect_source(
+    source: DataSource = detect_source(
         options.source, options.dataset, options.image_column, options.label_column
     )
+    source = _changed(source, options.settings)
     return read_index(source) if names_may_be_any else load_dataset(source)
+
+
+def _changed(source: DataSource, words: Sequence[str]) -> DataSource:
+    """A source with `data.source.KEY=VALUE`, as `tune` takes them.
+
+    Raises:
+        ConfigError: a word is another setting, or the source does not have it.
+    """
+    from craft_ray.config.loading import load_run_config
+
+    for word in words:
+        if not word.startswith(SOURCE_SETTINGS) or "=" not in word:
+            raise ConfigError("command line", [f"must be {SOURCE_SETTINGS}KEY=VALUE, got {word!r}"])
+    if not words:
+        return source
+    known = {"kind": source.kind, **source.model_dump(mode="json", exclude_unset=True)}
+    return load_run_config(None, [f"data.source={json.dumps(known)}", *words]).data.source
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,25 @@ def test_notes_are_told_in_the_report_and_by_convert(
     assert json.loads(capsys.readouterr().out)["notes"] == [f"{told} or .jpg"]
     assert main(["convert", str(root), str(tmp_path / "new")]) == 0
     assert f"note: {told}" in capsys.readouterr().err
+
+
+def test_settings_of_the_source_are_taken_as_tune_takes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = lone_images(tmp_path / "train")  # folders in one called train: a split, or a class
+    for name in ("bus", "car"):
+        (tmp_path / name).mkdir()
+        shutil.copy(root / "cat" / "0.png", tmp_path / name / "0.png")
+    assert main(["check", str(tmp_path)]) == 2
+    assert "say data.source.layout=splits" in capsys.readouterr().err
+    assert main(["check", "--json", str(tmp_path), "data.source.layout=splits"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {"train": [6, 6]}
+    words = ["data.source.layout=splits", "data.source.splits.test=train"]
+    assert main(["convert", str(tmp_path), str(tmp_path / "new"), *words]) == 0
+    assert "12 test images" in capsys.readouterr().out
+    for word in ("seed=1", "data.source.layout", "data.source.delimiter=tab"):
+        assert main(["check", str(tmp_path), word]) == 2
+        assert "data.source." in capsys.readouterr().err
 
 
 def test_a_table_and_a_parquet_folder_are_told_by_what_they_are(

@@ -117,6 +117,25 @@ def test_images_right_in_a_split_are_refused_with_what_to_do(tmp_path: Path) -> 
     assert load(both, layout="classes").class_names == ("test", "train")
 
 
+def test_a_stray_image_in_splits_does_not_make_classes_of_them(tmp_path: Path) -> None:
+    root = tree(tmp_path, [*splits("train", "test"), "unlabeled"])
+    for split in ("train", "test"):
+        (root / split / "stray.png").write_bytes(PICTURE)
+    dataset = load(root)
+    assert dataset.class_names == ("cat", "dog")
+    assert "unlabeled" in dataset.notes[0]
+    assert "2 image(s) lie beside the folders of classes" in dataset.notes[1]
+
+
+def test_a_single_class_called_train_with_folders_below_is_no_split(tmp_path: Path) -> None:
+    root = tree(tmp_path, ["train", "train/camera2", "test", "test/camera2"])
+    with pytest.raises(DataError, match=r"test: must be a folder of class folders, but has 4 imag"):
+        load(root)
+    assert load(root, layout="classes").class_names == ("test", "train")
+    with pytest.raises(DataError, match="at least 2 classes are needed"):
+        load(root, layout="splits")
+
+
 def test_images_beside_the_classes_of_a_split_are_told(tmp_path: Path) -> None:
     root = tree(tmp_path, splits("train", "test"))
     (root / "train" / "stray.png").write_bytes(PICTURE)

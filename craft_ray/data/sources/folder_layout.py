@@ -18,8 +18,8 @@ def split_folders(root: Path, layout: Layout) -> tuple[dict[Split, Path], tuple[
     """The folders of splits by what they are, in the order of `SPLITS`, and notes on folders that
     are passed over; no folders if the folders are classes.
 
-    A folder is a split if its name is a word for one and it holds folders of images. A class may
-    be called train, too: then it holds images itself, as the other classes do.
+    A folder is a split if its name is a word for one and it holds more folders of images than
+    images of its own. A class may be called train, too: then it holds images, as the others do.
 
     - No folder has a name of a split: all are classes.
     - All have: they are splits.
@@ -62,16 +62,16 @@ def split_folders(root: Path, layout: Layout) -> tuple[dict[Split, Path], tuple[
             first, second = sorted((folders[split].name, name), key=len)
             raise DataError(f"{root / second}: must not be there beside {first}: both are {split}")
         folders[split] = root / name
-        _check_is_split(root / name)
+        _check_is_split(root / name, is_said=layout == "splits")
     ordered = {split: folders[split] for split in SPLITS if split in folders}
     return ordered, _notes(root, others)
 
 
 def _holds_classes(folder: Path) -> bool:
-    """Whether it has folders of images and no images itself."""
-    if images_directly_in(folder):
-        return False
-    return any(_has_image(folder / name) for name in class_folders(folder))
+    """Whether it has more folders of images than images of its own, of which a split may have some
+    by mistake."""
+    inner = sum(_has_image(folder / name) for name in class_folders(folder))
+    return len(images_directly_in(folder)) < inner
 
 
 def _has_image(folder: Path) -> bool:
@@ -79,12 +79,19 @@ def _has_image(folder: Path) -> bool:
     return any(is_image_name(entry.name) for _, entries in walk(folder) for entry in entries)
 
 
-def _check_is_split(folder: Path) -> None:
-    if not class_folders(folder) and (images := images_directly_in(folder)):
+def _check_is_split(folder: Path, *, is_said: bool) -> None:
+    """Refuse images without classes; some by mistake are told elsewhere.
+
+    Args:
+        folder: has the name of a split.
+        is_said: by the user, that it is one.
+    """
+    images = images_directly_in(folder)
+    if images and not (class_folders(folder) if is_said else _holds_classes(folder)):
         raise DataError(
-            f"{folder}: must be a folder of class folders, but has {len(images):,} image(s) and no "
-            "folder: move them into class folders; or remove the folder, if nobody knows their "
-            "classes; or say data.source.layout=classes, if it is itself a class"
+            f"{folder}: must be a folder of class folders, but has {len(images):,} image(s) itself"
+            ": move them into class folders; or remove the folder, if nobody knows their classes; "
+            "or say data.source.layout=classes, if it is itself a class"
         )
 
 
