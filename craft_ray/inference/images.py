@@ -85,10 +85,10 @@ def _paths(place: Path, passed_over: PassedOver | None = None) -> Iterator[Path]
 
 def _below(folder: Path, passed_over: PassedOver | None = None) -> Iterator[Path]:
     """Sorted, so that two runs say the same; hidden files and folders are passed over."""
-    for _, entries in walk(folder):
+    for parent, entries in walk(folder):
         for entry in entries:
             if is_image_name(entry.name):
-                yield Path(entry.path)
+                yield parent / entry.name
             elif passed_over is not None:
                 passed_over.look_at(entry.path)
 

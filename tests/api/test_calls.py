@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import craft_ray
+from craft_ray.api.calls import _data_of
 from craft_ray.config.given import given_run, given_space
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError, OracleError
+from tests.support.images import write_tree
 
 SMALL = {
     "data.shots": 2,
@@ -108,3 +110,12 @@ def test_a_training_and_a_search_return_what_they_came_to(
     assert searched.cost is None
     with pytest.raises(ConfigError, match="is finished"):
         craft_ray.tune(SPACE, {**SMALL, "name": "two"}, progress=False, resume=True)
+
+
+def test_how_files_were_read_is_a_warning(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "pets")
+    (root / "train" / "cat" / "drawing.svg").touch()
+    source = {"kind": "folder", "root": str(root)}
+    config = given_run(None, {"data.source": source, "data.shots": 1})
+    with pytest.warns(UserWarning, match=r"1 image\(s\) are passed over \(1 \.svg\)"):
+        _data_of(config)
