@@ -55,6 +55,10 @@ class EmbeddedSource(Settings):
     kind: Literal["embedded"] = "embedded"
 
 
+ClassNames = tuple[str, ...] | PathText
+"""Names in their order, or a file of them."""
+
+
 class SeededSplit(Settings):
     """How images are split where their layout does not say it: class by class, CoOp's shares."""
 
@@ -90,16 +94,57 @@ class CsvSource(SeededSplit):
     """What relative paths start from. Default: the folder of the file."""
 
 
-class ParquetSource(Settings):
-    """Hugging Face layout: `root/{split}.parquet` or all of its shards
-    `root/{split}-00000-of-0000N.parquet`, also under `root/data`."""
+class LabelledRows(SeededSplit):
+    """What tables and shards have in common: images beside labels, names of the classes beside
+    both, and perhaps no split."""
+
+    class_names: ClassNames | None = None
+    """Names of the classes where the files say numbers only: a list in the order of the numbers, or
+    a file with one name a line, or in JSON a list or number -> name. Where labels are words: their
+    order. Default: what the files themselves say."""
+
+
+class ParquetSource(LabelledRows):
+    """Parquet files as the Hugging Face hub has them: `root/{split}.parquet`, all shards
+    `{split}-00000-of-0000N.parquet`, `{split}/0000.parquet`, there or in folders such as `data` or
+    `default`. Files that name no split are split by the seed."""
 
     kind: Literal["parquet"] = "parquet"
     root: PlaceText
-    """Also an address on an object store, such as `s3://bucket/prefix`."""
-    image_column: str = Field("image", min_length=1)
-    label_column: str = Field("label", min_length=1)
-    """Such as `fine_label`; its schema must name the classes."""
+    """Also an address on an object store, such as `s3://bucket/prefix`, or one file."""
+    config: str | None = Field(None, min_length=1)
+    """Which of several configurations, such as `plain_text`: the folder that its files are in."""
+    image_column: str | None = Field(None, min_length=1)
+    """Default: `image`, or the only column of images."""
+    label_column: str | None = Field(None, min_length=1)
+    """Such as `fine_label`. Default: `label`, or the only column that has names of classes or is
+    called like one of labels."""
+
+
+class ArrowSource(LabelledRows):
+    """A folder that `save_to_disk` of Hugging Face `datasets` wrote."""
+
+    kind: Literal["arrow"] = "arrow"
+    root: PathText
+    image_column: str | None = Field(None, min_length=1)
+    """Default: `image`, or the only column of images."""
+    label_column: str | None = Field(None, min_length=1)
+    """Default: `label`, or the only column that has names of classes or is called like one of
+    labels."""
+
+
+class WebdatasetSource(LabelledRows):
+    """Tar shards in the convention of webdataset, `{split}-000000.tar` or `{split}/0.tar`: an image
+    `KEY.jpg` (png, webp ...) beside its label `KEY.cls` or `KEY.json`."""
+
+    kind: Literal["webdataset"] = "webdataset"
+    root: PathText
+    """A folder of this machine, or one shard."""
+    image_column: str | None = Field(None, min_length=1)
+    """Which file of a key is the image, such as `left.jpg`. Default: the only one."""
+    label_column: str | None = Field(None, min_length=1)
+    """The ending of the file of labels, such as `cls`, or the key in the `json` file. Default:
+    `cls`, else the only key that is called like one of labels."""
 
 
 class CoopSource(Settings):
@@ -112,7 +157,13 @@ class CoopSource(Settings):
 
 
 DataSource = Annotated[
-    EmbeddedSource | FolderSource | CsvSource | ParquetSource | CoopSource,
+    EmbeddedSource
+    | FolderSource
+    | CsvSource
+    | ParquetSource
+    | ArrowSource
+    | WebdatasetSource
+    | CoopSource,
     Field(discriminator="kind"),
 ]
 

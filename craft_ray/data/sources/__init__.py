@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from craft_ray.config.data import CoopSource, CsvSource, DataSource, FolderSource, ParquetSource
+from craft_ray.config.data import (
+    ArrowSource,
+    CoopSource,
+    CsvSource,
+    DataSource,
+    FolderSource,
+    ParquetSource,
+    WebdatasetSource,
+)
 from craft_ray.data.dataset import Dataset, check_class_names
+from craft_ray.data.sources.arrow import load_arrow
 from craft_ray.data.sources.coop import load_coop
 from craft_ray.data.sources.csv_table import load_csv
 from craft_ray.data.sources.folder import load_folder
 from craft_ray.data.sources.parquet import load_parquet
+from craft_ray.data.sources.webdataset import load_webdataset
 from craft_ray.errors import DataError
 from craft_ray.files.remote import locate
 from craft_ray.zoo import EMBEDDED_DATASET
@@ -47,6 +57,10 @@ def _read(source: DataSource) -> Dataset:
         return load_csv(source)
     if isinstance(source, ParquetSource):
         return load_parquet(source, name=locate(source.root).name)
+    if isinstance(source, ArrowSource):
+        return load_arrow(source)
+    if isinstance(source, WebdatasetSource):
+        return load_webdataset(source)
     if isinstance(source, CoopSource):
         return load_coop(source)
     return load_parquet(ParquetSource(root=str(EMBEDDED_DATASET)), name="embedded")
