@@ -85,6 +85,8 @@ def _of_json(document: Any, where: str) -> GivenNames:
     if not isinstance(document, dict) or not document:
         raise ValueError("it is neither a list nor number -> name")
     if all(isinstance(number, int) for number in document.values()):
+        if len(set(document.values())) < len(document):
+            raise ValueError("two names have one number")
         document = {number: name for name, number in document.items()}
     by_number = {int(number): name for number, name in document.items()}
     if not all(isinstance(name, str) for name in by_number.values()):

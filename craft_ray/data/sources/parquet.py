@@ -48,11 +48,12 @@ def _layout(root: Place, config: str | None) -> tuple[Place, Layout]:
     """
     if root.name.lower().endswith(SUFFIXES) and root.is_file():
         others = [path for path in shard_paths(root.parent, SUFFIXES) if path != root.name]
-        note = (
+        notes = tuple(
             f"{root}: this file alone is read, and split by the seed; there are others beside it, "
-            f"such as {others[0]}: name the folder to read all."
+            f"such as {other}: name the folder to read all."
+            for other in others[:1]
         )
-        return root.parent, Layout({}, [root.name], (note,) if others else ())
+        return root.parent, Layout({}, [root.name], notes)
     paths = shard_paths(root, SUFFIXES)
     if not paths:
         raise DataError(

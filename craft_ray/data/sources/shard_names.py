@@ -25,6 +25,7 @@ _NUMBERED = re.compile(r"(?:(.*?)[-_.])?(\d+)")
 _WORD_AND_NUMBER = re.compile(r"([a-zA-Z]+)(\d+)")
 """`train0`; but `cifar10` is a name."""
 _BETWEEN_WORDS = re.compile(r"[-_.\s]+")
+_SUFFIXES = re.compile(r"(\.(snappy|zstd|gz))?\.(parquet|arrow|tar)$", re.IGNORECASE)
 _PARTIAL = "partial-"
 """What the hub puts before a split that it has converted only in part."""
 _DATA = "data"
@@ -121,7 +122,7 @@ def shard_of(path: str) -> Shard:
     stem, number, total = _numbers_of(_without_suffix(pure.name))
     of_total = () if total is None else (str(total),)
     if (split := split_of(stem)) is not None:
-        config = _config(folders)
+        config = _config([part for part in folders if split_of(part) != split])
         return Shard(config, split, (*folders, stem, *of_total), number, total, path)
     for index in reversed(range(len(folders))):
         word = folders[index].removeprefix(_PARTIAL)
@@ -129,7 +130,7 @@ def shard_of(path: str) -> Shard:
             config = _config(folders[:index] + folders[index + 1 :])
             partial = word != folders[index]
             # In a folder of a split, every file is a part of it, whatever it is called.
-            series = folders if total is None else [*folders, stem, str(total)]
+            series = [*folders, ""] if total is None else [*folders, stem, str(total)]
             return Shard(config, split, tuple(series), number, total, path, True, partial)
     words = [word for word in _BETWEEN_WORDS.split(stem) if word]
     named = [word for word in words if split_of(word) is not None]
@@ -142,9 +143,7 @@ def shard_of(path: str) -> Shard:
 
 def _without_suffix(name: str) -> str:
     """Without `.parquet`, also of a folder, as Spark calls it, and with `.snappy` before it."""
-    for suffix in (".parquet", ".arrow", ".tar", ".snappy", ".zstd"):
-        name = name.removesuffix(suffix)
-    return name
+    return _SUFFIXES.sub("", name)
 
 
 def _numbers_of(stem: str) -> tuple[str, int | None, int | None]:

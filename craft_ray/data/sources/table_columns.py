@@ -151,8 +151,8 @@ def _check_is_image(
     if _is_array(kind):
         raise DataError(
             f"{where}: column {column} must have image files, but has arrays of pixels ({kind}): "
-            "write it anew with `datasets`: ds.cast_column(...), from Array3D to Image(), then "
-            "ds.to_parquet(...)"
+            "write it anew with `datasets`: "
+            f"ds.cast_column({column!r}, datasets.Image()).to_parquet('train.parquet')"
         )
     if _is_text(kind) and not (only_if_meant and not _is_meant_for_images(words)):
         raise DataError(

@@ -50,7 +50,7 @@ def plain_labels(values: Iterable[Any], names: Sequence[str]) -> list[Label]:
 
 def _plain(value: Any, names: Sequence[str], index: int) -> Label:
     if value is None or isinstance(value, str):
-        return value or None
+        return None if value in (None, "", str(UNLABELLED)) else value
     if isinstance(value, int):  # also True and False
         return None if value == UNLABELLED else int(value)
     if isinstance(value, float) and math.isnan(value):
