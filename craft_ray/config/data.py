@@ -98,6 +98,9 @@ class LabelledRows(SeededSplit):
     """What tables and shards have in common: images beside labels, names of the classes beside
     both, and perhaps no split."""
 
+    config: str | None = Field(None, min_length=1)
+    """Which of several configurations, such as `plain_text`: the folder that its files are in, or
+    what their names have beside the word of the split."""
     class_names: ClassNames | None = None
     """Names of the classes where the files say numbers only: a list in the order of the numbers, or
     a file with one name a line, or in JSON a list or number -> name. Where labels are words: their
@@ -112,8 +115,6 @@ class ParquetSource(LabelledRows):
     kind: Literal["parquet"] = "parquet"
     root: PlaceText
     """Also an address on an object store, such as `s3://bucket/prefix`, or one file."""
-    config: str | None = Field(None, min_length=1)
-    """Which of several configurations, such as `plain_text`: the folder that its files are in."""
     image_column: str | None = Field(None, min_length=1)
     """Default: `image`, or the only column of images."""
     label_column: str | None = Field(None, min_length=1)

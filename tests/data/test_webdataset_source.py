@@ -89,6 +89,16 @@ def test_shards_without_a_split_are_split_by_the_seed(tmp_path: Path) -> None:
     assert sum(len(items) for items in load(tmp_path / "alone.tar").splits.values()) == 6
 
 
+def test_one_of_two_configurations_is_named(tmp_path: Path) -> None:
+    for name in ("small", "large"):
+        write_shard(tmp_path / f"{name}-train-0.tar", samples([f"{name} cat", f"{name} dog"]))
+    with pytest.raises(
+        DataError, match=r"2 configurations: name one, such as data\.source\.config=la"
+    ):
+        load(tmp_path)
+    assert load(tmp_path, config="small").class_names == ("small cat", "small dog")
+
+
 @pytest.mark.parametrize(
     ("document", "settings"),
     [

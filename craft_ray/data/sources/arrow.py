@@ -44,7 +44,7 @@ def load_arrow(source: ArrowSource) -> Dataset:
     elif (root / STATE_FILE).is_file():
         tables = _saved(None, root, source)
     else:
-        layout = layout_of(_paths(root), None, str(root))
+        layout = layout_of(_paths(root), source.config, str(root))
         notes += layout.notes
         files: list[tuple[Split | None, str]] = [(None, path) for path in layout.unsplit]
         files += [(split, path) for split, paths in layout.splits.items() for path in paths]

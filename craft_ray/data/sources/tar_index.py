@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from craft_ray.errors import DataError
 
@@ -61,16 +62,18 @@ def members_of(shard: Path) -> list[Member]:
     return list(found.values())
 
 
-def content_of(shard: Path, member: Member, limit: int) -> bytes:
+def content_of(stream: BinaryIO, member: Member, limit: int) -> bytes:
     """The bytes of a small file.
 
+    Args:
+        stream: the shard.
+        member: the file.
+        limit: of its bytes.
+
     Raises:
-        DataError: it is larger than the limit.
+        ValueError: it is larger than the limit.
     """
     if member.size > limit:
-        raise DataError(
-            f"{shard}: {member.name!r} must have at most {limit:,} bytes, but has {member.size:,}"
-        )
-    with shard.open("rb") as stream:
-        stream.seek(member.offset)
-        return stream.read(member.size)
+        raise ValueError(f"it may have at most {limit:,} bytes, and has {member.size:,}")
+    stream.seek(member.offset)
+    return stream.read(member.size)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from craft_ray.config.data import WebdatasetSource
 from craft_ray.data.dataset import Dataset, Split
@@ -42,7 +42,7 @@ def load_webdataset(source: WebdatasetSource) -> Dataset:
             images share one, or labels have no names.
     """
     root = Path(source.root)
-    folder, layout = _layout(root)
+    folder, layout = _layout(root, source.config)
     files: list[tuple[Split | None, str]] = [(None, path) for path in layout.unsplit]
     files += [(split, path) for split, paths in layout.splits.items() for path in paths]
     shards = [_read_shard(split, folder / path, source) for split, path in files]
@@ -66,7 +66,7 @@ def load_webdataset(source: WebdatasetSource) -> Dataset:
     return dataset_of(root.name, parts, given, source, remedy, notes)
 
 
-def _layout(root: Path) -> tuple[Path, Layout]:
+def _layout(root: Path, config: str | None) -> tuple[Path, Layout]:
     """The folder, and its shards.
 
     Raises:
@@ -86,7 +86,7 @@ def _layout(root: Path) -> tuple[Path, Layout]:
             f"{root}: must be a folder of this machine with tar shards, such as train-000000.tar "
             "or train/0.tar, but has none"
         )
-    return root, layout_of(paths, None, str(root))
+    return root, layout_of(paths, config, str(root))
 
 
 @dataclass
@@ -98,29 +98,7 @@ class _Shard:
 
 def _read_shard(split: Split | None, shard: Path, source: WebdatasetSource) -> _Shard:
     by_name = {member.name: member for member in members_of(shard)}
-    images: list[TarMember] = []
-    names: list[str] = []
-    labels: list[Any] = []
-    without_label: list[str] = []
-    image_of_label: dict[str, str] = {}
-    for member in by_name.values():
-        if not _is_image(member.name, source.image_column):
-            continue
-        images.append(TarMember(str(shard), member.offset, member.size))
-        names.append(f"{shard} {member.name}")
-        at = _label_member(member.name, by_name, source.label_column)
-        if at is None:
-            without_label.append(names[-1])
-            labels.append(None)
-            continue
-        other = image_of_label.setdefault(at.name, member.name)
-        if other != member.name:
-            raise DataError(
-                f"{shard}: a label must be of one image, but {at.name!r} is of {other!r} and "
-                f"{member.name!r}: name one kind, such as "
-                f"data.source.image_column={_endings(other)}"
-            )
-        labels.append(_label_in(shard, at, source.label_column))
+    images = [member for member in by_name.values() if _is_image(member.name, source.image_column)]
     if not images:
         endings = sorted({_endings(name) for name in by_name})
         wanted = source.image_column or f"{', '.join(IMAGE_ENDINGS[:4])} ..."
@@ -128,9 +106,41 @@ def _read_shard(split: Split | None, shard: Path, source: WebdatasetSource) -> _
             f"{shard}: must have images KEY.({wanted}), but has files with "
             f"{', '.join(endings[:8]) or 'nothing'}"
         )
-    return _Shard(
-        Part(split, str(shard), images, names, plain_labels(labels, names)), without_label
+    names = [f"{shard} {member.name}" for member in images]
+    files = [_label_member(member.name, by_name, source.label_column) for member in images]
+    _check_own_labels(shard, images, files)
+    with shard.open("rb") as stream:
+        labels = [
+            None if file is None else _label_in(stream, file, source.label_column, f"{shard} ")
+            for file in files
+        ]
+    part = Part(
+        split,
+        str(shard),
+        [TarMember(str(shard), member.offset, member.size) for member in images],
+        names,
+        plain_labels(labels, names),
     )
+    return _Shard(part, [name for name, file in zip(names, files, strict=True) if file is None])
+
+
+def _check_own_labels(
+    shard: Path, images: Sequence[Member], labels: Sequence[Member | None]
+) -> None:
+    """Raises:
+    DataError: two images have one label.
+    """
+    image_of: dict[str, str] = {}
+    for image, label in zip(images, labels, strict=True):
+        if label is None:
+            continue
+        other = image_of.setdefault(label.name, image.name)
+        if other != image.name:
+            raise DataError(
+                f"{shard}: a label must be of one image, but {label.name!r} is of {other!r} and "
+                f"{image.name!r}: name one kind, such as "
+                f"data.source.image_column={_endings(other)}"
+            )
 
 
 def _check_labelled(shards: Sequence[_Shard]) -> None:
@@ -178,16 +188,15 @@ def _label_member(name: str, by_name: Mapping[str, Member], setting: str | None)
     return None
 
 
-def _label_in(shard: Path, member: Member, setting: str | None) -> Any:
+def _label_in(stream: BinaryIO, member: Member, setting: str | None, shard: str) -> Any:
     """What a file says: its text, or the value of one key of its JSON.
 
     Raises:
         DataError: it is no text or no JSON, or says no label.
     """
-    content = content_of(shard, member, MAX_LABEL_BYTES)
-    where = f"{shard} {member.name}"
+    where = shard + member.name
     try:
-        text = content.decode("utf-8-sig").strip()
+        text = content_of(stream, member, MAX_LABEL_BYTES).decode("utf-8-sig").strip()
         if not member.name.endswith(f".{JSON_ENDING}"):
             return text
         document = json.loads(text)
