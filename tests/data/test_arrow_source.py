@@ -80,9 +80,10 @@ def test_a_single_data_set_is_split_by_the_seed(tmp_path: Path) -> None:
     assert sizes == {"train": 10, "val": 4, "test": 6}
 
 
-def test_rows_that_were_selected_are_read_in_their_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["_indices_data_files", "_indices_files"])
+def test_rows_that_were_selected_are_read_in_their_order(tmp_path: Path, key: str) -> None:
     root = tmp_path / "pets"
-    save(root / "train", [[0, 1, 2], [3, 4]], _indices_data_files=[{"filename": "indices.arrow"}])
+    save(root / "train", [[0, 1, 2], [3, 4]], **{key: [{"filename": "indices.arrow"}]})
     write_stream(
         root / "train/indices.arrow", pa.table({"indices": pa.array([4, 0, 3], pa.uint64())})
     )
@@ -189,6 +190,14 @@ def test_splits_of_other_names_are_said(tmp_path: Path) -> None:
     dataset = load(save_dict(tmp_path, train=[[0, 1]], unsupervised=[[2]]))
     assert list(dataset.splits) == ["train"]
     assert dataset.notes == (f"{tmp_path}: splits of other names are passed over: unsupervised.",)
+
+
+def test_files_that_datasets_works_with_are_not_data(tmp_path: Path) -> None:
+    root = save(tmp_path / "pets", [range(6)])
+    write_stream(root / "cache-2d0a802b78a30b76.arrow", table_of(range(30, 50)))
+    assert sum(map(len, load(root).splits.values())) == 6
+    (root / "state.json").write_text("{}")
+    assert sum(map(len, load(root).splits.values())) == 6
 
 
 def test_it_is_recognised(tmp_path: Path) -> None:

@@ -274,6 +274,9 @@ def test_the_only_column_with_names_of_classes_is_the_label(tmp_path: Path) -> N
             r"arrays of pixels .*: ds\.cast_column\('image', datasets\.Image\(\)\)",
             id="arrays",
         ),
+        pytest.param(
+            {"images": [[pictures(1)[0]]], "label": [0]}, "one image a row is needed", id="lists"
+        ),
         pytest.param({"label": [0]}, "must have a column 'image' with the images", id="none"),
     ],
 )

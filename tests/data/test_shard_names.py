@@ -40,6 +40,15 @@ HUB = {
         "val": ["imagenet1k-validation-00.tar"],
     },
     "the cache of datasets": {"train": ["cifar10-train.arrow"], "test": ["cifar10-test.arrow"]},
+    "folders go before names": {
+        "train": ["train/test_0.parquet", "train/val_0.parquet"],
+        "val": ["validation/val_234.parquet"],
+    },
+    "but not before those of shards": {
+        "train": ["dev/train-00000-of-00001.parquet"],
+        "test": ["dev/test-00000-of-00001.parquet"],
+    },
+    "the older CLIP benchmark": {"test": ["wds_cifar10_test.tar"]},
     "Spark": {
         "train": [
             "train.parquet/part-00000-3f-c000.snappy.parquet",
@@ -67,6 +76,9 @@ def test_splits_and_the_order_of_files(layout: str) -> None:
         ["data/shard-00000-of-00002.parquet", "data/shard-00001-of-00002.parquet"],
         ["pets-000000.tar", "pets-000001.tar"],
         ["a/0.parquet", "b/0.parquet"],
+        ["data/part.0.parquet", "data/part.1.parquet"],  # as Dask writes them
+        ["latest.parquet", "www_farodevigo.parquet"],
+        [f"{number}.tar" for number in range(12)],
     ],
 )
 def test_files_without_a_word_of_a_split_are_one_table(paths: list[str]) -> None:

@@ -74,6 +74,21 @@ def test_numbers_want_names_and_say_where_they_may_be(tmp_path: Path) -> None:
     assert dataset.notes[0].endswith(f"the classes are those in {tmp_path / 'classnames.txt'}.")
 
 
+def test_names_beside_the_only_shard_of_an_older_export(tmp_path: Path) -> None:
+    write_shard(tmp_path / "wds_pets_test.tar", samples([0, 1]))
+    (tmp_path / "wds_pets_classes.txt").write_text("cat\ndog\n")
+    dataset = load(tmp_path)
+    assert (dataset.class_names, list(dataset.splits)) == (PETS, ["test"])
+
+
+def test_files_of_a_key_need_not_be_neighbours(tmp_path: Path) -> None:
+    files = samples(["cat", "dog", "cat"])
+    in_another_order = dict(sorted(files.items(), key=lambda pair: pair[0][::-1]))
+    write_shard(tmp_path / "train-0.tar", in_another_order)
+    items = load(tmp_path).splits["train"]
+    assert [item.label for item in items] == [0, 1, 0]
+
+
 def test_shards_without_a_split_are_split_by_the_seed(tmp_path: Path) -> None:
     for number in range(10):
         labels = ["cat", "dog"]

@@ -25,6 +25,10 @@ from craft_ray.data.split_names import split_of
 from craft_ray.errors import DataError
 
 SUFFIXES = (".arrow",)
+INDICES = ("_indices_data_files", "_indices_files")
+"""Where a state names the files of rows that were selected; `datasets` before 2.0 wrote them."""
+WORKING_FILES = ("cache-", "tmp", "indices")
+"""How files begin that `datasets` leaves beside the data: results of `map` and `shuffle`."""
 DICT_FILE, STATE_FILE, INFO_FILE = "dataset_dict.json", "state.json", "dataset_info.json"
 
 
@@ -56,13 +60,22 @@ def load_arrow(source: ArrowSource) -> Dataset:
 
 
 def _paths(root: Path) -> list[str]:
-    paths = shard_paths(root, SUFFIXES)
+    paths = _data_in(root)
     if not paths:
         raise DataError(
             f"{root}: must be a folder that save_to_disk of `datasets` wrote, with {DICT_FILE} or "
             f"{STATE_FILE}, but has neither, and no .arrow file"
         )
     return paths
+
+
+def _data_in(root: Path) -> list[str]:
+    """Arrow files below a folder without those that `datasets` works with."""
+    return [
+        path
+        for path in shard_paths(root, SUFFIXES)
+        if not path.rpartition("/")[2].startswith(WORKING_FILES)
+    ]
 
 
 def _splits_of(root: Path, notes: list[str]) -> dict[Split, Path]:
@@ -103,11 +116,11 @@ def _saved(split: Split | None, folder: Path, source: ArrowSource) -> list[Table
     state = _read_json(folder / STATE_FILE)
     files = _files_in(state, "_data_files", folder)
     if not files:
-        files = [folder / name for name in shard_paths(folder, SUFFIXES) if "/" not in name]
+        files = [folder / name for name in _data_in(folder) if "/" not in name]
     if not files:
         raise DataError(f"{folder}: must have files data-*.arrow, but has none")
     tables = [_table(split, path, source) for path in files]
-    indices = _files_in(state, "_indices_data_files", folder)
+    indices = [path for key in INDICES for path in _files_in(state, key, folder)]
     return [_chosen(tables, indices)] if indices else tables
 
 

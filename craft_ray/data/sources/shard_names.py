@@ -114,14 +114,16 @@ def layout_of(paths: Sequence[str], config: str | None, where: str) -> Layout:
 def shard_of(path: str) -> Shard:
     """What the path of one file says.
 
-    The split is the whole name (`train-00000-of-00002`), else the nearest folder
-    (`default/train/0000`), else the only word of the name that is one (`pets-train-0`).
+    The split is said, in the order in which `datasets` believes it, by the name of a shard
+    (`train-00000-of-00002`), the nearest folder (`default/train/0000`), the whole name (`train`),
+    or the only word of the name that is one (`pets-train-0`).
     """
     pure = PurePosixPath(path)
     folders = [_without_suffix(part) for part in pure.parts[:-1]]
     stem, number, total = _numbers_of(_without_suffix(pure.name))
     of_total = () if total is None else (str(total),)
-    if (split := split_of(stem)) is not None:
+    in_folder = any(split_of(part.removeprefix(_PARTIAL)) is not None for part in folders)
+    if (split := split_of(stem)) is not None and (total is not None or not in_folder):
         config = _config([part for part in folders if split_of(part) != split])
         return Shard(config, split, (*folders, stem, *of_total), number, total, path)
     for index in reversed(range(len(folders))):

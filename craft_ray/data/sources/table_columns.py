@@ -161,8 +161,10 @@ def _check_is_image(
             "downloaded"
         )
     if not only_if_meant:
+        several = pa.types.is_list(kind) and holds_images(kind.value_type)
+        remedy = ": one image a row is needed, and a list may have several" if several else ""
         raise DataError(
-            f"{where}: column {column} must be struct<bytes, path> or binary, but is {kind}"
+            f"{where}: column {column} must be struct<bytes, path> or binary, but is {kind}{remedy}"
         )
 
 

@@ -245,8 +245,6 @@ def _endings(name: str) -> str:
 
 def _names_beside(folder: Path) -> GivenNames | None:
     """From a file beside the shards, if there is one."""
-    for place in (folder, folder.parent):
-        for name in NAMES_FILES:
-            if (place / name).is_file() and (place == folder or name == NAMES_FILES[0]):
-                return names_in_file(place / name)
-    return None
+    places = [*(folder / name for name in NAMES_FILES), folder.parent / NAMES_FILES[0]]
+    places += sorted(folder.glob("*_classes.txt"))[:1]  # the older CLIP benchmark's
+    return next((names_in_file(place) for place in places if place.is_file()), None)
