@@ -115,11 +115,11 @@ class ParquetSource(LabelledRows):
     kind: Literal["parquet"] = "parquet"
     root: PlaceText
     """Also an address on an object store, such as `s3://bucket/prefix`, or one file."""
-    image_column: str | None = Field(None, min_length=1)
-    """Default: `image`, or the only column of images."""
-    label_column: str | None = Field(None, min_length=1)
-    """Such as `fine_label`. Default: `label`, or the only column that has names of classes or is
-    called like one of labels."""
+    image_column: str = Field("image", min_length=1)
+    """`image`: that one, or where it has no images the only column that has."""
+    label_column: str = Field("label", min_length=1)
+    """Such as `fine_label`. `label`: that one, or where there is none the only column that has
+    names of classes, or is called like one of labels."""
 
 
 class ArrowSource(LabelledRows):
@@ -127,11 +127,11 @@ class ArrowSource(LabelledRows):
 
     kind: Literal["arrow"] = "arrow"
     root: PathText
-    image_column: str | None = Field(None, min_length=1)
-    """Default: `image`, or the only column of images."""
-    label_column: str | None = Field(None, min_length=1)
-    """Default: `label`, or the only column that has names of classes or is called like one of
-    labels."""
+    image_column: str = Field("image", min_length=1)
+    """`image`: that one, or where it has no images the only column that has."""
+    label_column: str = Field("label", min_length=1)
+    """`label`: that one, or where there is none the only column that has
+    names of classes, or is called like one of labels."""
 
 
 class WebdatasetSource(LabelledRows):

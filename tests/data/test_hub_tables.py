@@ -236,6 +236,11 @@ def test_columns_of_other_names_are_taken_where_there_is_one(
     assert labels(load(write(tmp_path / "train.parquet", columns))) == ["dog", "cat"]
 
 
+def test_a_run_of_an_older_version_goes_on_with_what_it_has_stored() -> None:
+    stored = {"kind": "parquet", "root": "/x", "image_column": "image", "label_column": "label"}
+    assert ParquetSource.model_validate(stored) == ParquetSource(root="/x")
+
+
 def test_the_only_column_with_names_of_classes_is_the_label(tmp_path: Path) -> None:
     features = {"species": {"names": list(PETS), "_type": "ClassLabel"}}
     metadata = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}

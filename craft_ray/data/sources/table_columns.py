@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from craft_ray.config.suggestions import did_you_mean
-from craft_ray.data.parquet_layout import HUGGING_FACE_KEY
+from craft_ray.data.parquet_layout import HUGGING_FACE_KEY, IMAGE_COLUMN, LABEL_COLUMN
 from craft_ray.data.sources.class_files import names_of_feature
 from craft_ray.errors import DataError
 
@@ -21,25 +21,25 @@ LABEL_NAMES = (
 """By these names a column is taken if it is the only one; in lower case."""
 
 
-def image_column(schema: pa.Schema, setting: str | None, where: str) -> str:
+def image_column(schema: pa.Schema, setting: str, where: str) -> str:
     """The column that has the images.
 
     Args:
         schema: of the file.
-        setting: the column that the user names, or None.
+        setting: the column that the user names; the usual name stands for the only one too.
         where: the file, for messages.
 
     Raises:
         DataError: there is none, it holds something else than image files, or several may be meant.
     """
-    if setting is not None:
+    if setting != IMAGE_COLUMN:
         _check_there(schema, setting, where)
         _check_is_image(schema, setting, where)
         return setting
     found = [field.name for field in schema if holds_images(field.type)]
-    if "image" in found:
-        _check_there(schema, "image", where)
-        return "image"
+    if IMAGE_COLUMN in found:
+        _check_there(schema, IMAGE_COLUMN, where)
+        return IMAGE_COLUMN
     if len(found) > 1:
         found = [name for name in found if name.lower() in IMAGE_NAMES] or found
     if len(found) == 1:
@@ -58,21 +58,21 @@ def image_column(schema: pa.Schema, setting: str | None, where: str) -> str:
     )
 
 
-def label_column(schema: pa.Schema, setting: str | None, where: str) -> str | None:
-    """The column that has the labels; None where the user names none and there is none.
+def label_column(schema: pa.Schema, setting: str, where: str) -> str | None:
+    """The column that has the labels; None where the user names no other and there is none.
 
     Raises:
         DataError: the column of the setting is missing, it holds something else than labels, or
             several may be meant.
     """
-    if setting is not None:
+    if setting != LABEL_COLUMN:
         _check_there(schema, setting, where)
         _check_is_label(schema, setting, where)
         return setting
-    if "label" in schema.names:
-        _check_there(schema, "label", where)
-        _check_is_label(schema, "label", where)
-        return "label"
+    if LABEL_COLUMN in schema.names:
+        _check_there(schema, LABEL_COLUMN, where)
+        _check_is_label(schema, LABEL_COLUMN, where)
+        return LABEL_COLUMN
     features = features_of(schema)
     found = [name for name in schema.names if names_of_feature(features.get(name)) is not None]
     found = found or [name for name in schema.names if name.lower() in LABEL_NAMES]
