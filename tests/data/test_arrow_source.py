@@ -78,6 +78,8 @@ def test_a_single_data_set_is_split_by_the_seed(tmp_path: Path) -> None:
     dataset = load(save(tmp_path / "pets", [range(10), range(10, 20)]))
     sizes = {split: len(items) for split, items in dataset.splits.items()}
     assert sizes == {"train": 10, "val": 4, "test": 6}
+    alone = load(tmp_path / "pets/data-00000-of-00002.arrow")
+    assert sum(map(len, alone.splits.values())) == 10, "one file alone is read as one"
 
 
 @pytest.mark.parametrize("key", ["_indices_data_files", "_indices_files"])
@@ -145,7 +147,7 @@ def test_an_image_is_read_without_reading_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"must be a folder that save_to_disk of `datasets` wrote, with dataset_dict\.json or"),
+        ({}, r"must be a folder of this machine that save_to_disk of `datasets` wrote"),
         ({"state.json": "{}"}, r"must have files data-\*\.arrow, but has none"),
         ({"state.json": "[1]"}, r"state\.json: must be JSON that `datasets` wrote, but is \[1\]"),
         (

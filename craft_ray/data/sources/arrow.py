@@ -42,7 +42,9 @@ def load_arrow(source: ArrowSource) -> Dataset:
     root = Path(source.root)
     notes: list[str] = []
     tables: list[Table] = []
-    if (root / DICT_FILE).is_file():
+    if root.is_file():
+        tables = [_table(None, root, source)]
+    elif (root / DICT_FILE).is_file():
         for split, folder in _splits_of(root, notes).items():
             tables += _saved(split, folder, source)
     elif (root / STATE_FILE).is_file():
@@ -63,8 +65,8 @@ def _paths(root: Path) -> list[str]:
     paths = _data_in(root)
     if not paths:
         raise DataError(
-            f"{root}: must be a folder that save_to_disk of `datasets` wrote, with {DICT_FILE} or "
-            f"{STATE_FILE}, but has neither, and no .arrow file"
+            f"{root}: must be a folder of this machine that save_to_disk of `datasets` wrote, with "
+            f"{DICT_FILE} or {STATE_FILE}, but has neither, and no .arrow file"
         )
     return paths
 
