@@ -67,8 +67,9 @@ def _parser() -> argparse.ArgumentParser:
             "source",
             type=path_argument,
             metavar="SRC",
-            help="a CSV file, a folder with Parquet files, a tree of class folders; with "
-            "--dataset, the folder that holds CoOp's data sets",
+            help="a CSV file, a folder with Parquet files, Arrow files (save_to_disk) or tar "
+            "shards (webdataset), a tree of class folders; with --dataset, the folder that holds "
+            "CoOp's data sets",
         )
         command.add_argument(
             "--dataset",
@@ -76,8 +77,13 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME",
             help=f"read this data set in CoOp's layout: {', '.join(get_args(CoopName))}",
         )
-        command.add_argument("--image-column", default="image", help="of Parquet files")
-        command.add_argument("--label-column", default="label", help="of Parquet files")
+        command.add_argument("--image-column", metavar="NAME", help="of Parquet and Arrow files")
+        command.add_argument("--label-column", metavar="NAME", help="of Parquet and Arrow files")
+        command.add_argument(
+            "--class-names",
+            metavar="FILE",
+            help="names of the classes, one a line or in JSON, where the files say numbers",
+        )
     convert.add_argument(
         "destination", type=path_argument, metavar="DST", help="a folder, made anew"
     )
@@ -104,7 +110,11 @@ def _read(options: argparse.Namespace, *, names_may_be_any: bool) -> Dataset:
     from craft_ray.data.sources.detect import detect_source
 
     source: DataSource = detect_source(
-        options.source, options.dataset, options.image_column, options.label_column
+        options.source,
+        options.dataset,
+        options.image_column,
+        options.label_column,
+        options.class_names,
     )
     source = _changed(source, options.settings)
     return read_index(source) if names_may_be_any else load_dataset(source)

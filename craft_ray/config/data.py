@@ -85,6 +85,10 @@ class SplitSource(Settings):
     splits: SplitUse = SplitUse()
 
 
+ClassNames = tuple[str, ...] | PathText
+"""Names in their order, or a file of them."""
+
+
 class SeededSplit(SplitSource):
     """How images are split where their layout does not say it: class by class, CoOp's shares."""
 
@@ -135,16 +139,58 @@ class CsvSource(SeededSplit):
     """Between values. Default: the one that the first line has."""
 
 
-class ParquetSource(SplitSource):
-    """Hugging Face layout: `root/{split}.parquet` or all of its shards
-    `root/{split}-00000-of-0000N.parquet`, also under `root/data`."""
+class LabelledRows(SeededSplit):
+    """What tables and shards have in common: images beside labels, names of the classes beside
+    both, and perhaps no split."""
+
+    config: str | None = Field(None, min_length=1)
+    """Which of several configurations, such as `plain_text`: the folder that its files are in, or
+    what their names have beside the word of the split."""
+    class_names: ClassNames | None = None
+    """Names of the classes where the files say numbers only: a list in the order of the numbers, or
+    a file with one name a line, or in JSON a list or number -> name. Where labels are words: their
+    order. Default: what the files themselves say."""
+
+
+class ParquetSource(LabelledRows):
+    """Parquet files as the Hugging Face hub has them: `root/{split}.parquet`, all shards
+    `{split}-00000-of-0000N.parquet`, `{split}/0000.parquet`, there or in folders such as `data` or
+    `default`. Files that name no split are split by the seed."""
 
     kind: Literal["parquet"] = "parquet"
     root: PlaceText
-    """Also an address on an object store, such as `s3://bucket/prefix`."""
+    """Also an address on an object store, such as `s3://bucket/prefix`, or one file."""
     image_column: str = Field("image", min_length=1)
+    """`image`: that one, or where it has no images the only column that has."""
     label_column: str = Field("label", min_length=1)
-    """Such as `fine_label`; its schema must name the classes."""
+    """Such as `fine_label`. `label`: that one, or where there is none the only column that has
+    names of classes, or is called like one of labels."""
+
+
+class ArrowSource(LabelledRows):
+    """A folder that `save_to_disk` of Hugging Face `datasets` wrote."""
+
+    kind: Literal["arrow"] = "arrow"
+    root: PathText
+    image_column: str = Field("image", min_length=1)
+    """`image`: that one, or where it has no images the only column that has."""
+    label_column: str = Field("label", min_length=1)
+    """`label`: that one, or where there is none the only column that has
+    names of classes, or is called like one of labels."""
+
+
+class WebdatasetSource(LabelledRows):
+    """Tar shards in the convention of webdataset, `{split}-000000.tar` or `{split}/0.tar`: an image
+    `KEY.jpg` (png, webp ...) beside its label `KEY.cls` or `KEY.json`."""
+
+    kind: Literal["webdataset"] = "webdataset"
+    root: PathText
+    """A folder of this machine, or one shard."""
+    image_column: str | None = Field(None, min_length=1)
+    """Which file of a key is the image, such as `left.jpg`. Default: the only one."""
+    label_column: str | None = Field(None, min_length=1)
+    """The ending of the file of labels, such as `cls`, or the key in the `json` file. Default:
+    `cls`, else the only key that is called like one of labels."""
 
 
 class CoopSource(Settings):
@@ -166,7 +212,14 @@ class AutoSource(SeededSplit):
 
 
 DataSource = Annotated[
-    EmbeddedSource | FolderSource | CsvSource | ParquetSource | CoopSource | AutoSource,
+    EmbeddedSource
+    | FolderSource
+    | CsvSource
+    | ParquetSource
+    | ArrowSource
+    | WebdatasetSource
+    | CoopSource
+    | AutoSource,
     Field(discriminator="kind"),
 ]
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from craft_ray.config.words import look_alike, unprintable
-from craft_ray.data.rows import ParquetRow
+from craft_ray.data.rows import Encoded
 from craft_ray.errors import DataError
 
 Split = Literal["train", "val", "test"]
@@ -32,7 +32,7 @@ LONGEST_CLASS_NAME = 500
 class Item:
     """One encoded image with its label."""
 
-    encoded: bytes | Path | ParquetRow
+    encoded: Encoded
     """The image itself or where it is."""
     label: int
     name: str

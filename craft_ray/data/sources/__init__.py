@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from craft_ray.config.data import (
+    ArrowSource,
     AutoSource,
     CoopSource,
     CsvSource,
@@ -10,14 +11,17 @@ from craft_ray.config.data import (
     FolderSource,
     ParquetSource,
     SplitSource,
+    WebdatasetSource,
 )
 from craft_ray.data.dataset import Dataset, check_class_names
+from craft_ray.data.sources.arrow import load_arrow
 from craft_ray.data.sources.coop import load_coop
 from craft_ray.data.sources.csv_table import load_csv
 from craft_ray.data.sources.detect import detect_auto
 from craft_ray.data.sources.folder import load_folder
 from craft_ray.data.sources.parquet import load_parquet
 from craft_ray.data.sources.split_use import with_splits_used
+from craft_ray.data.sources.webdataset import load_webdataset
 from craft_ray.errors import DataError
 from craft_ray.files.remote import locate
 from craft_ray.zoo import EMBEDDED_DATASET
@@ -60,6 +64,10 @@ def _read(source: DataSource) -> Dataset:
         return load_csv(source)
     if isinstance(source, ParquetSource):
         return load_parquet(source, name=locate(source.root).name)
+    if isinstance(source, ArrowSource):
+        return load_arrow(source)
+    if isinstance(source, WebdatasetSource):
+        return load_webdataset(source)
     if isinstance(source, CoopSource):
         return load_coop(source)
     return load_parquet(ParquetSource(root=str(EMBEDDED_DATASET)), name="embedded")
