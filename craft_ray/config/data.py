@@ -49,6 +49,21 @@ Template = Annotated[str, AfterValidator(_check_template)]
 ClassHalf = Literal["all", "base", "new"]
 
 
+Background = Literal["white", "grey", "black", "dropped"]
+"""What is seen through transparent parts of an image."""
+
+
+class Photographs(Settings):
+    """How image files become what the model sees."""
+
+    exif_orientation: bool = True
+    """Turn photographs as their EXIF says, as every viewer does. `false`: as they are stored, which
+    is what torchvision's loader gives, and what classifiers of earlier versions were tuned on."""
+    background: Background = "white"
+    """What is seen through transparent parts. `dropped`: the colours stored beneath them, mostly
+    black, which is what torchvision's loader gives, and earlier versions did."""
+
+
 class EmbeddedSource(Settings):
     """The subset of Fashion-MNIST that ships with craft-ray."""
 
@@ -73,7 +88,7 @@ class SeededSplit(Settings):
         return self
 
 
-class FolderSource(SeededSplit):
+class FolderSource(SeededSplit, Photographs):
     """Images on disk: `root/{train,val,test}/<class name>/<image>`, where `val` may be missing, or
     `root/<class name>/<image>`, which is split by the seed."""
 
@@ -81,7 +96,7 @@ class FolderSource(SeededSplit):
     root: PathText
 
 
-class CsvSource(SeededSplit):
+class CsvSource(SeededSplit, Photographs):
     """A table with columns `path`, `label` and, unless the seed is to split it, `split`."""
 
     kind: Literal["csv"] = "csv"
@@ -100,15 +115,24 @@ class ParquetSource(Settings):
     image_column: str = Field("image", min_length=1)
     label_column: str = Field("label", min_length=1)
     """Such as `fine_label`; its schema must name the classes."""
+    exif_orientation: bool | None = None
+    """Turn photographs as their EXIF says. Default: `true`, unless `craft-ray data convert` wrote
+    the files from a data set that is read otherwise, such as CoOp's."""
+    background: Background | None = None
+    """What is seen through transparent parts. Default: `white`, with the same exception."""
 
 
-class CoopSource(Settings):
+class CoopSource(Photographs):
     """One of the data sets of CoOp and CraFT, in CoOp's layout."""
 
     kind: Literal["coop"] = "coop"
     root: PathText
     """The folder that holds the folders of all data sets."""
     dataset: CoopName
+    exif_orientation: bool = False
+    """`true`: turn photographs as their EXIF says, which the papers did not."""
+    background: Background = "dropped"
+    """As in the papers: transparency is ignored."""
 
 
 DataSource = Annotated[

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
 
 from craft_ray.data.dataset import Dataset, Split
+from craft_ray.data.decoding import AS_SEEN, Decoding
 from craft_ray.errors import DataError, StorageError
 from craft_ray.files.remote import Place, entries
 
@@ -26,6 +28,8 @@ LABEL_COLUMN = "label"
 
 HUGGING_FACE_KEY = b"huggingface"
 OWN_KEY = b"craft_ray"
+DECODING_KEY = b"craft_ray_decoding"
+"""Where images are to be decoded otherwise than by default, as CoOp's are."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,27 @@ def schema_of(dataset: Dataset) -> pa.Schema:
     metadata = {HUGGING_FACE_KEY: json.dumps({"info": {"features": features}}).encode()}
     if own:
         metadata[OWN_KEY] = json.dumps(own).encode()
+    if dataset.decoding != AS_SEEN:
+        metadata[DECODING_KEY] = json.dumps(asdict(dataset.decoding)).encode()
     image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     return pa.schema({IMAGE_COLUMN: image, LABEL_COLUMN: pa.int64()}, metadata=metadata)
+
+
+def decoding_of(schema: pa.Schema, path: Place) -> Decoding:
+    """How the images are to be decoded, as `schema_of` wrote it.
+
+    Raises:
+        DataError: what is written there is malformed.
+    """
+    written = (schema.metadata or {}).get(DECODING_KEY)
+    if written is None:
+        return AS_SEEN
+    try:
+        return TypeAdapter(Decoding).validate_json(written)
+    except ValidationError as error:
+        raise DataError(
+            f"{path}: schema metadata {DECODING_KEY.decode()!r} must be as it was written"
+        ) from error
 
 
 def classes_of(schema: pa.Schema, label_column: str, path: Place) -> Classes:

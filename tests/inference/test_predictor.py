@@ -15,6 +15,7 @@ import pytest
 from craft_ray.classifiers.artifact import Artifact
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.data.dataset import Item
+from craft_ray.data.decoding import AS_STORED
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.errors import ArtifactError
 from craft_ray.inference import predictor
@@ -22,7 +23,8 @@ from craft_ray.inference.predictor import Predictor
 from tests.classifiers.test_artifact import DATA, trained
 from tests.support.fake_oracle import FakeOracle
 
-TEST_ITEMS = list(DATA.dataset.splits["test"])
+TEST_ITEMS = [replace(item, decoding=AS_STORED) for item in DATA.dataset.splits["test"]]
+"""As the classifier says that it was tuned."""
 
 
 @pytest.fixture

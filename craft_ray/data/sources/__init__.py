@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from craft_ray.config.data import CoopSource, CsvSource, DataSource, FolderSource, ParquetSource
-from craft_ray.data.dataset import Dataset, check_class_names
+from dataclasses import replace
+
+from craft_ray.config.data import (
+    CoopSource,
+    CsvSource,
+    DataSource,
+    EmbeddedSource,
+    FolderSource,
+    ParquetSource,
+)
+from craft_ray.data.dataset import Dataset, Item, check_class_names
+from craft_ray.data.decoding import AS_SEEN, AS_STORED, Decoding
+from craft_ray.data.parquet_layout import decoding_of
+from craft_ray.data.rows import ParquetRow, open_parquet
 from craft_ray.data.sources.coop import load_coop
 from craft_ray.data.sources.csv_table import load_csv
 from craft_ray.data.sources.folder import load_folder
@@ -32,12 +44,45 @@ def read_index(source: DataSource) -> Dataset:
         DataError: a folder, file, column, entry or class is missing or inconsistent.
     """
     try:
-        return _read(source)
+        dataset = _read(source)
     except OSError as error:  # such as a folder on the way that may not be entered
         raise DataError(
             f"data.source {source.kind}: {str(error.filename)[:200]!r} must be readable, but: "
             f"{error.strerror or error}"
         ) from error
+    if isinstance(source, EmbeddedSource):
+        return decoded_as(dataset, AS_STORED)
+    return decoded_as(dataset, _decoding(source, dataset))
+
+
+def _decoding(
+    source: FolderSource | CsvSource | ParquetSource | CoopSource, dataset: Dataset
+) -> Decoding:
+    """What the settings say, and where they say nothing the files."""
+    orientation, background = source.exif_orientation, source.background
+    if orientation is not None and background is not None:
+        return Decoding(orientation, background)
+    first = next(iter(dataset.splits.values()))[0].encoded
+    written = AS_SEEN
+    if isinstance(first, ParquetRow):
+        path = locate(first.file)
+        with open_parquet(path) as file:
+            written = decoding_of(file.schema_arrow, path)
+    return Decoding(
+        written.exif_orientation if orientation is None else orientation,
+        written.background if background is None else background,
+    )
+
+
+def decoded_as(dataset: Dataset, decoding: Decoding) -> Dataset:
+    """The same images, decoded in this way."""
+    if decoding == AS_SEEN:  # of every item already; a list of millions need not be copied
+        return dataset
+    splits = {
+        split: [Item(item.encoded, item.label, item.name, decoding) for item in items]
+        for split, items in dataset.splits.items()
+    }
+    return replace(dataset, splits=splits)
 
 
 def _read(source: DataSource) -> Dataset:
