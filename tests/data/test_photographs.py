@@ -79,6 +79,7 @@ def test_a_number_that_means_nothing_turns_nothing(orientation: int) -> None:
     np.testing.assert_array_equal(decode(turned("PNG", orientation)), rgb(noise(12, 10)))
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"x" * 40])
 def test_a_damaged_exif_leaves_a_good_image_as_it_is(exif: bytes) -> None:
     content = encoded(noise(12, 10), "JPEG", exif=exif)
