@@ -56,12 +56,13 @@ Background = Literal["white", "grey", "black", "dropped"]
 class Photographs(Settings):
     """How image files become what the model sees."""
 
-    exif_orientation: bool = True
-    """Turn photographs as their EXIF says, as every viewer does. `false`: as they are stored, which
-    is what torchvision's loader gives, and what classifiers of earlier versions were tuned on."""
-    background: Background = "white"
-    """What is seen through transparent parts. `dropped`: the colours stored beneath them, mostly
-    black, which is what torchvision's loader gives, and earlier versions did."""
+    exif_orientation: bool | None = None
+    """Turn photographs as their EXIF says, as every viewer does; `false`: as they are stored, which
+    is what torchvision's loader gives. Default: `true`, but `false` for CoOp's data sets, as in the
+    papers, and for what `craft-ray data convert` has made of them."""
+    background: Background | None = None
+    """What is seen through transparent parts; `dropped`: the colours stored beneath them, mostly
+    black, which is what torchvision's loader gives. Default: `white`, but `dropped` for CoOp's."""
 
 
 class EmbeddedSource(Settings):
@@ -105,7 +106,7 @@ class CsvSource(SeededSplit, Photographs):
     """What relative paths start from. Default: the folder of the file."""
 
 
-class ParquetSource(Settings):
+class ParquetSource(Photographs):
     """Hugging Face layout: `root/{split}.parquet` or all of its shards
     `root/{split}-00000-of-0000N.parquet`, also under `root/data`."""
 
@@ -115,11 +116,6 @@ class ParquetSource(Settings):
     image_column: str = Field("image", min_length=1)
     label_column: str = Field("label", min_length=1)
     """Such as `fine_label`; its schema must name the classes."""
-    exif_orientation: bool | None = None
-    """Turn photographs as their EXIF says. Default: `true`, unless `craft-ray data convert` wrote
-    the files from a data set that is read otherwise, such as CoOp's."""
-    background: Background | None = None
-    """What is seen through transparent parts. Default: `white`, with the same exception."""
 
 
 class CoopSource(Photographs):
@@ -129,10 +125,6 @@ class CoopSource(Photographs):
     root: PathText
     """The folder that holds the folders of all data sets."""
     dataset: CoopName
-    exif_orientation: bool = False
-    """`true`: turn photographs as their EXIF says, which the papers did not."""
-    background: Background = "dropped"
-    """As in the papers: transparency is ignored."""
 
 
 DataSource = Annotated[

@@ -100,7 +100,7 @@ def _as_it_was_meant(stored: dict[str, Any]) -> dict[str, Any]:
     for settings in (stored, stored.get("base")):
         data = settings.get("data") if isinstance(settings, dict) else None
         source = data.get("source") if isinstance(data, dict) else None
-        if isinstance(source, dict) and source.get("kind", "embedded") != "embedded":
+        if isinstance(source, dict) and source.get("kind") in ("folder", "csv", "parquet"):
             source.setdefault("exif_orientation", False)
             source.setdefault("background", "dropped")
     return stored

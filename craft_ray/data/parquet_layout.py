@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
-from pydantic import TypeAdapter, ValidationError
 
 from craft_ray.data.dataset import Dataset, Split
-from craft_ray.data.decoding import AS_SEEN, Decoding
+from craft_ray.data.decoding import AS_SEEN
 from craft_ray.errors import DataError, StorageError
 from craft_ray.files.remote import Place, entries
 
@@ -118,23 +117,6 @@ def schema_of(dataset: Dataset) -> pa.Schema:
         metadata[DECODING_KEY] = json.dumps(asdict(dataset.decoding)).encode()
     image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     return pa.schema({IMAGE_COLUMN: image, LABEL_COLUMN: pa.int64()}, metadata=metadata)
-
-
-def decoding_of(schema: pa.Schema, path: Place) -> Decoding:
-    """How the images are to be decoded, as `schema_of` wrote it.
-
-    Raises:
-        DataError: what is written there is malformed.
-    """
-    written = (schema.metadata or {}).get(DECODING_KEY)
-    if written is None:
-        return AS_SEEN
-    try:
-        return TypeAdapter(Decoding).validate_json(written)
-    except ValidationError as error:
-        raise DataError(
-            f"{path}: schema metadata {DECODING_KEY.decode()!r} must be as it was written"
-        ) from error
 
 
 def classes_of(schema: pa.Schema, label_column: str, path: Place) -> Classes:

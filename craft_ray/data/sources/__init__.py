@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from craft_ray.config.data import (
-    CoopSource,
-    CsvSource,
-    DataSource,
-    EmbeddedSource,
-    FolderSource,
-    ParquetSource,
-)
-from craft_ray.data.dataset import Dataset, Item, check_class_names
-from craft_ray.data.decoding import AS_SEEN, AS_STORED, Decoding
-from craft_ray.data.parquet_layout import decoding_of
-from craft_ray.data.rows import ParquetRow, open_parquet
+from craft_ray.config.data import CoopSource, CsvSource, DataSource, FolderSource, ParquetSource
+from craft_ray.data.dataset import Dataset, check_class_names
 from craft_ray.data.sources.coop import load_coop
 from craft_ray.data.sources.csv_table import load_csv
+from craft_ray.data.sources.decoded import decoded_as, decoding_of
 from craft_ray.data.sources.folder import load_folder
 from craft_ray.data.sources.parquet import load_parquet
 from craft_ray.errors import DataError
@@ -50,39 +39,7 @@ def read_index(source: DataSource) -> Dataset:
             f"data.source {source.kind}: {str(error.filename)[:200]!r} must be readable, but: "
             f"{error.strerror or error}"
         ) from error
-    if isinstance(source, EmbeddedSource):
-        return decoded_as(dataset, AS_STORED)
-    return decoded_as(dataset, _decoding(source, dataset))
-
-
-def _decoding(
-    source: FolderSource | CsvSource | ParquetSource | CoopSource, dataset: Dataset
-) -> Decoding:
-    """What the settings say, and where they say nothing the files."""
-    orientation, background = source.exif_orientation, source.background
-    if orientation is not None and background is not None:
-        return Decoding(orientation, background)
-    first = next(iter(dataset.splits.values()))[0].encoded
-    written = AS_SEEN
-    if isinstance(first, ParquetRow):
-        path = locate(first.file)
-        with open_parquet(path) as file:
-            written = decoding_of(file.schema_arrow, path)
-    return Decoding(
-        written.exif_orientation if orientation is None else orientation,
-        written.background if background is None else background,
-    )
-
-
-def decoded_as(dataset: Dataset, decoding: Decoding) -> Dataset:
-    """The same images, decoded in this way."""
-    if decoding == AS_SEEN:  # of every item already; a list of millions need not be copied
-        return dataset
-    splits = {
-        split: [Item(item.encoded, item.label, item.name, decoding) for item in items]
-        for split, items in dataset.splits.items()
-    }
-    return replace(dataset, splits=splits)
+    return decoded_as(dataset, decoding_of(source, dataset))
 
 
 def _read(source: DataSource) -> Dataset:
