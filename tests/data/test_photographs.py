@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps, features
 
+from craft_ray.commands.common import exit_with
 from craft_ray.data import decoding as module
 from craft_ray.data.appearance import Trait, examine, told
 from craft_ray.data.dataset import Item
@@ -248,6 +250,23 @@ def test_lab_is_converted() -> None:
     assert decode(content).min() >= 253  # white
 
 
+# Size
+
+
+def test_a_large_photograph_is_read_and_a_command_says_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From 89 million pixels on Pillow warns, with a line of its own code; from 179 on it is an
+    error, which names the file and the remedy."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    sizes = []
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert exit_with(lambda: sizes.append(item(encoded(noise(12, 10))).decode().size)) == 0
+    assert sizes == [(10, 12)]
+    assert not said
+
+
 # Several pictures
 
 
@@ -296,6 +315,11 @@ def test_heic_is_read_from_bytes_and_files(tmp_path: Path) -> None:
     assert np.abs(rgb(from_file)[16, 48].astype(int) - RED).max() <= 8
     np.testing.assert_array_equal(decode(content), rgb(from_file))
     assert examine(item(content)) == set()
+
+
+def test_heic_that_is_called_jpg_is_read(tmp_path: Path) -> None:
+    (tmp_path / "IMG_0001.jpg").write_bytes(heic())
+    assert Item(tmp_path / "IMG_0001.jpg", 0, "a").decode().size == (64, 32)
 
 
 def test_without_its_package_heic_says_what_to_install(tmp_path: Path) -> None:
