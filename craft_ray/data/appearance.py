@@ -30,28 +30,28 @@ def examine(item: Item) -> frozenset[Trait]:
 
 def told(counts: Mapping[Trait, int], num_images: int, decoding: Decoding) -> list[str]:
     """What was found in so many images, and what is done about it, each in a sentence."""
-    setting = "data.source.background=dropped gives the colours stored beneath"
+    if decoding.exif_orientation:
+        turned = "turned as EXIF says (data.source.exif_orientation=false leaves them as stored)"
+    else:
+        turned = "not turned as EXIF says: data.source.exif_orientation=true does it"
     if decoding.background == "dropped":
         seen = "whose transparency is ignored: data.source.background=white puts them on white"
     else:
-        seen = f"which are put on {decoding.background} ({setting})"
-    if decoding.exif_orientation:
-        turned = (
-            "are turned as their EXIF says (data.source.exif_orientation=false leaves them as "
-            "stored)"
-        )
-    else:
-        turned = "are not turned as their EXIF says: data.source.exif_orientation=true does it"
-    sentences: dict[Trait, str] = {
-        "turned": turned,
-        "transparent": f"have transparent parts, {seen}",
-        "several pictures": "hold several pictures (animations or pages), of which the first is "
-        "taken",
-        "16 bits": "have 16 bits a channel, of which the upper 8 are taken",
+        remedy = "data.source.background=dropped gives the colours stored beneath"
+        seen = f"which are put on {decoding.background} ({remedy})"
+    sentences: dict[Trait, tuple[str, str, str]] = {
+        "turned": ("is", "are", turned),
+        "transparent": ("has", "have", f"transparent parts, {seen}"),
+        "several pictures": (
+            "holds",
+            "hold",
+            "several pictures (an animation or pages), of which the first is taken",
+        ),
+        "16 bits": ("has", "have", "16 bits a channel, of which the upper 8 are taken"),
     }
     return [
-        f"{counts[trait]:,} of {num_images:,} images {sentence}"
-        for trait, sentence in sentences.items()
+        f"{counts[trait]:,} of {num_images:,} images {one if counts[trait] == 1 else many} {what}"
+        for trait, (one, many, what) in sentences.items()
         if counts.get(trait)
     ]
 

@@ -355,7 +355,7 @@ def test_avif_that_this_pillow_cannot_read_says_what_to_install(
 def test_what_is_told_names_numbers_and_settings() -> None:
     counts: dict[Trait, int] = {"turned": 12, "transparent": 3}
     turned, transparent = told(counts, 320, AS_SEEN)
-    assert turned.startswith("12 of 320 images are turned as their EXIF says")
+    assert turned.startswith("12 of 320 images are turned as EXIF says")
     assert "data.source.exif_orientation=false" in turned
     assert transparent.startswith("3 of 320 images have transparent parts, which are put on white")
     as_stored = told(counts, 320, AS_STORED)

@@ -154,8 +154,8 @@ def test_check_counts_what_is_special_and_complains_of_none_of_it() -> None:
     stream = io.StringIO()
     show_report(report, Console(file=stream, width=80))
     text = stream.getvalue()
-    assert "Good to know: 1 of 5 images are turned as their EXIF says" in text
-    assert "1 of 5 images hold several pictures" in text
+    assert "Good to know: 1 of 5 images is turned as EXIF says" in text
+    assert "1 of 5 images holds several pictures" in text
     assert "Nothing to complain of." in text
 
 
@@ -170,7 +170,7 @@ def test_a_run_begins_with_what_was_found_in_its_images(tmp_path: Path) -> None:
     source = folder(tmp_path / "set").model_dump(mode="json")
     data = load_data(run_config(data={"source": source, "shots": 1}))
     (note,) = data.dataset.notes
-    assert note.startswith("10 of 10 images are turned as their EXIF says")
+    assert note.startswith("10 of 10 images are turned as EXIF says")
 
 
 def test_a_broken_image_is_named_with_the_commands_that_find_and_leave_out_all() -> None:
