@@ -10,10 +10,7 @@ from pydantic import Field
 from craft_ray.classifiers.score import Score
 from craft_ray.config.base import Settings
 
-PLAIN_VIEW = (
-    "RGB as stored (an orientation in EXIF is not applied); short side resized to the image size "
-    "(bicubic); centre cropped to a square"
-)
+PLAIN_VIEW = "short side resized to the image size (bicubic); centre cropped to a square"
 """How an image becomes what the model is asked about: `craft_ray.data.pixels.plain_pixels`."""
 
 SENT_AS_FILE = (

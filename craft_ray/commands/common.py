@@ -7,6 +7,7 @@ import os
 import select
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,11 +38,18 @@ if TYPE_CHECKING:
     from craft_ray.task.preparation import FewShotData
 
 
+PILLOWS_WARNINGS = ("Image size .* exceeds limit", "Corrupt EXIF data", "Truncated File Read")
+"""How Pillow's warnings of files begin, with lines of its own code. What is too large or broken is
+an error, which says the file; of the rest the picture is good."""
+
+
 def exit_with(command: Callable[[], None]) -> int:
     """Run a command; a user's mistake is one message and exit code 2, never a traceback."""
     set_environment()
     treat_sigterm_as_ctrl_c()
     repeat_lost_interrupts()
+    for words in PILLOWS_WARNINGS:
+        warnings.filterwarnings("ignore", words, module="PIL")
     try:
         command()
         sys.stdout.flush()

@@ -49,6 +49,22 @@ Template = Annotated[str, AfterValidator(_check_template)]
 ClassHalf = Literal["all", "base", "new"]
 
 
+Background = Literal["white", "grey", "black", "dropped"]
+"""What is seen through transparent parts of an image."""
+
+
+class Photographs(Settings):
+    """How image files become what the model sees."""
+
+    exif_orientation: bool | None = None
+    """Turn photographs as their EXIF says, as every viewer does; `false`: as they are stored, which
+    is what torchvision's loader gives. Default: `true`, but `false` for CoOp's data sets, as in the
+    papers, and for what `craft-ray data convert` has made of them."""
+    background: Background | None = None
+    """What is seen through transparent parts; `dropped`: the colours stored beneath them, mostly
+    black, which is what torchvision's loader gives. Default: `white`, but `dropped` for CoOp's."""
+
+
 class EmbeddedSource(Settings):
     """The subset of Fashion-MNIST that ships with craft-ray."""
 
@@ -107,7 +123,7 @@ class SeededSplit(SplitSource):
         return self
 
 
-class FolderSource(SeededSplit):
+class FolderSource(SeededSplit, Photographs):
     """Images on disk: `root/{train,val,test}/<class name>/<image>`, where splits may be missing, or
     `root/<class name>/<image>`, which is split by the seed; or a folder with `metadata.csv` or
     `metadata.jsonl`, as Hugging Face's imagefolder has it."""
@@ -121,7 +137,7 @@ class FolderSource(SeededSplit):
     """Of `metadata.csv` or `metadata.jsonl`. Default: `label` or `class`."""
 
 
-class CsvSource(SeededSplit):
+class CsvSource(SeededSplit, Photographs):
     """A table with columns `path`, `label` and, unless the seed is to split it, `split`."""
 
     kind: Literal["csv"] = "csv"
@@ -139,7 +155,7 @@ class CsvSource(SeededSplit):
     """Between values. Default: the one that the first line has."""
 
 
-class LabelledRows(SeededSplit):
+class LabelledRows(SeededSplit, Photographs):
     """What tables and shards have in common: images beside labels, names of the classes beside
     both, and perhaps no split."""
 
@@ -193,7 +209,7 @@ class WebdatasetSource(LabelledRows):
     `cls`, else the only key that is called like one of labels."""
 
 
-class CoopSource(Settings):
+class CoopSource(Photographs):
     """One of the data sets of CoOp and CraFT, in CoOp's layout."""
 
     kind: Literal["coop"] = "coop"
@@ -202,7 +218,7 @@ class CoopSource(Settings):
     dataset: CoopName
 
 
-class AutoSource(SeededSplit):
+class AutoSource(SeededSplit, Photographs):
     """A place whose kind is found out: a CSV table, a folder of Parquet files, one of CoOp's data
     sets, or a tree of class folders."""
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from craft_ray.config.words import look_alike, unprintable
+from craft_ray.data.decoding import AS_SEEN, Decoding, in_rgb, opened
 from craft_ray.data.rows import Encoded
 from craft_ray.errors import DataError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-
-IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""What is decoded, whatever a file is called. Pillow knows more, among them EPS, for which it
-starts another program."""
 
 LONGEST_CLASS_NAME = 500
 """Characters; no prompt has room for more."""
@@ -37,6 +34,8 @@ class Item:
     label: int
     name: str
     """What an error message calls this image."""
+    decoding: Decoding = AS_SEEN
+    """How it becomes what the model sees."""
 
     def read(self) -> bytes:
         """The encoded image.
@@ -54,41 +53,23 @@ class Item:
             raise DataError(f"{self.name}: must be readable, but: {error}") from error
 
     def decode(self) -> Image.Image:
-        """The image in RGB, as torchvision's loader reads it: an orientation in EXIF is not
-        applied.
+        """The image in RGB, upright and on the background that `decoding` says.
 
         Raises:
             DataError: the bytes are no image, truncated, a decompression bomb, or have channels
                 of more than 16 bits.
         """
-        source = self.encoded if isinstance(self.encoded, Path) else io.BytesIO(self.read())
-        try:
-            with Image.open(source, formats=IMAGE_FORMATS) as image:
-                return in_rgb(image)
-        except UnidentifiedImageError as error:  # its own message shows where the bytes lie
-            kinds = ", ".join(IMAGE_FORMATS)
-            raise DataError(
-                f"{self.name}: must be a readable image, but is none of {kinds}"
-            ) from error
-        except Exception as error:  # on broken bytes, each of Pillow's decoders raises its own
-            raise DataError(f"{self.name}: must be a readable image, but: {error}") from error
+        with self.open() as image:
+            return in_rgb(image, self.decoding)
 
+    def open(self) -> AbstractContextManager[Image.Image]:
+        """The image as Pillow has it before it is decoded.
 
-def in_rgb(image: Image.Image) -> Image.Image:
-    """Whatever a file holds, as it is shown to the model.
-
-    16-bit greyscale is scaled down: Pillow's own conversion clips it at 255, which is white.
-
-    Raises:
-        ValueError: its channels have more than 16 bits, or it has no pixels.
-    """
-    if 0 in image.size:
-        raise ValueError(f"it has no pixels: its size is {image.width} x {image.height}")
-    if image.mode in ("I", "F"):
-        raise ValueError(f"8 or 16 bits a channel are supported, and its mode is {image.mode}")
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGB")
+        Raises:
+            DataError: on entering the block or within it: it cannot be decoded.
+        """
+        source = self.encoded if isinstance(self.encoded, Path) else self.read()
+        return opened(source, self.name)
 
 
 @dataclass(frozen=True)
@@ -114,6 +95,11 @@ class Dataset:
     notes: tuple[str, ...] = ()
     """What a user should know of how the files were read, such as files that were passed over: each
     in a sentence, told by `craft_ray.data check` and when a run begins."""
+
+    @property
+    def decoding(self) -> Decoding:
+        """Of the image files: all of a data set are decoded in one way."""
+        return next(iter(self.splits.values()))[0].decoding
 
     def __post_init__(self) -> None:
         if not self.splits:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from craft_ray.data.dataset import Dataset, Split
+from craft_ray.data.decoding import AS_SEEN
 from craft_ray.errors import DataError
 from craft_ray.files.remote import Place
 
@@ -21,6 +22,8 @@ LABEL_COLUMN = "label"
 
 HUGGING_FACE_KEY = b"huggingface"
 OWN_KEY = b"craft_ray"
+DECODING_KEY = b"craft_ray_decoding"
+"""Where images are to be decoded otherwise than by default, as CoOp's are."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ def schema_of(dataset: Dataset) -> pa.Schema:
     metadata = {HUGGING_FACE_KEY: json.dumps({"info": {"features": features}}).encode()}
     if own:
         metadata[OWN_KEY] = json.dumps(own).encode()
+    if dataset.decoding != AS_SEEN:
+        metadata[DECODING_KEY] = json.dumps(asdict(dataset.decoding)).encode()
     image = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     return pa.schema({IMAGE_COLUMN: image, LABEL_COLUMN: pa.int64()}, metadata=metadata)
 

@@ -44,6 +44,8 @@ def show_report(report: Report, console: Console) -> None:
         _say(console, f"Repeated within a class of a split: {report.num_repeated:,} images.")
     for note in report.notes:
         _say(console, f"Note: {note}")
+    for sentence in report.looks:
+        _say(console, f"Good to know: {sentence}.")
     count = report.num_findings
     _say(console, f"{count:,} finding(s)." if count else "Nothing to complain of.")
 

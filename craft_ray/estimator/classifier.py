@@ -268,7 +268,7 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             oracle = self._load(self.artifact_.oracle or RunConfig().oracle)
             predictor = self._predictor = Predictor(self.artifact_, oracle)
         logits = []
-        for batch in predictor.predict(items_of(images)):
+        for batch in predictor.predict(items_of(images, self.artifact_.decoding)):
             for reason in batch.unreadable:
                 raise DataError(reason)
             logits.append(batch.logits_NC)

@@ -79,6 +79,7 @@ def fit_once(config: RunConfig, data: FewShotData, oracle: Oracle, *, is_object:
         None if is_object else config.oracle,
         about,
         prepared.logit_scale,
+        data.dataset.decoding,
     )
     return Fitted(artifact, spent)
 

@@ -20,8 +20,8 @@ from craft_ray.data.dataset import (
     Item,
     class_name_problems,
     classes_without_training_image,
-    in_rgb,
 )
+from craft_ray.data.decoding import AS_SEEN, Decoding, in_rgb
 from craft_ray.data.sources.folder_layout import split_folders
 from craft_ray.data.sources.image_names import PassedOver
 from craft_ray.data.sources.listing import class_folders, image_files, labelled
@@ -32,8 +32,12 @@ Images = Any
 """uint8 [N, H, W, 3], or a sequence of paths or of Pillow's images; or the path of a folder."""
 
 
-def items_of(images: Images) -> list[Item]:
+def items_of(images: Images, decoding: Decoding = AS_SEEN) -> list[Item]:
     """Images without labels.
+
+    Args:
+        images: that were given.
+        decoding: of those of Pillow, which are made into files here.
 
     Raises:
         DataError: they are none of `Images`, or there is none.
@@ -48,7 +52,7 @@ def items_of(images: Images) -> list[Item]:
                 f"X: must be uint8 [N, H, W, 3], but got {images.dtype} {list(images.shape)}"
             )
         images = [Image.fromarray(each) for each in images]
-    items = [_item(image, number) for number, image in enumerate(images)]
+    items = [_item(image, number, decoding) for number, image in enumerate(images)]
     if not items:
         raise DataError("X: must have at least one image, but got 0")
     return items
@@ -123,14 +127,14 @@ def _dataset(name: str, class_names: Sequence[str], items: Sequence[Item]) -> Da
     return dataset
 
 
-def _item(image: Any, number: int) -> Item:
+def _item(image: Any, number: int, decoding: Decoding) -> Item:
     if isinstance(image, str | os.PathLike):
         return Item(Path(image), 0, str(image))
     if isinstance(image, Image.Image):
         stream = io.BytesIO()
         try:
             # Without loss, so that nothing is changed on the way.
-            in_rgb(image).save(stream, "PNG", compress_level=1)
+            in_rgb(image, decoding).save(stream, "PNG", compress_level=1)
         except Exception as error:  # of a file that is broken, of which only the head was read
             raise DataError(f"X[{number}]: must be a readable image, but: {error}") from error
         return Item(stream.getvalue(), 0, f"X[{number}]")

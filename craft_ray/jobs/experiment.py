@@ -90,9 +90,16 @@ class Experiment:
         folder = self.folder / RESULT_FOLDER
         prepared = self.prepared
         ids = prepared.oracle_id, prepared.weights_id
-        Artifact(classifier, task, *ids, self.config.oracle, about, prepared.logit_scale).save(
-            folder
+        artifact = Artifact(
+            classifier,
+            task,
+            *ids,
+            self.config.oracle,
+            about,
+            prepared.logit_scale,
+            self.data.dataset.decoding,
         )
+        artifact.save(folder)
         return folder
 
     def deliver(

@@ -89,8 +89,14 @@ def _measure(
         selected = read_selected(worker)
         classifier, validation = selected.classifier, selected.validation
         ids = prepared.oracle_id, prepared.weights_id
-        scale = prepared.logit_scale
-        artifact = Artifact(selected.classifier, task, *ids, config.oracle, logit_scale=scale)
+        artifact = Artifact(
+            selected.classifier,
+            task,
+            *ids,
+            config.oracle,
+            logit_scale=prepared.logit_scale,
+            decoding=data.dataset.decoding,
+        )
         artifact.save(folder / CLASSIFIER_FOLDER)
     tuning_seconds = time.monotonic() - tuning_started
     tested: dict[str, Classifier] = {"zero_shot": examiner.zero_shot, "tuned": classifier}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from craft_ray.config.run import RunConfig
+from craft_ray.data.appearance import told
 from craft_ray.data.class_halves import dataset_of_half, items_of_half, labels_of_half
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
@@ -73,8 +74,9 @@ def load_data(config: RunConfig) -> FewShotData:
         DataError: see `sample_data`, `verify_decodable`.
     """
     data = sample_data(config)
-    verify_decodable([*data.train, *data.validation, *data.dataset.splits["test"]])
-    return data
+    items = [*data.train, *data.validation, *data.dataset.splits["test"]]
+    found = told(verify_decodable(items), len(items), data.dataset.decoding)
+    return replace(data, dataset=replace(data.dataset, notes=(*data.dataset.notes, *found)))
 
 
 def sample_data(config: RunConfig) -> FewShotData:

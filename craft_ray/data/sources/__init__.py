@@ -17,6 +17,7 @@ from craft_ray.data.dataset import Dataset, check_class_names
 from craft_ray.data.sources.arrow import load_arrow
 from craft_ray.data.sources.coop import load_coop
 from craft_ray.data.sources.csv_table import load_csv
+from craft_ray.data.sources.decoded import decoded_as, decoding_of
 from craft_ray.data.sources.detect import detect_auto
 from craft_ray.data.sources.folder import load_folder
 from craft_ray.data.sources.parquet import load_parquet
@@ -54,7 +55,9 @@ def read_index(source: DataSource) -> Dataset:
             f"data.source {source.kind}: {str(error.filename)[:200]!r} must be readable, but: "
             f"{error.strerror or error}"
         ) from error
-    return with_splits_used(dataset, source.splits) if isinstance(source, SplitSource) else dataset
+    if isinstance(source, SplitSource):
+        dataset = with_splits_used(dataset, source.splits)
+    return decoded_as(dataset, decoding_of(source, dataset))
 
 
 def _read(source: DataSource) -> Dataset:
