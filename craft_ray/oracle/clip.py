@@ -40,8 +40,9 @@ from craft_ray.oracle.forwards import Forwards
 from craft_ray.oracle.images import ImageStore
 from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import DTYPES, TextTower
+from craft_ray.oracle.text.foreign import tokenizer_address
 from craft_ray.oracle.text.plain import autocast
-from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
+from craft_ray.oracle.text.prompts import PromptTokens, alike_classes, tokenize_task
 
 MAX_TEXT_BYTES = 64 * 2**20
 """Of features of contexts that are kept for the next question."""
@@ -130,6 +131,7 @@ class ClipOracle:
             digest=task.digest,
             num_classes=len(task.class_names),
             initial_context=self._text.embed(tokens.prefix_L).cpu().numpy(),
+            alike=alike_classes(tokens),
         )
 
     def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
@@ -242,8 +244,9 @@ class ClipOracle:
 
 
 def _fingerprints(loaded: LoadedModel, precision: str, text_path: str) -> tuple[str, str]:
-    """Content addresses of weights, architecture and image statistics; and of all that decides the
-    answers: these, the precision, and the order of summation that comes with the text path."""
+    """Content addresses of weights, architecture, tokenizer and image statistics; and of all that
+    decides the answers: these, the precision, and the order of summation that comes with the text
+    path."""
     digest = hashlib.sha256()
     for name, tensor in sorted(loaded.model.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -251,6 +254,7 @@ def _fingerprints(loaded: LoadedModel, precision: str, text_path: str) -> tuple[
         digest.update(contiguous.view(torch.uint8).numpy().data if contiguous.numel() else b"")
     # Equal weights do not mean equal answers: the number of heads and QuickGELU leave no trace.
     statistics = [loaded.image_size, list(loaded.image_mean), list(loaded.image_std)]
+    digest.update(tokenizer_address(loaded.tokenizer).encode())
     of_weights = digest.copy()
     of_weights.update(json.dumps([*statistics, loaded.architecture], sort_keys=True).encode())
     rest = [*statistics, precision, text_path, loaded.architecture]

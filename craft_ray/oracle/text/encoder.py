@@ -52,18 +52,14 @@ class TextTower:
         differentiable: the encoder through which a white box gives gradients.
 
     Raises:
-        OracleError: the tower has no token embedding of open_clip's kind (Hugging Face towers), or
+        OracleError: nobody knows where the tower has its token embedding, or
             `oracle.text_path: shared_prefix` is asked of a tower for which it is not exact.
     """
 
     def __init__(self, loaded: LoadedModel, config: OracleConfig) -> None:
         # CLIP keeps the tower's parts on itself, CustomTextCLIP and CoCa on `.text`.
         tower = getattr(loaded.model, "text", loaded.model)
-        try:
-            self._token_embedding: torch.nn.Embedding = tower.token_embedding
-            self.context_length = int(tower.context_length)
-        except AttributeError as error:
-            raise OracleError(f"oracle.model: text tower is not supported: {error}") from error
+        self._token_embedding, self.context_length = _embedding_and_length(tower, loaded.tokenizer)
         self.embed_dim = int(self._token_embedding.weight.shape[1])
         self.device = self._token_embedding.weight.device
         dtype = DTYPES[config.precision]
@@ -108,7 +104,12 @@ class TextTower:
         except UnsupportedTowerError as error:
             return str(error)
         plain = self._plain(loaded, torch.float32, config)
-        tokens = tokenize_task(PROBE_TASK, loaded.tokenizer, self.context_length)
+        try:
+            tokens = tokenize_task(PROBE_TASK, loaded.tokenizer, self.context_length)
+        except OracleError as error:
+            return f"it cannot be probed: {error}"
+        if not len(tokens.frame.start):
+            return "its prompts have no start token"
         generator = torch.Generator().manual_seed(0)
         start_LE = self.embed(tokens.prefix_L)
         noise_KLE = torch.randn((PROBE_CONTEXTS, *start_LE.shape), generator=generator)
@@ -123,3 +124,18 @@ class TextTower:
         if difference <= PROBE_TOLERANCE:
             return None
         return f"its logits differ from encode_text's by {difference:.1e} of {PROBE_SCALE:g}"
+
+
+def _embedding_and_length(tower: Any, tokenizer: Any) -> tuple[torch.nn.Embedding, int]:
+    """The token embedding of a text tower, and how many tokens its prompts have."""
+    if isinstance(embedding := getattr(tower, "token_embedding", None), torch.nn.Embedding):
+        return embedding, int(tower.context_length)
+    # A tower of `transformers`, which open_clip wraps. What that calls its context length is the
+    # size of the position embedding (0 for mT5); prompts are as long as the tokenizer makes them.
+    find = getattr(getattr(tower, "transformer", None), "get_input_embeddings", None)
+    if find is None or not isinstance(embedding := find(), torch.nn.Embedding):
+        raise OracleError(
+            f"oracle.model: its text tower must have a token embedding, but {type(tower).__name__} "
+            "has none that is known"
+        )
+    return embedding, int(tokenizer.context_length)
