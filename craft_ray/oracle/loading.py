@@ -15,6 +15,7 @@ import torch
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.check import LOCAL_DIR_PREFIX, check_activation, tag_of
+from craft_ray.oracle.hub import check_weights_at_hand
 from craft_ray.oracle.open_clip_light import open_clip
 from craft_ray.oracle.text.foreign import load_tokenizer, make_towers_possible, tower_settings
 from craft_ray.oracle.weights import readable_by_open_clip
@@ -54,6 +55,7 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
     try:
         architecture = open_clip.get_model_config(name)
         check_activation(config, architecture)
+        check_weights_at_hand(tag_of(config))
         tokenizer = load_tokenizer(name, architecture, folder)
         make_towers_possible(architecture)
         if _tag_declares_quick_gelu(config):

@@ -6,10 +6,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from craft_ray.errors import OracleError
+from craft_ray.oracle.hub import cached, check_hub_answers
 
 INSTALL = "pip install 'craft-ray[hf]'"
 TOKENIZER_FILES = (
@@ -23,8 +26,8 @@ TOKENIZER_FILES = (
 """One of them holds the words of a tokenizer."""
 TOKENIZER_SETTINGS = "tokenizer_config.json"
 TOWER_SETTINGS = "config.json"
-ANSWER_WITHIN_S = 10.0
-"""Of the hub, when it is asked whether it is there."""
+INTO_A_FOLDER = "copy all files of the model into a folder and take oracle.model=local-dir:<folder>"
+LONGEST_REASON = 200
 COMPARED_TEXTS = ("", "a photo of a cat.", "It's 3 o'clock: café_au-lait, naïve", "Ελλάδα 日本 <s>")
 
 _OF_HF_MODEL = {
@@ -92,11 +95,11 @@ def tower_settings(architecture: dict[str, Any], folder: Path | None) -> dict[st
         return {}
     if folder is not None and (folder / TOWER_SETTINGS).is_file():
         found = folder
-    elif (cached := _cached(name, TOWER_SETTINGS)) is not None:
-        found = cached.parent
+    elif (file := cached(name, TOWER_SETTINGS)) is not None:
+        found = file.parent
     else:
-        where = f"{TOWER_SETTINGS} of {name} into {folder}" if folder else None
-        _check_hub_answers(name, TOWER_SETTINGS, copy=where)
+        remedy = f"copy it into {folder}" if folder else INTO_A_FOLDER
+        check_hub_answers(name, TOWER_SETTINGS, remedy)
         return {}
     # Weights of the whole model are loaded afterwards, from the checkpoint.
     settings = {"hf_model_name": str(found), "hf_model_pretrained": False}
@@ -107,24 +110,30 @@ def load_tokenizer(model: str, architecture: dict[str, Any], folder: Path | None
     """A tokenizer of open_clip: CLIP's own, or one that wraps a tokenizer of `transformers`, which
     is read from the model's folder, from the hub's cache or from the hub, in this order.
 
+    Args:
+        model: its name for open_clip.
+        architecture: its `model_cfg`.
+        folder: where it is; None for one that is named.
+
     Raises:
-        OracleError: its files are not in the folder, or not in the cache and the hub cannot be
-            asked.
+        OracleError: `transformers` is not installed, the files are not in the folder or are broken,
+            or they are not in the cache and the hub cannot be asked.
     """
-    open_clip = importlib.import_module("open_clip")
+    get_tokenizer = importlib.import_module("open_clip").get_tokenizer
     name = foreign_names(architecture)[0]
     if not name:
-        return open_clip.get_tokenizer(model)
+        return get_tokenizer(model)
+    check_installed(model, architecture)
     if folder is not None:
-        _check_tokenizer_is_in(folder, name)
-        return open_clip.get_tokenizer(model, local_files_only=True)
-    if _cached(name, TOKENIZER_SETTINGS) is not None:
-        try:
-            return open_clip.get_tokenizer(model, local_files_only=True)
-        except OSError:  # the cache has a part of the files
-            pass
-    _check_hub_answers(name, TOKENIZER_SETTINGS, copy=None)
-    return open_clip.get_tokenizer(model)
+        tokenizer = _tokenizer_in(folder, name, lambda: get_tokenizer(model, local_files_only=True))
+    else:
+        tokenizer = _named_tokenizer(name, get_tokenizer, model)
+    if tokenizer.tokenizer.pad_token_id is None:
+        raise OracleError(
+            f"oracle.model: the tokenizer of {model} must have a padding token, but "
+            f"{TOKENIZER_SETTINGS} names none: take that of {name} from the Hugging Face hub"
+        )
+    return tokenizer
 
 
 def tokenizer_address(tokenizer: Any) -> str:
@@ -141,47 +150,32 @@ def tokenizer_address(tokenizer: Any) -> str:
     return digest.hexdigest()
 
 
-def _check_tokenizer_is_in(folder: Path, name: str) -> None:
+def _tokenizer_in(folder: Path, name: str, load: Callable[[], Any]) -> Any:
+    remedy = f"copy those of {name} from the Hugging Face hub into it"
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
         raise OracleError(
-            f"oracle.model: {folder} must hold its tokenizer ({TOKENIZER_SETTINGS} and "
-            f"one of {', '.join(TOKENIZER_FILES)}), but does not: copy those of {name} from the "
-            "Hugging Face hub into it"
+            f"oracle.model: {folder} must hold the files of its tokenizer ({TOKENIZER_SETTINGS}, "
+            f"and one of {', '.join(TOKENIZER_FILES)}), but does not: {remedy}"
         )
+    try:
+        return load()
+    except ImportError as error:  # a format that needs one more package
+        raise OracleError(
+            f"oracle.model: the tokenizer in {folder} cannot be read: {_one_line(error)}: {INSTALL}"
+        ) from error
+    except Exception as error:  # transformers lets out whatever a broken file causes
+        raise OracleError(
+            f"oracle.model: the tokenizer in {folder} cannot be read: {_one_line(error)}: {remedy}"
+        ) from error
 
 
-def _cached(repository: str, file: str) -> Path | None:
-    """Where the hub's cache on this machine has a file."""
-    from huggingface_hub import try_to_load_from_cache
+def _named_tokenizer(name: str, load: Callable[..., Any], model: str) -> Any:
+    if cached(name, TOKENIZER_SETTINGS) is not None:
+        with suppress(OSError):  # the cache has a part of the files
+            return load(model, local_files_only=True)
+    check_hub_answers(name, TOKENIZER_SETTINGS, INTO_A_FOLDER)
+    return load(model)
 
-    found = try_to_load_from_cache(repository, file)
-    return Path(found) if isinstance(found, str) else None
 
-
-def _check_hub_answers(repository: str, file: str, *, copy: str | None) -> None:
-    """Refuse to ask a hub that is not there: its client would try for most of a minute, for each
-    file.
-
-    Raises:
-        OracleError: says what can be done without a network.
-    """
-    from huggingface_hub import constants, get_session, hf_hub_url
-
-    if constants.HF_HUB_OFFLINE:
-        why = "HF_HUB_OFFLINE is set"
-    else:
-        try:
-            address = hf_hub_url(repository, file)
-            get_session().head(address, timeout=ANSWER_WITHIN_S, follow_redirects=False)
-        except Exception as error:  # of whichever client and network
-            why = f"the hub cannot be reached ({' '.join(str(error).split())[:100]})"
-        else:
-            return
-    remedy = copy or (
-        "it and the model's other files into a folder and take oracle.model=local-dir:<folder>, or "
-        f"fetch it into the cache where there is a network: hf download {repository}"
-    )
-    raise OracleError(
-        f"oracle.model: {file} of {repository} must be on this machine, but is not in the cache of "
-        f"Hugging Face, and {why}: copy {remedy}"
-    )
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
