@@ -21,7 +21,7 @@ from tests.oracle.test_text_encoders import check_both_paths_agree
 from tests.support.foreign_models import FAMILIES
 
 NAMES = ("cat", "ankle_boot", "dog", "T-shirt/top", "railway station", "café")
-FAST = {"metaclip2"}
+FAST = {"metaclip2", "metaclip2_mt5"}
 """Families whose tower is causal: the fast path is exact, and taken."""
 TEMPLATES = ("a photo of a {}.", "{}", "itap of a {}, a picture!")
 

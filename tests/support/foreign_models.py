@@ -128,6 +128,7 @@ OWN_TOWERS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "clipa": (BERT, {**LAST, "tokenizer_kwargs": {"strip_sep_token": True}}, {}),
     "clips": (CLIPS, {**LAST, "tokenizer_mode": "clips"}, {"custom_text": True}),
     "metaclip2": (XLM, {"pool_type": "eos", "eos_id": 2}, {}),
+    "metaclip2_mt5": (T5, {"pool_type": "eos", "eos_id": 1}, {}),
 }
 """Those with a text tower of open_clip: tokenizer, text_cfg and the rest of the model_cfg."""
 

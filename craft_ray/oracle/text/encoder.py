@@ -108,8 +108,6 @@ class TextTower:
             tokens = tokenize_task(PROBE_TASK, loaded.tokenizer, self.context_length)
         except OracleError as error:
             return f"it cannot be probed: {error}"
-        if not len(tokens.frame.start):
-            return "its prompts have no start token"
         generator = torch.Generator().manual_seed(0)
         start_LE = self.embed(tokens.prefix_L)
         noise_KLE = torch.randn((PROBE_CONTEXTS, *start_LE.shape), generator=generator)
