@@ -42,7 +42,7 @@ from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import DTYPES, TextTower
 from craft_ray.oracle.text.foreign import tokenizer_address
 from craft_ray.oracle.text.plain import autocast
-from craft_ray.oracle.text.prompts import PromptTokens, alike_classes, tokenize_task
+from craft_ray.oracle.text.prompts import PromptTokens, alike_classes
 
 MAX_TEXT_BYTES = 64 * 2**20
 """Of features of contexts that are kept for the next question."""
@@ -75,11 +75,7 @@ class ClipOracle:
         self._tasks: dict[str, PromptTokens] = {}
         self._last_text: tuple[str, FloatArray, torch.Tensor] | None = None
         bias = getattr(loaded.model, "logit_bias", None)
-        default = tokenize_task(
-            ClassificationTask(("cat",), DEFAULT_TEMPLATE),
-            loaded.tokenizer,
-            self._text.context_length,
-        )
+        default = self._text.tokenize(ClassificationTask(("cat",), DEFAULT_TEMPLATE))
         weights_id, oracle_id = _fingerprints(loaded, config.precision, self._text.path)
         self._description = OracleDescription(
             oracle_id=oracle_id,
@@ -125,7 +121,7 @@ class ClipOracle:
     def register_task(self, task: ClassificationTask) -> TaskHandle:
         tokens = self._tasks.get(task.digest)
         if tokens is None:
-            tokens = tokenize_task(task, self._loaded.tokenizer, self._text.context_length)
+            tokens = self._text.tokenize(task)
             self._tasks[task.digest] = tokens
         return TaskHandle(
             digest=task.digest,

@@ -160,12 +160,34 @@ def test_what_is_in_the_cache_is_read_from_there(tmp_path: Path, no_network: lis
     assert no_network == []
 
 
-def test_a_tokenizer_that_pads_on_the_left_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_that_pads_on_the_left_pads_on_the_right(tmp_path: Path) -> None:
+    """As Gemma's does by default, and no model of open_clip was trained."""
     folder = foreign_model_dir(tmp_path / "model", "siglip2")
+    expected = clip_of(folder).describe().oracle_id
     settings = folder / "tokenizer_config.json"
     settings.write_text(settings.read_text().replace('"right"', '"left"'))
-    with pytest.raises(OracleError, match=r'set "padding_side": "right" in tokenizer_config'):
+    assert '"left"' in settings.read_text()
+    assert clip_of(folder).describe().oracle_id == expected
+
+
+def test_a_tokenizer_that_does_not_write_the_end_is_refused(tmp_path: Path) -> None:
+    """The tower would read the first token, which is the same for every class."""
+    folder = foreign_model_dir(tmp_path / "model", "metaclip2")
+    document = json.loads((folder / "tokenizer.json").read_text())
+    document["post_processor"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(OracleError, match=r"is read at the token 2, .* ends them with \[\]"):
         clip_of(folder)
+
+
+def test_the_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    """Ids that the tower has no embedding for."""
+    folder = foreign_model_dir(tmp_path / "model", "clipa")
+    other = foreign_model_dir(tmp_path / "other", "roberta")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(other / file, folder / file)
+    with pytest.raises(OracleError, match="the tokenizer belongs to another model"):
+        clip_of(folder).register_task(ClassificationTask(("satellite", "above")))
 
 
 def test_another_tokenizer_is_another_model(tmp_path: Path) -> None:

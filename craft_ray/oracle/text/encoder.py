@@ -12,6 +12,7 @@ from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.loading import LoadedModel
+from craft_ray.oracle.text.frame import frame_of
 from craft_ray.oracle.text.plain import PlainEncoder
 from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
 from craft_ray.oracle.text.shared_prefix import SharedPrefixEncoder, UnsupportedTowerError
@@ -52,7 +53,8 @@ class TextTower:
         differentiable: the encoder through which a white box gives gradients.
 
     Raises:
-        OracleError: nobody knows where the tower has its token embedding, or
+        OracleError: nobody knows where the tower has its token embedding, its tokenizer is another
+            model's, or
             `oracle.text_path: shared_prefix` is asked of a tower for which it is not exact.
     """
 
@@ -60,6 +62,8 @@ class TextTower:
         # CLIP keeps the tower's parts on itself, CustomTextCLIP and CoCa on `.text`.
         tower = getattr(loaded.model, "text", loaded.model)
         self._token_embedding, self.context_length = _embedding_and_length(tower, loaded.tokenizer)
+        self._tokenizer = loaded.tokenizer
+        _check_end_is_written(tower, loaded.tokenizer)
         self.embed_dim = int(self._token_embedding.weight.shape[1])
         self.device = self._token_embedding.weight.device
         dtype = DTYPES[config.precision]
@@ -78,6 +82,24 @@ class TextTower:
             )
         else:
             logger.warning("%s: full-length prompts, because %s", config.model, reason)
+
+    def tokenize(self, task: ClassificationTask) -> PromptTokens:
+        """Token ids of a task's prompts.
+
+        Raises:
+            OracleError: as `tokenize_task`; or the tokenizer has words that the tower has not.
+        """
+        tokens = tokenize_task(task, self._tokenizer, self.context_length)
+        known = len(self._token_embedding.weight)
+        for name, suffix in zip(task.class_names, tokens.suffixes, strict=True):
+            largest = int(torch.cat([tokens.prefix_L, suffix]).max())
+            if largest >= known:
+                raise OracleError(
+                    f"class {name[:60]!r}: token ids must be below {known}, the vocabulary of the "
+                    f"text tower, but its prompt has {largest}: the tokenizer belongs to another "
+                    "model"
+                )
+        return tokens
 
     @torch.inference_mode()
     def embed(self, ids_T: torch.Tensor) -> torch.Tensor:
@@ -105,7 +127,7 @@ class TextTower:
             return str(error)
         plain = self._plain(loaded, torch.float32, config)
         try:
-            tokens = tokenize_task(PROBE_TASK, loaded.tokenizer, self.context_length)
+            tokens = self.tokenize(PROBE_TASK)
         except OracleError as error:
             return f"it cannot be probed: {error}"
         generator = torch.Generator().manual_seed(0)
@@ -137,3 +159,16 @@ def _embedding_and_length(tower: Any, tokenizer: Any) -> tuple[torch.nn.Embeddin
             "has none that is known"
         )
     return embedding, int(tokenizer.context_length)
+
+
+def _check_end_is_written(tower: Any, tokenizer: Any) -> None:
+    """A tower that is read at its end token is read at the first token where a tokenizer writes
+    none, and gives the same for every text."""
+    pool = getattr(tower, "pool_type", getattr(tower, "text_pool_type", None))
+    end = getattr(tower, "eos_id", getattr(tower, "text_eos_id", None))
+    if pool == "eos" and end not in (written := frame_of(tokenizer).end.tolist()):
+        raise OracleError(
+            f"oracle.model: its text tower is read at the token {end}, with which its tokenizer "
+            f"must end every text, but that ends them with {written}: the tokenizer belongs to "
+            "another model, or another version of transformers must read it"
+        )

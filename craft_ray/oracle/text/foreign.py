@@ -133,6 +133,8 @@ def load_tokenizer(model: str, architecture: dict[str, Any], folder: Path | None
             f"oracle.model: the tokenizer of {model} must have a padding token, but "
             f"{TOKENIZER_SETTINGS} names none: take that of {name} from the Hugging Face hub"
         )
+    # Gemma's pads on the left where its settings say nothing; no model of open_clip was trained so.
+    tokenizer.tokenizer.padding_side = "right"
     return tokenizer
 
 

@@ -52,14 +52,9 @@ def frame_of(tokenizer: Any) -> Frame:
         tokenizer: of open_clip, its own or one that wraps a tokenizer of `transformers`.
 
     Raises:
-        OracleError: it pads on the left, or its rows are not start, words, end and padding.
+        OracleError: its rows are not start, words, end and padding.
     """
     inner = getattr(tokenizer, "tokenizer", None)
-    if getattr(inner, "padding_side", "right") != "right":
-        raise OracleError(
-            "oracle.model: its tokenizer must pad on the right, as the text tower was trained, but "
-            'pads on the left: set "padding_side": "right" in tokenizer_config.json'
-        )
     empty = _row(tokenizer, "")
     padding = int(empty[UNTRUNCATED // 2])
     tail = empty[len(_without_last(empty, padding, of_others=True)) :]
