@@ -139,3 +139,18 @@ def test_gradients_are_given_where_the_owner_permits(
     down, _ = oracle.context_gradient(task, images, task.initial_context - step, labels)
     assert (up - down) / 2e-3 == pytest.approx(float(np.linalg.norm(gradient)), rel=0.05)
     assert np.isfinite(loss)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_rounds_and_no_more(
+    family: str, precision: str, foreign_folders: dict[str, Path]
+) -> None:
+    loaded = loaded_from(foreign_folders[family])
+    features = []
+    for config in (OracleConfig(), OracleConfig.model_validate({"precision": precision})):
+        tower = TextTower(loaded, config)
+        tokens = tower.tokenize(ClassificationTask(NAMES))
+        encoded = tower.encode(tokens, tower.embed(tokens.prefix_L)[None])[0]
+        features.append(F.normalize(encoded.float(), dim=-1))
+    assert 0 < (features[0] - features[1]).abs().max() < 0.05
