@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -137,8 +138,7 @@ def check_class_names(dataset: Dataset) -> None:
 
     Raises:
         DataError: fewer than two classes, a name that `class_name_problem` refuses, or two names
-            equal up to case, spaces, underscores and the width or composition of letters (unless
-            ids tell the classes apart).
+            that `normalized_name` makes equal (unless ids tell the classes apart).
     """
     problems = class_name_problems(dataset)
     if problems:
@@ -157,7 +157,8 @@ def class_name_problems(dataset: Dataset) -> list[str]:
             problems.append(problem)
         elif normalized in seen and dataset.class_ids is None:
             problems.append(
-                f"class names must differ, but got {seen[normalized]!r} and {class_name!r}"
+                f"class names must differ, but got {seen[normalized]!r} and {class_name!r}, which "
+                "are the same to the model but for case, spaces, quotes or encoding"
             )
         seen.setdefault(normalized, class_name)
     return problems
@@ -183,9 +184,15 @@ def class_name_problem(class_name: str) -> str | None:
 
 
 def normalized_name(class_name: str) -> str:
-    """What the prompt and the tokenizer keep of a name: underscores are read as spaces, letters in
-    lower case, of usual width and composed."""
-    folded = unicodedata.normalize("NFKC", class_name).replace("_", " ").casefold()
+    """What the prompt and CLIP's tokenizer keep of a name: broken encodings are mended, quotes
+    straight, HTML entities read, underscores spaces, letters in lower case, of usual width and
+    composed. A model with another tokenizer may keep less, see `TaskHandle.alike`."""
+    cleaned = class_name
+    if "&" in cleaned or not cleaned.isascii():
+        import ftfy  # a tenth of a second, and most names need none of it
+
+        cleaned = html.unescape(html.unescape(ftfy.fix_text(cleaned)))
+    folded = unicodedata.normalize("NFKC", cleaned).replace("_", " ").casefold()
     return " ".join(folded.split())
 
 

@@ -11,6 +11,7 @@ from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import OracleError
 from craft_ray.oracle.catalogue import architecture_in, architectures, published_weights, tags_of
+from craft_ray.oracle.text.foreign import check_installed
 from craft_ray.oracle.weights import is_file, trained_with_quick_gelu
 
 LOCAL_DIR_PREFIX = "local-dir:"
@@ -21,8 +22,8 @@ def check_model_exists(config: OracleConfig) -> None:
     """Refuse a model that cannot be loaded, before anything is started.
 
     Raises:
-        OracleError: unknown model name, unknown tag, missing file or folder, or an activation that
-            is not that of the weights.
+        OracleError: unknown model name, unknown tag, missing file or folder, an activation that is
+            not that of the weights, or a tokenizer whose package is not installed.
     """
     if config.model.startswith(LOCAL_DIR_PREFIX):
         folder = Path(config.model.removeprefix(LOCAL_DIR_PREFIX))
@@ -35,9 +36,11 @@ def check_model_exists(config: OracleConfig) -> None:
             architecture = architecture_in(folder)
         except Exception:  # whatever a broken description causes: `load_model` says it
             return
+        check_installed(folder.name, architecture)
         check_activation(config, architecture)
     elif config.model != "embedded":
         _check_name_and_weights(config.model, config.pretrained or "")
+        check_installed(config.model, architectures()[config.model])
         check_activation(config, architectures()[config.model])
 
 

@@ -64,6 +64,9 @@ class OracleDescription:
     initial_context: FloatArray
     """[L, E]: token embeddings of "a photo of a", the usual start."""
     logit_bias: float = 0.0
+    """Of models that are trained with a sigmoid (SigLIP): `sigmoid(logits)` is then the model's own
+    probability that an image and a prompt belong together. It changes no label, and none of the
+    probabilities over the classes that craft-ray reports (softmax), as it is the same for all."""
     answers: tuple[Answer, ...] = ("logits",)
     """Kinds of predictions that are served. `unnormalized_logits` leaves the image features
     unnormalised, as the authors' training code does."""
@@ -123,6 +126,9 @@ class TaskHandle:
     initial_context: FloatArray
     """[L, E]: token embeddings of the template's words before `{}`; L = 0 if there are none, as in
     "{} texture.", and then there is nothing to tune."""
+    alike: tuple[tuple[int, int], ...] = ()
+    """Pairs of classes, by their places, whose prompts are the same to the model's tokenizer, so
+    that no image can tell one from the other; empty where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
 
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.check import LOCAL_DIR_PREFIX, check_activation, tag_of
+from craft_ray.oracle.hub import check_weights_at_hand
+from craft_ray.oracle.open_clip_light import open_clip
+from craft_ray.oracle.text.foreign import load_tokenizer, make_towers_possible, tower_settings
 from craft_ray.oracle.weights import readable_by_open_clip
 from craft_ray.zoo import EMBEDDED_ORACLE
 
@@ -28,7 +30,8 @@ class LoadedModel:
 
     model: Any
     """open_clip's CLIP or CustomTextCLIP; its parts are untyped."""
-    tokenizer: open_clip.SimpleTokenizer
+    tokenizer: Any
+    """open_clip's: CLIP's own, or one that wraps a tokenizer of `transformers`."""
     image_size: int
     image_mean: Sequence[float]
     image_std: Sequence[float]
@@ -43,13 +46,18 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
     `RN50-quickgelu`. Files of OpenAI's are read as they were published.
 
     Raises:
-        OracleError: the checkpoint does not fit the model or cannot be read, or its weights were
-            trained with another activation.
+        OracleError: the checkpoint does not fit the model or cannot be read, its weights were
+            trained with another activation, or its tokenizer is not to be had.
     """
     name = f"{LOCAL_DIR_PREFIX}{EMBEDDED_ORACLE}" if config.model == "embedded" else config.model
+    is_folder = name.startswith(LOCAL_DIR_PREFIX)
+    folder = Path(name.removeprefix(LOCAL_DIR_PREFIX)) if is_folder else None
     try:
         architecture = open_clip.get_model_config(name)
         check_activation(config, architecture)
+        check_weights_at_hand(tag_of(config))
+        tokenizer = load_tokenizer(name, architecture, folder)
+        make_towers_possible(architecture)
         if _tag_declares_quick_gelu(config):
             architecture["quick_gelu"] = True
         with _weights(config) as pretrained, warnings.catch_warnings():
@@ -61,18 +69,13 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
                 device=device,
                 require_pretrained=True,
                 force_quick_gelu=_tag_declares_quick_gelu(config),
+                **tower_settings(architecture, folder),
             )
-            tokenizer = open_clip.get_tokenizer(name)
     except OracleError:
         raise
     except Exception as error:  # open_clip lets out whatever a broken file or description causes
         source = f"{config.model} with {config.pretrained}" if config.pretrained else config.model
         raise OracleError(f"oracle: {source} cannot be loaded: {_reason(error)}") from error
-    if not isinstance(tokenizer, open_clip.SimpleTokenizer):
-        raise OracleError(
-            f"oracle.model: {config.model} must use CLIP's tokenizer, but uses "
-            f"{type(tokenizer).__name__}"
-        )
     model.eval().requires_grad_(False)
     _check_finite(model, config)
     preprocess = open_clip.get_model_preprocess_cfg(model)

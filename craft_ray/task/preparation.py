@@ -132,6 +132,7 @@ def prepare(
 
     Raises:
         ConfigError: the head's vocabulary has too few names.
+        DataError: two class names are the same to the model's tokenizer.
         OracleError: a class name does not fit, or an answer that the head or `fidelity` needs is
             not served.
     """
@@ -148,6 +149,7 @@ def prepare(
     if names := extra_names(config, task.class_names):  # a mistake in them costs nothing here
         oracle.register_task(replace(task, class_names=(*task.class_names, *names)))
     handle = oracle.register_task(task)
+    _check_classes_differ(handle, data.dataset)
     _check_projection_fits(config, handle)
     validation = LabelledImages(
         oracle.register_images(plain_images(data.validation, description)),
@@ -212,6 +214,20 @@ def expect_training(config: RunConfig, prepared: PreparedTask, oracle: MeteredOr
         num_views = len(prepared.views.handles) if asks_all else 1
         for view in prepared.views.handles[:num_views]:
             oracle.expect(view)
+
+
+def _check_classes_differ(task: TaskHandle, dataset: Dataset) -> None:
+    """One of two classes whose prompts are the same can never be right. ImageNet has such names,
+    and ids beside them: its owner's decision."""
+    if not task.alike or dataset.class_ids is not None:
+        return
+    first, second = (dataset.class_names[place] for place in task.alike[0])
+    more = f" (and {len(task.alike) - 1} more pairs)" if len(task.alike) > 1 else ""
+    raise DataError(
+        f"{dataset.name}: class names must differ for the model, but its tokenizer makes the same "
+        f"of {first!r} and {second!r}{more}: rename one of the classes, or put their images into "
+        "one class"
+    )
 
 
 def _check_projection_fits(config: RunConfig, task: TaskHandle) -> None:
