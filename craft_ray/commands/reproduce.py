@@ -121,6 +121,7 @@ def _print_plan(
     cells: Mapping[Cell, RunConfig],
     missing: Mapping[str, str],
 ) -> None:
+    from craft_ray.data.dataset import check_testable
     from craft_ray.metering.ledger import Spending
     from craft_ray.metering.planned_spending import DataSize
     from craft_ray.reproduction.cell_spending import plan_cell
@@ -134,7 +135,9 @@ def _print_plan(
     sizes: dict[DataConfig, DataSize] = {}  # methods and seeds share them: an index is read once
     for cell, run in cells.items():
         if run.data not in sizes:
-            sizes[run.data] = sample_data(run).size
+            data = sample_data(run)
+            check_testable(data.dataset)
+            sizes[run.data] = data.size
             names = shifted if cell.dataset == "imagenet" else []
             num_shifted[run.data] = [len(load_shifted(run, n).splits["test"]) for n in names]
         by_hand = template_beside(cell, run, config) is not None

@@ -48,12 +48,17 @@ class FewShotData:
     validation: tuple[Item, ...]
 
     @property
+    def test(self) -> Sequence[Item]:
+        """The test images; none if the data set has no such split."""
+        return self.dataset.splits.get("test", ())
+
+    @property
     def size(self) -> DataSize:
         """What decides the spending."""
         return DataSize(
             num_train=len(self.train),
             num_validation=len(self.validation),
-            num_test=len(self.dataset.splits["test"]),
+            num_test=len(self.test),
             num_classes=len(self.dataset.class_names),
         )
 
@@ -62,7 +67,7 @@ class FewShotData:
         size = self.size
         return (
             f"{self.dataset.name}: {size.num_classes} classes, {size.num_train} training, "
-            f"{size.num_validation} validation and {size.num_test} test images"
+            f"{size.num_validation} validation and {size.num_test or 'no'} test images"
         )
 
 
@@ -73,7 +78,7 @@ def load_data(config: RunConfig) -> FewShotData:
         DataError: see `sample_data`, `verify_decodable`.
     """
     data = sample_data(config)
-    verify_decodable([*data.train, *data.validation, *data.dataset.splits["test"]])
+    verify_decodable([*data.train, *data.validation, *data.test])
     return data
 
 
