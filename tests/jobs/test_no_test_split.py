@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from craft_ray.commands import runs
 from craft_ray.commands.common import print_outcome
 from craft_ray.config.data import EmbeddedSource
 from craft_ray.config.run import RunConfig
-from craft_ray.data.dataset import Item
+from craft_ray.data.dataset import Item, Split
 from craft_ray.data.sources import load_dataset
 from craft_ray.jobs.record import describe_result
 from craft_ray.metering.planned_bill import plan_driver_bill, plan_test_bill
@@ -39,14 +40,15 @@ SMALL: dict[str, Any] = {
 
 
 def without_test(data: FewShotData) -> FewShotData:
-    splits = {name: items for name, items in data.dataset.splits.items() if name != "test"}
+    splits: dict[Split, Sequence[Item]] = dict(data.dataset.splits)
+    del splits["test"]
     return replace(data, dataset=replace(data.dataset, splits=splits))
 
 
 def write_table(folder: Path, split: str | None = None) -> Path:
     """Four images a class of the embedded data set, all for training, or a fourth of them of
     `split`."""
-    dataset, seen = load_dataset(EmbeddedSource()), {}
+    dataset, seen = load_dataset(EmbeddedSource()), dict[int, int]()
     items: list[tuple[int, Item]] = []
     for item in dataset.splits["train"]:
         number = seen[item.label] = seen.get(item.label, 0) + 1
@@ -65,9 +67,7 @@ def write_table(folder: Path, split: str | None = None) -> Path:
 def test_nothing_is_planned_for_a_test_and_it_is_said() -> None:
     data = without_test(world_data())
     assert data.size.num_test == 0
-    assert data.describe().endswith("15 validation and no test images") or (
-        "and no test images" in data.describe()
-    )
+    assert data.describe().endswith(" validation and no test images")
     assert plan_test(SMALL_RUN, data.size).image_predictions == 0
     assert plan_test(SMALL_RUN, data.size).images_sent == 0
     assert plan_feature_probe_test(data.size).image_predictions == 0
