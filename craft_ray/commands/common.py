@@ -173,11 +173,10 @@ def print_outcome(
 
     from craft_ray.classifiers.interval import accuracy_interval
 
-    what = escape(label)
-    before = summary["zero_shot"]["test"]["accuracy"]
-    after = result["test"]["accuracy"]
+    split = "validation" if result["test"] is None else "test"
+    before, after = summary["zero_shot"][split]["accuracy"], result[split]["accuracy"]
     gain = f"{100 * (after - before):+.1f} points"
-    low, high = accuracy_interval(after, summary["data"]["num_test"])
+    low, high = accuracy_interval(after, summary["data"][f"num_{split}"])
     sure = f"(95 %: {low:.1%} to {high:.1%})"
     ledger = summary["ledger"]
     known = ledger["cached_predictions"]
@@ -186,13 +185,20 @@ def print_outcome(
     has_cost = summary["cost"] is not None and not is_billed
     cost = f" They cost {money(summary['cost'])}." if has_cost else ""
     sentences = [
-        f"{what}: test accuracy [bold]{after:.1%}[/] {sure}, zero-shot {before:.1%}: "
+        f"{escape(label)}: {split} accuracy [bold]{after:.1%}[/] {sure}, zero-shot {before:.1%}: "
         f"[bold]{gain}[/].",
         f"Spent {ledger['candidate_queries']:,} candidate "
         f"{'query' if ledger['candidate_queries'] == 1 else 'queries'} "
         f"({ledger['image_predictions']:,} image predictions{shared}) in "
         f"{summary['seconds']:.0f} s." + cost,
     ]
+    if split == "validation":
+        sentences.insert(
+            1,
+            "There are no test images: the result was chosen on the validation images, so it is "
+            "somewhat worse than this on others. Measure it on labelled images: "
+            f"craft-ray evaluate {escape(shlex.quote(str(folder)))} IMAGES",
+        )
     if is_billed:
         sentences.append(_billed(summary["bill"]))
     lines = [

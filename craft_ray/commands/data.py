@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
@@ -58,8 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     check = commands.add_parser(
         "check",
-        help="look for broken images, leaks between splits and bad class names",
-        description="Look for broken images, leaks between splits and bad class names. Exit code "
+        help="look for broken images, leaks and near-duplicates between splits, bad class names",
+        description="Look for broken images, leaks between splits (the same file, or one that "
+        "looks the same) and bad class names. Exit code "
         "0: nothing found, 1: findings, 2: the data set cannot be read.",
     )
     for command in (convert, check):
@@ -172,6 +174,7 @@ def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from craft_ray.data.check import check_dataset
+    from craft_ray.data.near_duplicates import find_near_duplicates
     from craft_ray.data.progress import image_progress
     from craft_ray.data.sources.coop_table import COOP_TABLE
 
@@ -181,6 +184,10 @@ def _check(options: argparse.Namespace) -> int:
     # Beside the report, not in it: standard output may go into a file.
     with image_progress(Console(stderr=True, emoji=False), "reading", total) as advance:
         report = check_dataset(dataset, about, advance)
+    if len(dataset.splits) > 1:
+        with image_progress(Console(stderr=True, emoji=False), "comparing", total) as advance:
+            near = find_near_duplicates(dataset, advance)
+        report = replace(report, near_duplicates=near)
     if options.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

@@ -122,6 +122,7 @@ def _print_plan(
     cells: Mapping[Cell, RunConfig],
     missing: Mapping[str, str],
 ) -> None:
+    from craft_ray.data.dataset import check_testable
     from craft_ray.metering.ledger import Spending
     from craft_ray.metering.planned_spending import DataSize
     from craft_ray.reproduction.cell_spending import plan_cell
@@ -137,6 +138,7 @@ def _print_plan(
         if run.data not in sizes:
             data = sample_data(run)
             tell_notes(data.dataset.notes)
+            check_testable(data.dataset)
             sizes[run.data] = data.size
             names = shifted if cell.dataset == "imagenet" else []
             num_shifted[run.data] = [len(load_shifted(run, n).splits["test"]) for n in names]

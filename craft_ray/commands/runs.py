@@ -152,6 +152,9 @@ def _show(options: argparse.Namespace) -> None:
     print(f"{facts.name}: craft-ray {facts.kind}, {facts.state}")
     if facts.tuned is not None:
         print(f"test accuracy {_share(facts.tuned)}, zero-shot {_share(facts.zero_shot)}")
+    elif facts.state == "finished" and facts.kind != "reproduce" and (folder / "best").exists():
+        evaluate = f"craft-ray evaluate {shlex.quote(str(folder))} IMAGES"
+        print(f"no test images, so no test accuracy: {evaluate} measures it on labelled images")
     if facts.queries is not None:
         cost = "" if facts.cost is None else f", which cost {run_cost(facts.cost, facts.currency)}"
         print(f"{facts.queries:,} candidate {'query' if facts.queries == 1 else 'queries'}{cost}")

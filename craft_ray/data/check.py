@@ -18,6 +18,7 @@ from craft_ray.data.dataset import (
     normalized_name,
 )
 from craft_ray.data.mute_names import mute_names
+from craft_ray.data.near_duplicates import NearDuplicate
 from craft_ray.data.sources.coop_table import CoopEntry
 from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
@@ -66,11 +67,14 @@ class Report:
     """How files were read, such as files that were passed over: no findings, but good to know."""
     licence: str | None = None
     usual_template: str | None = None
+    near_duplicates: tuple[NearDuplicate, ...] = ()
+    """Images that look like one of another split, without being the same file."""
 
     @property
     def num_findings(self) -> int:
         """What a user should look at; repeated images are not counted."""
-        return sum(map(len, (self.broken, self.leaks, self.contradictions, self.class_problems)))
+        own = sum(map(len, (self.broken, self.leaks, self.contradictions, self.class_problems)))
+        return own + len(self.near_duplicates)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""

@@ -200,17 +200,30 @@ def check_fine_tunable(dataset: Dataset) -> None:
     """Demand what a fine-tuning needs.
 
     Raises:
-        DataError: no training or test images, or a class without training images.
+        DataError: no training images, or a class without any. Test images need not be there: then
+            the result has no test score.
     """
-    for split in ("train", "test"):
-        if split not in dataset.splits:
-            raise DataError(
-                f"{dataset.name}: split {split} must have at least one image for a fine-tuning"
-            )
+    if "train" not in dataset.splits:
+        raise DataError(
+            f"{dataset.name}: split train must have at least one image for a fine-tuning"
+        )
     missing = classes_without_training_image(dataset)
     if missing:
         raise DataError(
             f"{dataset.name}: class {missing[0]!r} must have at least one training image"
+        )
+
+
+def check_testable(dataset: Dataset) -> None:
+    """Demand what a table of test accuracies needs.
+
+    Raises:
+        DataError: there are no test images.
+    """
+    if "test" not in dataset.splits:
+        raise DataError(
+            f"{dataset.name}: split test must have at least one image, as `reproduce` compares "
+            "test accuracies; `craft-ray tune` and `craft-ray train` need none"
         )
 
 

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from craft_ray.data.check import Duplicate, Report
+from craft_ray.data.near_duplicates import NearDuplicate
 
 SHOWN_AT_MOST = 20
 """Findings of a kind that are printed; `--json` has them all."""
@@ -26,6 +27,11 @@ def show_report(report: Report, console: Console) -> None:
     _show_findings(console, "Images that cannot be decoded", report.broken)
     _show_findings(
         console, "Leaks: the same image in two splits", [_leak(pair) for pair in report.leaks]
+    )
+    _show_findings(
+        console,
+        "Near-duplicates: the image looks like one of another split",
+        [_near(pair) for pair in report.near_duplicates],
     )
     _show_findings(
         console,
@@ -72,6 +78,14 @@ def _show_findings(console: Console, title: str, findings: Sequence[str]) -> Non
 
 def _leak(pair: Duplicate) -> str:
     return f"{pair.image} ({pair.split}) is {pair.other_image} ({pair.other_split})"
+
+
+def _near(pair: NearDuplicate) -> str:
+    likeness = "is the mirror image of" if pair.mirrored else "looks like"
+    said = f"{pair.image} ({pair.split}) {likeness} {pair.other_image} ({pair.other_split})"
+    if pair.class_name == pair.other_class_name:
+        return said
+    return f"{said}, and is {pair.class_name} where that is {pair.other_class_name}"
 
 
 def _contradiction(pair: Duplicate) -> str:

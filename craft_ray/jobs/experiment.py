@@ -127,16 +127,18 @@ class Experiment:
         with on_this_disk(self.keep(classifier, about)) as local:
             self.tracker.log_folder(key, local)
 
-    def test(self, *classifiers: TunedClassifier) -> list[Score]:
-        """Scores of zero-shot and of these on the test images. What is said of each image is stored
-        in the run's folder."""
+    def test(self, *classifiers: TunedClassifier) -> list[Score | None]:
+        """Scores of zero-shot and of these on the test images; None of each where there are no test
+        images. What is said of each image is stored in the run's folder."""
         dataset, num_images = self.data.dataset, self.data.size.num_test
+        if not num_images:
+            return [None] * (1 + len(classifiers))
         log = PredictionLog(dataset.scored_classes)
         with waiting(self.console, f"Testing on {num_images:,} images"):
             scores = self.examiner.test([self.examiner.zero_shot, *classifiers], log=log)
         with dispensable(self.folder / PREDICTIONS_FILE, self.say):
             log.predictions().save(self.folder / PREDICTIONS_FILE, dataset.class_names)
-        return scores
+        return list(scores)
 
     def report_pool(self, key: str) -> dict[str, dict[str, float]]:
         """What each replica has done, also in the tracker's run `key`. A replica that was restarted

@@ -55,7 +55,7 @@ def about_result(
     origin = origin_of(config.oracle)
     price = config.price_per_thousand_predictions
     endpoint = config.oracle if isinstance(config.oracle, EndpointConfig) else None
-    num_test = len(data.dataset.splits.get("test", ()))
+    num_test = len(data.test)
     return About(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         run=run,

@@ -128,13 +128,15 @@ def plan_driver_bill(config: RunConfig, size: DataSize) -> BilledUnits:
     if fits_scale(_endpoint(config)):
         sets.append(size.num_train)
     zero_shot = asker.about(sets, size.num_classes)
-    if num_names == size.num_classes and config.method == "head":
+    if not tests or (num_names == size.num_classes and config.method == "head"):
         return zero_shot  # the result corrects the same scores
     return zero_shot + asker.about(tests, num_names)
 
 
 def plan_test_bill(config: RunConfig, size: DataSize) -> BilledUnits:
     """Of that, what is asked at the end: zero-shot and the result on test images."""
+    if not size.num_test:
+        return BilledUnits()
     asker = asker_of(_endpoint(config))
     num_names = _num_names(config, size)
     if asker.takes_contexts:

@@ -144,7 +144,8 @@ def _headline(facts: RunPageFacts) -> Iterator[str]:
     if split == "validation":
         yield dim(
             "There are no test images. The result was chosen on the validation images, so that it "
-            "is somewhat worse than this on others."
+            "is somewhat worse than this on others: craft-ray evaluate measures it on labelled "
+            "images."
         )
     if template := (facts.result or {}).get("template"):
         yield f"<p>The prompt that was found: <b>{escape(str(template))}</b></p>"

@@ -49,12 +49,17 @@ class FewShotData:
     validation: tuple[Item, ...]
 
     @property
+    def test(self) -> Sequence[Item]:
+        """The test images; none if the data set has no such split."""
+        return self.dataset.splits.get("test", ())
+
+    @property
     def size(self) -> DataSize:
         """What decides the spending."""
         return DataSize(
             num_train=len(self.train),
             num_validation=len(self.validation),
-            num_test=len(self.dataset.splits["test"]),
+            num_test=len(self.test),
             num_classes=len(self.dataset.class_names),
         )
 
@@ -63,7 +68,7 @@ class FewShotData:
         size = self.size
         return (
             f"{self.dataset.name}: {size.num_classes} classes, {size.num_train} training, "
-            f"{size.num_validation} validation and {size.num_test} test images"
+            f"{size.num_validation} validation and {size.num_test or 'no'} test images"
         )
 
 
@@ -74,7 +79,7 @@ def load_data(config: RunConfig) -> FewShotData:
         DataError: see `sample_data`, `verify_decodable`.
     """
     data = sample_data(config)
-    items = [*data.train, *data.validation, *data.dataset.splits["test"]]
+    items = [*data.train, *data.validation, *data.test]
     found = told(verify_decodable(items), len(items), data.dataset.decoding)
     return replace(data, dataset=replace(data.dataset, notes=(*data.dataset.notes, *found)))
 

@@ -95,6 +95,8 @@ def test_a_training_and_a_search_return_what_they_came_to(
     trained = craft_ray.train(None, {**SMALL, "name": "one"}, progress=False)
     assert trained.name == "one"
     assert trained.spent.candidate_queries == 1
+    assert trained.test is not None
+    assert trained.zero_shot is not None
     assert trained.test.low < trained.test.accuracy < trained.test.high
     assert trained.gain == trained.test.accuracy - trained.zero_shot.accuracy
     summary = json.loads((tmp_path / "runs" / "one" / "summary.json").read_text())

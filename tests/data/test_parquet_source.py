@@ -15,7 +15,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from craft_ray.config.data import EmbeddedSource, ParquetSource
 from craft_ray.data import rows
-from craft_ray.data.dataset import Dataset, check_fine_tunable
+from craft_ray.data.dataset import Dataset, check_fine_tunable, check_testable
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError
 from craft_ray.files.remote import locate, open_store
@@ -42,13 +42,20 @@ def test_the_embedded_data_set_is_such_a_folder() -> None:
     assert dataset.splits["train"][0].decode().mode == "RGB"
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_a_fine_tuning_needs_train_and_test(tmp_path: Path, split: str) -> None:
+def test_a_fine_tuning_needs_training_images_and_a_table_of_tests_test_images(
+    tmp_path: Path,
+) -> None:
     root = write_parquet(tmp_path)
-    (root / f"{split}.parquet").unlink()
+    (root / "test.parquet").unlink()
     dataset = load(root)
-    assert split not in dataset.splits
-    with pytest.raises(DataError, match=f"split {split} must have at least one image"):
+    check_fine_tunable(dataset)
+    with pytest.raises(DataError, match=r"split test must have .*`reproduce` compares"):
+        check_testable(dataset)
+    root = write_parquet(tmp_path)
+    (root / "train.parquet").unlink()
+    dataset = load(root)
+    check_testable(dataset)
+    with pytest.raises(DataError, match="split train must have at least one image"):
         check_fine_tunable(dataset)
 
 
