@@ -51,8 +51,14 @@ def test_it_is_read_with_its_settings_as_if_its_kind_were_given(tmp_path: Path) 
 
 
 def test_what_the_found_kind_does_not_have_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "eurosat" / "split_zhou_EuroSAT.json"
+    file.parent.mkdir()
+    file.write_text("{}")
+    with pytest.raises(DataError, match=r"split_seed: must not be given for .* kind is coop"):
+        load_dataset(auto(file.parent, split_seed=5))
+
+
+def test_what_is_on_record_is_read_again(tmp_path: Path) -> None:
     root = write_parquet(tmp_path)
-    with pytest.raises(DataError, match=r"split_seed: must not be given for .* kind is parquet"):
-        load_dataset(auto(root, split_seed=5))
     recorded = AutoSource.model_validate(auto(root).model_dump())
     assert set(load_dataset(recorded).splits) == {"train", "val", "test"}
