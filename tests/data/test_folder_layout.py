@@ -145,3 +145,17 @@ def test_images_beside_the_classes_of_a_split_are_told(tmp_path: Path) -> None:
 def test_splits_must_be_there_where_they_are_said_to_be(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"must have a folder train, val or test for data\.source"):
         load(tree(tmp_path, ["cat", "dog"]), layout="splits")
+
+
+def test_the_folder_around_the_classes_is_refused_with_the_one_to_name(tmp_path: Path) -> None:
+    tree(tmp_path, ["pets/cat", "pets/dog", "__MACOSX/pets"])
+    with pytest.raises(DataError, match=r"has one, pets, with folders in it: name .*/pets, if"):
+        load(tmp_path)
+    assert load(tmp_path / "pets").class_names == ("cat", "dog")
+
+
+def test_parts_that_hold_the_classes_are_told(tmp_path: Path) -> None:
+    root = tree(tmp_path, ["part1/cat", "part1/dog", "part2/cat", "part2/dog"])
+    dataset = load(root)  # as torchvision reads it
+    assert dataset.class_names == ("part1", "part2")
+    assert "all images lie in folders below part1, part2, such as " in dataset.notes[0]

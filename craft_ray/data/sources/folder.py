@@ -48,9 +48,11 @@ def load_folder(source: FolderSource) -> Dataset:
     passed_over = PassedOver()
     if not folders:
         class_names = class_folders(root)
+        _check_is_no_wrapper(root, class_names)
         items = _items_of(root, class_names, passed_over)
         splits = split_by_seed(items, class_names, source)
-        notes = (*notes, *_beside_classes([root]), *passed_over.notes())
+        below = _only_below(root, class_names, items)
+        notes = (*notes, *below, *_beside_classes([root]), *passed_over.notes())
         return Dataset(root.name, class_names, splits, notes=notes)
     class_names = _classes_of(folders)
     complete = "train" if "train" in folders else None
@@ -104,6 +106,27 @@ def _check_has_class_folders(root: Path) -> None:
         f"{root}: must be a folder with {LAYOUT}, but has {len(images):,} image(s) and no "
         "folder: move them into one folder for each class, or list them in a table with the "
         "columns path and label, TABLE.csv, and name that"
+    )
+
+
+def _check_is_no_wrapper(root: Path, class_names: tuple[str, ...]) -> None:
+    """Refuse the folder that an archive was unpacked into, with one folder that has the classes."""
+    if len(class_names) == 1 and class_folders(root / class_names[0]):
+        inner = root / class_names[0]
+        raise DataError(
+            f"{root}: must have at least two class folders, but has one, {class_names[0]}, with "
+            f"folders in it: name {inner}, if these are the classes"
+        )
+
+
+def _only_below(root: Path, class_names: tuple[str, ...], items: list[Item]) -> tuple[str, ...]:
+    """A note where all images lie deeper than in the folders of classes, which then may be parts
+    or groups of what a user calls classes."""
+    if any(isinstance(each.encoded, Path) and each.encoded.parent.parent == root for each in items):
+        return ()
+    return (
+        f"all images lie in folders below {', '.join(class_names[:5])}, such as {items[0].name}: "
+        f"the classes are the folders in {root}, not those below",
     )
 
 
