@@ -102,6 +102,14 @@ def test_numbers_without_names_are_refused_and_read_with_names_beside_them(tmp_p
         load(root, class_names=("cat",))
 
 
+def test_numbers_may_begin_at_one_if_the_names_say_so(tmp_path: Path) -> None:
+    root = write(tmp_path / "train.parquet", {"image": pictures(2), "label": [2, 1]})
+    with pytest.raises(DataError, match=r'but is 2 \(where numbers begin at 1, give JSON: \{"1"'):
+        load(root, class_names=PETS)
+    (tmp_path / "names.json").write_text('{"1": "cat", "2": "dog"}')
+    assert labels(load(root, class_names=str(tmp_path / "names.json"))) == ["dog", "cat"]
+
+
 def test_names_of_the_user_go_before_those_of_the_files(tmp_path: Path) -> None:
     root = write_parquet(tmp_path, class_names=("n02123045", "n02084071"))
     assert load(root, class_names=PETS).class_names == PETS
@@ -217,6 +225,12 @@ def test_a_test_split_without_the_column_of_labels_is_left_out_too(tmp_path: Pat
     write(root / "train.parquet", {"image": pictures(2)})
     with pytest.raises(DataError, match=r"train\.parquet: must have a column 'label', but has"):
         load(root)
+
+
+def test_a_table_without_any_label_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", {"image": pictures(2), "label": [-1, -1]})
+    with pytest.raises(DataError, match="one image must have a label, but of 2 none has"):
+        load(tmp_path)
 
 
 def test_some_images_without_a_label_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -52,9 +52,7 @@ def load_arrow(source: ArrowSource) -> Dataset:
     else:
         layout = layout_of(_paths(root), source.config, str(root))
         notes += layout.notes
-        files: list[tuple[Split | None, str]] = [(None, path) for path in layout.unsplit]
-        files += [(split, path) for split, paths in layout.splits.items() for path in paths]
-        tables = [_table(split, root / path, source) for split, path in files]
+        tables = [_table(split, root / path, source) for split, path in layout.files]
     given = given_names(source.class_names)
     return dataset_of_tables(
         root.name, tables, source, given, lambda _: _names_beside(tables[0].path), notes

@@ -30,9 +30,7 @@ def load_parquet(source: ParquetSource, name: str) -> Dataset:
     """
     root = locate(source.root)
     folder, layout = _layout(root, source.config)
-    files: list[tuple[Split | None, str]] = [(None, path) for path in layout.unsplit]
-    files += [(split, path) for split, paths in layout.splits.items() for path in paths]
-    tables = [_read_file(split, folder / path, source) for split, path in files]
+    tables = [_read_file(split, folder / path, source) for split, path in layout.files]
     given = given_names(source.class_names)
     return dataset_of_tables(
         name, tables, source, given, lambda column: names_on_card(folder, source.config, column),

@@ -64,6 +64,12 @@ class Layout:
     """All files where none of them names a split; empty otherwise."""
     notes: tuple[str, ...]
 
+    @property
+    def files(self) -> list[tuple[Split | None, str]]:
+        """Each file with its split."""
+        found: list[tuple[Split | None, str]] = [(None, path) for path in self.unsplit]
+        return found + [(split, path) for split, paths in self.splits.items() for path in paths]
+
 
 def layout_of(paths: Sequence[str], config: str | None, where: str) -> Layout:
     """Sort files into splits.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from craft_ray.config.data import SeededSplit
@@ -35,7 +35,6 @@ class Part:
     labels: Sequence[Label]
     declared: Classes | None = None
     """What the file itself says of the classes."""
-    notes: list[str] = field(default_factory=list)
 
 
 def plain_labels(values: Iterable[Any], names: Sequence[str]) -> list[Label]:
@@ -82,13 +81,15 @@ def dataset_of(
         DataError: no image has a label, the files do not agree on the classes, or labels have no
             names.
     """
-    told = [*notes, *(note for part in parts for note in part.notes)]
+    told = list(notes)
     labels = _of_one_kind(parts, given)
     first_with: dict[int | str, str] = {}
     for part, of_part in zip(parts, labels, strict=True):
         for label, image_name in zip(of_part, part.names, strict=True):
             if label is not None:
                 first_with.setdefault(label, image_name)
+    if not first_with and (total := sum(map(len, labels))):
+        raise DataError(f"{name}: at least one image must have a label, but of {total:,} none has")
     classes, number_of = _numbering(first_with, _declared(parts), given, remedy)
     found: dict[Split | None, list[Item]] = {}
     unlabelled: dict[Split | None, int] = {}
@@ -108,11 +109,6 @@ def dataset_of(
             told.append(
                 f"{name}: {where} is left out, as none of its {count:,} images has a label."
             )
-    if not found:
-        raise DataError(
-            f"{name}: at least one image must have a label, but of {sum(unlabelled.values()):,} "
-            "none has"
-        )
     splits = {split: found[split] for split in SPLITS if split in found}
     if None in found:
         _check_in_range(found[None], len(classes.names))
@@ -197,9 +193,11 @@ def _numbering(
     position: dict[int | str, int] = {number: index for index, number in enumerate(given.numbers)}
     for number in numbers:
         if number not in position:
+            from_one = 0 not in numbers and number == len(given.names)
+            remedy = ' (where numbers begin at 1, give JSON: {"1": "cat", ...})' if from_one else ""
             raise DataError(
                 f"{first_with[number]}: label must be a number that {given.where} names "
-                f"({given.numbers[0]} to {given.numbers[-1]}), but is {number}"
+                f"({given.numbers[0]} to {given.numbers[-1]}), but is {number}{remedy}"
             )
     ids, scored = (None, None) if declared is None else (declared.ids, declared.scored)
     return Classes(given.names, ids, scored), position

@@ -43,9 +43,7 @@ def load_webdataset(source: WebdatasetSource) -> Dataset:
     """
     root = Path(source.root)
     folder, layout = _layout(root, source.config)
-    files: list[tuple[Split | None, str]] = [(None, path) for path in layout.unsplit]
-    files += [(split, path) for split, paths in layout.splits.items() for path in paths]
-    shards = [_read_shard(split, folder / path, source) for split, path in files]
+    shards = [_read_shard(split, folder / path, source) for split, path in layout.files]
     _check_labelled(shards)
     parts = [shard.part for shard in shards]
     notes = list(layout.notes)
@@ -58,9 +56,9 @@ def load_webdataset(source: WebdatasetSource) -> Dataset:
         if given is not None:
             notes.append(f"{root.name}: names of the classes are those in {given.where}.")
     remedy = (
-        f"{folder / files[0][1]}: labels are numbers, and their names must be given, but are not: "
-        "give them with data.source.class_names (data check: --class-names), a list such as "
-        "[cat,dog] or a file with one name a line, or put such a file into "
+        f"{folder / layout.files[0][1]}: labels are numbers, and their names must be given, but "
+        "are not: give them with data.source.class_names (data check: --class-names), a list such "
+        "as [cat,dog] or a file with one name a line, or put such a file into "
         f"{folder} as {NAMES_FILES[0]}"
     )
     return dataset_of(root.name, parts, given, source, remedy, notes)
