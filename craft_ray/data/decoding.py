@@ -28,7 +28,8 @@ start come first: at the first of the others it loads all that it has, which tak
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF_BRANDS = (b"avif", b"avis")
-_HEAD_BYTES = 64
+HEAD_BYTES = 64
+"""That tell the kind of a file."""
 
 _COLOURS: dict[Background, tuple[int, int, int]] = {
     "white": (255, 255, 255),
@@ -105,7 +106,7 @@ def open_image(source: Path | BinaryIO) -> Image.Image:
     try:
         return Image.open(source, formats=IMAGE_FORMATS)
     except UnidentifiedImageError as error:
-        kind = _kind_of(_head_of(source))
+        kind = kind_of(_head_of(source))
         if kind == "AVIF":
             raise UnidentifiedImageError(
                 "is AVIF, which this Pillow cannot read or which is broken: pip install --upgrade "
@@ -201,15 +202,16 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _head_of(source: Path | BinaryIO) -> bytes:
     if isinstance(source, Path):
         with source.open("rb") as file:
-            return file.read(_HEAD_BYTES)
+            return file.read(HEAD_BYTES)
     source.seek(0)
-    head = source.read(_HEAD_BYTES)
+    head = source.read(HEAD_BYTES)
     source.seek(0)
     return head
 
 
-def _kind_of(head: bytes) -> str | None:
-    """Of the two kinds that begin with a box of brands, by the first bytes."""
+def kind_of(head: bytes) -> str | None:
+    """AVIF or HEIF, the two kinds that begin with a box of brands, by a file's first bytes; None:
+    neither."""
     if head[4:8] != b"ftyp":
         return None
     end = min(int.from_bytes(head[:4], "big"), len(head))

@@ -8,7 +8,7 @@ from io import BytesIO
 from PIL import Image
 
 from craft_ray.data.dataset import Item
-from craft_ray.data.decoding import AS_STORED, in_rgb, opened, orientation_of
+from craft_ray.data.decoding import AS_STORED, HEAD_BYTES, in_rgb, kind_of, opened, orientation_of
 from craft_ray.data.pixels import PixelArray
 from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
@@ -33,7 +33,7 @@ def plain_files(items: Sequence[Item]) -> Files:
     A JPEG that says how it is to be turned is sent without that, as some endpoints turn it and
     others do not. If the views that are cropped here are turned, it is sent turned: as a JPEG of
     quality 95, whose pixels differ by a few levels; a photograph as PNG would have ten times as
-    many bytes, which endpoints refuse.
+    many bytes, which endpoints refuse. So are photographs in AVIF and HEIC.
 
     Raises:
         DataError: a file is gone, or cannot be decoded.
@@ -49,7 +49,8 @@ def png_files(pixels_NSS: PixelArray) -> Files:
 def _plain_file(item: Item) -> bytes:
     data, image = item.read(), item.decode()  # what is broken must not be sent, and paid for
     if not data.startswith(TAKEN_EVERYWHERE):
-        return _png(image)
+        is_photograph = kind_of(data[:HEAD_BYTES]) is not None
+        return _jpeg(image) if is_photograph else _png(image)
     with opened(data, item.name) as stored:
         if stored.mode not in ALIKE_EVERYWHERE or "transparency" in stored.info:
             return _png(image)

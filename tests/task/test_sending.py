@@ -7,7 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, features
 
 from craft_ray.data.dataset import Item
 from craft_ray.data.decoding import AS_SEEN, AS_STORED, Decoding
@@ -93,6 +93,15 @@ def test_a_turned_jpeg_stays_a_jpeg(decoding: Decoding) -> None:
     (sent,) = plain_images([Item(turned("jpeg"), 0, "a", decoding)], FILES)
     assert bytes(sent).startswith(b"\xff\xd8\xff")
     assert Image.open(BytesIO(sent)).getexif().get(ExifTags.Base.Orientation) is None
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_a_photograph_in_avif_becomes_a_jpeg() -> None:
+    item = Item(encoded("avif"), 0, "a")
+    (sent,) = plain_images([item], FILES)
+    assert bytes(sent).startswith(b"\xff\xd8\xff")
+    apart = np.array(Image.open(BytesIO(sent))).astype(int) - np.array(item.decode())
+    assert abs(apart).mean() < 3
 
 
 def test_an_exif_behind_the_pixels_of_a_png_is_found() -> None:
