@@ -240,8 +240,8 @@ def _list(lines: Sequence[tuple[str, str]]) -> str:
 
 def _limits(oracle: AnyOracleConfig | None, about: About) -> str:
     measured = (
-        "It was not tested on images that nothing was chosen on: there were no test images, and "
-        "on others it is somewhat worse than on the validation images."
+        "It was not tested on images that nothing was chosen on: on others it is somewhat worse "
+        "than on the validation images."
         if about.test is None
         else "The test score is of images like those it was tuned on; elsewhere it may be lower."
     )

@@ -185,7 +185,7 @@ def check_result(result: Any, summary: dict[str, Any], found: dict[str, Any]) ->
     assert "There are no test images" in page
     assert "craft-ray evaluate" in page
     card = (result.classifier_folder / "README.md").read_text()
-    assert "there were no test images" in card
+    assert "It was not tested on images that nothing was chosen on" in card
     assert "zero-shot, test" not in card
     assert Artifact.load(result.classifier_folder).about.test is None  # type: ignore[union-attr]
 
