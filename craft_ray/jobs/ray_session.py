@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from ray.exceptions import AuthenticationError
 
 from craft_ray.config.sections import RayConfig
 from craft_ray.environment import ENVIRONMENT, set_environment
-from craft_ray.errors import ConfigError
+from craft_ray.errors import FULL_DISK, ConfigError
 from craft_ray.interrupts import treat_sigterm_as_ctrl_c
+from craft_ray.jobs.cluster_address import check_reachable
+from craft_ray.jobs.own_ray import available_cpus, place_for_sockets
 from craft_ray.pool.lifecycle import NAMESPACE
 
 SECONDS_TO_DIE = 10  # of Ray's workers whose raylet is gone; they take about one
@@ -29,9 +31,18 @@ def ray_session(config: RayConfig) -> Iterator[None]:
     """Connect, and leave nothing running that was started here.
 
     Raises:
-        ConfigError: the named cluster does not answer, or wants a token that we do not have.
+        ConfigError: the named cluster does not answer, or wants a token that we do not have; or a
+            Ray of our own cannot start here.
     """
     set_environment()
+    with ExitStack() as stack:
+        _connect(config, stack)
+        treat_sigterm_as_ctrl_c()
+        yield
+
+
+def _connect(config: RayConfig, stack: ExitStack) -> None:
+    """Connect; `stack` ends what was started."""
     elsewhere = _raylets()
     address = config.address or os.environ.get("RAY_ADDRESS")
     common: dict[str, Any] = {
@@ -40,6 +51,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         "logging_level": logging.ERROR,
     }
     if address:
+        check_reachable(address)
         environment = {"env_vars": {key: os.environ[key] for key in ENVIRONMENT}}
         try:
             ray.init(address=address, runtime_env=environment, **common)
@@ -50,27 +62,40 @@ def ray_session(config: RayConfig) -> Iterator[None]:
                 "needs RAY_AUTH_MODE=token and its token (docs/cluster.md)"
             )
             raise ConfigError("ray", [problem]) from error
-    else:
-        keep_token_private(Path.home() / ".ray" / "auth_token")
+        stack.callback(_leave, elsewhere)
+        return
+    keep_token_private(Path.home() / ".ray" / "auth_token")
+    folder = stack.enter_context(place_for_sockets(os.environ))
+    stack.callback(_leave, elsewhere)
+    try:
         ray.init(
             address="local",
-            num_cpus=config.num_cpus,
+            num_cpus=config.num_cpus or available_cpus(),
             object_store_memory=config.object_store_mb * 2**20,
             # Eight processes that nobody looks at, unless asked for.
             include_dashboard=config.dashboard,
             dashboard_host="127.0.0.1",
+            _temp_dir=folder,
             # No runtime environment: workers inherit ours, and one of its own would keep every
             # actor from the workers that Ray has started already.
             **common,
         )
-    treat_sigterm_as_ctrl_c()
-    try:
-        yield
-    finally:
-        ours = [raylet for raylet in _raylets() if raylet not in elsewhere]
-        workers = [worker for raylet in ours for worker in raylet.children(recursive=True)]
-        ray.shutdown()
-        _end(workers)
+    except (OSError, ValueError, RuntimeError, AuthenticationError) as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            raise
+        problem = (
+            f"a Ray of our own must start on this machine, but: {error}; `craft-ray env` says what "
+            "is short here, docs/troubleshooting.md what helps"
+        )
+        raise ConfigError("ray", [problem]) from error
+
+
+def _leave(elsewhere: list[psutil.Process]) -> None:
+    """Disconnect, and end the processes that were started here, other than `elsewhere`."""
+    ours = [raylet for raylet in _raylets() if raylet not in elsewhere]
+    workers = [worker for raylet in ours for worker in raylet.children(recursive=True)]
+    ray.shutdown()
+    _end(workers)
 
 
 def _raylets() -> list[psutil.Process]:
