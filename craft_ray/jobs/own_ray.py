@@ -61,6 +61,21 @@ def _numbers(path: Path) -> list[int]:
         return []
 
 
+def little_shared_memory(object_store_mb: int, folder: Path = Path("/dev/shm")) -> str | None:
+    """What to tell where Ray's objects do not fit into shared memory, as in a container that was
+    started without a word about it: Ray goes to a disk, silently. None if they fit."""
+    try:
+        free_mb = shutil.disk_usage(folder).free // 2**20
+    except OSError:  # no such thing here
+        return None
+    if free_mb >= object_store_mb:
+        return None
+    return (
+        f"{folder} has {free_mb} MB free, less than ray.object_store_mb={object_store_mb}: Ray "
+        "keeps images on a disk, which is slower; start a container with --shm-size=2g"
+    )
+
+
 def sockets_fit(environment: Mapping[str, str]) -> bool:
     """Whether the paths of Ray's sockets below its folder for temporary files are short enough."""
     folder = environment.get("RAY_TMPDIR") or environment.get("TMPDIR") or "/tmp"

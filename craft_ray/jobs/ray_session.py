@@ -20,8 +20,10 @@ from craft_ray.environment import ENVIRONMENT, set_environment
 from craft_ray.errors import FULL_DISK, ConfigError
 from craft_ray.interrupts import treat_sigterm_as_ctrl_c
 from craft_ray.jobs.cluster_address import check_reachable
-from craft_ray.jobs.own_ray import available_cpus, place_for_sockets
+from craft_ray.jobs.own_ray import available_cpus, little_shared_memory, place_for_sockets
 from craft_ray.pool.lifecycle import NAMESPACE
+
+logger = logging.getLogger(__name__)
 
 SECONDS_TO_DIE = 10  # of Ray's workers whose raylet is gone; they take about one
 
@@ -65,6 +67,8 @@ def _connect(config: RayConfig, stack: ExitStack) -> None:
         stack.callback(_leave, elsewhere)
         return
     keep_token_private(Path.home() / ".ray" / "auth_token")
+    if (warning := little_shared_memory(config.object_store_mb)) is not None:
+        logger.warning("%s", warning)
     folder = stack.enter_context(place_for_sockets(os.environ))
     stack.callback(_leave, elsewhere)
     try:
@@ -129,8 +133,7 @@ def keep_token_private(path: Path) -> None:
         return
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return  # the user's, and the user's to protect
-    # Without a home folder that can be written, Ray says what it needs.
-    with suppress(OSError):
+    try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         if not path.exists():
             mine = path.with_name(f"{path.name}.{os.getpid()}")
@@ -141,3 +144,8 @@ def keep_token_private(path: Path) -> None:
                 os.link(mine, path)
             mine.unlink()
         path.chmod(0o600)
+    except OSError:
+        # No home folder that can be written, as on some nodes of batch systems: a token of this
+        # process, which those that it starts inherit. One that is there and can be read is Ray's.
+        if not os.access(path, os.R_OK):
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

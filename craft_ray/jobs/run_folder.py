@@ -201,7 +201,12 @@ def open_run_folder(
         # On a store two may have found nothing there, and this is the second one.
         if (folder / SETTINGS_FILE).exists():
             raise _name_is_taken(folder)
-        write_json(folder / SETTINGS_FILE, settings)
+        try:
+            write_json(folder / SETTINGS_FILE, settings)
+        except OSError as error:
+            remove_folder(folder)
+            problem = f"{folder} must be writable, but: {error.strerror or error}"
+            raise ConfigError("output_dir", [problem]) from error
         try:
             yield folder
         except (RunFailedError, RunInterruptedError, StorageError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from craft_ray.jobs.own_ray import (
     LONGEST_BELOW,
     MAX_SOCKET_PATH,
     available_cpus,
+    little_shared_memory,
     place_for_sockets,
     sockets_fit,
 )
@@ -94,3 +96,12 @@ def test_no_short_folder_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         place_for_sockets({"TMPDIR": "/" + "x" * 91}),
     ):
         pass
+
+
+def test_little_shared_memory_is_said(tmp_path: Path) -> None:
+    free_mb = shutil.disk_usage(tmp_path).free // 2**20
+    words = little_shared_memory(2 * free_mb + 1, tmp_path)
+    assert words is not None
+    assert "--shm-size=2g" in words
+    assert little_shared_memory(1, tmp_path) is None
+    assert little_shared_memory(1, tmp_path / "none") is None

@@ -64,7 +64,7 @@ def test_a_deleted_experiment_is_found_at_the_start_and_the_printed_line_restore
     folder = tmp_path / "a folder; it's"
     record(folder, "before")
     client = MlflowClient(tracking_uri=tracking_uri(MlflowConfig(), folder))
-    client.delete_experiment(client.get_experiment_by_name("craft-ray").experiment_id)
+    client.delete_experiment(id_of(client))
     with pytest.raises(TrackingError) as caught:
         make_tracker(MlflowConfig(), folder)
     words = str(caught.value)
@@ -81,17 +81,16 @@ def test_a_deleted_experiment_is_found_at_the_start_and_the_printed_line_restore
 def test_an_experiment_that_is_deleted_meanwhile_loses_nothing_when_it_is_restored(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tracker = make_tracker(MlflowConfig(), tmp_path)
+    said: list[str] = []
+    tracker = make_tracker(MlflowConfig(), tmp_path, said.append)
     tracker.open("run", "run", {})
     uri = tracking_uri(MlflowConfig(), tmp_path)
     until(lambda: bool(runs_of(uri)))
     client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name("craft-ray").experiment_id
+    experiment = id_of(client)
     client.delete_experiment(experiment)
     tracker.log("run", [{"step": 1, "fitness_best": 0.5}])
     tracker.close("run", "FINISHED")
-    said: list[str] = []
-    tracker._say = said.append
     tracker.shutdown()
     assert "mlflow experiments restore" in caplog.text
     assert "MLflow has not taken 2 entries" in said[0]
@@ -115,6 +114,12 @@ def test_a_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
     folder.mkdir()
     record(folder, "run")
     assert names_in(folder) == {"run"}
+
+
+def id_of(client: MlflowClient) -> str:
+    found = client.get_experiment_by_name("craft-ray")
+    assert found is not None
+    return str(found.experiment_id)
 
 
 def until(holds: Callable[[], bool], within_s: float = 60.0) -> None:
