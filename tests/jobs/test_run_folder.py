@@ -271,7 +271,7 @@ def test_a_full_disk_at_the_start_is_said_and_leaves_no_folder(
 
     monkeypatch.setattr("craft_ray.jobs.run_folder.write_json", full)
     with (
-        pytest.raises(ConfigError, match="output_dir: .* must be writable, but: No space left"),
+        pytest.raises(ConfigError, match=r"output_dir: .* must be writable, but: No space left"),
         open_run_folder(tmp_path, None, "run", SETTINGS, Run, resume=False),
     ):
         pass
