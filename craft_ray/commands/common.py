@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import select
 import shlex
@@ -28,7 +29,13 @@ from craft_ray.errors import (
     StorageError,
     UserError,
 )
-from craft_ray.interrupts import repeat_lost_interrupts, treat_sigterm_as_ctrl_c
+from craft_ray.interrupts import (
+    NOTHING_STARTED,
+    comes_of_ctrl_c,
+    repeat_lost_interrupts,
+    take_ctrl_c,
+    treat_sigterm_as_ctrl_c,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,10 +53,12 @@ an error, which says the file; of the rest the picture is good."""
 def exit_with(command: Callable[[], None]) -> int:
     """Run a command; a user's mistake is one message and exit code 2, never a traceback."""
     set_environment()
+    take_ctrl_c()
     treat_sigterm_as_ctrl_c()
     repeat_lost_interrupts()
     for words in PILLOWS_WARNINGS:
         warnings.filterwarnings("ignore", words, module="PIL")
+    _print_anything()
     try:
         command()
         sys.stdout.flush()
@@ -66,10 +75,19 @@ def exit_with(command: Callable[[], None]) -> int:
     except RunInterruptedError as error:
         print(f"interrupted: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
-    except KeyboardInterrupt:
-        print("interrupted before anything was started", file=sys.stderr)
+    except (Exception, KeyboardInterrupt) as error:
+        if not comes_of_ctrl_c(error):
+            raise
+        print(NOTHING_STARTED, file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
     return 0
+
+
+def _print_anything() -> None:
+    """A terminal, or a file, that takes ASCII only gets `caf\\xe9` in place of a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _nobody_reads() -> bool:
