@@ -13,9 +13,12 @@ from typing import Any
 import open_clip
 import torch
 
-from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.oracle import Interpolation, OracleConfig, ResizeMode
+from craft_ray.data.transform import ImageTransform
 from craft_ray.errors import OracleError
-from craft_ray.oracle.check import LOCAL_DIR_PREFIX, check_activation, tag_of
+from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX
+from craft_ray.oracle.check import check_activation, tag_of
+from craft_ray.oracle.preprocessing import preprocessing_of
 from craft_ray.oracle.weights import readable_by_open_clip
 from craft_ray.zoo import EMBEDDED_ORACLE
 
@@ -34,6 +37,22 @@ class LoadedModel:
     image_std: Sequence[float]
     architecture: dict[str, Any]
     """open_clip's `model_cfg`."""
+    resize_mode: ResizeMode = "shortest"
+    interpolation: Interpolation = "bicubic"
+    fill_color: int = 0
+    notes: tuple[str, ...] = ()
+    """What a user should know of how it was loaded."""
+
+    @property
+    def transform(self) -> ImageTransform:
+        """How an image becomes a square.
+
+        Raises:
+            ValueError: open_clip knows no such way.
+        """
+        return ImageTransform(
+            self.image_size, self.resize_mode, self.interpolation, self.fill_color
+        )
 
 
 def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
@@ -75,16 +94,37 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
         )
     model.eval().requires_grad_(False)
     _check_finite(model, config)
-    preprocess = open_clip.get_model_preprocess_cfg(model)
-    size = preprocess["size"]
-    return LoadedModel(
+    preprocessing, size = preprocessing_of(config), _side(model, config)
+    is_published = config.model == "embedded" or tag_of(config) is not None
+    loaded = LoadedModel(
         model=model,
         tokenizer=tokenizer,
-        image_size=int(size[0] if isinstance(size, Sequence) else size),
-        image_mean=tuple(preprocess["mean"]),
-        image_std=tuple(preprocess["std"]),
+        image_size=size,
+        image_mean=preprocessing.mean,
+        image_std=preprocessing.std,
         architecture=architecture,
+        resize_mode=preprocessing.resize_mode,
+        interpolation=preprocessing.interpolation,
+        fill_color=preprocessing.fill_color,
+        notes=() if is_published else (preprocessing.describe(),),
     )
+    try:
+        _ = loaded.transform
+    except ValueError as error:
+        raise OracleError(f"oracle: preprocessing of {config.model}: {error}") from None
+    return loaded
+
+
+def _side(model: Any, config: OracleConfig) -> int:
+    """Of the square images that the model takes."""
+    size = model.visual.image_size
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
+    if len(set(sides)) != 1:
+        raise OracleError(
+            f"oracle.model: {config.model} must take square images, but takes "
+            f"{' x '.join(map(str, sides))}"
+        )
+    return int(sides[0])
 
 
 def _reason(error: Exception) -> str:
