@@ -131,6 +131,19 @@ def check_activation(config: OracleConfig, architecture: dict[str, Any]) -> None
             )
 
 
+def check_hub_activation(config: OracleConfig, architecture: dict[str, Any], folder: Path) -> None:
+    """Refuse weights of a `CLIPModel` whose `config.json` beside them names another activation."""
+    trained = bool(hub_architecture(folder)["quick_gelu"])
+    has_quick_gelu = bool(architecture.get("quick_gelu"))
+    if trained != has_quick_gelu:
+        raise OracleError(
+            f"oracle.model: must compute the activation that {folder / 'config.json'} names, "
+            f"{ACTIVATIONS[trained]}, but {config.model!r} computes "
+            f"{ACTIVATIONS[has_quick_gelu]}: use oracle.model=local-dir:{folder} and no "
+            "oracle.pretrained"
+        )
+
+
 def _check_activation_of_folder(folder: Path, has_quick_gelu: bool) -> None:
     for path in sorted(folder.iterdir()):
         is_weights = path.suffix in (".safetensors", ".bin", ".pth")

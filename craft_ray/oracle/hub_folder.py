@@ -24,6 +24,11 @@ def is_clip_model(folder: Path) -> bool:
     return _document(folder / CONFIG).get("model_type") == "clip"
 
 
+def is_hub_folder(folder: Path) -> bool:
+    """Whether a model is read as a `CLIPModel`: it has no description of open_clip's."""
+    return is_clip_model(folder) and not (folder / "open_clip_config.json").is_file()
+
+
 def hub_architecture(folder: Path) -> dict[str, Any]:
     """open_clip's `model_cfg` of a folder of a `CLIPModel`. What is not said has the value that
     `CLIPConfig` gives it.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,14 @@ import torch
 from craft_ray.config.oracle import Interpolation, OracleConfig, ResizeMode
 from craft_ray.data.transform import ImageTransform
 from craft_ray.errors import OracleError
+from craft_ray.oracle.building import build_model, in_sizes, sizes_of
 from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX
-from craft_ray.oracle.check import check_activation, tag_of
+from craft_ray.oracle.check import check_activation, check_hub_activation, tag_of
+from craft_ray.oracle.checkpoint_files import read_weights, weights_in
+from craft_ray.oracle.checkpoint_names import CheckpointError
+from craft_ray.oracle.hub_folder import hub_architecture, is_clip_model, is_hub_folder
+from craft_ray.oracle.hub_names import in_open_clips_names, is_hub_layout
 from craft_ray.oracle.preprocessing import preprocessing_of
-from craft_ray.oracle.weights import readable_by_open_clip
 from craft_ray.zoo import EMBEDDED_ORACLE
 
 LONGEST_REASON = 400
@@ -66,22 +68,27 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
             trained with another activation.
     """
     name = f"{LOCAL_DIR_PREFIX}{EMBEDDED_ORACLE}" if config.model == "embedded" else config.model
+    notes: tuple[str, ...] = ()
     try:
-        architecture = open_clip.get_model_config(name)
-        check_activation(config, architecture)
-        if _tag_declares_quick_gelu(config):
-            architecture["quick_gelu"] = True
-        with _weights(config) as pretrained, warnings.catch_warnings():
+        with warnings.catch_warnings():
             # open_clip warns of details of its presets that a user cannot change here.
             warnings.simplefilter("ignore")
-            model = open_clip.create_model(
-                name,
-                pretrained=pretrained,
-                device=device,
-                require_pretrained=True,
-                force_quick_gelu=_tag_declares_quick_gelu(config),
-            )
-            tokenizer = open_clip.get_tokenizer(name)
+            if tag_of(config) is None:
+                model, architecture, notes = _from_files(config, name)
+                model.to(device)
+            else:
+                architecture = open_clip.get_model_config(name)
+                check_activation(config, architecture)
+                if _tag_declares_quick_gelu(config):
+                    architecture["quick_gelu"] = True
+                model = open_clip.create_model(
+                    name,
+                    pretrained=config.pretrained,
+                    device=device,
+                    require_pretrained=True,
+                    force_quick_gelu=_tag_declares_quick_gelu(config),
+                )
+            tokenizer = _tokenizer(name)
     except OracleError:
         raise
     except Exception as error:  # open_clip lets out whatever a broken file or description causes
@@ -106,7 +113,7 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
         resize_mode=preprocessing.resize_mode,
         interpolation=preprocessing.interpolation,
         fill_color=preprocessing.fill_color,
-        notes=() if is_published else (preprocessing.describe(),),
+        notes=notes if is_published else (preprocessing.describe(), *notes),
     )
     try:
         _ = loaded.transform
@@ -128,11 +135,9 @@ def _side(model: Any, config: OracleConfig) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """One line. torch writes paragraphs, and of a pickle with code how to run it nevertheless."""
-    if isinstance(error, pickle.UnpicklingError):
-        return (
-            "it is no checkpoint of weights, and only weights are read: nothing in it is executed"
-        )
+    """One line. torch writes paragraphs."""
+    if isinstance(error, CheckpointError):
+        return str(error)  # whole
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} ..."
 
@@ -155,11 +160,42 @@ def _tag_declares_quick_gelu(config: OracleConfig) -> bool:
     return bool((tag_of(config) or {}).get("quick_gelu"))
 
 
-@contextmanager
-def _weights(config: OracleConfig) -> Iterator[str | None]:
-    """`pretrained` for open_clip."""
-    if config.pretrained is None or tag_of(config) is not None:
-        yield config.pretrained
-        return
-    with readable_by_open_clip(Path(config.pretrained)) as path:
-        yield str(path)
+def _from_files(config: OracleConfig, name: str) -> tuple[Any, dict[str, Any], tuple[str, ...]]:
+    """A model whose weights are here, its architecture, and what a user should know of both."""
+    is_folder = name.startswith(LOCAL_DIR_PREFIX)
+    folder = Path(name.removeprefix(LOCAL_DIR_PREFIX))
+    is_hub = is_folder and is_hub_folder(folder)
+    architecture = hub_architecture(folder) if is_hub else open_clip.get_model_config(name)
+    if not is_hub:
+        check_activation(config, architecture)
+    path = weights_in(folder) if is_folder else Path(config.pretrained or "")
+    weights, notes = read_weights(path)
+    if is_hub_layout(weights):
+        weights = in_open_clips_names(weights)
+        if not is_hub and is_clip_model(path.parent):
+            check_hub_activation(config, architecture, path.parent)
+    sizes = sizes_of(architecture, weights)
+    if sizes and is_folder:
+        raise CheckpointError(_contradiction(sizes))
+    architecture = in_sizes(architecture, sizes) if sizes else architecture
+    sentences = (f"{key} is {own}, that of the weights" for key, (_, own) in sizes.items())
+    said = f"{config.model} has another size here: {', '.join(sentences)}."
+    return build_model(architecture, weights), architecture, (said, *notes) if sizes else notes
+
+
+def _contradiction(sizes: dict[str, tuple[int, int]]) -> str:
+    words = ", ".join(
+        f"{key} must be {own}, as the position embeddings of the weights are, but is {said}"
+        for key, (said, own) in sizes.items()
+    )
+    return (
+        f"its description and its weights contradict each other: {words}. Nothing is interpolated: "
+        "write the size of the weights into the description"
+    )
+
+
+def _tokenizer(name: str) -> Any:
+    folder = Path(name.removeprefix(LOCAL_DIR_PREFIX))
+    if name.startswith(LOCAL_DIR_PREFIX) and is_hub_folder(folder):
+        return open_clip.SimpleTokenizer()
+    return open_clip.get_tokenizer(name)

@@ -8,22 +8,16 @@ without complaint and answers worse, so it has to be noticed here.
 from __future__ import annotations
 
 import hashlib
-import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlparse
 
 from safetensors import SafetensorError, safe_open
 
 from craft_ray.oracle.catalogue import all_published_weights
-
-OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
-"""Numbers that OpenAI's state dicts hold beside the weights."""
+from craft_ray.oracle.checkpoint_names import OPENAI_KEYS
 
 
 def trained_with_quick_gelu(path: Path) -> bool | None:
@@ -49,39 +43,6 @@ def release_of(path: Path) -> dict[str, Any] | None:
     return next((of for start, of in _releases().items() if digest.startswith(start)), None)
 
 
-@contextmanager
-def readable_by_open_clip(path: Path) -> Iterator[Path]:
-    """The file itself, or a copy of OpenAI's weights that open_clip reads: it refuses TorchScript
-    where only weights are allowed, and the three numbers as unexpected keys."""
-    # Here: names and files are checked without it.
-    import torch
-    from safetensors.torch import save_file
-
-    is_archive = _is_torchscript(path)
-    if not is_archive and not is_openai(path):
-        yield path
-        return
-    if is_archive:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated, files remain
-            document = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-    elif path.suffix == ".safetensors":
-        with safe_open(path, "pt") as file:
-            document = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    else:
-        document = torch.load(path, map_location="cpu", weights_only=True)
-        document = document.get("state_dict", document)
-    # `clone`: tensors of an archive may share memory, which safetensors refuses.
-    weights = {
-        key: value.clone().contiguous() for key, value in document.items() if key not in OPENAI_KEYS
-    }
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / "weights.safetensors"
-        save_file(weights, copy)
-        del document, weights
-        yield copy
-
-
 def is_file(path: Path) -> bool:
     """As `Path.is_file`, which raises an OSError of a name that is too long."""
     try:
@@ -93,14 +54,6 @@ def is_file(path: Path) -> bool:
 def is_openai(path: Path) -> bool:
     keys = _names_within(path)
     return all(key.encode() in keys for key in OPENAI_KEYS)
-
-
-def _is_torchscript(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(PurePosixPath(name).name == "constants.pkl" for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
 
 
 def _names_within(path: Path) -> bytes:
