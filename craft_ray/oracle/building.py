@@ -115,10 +115,10 @@ def _side(weights: Weights) -> int | None:
 
 def _in_the_words_of(model: Any, weights: Weights) -> Weights:
     """As open_clip's loader translates names, and nothing resized."""
-    own = {name: value for name, value in weights.items() if name not in OPENAI_KEYS}
+    own: Weights = {name: value for name, value in weights.items() if name not in OPENAI_KEYS}
     own = convert_state_dict(model, own)
     if "positional_embedding" in own and not hasattr(model, "positional_embedding"):
-        own = convert_to_custom_text_state_dict(own)  # type: ignore[no-untyped-call]
+        own = convert_to_custom_text_state_dict(own)
     for name in ("logit_scale", "logit_bias"):
         mine = getattr(model, name, None)
         if mine is not None and name in own and own[name].numel() == 1:

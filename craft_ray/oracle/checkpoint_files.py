@@ -43,9 +43,12 @@ READ_BESIDE: list[Any] = [
     PosixPath,
     OrderedDict,
     *(
-        (getattr(np._core.multiarray, name), f"numpy.{core}.multiarray.{name}")
-        for name in ("scalar", "_reconstruct")
-        for core in ("core", "_core")
+        (function, f"numpy.{core}.multiarray.{name}")
+        for name, function in {
+            "scalar": np.float64(0).__reduce__()[0],
+            "_reconstruct": np.zeros(1).__reduce__()[0],
+        }.items()
+        for core in ("core", "_core")  # before numpy 2, and since
     ),
 ]
 """What programs save beside weights and is no more than values: numpy's numbers (a loss, a random
