@@ -25,6 +25,8 @@ from craft_ray.oracle.preprocessing import preprocessing_of
 from craft_ray.zoo import EMBEDDED_ORACLE
 
 LONGEST_REASON = 400
+BIG_VISION = (".npz", ".npy")
+"""Files of SigLIP's own training code."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,11 @@ class LoadedModel:
 
 
 def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
-    """Load weights and tokenizer through open_clip's own paths.
+    """Load weights and tokenizer.
 
-    Weights that a tag names get the activation that the tag declares: `RN50` with `openai` is
-    `RN50-quickgelu`. Files of OpenAI's are read as they were published.
+    Weights that a tag names are loaded by open_clip, with the activation that the tag declares:
+    `RN50` with `openai` is `RN50-quickgelu`. Files are read here: nothing in them is executed, and
+    no position embedding is interpolated.
 
     Raises:
         OracleError: the checkpoint does not fit the model or cannot be read, or its weights were
@@ -169,6 +172,9 @@ def _from_files(config: OracleConfig, name: str) -> tuple[Any, dict[str, Any], t
     if not is_hub:
         check_activation(config, architecture)
     path = weights_in(folder) if is_folder else Path(config.pretrained or "")
+    if path.suffix in BIG_VISION:  # open_clip reads them itself, and resizes nothing
+        model = open_clip.create_model(name, pretrained=str(path), require_pretrained=True)
+        return model, architecture, ()
     weights, notes = read_weights(path)
     if is_hub_layout(weights):
         weights = in_open_clips_names(weights)
