@@ -81,6 +81,21 @@ def hub_architecture(folder: Path) -> dict[str, Any]:
     }
 
 
+def foreign_words(folder: Path, known: dict[str, int]) -> list[str]:
+    """Words to which the vocabulary that stands in a folder gives another number than `known`, or
+    which are not in `known`; the marks of start and end, `<|...|>`, are left aside."""
+    vocabulary = _document(folder / "vocab.json")
+    if not vocabulary:
+        model = _document(folder / "tokenizer.json").get("model")
+        found = model.get("vocab") if isinstance(model, dict) else None
+        vocabulary = found if isinstance(found, dict) else {}
+    return [
+        word
+        for word, number in vocabulary.items()
+        if not word.startswith("<|") and known.get(word) != number
+    ]
+
+
 def image_processor_in(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """open_clip's `preprocess_cfg` of the image processor that stands in a folder, and its file;
     nothing if none stands there.

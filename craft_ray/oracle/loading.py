@@ -19,7 +19,12 @@ from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX
 from craft_ray.oracle.check import check_activation, check_hub_activation, tag_of
 from craft_ray.oracle.checkpoint_files import read_weights, weights_in
 from craft_ray.oracle.checkpoint_names import CheckpointError
-from craft_ray.oracle.hub_folder import hub_architecture, is_clip_model, is_hub_folder
+from craft_ray.oracle.hub_folder import (
+    foreign_words,
+    hub_architecture,
+    is_clip_model,
+    is_hub_folder,
+)
 from craft_ray.oracle.hub_names import in_open_clips_names, is_hub_layout
 from craft_ray.oracle.preprocessing import preprocessing_of
 from craft_ray.zoo import EMBEDDED_ORACLE
@@ -203,5 +208,11 @@ def _contradiction(sizes: dict[str, tuple[int, int]]) -> str:
 def _tokenizer(name: str) -> Any:
     folder = Path(name.removeprefix(LOCAL_DIR_PREFIX))
     if name.startswith(LOCAL_DIR_PREFIX) and is_hub_folder(folder):
-        return open_clip.SimpleTokenizer()
+        tokenizer = open_clip.SimpleTokenizer()
+        if words := foreign_words(folder, tokenizer.encoder):
+            raise OracleError(
+                f"oracle.model: the tokenizer in {folder} must be CLIP's own, but has another "
+                f"number for {len(words)} words: {', '.join(map(repr, words[:3]))}"
+            )
+        return tokenizer
     return open_clip.get_tokenizer(name)

@@ -244,3 +244,16 @@ def test_openais_own_resolution_must_be_that_of_its_weights(tmp_path: Path) -> N
     document["input_resolution"] = torch.tensor(IMAGE_SIZE + 16)
     with pytest.raises(OracleError, match="input_resolution is 48, but its position embeddings"):
         loaded(saved(document, tmp_path), model)
+
+
+def test_files_of_siglips_own_training_code_are_left_to_open_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    monkeypatch.setattr(
+        open_clip.factory, "load_checkpoint", lambda model, path, **_: read.append(path)
+    )
+    path = tmp_path / "weights.npz"
+    np.savez(path, any=np.zeros(1))
+    assert loaded(path).image_size == IMAGE_SIZE
+    assert read == [str(path)]

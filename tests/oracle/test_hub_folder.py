@@ -171,6 +171,23 @@ def test_a_file_of_it_in_a_model_of_another_activation_is_refused(
         ClipOracle.load(OracleConfig(model="wrong", pretrained=path))
 
 
+@pytest.mark.parametrize("stored", ["vocab.json", "tokenizer.json"])
+def test_a_vocabulary_that_is_not_clips_is_refused(stored: str, folder: Path) -> None:
+    words = dict(open_clip.SimpleTokenizer().encoder)
+    words["<|startoftext|>"] = words.pop("<start_of_text>")  # as theirs is called
+
+    def write() -> None:
+        document = words if stored == "vocab.json" else {"model": {"vocab": words}}
+        (folder / stored).write_text(json.dumps(document))
+
+    write()
+    ClipOracle.load(config(folder))
+    words["cat</w>"], words["dog</w>"] = words["dog</w>"], words["cat</w>"]
+    write()
+    with pytest.raises(OracleError, match=r"must be CLIP's own, .* 2 words: 'dog</w>', 'cat</w>'"):
+        ClipOracle.load(config(folder))
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
