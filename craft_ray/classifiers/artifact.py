@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from craft_ray.classifiers.about import About
 from craft_ray.classifiers.card import model_card
 from craft_ray.classifiers.classifier import Kind, TunedClassifier, restore_classifier
+from craft_ray.classifiers.earlier import with_earlier_preprocessing
 from craft_ray.config.base import Settings
 from craft_ray.config.data import Template
 from craft_ray.config.documents import describe_problems
@@ -185,6 +186,7 @@ class Artifact:
         arrays, document = read_signed_pair(arrays_path, path, FORMAT_VERSION)
         for name in HUB_FIELDS:
             document.pop(name, None)
+        document = with_earlier_preprocessing(document)
         try:
             description = _Description.model_validate(document)
         except ValidationError as error:

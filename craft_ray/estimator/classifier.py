@@ -29,7 +29,7 @@ from craft_ray.inference.predictor import Predictor, check_is_here
 from craft_ray.inference.runs import find_classifier
 from craft_ray.metering.ledger import Spending
 from craft_ray.method.softmax import softmax
-from craft_ray.oracle.check import LOCAL_DIR_PREFIX
+from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX
 from craft_ray.oracle.contract import FloatArray, Oracle
 from craft_ray.oracle.loaded import check_loadable, load_here
 

@@ -241,6 +241,8 @@ def open_experiment(
             oracle = stack.enter_context(
                 driver_oracle(config, pool.address, folder, may_go_on=may_go_on)
             )
+            for note in oracle.describe().notes:
+                console.print(note, highlight=False, markup=False, soft_wrap=True)
             with waiting(console, "Asking zero-shot"):
                 task = classification_task(config, data)
                 start = earlier_prompt(config, task, oracle.describe())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -92,6 +92,10 @@ class ClipOracle:
             expects=True,
             image_mean=tuple(float(value) for value in loaded.image_mean),
             image_std=tuple(float(value) for value in loaded.image_std),
+            resize_mode=loaded.transform.resize_mode,
+            interpolation=loaded.transform.interpolation,
+            fill_color=loaded.transform.fill_color,
+            notes=loaded.notes,
         )
 
     @classmethod
@@ -249,7 +253,9 @@ def _fingerprints(loaded: LoadedModel, precision: str, text_path: str) -> tuple[
         contiguous = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(contiguous.view(torch.uint8).numpy().data if contiguous.numel() else b"")
     # Equal weights do not mean equal answers: the number of heads and QuickGELU leave no trace.
-    statistics = [loaded.image_size, list(loaded.image_mean), list(loaded.image_std)]
+    statistics: list[Any] = [loaded.image_size, list(loaded.image_mean), list(loaded.image_std)]
+    if unusual := loaded.transform.unusual:  # what earlier versions did is not named
+        statistics.append(unusual)
     digest.update(tokenizer_address(loaded.tokenizer).encode())
     of_weights = digest.copy()
     of_weights.update(json.dumps([*statistics, loaded.architecture], sort_keys=True).encode())

@@ -26,6 +26,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from craft_ray.config.oracle import Interpolation, ResizeMode
+from craft_ray.data.transform import ImageTransform
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.endpoints.capabilities import Capabilities, Served
 
@@ -84,6 +86,12 @@ class OracleDescription:
     image_mean: tuple[float, ...] = ()
     """Of the normalisation that the owner does, for the record; empty if unknown."""
     image_std: tuple[float, ...] = ()
+    resize_mode: ResizeMode = "shortest"
+    """How images become squares before they are sent as pixels (`transform`)."""
+    interpolation: Interpolation = "bicubic"
+    fill_color: int = 0
+    notes: tuple[str, ...] = ()
+    """Sentences of what a user should know of how the model was loaded."""
     takes_files: bool = False
     """Whether images are registered as files, which the owner decodes and resizes; else as
     pixels."""
@@ -92,6 +100,13 @@ class OracleDescription:
     scale_is_known: bool = True
     """False where predictions are cosines: `logit_scale` is then 1, and whoever asks fits the
     factor that makes logits of them on labelled images (`MeteredOracle.logit_scale`)."""
+
+    @property
+    def transform(self) -> ImageTransform:
+        """How whoever sends pixels makes them of an image."""
+        return ImageTransform(
+            self.image_size, self.resize_mode, self.interpolation, self.fill_color
+        )
 
     @property
     def serves_features(self) -> bool:

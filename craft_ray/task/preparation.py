@@ -162,7 +162,7 @@ def prepare(
     )
     oracle.expect(validation.handle)
     train_labels = labels_of(data.train)
-    augmentation = Augmentation(config.seed, description.image_size, config.data.crop_scale_min)
+    augmentation = Augmentation(config.seed, description.transform, config.data.crop_scale_min)
     if config.fidelity.fitness_images == "plain":
         fitness_images = plain_images(data.train, description)
     else:
