@@ -28,8 +28,8 @@ FARTHEST = 0.055
 of half and double size or of JPEG quality 50 are nearer, and no other pair of its splits is (the
 nearest is at 0.057). `tests/data/test_near_duplicates.py` does it again."""
 LEAST_CONTRAST = 2.0
-"""Standard deviation of a thumbnail, in grey levels of 256. What has less is a flat area, of which
-only noise could be compared."""
+"""Standard deviation of a colour over a thumbnail, in levels of 256. What has less in each colour is
+a flat area, of which only noise could be compared."""
 COMPONENTS = 10
 FITTED_TO = 20_000
 """Thumbnails at most, from which the principal components are computed."""
@@ -111,10 +111,10 @@ def _thumbnail(item: Item) -> FloatArray | None:
     except DataError:
         return None
     small = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    pixels = np.asarray(small, dtype=np.float32).ravel()
-    if pixels.std() < LEAST_CONTRAST:
+    pixels = np.asarray(small, dtype=np.float32).reshape(-1, 3)
+    if pixels.std(axis=0).max() < LEAST_CONTRAST:  # one colour, whichever it is
         return None
-    pixels = pixels - pixels.mean()
+    pixels = (pixels - pixels.mean()).ravel()
     unit: FloatArray = (pixels / np.linalg.norm(pixels)).astype(np.float32)
     return unit
 

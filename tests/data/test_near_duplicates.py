@@ -15,7 +15,7 @@ from PIL import Image
 
 from craft_ray.commands import data as command
 from craft_ray.config.data import EmbeddedSource
-from craft_ray.data.dataset import Dataset, Item
+from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.data.near_duplicates import FARTHEST, find_near_duplicates, nearest_of_earlier
 from craft_ray.data.sources import load_dataset
 from tests.support.images import encoded, noise
@@ -134,3 +134,15 @@ def test_check_tells_them_apart_from_leaks(
     report = json.loads(capsys.readouterr().out)
     assert [pair["other_split"] for pair in report["near_duplicates"]] == ["train"]
     assert report["leaks"] == []
+
+
+def test_areas_of_one_colour_are_not_compared() -> None:
+    """Two shades of red are not one photograph in two lights."""
+
+    def plain(shade: int, split: str) -> Item:
+        stream = io.BytesIO()
+        Image.new("RGB", (8, 8), (shade, 0, 0)).save(stream, "PNG")
+        return Item(stream.getvalue(), 0, f"{split} {shade}")
+
+    splits: dict[Split, list[Item]] = {"train": [plain(41, "train")], "test": [plain(90, "test")]}
+    assert find_near_duplicates(Dataset("shades", ("a", "b"), splits)) == ()
