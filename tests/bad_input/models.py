@@ -160,7 +160,7 @@ MODELS = [
     Case(
         "another architecture",
         checkpoint(lambda path: torch.save(full_weights(), path), FULL_SIZE),
-        rf"oracle: {FULL_SIZE} with \S*w\.pt cannot be loaded: its weights are not those of .*missing ",
+        rf"oracle: {FULL_SIZE} with \S*w\.pt cannot be loaded: its weights are not .*missing ",
     ),
     Case(
         "a pickle with code",
