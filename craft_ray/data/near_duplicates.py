@@ -28,8 +28,8 @@ FARTHEST = 0.055
 of half and double size or of JPEG quality 50 are nearer, and no other pair of its splits is (the
 nearest is at 0.057). `tests/data/test_near_duplicates.py` does it again."""
 LEAST_CONTRAST = 2.0
-"""Standard deviation of a colour over a thumbnail, in levels of 256. What has less in each colour is
-a flat area, of which only noise could be compared."""
+"""Standard deviation of a colour over a thumbnail, in levels of 256. What has less in each colour
+is a flat area, of which only noise could be compared."""
 COMPONENTS = 10
 FITTED_TO = 20_000
 """Thumbnails at most, from which the principal components are computed."""
