@@ -43,7 +43,7 @@ class Embedder:
     def images(self, uris: Sequence[str]) -> FloatArray:
         """Of files in data URIs."""
         items = [Item(base64.b64decode(uri.partition(",")[2]), 0, "image") for uri in uris]
-        pixels = plain_pixels(items, self._oracle.describe().image_size)
+        pixels = plain_pixels(items, self._oracle.describe().transform)
         with self._lock:
             self.asked["images"] += len(items)
             return self._oracle.embed_images(self._oracle.register_images(pixels, keep=False))

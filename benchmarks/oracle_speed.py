@@ -218,7 +218,7 @@ class CutEncoder:
         suffix_CTE = tower.token_embedding(suffix_CT.to(device))
         ends_C = torch.tensor([len(suffix) - 1 for suffix in tokens.suffixes], device=device)
         ends_C += 1 + contexts_KLE.shape[1]
-        sos_E = tower.token_embedding(tokens.sos_1.to(device))
+        sos_E = tower.token_embedding(tokens.frame.start.to(device))
         features = []
         prompts_per_forward = OracleConfig().max_tokens_per_forward // length
         for part in slices(len(contexts_KLE), prompts_per_forward // len(suffix_CTE)):

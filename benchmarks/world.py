@@ -28,7 +28,7 @@ class World:
         prepared = prepare(config, data, self.driver)
         assert isinstance(prepared.views, ViewBank)
         items = data.dataset.splits["test"]
-        pixels = plain_pixels(items, oracle.describe().image_size)
+        pixels = plain_pixels(items, oracle.describe().transform)
         names = (*prepared.class_names, *extra_names(config, prepared.class_names))
         self.oracle = oracle
         self.config = config

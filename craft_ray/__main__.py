@@ -2,7 +2,17 @@
 
 import sys
 
-from craft_ray.commands.program import main
+from craft_ray.interrupts import end_at_once_on_ctrl_c
+
+
+def run() -> int:
+    """The program `craft-ray`; returns its exit code."""
+    end_at_once_on_ctrl_c()
+    # Imported late: Ctrl-C would end it with a traceback.
+    from craft_ray.commands.program import main
+
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
 
+from craft_ray.errors import EXIT_CODE_INTERRUPTED
+
 REPEAT_AFTER_S = 0.05
+NOTHING_STARTED = "interrupted before anything was started"
+
+
+def end_at_once_on_ctrl_c() -> None:
+    """For the first moments of a program, in which it only imports: Ctrl-C there would show the
+    reader a traceback of whatever was being imported. `take_ctrl_c` ends this."""
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_at_once)
+
+
+def take_ctrl_c() -> None:
+    """From now on Ctrl-C is an exception again: there is something to be ended in order."""
+    if signal.getsignal(signal.SIGINT) == _end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def comes_of_ctrl_c(error: BaseException) -> bool:
+    """Whether an error only passes on a Ctrl-C, as an import does that was cut off by one."""
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    if not isinstance(error, ImportError | SystemError):
+        return False
+    causes = (str(error), repr(error.__cause__), repr(error.__context__))
+    return any("KeyboardInterrupt" in text for text in causes)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    os.write(2, f"{NOTHING_STARTED}\n".encode())
+    os._exit(EXIT_CODE_INTERRUPTED)
 
 
 def treat_sigterm_as_ctrl_c() -> None:

@@ -2,7 +2,10 @@
 
 import sys
 
-from craft_ray.commands.reproduce import main
+from craft_ray.interrupts import end_at_once_on_ctrl_c
 
 if __name__ == "__main__":
+    end_at_once_on_ctrl_c()
+    from craft_ray.commands.reproduce import main
+
     sys.exit(main())

@@ -88,10 +88,10 @@ PROCESSES = {
         "pool.client pool.keeper pool.registry pool.replica",
         f"torch mlflow open_clip optuna cma scipy pandas ray.train ray.tune {OF_NO_USE}",
     ),
-    # torchvision and torch._dynamo come with open_clip.
+    # torchvision and torch._dynamo come with open_clip; transformers would, if it is installed.
     "a replica with its model": Process(
         "pool.replica oracle.clip",
-        "mlflow optuna cma pandas ray.train ray.tune sklearn matplotlib scipy.stats",
+        "transformers mlflow optuna cma pandas ray.train ray.tune sklearn matplotlib scipy.stats",
     ),
 }
 

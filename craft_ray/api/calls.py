@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 from craft_ray.api.results import TrainResult, Trial, TuneResult
@@ -15,7 +16,7 @@ from craft_ray.metering.affordable import check_run_affordable
 from craft_ray.oracle.usable import check_usable
 from craft_ray.search.affordable import check_first_trial_is_affordable
 from craft_ray.search.answerable import check_answerable
-from craft_ray.task.preparation import load_data
+from craft_ray.task.preparation import FewShotData, load_data
 
 
 def tune(
@@ -42,7 +43,7 @@ def tune(
     set_environment()
     space = given_space(config, settings)
     check_answerable(space)
-    data = load_data(space.base)
+    data = _data_of(space.base)
     check_first_trial_is_affordable(space, data.size)
     # Here: Ray takes a second, which a mistake need not wait for.
     from craft_ray.jobs.session import console_for, open_session
@@ -84,7 +85,7 @@ def train(
     set_environment()
     run = given_run(config, settings)
     check_usable(run)
-    data = load_data(run)
+    data = _data_of(run)
     check_run_affordable(run, data.size)
     from craft_ray.jobs.session import console_for, open_session
     from craft_ray.jobs.single_run import run_training
@@ -94,3 +95,15 @@ def train(
     with open_session(run, stem, stored, RunConfig, resume=resume) as folder:
         summary = run_training(run, data, folder, console_for(progress))
     return TrainResult.of(folder, summary)
+
+
+def _data_of(config: RunConfig) -> FewShotData:
+    """Images that a run looks at. Warns of what a user should know of how files were read.
+
+    Raises:
+        DataError: see `load_data`.
+    """
+    data = load_data(config)
+    for note in data.dataset.notes:
+        warnings.warn(note, UserWarning, stacklevel=3)
+    return data

@@ -21,9 +21,9 @@ class TrainResult:
 
     Attributes:
         folder: of the run, a `pathlib.Path` or a place on an object store.
-        zero_shot: score of the untouched model on the test images.
+        zero_shot: score of the untouched model on the test images; None without such images.
         validation: score of the result on the images that it was chosen on.
-        test: score of the result on the test images.
+        test: score of the result on the test images; None without such images.
         spent: by the whole run.
         cost: of its image predictions; None without a price.
         seconds: it has taken.
@@ -31,9 +31,9 @@ class TrainResult:
     """
 
     folder: Place
-    zero_shot: Measured
+    zero_shot: Measured | None
     validation: Measured
-    test: Measured
+    test: Measured | None
     spent: Spending
     cost: float | None
     seconds: float
@@ -50,8 +50,11 @@ class TrainResult:
         return self.folder / RESULT_FOLDER
 
     @property
-    def gain(self) -> float:
-        """Test accuracy of the result less that of the untouched model."""
+    def gain(self) -> float | None:
+        """Test accuracy of the result less that of the untouched model; None without test
+        images."""
+        if self.test is None or self.zero_shot is None:
+            return None
         return self.test.accuracy - self.zero_shot.accuracy
 
     def classifier(self) -> CraftClassifier:
@@ -76,9 +79,7 @@ class TrainResult:
         about = Artifact.load(folder / RESULT_FOLDER).about
         assert isinstance(about, About)
         zero_shot, validation, test = about.zero_shot_test, about.validation, about.test
-        assert zero_shot is not None
         assert validation is not None
-        assert test is not None
         return cls(
             folder=folder,
             zero_shot=zero_shot,

@@ -9,17 +9,20 @@ from pydantic import Field
 
 from craft_ray.classifiers.score import Score
 from craft_ray.config.base import Settings
+from craft_ray.data.transform import ImageTransform
 
-PLAIN_VIEW = (
-    "RGB as stored (an orientation in EXIF is not applied); short side resized to the image size "
-    "(bicubic); centre cropped to a square"
-)
-"""How an image becomes what the model is asked about: `craft_ray.data.pixels.plain_pixels`."""
+PLAIN_VIEW = ImageTransform(224).describe()
+"""What artefacts that say nothing mean: the view of CLIP's own transform."""
 
 SENT_AS_FILE = (
     "sent as its own file (as PNG, if it is no JPEG); the endpoint decodes and resizes it"
 )
 """How an endpoint is asked: `craft_ray.data.encoded.plain_files`."""
+
+
+def plain_view(transform: ImageTransform) -> str:
+    """How an image becomes what the model is asked about: `craft_ray.data.pixels.plain_pixels`."""
+    return transform.describe()
 
 
 class Measured(Settings):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -12,11 +12,13 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from craft_ray.classifiers.about import About
 from craft_ray.classifiers.card import model_card
 from craft_ray.classifiers.classifier import Kind, TunedClassifier, restore_classifier
+from craft_ray.classifiers.earlier import with_earlier_preprocessing
 from craft_ray.config.base import Settings
 from craft_ray.config.data import Template
 from craft_ray.config.documents import describe_problems
 from craft_ray.config.oracle import AnyOracleConfig
 from craft_ray.data.dataset import class_name_problem
+from craft_ray.data.decoding import AS_STORED, Decoding
 from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import (
@@ -68,6 +70,7 @@ class _Description(Settings):
     oracle: AnyOracleConfig | None = None  # earlier versions did not store it
     about: About | None = None  # earlier versions did not store it
     logit_scale: float = Field(1.0, gt=0, allow_inf_nan=False)  # nor it
+    decoding: Decoding = AS_STORED  # nor this one: they decoded in no other way
 
     @model_validator(mode="after")
     def _prompts_have_no_extra_names(self) -> Self:
@@ -94,6 +97,8 @@ class Artifact:
     """How it was made, and how good it is."""
     logit_scale: float = 1.0
     """What the oracle's predictions are multiplied by, where it answers with cosines."""
+    decoding: Decoding = AS_STORED
+    """How image files became what it was tuned on: new images are decoded in the same way."""
 
     def save(self, folder: Place) -> None:
         """Write the card, then both files with their checksums: a folder with the description is
@@ -130,6 +135,7 @@ class Artifact:
             self.weights_id,
             self.oracle,
             self.about,
+            self.decoding,
         )
 
     @property
@@ -139,7 +145,7 @@ class Artifact:
 
     def description(self) -> dict[str, Any]:
         """What `load` reads beside the arrays, as JSON can hold it."""
-        return {
+        description = {
             "format_version": FORMAT_VERSION,
             "oracle_id": self.oracle_id,
             "weights_id": self.weights_id,
@@ -151,6 +157,10 @@ class Artifact:
             "about": self.about and self.about.model_dump(mode="json"),
             "logit_scale": self.logit_scale,
         }
+        # Left out where nothing is new, so that an old classifier keeps its content address.
+        if self.decoding != AS_STORED:
+            description["decoding"] = asdict(self.decoding)
+        return description
 
     @property
     def content_id(self) -> str:
@@ -176,6 +186,7 @@ class Artifact:
         arrays, document = read_signed_pair(arrays_path, path, FORMAT_VERSION)
         for name in HUB_FIELDS:
             document.pop(name, None)
+        document = with_earlier_preprocessing(document)
         try:
             description = _Description.model_validate(document)
         except ValidationError as error:
@@ -187,7 +198,8 @@ class Artifact:
         task = ClassificationTask(description.class_names, description.template)
         ids = description.oracle_id, description.weights_id
         scale = description.logit_scale
-        return cls(classifier, task, *ids, description.oracle, description.about, scale)
+        decoding = description.decoding
+        return cls(classifier, task, *ids, description.oracle, description.about, scale, decoding)
 
     def is_for_weights_of(self, oracle: OracleDescription) -> bool:
         """Whether it was tuned for this oracle, or for the same weights in another precision."""

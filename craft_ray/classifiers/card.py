@@ -12,6 +12,7 @@ from craft_ray.classifiers.about import About, Measured
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.money import run_cost
 from craft_ray.config.oracle import AnyOracleConfig, OracleConfig
+from craft_ray.data.decoding import Decoding
 
 CLASSES_SHOWN = 50
 
@@ -25,6 +26,7 @@ def model_card(
     weights_id: str,
     oracle: AnyOracleConfig | None,
     about: About | None,
+    decoding: Decoding,
 ) -> str:
     """The text of `README.md`.
 
@@ -37,6 +39,7 @@ def model_card(
         weights_id: content address of the weights; empty if not known.
         oracle: how the model is loaded; None if the classifier was made for an object.
         about: how it was made; None if that is not known.
+        decoding: of image files.
     """
     about = about or About()
     head = yaml.safe_dump(_front_matter(oracle, about), sort_keys=False, allow_unicode=True)
@@ -47,7 +50,7 @@ def model_card(
         *_what_it_is(kind, predictions_per_image, oracle, about),
         _how_to_use_it(folder, oracle),
         *_scores(about),
-        _model(oracle, about, template, weights_id),
+        _model(oracle, about, template, weights_id, decoding),
         _classes(class_names),
         *_how_it_was_made(about),
         _limits(oracle, about),
@@ -169,7 +172,13 @@ def _row(name: str, score: Measured) -> str:
     )
 
 
-def _model(oracle: AnyOracleConfig | None, about: About, template: str, weights_id: str) -> str:
+def _model(
+    oracle: AnyOracleConfig | None,
+    about: About,
+    template: str,
+    weights_id: str,
+    decoding: Decoding,
+) -> str:
     mean = ", ".join(f"{each:g}" for each in about.image_mean)
     std = ", ".join(f"{each:g}" for each in about.image_std)
     endpoint = oracle if isinstance(oracle, EndpointConfig) else None
@@ -184,6 +193,7 @@ def _model(oracle: AnyOracleConfig | None, about: About, template: str, weights_
         ("computed by", about.computed_by),
         # Of an endpoint the side of views that were cropped here, not what the model takes.
         ("image size", f"{about.image_size}" if is_here and about.image_size else ""),
+        ("an image file", decoding.in_words()),
         ("view of an image", about.view),
         ("normalisation", f"mean {mean}; standard deviation {std}" if mean else ""),
         ("template", template),
@@ -230,7 +240,8 @@ def _list(lines: Sequence[tuple[str, str]]) -> str:
 
 def _limits(oracle: AnyOracleConfig | None, about: About) -> str:
     measured = (
-        "It was not tested on images that nothing was chosen on."
+        "It was not tested on images that nothing was chosen on: on others it is somewhat worse "
+        "than on the validation images."
         if about.test is None
         else "The test score is of images like those it was tuned on; elsewhere it may be lower."
     )

@@ -14,6 +14,7 @@ from craft_ray.commands.common import positive
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.loading import load_oracle_config
 from craft_ray.config.money import money
+from craft_ray.config.places import expand_home
 from craft_ray.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -52,7 +53,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "models:/NAME@champion), or `latest`: the newest run with a classifier",
     )
     parser.add_argument(
-        "--output-dir", default="runs", metavar="DIR", help="where runs are (default: runs)"
+        "--output-dir",
+        type=expand_home,
+        default="runs",
+        metavar="DIR",
+        help="where runs are (default: runs)",
     )
     parser.add_argument(
         "--set",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import select
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from craft_ray.commands.as_json import print_json
 from craft_ray.commands.mistyped import Parser
 from craft_ray.config.money import money
+from craft_ray.config.places import expand_home
 from craft_ray.config.secrets import mask
 from craft_ray.environment import set_environment
 from craft_ray.errors import (
@@ -25,7 +29,13 @@ from craft_ray.errors import (
     StorageError,
     UserError,
 )
-from craft_ray.interrupts import repeat_lost_interrupts, treat_sigterm_as_ctrl_c
+from craft_ray.interrupts import (
+    NOTHING_STARTED,
+    comes_of_ctrl_c,
+    repeat_lost_interrupts,
+    take_ctrl_c,
+    treat_sigterm_as_ctrl_c,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,11 +45,20 @@ if TYPE_CHECKING:
     from craft_ray.task.preparation import FewShotData
 
 
+PILLOWS_WARNINGS = ("Image size .* exceeds limit", "Corrupt EXIF data", "Truncated File Read")
+"""How Pillow's warnings of files begin, with lines of its own code. What is too large or broken is
+an error, which says the file; of the rest the picture is good."""
+
+
 def exit_with(command: Callable[[], None]) -> int:
     """Run a command; a user's mistake is one message and exit code 2, never a traceback."""
     set_environment()
+    take_ctrl_c()
     treat_sigterm_as_ctrl_c()
     repeat_lost_interrupts()
+    for words in PILLOWS_WARNINGS:
+        warnings.filterwarnings("ignore", words, module="PIL")
+    _print_anything()
     try:
         command()
         sys.stdout.flush()
@@ -56,10 +75,19 @@ def exit_with(command: Callable[[], None]) -> int:
     except RunInterruptedError as error:
         print(f"interrupted: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
-    except KeyboardInterrupt:
-        print("interrupted before anything was started", file=sys.stderr)
+    except (Exception, KeyboardInterrupt) as error:
+        if not comes_of_ctrl_c(error):
+            raise
+        print(NOTHING_STARTED, file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
     return 0
+
+
+def _print_anything() -> None:
+    """A terminal, or a file, that takes ASCII only gets `caf\\xe9` in place of a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _nobody_reads() -> bool:
@@ -163,11 +191,10 @@ def print_outcome(
 
     from craft_ray.classifiers.interval import accuracy_interval
 
-    what = escape(label)
-    before = summary["zero_shot"]["test"]["accuracy"]
-    after = result["test"]["accuracy"]
+    split = "validation" if result["test"] is None else "test"
+    before, after = summary["zero_shot"][split]["accuracy"], result[split]["accuracy"]
     gain = f"{100 * (after - before):+.1f} points"
-    low, high = accuracy_interval(after, summary["data"]["num_test"])
+    low, high = accuracy_interval(after, summary["data"][f"num_{split}"])
     sure = f"(95 %: {low:.1%} to {high:.1%})"
     ledger = summary["ledger"]
     known = ledger["cached_predictions"]
@@ -176,13 +203,20 @@ def print_outcome(
     has_cost = summary["cost"] is not None and not is_billed
     cost = f" They cost {money(summary['cost'])}." if has_cost else ""
     sentences = [
-        f"{what}: test accuracy [bold]{after:.1%}[/] {sure}, zero-shot {before:.1%}: "
+        f"{escape(label)}: {split} accuracy [bold]{after:.1%}[/] {sure}, zero-shot {before:.1%}: "
         f"[bold]{gain}[/].",
         f"Spent {ledger['candidate_queries']:,} candidate "
         f"{'query' if ledger['candidate_queries'] == 1 else 'queries'} "
         f"({ledger['image_predictions']:,} image predictions{shared}) in "
         f"{summary['seconds']:.0f} s." + cost,
     ]
+    if split == "validation":
+        sentences.insert(
+            1,
+            "There are no test images: the result was chosen on the validation images, so it is "
+            "somewhat worse than this on others. Measure it on labelled images: "
+            f"craft-ray evaluate {escape(shlex.quote(str(folder)))} IMAGES",
+        )
     if is_billed:
         sentences.append(_billed(summary["bill"]))
     lines = [
@@ -214,7 +248,7 @@ def check_inputs(
     check_model: Callable[[], None],
 ) -> FewShotData:
     """Everything that can be wrong with model and data, found before anything is started; what
-    takes no time comes first. Warns of class names that say nothing.
+    takes no time comes first. Warns of class names that say nothing, and tells how files were read.
 
     Args:
         config: settings of the run.
@@ -234,7 +268,19 @@ def check_inputs(
     data = load_data(config) if decode else sample_data(config)
     if (warning := warning_of_mute_names(config.data.source, data.dataset)) is not None:
         print(f"warning: {warning}", file=sys.stderr)
+    tell_notes(data.dataset.notes)
     return data
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """What a user should know of how files were read, beside what a command prints."""
+    for each in notes:
+        print(f"note: {each}", file=sys.stderr)
+
+
+def path_argument(text: str) -> Path:
+    """A path, for argparse; a shell leaves the `~` of `--out=~/x` as it is."""
+    return Path(expand_home(text))
 
 
 def positive(text: str) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
-from craft_ray.commands.common import exit_with, positive
-from craft_ray.config.data import CoopName
-from craft_ray.errors import RunInterruptedError
+from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
+from craft_ray.config.data import CoopName, DataSource
+from craft_ray.errors import ConfigError, RunInterruptedError
 
 if TYPE_CHECKING:
     from craft_ray.data.check import Report
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 EXIT_CODE_FINDINGS = 1
 """Of `check`, when there is something to look at."""
+
+SOURCE_SETTINGS = "data.source."
 
 BYTES_PER_MB = 2**20
 
@@ -58,17 +59,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     check = commands.add_parser(
         "check",
-        help="look for broken images, leaks between splits and bad class names",
-        description="Look for broken images, leaks between splits and bad class names. Exit code "
+        help="look for broken images, leaks and near-duplicates between splits, bad class names",
+        description="Look for broken images, leaks between splits (the same file, or one that "
+        "looks the same) and bad class names. Exit code "
         "0: nothing found, 1: findings, 2: the data set cannot be read.",
     )
     for command in (convert, check):
         command.add_argument(
             "source",
-            type=Path,
+            type=path_argument,
             metavar="SRC",
-            help="a CSV file, a folder with Parquet files, a tree of class folders; with "
-            "--dataset, the folder that holds CoOp's data sets",
+            help="a CSV file, a folder with Parquet files, Arrow files (save_to_disk) or tar "
+            "shards (webdataset), a tree of class folders; with --dataset, the folder that holds "
+            "CoOp's data sets",
         )
         command.add_argument(
             "--dataset",
@@ -76,9 +79,23 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME",
             help=f"read this data set in CoOp's layout: {', '.join(get_args(CoopName))}",
         )
-        command.add_argument("--image-column", default="image", help="of Parquet files")
-        command.add_argument("--label-column", default="label", help="of Parquet files")
-    convert.add_argument("destination", type=Path, metavar="DST", help="a folder, made anew")
+        command.add_argument("--image-column", metavar="NAME", help="of Parquet and Arrow files")
+        command.add_argument("--label-column", metavar="NAME", help="of Parquet and Arrow files")
+        command.add_argument(
+            "--class-names",
+            metavar="FILE",
+            help="names of the classes, one a line or in JSON, where the files say numbers",
+        )
+    convert.add_argument(
+        "destination", type=path_argument, metavar="DST", help="a folder, made anew"
+    )
+    for command in (convert, check):
+        command.add_argument(
+            "settings",
+            nargs="*",
+            metavar="data.source.KEY=VALUE",
+            help="how the images are read, as for tune: data.source.layout=classes",
+        )
     convert.add_argument(
         "--shard-mb", type=positive, default=500, help="size of a file (default: %(default)s)"
     )
@@ -94,10 +111,32 @@ def _read(options: argparse.Namespace, *, names_may_be_any: bool) -> Dataset:
     from craft_ray.data.sources import load_dataset, read_index
     from craft_ray.data.sources.detect import detect_source
 
-    source = detect_source(
-        options.source, options.dataset, options.image_column, options.label_column
+    source: DataSource = detect_source(
+        options.source,
+        options.dataset,
+        options.image_column,
+        options.label_column,
+        options.class_names,
     )
+    source = _changed(source, options.settings)
     return read_index(source) if names_may_be_any else load_dataset(source)
+
+
+def _changed(source: DataSource, words: Sequence[str]) -> DataSource:
+    """A source with `data.source.KEY=VALUE`, as `tune` takes them.
+
+    Raises:
+        ConfigError: a word is another setting, or the source does not have it.
+    """
+    from craft_ray.config.loading import load_run_config
+
+    for word in words:
+        if not word.startswith(SOURCE_SETTINGS) or "=" not in word:
+            raise ConfigError("command line", [f"must be {SOURCE_SETTINGS}KEY=VALUE, got {word!r}"])
+    if not words:
+        return source
+    known = {"kind": source.kind, **source.model_dump(mode="json", exclude_unset=True)}
+    return load_run_config(None, [f"data.source={json.dumps(known)}", *words]).data.source
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -107,6 +146,7 @@ def _convert(options: argparse.Namespace) -> None:
     from craft_ray.data.progress import image_progress
 
     dataset = _read(options, names_may_be_any=False)
+    tell_notes(dataset.notes)
     console = Console(emoji=False)
     total = sum(len(items) for items in dataset.splits.values())
     with image_progress(console, "writing", total) as advance:
@@ -134,6 +174,7 @@ def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from craft_ray.data.check import check_dataset
+    from craft_ray.data.near_duplicates import find_near_duplicates
     from craft_ray.data.progress import image_progress
     from craft_ray.data.sources.coop_table import COOP_TABLE
 
@@ -143,26 +184,15 @@ def _check(options: argparse.Namespace) -> int:
     # Beside the report, not in it: standard output may go into a file.
     with image_progress(Console(stderr=True, emoji=False), "reading", total) as advance:
         report = check_dataset(dataset, about, advance)
+    if len(dataset.splits) > 1:
+        with image_progress(Console(stderr=True, emoji=False), "comparing", total) as advance:
+            near = find_near_duplicates(dataset, advance)
+        report = replace(report, near_duplicates=near)
     if options.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
         _show(report)
-    if options.source.is_dir():  # a table names its images: what it does not name is not meant
-        _tell_passed_over(dataset)
     return report.num_findings
-
-
-def _tell_passed_over(dataset: Dataset) -> None:
-    from craft_ray.data.sources.listing import IMAGE_EXTENSIONS, passed_over
-
-    paths = [item.encoded for items in dataset.splits.values() for item in items]
-    others = passed_over({path.parent for path in paths if isinstance(path, Path)})
-    if others:
-        print(
-            f"warning: {len(others):,} image(s) are passed over, such as {others[0]}: convert them "
-            f"to one of {', '.join(IMAGE_EXTENSIONS)}",
-            file=sys.stderr,
-        )
 
 
 def _show(report: Report) -> None:

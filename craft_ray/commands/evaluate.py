@@ -20,7 +20,7 @@ from craft_ray.commands.asked_model import (
     price_line,
     tell_unreadable,
 )
-from craft_ray.commands.common import exit_with
+from craft_ray.commands.common import exit_with, path_argument, tell_notes
 
 if TYPE_CHECKING:
     from craft_ray.inference.evaluation import EvaluationCount
@@ -37,20 +37,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_run_options(parser)
     parser.add_argument(
         "labelled",
-        type=Path,
+        type=path_argument,
         metavar="LABELLED",
         help="a tree of class folders, LABELLED/<class>/<image>, with classes of the run; or a CSV "
         "or Parquet table with columns path (or image) and label",
     )
     parser.add_argument(
         "--report",
-        type=Path,
+        type=path_argument,
         metavar="FILE.html",
         help="also write a page of one file: classes, confusions, calibration, surest mistakes",
     )
     parser.add_argument(
         "--label-issues",
-        type=Path,
+        type=path_argument,
         metavar="FILE.csv",
         help="also write the images whose label may be wrong, with the class that they may be of",
     )
@@ -64,6 +64,7 @@ def _run(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from craft_ray.data.progress import image_progress
+    from craft_ray.data.sources.image_names import PassedOver
     from craft_ray.inference.evaluation import EvaluationCount
     from craft_ray.inference.labelled import labelled_items
     from craft_ray.inference.out_file import check_file
@@ -76,7 +77,9 @@ def _run(options: argparse.Namespace) -> None:
         check_file("--label-issues", options.label_issues, [".csv"])
 
     asked = find_asked(options)
-    items = labelled_items(options.labelled, asked.artifact.task.class_names)
+    passed_over = PassedOver()
+    items = labelled_items(options.labelled, asked.artifact.task.class_names, passed_over)
+    tell_notes(passed_over.notes())
     note(price_line(asked, options.price, len(items)))
     count = EvaluationCount(asked.artifact.task.class_names)
     unreadable: list[str] = []

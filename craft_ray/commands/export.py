@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from craft_ray.commands.common import exit_with
+from craft_ray.commands.common import exit_with, path_argument
+from craft_ray.config.places import expand_home
 from craft_ray.errors import ConfigError
 
 
@@ -22,9 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "run", metavar="RUN", help="name of a run, its folder or address, or `latest`"
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new or empty folder")
     parser.add_argument(
-        "--output-dir", default="runs", metavar="DIR", help="where runs are (default: runs)"
+        "folder", type=path_argument, metavar="FOLDER", help="a new or empty folder"
+    )
+    parser.add_argument(
+        "--output-dir",
+        type=expand_home,
+        default="runs",
+        metavar="DIR",
+        help="where runs are (default: runs)",
     )
     options = parser.parse_args(arguments)
     return exit_with(lambda: _run(options))

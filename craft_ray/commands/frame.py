@@ -90,7 +90,7 @@ class RunRequest:
             RunInterruptedError, RunFailedError: see `resume_hint`.
         """
         from craft_ray.files.remote import locate
-        from craft_ray.jobs.live import waiting
+        from craft_ray.jobs.live import spinner, waiting
         from craft_ray.jobs.run_folder import open_run_folder
         from craft_ray.light_imports import imported_meanwhile
 
@@ -116,7 +116,9 @@ class RunRequest:
 
                 stack.enter_context(ray_session(ray))
             yield folder, console
-            with console.status("Ending Ray"):  # seconds, of which a terminal should know
+            with console.status(
+                "Ending Ray", spinner=spinner(console)
+            ):  # seconds, of which a terminal should know
                 stack.close()
 
 

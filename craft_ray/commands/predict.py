@@ -20,7 +20,7 @@ from craft_ray.commands.asked_model import (
     price_line,
     tell_unreadable,
 )
-from craft_ray.commands.common import exit_with, positive
+from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
 from craft_ray.errors import ConfigError, RunInterruptedError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "images",
         nargs="+",
-        type=Path,
+        type=path_argument,
         metavar="IMAGES",
         help="images, folders of images, CSV tables with a column of paths, or Parquet files with "
         "a column of paths or of images",
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path_argument,
         metavar="FILE",
         help="a .csv or .parquet file, made anew; it appears when it is whole, and what was "
         "answered until then is kept beside it",
@@ -84,6 +84,7 @@ def _run(options: argparse.Namespace) -> None:
         )
         return
     images = ImagesAt(options.images)
+    tell_notes(images.notes)
     asked = find_asked(options)
     if options.out is None:
         _print(options, asked, images)

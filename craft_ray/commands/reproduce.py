@@ -10,6 +10,7 @@ from craft_ray.commands.as_json import print_json
 from craft_ray.commands.common import (
     command_parser,
     exit_with,
+    tell_notes,
 )
 from craft_ray.commands.dry_run import pool_request, print_plan
 from craft_ray.commands.frame import RunRequest
@@ -121,6 +122,7 @@ def _print_plan(
     cells: Mapping[Cell, RunConfig],
     missing: Mapping[str, str],
 ) -> None:
+    from craft_ray.data.dataset import check_testable
     from craft_ray.metering.ledger import Spending
     from craft_ray.metering.planned_spending import DataSize
     from craft_ray.reproduction.cell_spending import plan_cell
@@ -134,7 +136,10 @@ def _print_plan(
     sizes: dict[DataConfig, DataSize] = {}  # methods and seeds share them: an index is read once
     for cell, run in cells.items():
         if run.data not in sizes:
-            sizes[run.data] = sample_data(run).size
+            data = sample_data(run)
+            tell_notes(data.dataset.notes)
+            check_testable(data.dataset)
+            sizes[run.data] = data.size
             names = shifted if cell.dataset == "imagenet" else []
             num_shifted[run.data] = [len(load_shifted(run, n).splits["test"]) for n in names]
         by_hand = template_beside(cell, run, config) is not None

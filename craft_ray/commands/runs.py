@@ -17,6 +17,7 @@ from craft_ray.commands import export
 from craft_ray.commands.as_json import print_json
 from craft_ray.commands.common import add_screen_options, exit_with
 from craft_ray.config.money import run_cost
+from craft_ray.config.places import expand_home
 from craft_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument(
         "--output-dir",
+        type=expand_home,
         default=argparse.SUPPRESS,  # that of an action would undo what stands before it
         metavar="DIR",
         help="where runs are (default: runs)",
@@ -61,7 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(json=False)
     parser.add_argument(
-        "--output-dir", default="runs", metavar="DIR", help="where runs are (default: runs)"
+        "--output-dir",
+        type=expand_home,
+        default="runs",
+        metavar="DIR",
+        help="where runs are (default: runs)",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
@@ -146,6 +152,9 @@ def _show(options: argparse.Namespace) -> None:
     print(f"{facts.name}: craft-ray {facts.kind}, {facts.state}")
     if facts.tuned is not None:
         print(f"test accuracy {_share(facts.tuned)}, zero-shot {_share(facts.zero_shot)}")
+    elif facts.state == "finished" and facts.kind != "reproduce" and (folder / "best").exists():
+        evaluate = f"craft-ray evaluate {shlex.quote(str(folder))} IMAGES"
+        print(f"no test images, so no test accuracy: {evaluate} measures it on labelled images")
     if facts.queries is not None:
         cost = "" if facts.cost is None else f", which cost {run_cost(facts.cost, facts.currency)}"
         print(f"{facts.queries:,} candidate {'query' if facts.queries == 1 else 'queries'}{cost}")

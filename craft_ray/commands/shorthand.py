@@ -16,7 +16,7 @@ from craft_ray.config.places import is_address
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
 
-TABLE_SUFFIXES = (".csv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 SETTINGS_SUFFIXES = (".yaml", ".yml")
 EMBEDDED = "embedded"
 FLAGS = ("model", "endpoint", "dialect", "key_env", "preset", "budget", "time_limit")
@@ -226,8 +226,8 @@ def _model_words(text: str) -> Iterator[str]:
     """Raises:
     ConfigError: it names no model, or no weights; says which there are.
     """
-    from craft_ray.oracle.catalogue import architectures, tags_of
-    from craft_ray.oracle.check import LOCAL_DIR_PREFIX, model_like
+    from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX, architectures, tags_of
+    from craft_ray.oracle.check import model_like
 
     if os.path.isdir(os.path.expanduser(text)):
         text = f"{LOCAL_DIR_PREFIX}{text}"

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from craft_ray.commands.common import exit_with
+from craft_ray.commands.common import exit_with, path_argument
 from craft_ray.config.secrets import mask
 from craft_ray.errors import ConfigError, RunFailedError
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Send what a tracking server has missed while it was away. A run that starts "
         "with the same output folder and tracking address does the same.",
     )
-    parser.add_argument("output_dir", type=Path, help="the output_dir of the runs")
+    parser.add_argument("output_dir", type=path_argument, help="the output_dir of the runs")
     parser.add_argument(
         "--tracking-uri",
         metavar="URI",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from craft_ray.config.base import Settings
-from craft_ray.config.places import PathText, PlaceText
+from craft_ray.config.places import AbsolutePlaceText, PathText, PlaceText
 from craft_ray.config.words import unprintable
 
 PaperDataset = Literal[
@@ -49,13 +49,63 @@ Template = Annotated[str, AfterValidator(_check_template)]
 ClassHalf = Literal["all", "base", "new"]
 
 
+Background = Literal["white", "grey", "black", "dropped"]
+"""What is seen through transparent parts of an image."""
+
+
+class Photographs(Settings):
+    """How image files become what the model sees."""
+
+    exif_orientation: bool | None = None
+    """Turn photographs as their EXIF says, as every viewer does; `false`: as they are stored, which
+    is what torchvision's loader gives. Default: `true`, but `false` for CoOp's data sets, as in the
+    papers, and for what `craft-ray data convert` has made of them."""
+    background: Background | None = None
+    """What is seen through transparent parts; `dropped`: the colours stored beneath them, mostly
+    black, which is what torchvision's loader gives. Default: `white`, but `dropped` for CoOp's."""
+
+
 class EmbeddedSource(Settings):
     """The subset of Fashion-MNIST that ships with craft-ray."""
 
     kind: Literal["embedded"] = "embedded"
 
 
-class SeededSplit(Settings):
+SplitName = Literal["train", "validation", "test"]
+
+
+class SplitUse(Settings):
+    """Which split of the files is used as which, such as `{test: validation}` for files without a
+    test split. A split that is used as another is not itself any more."""
+
+    train: SplitName | None = None
+    """The split of the files that is trained on. Default: the one of this name."""
+    validation: SplitName | None = None
+    """The split of the files that chooses. Default: the one of this name."""
+    test: SplitName | None = None
+    """The split of the files that is tested on. Default: the one of this name. With `validation`,
+    its images no longer choose anything."""
+
+    @model_validator(mode="after")
+    def _each_is_used_once(self) -> Self:
+        used = [name for name in (self.train, self.validation, self.test) if name is not None]
+        for name in used:
+            if used.count(name) > 1:
+                raise ValueError(f"each split of the files must be used once, but {name} is twice")
+        return self
+
+
+class SplitSource(Settings):
+    """Files whose splits may be used in another way than their names say."""
+
+    splits: SplitUse = SplitUse()
+
+
+ClassNames = tuple[str, ...] | PathText
+"""Names in their order, or a file of them."""
+
+
+class SeededSplit(SplitSource):
     """How images are split where their layout does not say it: class by class, CoOp's shares."""
 
     split_seed: int = Field(1, ge=0)
@@ -73,36 +123,93 @@ class SeededSplit(Settings):
         return self
 
 
-class FolderSource(SeededSplit):
-    """Images on disk: `root/{train,val,test}/<class name>/<image>`, where `val` may be missing, or
-    `root/<class name>/<image>`, which is split by the seed."""
+class FolderSource(SeededSplit, Photographs):
+    """Images on disk: `root/{train,val,test}/<class name>/<image>`, where splits may be missing, or
+    `root/<class name>/<image>`, which is split by the seed; or a folder with `metadata.csv` or
+    `metadata.jsonl`, as Hugging Face's imagefolder has it."""
 
     kind: Literal["folder"] = "folder"
     root: PathText
+    layout: Literal["auto", "classes", "splits"] = "auto"
+    """Whether the folders in `root` are classes or splits. `auto`: a folder with a name such as
+    `train` is a split if it holds folders of images, and a class if it holds images."""
+    label_column: str | None = Field(None, min_length=1)
+    """Of `metadata.csv` or `metadata.jsonl`. Default: `label` or `class`."""
 
 
-class CsvSource(SeededSplit):
+class CsvSource(SeededSplit, Photographs):
     """A table with columns `path`, `label` and, unless the seed is to split it, `split`."""
 
     kind: Literal["csv"] = "csv"
     file: PathText
     root: PathText | None = None
     """What relative paths start from. Default: the folder of the file."""
+    path_column: str | None = Field(None, min_length=1)
+    """Default: `path`, or the one of `file_name`, `filename`, `filepath`, `file` and `image` that
+    is there."""
+    label_column: str | None = Field(None, min_length=1)
+    """Default: `label`, or the one of `class`, `class_name` and `labels` that is there."""
+    split_column: str | None = Field(None, min_length=1)
+    """Default: `split`, where it is there."""
+    delimiter: Literal[",", ";", "|", "tab"] | None = None
+    """Between values. Default: the one that the first line has."""
 
 
-class ParquetSource(Settings):
-    """Hugging Face layout: `root/{split}.parquet` or all of its shards
-    `root/{split}-00000-of-0000N.parquet`, also under `root/data`."""
+class LabelledRows(SeededSplit, Photographs):
+    """What tables and shards have in common: images beside labels, names of the classes beside
+    both, and perhaps no split."""
+
+    config: str | None = Field(None, min_length=1)
+    """Which of several configurations, such as `plain_text`: the folder that its files are in, or
+    what their names have beside the word of the split."""
+    class_names: ClassNames | None = None
+    """Names of the classes where the files say numbers only: a list in the order of the numbers, or
+    a file with one name a line, or in JSON a list or number -> name. Where labels are words: their
+    order. Default: what the files themselves say."""
+
+
+class ParquetSource(LabelledRows):
+    """Parquet files as the Hugging Face hub has them: `root/{split}.parquet`, all shards
+    `{split}-00000-of-0000N.parquet`, `{split}/0000.parquet`, there or in folders such as `data` or
+    `default`. Files that name no split are split by the seed."""
 
     kind: Literal["parquet"] = "parquet"
     root: PlaceText
-    """Also an address on an object store, such as `s3://bucket/prefix`."""
+    """Also an address on an object store, such as `s3://bucket/prefix`, or one file."""
     image_column: str = Field("image", min_length=1)
+    """`image`: that one, or where it has no images the only column that has."""
     label_column: str = Field("label", min_length=1)
-    """Such as `fine_label`; its schema must name the classes."""
+    """Such as `fine_label`. `label`: that one, or where there is none the only column that has
+    names of classes, or is called like one of labels."""
 
 
-class CoopSource(Settings):
+class ArrowSource(LabelledRows):
+    """A folder that `save_to_disk` of Hugging Face `datasets` wrote."""
+
+    kind: Literal["arrow"] = "arrow"
+    root: PathText
+    image_column: str = Field("image", min_length=1)
+    """`image`: that one, or where it has no images the only column that has."""
+    label_column: str = Field("label", min_length=1)
+    """`label`: that one, or where there is none the only column that has
+    names of classes, or is called like one of labels."""
+
+
+class WebdatasetSource(LabelledRows):
+    """Tar shards in the convention of webdataset, `{split}-000000.tar` or `{split}/0.tar`: an image
+    `KEY.jpg` (png, webp ...) beside its label `KEY.cls` or `KEY.json`."""
+
+    kind: Literal["webdataset"] = "webdataset"
+    root: PathText
+    """A folder of this machine, or one shard."""
+    image_column: str | None = Field(None, min_length=1)
+    """Which file of a key is the image, such as `left.jpg`. Default: the only one."""
+    label_column: str | None = Field(None, min_length=1)
+    """The ending of the file of labels, such as `cls`, or the key in the `json` file. Default:
+    `cls`, else the only key that is called like one of labels."""
+
+
+class CoopSource(Photographs):
     """One of the data sets of CoOp and CraFT, in CoOp's layout."""
 
     kind: Literal["coop"] = "coop"
@@ -111,8 +218,24 @@ class CoopSource(Settings):
     dataset: CoopName
 
 
+class AutoSource(SeededSplit, Photographs):
+    """A place whose kind is found out: a CSV table, a folder of Parquet files, one of CoOp's data
+    sets, or a tree of class folders."""
+
+    kind: Literal["auto"] = "auto"
+    root: AbsolutePlaceText
+    """A folder, a file, or an address on an object store, where Parquet files are."""
+
+
 DataSource = Annotated[
-    EmbeddedSource | FolderSource | CsvSource | ParquetSource | CoopSource,
+    EmbeddedSource
+    | FolderSource
+    | CsvSource
+    | ParquetSource
+    | ArrowSource
+    | WebdatasetSource
+    | CoopSource
+    | AutoSource,
     Field(discriminator="kind"),
 ]
 

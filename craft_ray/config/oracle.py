@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PositiveFloat,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from craft_ray.config.base import Settings
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.places import WeightsText, absolute, expand_home
 
 Auto = Literal["auto"]
+ResizeMode = Literal["shortest", "longest", "squash"]
+Interpolation = Literal["bicubic", "bilinear"]
 LOADED_HERE = "open_clip"
 """The kind of a model where none is said."""
 SMALLEST_SHARE = 0.0001
@@ -41,6 +50,17 @@ class OracleConfig(Settings):
     256 on a GPU."""
     feature_cache_mb: int = Field(1024, ge=1)
     """Image features that one copy of the model keeps; the set asked for longest ago goes first."""
+    image_mean: tuple[float, float, float] | None = None
+    """Of red, green and blue (0 to 1), which is subtracted from each image. null: what stands with
+    the weights, or what all published weights of this model have; a run that can't know asks for
+    it."""
+    image_std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    """Standard deviations, by which it is then divided. null: as `image_mean`."""
+    resize_mode: ResizeMode | None = None
+    """How an image becomes a square: `shortest` resizes the short side and crops the centre,
+    `longest` resizes the long side and pads, `squash` resizes both. null: as `image_mean`."""
+    interpolation: Interpolation | None = None
+    """Of that: `bicubic` or `bilinear`. null: as `image_mean`."""
     features: bool = False
     """The owner's permission to give features of images and texts, as endpoints do that answer with
     embeddings: what `head.kind: features` sees. It opens nothing else of the model."""

@@ -69,8 +69,14 @@ def _absolute_if_file(text: str) -> str:
     return absolute(text) if os.path.isfile(expand_home(text)) else expand_home(text)
 
 
+def _absolute_unless_address(text: str) -> str:
+    return text if is_address(text) else absolute(text)
+
+
 PathText = Annotated[str, AfterValidator(absolute)]
 """A file or folder on this machine."""
 WeightsText = Annotated[str, AfterValidator(_absolute_if_file)]
 """A file on this machine, or the name that somebody has given to weights."""
 PlaceText = Annotated[str, AfterValidator(check_place)]
+AbsolutePlaceText = Annotated[PlaceText, AfterValidator(_absolute_unless_address)]
+"""A place that is the same for every process, whatever its working directory."""

@@ -7,6 +7,7 @@ may change, and a search may be given more trials.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -86,10 +87,23 @@ def changes_that_matter(
         ValueError: this version does not know what is stored; says what.
     """
     try:
-        before = model.model_validate(stored).model_dump(mode="json")
+        before = model.model_validate(_as_it_was_meant(stored)).model_dump(mode="json")
     except ValidationError as error:
         raise ValueError("; ".join(describe_problems(error))) from error
     return [change for change in _differences(before, settings) if not _may_change(change.key)]
+
+
+def _as_it_was_meant(stored: dict[str, Any]) -> dict[str, Any]:
+    """With what versions before `data.source.exif_orientation` did, which is not its default: they
+    showed images as they are stored."""
+    stored = deepcopy(stored)
+    for settings in (stored, stored.get("base")):
+        data = settings.get("data") if isinstance(settings, dict) else None
+        source = data.get("source") if isinstance(data, dict) else None
+        if isinstance(source, dict) and source.get("kind") in ("folder", "csv", "parquet"):
+            source.setdefault("exif_orientation", False)
+            source.setdefault("background", "dropped")
+    return stored
 
 
 def asks_for_more(stored: dict[str, Any], settings: dict[str, Any]) -> bool:

@@ -65,7 +65,7 @@ class RayConfig(Settings):
     address: str | None = None
     """A running cluster. Default: RAY_ADDRESS, and without it a Ray of our own on this machine."""
     num_cpus: Annotated[int, Field(ge=1)] | None = None
-    """CPUs of our own local Ray. Default: all."""
+    """CPUs of our own local Ray. Default: all that this process may use."""
     object_store_mb: int = Field(1024, ge=80)
     """Object store of our own local Ray."""
     dashboard: bool = False

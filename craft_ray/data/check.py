@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from craft_ray.data.appearance import Trait, examine, told
 from craft_ray.data.dataset import (
     Dataset,
     Item,
@@ -17,9 +18,13 @@ from craft_ray.data.dataset import (
     normalized_name,
 )
 from craft_ray.data.mute_names import mute_names
+from craft_ray.data.near_duplicates import NearDuplicate
 from craft_ray.data.sources.coop_table import CoopEntry
 from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
+
+Examined = tuple[bytes, frozenset[Trait]]
+"""The hash of a file, and what is special about the image."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +57,24 @@ class Report:
     num_repeated: int
     """Images that are in one class of one split twice: no finding, but good to know."""
     class_problems: tuple[str, ...]
+    traits: dict[Trait, int]
+    """How many images are turned, have transparent parts and the like: no finding."""
+    looks: tuple[str, ...]
+    """The same in sentences, with what is done about it."""
     shared_names: tuple[str, ...]
     """Names of more than one class, which ids tell apart: no finding, but zero-shot cannot."""
+    notes: tuple[str, ...] = ()
+    """How files were read, such as files that were passed over: no findings, but good to know."""
     licence: str | None = None
     usual_template: str | None = None
+    near_duplicates: tuple[NearDuplicate, ...] = ()
+    """Images that look like one of another split, without being the same file."""
 
     @property
     def num_findings(self) -> int:
         """What a user should look at; repeated images are not counted."""
-        return sum(map(len, (self.broken, self.leaks, self.contradictions, self.class_problems)))
+        own = sum(map(len, (self.broken, self.leaks, self.contradictions, self.class_problems)))
+        return own + len(self.near_duplicates)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -83,13 +97,16 @@ def check_dataset(
     leaks: list[Duplicate] = []
     contradictions: list[Duplicate] = []
     num_repeated = 0
+    traits: Counter[Trait] = Counter()
     first_of: dict[bytes, tuple[Split, Item]] = {}
     for split, item, outcome in _examined(dataset):
         progress(1)
         if isinstance(outcome, DataError):
             broken.append(str(outcome))
             continue
-        other_split, other = first_of.setdefault(outcome, (split, item))
+        digest, found = outcome
+        traits.update(found)
+        other_split, other = first_of.setdefault(digest, (split, item))
         if other is item:
             continue
         names = dataset.class_names
@@ -111,27 +128,35 @@ def check_dataset(
         contradictions=tuple(contradictions),
         num_repeated=num_repeated,
         class_problems=tuple(_class_problems(dataset)),
+        traits=dict(traits),
+        looks=tuple(_told(dataset, traits)),
         shared_names=_shared_names(dataset),
+        notes=dataset.notes,
         licence=None if about is None else about.licence,
         usual_template=None if about is None else about.template,
     )
 
 
-def _examined(dataset: Dataset) -> Iterator[tuple[Split, Item, bytes | DataError]]:
-    """Each image with the hash of its file, or why it cannot be decoded."""
+def _told(dataset: Dataset, traits: Counter[Trait]) -> list[str]:
+    num_images = sum(map(len, dataset.splits.values()))
+    return told(traits, num_images, dataset.decoding)
+
+
+def _examined(dataset: Dataset) -> Iterator[tuple[Split, Item, Examined | DataError]]:
+    """Each image with what was seen of it, or why it cannot be decoded."""
     for split, items in dataset.splits.items():
         outcomes = map_in_threads(_hash_and_decode, items)
         for item, outcome in zip(items, outcomes, strict=True):
             yield split, item, outcome
 
 
-def _hash_and_decode(item: Item) -> bytes | DataError:
+def _hash_and_decode(item: Item) -> Examined | DataError:
     try:
         encoded = item.read()
-        Item(encoded, item.label, item.name).decode()
+        traits = examine(replace(item, encoded=encoded))
     except DataError as error:
         return error
-    return hashlib.blake2b(encoded, digest_size=16).digest()
+    return hashlib.blake2b(encoded, digest_size=16).digest(), traits
 
 
 def _count(items: Sequence[Item], dataset: Dataset) -> tuple[int, ...]:

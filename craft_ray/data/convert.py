@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from craft_ray.data.dataset import Dataset, Item, Split
-from craft_ray.data.parquet_layout import IMAGE_COLUMN, LABEL_COLUMN, SPLIT_KEYS, schema_of
+from craft_ray.data.parquet_layout import IMAGE_COLUMN, LABEL_COLUMN, WRITTEN_SPLITS, schema_of
 from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
 
@@ -77,7 +77,7 @@ def convert(
         with _folder_in_the_making(destination) as folder:
             for split, items in dataset.splits.items():
                 rows = _checked(items, skipped if skip_broken else None)
-                writer = _ShardWriter(folder, SPLIT_KEYS[split][-1], dataset, shard_bytes)
+                writer = _ShardWriter(folder, WRITTEN_SPLITS[split], dataset, shard_bytes)
                 num_images[split] = 0
                 for count in writer.write(rows):
                     num_images[split] += count

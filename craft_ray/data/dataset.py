@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import io
+import html
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from craft_ray.config.words import look_alike, unprintable
-from craft_ray.data.rows import ParquetRow
+from craft_ray.data.decoding import AS_SEEN, Decoding, in_rgb, opened
+from craft_ray.data.rows import Encoded
 from craft_ray.errors import DataError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-
-IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""What is decoded, whatever a file is called. Pillow knows more, among them EPS, for which it
-starts another program."""
 
 LONGEST_CLASS_NAME = 500
 """Characters; no prompt has room for more."""
@@ -32,11 +30,13 @@ LONGEST_CLASS_NAME = 500
 class Item:
     """One encoded image with its label."""
 
-    encoded: bytes | Path | ParquetRow
+    encoded: Encoded
     """The image itself or where it is."""
     label: int
     name: str
     """What an error message calls this image."""
+    decoding: Decoding = AS_SEEN
+    """How it becomes what the model sees."""
 
     def read(self) -> bytes:
         """The encoded image.
@@ -54,41 +54,23 @@ class Item:
             raise DataError(f"{self.name}: must be readable, but: {error}") from error
 
     def decode(self) -> Image.Image:
-        """The image in RGB, as torchvision's loader reads it: an orientation in EXIF is not
-        applied.
+        """The image in RGB, upright and on the background that `decoding` says.
 
         Raises:
             DataError: the bytes are no image, truncated, a decompression bomb, or have channels
                 of more than 16 bits.
         """
-        source = self.encoded if isinstance(self.encoded, Path) else io.BytesIO(self.read())
-        try:
-            with Image.open(source, formats=IMAGE_FORMATS) as image:
-                return in_rgb(image)
-        except UnidentifiedImageError as error:  # its own message shows where the bytes lie
-            kinds = ", ".join(IMAGE_FORMATS)
-            raise DataError(
-                f"{self.name}: must be a readable image, but is none of {kinds}"
-            ) from error
-        except Exception as error:  # on broken bytes, each of Pillow's decoders raises its own
-            raise DataError(f"{self.name}: must be a readable image, but: {error}") from error
+        with self.open() as image:
+            return in_rgb(image, self.decoding)
 
+    def open(self) -> AbstractContextManager[Image.Image]:
+        """The image as Pillow has it before it is decoded.
 
-def in_rgb(image: Image.Image) -> Image.Image:
-    """Whatever a file holds, as it is shown to the model.
-
-    16-bit greyscale is scaled down: Pillow's own conversion clips it at 255, which is white.
-
-    Raises:
-        ValueError: its channels have more than 16 bits, or it has no pixels.
-    """
-    if 0 in image.size:
-        raise ValueError(f"it has no pixels: its size is {image.width} x {image.height}")
-    if image.mode in ("I", "F"):
-        raise ValueError(f"8 or 16 bits a channel are supported, and its mode is {image.mode}")
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGB")
+        Raises:
+            DataError: on entering the block or within it: it cannot be decoded.
+        """
+        source = self.encoded if isinstance(self.encoded, Path) else self.read()
+        return opened(source, self.name)
 
 
 @dataclass(frozen=True)
@@ -114,6 +96,11 @@ class Dataset:
     notes: tuple[str, ...] = ()
     """What a user should know of how the files were read, such as files that were passed over: each
     in a sentence, told by `craft_ray.data check` and when a run begins."""
+
+    @property
+    def decoding(self) -> Decoding:
+        """Of the image files: all of a data set are decoded in one way."""
+        return next(iter(self.splits.values()))[0].decoding
 
     def __post_init__(self) -> None:
         if not self.splits:
@@ -151,8 +138,7 @@ def check_class_names(dataset: Dataset) -> None:
 
     Raises:
         DataError: fewer than two classes, a name that `class_name_problem` refuses, or two names
-            equal up to case, spaces, underscores and the width or composition of letters (unless
-            ids tell the classes apart).
+            that `normalized_name` makes equal (unless ids tell the classes apart).
     """
     problems = class_name_problems(dataset)
     if problems:
@@ -171,7 +157,8 @@ def class_name_problems(dataset: Dataset) -> list[str]:
             problems.append(problem)
         elif normalized in seen and dataset.class_ids is None:
             problems.append(
-                f"class names must differ, but got {seen[normalized]!r} and {class_name!r}"
+                f"class names must differ, but got {seen[normalized]!r} and {class_name!r}, which "
+                "are the same to the model but for case, spaces, quotes or encoding"
             )
         seen.setdefault(normalized, class_name)
     return problems
@@ -197,9 +184,15 @@ def class_name_problem(class_name: str) -> str | None:
 
 
 def normalized_name(class_name: str) -> str:
-    """What the prompt and the tokenizer keep of a name: underscores are read as spaces, letters in
-    lower case, of usual width and composed."""
-    folded = unicodedata.normalize("NFKC", class_name).replace("_", " ").casefold()
+    """What the prompt and CLIP's tokenizer keep of a name: broken encodings are mended, quotes
+    straight, HTML entities read, underscores spaces, letters in lower case, of usual width and
+    composed. A model with another tokenizer may keep less, see `TaskHandle.alike`."""
+    cleaned = class_name
+    if "&" in cleaned or not cleaned.isascii():
+        import ftfy  # a tenth of a second, and most names need none of it
+
+        cleaned = html.unescape(html.unescape(ftfy.fix_text(cleaned)))
+    folded = unicodedata.normalize("NFKC", cleaned).replace("_", " ").casefold()
     return " ".join(folded.split())
 
 
@@ -207,17 +200,30 @@ def check_fine_tunable(dataset: Dataset) -> None:
     """Demand what a fine-tuning needs.
 
     Raises:
-        DataError: no training or test images, or a class without training images.
+        DataError: no training images, or a class without any. Test images need not be there: then
+            the result has no test score.
     """
-    for split in ("train", "test"):
-        if split not in dataset.splits:
-            raise DataError(
-                f"{dataset.name}: split {split} must have at least one image for a fine-tuning"
-            )
+    if "train" not in dataset.splits:
+        raise DataError(
+            f"{dataset.name}: split train must have at least one image for a fine-tuning"
+        )
     missing = classes_without_training_image(dataset)
     if missing:
         raise DataError(
             f"{dataset.name}: class {missing[0]!r} must have at least one training image"
+        )
+
+
+def check_testable(dataset: Dataset) -> None:
+    """Demand what a table of test accuracies needs.
+
+    Raises:
+        DataError: there are no test images.
+    """
+    if "test" not in dataset.splits:
+        raise DataError(
+            f"{dataset.name}: split test must have at least one image, as `reproduce` compares "
+            "test accuracies; `craft-ray tune` and `craft-ray train` need none"
         )
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 
-from PIL import ExifTags, Image
+from PIL import Image
 
-from craft_ray.data.dataset import IMAGE_FORMATS, Item, in_rgb
+from craft_ray.data.dataset import Item
+from craft_ray.data.decoding import AS_STORED, HEAD_BYTES, in_rgb, kind_of, opened, orientation_of
 from craft_ray.data.pixels import PixelArray
 from craft_ray.data.threads import map_in_threads
+from craft_ray.errors import DataError
 
 Files = tuple[bytes, ...]
 
-TAKEN_EVERYWHERE = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+JPEG_START = b"\xff\xd8\xff"
+TAKEN_EVERYWHERE = (JPEG_START, b"\x89PNG\r\n\x1a\n")
 """First bytes of JPEG and PNG files."""
 ALIKE_EVERYWHERE = ("1", "L", "P", "RGB")
 """Pillow's names of pixels in which everybody sees the same colours, if none is transparent: not
@@ -25,8 +28,12 @@ _APP1, _SCAN = b"\xe1", b"\xda"
 def plain_files(items: Sequence[Item]) -> Files:
     """The images' own files, bit by bit, so that nothing is lost and their bytes are the same in
     every run. A file that not every endpoint decodes, or not to the same picture, becomes a PNG of
-    the pixels that `Item.decode` gives; and a JPEG that says how it is to be turned, which some
-    endpoints do and the views that are cropped here do not, goes without that.
+    the pixels that `Item.decode` gives.
+
+    A JPEG that says how it is to be turned is sent without that, as some endpoints turn it and
+    others do not. If the views that are cropped here are turned, it is sent turned: as a JPEG of
+    quality 95, whose pixels differ by a few levels; a photograph as PNG would have ten times as
+    many bytes, which endpoints refuse. So are photographs in AVIF and HEIC.
 
     Raises:
         DataError: a file is gone, or cannot be decoded.
@@ -42,18 +49,22 @@ def png_files(pixels_NSS: PixelArray) -> Files:
 def _plain_file(item: Item) -> bytes:
     data, image = item.read(), item.decode()  # what is broken must not be sent, and paid for
     if not data.startswith(TAKEN_EVERYWHERE):
-        return _png(image)
-    with Image.open(BytesIO(data), formats=IMAGE_FORMATS) as stored:
+        is_photograph = kind_of(data[:HEAD_BYTES]) is not None
+        return _jpeg(image) if is_photograph else _png(image)
+    with opened(data, item.name) as stored:
         if stored.mode not in ALIKE_EVERYWHERE or "transparency" in stored.info:
             return _png(image)
-        if _is_upright(stored):
+        is_jpeg = data.startswith(JPEG_START)
+        if not is_jpeg:
+            stored.load()  # what EXIF says may stand behind the pixels of a PNG
+        if orientation_of(stored) == 1:
             return data
+    if not is_jpeg:
+        return _png(image)
+    if item.decoding.exif_orientation:
+        return _jpeg(image)
     unturned = _unturned(data)
     return unturned if _shows(unturned, image) else _png(image)
-
-
-def _is_upright(stored: Image.Image) -> bool:
-    return bool(stored.getexif().get(ExifTags.Base.Orientation, 1) == 1)
 
 
 def _unturned(data: bytes) -> bytes:
@@ -71,9 +82,12 @@ def _unturned(data: bytes) -> bytes:
 def _shows(data: bytes, image: Image.Image) -> bool:
     """Whether everybody sees these pixels in a file."""
     try:
-        with Image.open(BytesIO(data), formats=IMAGE_FORMATS) as stored:
-            return _is_upright(stored) and in_rgb(stored).tobytes() == image.tobytes()
-    except OSError:
+        with opened(data, "") as stored:
+            return (
+                in_rgb(stored, AS_STORED).tobytes() == image.tobytes()
+                and orientation_of(stored) == 1
+            )
+    except DataError:
         return False
 
 
@@ -85,4 +99,11 @@ def _png(image: Image.Image) -> bytes:
     """Of the pixels alone: what else a file said was of its own colours."""
     buffer = BytesIO()
     Image.frombytes("RGB", image.size, image.tobytes()).save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    buffer = BytesIO()
+    # Colours at full resolution, so that nothing but rounding is lost.
+    image.save(buffer, format="jpeg", quality=95, subsampling=0)
     return buffer.getvalue()

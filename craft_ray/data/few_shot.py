@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from craft_ray.data.appearance import Trait, examine
 from craft_ray.data.dataset import Dataset, Item
 from craft_ray.data.rows import ParquetRow
 from craft_ray.data.threads import map_in_threads
@@ -119,18 +121,23 @@ def hold_in_memory(items: Sequence[Item]) -> tuple[Item, ...]:
     )
 
 
-def verify_decodable(items: Sequence[Item]) -> None:
-    """Decode every image once, in several threads.
+def verify_decodable(items: Sequence[Item]) -> Counter[Trait]:
+    """Decode every image once, in several threads; how many have each trait.
 
     Raises:
-        DataError: names the first image, in the order of `items`, that cannot be read.
+        DataError: names the first image, in the order of `items`, that cannot be read, and the
+            commands that find the others and leave them out.
     """
-    for _ in map_in_threads(_decode, items):
-        pass
-
-
-def _decode(item: Item) -> None:
-    item.decode()
+    counts: Counter[Trait] = Counter()
+    try:
+        for traits in map_in_threads(examine, items):
+            counts.update(traits)
+    except DataError as error:
+        raise DataError(
+            f"{error}; `craft-ray data check` lists all such images, `craft-ray data convert SRC "
+            "DST --skip-broken` writes a data set without them"
+        ) from error
+    return counts
 
 
 def _too_few(dataset: Dataset, shots: int) -> DataError:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import re
 
-from craft_ray.config.data import CoopSource, CsvSource, DataSource, FolderSource, ParquetSource
+from craft_ray.config.data import (
+    CoopSource,
+    CsvSource,
+    DataSource,
+    FolderSource,
+    LabelledRows,
+    ParquetSource,
+)
 from craft_ray.data.dataset import Dataset
 
 _WORDNET_ID = re.compile(r"n\d{8}")
@@ -47,9 +54,11 @@ def _remedy(source: DataSource, *, has_ids: bool) -> str:
         return "write words, such as red fox, into the column label of data.source.file"
     elif isinstance(source, ParquetSource):
         return (
-            "name another column with data.source.label_column, or write words as the class names "
-            "into the files' metadata (`craft-ray data convert` does, from a CSV file)"
+            "name another column with data.source.label_column, or give words with "
+            "data.source.class_names"
         )
+    elif isinstance(source, LabelledRows):
+        return "give words with data.source.class_names"
     elif isinstance(source, CoopSource):
         return "write words into the file of names that docs/data.md lists for the data set"
     else:

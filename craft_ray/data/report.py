@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from craft_ray.data.check import Duplicate, Report
+from craft_ray.data.near_duplicates import NearDuplicate
 
 SHOWN_AT_MOST = 20
 """Findings of a kind that are printed; `--json` has them all."""
@@ -29,6 +30,11 @@ def show_report(report: Report, console: Console) -> None:
     )
     _show_findings(
         console,
+        "Near-duplicates: the image looks like one of another split",
+        [_near(pair) for pair in report.near_duplicates],
+    )
+    _show_findings(
+        console,
         "Contradictions: the same image in two classes",
         [_contradiction(pair) for pair in report.contradictions],
     )
@@ -42,6 +48,10 @@ def show_report(report: Report, console: Console) -> None:
         )
     if report.num_repeated:
         _say(console, f"Repeated within a class of a split: {report.num_repeated:,} images.")
+    for note in report.notes:
+        _say(console, f"Note: {note}")
+    for sentence in report.looks:
+        _say(console, f"Good to know: {sentence}.")
     count = report.num_findings
     _say(console, f"{count:,} finding(s)." if count else "Nothing to complain of.")
 
@@ -68,6 +78,14 @@ def _show_findings(console: Console, title: str, findings: Sequence[str]) -> Non
 
 def _leak(pair: Duplicate) -> str:
     return f"{pair.image} ({pair.split}) is {pair.other_image} ({pair.other_split})"
+
+
+def _near(pair: NearDuplicate) -> str:
+    likeness = "is the mirror image of" if pair.mirrored else "looks like"
+    said = f"{pair.image} ({pair.split}) {likeness} {pair.other_image} ({pair.other_split})"
+    if pair.class_name == pair.other_class_name:
+        return said
+    return f"{said}, and is {pair.class_name} where that is {pair.other_class_name}"
 
 
 def _contradiction(pair: Duplicate) -> str:

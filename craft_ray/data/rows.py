@@ -1,11 +1,14 @@
-"""References to rows of Parquet files, whose images are read only when they are needed."""
+"""References to images inside files (rows of Parquet and Arrow files, members of tar files), which
+are read only when they are needed. A reference names a place, holds nothing open, and so travels to
+other processes."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from craft_ray.files.remote import Place
@@ -14,8 +17,23 @@ ROW_GROUPS_KEPT = 2
 """Items are asked for in their order, or nearly so: one row group, and its successor where threads
 run ahead. What a process keeps is bounded by the size of the row groups."""
 
+ARROW_FILES_KEPT = 64
+"""They are mapped into memory, not read: what is kept is addresses."""
+
 _lock = threading.Lock()
 _kept: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
+_mapped: OrderedDict[str, Any] = OrderedDict()
+
+
+class Reference(Protocol):
+    """Where an image is."""
+
+    def read(self) -> bytes:
+        """The encoded image."""
+
+
+Encoded = bytes | Path | Reference
+"""An image, or where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +53,81 @@ class ParquetRow:
             ValueError: the image is null.
             OSError, pyarrow.ArrowException: the file is gone or broken.
         """
-        content = _row_group(self.file, self.column, self.row_group)[self.row].as_py()
-        if content is None:
-            raise ValueError("its bytes are null")
-        encoded: bytes = content
-        return encoded
+        return _bytes_of(_row_group(self.file, self.column, self.row_group)[self.row])
+
+
+@dataclass(frozen=True, slots=True)
+class ArrowRow:
+    """The image of one row of an Arrow file: column `column`, as in `ParquetRow`."""
+
+    file: str
+    column: str
+    row: int
+
+    def read(self) -> bytes:
+        """The encoded image.
+
+        Raises:
+            ValueError: the image is null.
+            OSError, pyarrow.ArrowException: the file is gone or broken.
+        """
+        value = arrow_table(self.file).column(self.column)[self.row]
+        if hasattr(value.type, "get_field_index") and value.is_valid:
+            value = value["bytes"]
+        return _bytes_of(value)
+
+
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    """The file of `size` bytes that lies at `offset` in a tar file."""
+
+    file: str
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """The encoded image.
+
+        Raises:
+            ValueError: the tar file ends before.
+            OSError: it is gone.
+        """
+        with open(self.file, "rb") as stream:
+            stream.seek(self.offset)
+            content = stream.read(self.size)
+        if len(content) < self.size:
+            raise ValueError(f"{self.file} ends before it")
+        return content
+
+
+def arrow_table(file: str) -> Any:
+    """A file in Arrow's streaming or file format as a `pyarrow.Table` whose buffers are the file's
+    own, mapped into memory.
+
+    Raises:
+        OSError, pyarrow.ArrowException: it is gone, or no Arrow file.
+    """
+    import pyarrow as pa
+
+    with _lock:
+        if file not in _mapped:
+            source = pa.memory_map(file)
+            is_file_format = source.read(6) == b"ARROW1"
+            source.seek(0)
+            opened = (pa.ipc.open_file if is_file_format else pa.ipc.open_stream)(source)
+            _mapped[file] = opened.read_all()
+            while len(_mapped) > ARROW_FILES_KEPT:
+                _mapped.popitem(last=False)
+        _mapped.move_to_end(file)
+        return _mapped[file]
+
+
+def _bytes_of(value: Any) -> bytes:
+    """Of a scalar of pyarrow: bytes, or a list of numbers from 0 to 255."""
+    if not value.is_valid:
+        raise ValueError("its bytes are null")
+    content = value.as_py()
+    return content if isinstance(content, bytes) else bytes(content)
 
 
 def open_parquet(path: Place) -> Any:
@@ -68,7 +156,8 @@ def _row_group(file: str, column: str, row_group: int) -> Any:
             while len(_kept) >= ROW_GROUPS_KEPT:
                 _kept.popitem(last=False)
             with open_parquet(locate(file)) as parquet:
-                is_struct = parquet.schema_arrow.field(column).type.num_fields > 0
+                kind = parquet.schema_arrow.field(column).type
+                is_struct = hasattr(kind, "get_field_index")
                 wanted = f"{column}.bytes" if is_struct else column
                 images = parquet.read_row_group(row_group, columns=[wanted]).column(column)
             _kept[key] = pc.struct_field(images, "bytes") if is_struct else images

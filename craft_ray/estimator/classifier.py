@@ -29,7 +29,7 @@ from craft_ray.inference.predictor import Predictor, check_is_here
 from craft_ray.inference.runs import find_classifier
 from craft_ray.metering.ledger import Spending
 from craft_ray.method.softmax import softmax
-from craft_ray.oracle.check import LOCAL_DIR_PREFIX
+from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX
 from craft_ray.oracle.contract import FloatArray, Oracle
 from craft_ray.oracle.loaded import check_loadable, load_here
 
@@ -268,7 +268,7 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             oracle = self._load(self.artifact_.oracle or RunConfig().oracle)
             predictor = self._predictor = Predictor(self.artifact_, oracle)
         logits = []
-        for batch in predictor.predict(items_of(images)):
+        for batch in predictor.predict(items_of(images, self.artifact_.decoding)):
             for reason in batch.unreadable:
                 raise DataError(reason)
             logits.append(batch.logits_NC)

@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,7 @@ def fit_once(config: RunConfig, data: FewShotData, oracle: Oracle, *, is_object:
         None if is_object else config.oracle,
         about,
         prepared.logit_scale,
+        data.dataset.decoding,
     )
     return Fitted(artifact, spent)
 
@@ -104,20 +105,14 @@ def fit_by_search(settings: Mapping[str, Any], data: FewShotData) -> Fitted:
         from craft_ray.jobs.session import console_for, open_session
         from craft_ray.search.run import run_search
 
-        # A search tests its best trial, and nothing is chosen by that: the validation images stand
-        # in, whose answers are known, and no score is said of them.
-        splits = {**data.dataset.splits, "test": list(data.validation)}
-        whole = replace(data, dataset=replace(data.dataset, splits=splits))
         stored = space.model_dump(mode="json", exclude={"base": {"name"}})
         run = stack.enter_context(open_session(space.base, "fit", stored, SpaceConfig))
-        summary = run_search(space, whole, run, console_for(False))
+        summary = run_search(space, data, run, console_for(False))
         if summary["best"] is None:
             reasons = [trial["error"] for trial in summary["trials"] if trial["error"]]
             raise RunFailedError(f"no trial has come to a result: {' '.join(reasons[:1])}")
         artifact = Artifact.load(run / RESULT_FOLDER)
-        assert artifact.about is not None
-        about = artifact.about.model_copy(update={"test": None, "zero_shot_test": None})
-        return Fitted(replace(artifact, about=about), Spending.from_dict(summary["ledger"]))
+        return Fitted(artifact, Spending.from_dict(summary["ledger"]))
 
 
 def smallest_class(items: Sequence[Item]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from craft_ray.data.dataset import (
     Item,
     class_name_problems,
     classes_without_training_image,
-    in_rgb,
 )
+from craft_ray.data.decoding import AS_SEEN, Decoding, in_rgb
+from craft_ray.data.sources.folder_layout import split_folders
+from craft_ray.data.sources.image_names import PassedOver
 from craft_ray.data.sources.listing import class_folders, image_files, labelled
 from craft_ray.errors import DataError
 from craft_ray.inference.images import ImagesAt
@@ -29,8 +32,12 @@ Images = Any
 """uint8 [N, H, W, 3], or a sequence of paths or of Pillow's images; or the path of a folder."""
 
 
-def items_of(images: Images) -> list[Item]:
+def items_of(images: Images, decoding: Decoding = AS_SEEN) -> list[Item]:
     """Images without labels.
+
+    Args:
+        images: that were given.
+        decoding: of those of Pillow, which are made into files here.
 
     Raises:
         DataError: they are none of `Images`, or there is none.
@@ -45,7 +52,7 @@ def items_of(images: Images) -> list[Item]:
                 f"X: must be uint8 [N, H, W, 3], but got {images.dtype} {list(images.shape)}"
             )
         images = [Image.fromarray(each) for each in images]
-    items = [_item(image, number) for number, image in enumerate(images)]
+    items = [_item(image, number, decoding) for number, image in enumerate(images)]
     if not items:
         raise DataError("X: must have at least one image, but got 0")
     return items
@@ -65,12 +72,19 @@ def labelled_items(images: Images, labels: Iterable[Any] | None) -> tuple[Datase
         if not isinstance(images, str | os.PathLike):
             raise DataError("y: must be given, unless X is a folder of class folders")
         root = Path(images)
+        splits, notes = split_folders(root, "auto")
+        if splits:
+            first = next(iter(splits.values()))
+            raise DataError(f"X: must be a folder of class folders, such as {first}, not of splits")
         classes: list[Any] = list(class_folders(root))
+        passed_over = PassedOver()
         items = [
             item
             for label, name in enumerate(classes)
-            for item in labelled(image_files(root / name), label)
+            for item in labelled(image_files(root / name, passed_over), label)
         ]
+        for each in (*notes, *passed_over.notes()):
+            warnings.warn(each, UserWarning, stacklevel=3)
         return _dataset(root.name, [str(each) for each in classes], items), classes
     listed = _labels(labels)
     items = items_of(images)
@@ -113,14 +127,14 @@ def _dataset(name: str, class_names: Sequence[str], items: Sequence[Item]) -> Da
     return dataset
 
 
-def _item(image: Any, number: int) -> Item:
+def _item(image: Any, number: int, decoding: Decoding) -> Item:
     if isinstance(image, str | os.PathLike):
         return Item(Path(image), 0, str(image))
     if isinstance(image, Image.Image):
         stream = io.BytesIO()
         try:
             # Without loss, so that nothing is changed on the way.
-            in_rgb(image).save(stream, "PNG", compress_level=1)
+            in_rgb(image, decoding).save(stream, "PNG", compress_level=1)
         except Exception as error:  # of a file that is broken, of which only the head was read
             raise DataError(f"X[{number}]: must be a readable image, but: {error}") from error
         return Item(stream.getvalue(), 0, f"X[{number}]")

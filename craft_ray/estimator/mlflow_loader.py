@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from craft_ray.data.dataset import IMAGE_FORMATS
+from craft_ray.data.decoding import open_image
 from craft_ray.errors import DataError
 from craft_ray.estimator.classifier import CraftClassifier
 from craft_ray.tracking.model_columns import LABEL, PROBABILITY, column_of
@@ -88,7 +88,7 @@ def _image(given: Any, number: int) -> Any:
             return given  # a path that is not there, which is said by name
     if isinstance(given, bytes | bytearray):
         try:
-            return Image.open(io.BytesIO(given), formats=IMAGE_FORMATS)
+            return open_image(io.BytesIO(given))
         except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
             raise DataError(f"X[{number}]: must be an image, but: {error}") from error
     if isinstance(given, list | np.ndarray):

@@ -21,6 +21,7 @@ from craft_ray.classifiers.label_issues import LabelIssue, LabelIssues
 from craft_ray.classifiers.score import NUM_CALIBRATION_BINS, Score, ScoreCount
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.data.dataset import Item
+from craft_ray.data.sources.image_names import PassedOver
 from craft_ray.data.sources.listing import class_folders, image_files, labelled
 from craft_ray.errors import DataError
 from craft_ray.method.softmax import softmax
@@ -46,8 +47,15 @@ class Evaluation:
     classes: tuple[ClassEvaluation, ...]
 
 
-def labelled_images(root: Path, class_names: Sequence[str]) -> list[Item]:
-    """`root/<class>/<image>`; classes without images may be missing.
+def labelled_images(
+    root: Path, class_names: Sequence[str], passed_over: PassedOver | None = None
+) -> list[Item]:
+    """`root/<class>/<image>`, also in folders below; classes without images may be missing.
+
+    Args:
+        root: the folder.
+        class_names: of the classifier.
+        passed_over: counts the images that are not read.
 
     Raises:
         DataError: a folder is no class of the classifier, or there is no image.
@@ -60,7 +68,7 @@ def labelled_images(root: Path, class_names: Sequence[str]) -> list[Item]:
                 f"{root / name}: must be a class of the run ({len(labels)} of them: "
                 f"{', '.join(list(labels)[:5])} ...), but is none{did_you_mean(name, labels)}"
             )
-        items += labelled(image_files(root / name), labels[name])
+        items += labelled(image_files(root / name, passed_over), labels[name])
     if not items:
         raise DataError(f"{root}: must have class folders with images, but has none")
     return items

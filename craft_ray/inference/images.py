@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,14 @@ import pyarrow as pa
 
 from craft_ray.data.dataset import Item
 from craft_ray.data.rows import ParquetRow, open_parquet
-from craft_ray.data.sources.listing import IMAGE_EXTENSIONS
+from craft_ray.data.sources.detect import TABLE_SUFFIXES
+from craft_ray.data.sources.image_names import PassedOver, image_extensions, is_image_name
+from craft_ray.data.sources.index import windows_path
+from craft_ray.data.sources.listing import Files, walk
+from craft_ray.data.sources.table import open_table
 from craft_ray.errors import DataError
 
-PATH_COLUMNS = ("image", "path", "file", "filename", "filepath")
+PATH_COLUMNS = ("image", "path", "file", "filename", "filepath", "file_name")
 NO_LABEL = 0
 ROWS_AT_A_TIME = 1024
 
@@ -38,11 +40,15 @@ class ImagesAt:
 
     def __init__(self, places: Sequence[Path]) -> None:
         self._places = tuple(places)
-        self._number = sum(_number_at(place) for place in self._places)
+        passed_over = PassedOver()
+        self._number = sum(_number_at(place, passed_over) for place in self._places)
+        self.notes = passed_over.notes()
+        """Of images in folders that are not read: none or a sentence."""
         if not self._number:
             raise DataError(
                 f"{', '.join(map(str, places))}: must have an image "
-                f"({', '.join(IMAGE_EXTENSIONS)}), but has none"
+                f"({', '.join(image_extensions())}), but has none"
+                f"{''.join(f' ({note})' for note in self.notes)}"
             )
 
     def __len__(self) -> int:
@@ -56,52 +62,44 @@ class ImagesAt:
                 yield from (Item(path, NO_LABEL, str(path)) for path in _paths(place))
 
 
-def _number_at(place: Path) -> int:
+def _number_at(place: Path, passed_over: PassedOver) -> int:
     if _is_parquet(place):
         return _number_of_rows(place)
-    return sum(1 for _ in _paths(place))
+    return sum(1 for _ in _paths(place, passed_over))
 
 
 def _is_parquet(place: Path) -> bool:
     return place.suffix.lower() == ".parquet" and place.is_file()
 
 
-def _paths(place: Path) -> Iterator[Path]:
+def _paths(place: Path, passed_over: PassedOver | None = None) -> Iterator[Path]:
     if place.is_dir():
-        yield from _below(place)
+        yield from _below(place, passed_over)
     elif not place.is_file():
         raise DataError(f"{place}: must be an image, a folder or a table, but is missing")
-    elif place.suffix.lower() == ".csv":
-        yield from _of_csv(place)
+    elif place.suffix.lower() in TABLE_SUFFIXES:
+        yield from _of_table(place)
     else:
         yield place
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, passed_over: PassedOver | None = None) -> Iterator[Path]:
     """Sorted, so that two runs say the same; hidden files and folders are passed over."""
-
-    def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename}: must be a folder that can be read, but: {error}")
-
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
-                yield Path(parent, name)
+    for parent, entries in walk(folder):
+        for entry in entries:
+            if is_image_name(entry.name):
+                yield parent / entry.name
+            elif passed_over is not None:
+                passed_over.look_at(entry.path)
 
 
-def _of_csv(table: Path) -> Iterator[Path]:
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            column = path_column(table, rows.fieldnames or ())
-            for row in rows:
-                if row[column]:
-                    yield table.parent / row[column]
-    except (OSError, ValueError, csv.Error) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{table}: must be a CSV table in UTF-8, but: {error}") from error
+def _of_table(table: Path) -> Iterator[Path]:
+    files = Files()
+    with open_table(table) as (names, records):
+        column = path_column(table, names)
+        for _, record in records:
+            if path := record.get(column, "").strip():
+                yield windows_path(table.parent, path, files)
 
 
 def column_of(table: Path, names: Sequence[str], known: Sequence[str], what: str) -> str:

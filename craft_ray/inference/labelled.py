@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,8 @@ from craft_ray.config.suggestions import did_you_mean
 from craft_ray.data.dataset import Item
 from craft_ray.data.parquet_layout import classes_of
 from craft_ray.data.rows import open_parquet
+from craft_ray.data.sources.image_names import PassedOver
+from craft_ray.data.sources.table import open_table
 from craft_ray.errors import DataError
 from craft_ray.inference.evaluation import labelled_images
 from craft_ray.inference.images import ImagesAt, check_single, column_of, path_column
@@ -21,7 +22,9 @@ from craft_ray.inference.images import ImagesAt, check_single, column_of, path_c
 LABEL_COLUMNS = ("label", "class", "class_name")
 
 
-def labelled_items(place: Path, class_names: Sequence[str]) -> list[Item]:
+def labelled_items(
+    place: Path, class_names: Sequence[str], passed_over: PassedOver | None = None
+) -> list[Item]:
     """Images with labels in the classifier's order of classes.
 
     Args:
@@ -29,14 +32,15 @@ def labelled_items(place: Path, class_names: Sequence[str]) -> list[Item]:
             column `label` (or `class`, `class_name`) of class names; or a Parquet file with the
             same, where labels may also be numbers whose names the file has, as Hugging Face writes.
         class_names: of the classifier.
+        passed_over: counts the images in class folders that are not read.
 
     Raises:
         DataError: a label is no class of the classifier, a column is missing, or there is no image.
     """
     if not place.is_file():
-        return labelled_images(place, class_names)
+        return labelled_images(place, class_names, passed_over)
     is_parquet = place.suffix.lower() == ".parquet"
-    names = _parquet_labels(place) if is_parquet else _csv_labels(place)
+    names = _parquet_labels(place) if is_parquet else _table_labels(place)
     images = list(ImagesAt([place]))
     known = {name: label for label, name in enumerate(class_names)}
     for name in dict.fromkeys(names):
@@ -58,16 +62,13 @@ def _label_column(table: Path, names: Sequence[str]) -> str:
     return column_of(table, names, LABEL_COLUMNS, "class names")
 
 
-def _csv_labels(table: Path) -> list[str | None]:
+def _table_labels(table: Path) -> list[str | None]:
     """Of the rows that have a path."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            names = rows.fieldnames or ()
-            label, path = _label_column(table, names), path_column(table, names)
-            return [row[label] for row in rows if row[path]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: must be a CSV table in UTF-8, but: {error}") from error
+    with open_table(table) as (names, records):
+        label, path = _label_column(table, names), path_column(table, names)
+        return [
+            record.get(label, "").strip() for _, record in records if record.get(path, "").strip()
+        ]
 
 
 def _check_labels(table: Path, column: str, schema: pa.Schema) -> None:

@@ -14,6 +14,7 @@ from craft_ray.config.secrets import mask
 from craft_ray.config.sections import MlflowConfig
 from craft_ray.errors import ConfigError
 from craft_ray.tracking.mlflow_tracker import tracking_uri
+from craft_ray.tracking.places import DATABASE_FILE
 
 
 def fetch_classifier(address: str, database_folder: Path) -> Path:
@@ -61,7 +62,7 @@ def _database(address: str, folder: Path) -> str:
         ConfigError: there is none.
     """
     uri = tracking_uri(MlflowConfig(), folder)
-    if not Path(uri.removeprefix("sqlite:///")).is_file():
+    if not (folder / DATABASE_FILE).is_file():
         raise ConfigError(
             "RUN",
             [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -135,7 +135,9 @@ class Predictor:
         else:
             yield from _ahead(self._ask, decoded, number=self._num_oracles)
 
-    def _decode(self, part: Sequence[Item]) -> _Decoded:
+    def _decode(self, given: Sequence[Item]) -> _Decoded:
+        # The model is to see what it was tuned on, whoever has listed these images.
+        part = [replace(item, decoding=self.artifact.decoding) for item in given]
         try:
             return _Decoded(part, part, plain_images(part, self._description), [])
         except DataError:

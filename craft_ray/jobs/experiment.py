@@ -90,9 +90,16 @@ class Experiment:
         folder = self.folder / RESULT_FOLDER
         prepared = self.prepared
         ids = prepared.oracle_id, prepared.weights_id
-        Artifact(classifier, task, *ids, self.config.oracle, about, prepared.logit_scale).save(
-            folder
+        artifact = Artifact(
+            classifier,
+            task,
+            *ids,
+            self.config.oracle,
+            about,
+            prepared.logit_scale,
+            self.data.dataset.decoding,
         )
+        artifact.save(folder)
         return folder
 
     def deliver(
@@ -120,16 +127,18 @@ class Experiment:
         with on_this_disk(self.keep(classifier, about)) as local:
             self.tracker.log_folder(key, local)
 
-    def test(self, *classifiers: TunedClassifier) -> list[Score]:
-        """Scores of zero-shot and of these on the test images. What is said of each image is stored
-        in the run's folder."""
+    def test(self, *classifiers: TunedClassifier) -> list[Score | None]:
+        """Scores of zero-shot and of these on the test images; None of each where there are no test
+        images. What is said of each image is stored in the run's folder."""
         dataset, num_images = self.data.dataset, self.data.size.num_test
+        if not num_images:
+            return [None] * (1 + len(classifiers))
         log = PredictionLog(dataset.scored_classes)
         with waiting(self.console, f"Testing on {num_images:,} images"):
             scores = self.examiner.test([self.examiner.zero_shot, *classifiers], log=log)
         with dispensable(self.folder / PREDICTIONS_FILE, self.say):
             log.predictions().save(self.folder / PREDICTIONS_FILE, dataset.class_names)
-        return scores
+        return list(scores)
 
     def report_pool(self, key: str) -> dict[str, dict[str, float]]:
         """What each replica has done, also in the tracker's run `key`. A replica that was restarted
@@ -232,6 +241,8 @@ def open_experiment(
             oracle = stack.enter_context(
                 driver_oracle(config, pool.address, folder, may_go_on=may_go_on)
             )
+            for note in oracle.describe().notes:
+                console.print(note, highlight=False, markup=False, soft_wrap=True)
             with waiting(console, "Asking zero-shot"):
                 task = classification_task(config, data)
                 start = earlier_prompt(config, task, oracle.describe())

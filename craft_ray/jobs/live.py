@@ -17,7 +17,7 @@ def waiting(console: Console, what: str) -> Iterator[None]:
     """Around something that takes its time: a line, and in a terminal a clock."""
     console.print(f"{what} ...", highlight=False, markup=False, soft_wrap=True)
     clock = Progress(
-        SpinnerColumn(),
+        SpinnerColumn(spinner(console)),
         TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
         console=console,
@@ -29,11 +29,16 @@ def waiting(console: Console, what: str) -> Iterator[None]:
         yield
 
 
+def spinner(console: Console) -> str:
+    """Of characters that the terminal can show."""
+    return "dots" if console.encoding.startswith("utf") else "line"
+
+
 def outlook_bars(console: Console) -> Progress:
     """Bars, each with a line that is cut where the window ends; none without a terminal."""
     words = Column(ratio=1, no_wrap=True, overflow="ellipsis")
     return Progress(
-        SpinnerColumn(),
+        SpinnerColumn(spinner(console)),
         BarColumn(bar_width=BAR_WIDTH),
         TextColumn("{task.description}", markup=False, table_column=words),
         console=console,

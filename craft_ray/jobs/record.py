@@ -108,7 +108,7 @@ def data_inputs(config: RunConfig, data: FewShotData, context: str) -> DataInput
     items: Sequence[Item] = {
         "training": data.train,
         "validation": data.validation,
-        "test": tuple(data.dataset.splits["test"]),
+        "test": tuple(data.test),
     }[context]
     source = config.data.source.model_dump(mode="json")
     return DataInput(
@@ -196,6 +196,7 @@ def describe_result(
         config: of the run, or the base of a search.
     """
     data, ledger = summary["data"], summary["ledger"]
+    num_test = f"{data['num_test']:,}" if data["num_test"] else "no"
     lines = []
     if test is not None:
         low, high = accuracy_interval(test["accuracy"], data["num_test"])
@@ -204,6 +205,8 @@ def describe_result(
             f"**{test['accuracy']:.1%} on {data['num_test']:,} test images** (95 %: {low:.1%} to "
             f"{high:.1%}; zero-shot {before:.1%}){words}"
         )
+    elif not data["num_test"]:
+        lines.append(f"No test images: validation alone says how good it is.{words}")
     bill = summary.get("bill")
     has_cost = summary["cost"] is not None and bill is None
     cost = f", cost {money(summary['cost'])}" if has_cost else ""
@@ -212,7 +215,7 @@ def describe_result(
         f"predictions{cost}, {summary['seconds']:.0f} s",
         *([] if bill is None else [Bill.from_dict(bill).sentence()]),
         f"Data: {data['name']}, {data['num_classes']} classes, {data['num_train']:,} training, "
-        f"{data['num_validation']:,} validation and {data['num_test']:,} test images",
+        f"{data['num_validation']:,} validation and {num_test} test images",
         f"Model: {model_name(config)}",
         f"Label images: `craft-ray predict {summary['name']} PHOTOS`",
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from craft_ray.classifiers.about import PLAIN_VIEW, SENT_AS_FILE, About, Measured
+from craft_ray.classifiers.about import SENT_AS_FILE, About, Measured, plain_view
 from craft_ray.classifiers.score import Score
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.method_names import method_name
@@ -55,7 +55,7 @@ def about_result(
     origin = origin_of(config.oracle)
     price = config.price_per_thousand_predictions
     endpoint = config.oracle if isinstance(config.oracle, EndpointConfig) else None
-    num_test = len(data.dataset.splits.get("test", ()))
+    num_test = len(data.test)
     return About(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         run=run,
@@ -70,7 +70,7 @@ def about_result(
         image_size=oracle.image_size,
         image_mean=oracle.image_mean,
         image_std=oracle.image_std,
-        view=SENT_AS_FILE if oracle.takes_files else PLAIN_VIEW,
+        view=SENT_AS_FILE if oracle.takes_files else plain_view(oracle.transform),
         zero_shot_validation=Measured.of(scores.zero_shot_validation, len(data.validation)),
         validation=Measured.of(scores.validation, len(data.validation)),
         zero_shot_test=scores.zero_shot_test and Measured.of(scores.zero_shot_test, num_test),

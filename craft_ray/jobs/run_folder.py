@@ -13,7 +13,7 @@ from typing import Any
 
 from craft_ray.config.base import Settings
 from craft_ray.config.resuming import asks_for_more, changes_that_matter
-from craft_ray.errors import ConfigError, StorageError, UserError
+from craft_ray.errors import ConfigError, RunFailedError, RunInterruptedError, StorageError
 from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place, RemotePath, check_answers, entries
 from craft_ray.files.whole_files import read_json, write_json
@@ -179,7 +179,7 @@ def open_run_folder(
     *,
     resume: bool,
 ) -> Iterator[Place]:
-    """A new folder or the one to resume, which no other driver enters meanwhile. A user's error
+    """A new folder or the one to resume, which no other driver enters meanwhile. An error
     before any work leaves no folder behind.
 
     Raises:
@@ -201,10 +201,17 @@ def open_run_folder(
         # On a store two may have found nothing there, and this is the second one.
         if (folder / SETTINGS_FILE).exists():
             raise _name_is_taken(folder)
-        write_json(folder / SETTINGS_FILE, settings)
+        try:
+            write_json(folder / SETTINGS_FILE, settings)
+        except OSError as error:
+            remove_folder(folder)
+            problem = f"{folder} must be writable, but: {error.strerror or error}"
+            raise ConfigError("output_dir", [problem]) from error
         try:
             yield folder
-        except UserError:
+        except (RunFailedError, RunInterruptedError, StorageError):
+            raise  # can be continued, and says how
+        except Exception:
             left = {path.name for path in entries(folder) if not path.name.startswith(LOCK_FILE)}
             if left == {SETTINGS_FILE}:
                 remove_folder(folder)

@@ -80,11 +80,11 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
     results = {
         "zero_shot": {
             "validation": asdict(experiment.zero_shot),
-            "test": asdict(zero_shot_test),
+            "test": zero_shot_test and asdict(zero_shot_test),
         },
         "tuned": {
             **asdict(selected.evidence),
-            "test": asdict(test),
+            "test": test and asdict(test),
             "generation": selected.generation,
             "predictions_per_image": selected.classifier.predictions_per_image,
             "template": selected.classifier.template,
@@ -113,7 +113,7 @@ def _record(experiment: Experiment, summary: dict[str, Any], tuned: Tuned) -> No
         **score_metrics("zero_shot_test", before["test"]),
     }
     tracker.log(folder.name, [{STEP: step, **scores}])
-    contexts = ("training", "validation", "test")
+    contexts = ["training", "validation", *(["test"] if experiment.data.test else [])]
     tracker.log_inputs(folder.name, [data_inputs(config, experiment.data, c) for c in contexts])
     note = describe_result(summary, found["test"], "", config)
     tracker.tag(folder.name, {"mlflow.note.content": note})

@@ -123,18 +123,21 @@ def plan_driver_bill(config: RunConfig, size: DataSize) -> BilledUnits:
     if asker.gives_features:
         num_views = 0 if config.data.views == "fresh" else config.data.views
         sets = [size.num_validation, *[size.num_train] * (1 + num_views), *tests]
+        sets += [size.num_unlabelled] * bool(size.num_unlabelled)
         return asker.about(sets, size.num_classes)  # the result's names are the trial's
     sets = [size.num_validation, *tests]
     if fits_scale(_endpoint(config)):
         sets.append(size.num_train)
     zero_shot = asker.about(sets, size.num_classes)
-    if num_names == size.num_classes and config.method == "head":
+    if not tests or (num_names == size.num_classes and config.method == "head"):
         return zero_shot  # the result corrects the same scores
     return zero_shot + asker.about(tests, num_names)
 
 
 def plan_test_bill(config: RunConfig, size: DataSize) -> BilledUnits:
     """Of that, what is asked at the end: zero-shot and the result on test images."""
+    if not size.num_test:
+        return BilledUnits()
     asker = asker_of(_endpoint(config))
     num_names = _num_names(config, size)
     if asker.takes_contexts:
@@ -180,7 +183,9 @@ def _plan_views(config: RunConfig, size: DataSize, asker: Asker, num_names: int)
             return asker.about([size.num_train] * views, num_names)
     if asker.gives_features:
         return asker.about([], num_names)  # images are the driver's to send
-    return asker.about([*[size.num_train] * (1 + views), size.num_validation], num_names)
+    sets = [*[size.num_train] * (1 + views), size.num_validation]
+    sets += [size.num_unlabelled] * bool(size.num_unlabelled)
+    return asker.about(sets, num_names)
 
 
 def _times_units(units: BilledUnits, times: int, asker: Asker) -> BilledUnits:

@@ -12,6 +12,8 @@ from typing import Any
 
 from craft_ray.light_imports import module_alone, package_folders, without
 
+LOCAL_DIR_PREFIX = "local-dir:"
+"""Before a folder, where a model's name is meant."""
 ARCHITECTURE_KEYS = {"embed_dim", "vision_cfg", "text_cfg"}
 """By which open_clip knows a file of its folder for an architecture."""
 

@@ -10,10 +10,18 @@ from typing import Any
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import OracleError
-from craft_ray.oracle.catalogue import architecture_in, architectures, published_weights, tags_of
+from craft_ray.oracle.catalogue import (
+    LOCAL_DIR_PREFIX,
+    architecture_in,
+    architectures,
+    published_weights,
+    tags_of,
+)
+from craft_ray.oracle.hub_folder import hub_architecture, is_clip_model
+from craft_ray.oracle.preprocessing import preprocessing_of
+from craft_ray.oracle.text.foreign import check_installed
 from craft_ray.oracle.weights import is_file, trained_with_quick_gelu
 
-LOCAL_DIR_PREFIX = "local-dir:"
 ACTIVATIONS = {True: "QuickGELU", False: "GELU"}
 
 
@@ -21,24 +29,34 @@ def check_model_exists(config: OracleConfig) -> None:
     """Refuse a model that cannot be loaded, before anything is started.
 
     Raises:
-        OracleError: unknown model name, unknown tag, missing file or folder, or an activation that
-            is not that of the weights.
+        OracleError: unknown model name, unknown tag, missing file or folder, an activation that is
+            not that of the weights, a tokenizer whose package is not installed, or nobody says what
+            the weights want of an image.
     """
     if config.model.startswith(LOCAL_DIR_PREFIX):
         folder = Path(config.model.removeprefix(LOCAL_DIR_PREFIX))
-        if not is_file(folder / "open_clip_config.json"):
+        is_described = is_file(folder / "open_clip_config.json")
+        if not is_described and not is_clip_model(folder):
             raise OracleError(
                 f"oracle.model: {str(folder)[:200]} must be a folder with open_clip_config.json, "
-                "but is not"
+                "or that of a CLIPModel of transformers with config.json, but is not"
             )
+        if not is_described:
+            hub_architecture(folder)
+            preprocessing_of(config)
+            return
         try:
             architecture = architecture_in(folder)
         except Exception:  # whatever a broken description causes: `load_model` says it
             return
+        check_installed(folder.name, architecture)
         check_activation(config, architecture)
+        preprocessing_of(config)
     elif config.model != "embedded":
         _check_name_and_weights(config.model, config.pretrained or "")
+        check_installed(config.model, architectures()[config.model])
         check_activation(config, architectures()[config.model])
+        preprocessing_of(config)
 
 
 def _check_name_and_weights(name: str, pretrained: str) -> None:
@@ -115,6 +133,19 @@ def check_activation(config: OracleConfig, architecture: dict[str, Any]) -> None
                 f"{config.model!r} computes {ACTIVATIONS[has_quick_gelu]}: use "
                 + (f"oracle.model={remedy}" if known else "a local-dir: whose model_cfg says so")
             )
+
+
+def check_hub_activation(config: OracleConfig, architecture: dict[str, Any], folder: Path) -> None:
+    """Refuse weights of a `CLIPModel` whose `config.json` beside them names another activation."""
+    trained = bool(hub_architecture(folder)["quick_gelu"])
+    has_quick_gelu = bool(architecture.get("quick_gelu"))
+    if trained != has_quick_gelu:
+        raise OracleError(
+            f"oracle.model: must compute the activation that {folder / 'config.json'} names, "
+            f"{ACTIVATIONS[trained]}, but {config.model!r} computes "
+            f"{ACTIVATIONS[has_quick_gelu]}: use oracle.model=local-dir:{folder} and no "
+            "oracle.pretrained"
+        )
 
 
 def _check_activation_of_folder(folder: Path, has_quick_gelu: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -40,8 +40,9 @@ from craft_ray.oracle.forwards import Forwards
 from craft_ray.oracle.images import ImageStore
 from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import DTYPES, TextTower
+from craft_ray.oracle.text.foreign import tokenizer_address
 from craft_ray.oracle.text.plain import autocast
-from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
+from craft_ray.oracle.text.prompts import PromptTokens, alike_classes
 
 MAX_TEXT_BYTES = 64 * 2**20
 """Of features of contexts that are kept for the next question."""
@@ -74,11 +75,7 @@ class ClipOracle:
         self._tasks: dict[str, PromptTokens] = {}
         self._last_text: tuple[str, FloatArray, torch.Tensor] | None = None
         bias = getattr(loaded.model, "logit_bias", None)
-        default = tokenize_task(
-            ClassificationTask(("cat",), DEFAULT_TEMPLATE),
-            loaded.tokenizer,
-            self._text.context_length,
-        )
+        default = self._text.tokenize(ClassificationTask(("cat",), DEFAULT_TEMPLATE))
         weights_id, oracle_id = _fingerprints(loaded, config.precision, self._text.path)
         self._description = OracleDescription(
             oracle_id=oracle_id,
@@ -95,6 +92,10 @@ class ClipOracle:
             expects=True,
             image_mean=tuple(float(value) for value in loaded.image_mean),
             image_std=tuple(float(value) for value in loaded.image_std),
+            resize_mode=loaded.transform.resize_mode,
+            interpolation=loaded.transform.interpolation,
+            fill_color=loaded.transform.fill_color,
+            notes=loaded.notes,
         )
 
     @classmethod
@@ -124,12 +125,13 @@ class ClipOracle:
     def register_task(self, task: ClassificationTask) -> TaskHandle:
         tokens = self._tasks.get(task.digest)
         if tokens is None:
-            tokens = tokenize_task(task, self._loaded.tokenizer, self._text.context_length)
+            tokens = self._text.tokenize(task)
             self._tasks[task.digest] = tokens
         return TaskHandle(
             digest=task.digest,
             num_classes=len(task.class_names),
             initial_context=self._text.embed(tokens.prefix_L).cpu().numpy(),
+            alike=alike_classes(tokens),
         )
 
     def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
@@ -242,15 +244,19 @@ class ClipOracle:
 
 
 def _fingerprints(loaded: LoadedModel, precision: str, text_path: str) -> tuple[str, str]:
-    """Content addresses of weights, architecture and image statistics; and of all that decides the
-    answers: these, the precision, and the order of summation that comes with the text path."""
+    """Content addresses of weights, architecture, tokenizer and image statistics; and of all that
+    decides the answers: these, the precision, and the order of summation that comes with the text
+    path."""
     digest = hashlib.sha256()
     for name, tensor in sorted(loaded.model.state_dict().items()):
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         contiguous = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(contiguous.view(torch.uint8).numpy().data if contiguous.numel() else b"")
     # Equal weights do not mean equal answers: the number of heads and QuickGELU leave no trace.
-    statistics = [loaded.image_size, list(loaded.image_mean), list(loaded.image_std)]
+    statistics: list[Any] = [loaded.image_size, list(loaded.image_mean), list(loaded.image_std)]
+    if unusual := loaded.transform.unusual:  # what earlier versions did is not named
+        statistics.append(unusual)
+    digest.update(tokenizer_address(loaded.tokenizer).encode())
     of_weights = digest.copy()
     of_weights.update(json.dumps([*statistics, loaded.architecture], sort_keys=True).encode())
     rest = [*statistics, precision, text_path, loaded.architecture]

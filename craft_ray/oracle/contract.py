@@ -26,6 +26,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from craft_ray.config.oracle import Interpolation, ResizeMode
+from craft_ray.data.transform import ImageTransform
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.endpoints.capabilities import Capabilities, Served
 
@@ -64,6 +66,9 @@ class OracleDescription:
     initial_context: FloatArray
     """[L, E]: token embeddings of "a photo of a", the usual start."""
     logit_bias: float = 0.0
+    """Of models that are trained with a sigmoid (SigLIP): `sigmoid(logits)` is then the model's own
+    probability that an image and a prompt belong together. It changes no label, and none of the
+    probabilities over the classes that craft-ray reports (softmax), as it is the same for all."""
     answers: tuple[Answer, ...] = ("logits",)
     """Kinds of predictions that are served. `unnormalized_logits` leaves the image features
     unnormalised, as the authors' training code does."""
@@ -81,6 +86,12 @@ class OracleDescription:
     image_mean: tuple[float, ...] = ()
     """Of the normalisation that the owner does, for the record; empty if unknown."""
     image_std: tuple[float, ...] = ()
+    resize_mode: ResizeMode = "shortest"
+    """How images become squares before they are sent as pixels (`transform`)."""
+    interpolation: Interpolation = "bicubic"
+    fill_color: int = 0
+    notes: tuple[str, ...] = ()
+    """Sentences of what a user should know of how the model was loaded."""
     takes_files: bool = False
     """Whether images are registered as files, which the owner decodes and resizes; else as
     pixels."""
@@ -89,6 +100,13 @@ class OracleDescription:
     scale_is_known: bool = True
     """False where predictions are cosines: `logit_scale` is then 1, and whoever asks fits the
     factor that makes logits of them on labelled images (`MeteredOracle.logit_scale`)."""
+
+    @property
+    def transform(self) -> ImageTransform:
+        """How whoever sends pixels makes them of an image."""
+        return ImageTransform(
+            self.image_size, self.resize_mode, self.interpolation, self.fill_color
+        )
 
     @property
     def serves_features(self) -> bool:
@@ -123,6 +141,9 @@ class TaskHandle:
     initial_context: FloatArray
     """[L, E]: token embeddings of the template's words before `{}`; L = 0 if there are none, as in
     "{} texture.", and then there is nothing to tune."""
+    alike: tuple[tuple[int, int], ...] = ()
+    """Pairs of classes, by their places, whose prompts are the same to the model's tokenizer, so
+    that no image can tell one from the other; empty where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import open_clip
 import torch
+
+from craft_ray.oracle.open_clip_light import open_clip
 
 
 def compute_in_full_precision() -> None:

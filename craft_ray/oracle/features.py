@@ -18,7 +18,6 @@ from craft_ray.oracle.contract import (
     ImageHandle,
     OracleDescription,
 )
-from craft_ray.oracle.text.prompts import tokenize_task
 
 
 class FeatureClipOracle(ClipOracle):
@@ -42,7 +41,7 @@ class FeatureClipOracle(ClipOracle):
         if not texts:
             raise OracleError("texts: must be at least one, but got none")
         task = ClassificationTask(tuple(texts), "{}")
-        tokens = tokenize_task(task, self._loaded.tokenizer, self._text.context_length)
+        tokens = self._text.tokenize(task)
         no_words = np.zeros((1, 0, self._text.embed_dim), dtype=np.float32)
         text_MF = self._text.encode(tokens, torch.tensor(no_words, device=self._text.device))[0]
         result: FloatArray = F.normalize(text_MF.float(), dim=-1).cpu().numpy()

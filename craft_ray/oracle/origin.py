@@ -7,7 +7,8 @@ from pathlib import Path
 
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.oracle import AnyOracleConfig
-from craft_ray.oracle.check import LOCAL_DIR_PREFIX, tag_of
+from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX
+from craft_ray.oracle.check import tag_of
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,16 @@ without complaint and answers worse, so it has to be noticed here.
 from __future__ import annotations
 
 import hashlib
-import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import urlparse
 
 from safetensors import SafetensorError, safe_open
 
 from craft_ray.oracle.catalogue import all_published_weights
-
-OPENAI_KEYS = ("input_resolution", "context_length", "vocab_size")
-"""Numbers that OpenAI's state dicts hold beside the weights."""
+from craft_ray.oracle.checkpoint_names import OPENAI_KEYS
 
 
 def trained_with_quick_gelu(path: Path) -> bool | None:
@@ -31,48 +26,21 @@ def trained_with_quick_gelu(path: Path) -> bool | None:
     Known are OpenAI's files, by their keys, and releases of open_clip, by the SHA-256 that stands
     in their address.
     """
-    if _is_openai(path):
+    if is_openai(path):
         return True
+    release = release_of(path)
+    return None if release is None else bool(release.get("quick_gelu"))
+
+
+def release_of(path: Path) -> dict[str, Any] | None:
+    """What open_clip says of published weights that this file is a copy of; None if it is none of
+    those whose SHA-256 stands in their address."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        state = path.stat()
+        digest = _sha256(path, state.st_size, state.st_mtime_ns)
     except OSError:
         return None
-    known = (flag for start, flag in _releases().items() if digest.startswith(start))
-    return next(known, None)
-
-
-@contextmanager
-def readable_by_open_clip(path: Path) -> Iterator[Path]:
-    """The file itself, or a copy of OpenAI's weights that open_clip reads: it refuses TorchScript
-    where only weights are allowed, and the three numbers as unexpected keys."""
-    # Here: names and files are checked without it.
-    import torch
-    from safetensors.torch import save_file
-
-    is_archive = _is_torchscript(path)
-    if not is_archive and not _is_openai(path):
-        yield path
-        return
-    if is_archive:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated, files remain
-            document = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-    elif path.suffix == ".safetensors":
-        with safe_open(path, "pt") as file:
-            document = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    else:
-        document = torch.load(path, map_location="cpu", weights_only=True)
-        document = document.get("state_dict", document)
-    # `clone`: tensors of an archive may share memory, which safetensors refuses.
-    weights = {
-        key: value.clone().contiguous() for key, value in document.items() if key not in OPENAI_KEYS
-    }
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / "weights.safetensors"
-        save_file(weights, copy)
-        del document, weights
-        yield copy
+    return next((of for start, of in _releases().items() if digest.startswith(start)), None)
 
 
 def is_file(path: Path) -> bool:
@@ -83,17 +51,9 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def _is_openai(path: Path) -> bool:
+def is_openai(path: Path) -> bool:
     keys = _names_within(path)
     return all(key.encode() in keys for key in OPENAI_KEYS)
-
-
-def _is_torchscript(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(PurePosixPath(name).name == "constants.pkl" for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
 
 
 def _names_within(path: Path) -> bytes:
@@ -109,9 +69,16 @@ def _names_within(path: Path) -> bytes:
         return b""  # ValueError: none or several; RuntimeError: encrypted
 
 
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, changed_ns: int) -> str:
+    """Of a file as it was at that time: a large one takes seconds."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @cache
-def _releases() -> dict[str, bool]:
-    """Start of a file's SHA-256 -> QuickGELU, of all releases whose address tells it."""
+def _releases() -> dict[str, dict[str, Any]]:
+    """Start of a file's SHA-256 -> what is said of it, of all releases whose address tells it."""
     releases = {}
     for settings in all_published_weights():
         address = urlparse(settings.get("url") or "")
@@ -122,5 +89,5 @@ def _releases() -> dict[str, bool]:
             start = path.stem.rpartition("-")[2]
         else:
             continue
-        releases[start] = bool(settings.get("quick_gelu"))
+        releases[start] = settings
     return releases

@@ -144,7 +144,8 @@ def _headline(facts: RunPageFacts) -> Iterator[str]:
     if split == "validation":
         yield dim(
             "There are no test images. The result was chosen on the validation images, so that it "
-            "is somewhat worse than this on others."
+            "is somewhat worse than this on others: craft-ray evaluate measures it on labelled "
+            "images."
         )
     if template := (facts.result or {}).get("template"):
         yield f"<p>The prompt that was found: <b>{escape(str(template))}</b></p>"
@@ -219,7 +220,8 @@ def _cost(facts: RunPageFacts) -> Iterator[str]:
     yield '<div class="cards">'
     queries = ledger["candidate_queries"]
     yield card(f"{queries:,}", "candidate query" if queries == 1 else "candidate queries")
-    yield card(f"{ledger['image_predictions']:,}", "image predictions, tests included")
+    tests = ", tests included" if facts.summary["data"].get("num_test", 1) else ""
+    yield card(f"{ledger['image_predictions']:,}", f"image predictions{tests}")
     bill = facts.summary.get("bill")
     if facts.summary["cost"] is not None:
         by = "by the price of a prediction" if bill is None else "at the prices of the endpoint"

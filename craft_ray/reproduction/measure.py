@@ -13,7 +13,7 @@ from craft_ray.classifiers.earlier_prompt import earlier_prompt
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.data import ShiftedName
 from craft_ray.config.run import RunConfig
-from craft_ray.data.dataset import Dataset
+from craft_ray.data.dataset import Dataset, check_testable
 from craft_ray.files.remote import Place
 from craft_ray.jobs.driver_oracle import driver_oracle
 from craft_ray.jobs.job import JobStoppedError, Reporter
@@ -72,6 +72,7 @@ def _measure(
 ) -> dict[str, Any]:
     started = time.monotonic()
     data = load_data(config)
+    check_testable(data.dataset)
     task = classification_task(config, data)
     start = earlier_prompt(config, task, oracle.describe())
     prepared = prepare(config, data, oracle, start)
@@ -89,8 +90,14 @@ def _measure(
         selected = read_selected(worker)
         classifier, validation = selected.classifier, selected.validation
         ids = prepared.oracle_id, prepared.weights_id
-        scale = prepared.logit_scale
-        artifact = Artifact(selected.classifier, task, *ids, config.oracle, logit_scale=scale)
+        artifact = Artifact(
+            selected.classifier,
+            task,
+            *ids,
+            config.oracle,
+            logit_scale=prepared.logit_scale,
+            decoding=data.dataset.decoding,
+        )
         artifact.save(folder / CLASSIFIER_FOLDER)
     tuning_seconds = time.monotonic() - tuning_started
     tested: dict[str, Classifier] = {"zero_shot": examiner.zero_shot, "tuned": classifier}

@@ -78,7 +78,7 @@ def record_search(
     inputs = [
         data_inputs(config, experiment.data, context) for context in ("training", "validation")
     ]
-    test_input = data_inputs(config, experiment.data, "test")
+    tested = [data_inputs(config, experiment.data, "test")] if experiment.data.test else []
     zero_shot = score_metrics("zero_shot", summary["zero_shot"]["validation"])
     tests = score_metrics("zero_shot_test", summary["zero_shot"]["test"])
     chosen: dict[str, float] = {}
@@ -91,13 +91,13 @@ def record_search(
         metrics |= _scores_of(trial) | (tests if is_best else {})
         own = keys.of(trial.number)
         tracker.log(own, [{"step": _last_step(trial), **metrics}])
-        tracker.log_inputs(own, [*inputs, test_input] if is_best else inputs)
+        tracker.log_inputs(own, [*inputs, *tested] if is_best else inputs)
         about = {"best": str(is_best).lower(), "status": trial.status}
         tracker.tag(own, {**about, "data": experiment.data.dataset.name})
     total = step_of(summary["ledger"]["candidate_queries"], len(trials))
     counts = {"trials": float(len(trials)), "trials_failed": float(summary["failed_trials"])}
     tracker.log(key, [{"step": total, **zero_shot, **tests, **chosen, **counts}])
-    tracker.log_inputs(key, [*inputs, test_input])
+    tracker.log_inputs(key, [*inputs, *tested])
     words, tags = "", {}
     if best is not None:
         method = next(t["method"] for t in summary["trials"] if t["number"] == best.number)

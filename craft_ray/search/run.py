@@ -201,7 +201,7 @@ def _conclude(
         classifiers.append(selected.classifier)
         experiment.keep(selected.classifier)
     zero_shot_test, *tests = experiment.test(*classifiers)
-    results["zero_shot"]["test"] = asdict(zero_shot_test)
+    results["zero_shot"]["test"] = zero_shot_test and asdict(zero_shot_test)
     total = sum((trial.tuned.spent for trial in trials), start=experiment.examiner.spent)
     for test in tests:
         assert best is not None
@@ -209,7 +209,8 @@ def _conclude(
         config = space.resolve(best.params)
         experiment.deliver(selected.classifier, key, config, scores, total)
         template = selected.classifier.template
-        results["best"] = {**best.as_dict(), "test": asdict(test), "template": template}
+        results["best"] = {**best.as_dict(), "test": test and asdict(test)}
+        results["best"]["template"] = template
     results["pool"] = experiment.report_pool(key)
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
     curves = {trial.number: trial.tuned.curve for trial in trials}

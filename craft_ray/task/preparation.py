@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from craft_ray.config.run import RunConfig
+from craft_ray.data.appearance import told
 from craft_ray.data.class_halves import dataset_of_half, items_of_half, labels_of_half
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
@@ -51,12 +52,17 @@ class FewShotData:
     """Whose labels mean nothing."""
 
     @property
+    def test(self) -> Sequence[Item]:
+        """The test images; none if the data set has no such split."""
+        return self.dataset.splits.get("test", ())
+
+    @property
     def size(self) -> DataSize:
         """What decides the spending."""
         return DataSize(
             num_train=len(self.train),
             num_validation=len(self.validation),
-            num_test=len(self.dataset.splits["test"]),
+            num_test=len(self.test),
             num_classes=len(self.dataset.class_names),
             num_unlabelled=len(self.unlabelled),
         )
@@ -67,7 +73,7 @@ class FewShotData:
         unlabelled = f"{size.num_unlabelled} unlabelled, " if size.num_unlabelled else ""
         return (
             f"{self.dataset.name}: {size.num_classes} classes, {size.num_train} training, "
-            f"{unlabelled}{size.num_validation} validation and {size.num_test} test images"
+            f"{unlabelled}{size.num_validation} validation and {size.num_test or 'no'} test images"
         )
 
 
@@ -78,9 +84,9 @@ def load_data(config: RunConfig) -> FewShotData:
         DataError: see `sample_data`, `verify_decodable`.
     """
     data = sample_data(config)
-    tested = data.dataset.splits["test"]
-    verify_decodable([*data.train, *data.unlabelled, *data.validation, *tested])
-    return data
+    items = [*data.train, *data.unlabelled, *data.validation, *data.test]
+    found = told(verify_decodable(items), len(items), data.dataset.decoding)
+    return replace(data, dataset=replace(data.dataset, notes=(*data.dataset.notes, *found)))
 
 
 def sample_data(config: RunConfig) -> FewShotData:
@@ -111,7 +117,8 @@ def sample_data(config: RunConfig) -> FewShotData:
         )
     if config.data.validation == "few_shot" or "val" not in dataset.splits:
         validation = hold_in_memory(validation)
-    unlabelled = load_unlabelled(config.data.unlabelled, items_of_half(sample.rest, labels))
+    rest = items_of_half(sample.rest, labels)
+    unlabelled = load_unlabelled(config.data.unlabelled, rest, dataset.decoding)
     return FewShotData(dataset, train, validation, unlabelled)
 
 
@@ -137,6 +144,7 @@ def prepare(
 
     Raises:
         ConfigError: the head's vocabulary has too few names.
+        DataError: two class names are the same to the model's tokenizer.
         OracleError: a class name does not fit, or an answer that the head or `fidelity` needs is
             not served.
     """
@@ -153,6 +161,7 @@ def prepare(
     if names := extra_names(config, task.class_names):  # a mistake in them costs nothing here
         oracle.register_task(replace(task, class_names=(*task.class_names, *names)))
     handle = oracle.register_task(task)
+    _check_classes_differ(handle, data.dataset)
     _check_projection_fits(config, handle)
     validation = LabelledImages(
         oracle.register_images(plain_images(data.validation, description)),
@@ -160,7 +169,7 @@ def prepare(
     )
     oracle.expect(validation.handle)
     train_labels = labels_of(data.train)
-    augmentation = Augmentation(config.seed, description.image_size, config.data.crop_scale_min)
+    augmentation = Augmentation(config.seed, description.transform, config.data.crop_scale_min)
     if config.fidelity.fitness_images == "plain":
         fitness_images = plain_images(data.train, description)
     else:
@@ -224,6 +233,20 @@ def expect_training(config: RunConfig, prepared: PreparedTask, oracle: MeteredOr
         num_views = len(prepared.views.handles) if asks_all else 1
         for view in prepared.views.handles[:num_views]:
             oracle.expect(view)
+
+
+def _check_classes_differ(task: TaskHandle, dataset: Dataset) -> None:
+    """One of two classes whose prompts are the same can never be right. ImageNet has such names,
+    and ids beside them: its owner's decision."""
+    if not task.alike or dataset.class_ids is not None:
+        return
+    first, second = (dataset.class_names[place] for place in task.alike[0])
+    more = f" (and {len(task.alike) - 1} more pairs)" if len(task.alike) > 1 else ""
+    raise DataError(
+        f"{dataset.name}: class names must differ for the model, but its tokenizer makes the same "
+        f"of {first!r} and {second!r}{more}: rename one of the classes, or put their images into "
+        "one class"
+    )
 
 
 def _check_projection_fits(config: RunConfig, task: TaskHandle) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from craft_ray.data.dataset import Item
+from craft_ray.data.transform import ImageTransform
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 
 LabelArray = npt.NDArray[np.int64]
@@ -30,7 +31,8 @@ class Augmentation:
 
     seed: int
     """Of the run."""
-    image_size: int
+    transform: ImageTransform
+    """Of the model."""
     crop_scale_min: float
     """Smallest area share of RandomResizedCrop."""
 

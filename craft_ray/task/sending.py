@@ -18,7 +18,7 @@ def plain_images(items: Sequence[Item], description: OracleDescription) -> Image
     """
     if description.takes_files:
         return plain_files(items)
-    return plain_pixels(items, description.image_size)
+    return plain_pixels(items, description.transform)
 
 
 def view_images(pixels_NSS: PixelArray, description: OracleDescription) -> Images:

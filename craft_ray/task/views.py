@@ -23,7 +23,7 @@ def augmented_view(
     """View number `index` of a stream, uint8 [N, 3, S, S]. It does not depend on the others, so
     that the first V fresh views are those of a bank of V."""
     seed = np.random.SeedSequence([augmentation.seed, stream, index]).generate_state(1)[0]
-    return augmented_pixels(items, augmentation.image_size, augmentation.crop_scale_min, int(seed))
+    return augmented_pixels(items, augmentation.transform, augmentation.crop_scale_min, int(seed))
 
 
 def nth_view(oracle: MeteredOracle, prepared: PreparedTask, number: int) -> ImageHandle:

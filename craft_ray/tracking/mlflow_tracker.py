@@ -38,7 +38,7 @@ from craft_ray.tracking.base import (
     first_line,
     is_remote,
 )
-from craft_ray.tracking.places import DATABASE_FILE
+from craft_ray.tracking.places import DATABASE_FILE, database_uri
 from craft_ray.tracking.spool import (
     LIMIT_BYTES,
     MAX_METRICS_PER_REQUEST,
@@ -77,7 +77,7 @@ def make_tracker(config: MlflowConfig, output_dir: Path, say: Say | None = None)
 
 def tracking_uri(config: MlflowConfig, output_dir: Path) -> str:
     """The configured address, masked, or an absolute sqlite one: Ray changes workers' folders."""
-    return config.tracking_uri or f"sqlite:///{output_dir.resolve() / DATABASE_FILE}"
+    return config.tracking_uri or database_uri(output_dir / DATABASE_FILE)
 
 
 def ui_command(config: MlflowConfig, output_dir: Path) -> str | None:
@@ -255,8 +255,8 @@ class MlflowTracker:
 
     def _step(self) -> bool | None:
         """Send the oldest entry: whether MLflow took it, None if there is nothing to send."""
+        spool = self._spools[0] if self._spools else self._own
         try:
-            spool = self._spools[0] if self._spools else self._own
             entry = spool.first()
             if entry is None:
                 if spool is self._own:
@@ -273,6 +273,8 @@ class MlflowTracker:
             spool.remove(entry)
         # Whatever a tracking backend raises, tracking must not end a run.
         except Exception as error:
+            if self._skips(spool, error):
+                return True
             if self._healthy:
                 logger.warning(
                     "MLflow failed; the search goes on without it, and %s keeps what it misses: %s",
@@ -285,6 +287,18 @@ class MlflowTracker:
         if not self._healthy:
             self._healthy = True
             self._say("MLflow is back; it gets what it has missed.")
+        return True
+
+    def _skips(self, spool: Spool, error: Exception) -> bool:
+        """Leave alone what an earlier driver has left for an experiment that was deleted since: it
+        would keep everything of this run waiting."""
+        from craft_ray.tracking.sender import DeletedExperimentError
+
+        if spool is self._own or not isinstance(error, DeletedExperimentError):
+            return False
+        self._warn_once("deleted", f"{spool.path} stays: {error}")
+        self._spools.pop(0)
+        spool.close()
         return True
 
     def _warn_once(self, what: str, message: str) -> None:

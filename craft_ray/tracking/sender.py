@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,23 +20,36 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LifecycleStage,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+)
 from mlflow.exceptions import MlflowException, RestException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from craft_ray.config.secrets import conceal, is_masked, reveal
 from craft_ray.errors import TrackingError
+from craft_ray.files.turns import my_turn
 from craft_ray.tracking.base import DataInput, LoggedModel, RefusedError, first_line, is_remote
 from craft_ray.tracking.models import log_model
 from craft_ray.tracking.moved import ARTIFACTS_FOLDER, follow
-from craft_ray.tracking.places import DATABASE_FILE
+from craft_ray.tracking.places import DATABASE_FILE, database_uri
 from craft_ray.tracking.spool import Entry, Spool
 
 KEY_TAG = "craft_ray.key"
 # Opens the UI on its pages for model training; the default are those for language-model traces.
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 MAX_PARAMS_PER_BATCH = 100
+SETUP_FILE = ".mlflow-setup"
+SETUP_WITHIN_S = 300.0
+"""Of another driver; MLflow takes about ten seconds to make its tables, on a slow disk a minute."""
 DIGEST_LENGTH = 8
 """As MLflow's own: its lists show it beside the name."""
 PAGE_OF = re.compile(r"\{run:([^}]*)\}")
@@ -48,6 +62,11 @@ REFUSALS = (
     "RESOURCE_ALREADY_EXISTS",
     "RESOURCE_DOES_NOT_EXIST",
 )
+logger = logging.getLogger(__name__)
+
+
+class DeletedExperimentError(Exception):
+    """Somebody has deleted the experiment in MLflow. It takes nothing until it is restored."""
 
 
 class MlflowSender:
@@ -78,7 +97,7 @@ class MlflowSender:
         """Find or make the experiment.
 
         Raises:
-            TrackingError: the address does not answer.
+            TrackingError: the address does not answer, or the experiment was deleted.
         """
         if is_masked(self._uri):
             raise TrackingError(
@@ -86,13 +105,28 @@ class MlflowSender:
                 "without it and with MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             )
         try:
-            if self._uri == f"sqlite:///{self._output_dir / DATABASE_FILE}":
-                follow(self._output_dir / DATABASE_FILE)
-            self._experiment_id(experiment)
+            with self._set_up_alone():
+                if self._uri == database_uri(self._output_dir / DATABASE_FILE):
+                    follow(self._output_dir / DATABASE_FILE)
+                self._experiment_id(experiment)
+        except DeletedExperimentError as error:
+            problem = f"{error}; or choose another name: mlflow.experiment=NAME"
+            raise TrackingError(f"mlflow.experiment: {problem}") from None
         except (MlflowException, OSError, ValueError, sqlite3.Error) as error:
             problem = f"{self.address} must answer, but: {first_line(error)}"
             # The cause has the address as it is: a traceback would show the password.
             raise TrackingError(f"mlflow.tracking_uri: {problem}") from None
+
+    @contextmanager
+    def _set_up_alone(self) -> Iterator[None]:
+        """Two that make the tables of one database at once break each other; a server makes its
+        own."""
+        if is_remote(self._uri):
+            yield
+            return
+        self._output_dir.mkdir(parents=True, exist_ok=True)
+        with my_turn(self._output_dir / SETUP_FILE, SETUP_WITHIN_S, logger.warning):
+            yield
 
     def forget(self) -> None:
         """After a failure: the server that comes back may be another one."""
@@ -104,8 +138,16 @@ class MlflowSender:
 
         Raises:
             RefusedError: it will never be taken.
+            DeletedExperimentError: it will be taken when the experiment is restored.
             Exception: whatever a tracking backend raises when it is away.
         """
+        try:
+            self._send(entry, spool)
+        except RefusedError:
+            self._check_not_deleted(spool.experiment)
+            raise
+
+    def _send(self, entry: Entry, spool: Spool) -> None:
         try:
             if entry.kind == "open":
                 self._open(spool.experiment, entry.body)
@@ -148,16 +190,54 @@ class MlflowSender:
     def _experiment_id(self, name: str) -> str:
         if name not in self._experiment_ids:
             client = self._api()
-            found = client.get_experiment_by_name(name)
-            if found is not None:
-                self._experiment_ids[name] = str(found.experiment_id)
-            else:
+            found = self._active_experiment(name)
+            if found is None:
                 place = self._output_dir / ARTIFACTS_FOLDER
                 location = None if is_remote(self._uri) else place.as_uri()
-                self._experiment_ids[name] = str(
-                    client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS)
-                )
+                try:
+                    found = str(
+                        client.create_experiment(
+                            name, artifact_location=location, tags=EXPERIMENT_TAGS
+                        )
+                    )
+                except MlflowException as error:
+                    # Another driver has made it in this moment.
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                    found = self._active_experiment(name)
+                    if found is None:
+                        raise
+            self._experiment_ids[name] = found
         return self._experiment_ids[name]
+
+    def _active_experiment(self, name: str) -> str | None:
+        """Its id; None: there is none of this name.
+
+        Raises:
+            DeletedExperimentError: there is, and it was deleted.
+        """
+        found = self._api().get_experiment_by_name(name)
+        if found is None:
+            return None
+        if found.lifecycle_stage == LifecycleStage.DELETED:
+            address = shlex.quote(self.address)
+            raise DeletedExperimentError(
+                f"{name!r} must not be deleted in MLflow, but is: restore it with "
+                f"`MLFLOW_TRACKING_URI={address} mlflow experiments restore -x "
+                f"{found.experiment_id}`"
+            )
+        return str(found.experiment_id)
+
+    def _check_not_deleted(self, name: str) -> None:
+        """Runs of a deleted experiment are hidden and refuse everything, but can come back.
+
+        Raises:
+            DeletedExperimentError: so it is here.
+        """
+        try:
+            self._active_experiment(name)
+        except MlflowException:
+            return  # what was refused has its own reason
 
     def _find(self, experiment: str, key: str) -> Run | None:
         experiment_id = self._experiment_id(experiment)

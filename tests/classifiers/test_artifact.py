@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from craft_ray.classifiers.artifact import ARRAYS_FILE, CARD_FILE, DESCRIPTION_FILE, Artifact
+from craft_ray.data.decoding import AS_STORED, Decoding
 from craft_ray.errors import ArtifactError, UserError
 from craft_ray.oracle.contract import ClassificationTask
 from tests.support.artifacts import edit_arrays, edit_description
@@ -192,3 +194,23 @@ def test_tampered_arrays_never_become_predictions(
     images = register_test_images(DATA, oracle).handle
     with pytest.raises(UserError):
         Artifact.load(folder).predict(oracle, images)
+
+
+def test_a_classifier_remembers_how_its_images_were_decoded(
+    artifact: Artifact, tmp_path: Path
+) -> None:
+    seen = replace(artifact, decoding=Decoding(background="grey"))
+    seen.save(tmp_path)
+    assert Artifact.load(tmp_path).decoding == Decoding(background="grey")
+    assert Artifact.load(tmp_path).content_id == seen.content_id != artifact.content_id
+    assert "turned as EXIF says; transparent parts on grey" in (tmp_path / CARD_FILE).read_text()
+
+
+def test_a_classifier_of_an_older_version_was_tuned_on_images_as_they_are_stored(
+    artifact: Artifact, folder: Path
+) -> None:
+    assert "decoding" not in json.loads((folder / DESCRIPTION_FILE).read_text())
+    loaded = Artifact.load(folder)
+    assert loaded.decoding == AS_STORED
+    assert loaded.content_id == artifact.content_id
+    assert "not turned as EXIF says" in (folder / CARD_FILE).read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,41 @@ def test_a_dry_run_plans_from_the_index_alone(
     assert "Will spend at most" in capsys.readouterr().out
     assert command(words) == 2
     assert "must be a readable image" in capsys.readouterr().err
+
+
+@COMMANDS
+def test_how_files_were_read_is_told_before_anything_starts(
+    command: Command, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "train" / "cat" / "1.psd").touch()
+    (tmp_path / "data" / "unlabeled").mkdir()
+    auto = [f"data.source={{kind: auto, root: {tmp_path / 'data'}}}", *words[1:]]
+    for typed in (words, auto, [str(tmp_path / "data"), *words[1:]]):
+        assert command([*typed, "--dry-run"]) == 0
+        told = capsys.readouterr().err
+        assert "note: unlabeled in " in told
+        assert "note: 1 image(s) are passed over (1 .psd), such as " in told
+
+
+@COMMANDS
+def test_a_place_is_typed_with_settings_of_its_source(
+    command: Command, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows of the table in docs/data.md: no test split, and a table with columns of its own."""
+    shutil.rmtree(tmp_path / "data" / "test")
+    typed = [str(tmp_path / "data"), "data.source.splits.test=validation", "data.shots=1"]
+    lines = ["photo;breed;part"]
+    for name in ("cat", "dog"):
+        folder = tmp_path / "data" / "train" / name
+        shutil.copy(folder / "1.png", folder / "2.png")
+        for split, number in (("train", 1), ("train", 2), ("val", 1)):
+            lines.append(f"data\\{split}\\{name}\\{number}.png;{name};{split}")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    columns = {"path_column": "photo", "label_column": "breed", "split_column": "part"}
+    of_table = [f"data.source.{key}={value}" for key, value in columns.items()]
+    for each in (typed, [str(tmp_path / "table.csv"), *of_table, *typed[1:]]):
+        assert command([*each, "--dry-run"]) == 0, capsys.readouterr().err
+        assert "Will spend at most" in capsys.readouterr().out
 
 
 def test_a_dry_run_of_a_reproduction_decodes_nothing(

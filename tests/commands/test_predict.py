@@ -232,3 +232,24 @@ def test_an_export_is_used_like_a_run(here: Path, capsys: pytest.CaptureFixture[
     assert runs.main(["export", "latest", "s3://bucket/mine"]) == 2
     assert not Path("s3:").exists()
     assert "RUN: must be the name of a finished run" in capsys.readouterr().err
+
+
+def test_images_that_are_not_read_are_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = here / "photos" / DATA.dataset.class_names[0] / "deep" / "drawing.svg"
+    path.parent.mkdir()
+    path.touch()
+    for command in (predict.main, evaluate.main):
+        assert command(["latest", "photos"]) == 0
+        assert "note: 1 image(s) are passed over (1 .svg), such as " in capsys.readouterr().err
+
+
+def test_places_may_be_in_the_home_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program hands them on, or a shell in `--out=~/labels.csv`."""
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.chdir(here / "photos")
+    words = ["--output-dir=~/runs", "latest", "~/photos"]
+    assert predict.main([*words, "--out=~/labels.csv"]) == 0
+    assert evaluate.main([*words, "--report=~/page.html"]) == 0
+    assert (here / "labels.csv").is_file()
+    assert (here / "page.html").is_file()
+    assert runs.main(["--output-dir=~/runs"]) == 0

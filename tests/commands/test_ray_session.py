@@ -71,6 +71,15 @@ def test_what_the_user_decides_stays(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("_no_ray_settings")
+def test_a_home_that_cannot_be_written_gets_a_token_of_this_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "")  # put back at the end
+    keep_token_private(Path("/proc/none/.ray/auth_token"))
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_no_ray_settings")
 def test_a_local_ray_answers_nobody_without_its_token(tmp_path: Path) -> None:

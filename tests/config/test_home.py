@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from craft_ray.config.data import AutoSource
 from craft_ray.config.documents import flatten
 from craft_ray.config.loading import load_reproduction_config, load_run_config, load_space_config
 from craft_ray.config.oracle import OracleConfig
@@ -56,6 +57,14 @@ def test_a_path_is_the_same_wherever_it_is_read(
     settings = flatten(config.model_dump(mode="json"))
     prefix = "local-dir:" if setting == "oracle.model" else ""
     assert settings[setting] == f"{prefix}{tmp_path / 'here'}"
+
+
+def test_a_place_whose_kind_is_found_out_is_the_same_in_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert AutoSource(root="here").root == str(tmp_path / "here")
+    assert AutoSource(root="s3://bucket/here").root == "s3://bucket/here"
 
 
 def test_the_folder_of_a_reproduction_is_the_same_in_its_workers(

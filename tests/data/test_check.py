@@ -86,7 +86,11 @@ def test_an_image_that_is_repeated_in_its_class_is_counted_and_no_finding() -> N
 @pytest.mark.parametrize(
     ("names", "problem"),
     [
-        (("cat", "Cat"), "class names must differ, but got 'cat' and 'Cat'"),
+        (
+            ("cat", "Cat"),
+            "class names must differ, but got 'cat' and 'Cat', which are the same to the model but "
+            "for case, spaces, quotes or encoding",
+        ),
         (("cat", " "), "a class name must not be empty, but got ' '"),
         (("cat", "7"), "class '7' is a number, which says nothing in a prompt"),
         (("cat", "n01440764"), "class 'n01440764' is a WordNet id, which says nothing in a prompt"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,16 +40,40 @@ def test_a_tree_is_converted_and_the_result_is_clean(
     assert "Nothing to complain of." in capsys.readouterr().out
 
 
-def test_images_of_a_kind_that_is_not_read_are_told(
+def test_notes_are_told_in_the_report_and_by_convert(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = lone_images(tmp_path / "pets")
     (root / "cat" / "notes.txt").touch()
     assert main(["check", str(root)]) == 0
-    assert capsys.readouterr().err == ""
-    (root / "cat" / "x.HEIC").touch()
+    assert "passed over" not in capsys.readouterr().out
+    (root / "cat" / "x.svg").touch()
     assert main(["check", str(root)]) == 0
-    assert "1 image(s) are passed over, such as" in capsys.readouterr().err
+    told = f"1 image(s) are passed over (1 .svg), such as {root}/cat/x.svg: convert them to .png"
+    assert f"Note: {told}" in capsys.readouterr().out
+    assert main(["check", "--json", str(root)]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == [f"{told} or .jpg"]
+    assert main(["convert", str(root), str(tmp_path / "new")]) == 0
+    assert f"note: {told}" in capsys.readouterr().err
+
+
+def test_settings_of_the_source_are_taken_as_tune_takes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = lone_images(tmp_path / "train")  # folders in one called train: a split, or a class
+    for name in ("bus", "car"):
+        (tmp_path / name).mkdir()
+        shutil.copy(root / "cat" / "0.png", tmp_path / name / "0.png")
+    assert main(["check", str(tmp_path)]) == 2
+    assert "say data.source.layout=splits" in capsys.readouterr().err
+    assert main(["check", "--json", str(tmp_path), "data.source.layout=splits"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {"train": [6, 6]}
+    words = ["data.source.layout=splits", "data.source.splits.test=train"]
+    assert main(["convert", str(tmp_path), str(tmp_path / "new"), *words]) == 0
+    assert "12 test images" in capsys.readouterr().out
+    for word in ("seed=1", "data.source.layout", "data.source.delimiter=tab"):
+        assert main(["check", str(tmp_path), word]) == 2
+        assert "data.source." in capsys.readouterr().err
 
 
 def test_a_table_and_a_parquet_folder_are_told_by_what_they_are(
@@ -93,7 +118,7 @@ def test_class_names_that_a_run_would_refuse_are_findings(
         (["check", "absent"], "absent: must be a CSV file, a folder with Parquet files or a tree"),
         (["convert", "absent", "new"], "absent: must be a CSV file"),
         (["check", "notes.txt"], "notes.txt: must be a CSV file, .* but is another file"),
-        (["check", "one.parquet"], "one.parquet: .* is one file: name the folder, with train.parq"),
+        (["check", "one.parquet"], "one.parquet: must be a Parquet file, but: "),
         (["check", "--dataset", "dtd", "."], "dtd: must be the folder of dtd, but is missing"),
         (["convert", "pets", "pets"], "pets: must not exist yet, but does"),
     ],

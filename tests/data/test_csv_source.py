@@ -94,7 +94,10 @@ def test_without_a_split_the_seed_splits(root: Path) -> None:
 
 
 FAULTS: dict[str, tuple[str | bytes, str]] = {
-    "no path": ("file,label\na,b\n", r"line 1: must have a column 'path', but has \['file', 'labe"),
+    "no path": (
+        "x,label\na,b\n",
+        r"line 1: must have a column 'path', but has \['x', 'la",
+    ),
     "no label": ("path\na\n", "line 1: must have a column 'label'"),
     "empty": ("", "line 1: must have a column 'path'"),
     "header only": ("path,label\n", "must have at least one line after the header"),
@@ -104,13 +107,13 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "no value": ("path,label\nd.png,x\n ,x\n", "line 3: path must not be empty"),
     "no class": ("path,label\nd.png,\n", "line 2: label must not be empty"),
     "unknown split": (
-        "path,label,split\nd.png,x,train\nB.PNG,y,dev\n",
-        "line 3: split must be one of train, val, validation, test, but got 'dev'",
+        "path,label,split\nd.png,x,train\nB.PNG,y,extra\n",
+        "line 3: split must be one of train, training, val, .*, but got 'extra'",
     ),
     "no split": ("path,label,split\nd.png,x,\n", "line 2: split must be one of .* got ''"),
     "open quote": ('path,label\nd.png,"x\n', "line 2: unexpected end of data"),
     "line break": (
-        'path,label,split\nd.png,"x\ny",train\nB.PNG,y,dev\n',
+        'path,label,split\nd.png,"x\ny",train\nB.PNG,y,extra\n',
         "line 4: split must be one of",
     ),
     "bytes": (b"path,label\n\xff,x\n", "must be a CSV file in UTF-8"),

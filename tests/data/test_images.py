@@ -15,8 +15,6 @@ from craft_ray.data.dataset import Item
 from craft_ray.errors import DataError
 from tests.support.images import encoded, noise, rgb
 
-ORIENTATION = 0x0112
-
 
 def decode(content: bytes) -> Image.Image:
     return Item(content, 0, "this image").decode()
@@ -46,28 +44,11 @@ def test_other_colour_modes_become_rgb(mode: str) -> None:
     np.testing.assert_array_equal(rgb(image), rgb(source))
 
 
-def test_a_palette_with_transparency_keeps_its_colours() -> None:
-    source = noise().convert("P")
-    with pytest.warns(UserWarning, match="Transparency"):
-        image = decode(encoded(source, transparency=bytes(range(256))))
-    np.testing.assert_array_equal(rgb(image), rgb(source))
-
-
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_jpegs_of_other_modes_are_read_as_torchvision_reads_them(mode: str, tmp_path: Path) -> None:
     path = tmp_path / "a.JPG"
     path.write_bytes(encoded(noise().convert(mode), "JPEG"))
     np.testing.assert_array_equal(rgb(Item(path, 0, "a").decode()), rgb(pil_loader(str(path))))
-
-
-def test_an_orientation_in_exif_is_not_applied_as_in_torchvision(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[ORIENTATION] = 6  # to be turned by 90 degrees
-    path = tmp_path / "turned.jpg"
-    path.write_bytes(encoded(noise(12, 10), "JPEG", exif=exif))
-    image = Item(path, 0, "a").decode()
-    assert image.size == (10, 12)
-    np.testing.assert_array_equal(rgb(image), rgb(pil_loader(str(path))))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -102,7 +83,7 @@ def test_truncated_files_are_refused(kind: str, share: float) -> None:
 
 def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
-    with pytest.raises(DataError, match="decompression bomb"):
+    with pytest.raises(DataError, match=r"decompression bomb.*store it with fewer pixels"):
         decode(encoded(noise()))
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from craft_ray.config.loading import load_run_config
 from craft_ray.data.dataset import Item
+from craft_ray.data.decoding import AS_SEEN
 from craft_ray.data.sources.unlabelled import load_unlabelled
 from craft_ray.errors import DataError
 from craft_ray.task.preparation import sample_data
@@ -28,7 +29,7 @@ def test_a_folder_with_folders_in_it(tmp_path: Path) -> None:
             path.write_text("no image")
         else:
             write(path)
-    items = load_unlabelled(str(tmp_path), ())
+    items = load_unlabelled(str(tmp_path), (), AS_SEEN)
     names = {Path(item.name).relative_to(tmp_path).as_posix() for item in items}
     assert names == {"a.png", "b.jpg", "deep/er/c.jpg"}
     assert {item.label for item in items} == {-1}
@@ -43,12 +44,12 @@ def test_a_folder_with_folders_in_it(tmp_path: Path) -> None:
 )
 def test_what_is_not_there_is_refused(source: str, problem: str) -> None:
     with pytest.raises(DataError, match=problem):
-        load_unlabelled(source, ())
+        load_unlabelled(source, (), AS_SEEN)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must have at least one image"):
-        load_unlabelled(str(tmp_path), ())
+        load_unlabelled(str(tmp_path), (), AS_SEEN)
 
 
 def test_the_rest_is_what_was_neither_drawn_nor_validated_on() -> None:

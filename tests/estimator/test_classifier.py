@@ -21,11 +21,13 @@ from craft_ray import CraftClassifier
 from craft_ray.config.given import given_run
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.data.dataset import Item
+from craft_ray.data.decoding import AS_SEEN
 from craft_ray.errors import ArtifactError, ConfigError, DataError, OracleError
 from craft_ray.oracle.contract import OracleDescription
 from craft_ray.task.preparation import load_data
 from tests.support.fake_oracle import FakeOracle
 from tests.support.feature_oracle import FakeFeatureOracle
+from tests.support.images import noise
 from tests.support.world import CLASS_NAMES, world_data
 
 DATASET = world_data(shots=12, num_validation=1, num_test=6).dataset
@@ -52,6 +54,12 @@ def fitted(**options: Any) -> CraftClassifier:
 @pytest.fixture(scope="module")
 def classifier() -> CraftClassifier:
     return fitted()
+
+
+def test_what_it_is_fitted_on_is_turned_and_that_is_remembered(
+    classifier: CraftClassifier,
+) -> None:
+    assert classifier.artifact_.decoding == AS_SEEN
 
 
 def test_it_learns_and_keeps_to_the_conventions(classifier: CraftClassifier) -> None:
@@ -201,6 +209,12 @@ def test_an_image_of_pillow_is_read_as_its_file_is(
     grey = np.random.default_rng(0).integers(0, 2**16, (64, 64), dtype=np.uint16)
     path = tmp_path / "16bit.png"
     Image.fromarray(grey).save(path)
+    from_path = classifier.predict_proba([path])
+    np.testing.assert_array_equal(classifier.predict_proba([Image.open(path)]), from_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "turned.png"
+    noise(64, 32).save(path, exif=exif)
     from_path = classifier.predict_proba([path])
     np.testing.assert_array_equal(classifier.predict_proba([Image.open(path)]), from_path)
     cut = tmp_path / "cut.png"

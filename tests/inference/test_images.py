@@ -54,7 +54,7 @@ def test_what_is_no_image_is_said(tree: Path) -> None:
         (tree / "absent", "must be an image, a folder or a table, but is missing"),
         (tree / "empty", "must have an image"),
         (tree / "ids.csv", "must have a column image or path .*, but has id"),
-        (tree / "bytes.csv", "must be a CSV table in UTF-8"),
+        (tree / "bytes.csv", "must be a CSV file in UTF-8"),
     ):
         with pytest.raises(DataError, match=message):
             ImagesAt([place])

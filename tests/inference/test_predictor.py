@@ -11,18 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from craft_ray.classifiers.artifact import Artifact
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.data.dataset import Item
+from craft_ray.data.decoding import AS_SEEN, AS_STORED
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.errors import ArtifactError
 from craft_ray.inference import predictor
 from craft_ray.inference.predictor import Predictor
 from tests.classifiers.test_artifact import DATA, trained
 from tests.support.fake_oracle import FakeOracle
+from tests.support.images import encoded, noise
 
-TEST_ITEMS = list(DATA.dataset.splits["test"])
+TEST_ITEMS = [replace(item, decoding=AS_STORED) for item in DATA.dataset.splits["test"]]
+"""As the classifier says that it was tuned."""
 
 
 @pytest.fixture
@@ -103,3 +107,26 @@ def test_a_stored_classifier_knows_its_model(artifact: Artifact, tmp_path: Path)
     assert Artifact.load(tmp_path / "new").oracle == config
     artifact.save(tmp_path / "old")
     assert Artifact.load(tmp_path / "old").oracle is None
+
+
+def test_images_are_decoded_as_those_that_were_tuned_on(artifact: Artifact) -> None:
+    """Whoever lists them: an old classifier has never seen a photograph that was turned."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    sideways = Item(encoded(noise(), exif=exif), 0, "a.png")
+    asked = []
+
+    class Keeping(FakeOracle):
+        def register_images(self, images: Any, *args: Any, **options: Any) -> Any:
+            asked.append(np.array(images))
+            return super().register_images(images, *args, **options)
+
+    for decoding in (AS_STORED, AS_SEEN):
+        known = replace(artifact, decoding=decoding)
+        (batch,) = Predictor(known, Keeping()).predict([sideways])
+        assert batch.items == [replace(sideways, decoding=decoding)]
+    size = FakeOracle().describe().image_size
+    for pixels, decoding in zip(asked, (AS_STORED, AS_SEEN), strict=True):
+        expected = plain_pixels([replace(sideways, decoding=decoding)], size)
+        np.testing.assert_array_equal(pixels, expected)
+    assert not np.array_equal(asked[0], asked[1])

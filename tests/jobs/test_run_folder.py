@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -250,3 +251,28 @@ def test_a_search_with_failed_trials_can_be_resumed(tmp_path: Path) -> None:
     assert is_finished(folder)
     with pytest.raises(ConfigError, match="is finished"):
         find(tmp_path, folder.name)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Ray died"), TimeoutError("no answer")])
+def test_a_start_that_fails_leaves_no_folder(error: Exception, tmp_path: Path) -> None:
+    with (
+        pytest.raises(type(error)),
+        open_run_folder(tmp_path, None, "run", SETTINGS, Run, resume=False),
+    ):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_at_the_start_is_said_and_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("craft_ray.jobs.run_folder.write_json", full)
+    with (
+        pytest.raises(ConfigError, match=r"output_dir: .* must be writable, but: No space left"),
+        open_run_folder(tmp_path, None, "run", SETTINGS, Run, resume=False),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []

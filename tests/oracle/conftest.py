@@ -19,6 +19,7 @@ from craft_ray.pool.lifecycle import ClipFactory, running_pool
 from craft_ray.pool.membership import PoolSize
 from tests.support.checkpoints import tiny_clip_dir, tiny_custom_text_dir, vocabulary_read_once
 from tests.support.fake_oracle import FakeOracle
+from tests.support.foreign_models import FAMILIES, foreign_model_dir
 
 
 def clip_of(folder: Path, **settings: object) -> ClipOracle:
@@ -43,6 +44,13 @@ def custom_text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_custom_text_dir(tmp_path_factory.mktemp("models") / "custom_text")
 
 
+@pytest.fixture(scope="session")
+def foreign_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny model of each family that brings a tokenizer of `transformers`."""
+    root = tmp_path_factory.mktemp("foreign")
+    return {family: foreign_model_dir(root / family, family) for family in FAMILIES}
+
+
 @contextmanager
 def pool_of(
     folder: Path, *, white_box: bool = False, features: bool = False
@@ -65,6 +73,10 @@ def pool_of(
         "tiny_clip",
         "custom_text_clip",
         "embedded",
+        "siglip",
+        "clipa",
+        "metaclip2",
+        "mt5",
         pytest.param("pool", marks=pytest.mark.slow),
     ],
 )
@@ -78,6 +90,8 @@ def oracle(
         yield FakeOracle(answers=("logits", "unnormalized_logits"))
     elif request.param == "embedded":
         yield ClipOracle.load(OracleConfig())
+    elif request.param in FAMILIES:
+        yield clip_of(request.getfixturevalue("foreign_folders")[request.param])
     else:
         yield clip_of(tiny_folder if request.param == "tiny_clip" else custom_text_folder)
 

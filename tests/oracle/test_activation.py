@@ -157,7 +157,7 @@ def test_a_release_of_open_clip_is_known_by_its_sha256(
     trained: bool, model: str, remedy: str, plain_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = hashlib.sha256(plain_file.read_bytes()).hexdigest()[:8]
-    monkeypatch.setattr(weights, "_releases", lambda: {digest: trained})
+    monkeypatch.setattr(weights, "_releases", lambda: {digest: {"quick_gelu": trained}})
     with pytest.raises(OracleError, match=f"use oracle.model={remedy}$"):
         check_model_exists(config(model, plain_file))
     check_model_exists(config(remedy, plain_file))
@@ -166,9 +166,9 @@ def test_a_release_of_open_clip_is_known_by_its_sha256(
 def test_the_known_releases_are_openais_and_open_clips() -> None:
     releases = weights._releases()
     rn50 = "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"
-    assert releases[rn50] is True
-    assert releases["d867053b"] is True  # vit_b_32-quickgelu-laion400m_e31
-    assert releases["00efa78f"] is False  # vit_b_16-laion400m_e31
+    assert releases[rn50]["quick_gelu"] is True
+    assert releases["d867053b"]["quick_gelu"] is True  # vit_b_32-quickgelu-laion400m_e31
+    assert not releases["00efa78f"].get("quick_gelu")  # vit_b_16-laion400m_e31
     assert all(len(start) in (8, 64) for start in releases)
 
 

@@ -76,8 +76,9 @@ def test_logits_are_float32_of_contexts_images_and_classes(
     assert logits.shape == (2, 5, 3)
     assert logits.dtype == np.float32
     assert (task.num_classes, images.num_images) == (3, 5)
-    bound = oracle.describe().logit_scale * (1 + 1e-5)
-    assert np.abs(logits).max() <= bound, "logits must be logit_scale * cosine"
+    described = oracle.describe()
+    cosines = (logits - described.logit_bias) / described.logit_scale
+    assert np.abs(cosines).max() <= 1 + 1e-5, "logits must be logit_scale * cosine + logit_bias"
 
 
 def test_the_description_fits_the_default_template(oracle: Oracle) -> None:
@@ -229,8 +230,9 @@ def test_unnormalized_logits_differ_from_logits_by_one_factor_an_image(
     assert "unnormalized_logits" in oracle.describe().answers
     task, images = oracle.register_task(TASK), oracle.register_images(pixels)
     contexts = noisy_contexts(task, 2)
-    logits = oracle.predict(task, images, contexts, "logits")
-    raw = oracle.predict(task, images, contexts, "unnormalized_logits")
+    bias = oracle.describe().logit_bias
+    logits = oracle.predict(task, images, contexts, "logits") - bias
+    raw = oracle.predict(task, images, contexts, "unnormalized_logits") - bias
     norm_N = (raw * logits).sum(axis=(0, 2)) / (logits**2).sum(axis=(0, 2))
     assert norm_N.min() > 0
     np.testing.assert_allclose(raw, logits * norm_N[None, :, None], rtol=1e-3, atol=1e-3)

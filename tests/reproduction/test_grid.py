@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from craft_ray.config.data import CoopSource
 from craft_ray.config.loading import load_reproduction_config
 from craft_ray.config.reproduction import METHOD_SETTINGS, PAPER_DATASETS, ReproductionConfig
 from craft_ray.errors import ConfigError
@@ -63,7 +64,7 @@ def test_a_cell_is_the_preset_with_its_coordinates() -> None:
     assert run.max_queries == 4000
     assert run.fidelity.preset == "reference"
     source = run.data.source
-    assert source.model_dump() == {"kind": "coop", "root": "/data", "dataset": "dtd"}
+    assert source == CoopSource(root="/data", dataset="dtd")
     other = settings_of(Cell("RN50", "dtd", "craft", 16, 1), config)
     assert other.local_model.pretrained == "openai"
     assert other.max_queries == 8000

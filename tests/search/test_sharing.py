@@ -34,7 +34,6 @@ from craft_ray.tuners.registry import make_trainer
 from tests.support.asked_endpoint import endpoint, speaking, text_oracle
 from tests.support.model_server import model_server
 from tests.support.one_process_search import OneProcessSearch
-from tests.support.probing import fit_quickly
 from tests.support.world import CLASS_NAMES, run_config, world_data
 
 DATA = world_data(shots=3, num_validation=4)
@@ -62,7 +61,6 @@ def space_of(parameters: dict[str, Any], head: dict[str, Any], **changes: Any) -
 @pytest.fixture
 def patch() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
-        fit_quickly(patch)
         yield patch
 
 

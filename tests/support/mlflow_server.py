@@ -67,9 +67,9 @@ def mlflow_server(folder: Path) -> Iterator[MlflowServer]:
         server.kill()
 
 
-def runs_of(uri: str) -> list[Run]:
-    """All runs of the experiment `craft-ray`."""
+def runs_of(uri: str, name: str = "craft-ray") -> list[Run]:
+    """All runs of the experiment `name`."""
     client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name("craft-ray")
+    experiment = client.get_experiment_by_name(name)
     assert experiment is not None
     return list(client.search_runs([experiment.experiment_id]))

@@ -77,7 +77,7 @@ def world_data(shots: int = 4, num_validation: int = 15, num_test: int = 15) -> 
 def register_test_images(data: FewShotData, oracle: Oracle) -> LabelledImages:
     """The whole test split at once."""
     items = data.dataset.splits["test"]
-    pixels = plain_pixels(items, oracle.describe().image_size)
+    pixels = plain_pixels(items, oracle.describe().transform)
     return LabelledImages(oracle.register_images(pixels), labels_of(items))
 
 

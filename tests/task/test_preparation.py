@@ -17,6 +17,7 @@ from craft_ray.data.dataset import Item
 from craft_ray.data.pixels import plain_pixels
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError, OracleError
+from craft_ray.oracle.contract import ClassificationTask, TaskHandle
 from craft_ray.task.preparation import FewShotData, first_copies, load_data, prepare
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.task.provenance import data_summary
@@ -118,6 +119,29 @@ def test_a_class_name_that_does_not_fit_is_refused_by_name() -> None:
 
 def folder_config(root: Path, **data: Any) -> RunConfig:
     return run_config(data={"source": {"kind": "folder", "root": str(root)}, **data})
+
+
+class AlikeOracle(FakeOracle):
+    """Its tokenizer drops everything but letters, as SigLIP's drops punctuation."""
+
+    def register_task(self, task: ClassificationTask) -> TaskHandle:
+        first: dict[str, int] = {}
+        letters = ("".join(filter(str.isalpha, name)) for name in task.class_names)
+        pairs = [(first.setdefault(name, place), place) for place, name in enumerate(letters)]
+        alike = tuple(pair for pair in pairs if pair[0] != pair[1])
+        return replace(super().register_task(task), alike=alike)
+
+
+def test_classes_that_the_tokenizer_makes_the_same_are_refused_before_an_image_is_sent() -> None:
+    names = ("C", "cat", "C++", "dog")
+    data = replace(DATA, dataset=replace(DATA.dataset, class_names=names))
+    oracle = RecordingOracle(AlikeOracle(answers=BOTH_ANSWERS))
+    with pytest.raises(DataError, match=r"its tokenizer makes the same of 'C' and 'C\+\+': rename"):
+        prepare(run_config(), data, metered(oracle))
+    assert not oracle.registered
+    # ImageNet's names are its owner's decision: ids tell its classes apart.
+    with_ids = replace(data.dataset, class_ids=("n1", "n2", "n3", "n4"))
+    prepare(run_config(), replace(data, dataset=with_ids), metered(oracle))
 
 
 def test_data_is_read_sampled_and_described(tmp_path: Path) -> None:

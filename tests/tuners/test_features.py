@@ -232,8 +232,8 @@ def test_zero_shot_is_what_the_head_corrects_at_the_oracles_scale(
     world, oracle = finished(cosines=cosines).world, finished(cosines=cosines).oracle
     fits = []
 
-    def watch(*arguments: Any) -> FittedHead:
-        fits.append((arguments, fit_head(*arguments)))
+    def watch(*arguments: Any, **more: Any) -> FittedHead:
+        fits.append((arguments, fit_head(*arguments, **more)))
         return fits[-1][1]
 
     monkeypatch.setattr(features, "fit_head", watch)

@@ -10,7 +10,9 @@ from craft_ray.config.data import CoopSource
 from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
 from craft_ray.data.sources.coop_table import COOP_TABLE, CoopEntry
 from craft_ray.data.sources.imagenet import load_imagenet, load_shifted_imagenet
-from craft_ray.data.sources.listing import check_files_exist, read_lines
+from craft_ray.data.sources.index import windows_path
+from craft_ray.data.sources.listing import Files, check_files_exist, read_lines
+from craft_ray.data.split_names import split_of
 from craft_ray.errors import DataError
 
 
@@ -39,30 +41,36 @@ def _load_split_file(name: str, folder: Path, entry: CoopEntry, path: Path) -> D
     """`{"train" | "val" | "test": [[path below the image folder, label, class name], ...]}`."""
     names = _Names(path, entry)
     splits: dict[Split, list[Item]] = {}
+    files = Files()
     for split, rows in _read_split_file(path).items():
         items = []
         for number, row in enumerate(rows):
             where = f"{path}: {split} entry {number}"
             relative, label, class_name = _check_row(row, where)
             names.add(label, class_name, where)
-            image = folder / entry.images / relative
+            image = windows_path(folder / entry.images, relative, files)
             items.append(Item(image, label, str(image)))
         if items:
             splits[split] = items
     class_names = names.in_order()
-    check_files_exist([item for items in splits.values() for item in items], path)
+    check_files_exist([item for items in splits.values() for item in items], path, files)
     return Dataset(name, class_names, splits)
 
 
 def _read_split_file(path: Path) -> dict[Split, list[Any]]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: must be a split file in JSON, but: {error}") from error
-    for split in SPLITS:
-        if not isinstance(document, dict) or not isinstance(document.get(split), list):
-            raise DataError(f"{path}: must be an object with lists train, val and test")
-    return {split: document[split] for split in SPLITS}
+    lists: dict[Split, list[Any]] = {}
+    for word, entries in document.items() if isinstance(document, dict) else ():
+        if (split := split_of(word)) is not None and isinstance(entries, list):
+            if split in lists:
+                raise DataError(f"{path}: {word} must not be there beside another list of {split}")
+            lists[split] = entries
+    if len(lists) < len(SPLITS):
+        raise DataError(f"{path}: must be an object with lists train, val and test")
+    return {split: lists[split] for split in SPLITS}
 
 
 def _check_row(row: Any, where: str) -> tuple[str, int, str]:

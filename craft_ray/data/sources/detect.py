@@ -1,22 +1,58 @@
-"""Which layout a path has, for commands that are given nothing but the path."""
+"""Which layout a place has, for `kind: auto` and for commands that are given a path only."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from craft_ray.config.data import CoopName, CoopSource, CsvSource, FolderSource, ParquetSource
+from craft_ray.config.data import (
+    ArrowSource,
+    AutoSource,
+    CoopName,
+    CoopSource,
+    CsvSource,
+    FolderSource,
+    ParquetSource,
+    WebdatasetSource,
+)
+from craft_ray.config.places import is_address
 from craft_ray.data.sources.coop_table import COOP_TABLE
+from craft_ray.data.sources.recognised import recognised
 from craft_ray.errors import DataError
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
+
+KnownSource = CoopSource | CsvSource | FolderSource | ParquetSource | ArrowSource | WebdatasetSource
+
+
+def detect_auto(source: AutoSource) -> KnownSource:
+    """What a source of `kind: auto` is, with its other settings. What an address of an object
+    store names has Parquet files.
+
+    Raises:
+        DataError: see `detect_source`; or a setting is given that the found kind does not have.
+    """
+    place = source.root
+    found = ParquetSource(root=place) if is_address(place) else detect_source(Path(place))
+    # Not `exclude_unset`: the record of a run has all values, and a resumed run reads that.
+    given = source.model_dump(exclude_defaults=True, exclude={"kind", "root"})
+    for name in given:
+        if name not in type(found).model_fields:
+            raise DataError(
+                f"data.source.{name}: must not be given for {place}, whose kind is {found.kind}"
+            )
+    return type(found).model_validate(found.model_dump(exclude_unset=True) | given)
 
 
 def detect_source(
     path: Path,
     dataset: CoopName | None = None,
-    image_column: str = "image",
-    label_column: str = "label",
-) -> CoopSource | CsvSource | FolderSource | ParquetSource:
-    """A CSV file, a folder with Parquet files, one of CoOp's data sets by its file of splits, or a
-    tree of class folders; with `dataset`, the root of CoOp's data sets.
+    image_column: str | None = None,
+    label_column: str | None = None,
+    class_names: str | None = None,
+) -> KnownSource:
+    """A CSV file; Parquet files, Arrow files or tar shards, in a folder or one; one of CoOp's data
+    sets by its file of splits; or a tree of class folders. With `dataset`, the root of CoOp's data
+    sets.
 
     Raises:
         DataError: there is nothing at the path, a file that is no CSV, or CoOp's data sets side by
@@ -24,18 +60,20 @@ def detect_source(
     """
     if dataset is not None:
         return CoopSource(root=str(path), dataset=dataset)
-    if path.is_file() and path.suffix.lower() == ".csv":
+    if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
         return CsvSource(file=str(path))
+    if (kind := recognised(path)) is not None:
+        given = {"image_column": image_column, "label_column": label_column}
+        given = {
+            key: value for key, value in (given | {"class_names": class_names}).items() if value
+        }
+        return kind(root=str(path), **given)
     if not path.is_dir():
         state = "is another file" if path.exists() else "is missing"
-        if path.is_file() and path.suffix.lower() == ".parquet":
-            state = "is one file: name the folder, with train.parquet and test.parquet in it"
         raise DataError(
             f"{path}: must be a CSV file, a folder with Parquet files or a tree of class folders, "
             f"but {state}"
         )
-    if any(path.glob("*.parquet")) or any(path.glob("data/*.parquet")):
-        return ParquetSource(root=str(path), image_column=image_column, label_column=label_column)
     if found := _coop_sets_in(path.parent, path.name):
         return CoopSource(root=str(path.parent), dataset=found[0])
     if found := _coop_sets_in(path):

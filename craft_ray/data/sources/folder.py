@@ -3,97 +3,158 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from craft_ray.config.data import FolderSource
-from craft_ray.data.dataset import SPLITS, Dataset, Item
-from craft_ray.data.sources.listing import IMAGE_EXTENSIONS, class_folders, image_files, labelled
+from craft_ray.data.dataset import Dataset, Item, Split
+from craft_ray.data.sources.folder_layout import split_folders
+from craft_ray.data.sources.image_names import PassedOver, image_extensions
+from craft_ray.data.sources.listing import (
+    class_folders,
+    image_files,
+    images_directly_in,
+    labelled,
+)
+from craft_ray.data.sources.metadata import load_metadata, metadata_files
 from craft_ray.data.sources.seeded_split import split_by_seed
 from craft_ray.errors import DataError
 
-VALIDATION_NAMES = ("val", "validation", "valid")
-"""A validation folder that is not recognised would be passed over without a word."""
+LAYOUT = "root/<class>/<image>, or root/{train,val,test}/<class>/<image>"
 
 
 def load_folder(source: FolderSource) -> Dataset:
-    """Read the index of a tree; folders named train, val and test are splits, not classes.
+    """Read the index of a tree, or of the table `metadata.csv` or `metadata.jsonl` in it.
 
-    The validation folder may be missing, or be called validation or valid.
+    Which folders are splits and which are classes is decided by `split_folders`. A split may be
+    missing. Of classes, images are read as by `image_files`.
 
     Raises:
-        DataError: a folder is missing or there twice, a class has no image, or a split has a class
-            that train does not have.
+        DataError: a folder is missing, a split is there twice, it cannot be told whether folders
+            are splits or classes, a class has no image, or a split has a class that train does not
+            have.
     """
     root = Path(source.root)
-    if root.is_dir() and not any((root / split).is_dir() for split in SPLITS):
-        class_names = class_folders(root)
-        if class_names:
-            items = _items_of(root, class_names)
-            return Dataset(root.name, class_names, split_by_seed(items, class_names, source))
+    _check_is_folder(root)
+    unlabelled: tuple[str, ...] = ()
+    if tables := metadata_files(root):
+        if (table := load_metadata(root, source)) is not None:
+            return table
+        unlabelled = (f"{tables[0]} has no column of labels: the folders of classes are read",)
     _check_has_class_folders(root)
-    folders = {split: root / split for split in SPLITS}
-    validation = [root / name for name in VALIDATION_NAMES if (root / name).is_dir()]
-    if len(validation) > 1:
-        raise DataError(f"{validation[1]}: must not be there beside {validation[0].name}")
-    if validation:
-        folders["val"] = validation[0]
-    else:
-        del folders["val"]
-    for folder in folders.values():
-        if not folder.is_dir():
-            raise DataError(f"{folder}: must be a folder of class folders, but is missing")
+    folders, notes = split_folders(root, source.layout)
+    notes = (*unlabelled, *notes)
+    passed_over = PassedOver()
+    if not folders:
+        class_names = class_folders(root)
+        _check_is_no_wrapper(root, class_names)
+        items = _items_of(root, class_names, passed_over)
+        splits = split_by_seed(items, class_names, source)
+        below = _only_below(root, class_names, items)
+        notes = (*notes, *below, *_beside_classes([root]), *passed_over.notes())
+        return Dataset(root.name, class_names, splits, notes=notes)
+    class_names = _classes_of(folders)
+    complete = "train" if "train" in folders else None
+    found = {
+        split: _items_of(folder, class_names, passed_over, complete=split == complete)
+        for split, folder in folders.items()
+    }
+    notes = (*notes, *_beside_classes([root, *folders.values()]), *passed_over.notes())
+    return Dataset(root.name, class_names, found, notes=notes)
+
+
+def _classes_of(folders: dict[Split, Path]) -> tuple[str, ...]:
+    """Those of train; without train, those of all splits.
+
+    Raises:
+        DataError: train has not all of them.
+    """
+    if "train" not in folders:
+        return tuple(sorted({name for each in folders.values() for name in class_folders(each)}))
     class_names = class_folders(folders["train"])
     for folder in folders.values():
         unknown = sorted(set(class_folders(folder)) - set(class_names))
         if unknown:
             raise DataError(f"{folder / unknown[0]}: class must also exist in train, but does not")
-    splits = {
-        split: _items_of(folder, class_names, complete=split == "train")
-        for split, folder in folders.items()
-    }
-    return Dataset(root.name, class_names, splits)
+    return class_names
+
+
+def _check_is_folder(root: Path) -> None:
+    try:
+        is_folder = stat.S_ISDIR(os.stat(root).st_mode)
+    except FileNotFoundError as error:
+        raise DataError(f"{root}: must be a folder with {LAYOUT}, but is missing") from error
+    if not is_folder:
+        is_table = root.suffix.lower() in (".csv", ".tsv", ".jsonl")
+        remedy = f": say data.source.kind=csv data.source.file={root}" if is_table else ""
+        raise DataError(f"{root}: must be a folder with {LAYOUT}, but is a file{remedy}")
 
 
 def _check_has_class_folders(root: Path) -> None:
     """For who names another thing than a tree.
 
     Raises:
-        DataError: the root is missing, a file, or a folder of images without classes.
+        DataError: the root is a folder without folders.
     """
-    layout = "root/<class>/<image>, or root/{train,val,test}/<class>/<image>"
-    if not os.path.isdir(root):
-        if not os.path.exists(root):
-            raise DataError(f"{root}: must be a folder with {layout}, but is missing")
-        is_table = root.suffix.lower() == ".csv"
-        remedy = f": say data.source.kind=csv data.source.file={root}" if is_table else ""
-        raise DataError(f"{root}: must be a folder with {layout}, but is a file{remedy}")
-    if not class_folders(root) and not image_files(root):
-        raise DataError(f"{root}: must be a folder with {layout}, but has no folder of images")
-    if not class_folders(root) and (images := image_files(root)):
+    if class_folders(root):
+        return
+    images = images_directly_in(root)
+    if not images:
+        raise DataError(f"{root}: must be a folder with {LAYOUT}, but has no folder of images")
+    raise DataError(
+        f"{root}: must be a folder with {LAYOUT}, but has {len(images):,} image(s) and no "
+        "folder: move them into one folder for each class, or list them in a table with the "
+        "columns path and label, TABLE.csv, and name that"
+    )
+
+
+def _check_is_no_wrapper(root: Path, class_names: tuple[str, ...]) -> None:
+    """Refuse the folder that an archive was unpacked into, with one folder that has the classes."""
+    if len(class_names) == 1 and class_folders(root / class_names[0]):
+        inner = root / class_names[0]
         raise DataError(
-            f"{root}: must be a folder with {layout}, but has {len(images):,} image(s) and no "
-            "folder: move them into one folder for each class, or list them in a table with the "
-            "columns path and label, TABLE.csv, and name that"
+            f"{root}: must have at least two class folders, but has one, {class_names[0]}, with "
+            f"folders in it: name {inner}, if these are the classes"
         )
 
 
-def _items_of(folder: Path, class_names: tuple[str, ...], *, complete: bool = True) -> list[Item]:
+def _only_below(root: Path, class_names: tuple[str, ...], items: list[Item]) -> tuple[str, ...]:
+    """A note where all images lie deeper than in the folders of classes, which then may be parts
+    or groups of what a user calls classes."""
+    if any(isinstance(each.encoded, Path) and each.encoded.parent.parent == root for each in items):
+        return ()
+    return (
+        f"all images lie in folders below {', '.join(class_names[:5])}, such as {items[0].name}: "
+        f"the classes are the folders in {root}, not those below",
+    )
+
+
+def _beside_classes(folders: Sequence[Path]) -> tuple[str, ...]:
+    """Of images that lie beside class folders and so have no class: a note for a user."""
+    images = [path for folder in folders for path in images_directly_in(folder)]
+    if not images:
+        return ()
+    return (
+        f"{len(images):,} image(s) lie beside the folders of classes and are passed over, such as "
+        f"{images[0]}: move them into the folder of their class",
+    )
+
+
+def _items_of(
+    folder: Path, class_names: tuple[str, ...], passed_over: PassedOver, *, complete: bool = True
+) -> list[Item]:
     """Images of all classes; where it must be `complete`, each class has at least one."""
     items = []
     for label, class_name in enumerate(class_names):
         path = folder / class_name
-        images = image_files(path) if path.is_dir() else []
+        images = image_files(path, passed_over) if path.is_dir() else []
         if complete and not images:
+            others = "; ".join(passed_over.notes())
             raise DataError(
-                f"{path}: must have at least one image ({', '.join(IMAGE_EXTENSIONS)}), but has "
-                f"{_instead(path)}"
+                f"{path}: must have at least one image ({', '.join(image_extensions())}), but has "
+                "none: remove the folder, or put images of the class into it"
+                f"{f' ({others})' if others else ''}"
             )
         items += labelled(images, label)
     return items
-
-
-def _instead(path: Path) -> str:
-    """What a class without images has, and what to do."""
-    if path.is_dir() and (inner := class_folders(path)):
-        return f"only folders, such as {inner[0]!r}, which are not looked into: move the images up"
-    return "none: remove the folder, or put images of the class into it"

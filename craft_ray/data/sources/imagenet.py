@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from craft_ray.config.data import CoopName
-from craft_ray.data.dataset import Dataset, Item
+from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.data.sources.coop_table import COOP_TABLE
+from craft_ray.data.sources.image_names import PassedOver
 from craft_ray.data.sources.listing import class_folders, image_files, labelled, read_lines
 from craft_ray.errors import DataError
 
@@ -35,15 +36,13 @@ def load_imagenet(root: Path) -> Dataset:
     folder = root / entry.folder
     names = _read_class_names(folder / CLASS_NAMES_FILE)
     train, test = folder / entry.images / "train", folder / entry.images / "val"
-    return Dataset(
-        "imagenet",
-        tuple(names.values()),
-        {
-            "train": _items_by_id(train, names, names.keys()),
-            "test": _items_by_id(test, names, names.keys()),
-        },
-        class_ids=tuple(names),
-    )
+    passed_over = PassedOver()
+    splits: dict[Split, list[Item]] = {
+        "train": _items_by_id(train, names, names.keys(), passed_over),
+        "test": _items_by_id(test, names, names.keys(), passed_over),
+    }
+    class_names, ids = tuple(names.values()), tuple(names)
+    return Dataset("imagenet", class_names, splits, class_ids=ids, notes=passed_over.notes())
 
 
 def load_shifted_imagenet(root: Path, name: CoopName) -> Dataset:
@@ -59,18 +58,20 @@ def load_shifted_imagenet(root: Path, name: CoopName) -> Dataset:
     folder = root / entry.folder
     names = _shared_class_names(root, folder)
     images = folder / entry.images
-    scored = None
+    scored, passed_over = None, PassedOver()
     if name == "imagenetv2":
-        items = _items_by_number(images, names)
+        items = _items_by_number(images, names, passed_over)
     elif name in OWN_CLASSES_ONLY:
-        ids = _own_ids(images)
-        items = _items_by_id(images, names, ids)
+        own_ids = _own_ids(images)
+        items = _items_by_id(images, names, own_ids, passed_over)
         labels = {identity: label for label, identity in enumerate(names)}
-        scored = tuple(sorted(labels[identity] for identity in ids))
+        scored = tuple(sorted(labels[identity] for identity in own_ids))
     else:
         present = [folder / option for option in SKETCH_FOLDERS if (folder / option).is_dir()]
-        items = _items_by_id(present[0] if present else images, names, names.keys())
-    return Dataset(name, tuple(names.values()), {"test": items}, scored, tuple(names))
+        images = present[0] if present else images
+        items = _items_by_id(images, names, names.keys(), passed_over)
+    class_names, ids = tuple(names.values()), tuple(names)
+    return Dataset(name, class_names, {"test": items}, scored, ids, passed_over.notes())
 
 
 def _read_class_names(path: Path, *, must_be_sorted: bool = False) -> dict[str, str]:
@@ -110,7 +111,9 @@ def _shared_class_names(root: Path, folder: Path) -> dict[str, str]:
     return names[0]
 
 
-def _items_by_id(folder: Path, names: dict[str, str], ids: Iterable[str]) -> list[Item]:
+def _items_by_id(
+    folder: Path, names: dict[str, str], ids: Iterable[str], passed_over: PassedOver
+) -> list[Item]:
     """Images of folders named by WordNet ids, of which exactly `ids` must be there."""
     present, expected = set(class_folders(folder)), set(ids)
     if expected and not present:
@@ -125,21 +128,21 @@ def _items_by_id(folder: Path, names: dict[str, str], ids: Iterable[str]) -> lis
     items = []
     for label, identity in enumerate(names):
         if identity in expected:
-            items += _images_of_class(folder / identity, label)
+            items += _images_of_class(folder / identity, label, passed_over)
     return items
 
 
-def _items_by_number(images: Path, names: dict[str, str]) -> list[Item]:
+def _items_by_number(images: Path, names: dict[str, str], passed_over: PassedOver) -> list[Item]:
     """Images of folders 0, 1, ..., by number: as words they sort 0, 1, 10, 100, ..."""
     _check_same(set(class_folders(images)), {str(label) for label in range(len(names))}, images)
     items = []
     for label in range(len(names)):
-        items += _images_of_class(images / str(label), label)
+        items += _images_of_class(images / str(label), label, passed_over)
     return items
 
 
-def _images_of_class(folder: Path, label: int) -> list[Item]:
-    items = labelled(image_files(folder), label)
+def _images_of_class(folder: Path, label: int, passed_over: PassedOver) -> list[Item]:
+    items = labelled(image_files(folder, passed_over), label)
     if not items:
         raise DataError(f"{folder}: must have at least one image, but has none")
     return items

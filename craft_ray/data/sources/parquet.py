@@ -8,96 +8,94 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from craft_ray.config.data import ParquetSource
-from craft_ray.data.dataset import Dataset, Item, Split
-from craft_ray.data.parquet_layout import Classes, classes_of, split_files
-from craft_ray.data.rows import ParquetRow, open_parquet
+from craft_ray.data.dataset import Dataset, Split
+from craft_ray.data.rows import Encoded, ParquetRow, open_parquet
+from craft_ray.data.sources.class_files import given_names, names_on_card
+from craft_ray.data.sources.shard_files import shard_paths
+from craft_ray.data.sources.shard_names import Layout, layout_of
+from craft_ray.data.sources.table_columns import image_column, label_column
+from craft_ray.data.sources.tables import Table, dataset_of_tables, image_beside, needs_path
 from craft_ray.errors import DataError
 from craft_ray.files.remote import Place, locate
+
+SUFFIXES = (".parquet",)
 
 
 def load_parquet(source: ParquetSource, name: str) -> Dataset:
     """Read the index of the splits; an item refers to its row, whose image is read on demand.
 
     Raises:
-        DataError: a file, shard or column is missing, broken or of another type, values are null,
+        DataError: a file, shard or column is missing, broken or of another type, an image is null,
             or the files do not agree on the classes.
     """
-    classes: Classes | None = None
-    splits: dict[Split, list[Item]] = {}
-    for split, paths in split_files(locate(source.root)).items():
-        splits[split] = []
-        for path in paths:
-            found, items = _read_file(path, source)
-            if classes is not None and found != classes:
-                raise DataError(f"{path}: class names must equal those of the other files")
-            classes = found
-            splits[split] += items
-    assert classes is not None
-    return Dataset(name, classes.names, splits, classes.scored, classes.ids)
+    root = locate(source.root)
+    folder, layout = _layout(root, source.config)
+    tables = [_read_file(split, folder / path, source) for split, path in layout.files]
+    given = given_names(source.class_names)
+    return dataset_of_tables(
+        name, tables, source, given, lambda column: names_on_card(folder, source.config, column),
+        layout.notes,
+    )  # fmt: skip
 
 
-def _read_file(path: Place, source: ParquetSource) -> tuple[Classes, list[Item]]:
+def _layout(root: Place, config: str | None) -> tuple[Place, Layout]:
+    """The folder, and which of its files are read.
+
+    Raises:
+        DataError: there is no Parquet file.
+    """
+    if root.name.lower().endswith(SUFFIXES) and root.is_file():
+        others = [path for path in shard_paths(root.parent, SUFFIXES) if path != root.name]
+        notes = tuple(
+            f"{root}: this file alone is read, and split by the seed; there are others beside it, "
+            f"such as {other}: name the folder to read all."
+            for other in others[:1]
+        )
+        return root.parent, Layout({}, [root.name], notes)
+    paths = shard_paths(root, SUFFIXES)
+    if not paths:
+        raise DataError(
+            f"{root}: must have Parquet files, such as train.parquet or "
+            "train-00000-of-0000N.parquet, and so for val (or validation) and test, there or in "
+            "folders, such as data/, but has none"
+        )
+    return root, layout_of(paths, config, str(root))
+
+
+def _read_file(split: Split | None, path: Place, source: ParquetSource) -> Table:
     try:
         with open_parquet(path) as file:
-            classes = _check_schema(file.schema_arrow, path, source)
-            labels = file.read(columns=[source.label_column]).column(0).to_pylist()
-            group_sizes = [
-                file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)
-            ]
-            null_images = _null_images(file, source.image_column)
+            schema = file.schema_arrow
+            images = image_column(schema, source.image_column, str(path))
+            labels = label_column(schema, source.label_column, str(path))
+            values = (
+                [None] * file.metadata.num_rows
+                if labels is None
+                else file.read(columns=[labels]).column(0).to_pylist()
+            )
+            names = [f"{path} row {row}" for row in range(file.metadata.num_rows)]
+            return Table(
+                split, path, schema, labels, values, names, _references(file, path, images, names)
+            )
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: must be a Parquet file, but: {error}") from error
-    items = []
-    start = 0
-    for group, size in enumerate(group_sizes):
-        for row in range(size):
-            label = labels[start + row]
-            name = f"{path} row {start + row}"
-            if label is None or (group, row) in null_images:
-                raise DataError(f"{name}: image bytes and label must not be null")
-            reference = ParquetRow(str(path), source.image_column, group, row)
-            items.append(Item(reference, label, name))
-        start += size
-    return classes, items
 
 
-def _check_schema(schema: pa.Schema, path: Place, source: ParquetSource) -> Classes:
-    image_column, label_column = source.image_column, source.label_column
-    for column in (image_column, label_column):
-        if column not in schema.names:
-            raise DataError(f"{path}: must have a column {column!r}, but has {schema.names}")
-        if schema.names.count(column) > 1:
-            raise DataError(f"{path}: must have a column {column!r} once, but has {schema.names}")
-    classes = classes_of(schema, label_column, path)
-    image_type = schema.field(image_column).type
-    if not _holds_bytes(image_type):
-        raise DataError(
-            f"{path}: column {image_column} must be struct<bytes, path>, but is {image_type}"
-        )
-    label_type = schema.field(label_column).type
-    if not pa.types.is_integer(label_type):
-        raise DataError(f"{path}: column {label_column} must be integers, but is {label_type}")
-    return classes
-
-
-def _holds_bytes(image_type: pa.DataType) -> bool:
-    if not pa.types.is_struct(image_type) or image_type.get_field_index("bytes") < 0:
-        return False
-    content = image_type.field("bytes").type
-    return bool(pa.types.is_binary(content) or pa.types.is_large_binary(content))
-
-
-def _null_images(file: pq.ParquetFile, column: str) -> set[tuple[int, int]]:
-    """(row group, row) of images without bytes; only row groups that may have some are read."""
-    nulls: set[tuple[int, int]] = set()
+def _references(file: pq.ParquetFile, path: Place, column: str, names: list[str]) -> list[Encoded]:
+    """Of each row, where its image is: in the row itself, or the file that it names."""
+    kind = file.schema_arrow.field(column).type
+    is_struct = pa.types.is_struct(kind)
+    found: list[Encoded] = []
     for group in range(file.num_row_groups):
-        if _num_nulls(file.metadata.row_group(group), f"{column}.bytes") == 0:
+        start, size = len(found), file.metadata.row_group(group).num_rows
+        found += [ParquetRow(str(path), column, group, row) for row in range(size)]
+        leaf = f"{column}.bytes" if is_struct else column
+        if pa.types.is_list(kind) or _num_nulls(file.metadata.row_group(group), leaf) == 0:
             continue
-        table = file.read_row_group(group, columns=[f"{column}.bytes"])
-        for row, image in enumerate(table.column(column)):
-            if not image.is_valid or not image["bytes"].is_valid:
-                nulls.add((group, row))
-    return nulls
+        images = file.read_row_group(group, columns=[column]).column(column)
+        for row in needs_path(images):
+            found[start + row] = image_beside(path, images[row], names[start + row])
+    return found
 
 
 def _num_nulls(group: Any, leaf: str) -> int | None:

@@ -132,10 +132,11 @@ class CraftRayProtocol:
         try:
             described = OracleDescription(**{**given, "white_box": False}, initial_context=context)
             sizes = (described.embed_dim, described.context_length, described.image_size)
+            _ = described.transform
             is_whole = all(type(size) is int and size > 0 for size in sizes)
             is_named = isinstance(described.oracle_id, str) and bool(described.oracle_id)
             scale = math.isfinite(described.logit_scale) and math.isfinite(described.logit_bias)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise AnswerError(f"describe: is not a whole declaration: {error}") from None
         if not (is_whole and is_named and scale) or context.shape[1] != described.embed_dim:
             raise AnswerError(

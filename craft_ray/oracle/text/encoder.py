@@ -12,6 +12,7 @@ from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.loading import LoadedModel
+from craft_ray.oracle.text.frame import frame_of
 from craft_ray.oracle.text.plain import PlainEncoder
 from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
 from craft_ray.oracle.text.shared_prefix import SharedPrefixEncoder, UnsupportedTowerError
@@ -52,18 +53,17 @@ class TextTower:
         differentiable: the encoder through which a white box gives gradients.
 
     Raises:
-        OracleError: the tower has no token embedding of open_clip's kind (Hugging Face towers), or
+        OracleError: nobody knows where the tower has its token embedding, its tokenizer is another
+            model's, or
             `oracle.text_path: shared_prefix` is asked of a tower for which it is not exact.
     """
 
     def __init__(self, loaded: LoadedModel, config: OracleConfig) -> None:
         # CLIP keeps the tower's parts on itself, CustomTextCLIP and CoCa on `.text`.
         tower = getattr(loaded.model, "text", loaded.model)
-        try:
-            self._token_embedding: torch.nn.Embedding = tower.token_embedding
-            self.context_length = int(tower.context_length)
-        except AttributeError as error:
-            raise OracleError(f"oracle.model: text tower is not supported: {error}") from error
+        self._token_embedding, self.context_length = _embedding_and_length(tower, loaded.tokenizer)
+        self._tokenizer = loaded.tokenizer
+        _check_end_is_written(tower, loaded.tokenizer)
         self.embed_dim = int(self._token_embedding.weight.shape[1])
         self.device = self._token_embedding.weight.device
         dtype = DTYPES[config.precision]
@@ -82,6 +82,24 @@ class TextTower:
             )
         else:
             logger.warning("%s: full-length prompts, because %s", config.model, reason)
+
+    def tokenize(self, task: ClassificationTask) -> PromptTokens:
+        """Token ids of a task's prompts.
+
+        Raises:
+            OracleError: as `tokenize_task`; or the tokenizer has words that the tower has not.
+        """
+        tokens = tokenize_task(task, self._tokenizer, self.context_length)
+        known = len(self._token_embedding.weight)
+        for name, suffix in zip(task.class_names, tokens.suffixes, strict=True):
+            largest = int(torch.cat([tokens.prefix_L, suffix]).max())
+            if largest >= known:
+                raise OracleError(
+                    f"class {name[:60]!r}: token ids must be below {known}, the vocabulary of the "
+                    f"text tower, but its prompt has {largest}: the tokenizer belongs to another "
+                    "model"
+                )
+        return tokens
 
     @torch.inference_mode()
     def embed(self, ids_T: torch.Tensor) -> torch.Tensor:
@@ -108,7 +126,10 @@ class TextTower:
         except UnsupportedTowerError as error:
             return str(error)
         plain = self._plain(loaded, torch.float32, config)
-        tokens = tokenize_task(PROBE_TASK, loaded.tokenizer, self.context_length)
+        try:
+            tokens = self.tokenize(PROBE_TASK)
+        except OracleError as error:
+            return f"it cannot be probed: {error}"
         generator = torch.Generator().manual_seed(0)
         start_LE = self.embed(tokens.prefix_L)
         noise_KLE = torch.randn((PROBE_CONTEXTS, *start_LE.shape), generator=generator)
@@ -123,3 +144,31 @@ class TextTower:
         if difference <= PROBE_TOLERANCE:
             return None
         return f"its logits differ from encode_text's by {difference:.1e} of {PROBE_SCALE:g}"
+
+
+def _embedding_and_length(tower: Any, tokenizer: Any) -> tuple[torch.nn.Embedding, int]:
+    """The token embedding of a text tower, and how many tokens its prompts have."""
+    if isinstance(embedding := getattr(tower, "token_embedding", None), torch.nn.Embedding):
+        return embedding, int(tower.context_length)
+    # A tower of `transformers`, which open_clip wraps. What that calls its context length is the
+    # size of the position embedding (0 for mT5); prompts are as long as the tokenizer makes them.
+    find = getattr(getattr(tower, "transformer", None), "get_input_embeddings", None)
+    if find is None or not isinstance(embedding := find(), torch.nn.Embedding):
+        raise OracleError(
+            f"oracle.model: its text tower must have a token embedding, but {type(tower).__name__} "
+            "has none that is known"
+        )
+    return embedding, int(tokenizer.context_length)
+
+
+def _check_end_is_written(tower: Any, tokenizer: Any) -> None:
+    """A tower that is read at its end token is read at the first token where a tokenizer writes
+    none, and gives the same for every text."""
+    pool = getattr(tower, "pool_type", getattr(tower, "text_pool_type", None))
+    end = getattr(tower, "eos_id", getattr(tower, "text_eos_id", None))
+    if pool == "eos" and end not in (written := frame_of(tokenizer).end.tolist()):
+        raise OracleError(
+            f"oracle.model: its text tower is read at the token {end}, with which its tokenizer "
+            f"must end every text, but that ends them with {written}: the tokenizer belongs to "
+            "another model, or another version of transformers must read it"
+        )

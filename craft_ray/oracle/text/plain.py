@@ -50,7 +50,8 @@ class PlainEncoder:
         """Differentiable in the contexts."""
         num_contexts, length = len(contexts), contexts.shape[-2]
         tokens.check_length(length, self._context_length)
-        ids_CT = self._full_rows(tokens, length).to(contexts.device)
+        ids_CT = tokens.full_rows(length, self._context_length).to(contexts.device)
+        start = len(tokens.frame.start)
         num_prompts = num_contexts * len(ids_CT)
         if contexts.ndim == 3:  # the same for all classes
             contexts = contexts[:, None].expand(-1, len(ids_CT), -1, -1)
@@ -59,7 +60,10 @@ class PlainEncoder:
             prompts_B = torch.arange(part.start, part.stop, device=contexts.device)
             candidates_B, classes_B = prompts_B // len(ids_CT), prompts_B % len(ids_CT)
             contexts_BLE = contexts[candidates_B, classes_B]
-            with self._in_place_of_words(contexts_BLE), autocast(contexts.device, self._dtype):
+            with (
+                self._in_place_of_words(start, contexts_BLE),
+                autocast(contexts.device, self._dtype),
+            ):
                 features: torch.Tensor = self._model.encode_text(ids_CT[classes_B]).float()
             return features
 
@@ -68,22 +72,15 @@ class PlainEncoder:
         )
         return torch.unflatten(features, 0, (num_contexts, len(ids_CT)))
 
-    def _full_rows(self, tokens: PromptTokens, length: int) -> torch.Tensor:
-        """[C, T] ids. Words keep the places of the context: a tower may look for padding (0) or
-        for the end token (the largest id) among the ids."""
-        words = tokens.prefix_L[:1].expand(length)
-        rows = [torch.cat([tokens.sos_1, words, suffix]) for suffix in tokens.suffixes]
-        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        return torch.nn.functional.pad(padded, (0, self._context_length - padded.shape[1]))
-
     @contextmanager
-    def _in_place_of_words(self, contexts_BLE: torch.Tensor) -> Iterator[None]:
+    def _in_place_of_words(self, start: int, contexts_BLE: torch.Tensor) -> Iterator[None]:
+        """The contexts stand behind the first `start` tokens of a row."""
         length = contexts_BLE.shape[1]
 
         def replace(module: Any, inputs: Any, embedded_BTE: torch.Tensor) -> torch.Tensor:
-            after_BTE = embedded_BTE[:, 1 + length :]
+            after_BTE = embedded_BTE[:, start + length :]
             contexts = contexts_BLE.to(embedded_BTE.dtype)
-            return torch.cat([embedded_BTE[:, :1], contexts, after_BTE], dim=1)
+            return torch.cat([embedded_BTE[:, :start], contexts, after_BTE], dim=1)
 
         handle = self._token_embedding.register_forward_hook(replace)
         try:

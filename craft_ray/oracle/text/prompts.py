@@ -1,29 +1,27 @@
 """Tokens of a classification task: what surrounds the soft context in every prompt.
 
-The prompt of class c is `[SOS] context [tokens of c] [words after {}] [EOS]` (CoOp, CraFT).
+The prompt of class c is `[SOS] context [tokens of c] [words after {}] [EOS]` (CoOp, CraFT); what
+stands in the places of [SOS] and [EOS], and what fills the row, is the tokenizer's (`frame`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from open_clip import SimpleTokenizer
 
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask
-
-# The tokenizer truncates silently, and a truncated class name would be scored as another class:
-# read more tokens than any tower takes and check the true length.
-UNTRUNCATED = 4096
+from craft_ray.oracle.text.frame import Frame, frame_of
 
 
 @dataclass(frozen=True)
 class PromptTokens:
     """Token ids of a task, without padding."""
 
-    sos_1: torch.Tensor
-    """[1]: the start token."""
+    frame: Frame
+    """What stands around the words of every prompt."""
     prefix_L: torch.Tensor
     """[L]: the words before {}; L = 0 if there are none."""
     suffixes: tuple[torch.Tensor, ...]
@@ -36,48 +34,73 @@ class PromptTokens:
 
     def check_length(self, length: int, context_length: int) -> None:
         """Raise OracleError unless a context of `length` tokens fits before every suffix."""
-        if 1 + length + self.longest_suffix > context_length:
+        around = len(self.frame.start) + len(self.frame.tail)
+        if around + length + self.longest_suffix > context_length:
             raise OracleError(
-                f"contexts: 1 + L + suffix <= {context_length} tokens must hold, but got "
+                f"contexts: {around} + L + suffix <= {context_length} tokens must hold, but got "
                 f"L={length} and a suffix of {self.longest_suffix}"
             )
 
+    def full_rows(self, length: int, context_length: int) -> torch.Tensor:
+        """[C, T] ids of whole prompts, padding included. A word keeps each of the `length` places
+        of the context: a tower may look for padding or for the end token among the ids."""
+        word = self.prefix_L[:1] if len(self.prefix_L) else self.suffixes[0][:1]
+        frame = self.frame
+        rows = torch.full((len(self.suffixes), context_length), frame.padding)
+        rows[:, context_length - len(frame.tail) :] = frame.tail
+        for row, suffix in zip(rows, self.suffixes, strict=True):
+            ids = torch.cat([frame.start, word.expand(length), suffix])
+            row[: len(ids)] = ids
+        return rows
 
-def tokenize_task(
-    task: ClassificationTask, tokenizer: SimpleTokenizer, context_length: int
-) -> PromptTokens:
+
+def tokenize_task(task: ClassificationTask, tokenizer: Any, context_length: int) -> PromptTokens:
     """Split every prompt of a task at its placeholder.
 
+    Args:
+        task: class names and template.
+        tokenizer: of open_clip.
+        context_length: of the tower.
+
     Raises:
-        OracleError: a prompt does not fit into the context, or the word before {} grows together
-            with a class name.
+        OracleError: a prompt does not fit into the context or holds the tokenizer's own end token,
+            or the word before {} grows together with a class name.
     """
+    frame = frame_of(tokenizer)
     before, _, after = task.template.partition("{}")
-    prefix = _ids(tokenizer, before)[:-1]
+    prefix = frame.words(tokenizer, before)
     suffixes = []
+    around = len(frame.start) + len(frame.end) + len(frame.tail)
     for name in task.class_names:
-        # Folder names and CoOp's class names separate words by underscores.
-        words = " ".join(name.replace("_", " ").split())
-        ids = _ids(tokenizer, f"{before}{words}{after}")
+        ids = frame.words(tokenizer, f"{before}{words_of(name)}{after}")
         if not torch.equal(ids[: len(prefix)], prefix):
             raise OracleError(
                 "template: the word before {} must not grow together with a class name, but "
                 f"{task.template!r} does so with {name[:60]!r}"
             )
-        if len(ids) > context_length:
+        if len(ids) + around > context_length:
             raise OracleError(
                 f"class {name[:60]!r}: its prompt must have at most {context_length} tokens, but "
-                f"has {len(ids)}"
+                f"has {len(ids) + around}"
             )
-        suffixes.append(ids[len(prefix) :])
-    return PromptTokens(
-        sos_1=prefix[:1],
-        prefix_L=prefix[1:],
-        suffixes=tuple(suffixes),
-    )
+        if not frame.reserved.isdisjoint(ids.tolist()):
+            raise OracleError(
+                f"class {name[:60]!r}: its prompt must not hold a token by which the model knows "
+                "the end or the padding of a text, but does"
+            )
+        suffixes.append(torch.cat([ids[len(prefix) :], frame.end]))
+    return PromptTokens(frame, prefix, tuple(suffixes))
 
 
-def _ids(tokenizer: SimpleTokenizer, text: str) -> torch.Tensor:
-    """Token ids of one text, [SOS] to [EOS], without padding."""
-    row: torch.Tensor = tokenizer([text], context_length=UNTRUNCATED)[0]
-    return row[: int(row.nonzero().max()) + 1]
+def words_of(class_name: str) -> str:
+    """Folder names and CoOp's class names separate words by underscores."""
+    return " ".join(class_name.replace("_", " ").split())
+
+
+def alike_classes(tokens: PromptTokens) -> tuple[tuple[int, int], ...]:
+    """Pairs of classes, by their places, of whose prompts the tokenizer makes the same: no image
+    can tell the second from the first."""
+    first: dict[tuple[int, ...], int] = {}
+    ids = [tuple(suffix.tolist()) for suffix in tokens.suffixes]
+    pairs = ((first.setdefault(own, place), place) for place, own in enumerate(ids))
+    return tuple((earlier, place) for earlier, place in pairs if earlier != place)

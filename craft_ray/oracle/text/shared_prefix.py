@@ -13,9 +13,9 @@ token of a candidate exactly once, in one matrix product a layer.
 With a context for each class nothing is the same for all: every class of a candidate is a row of
 its own, and rows of equal length go through the tower together.
 
-Shape suffixes: K candidates, S tokens of a row (`layout`), P = 1 + L tokens of its prefix, E width,
-B classes of a bucket, T tokens of each of their suffixes, H heads, D width of a head, C classes,
-R rows of one class each, in the place of K.
+Shape suffixes: K candidates, S tokens of a row (`layout`), P tokens of its prefix (start token and
+context), E width, B classes of a bucket, T tokens of each of their suffixes, H heads, D width of a
+head, C classes, R rows of one class each, in the place of K.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
-from open_clip.transformer import ResidualAttentionBlock
 
 from craft_ray.oracle.forwards import Forwards
+from craft_ray.oracle.open_clip_light import open_clip
 from craft_ray.oracle.text.layout import Bucket, ClassGroup, group_classes
 from craft_ray.oracle.text.prompts import PromptTokens
 
@@ -61,7 +61,9 @@ class SharedPrefixEncoder:
             self._ln_final: torch.nn.Module = tower.ln_final
             self._projection: torch.nn.Linear | torch.Tensor | None = tower.text_projection
         except AttributeError as error:
-            raise UnsupportedTowerError(str(error)) from error
+            raise UnsupportedTowerError(
+                f"its text tower is {type(tower).__name__}, without {error.name}"
+            ) from error
         self._max_tokens = max_tokens
         self._forwards = Forwards(max_tokens, "tokens")
 
@@ -72,7 +74,7 @@ class SharedPrefixEncoder:
 
     def _encode_shared(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
         """Classes of a candidate stand in one row behind their context."""
-        prefix_length = 1 + contexts_KLE.shape[1]
+        prefix_length = len(tokens.frame.start) + contexts_KLE.shape[1]
         lengths = [len(suffix) for suffix in tokens.suffixes]
         groups = group_classes(lengths, prefix_length, self._max_tokens)
         prefix_KPE = self._embed_prefix(tokens, contexts_KLE)
@@ -112,7 +114,8 @@ class SharedPrefixEncoder:
         contexts_KCLE: torch.Tensor,
     ) -> torch.Tensor:
         """Features of classes whose suffixes have this length, [c, K, F]."""
-        num_contexts, prefix_length = len(contexts_KCLE), 1 + contexts_KCLE.shape[2]
+        num_contexts = len(contexts_KCLE)
+        prefix_length = len(tokens.frame.start) + contexts_KCLE.shape[2]
         suffix_SE = self._embed_suffixes(tokens, classes, prefix_length)
         suffix_BTE = torch.unflatten(suffix_SE, 0, (-1, length))
         contexts_RLE = contexts_KCLE[:, classes].transpose(0, 1).flatten(0, 1)
@@ -129,8 +132,8 @@ class SharedPrefixEncoder:
         return rows.reshape(len(classes), num_contexts, -1)
 
     def _embed_prefix(self, tokens: PromptTokens, contexts_KLE: torch.Tensor) -> torch.Tensor:
-        sos_1E = self._token_embedding(tokens.sos_1.to(contexts_KLE.device))
-        rows = torch.cat([sos_1E.expand(len(contexts_KLE), 1, -1), contexts_KLE], dim=1)
+        start_SE = self._token_embedding(tokens.frame.start.to(contexts_KLE.device))
+        rows = torch.cat([start_SE.expand(len(contexts_KLE), -1, -1), contexts_KLE], dim=1)
         return rows + self._positions_TE[: rows.shape[1]]
 
     def _embed_suffixes(
@@ -164,7 +167,7 @@ class _Layer:
     """A residual attention block of open_clip, with its products in `dtype`."""
 
     def __init__(self, block: Any, dtype: torch.dtype) -> None:
-        is_known = isinstance(block, ResidualAttentionBlock)
+        is_known = isinstance(block, open_clip.transformer.ResidualAttentionBlock)
         if not is_known or not isinstance(block.attn, torch.nn.MultiheadAttention):
             raise UnsupportedTowerError(f"its blocks are {type(block).__name__}")
         self._ln_1, self._ln_2 = block.ln_1, block.ln_2

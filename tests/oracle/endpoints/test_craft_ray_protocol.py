@@ -174,6 +174,7 @@ def test_another_task_than_was_sent() -> None:
         ({"embed_dim": "2"}, "sizes above 0"),
         ({"oracle_id": ""}, "must have oracle_id"),
         ({"logit_scale": None}, "not a whole declaration"),
+        ({"resize_mode": "stretch"}, "resize_mode must be one of"),
     ],
 )
 def test_a_declaration_that_cannot_be(change: dict[str, Any], words: str) -> None:

@@ -1,0 +1,96 @@
+"""From the rows of a table to a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+from craft_ray.config.data import SeededSplit
+from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
+from craft_ray.data.sources.listing import Files, check_files_exist
+from craft_ray.data.sources.seeded_split import split_by_seed
+from craft_ray.data.sources.table import Row
+from craft_ray.data.split_names import SPLIT_WORDS, split_of
+from craft_ray.errors import DataError
+
+
+@dataclass(frozen=True)
+class RowsOf:
+    """The rows of one table.
+
+    Attributes:
+        file: the table.
+        root: what relative paths start from.
+        rows: of it, at least one.
+    """
+
+    file: Path
+    root: Path
+    rows: Sequence[Row]
+
+
+def index_of(name: str, tables: Sequence[RowsOf], settings: SeededSplit) -> Dataset:
+    """A data set of all rows; classes are sorted by name, or by number where all labels are
+    integers. Without a column of splits they are split by the seed.
+
+    Raises:
+        DataError: a split is no word for one, or an image does not exist.
+    """
+    class_names = _classes_of({row.label for table in tables for row in table.rows})
+    labels = {class_name: label for label, class_name in enumerate(class_names)}
+    files = Files()
+    splits: dict[Split, list[Item]] = {}
+    items: list[Item] = []
+    for table in tables:
+        found = []
+        for row in table.rows:
+            path = _path_of(row, table, files)
+            found.append(Item(path, labels[row.label], str(path)))
+        check_files_exist(found, table.file, files)
+        items += found
+        for row, item in zip(table.rows, found, strict=True):
+            if row.split is not None:
+                splits.setdefault(_split_of(row, row.split, table.file), []).append(item)
+    if not splits:
+        return Dataset(name, class_names, split_by_seed(items, class_names, settings))
+    return Dataset(name, class_names, {each: splits[each] for each in SPLITS if each in splits})
+
+
+def windows_path(root: Path, path: str, files: Files) -> Path:
+    """A path below `root` as written, or with / for the backslashes of Windows where only such a
+    file is there."""
+    written = root / path
+    if "\\" in path and not files.has(written):
+        other = root / path.replace("\\", "/")
+        if files.has(other):
+            return other
+    return written
+
+
+def _path_of(row: Row, table: RowsOf, files: Files) -> Path:
+    path = windows_path(table.root, row.path, files)
+    if PureWindowsPath(row.path).drive and not files.has(path):
+        raise DataError(
+            f"{table.file} line {row.line}: must be a path on this machine, but {row.path!r} is "
+            "one of Windows with its drive: write paths from the folder of the table, such as "
+            "images/cat/1.jpg, or name their start as data.source.root"
+        )
+    return path
+
+
+def _split_of(row: Row, word: str, file: Path) -> Split:
+    split = split_of(word)
+    if split is None:
+        raise DataError(
+            f"{file} line {row.line}: split must be one of {', '.join(SPLIT_WORDS)}, but got "
+            f"{word!r}"
+        )
+    return split
+
+
+def _classes_of(labels: Iterable[str]) -> tuple[str, ...]:
+    # Python refuses to read a number of thousands of digits: it is a word like any other.
+    if all(label.removeprefix("-").isdecimal() and len(label) < 20 for label in labels):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))  # "10" after "9"
+    return tuple(sorted(labels))
