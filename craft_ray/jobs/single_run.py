@@ -68,9 +68,7 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
             raise UserError(end.error)
         raise RunFailedError(f"the worker did not come to its end: {end.error}")
     tuned, selected = read_tuned(job.folder), read_selected(job.folder)
-    if tuned.findings is not None:
-        for sentence in tuned.findings.sentences(experiment.prepared.class_names):
-            experiment.say(sentence)
+    findings = tell_findings(experiment, tuned)
     experiment.keep(selected.classifier)
     zero_shot_test, test = experiment.test(selected.classifier)
     spent = tuned.spent + experiment.examiner.spent
@@ -88,7 +86,7 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
             "generation": selected.generation,
             "predictions_per_image": selected.classifier.predictions_per_image,
             "template": selected.classifier.template,
-            "head": tuned.findings and tuned.findings.as_dict(),
+            "head": findings,
         },
         "pool": pool,
         "retried_chunks": tuned.retried_chunks,
@@ -98,6 +96,15 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
         with harmless():
             _record(experiment, summary, tuned)
     return summary
+
+
+def tell_findings(experiment: Experiment, tuned: Tuned) -> dict[str, Any] | None:
+    """Say what fitting the head found out, and give it for the summary."""
+    if tuned.findings is None:
+        return None
+    for sentence in tuned.findings.sentences(experiment.prepared.class_names):
+        experiment.say(sentence)
+    return tuned.findings.as_dict()
 
 
 def _record(experiment: Experiment, summary: dict[str, Any], tuned: Tuned) -> None:

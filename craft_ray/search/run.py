@@ -25,6 +25,7 @@ from craft_ray.jobs.record import harmless, run_tags
 from craft_ray.jobs.result import Scores
 from craft_ray.jobs.run_folder import NUM_FAILED, is_finished
 from craft_ray.jobs.run_report import dispensable
+from craft_ray.jobs.single_run import tell_findings
 from craft_ray.jobs.tuning import read_selected, read_tuned
 from craft_ray.metering.planned_spending import plan_run
 from craft_ray.search.display import SearchDisplay
@@ -211,6 +212,7 @@ def _conclude(
         template = selected.classifier.template
         results["best"] = {**best.as_dict(), "test": test and asdict(test)}
         results["best"]["template"] = template
+        results["best"]["head"] = tell_findings(experiment, best.tuned)
     results["pool"] = experiment.report_pool(key)
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
     curves = {trial.number: trial.tuned.curve for trial in trials}
