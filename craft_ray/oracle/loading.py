@@ -16,7 +16,7 @@ from craft_ray.errors import OracleError
 from craft_ray.oracle.building import build_model, in_sizes, sizes_of
 from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX
 from craft_ray.oracle.check import check_activation, check_hub_activation, tag_of
-from craft_ray.oracle.checkpoint_files import read_weights, weights_in
+from craft_ray.oracle.checkpoint_files import read_weights
 from craft_ray.oracle.checkpoint_names import CheckpointError
 from craft_ray.oracle.hub import check_weights_at_hand
 from craft_ray.oracle.hub_folder import (
@@ -29,6 +29,7 @@ from craft_ray.oracle.hub_names import in_open_clips_names, is_hub_layout
 from craft_ray.oracle.open_clip_light import open_clip
 from craft_ray.oracle.preprocessing import preprocessing_of
 from craft_ray.oracle.text.foreign import load_tokenizer, make_towers_possible, tower_settings
+from craft_ray.oracle.weights import weights_in
 from craft_ray.zoo import EMBEDDED_ORACLE
 
 LONGEST_REASON = 400

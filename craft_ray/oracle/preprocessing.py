@@ -14,9 +14,9 @@ from typing import Any
 
 from craft_ray.config.oracle import Interpolation, OracleConfig, ResizeMode
 from craft_ray.errors import OracleError
-from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX, architectures, published_weights, tags_of
+from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX, published_weights, tags_of
 from craft_ray.oracle.hub_folder import image_processor_in
-from craft_ray.oracle.weights import is_openai, release_of
+from craft_ray.oracle.weights import description_beside, is_openai, release_of
 from craft_ray.zoo import EMBEDDED_ORACLE
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -127,7 +127,7 @@ def _sources_of_folder(folder: Path) -> Iterator[Source]:
 
 
 def _sources_of_file(model: str, path: Path) -> Iterator[Source]:
-    if _is_described_beside(model, path.parent):
+    if description_beside(model, path) is not None:
         yield "open_clip_config.json beside the weights", _described_in(path.parent)
     yield from image_processor_in(path.parent)
     if (release := release_of(path)) is not None:
@@ -140,20 +140,6 @@ def _sources_of_file(model: str, path: Path) -> Iterator[Source]:
         return
     agreed = {key: tags[0].get(key) for key in SETTINGS if len({_key(t, key) for t in tags}) == 1}
     yield f"all published weights of {model}", agreed
-
-
-def _is_described_beside(model: str, folder: Path) -> bool:
-    """Whether a description in the folder is of this model: of the same towers."""
-    try:
-        document = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
-        described = document["model_cfg"]
-        towers = [
-            (each["embed_dim"], {**each["vision_cfg"], "image_size": None})
-            for each in (described, architectures()[model])
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return towers[0] == towers[1]
 
 
 def _described_in(folder: Path) -> dict[str, Any]:

@@ -35,12 +35,12 @@ Weights = dict[str, torch.Tensor]
 
 @pytest.fixture(autouse=True)
 def _tiny_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    from craft_ray.oracle import check, preprocessing
+    from craft_ray.oracle import check, weights
 
     known = {"tiny": TINY_CLIP, "tiny-quickgelu": {**TINY_CLIP, "quick_gelu": True}}
     for name, architecture in known.items():
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, architecture)
-    for module in (check, preprocessing):
+    for module in (check, weights):
         monkeypatch.setattr(module, "architectures", lambda: known)
 
 

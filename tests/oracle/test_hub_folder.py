@@ -155,13 +155,13 @@ def test_a_model_that_open_clip_does_not_have_is_refused_before_anything_starts(
 def test_a_file_of_it_in_a_model_of_another_activation_is_refused(
     theirs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from craft_ray.oracle import preprocessing
+    from craft_ray.oracle import weights
 
     folder = theirs[1]
     architecture = hub_architecture(folder)
     names = {"right": architecture}
     names["wrong"] = {**architecture, "quick_gelu": not architecture["quick_gelu"]}
-    monkeypatch.setattr(preprocessing, "architectures", lambda: names)
+    monkeypatch.setattr(weights, "architectures", lambda: names)
     for name, settings in names.items():
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, settings)
     path = str(folder / "model.safetensors")
