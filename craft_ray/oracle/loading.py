@@ -58,11 +58,7 @@ class LoadedModel:
 
     @property
     def transform(self) -> ImageTransform:
-        """How an image becomes a square.
-
-        Raises:
-            ValueError: open_clip knows no such way.
-        """
+        """How an image becomes a square."""
         return ImageTransform(
             self.image_size, self.resize_mode, self.interpolation, self.fill_color
         )
@@ -99,7 +95,7 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
     _check_finite(model, config)
     preprocessing, size = preprocessing_of(config), _side(model, config)
     is_published = config.model == "embedded" or tag_of(config) is not None
-    loaded = LoadedModel(
+    return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         image_size=size,
@@ -111,11 +107,6 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
         fill_color=preprocessing.fill_color,
         notes=notes if is_published else (preprocessing.describe(), *notes),
     )
-    try:
-        _ = loaded.transform
-    except ValueError as error:
-        raise OracleError(f"oracle: preprocessing of {config.model}: {error}") from None
-    return loaded
 
 
 def _side(model: Any, config: OracleConfig) -> int:
