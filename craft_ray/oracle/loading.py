@@ -28,7 +28,12 @@ from craft_ray.oracle.hub_folder import (
 from craft_ray.oracle.hub_names import in_open_clips_names, is_hub_layout
 from craft_ray.oracle.open_clip_light import open_clip
 from craft_ray.oracle.preprocessing import preprocessing_of
-from craft_ray.oracle.text.foreign import load_tokenizer, make_towers_possible, tower_settings
+from craft_ray.oracle.text.foreign import (
+    load_tokenizer,
+    make_towers_possible,
+    tower_settings,
+    with_tower,
+)
 from craft_ray.oracle.weights import weights_in
 from craft_ray.zoo import EMBEDDED_ORACLE
 
@@ -49,7 +54,7 @@ class LoadedModel:
     image_mean: Sequence[float]
     image_std: Sequence[float]
     architecture: dict[str, Any]
-    """open_clip's `model_cfg`."""
+    """open_clip's `model_cfg`, with the settings of a text tower of `transformers`."""
     resize_mode: ResizeMode = "shortest"
     interpolation: Interpolation = "bicubic"
     fill_color: int = 0
@@ -164,7 +169,7 @@ def _published(config: OracleConfig, device: torch.device) -> tuple[Any, Any, di
         force_quick_gelu=_tag_declares_quick_gelu(config),
         **tower_settings(architecture, None),
     )
-    return model, tokenizer, architecture
+    return model, tokenizer, with_tower(architecture, None)
 
 
 def _from_files(
@@ -200,7 +205,7 @@ def _from_files(
         sentences = (f"{key} is {own}, that of the weights" for key, (_, own) in sizes.items())
         notes = (f"{config.model} has another size here: {', '.join(sentences)}.", *notes)
     model = build_model({**architecture, **tower_settings(architecture, folder)}, weights)
-    return model, tokenizer, architecture, notes
+    return model, tokenizer, with_tower(architecture, folder), notes
 
 
 def _contradiction(sizes: dict[str, tuple[int, int]]) -> str:
