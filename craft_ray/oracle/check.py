@@ -17,10 +17,16 @@ from craft_ray.oracle.catalogue import (
     published_weights,
     tags_of,
 )
+from craft_ray.oracle.checkpoint_names import CheckpointError
 from craft_ray.oracle.hub_folder import hub_architecture, is_clip_model
 from craft_ray.oracle.preprocessing import preprocessing_of
 from craft_ray.oracle.text.foreign import check_installed
-from craft_ray.oracle.weights import is_file, trained_with_quick_gelu
+from craft_ray.oracle.weights import (
+    description_beside,
+    is_file,
+    trained_with_quick_gelu,
+    weights_in,
+)
 
 ACTIVATIONS = {True: "QuickGELU", False: "GELU"}
 
@@ -43,6 +49,7 @@ def check_model_exists(config: OracleConfig) -> None:
             )
         if not is_described:
             hub_architecture(folder)
+            _weights_in(folder)
             preprocessing_of(config)
             return
         try:
@@ -107,7 +114,8 @@ def check_activation(config: OracleConfig, architecture: dict[str, Any]) -> None
     """Refuse weights that were trained with another activation than the architecture computes.
 
     Such a model loads, and silently loses points (open_clip only warns, and of tags only). A file
-    that carries no mark is taken at the user's word.
+    that carries no mark, and has no description of this model beside it, is taken at the user's
+    word.
     """
     has_quick_gelu = bool(architecture.get("quick_gelu"))
     if config.model.startswith(LOCAL_DIR_PREFIX):
@@ -122,7 +130,10 @@ def check_activation(config: OracleConfig, architecture: dict[str, Any]) -> None
                 f"QuickGELU, but {config.pretrained!r} was trained with GELU"
             )
     elif config.pretrained is not None:
-        trained = trained_with_quick_gelu(Path(config.pretrained))
+        path = Path(config.pretrained)
+        trained = trained_with_quick_gelu(path)
+        if trained is None and (beside := description_beside(config.model, path)) is not None:
+            trained = bool(beside["model_cfg"].get("quick_gelu"))
         if trained is not None and trained != has_quick_gelu:
             base = config.model.removesuffix("-quickgelu")
             remedy = f"{base}-quickgelu" if trained else base
@@ -149,12 +160,18 @@ def check_hub_activation(config: OracleConfig, architecture: dict[str, Any], fol
 
 
 def _check_activation_of_folder(folder: Path, has_quick_gelu: bool) -> None:
-    for path in sorted(folder.iterdir()):
-        is_weights = path.suffix in (".safetensors", ".bin", ".pth")
-        trained = trained_with_quick_gelu(path) if is_weights else None
-        if trained is not None and trained != has_quick_gelu:
-            raise OracleError(
-                f"oracle.model: quick_gelu in {folder / 'open_clip_config.json'} must be "
-                f"{str(trained).lower()}, because the weights in {path.name} were trained with "
-                f"{ACTIVATIONS[trained]}, but it is {str(has_quick_gelu).lower()}"
-            )
+    path = _weights_in(folder)
+    trained = trained_with_quick_gelu(path)
+    if trained is not None and trained != has_quick_gelu:
+        raise OracleError(
+            f"oracle.model: quick_gelu in {folder / 'open_clip_config.json'} must be "
+            f"{str(trained).lower()}, because the weights in {path.name} were trained with "
+            f"{ACTIVATIONS[trained]}, but it is {str(has_quick_gelu).lower()}"
+        )
+
+
+def _weights_in(folder: Path) -> Path:
+    try:
+        return weights_in(folder)
+    except CheckpointError as error:
+        raise OracleError(f"oracle.model: {error}") from None

@@ -16,7 +16,7 @@ from craft_ray.errors import OracleError
 from craft_ray.oracle.building import build_model, in_sizes, sizes_of
 from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX
 from craft_ray.oracle.check import check_activation, check_hub_activation, tag_of
-from craft_ray.oracle.checkpoint_files import read_weights, weights_in
+from craft_ray.oracle.checkpoint_files import read_weights
 from craft_ray.oracle.checkpoint_names import CheckpointError
 from craft_ray.oracle.hub import check_weights_at_hand
 from craft_ray.oracle.hub_folder import (
@@ -28,7 +28,13 @@ from craft_ray.oracle.hub_folder import (
 from craft_ray.oracle.hub_names import in_open_clips_names, is_hub_layout
 from craft_ray.oracle.open_clip_light import open_clip
 from craft_ray.oracle.preprocessing import preprocessing_of
-from craft_ray.oracle.text.foreign import load_tokenizer, make_towers_possible, tower_settings
+from craft_ray.oracle.text.foreign import (
+    load_tokenizer,
+    make_towers_possible,
+    tower_settings,
+    with_tower,
+)
+from craft_ray.oracle.weights import weights_in
 from craft_ray.zoo import EMBEDDED_ORACLE
 
 LONGEST_REASON = 400
@@ -48,7 +54,7 @@ class LoadedModel:
     image_mean: Sequence[float]
     image_std: Sequence[float]
     architecture: dict[str, Any]
-    """open_clip's `model_cfg`."""
+    """open_clip's `model_cfg`, with the settings of a text tower of `transformers`."""
     resize_mode: ResizeMode = "shortest"
     interpolation: Interpolation = "bicubic"
     fill_color: int = 0
@@ -57,11 +63,7 @@ class LoadedModel:
 
     @property
     def transform(self) -> ImageTransform:
-        """How an image becomes a square.
-
-        Raises:
-            ValueError: open_clip knows no such way.
-        """
+        """How an image becomes a square."""
         return ImageTransform(
             self.image_size, self.resize_mode, self.interpolation, self.fill_color
         )
@@ -98,7 +100,7 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
     _check_finite(model, config)
     preprocessing, size = preprocessing_of(config), _side(model, config)
     is_published = config.model == "embedded" or tag_of(config) is not None
-    loaded = LoadedModel(
+    return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         image_size=size,
@@ -110,11 +112,6 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
         fill_color=preprocessing.fill_color,
         notes=notes if is_published else (preprocessing.describe(), *notes),
     )
-    try:
-        _ = loaded.transform
-    except ValueError as error:
-        raise OracleError(f"oracle: preprocessing of {config.model}: {error}") from None
-    return loaded
 
 
 def _side(model: Any, config: OracleConfig) -> int:
@@ -172,7 +169,7 @@ def _published(config: OracleConfig, device: torch.device) -> tuple[Any, Any, di
         force_quick_gelu=_tag_declares_quick_gelu(config),
         **tower_settings(architecture, None),
     )
-    return model, tokenizer, architecture
+    return model, tokenizer, with_tower(architecture, None)
 
 
 def _from_files(
@@ -208,7 +205,7 @@ def _from_files(
         sentences = (f"{key} is {own}, that of the weights" for key, (_, own) in sizes.items())
         notes = (f"{config.model} has another size here: {', '.join(sentences)}.", *notes)
     model = build_model({**architecture, **tower_settings(architecture, folder)}, weights)
-    return model, tokenizer, architecture, notes
+    return model, tokenizer, with_tower(architecture, folder), notes
 
 
 def _contradiction(sizes: dict[str, tuple[int, int]]) -> str:

@@ -213,3 +213,30 @@ def test_a_folder_without_marks_is_taken_at_its_word(tmp_path: Path) -> None:
     folder = tiny_clip_dir(tmp_path / "model", quick_gelu=True)
     (folder / "notes.json").write_text(json.dumps({"quick_gelu": False}))
     assert np.isfinite(logits_of(clip_of(folder))).all()
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_a_description_beside_a_file_without_a_mark_tells_its_activation(
+    is_quick: bool, plain_file: Path
+) -> None:
+    write_config(plain_file.parent, {**TINY_CLIP, "quick_gelu": is_quick})
+    fits, differs = ("tiny-quickgelu", "tiny") if is_quick else ("tiny", "tiny-quickgelu")
+    check_model_exists(config(fits, plain_file))
+    with pytest.raises(OracleError, match=f"use oracle.model={fits}$"):
+        check_model_exists(config(differs, plain_file))
+
+
+def test_a_description_of_another_model_beside_a_file_says_nothing_of_it(plain_file: Path) -> None:
+    write_config(plain_file.parent, {**TINY_CLIP, "embed_dim": 64, "quick_gelu": True})
+    check_model_exists(config("tiny", plain_file))
+
+
+def test_of_a_folder_the_file_that_is_loaded_tells_the_activation(tmp_path: Path) -> None:
+    folder = tiny_clip_dir(tmp_path / "model")
+    save_file(openai_weights(tiny_weights()), folder / "backup.safetensors")
+    check_model_exists(OracleConfig(model=f"local-dir:{folder}"))
+    (folder / "backup.safetensors").unlink()
+    (folder / WEIGHTS_FILE).unlink()
+    torch.save(openai_weights(tiny_weights()), folder / "weights.pt")
+    with pytest.raises(OracleError, match=r"weights\.pt were trained with QuickGELU"):
+        check_model_exists(OracleConfig(model=f"local-dir:{folder}"))

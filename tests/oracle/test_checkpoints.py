@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
+from craft_ray.oracle.checkpoint_names import bare_names
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import OracleDescription
 from tests.oracle.conftest import clip_of
@@ -35,12 +36,12 @@ Weights = dict[str, torch.Tensor]
 
 @pytest.fixture(autouse=True)
 def _tiny_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    from craft_ray.oracle import check, preprocessing
+    from craft_ray.oracle import check, weights
 
     known = {"tiny": TINY_CLIP, "tiny-quickgelu": {**TINY_CLIP, "quick_gelu": True}}
     for name, architecture in known.items():
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, architecture)
-    for module in (check, preprocessing):
+    for module in (check, weights):
         monkeypatch.setattr(module, "architectures", lambda: known)
 
 
@@ -92,6 +93,20 @@ def test_what_training_puts_around_weights_is_taken_off(
 ) -> None:
     plain = loaded(saved(weights, tmp_path)).weights_id
     assert loaded(saved(wrap(weights), tmp_path)).weights_id == plain
+
+
+def test_weights_that_were_trained_with_a_sigmoid_keep_their_bias(
+    weights: Weights, tmp_path: Path
+) -> None:
+    description = loaded(saved({**weights, "logit_bias": torch.tensor([-9.5])}, tmp_path))
+    assert description.logit_bias == -9.5
+    assert description.weights_id != loaded(saved(weights, tmp_path)).weights_id
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_the_scale_of_an_attention_is_not_another_model(prefix: str, weights: Weights) -> None:
+    swin = {**weights, "visual.trunk.layers.0.blocks.0.attn.logit_scale": torch.zeros(3)}
+    assert bare_names(prefixed(prefix, swin)) == (swin, ())
 
 
 def test_half_precision_is_read_as_it_is(weights: Weights, tmp_path: Path) -> None:

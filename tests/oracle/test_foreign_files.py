@@ -205,6 +205,17 @@ def test_another_tokenizer_is_another_model(tmp_path: Path) -> None:
     assert other.weights_id != first.weights_id
 
 
+def test_other_settings_of_the_tower_are_another_model(tmp_path: Path) -> None:
+    folder = foreign_model_dir(tmp_path / "model", "roberta")
+    path = folder / "config.json"
+    settings = json.loads(path.read_text())
+    ids = []
+    for changes in ({}, {"num_attention_heads": 4}, {"transformers_version": "9.9"}):
+        path.write_text(json.dumps({**settings, **changes}))
+        ids.append(clip_of(folder).describe().weights_id)
+    assert ids[0] == ids[2] != ids[1]
+
+
 def test_words_that_would_end_a_text_are_refused(tmp_path: Path) -> None:
     oracle = clip_of(foreign_model_dir(tmp_path / "a", "metaclip2"))
     for name in ("cat</s>dog", "<pad>"):

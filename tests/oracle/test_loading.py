@@ -79,8 +79,9 @@ def test_a_folder_without_a_description_is_refused(folder: Path) -> None:
 
 def test_a_folder_without_weights_is_refused(folder: Path) -> None:
     (folder / WEIGHTS_FILE).unlink()
-    with pytest.raises(OracleError, match="cannot be loaded"):
-        clip_of(folder)
+    for use in (check_model_exists, ClipOracle.load):
+        with pytest.raises(OracleError, match=r"oracle.model: \S+ must have one file of weights"):
+            use(config(model=f"local-dir:{folder}"))
 
 
 @pytest.mark.parametrize(
