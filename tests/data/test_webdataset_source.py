@@ -280,3 +280,10 @@ def test_it_is_recognised(tmp_path: Path) -> None:
     write_shard(tmp_path / "pets/train/0.tar", samples(["cat", "dog"]))
     assert isinstance(detect_source(tmp_path / "pets"), WebdatasetSource)
     assert isinstance(detect_source(tmp_path / "pets/train/0.tar"), WebdatasetSource)
+
+
+def test_a_label_of_thousands_of_digits_is_a_word(tmp_path: Path) -> None:
+    """Python refuses to read it as a number."""
+    root = write_shard(tmp_path / "pets/train.tar", samples(["1" * 5000, "2"] * 2))
+    with pytest.raises(DataError, match="must have at most 500 characters, but has 5000"):
+        load(root)

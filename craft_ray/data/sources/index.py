@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from craft_ray.config.data import SeededSplit
 from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
+from craft_ray.data.sources.class_order import in_order
 from craft_ray.data.sources.listing import Files, check_files_exist
 from craft_ray.data.sources.seeded_split import split_by_seed
 from craft_ray.data.sources.table import Row
@@ -37,7 +38,7 @@ def index_of(name: str, tables: Sequence[RowsOf], settings: SeededSplit) -> Data
     Raises:
         DataError: a split is no word for one, or an image does not exist.
     """
-    class_names = _classes_of({row.label for table in tables for row in table.rows})
+    class_names = in_order({row.label for table in tables for row in table.rows})
     labels = {class_name: label for label, class_name in enumerate(class_names)}
     files = Files()
     splits: dict[Split, list[Item]] = {}
@@ -87,10 +88,3 @@ def _split_of(row: Row, word: str, file: Path) -> Split:
             f"{word!r}"
         )
     return split
-
-
-def _classes_of(labels: Iterable[str]) -> tuple[str, ...]:
-    # Python refuses to read a number of thousands of digits: it is a word like any other.
-    if all(label.removeprefix("-").isdecimal() and len(label) < 20 for label in labels):
-        return tuple(sorted(labels, key=lambda label: (int(label), label)))  # "10" after "9"
-    return tuple(sorted(labels))

@@ -13,6 +13,7 @@ from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
 from craft_ray.data.parquet_layout import Classes
 from craft_ray.data.rows import Encoded
 from craft_ray.data.sources.class_files import GivenNames
+from craft_ray.data.sources.class_order import are_numbers, in_order
 from craft_ray.data.sources.seeded_split import split_by_seed
 from craft_ray.errors import DataError
 
@@ -151,7 +152,7 @@ def _of_one_kind(parts: Sequence[Part], given: GivenNames | None) -> list[Sequen
     words = {label for of_part in labels for label in of_part if isinstance(label, str)}
     if given is None or not words or words <= set(given.names):
         return labels
-    if not all(word.isdecimal() for word in words):
+    if not are_numbers(words):
         return labels
     return [
         [int(label) if isinstance(label, str) else label for label in of_part] for of_part in labels
@@ -215,8 +216,7 @@ def _of_words(
     elif declared is not None:
         names, whose = declared.names, "the class names of the files"
     else:
-        are_numbers = all(word.isdecimal() for word in words)
-        names, whose = tuple(sorted(words, key=int if are_numbers else None)), ""
+        names, whose = in_order(words), ""
     number_of: dict[int | str, int] = {name: index for index, name in enumerate(names)}
     for word in words:
         if word not in number_of:

@@ -31,7 +31,8 @@ NAMES_FILES = ("classnames.txt", "classes.txt", "dataset_info.json")
 """Where names of classes are looked for: CLIP benchmark's, and that of `datasets`."""
 MAX_LABEL_BYTES = 2**20
 
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(r"[+-]?\d{1,18}")
+"""What is longer is no number of a class, and a word like any other."""
 
 
 def load_webdataset(source: WebdatasetSource) -> Dataset:
