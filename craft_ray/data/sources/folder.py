@@ -17,7 +17,7 @@ from craft_ray.data.sources.listing import (
     images_directly_in,
     labelled,
 )
-from craft_ray.data.sources.metadata import load_metadata, metadata_files
+from craft_ray.data.sources.metadata import METADATA_FILES, load_metadata, metadata_files
 from craft_ray.data.sources.seeded_split import split_by_seed
 from craft_ray.errors import DataError
 
@@ -42,6 +42,11 @@ def load_folder(source: FolderSource) -> Dataset:
         if (table := load_metadata(root, source)) is not None:
             return table
         unlabelled = (f"{tables[0]} has no column of labels: the folders of classes are read",)
+    elif source.label_column is not None:
+        raise DataError(
+            f"data.source.label_column: must be a column of a table, but {root} has no "
+            f"{' or '.join(METADATA_FILES)}: without one, classes are the names of folders"
+        )
     _check_has_class_folders(root)
     folders, notes = split_folders(root, source.layout)
     notes = (*unlabelled, *notes)

@@ -71,14 +71,14 @@ def read_table(file: Path, columns: Columns, delimiter: str | None = None) -> li
     return rows
 
 
-def has_label_column(file: Path, column: str | None) -> bool:
-    """Whether a table has labels.
+def has_label_column(file: Path) -> bool:
+    """Whether a table has a column of labels with a usual name.
 
     Raises:
         DataError: the file cannot be read.
     """
     with open_table(file) as (names, _):
-        return bool({column} & set(names) if column else set(LABEL_COLUMNS) & set(names))
+        return not set(LABEL_COLUMNS).isdisjoint(names)
 
 
 @contextmanager
