@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
@@ -176,7 +175,6 @@ def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from craft_ray.data.check import check_dataset
-    from craft_ray.data.near_duplicates import find_near_duplicates
     from craft_ray.data.progress import image_progress
     from craft_ray.data.sources.coop_table import COOP_TABLE
 
@@ -186,10 +184,6 @@ def _check(options: argparse.Namespace) -> int:
     # Beside the report, not in it: standard output may go into a file.
     with image_progress(Console(stderr=True, emoji=False), "reading", total) as advance:
         report = check_dataset(dataset, about, advance)
-    if len(dataset.splits) > 1:
-        with image_progress(Console(stderr=True, emoji=False), "comparing", total) as advance:
-            near = find_near_duplicates(dataset, advance)
-        report = replace(report, near_duplicates=near)
     if options.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
