@@ -89,8 +89,12 @@ def dataset_of(
         for label, image_name in zip(of_part, part.names, strict=True):
             if label is not None:
                 first_with.setdefault(label, image_name)
-    if not first_with and (total := sum(map(len, labels))):
-        raise DataError(f"{name}: at least one image must have a label, but of {total:,} none has")
+    if not first_with:
+        if total := sum(map(len, labels)):
+            law = f"at least one image must have a label, but of {total:,} none has"
+        else:
+            law = "must have at least one image, but the files have none"
+        raise DataError(f"{name}: {law}")
     classes, number_of = _numbering(first_with, _declared(parts), given, remedy)
     found: dict[Split | None, list[Item]] = {}
     unlabelled: dict[Split | None, int] = {}
@@ -101,15 +105,14 @@ def dataset_of(
                 unlabelled[part.split] = unlabelled.get(part.split, 0) + 1
             else:
                 items.append(Item(image, number_of[label], image_name))
-    for split, count in unlabelled.items():
-        where = "the data" if split is None else f"split {split}"
-        if found[split]:
+    for split, items in list(found.items()):
+        where, count = "the data" if split is None else f"split {split}", unlabelled.get(split, 0)
+        if items and count:
             told.append(f"{name}: {count:,} image(s) of {where} without a label are left out.")
-        else:
+        elif not items:
             del found[split]
-            told.append(
-                f"{name}: {where} is left out, as none of its {count:,} images has a label."
-            )
+            why = f"none of its {count:,} images has a label" if count else "it has no images"
+            told.append(f"{name}: {where} is left out, as {why}.")
     splits = {split: found[split] for split in SPLITS if split in found}
     if None in found:
         _check_in_range(found[None], len(classes.names))
