@@ -348,12 +348,11 @@ def test_a_label_of_thousands_of_digits_is_a_word(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_a_split_of_no_rows_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+def test_a_split_of_no_rows_is_refused_with_what_to_do(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", {"image": pictures(4), "label": ["cat", "dog"] * 2})
     of_none = {"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())}
     write(tmp_path / "test.parquet", of_none)
-    dataset = load(tmp_path)
-    assert set(dataset.splits) == {"train"}
-    assert dataset.notes[0].endswith("split test is left out, as it has no images.")
+    with pytest.raises(DataError, match="split test must .*, but its files have no rows: take"):
+        load(tmp_path)
     with pytest.raises(DataError, match="must have at least one image, but the files have none"):
         load(tmp_path / "test.parquet")

@@ -105,14 +105,21 @@ def dataset_of(
                 unlabelled[part.split] = unlabelled.get(part.split, 0) + 1
             else:
                 items.append(Item(image, number_of[label], image_name))
-    for split, items in list(found.items()):
-        where, count = "the data" if split is None else f"split {split}", unlabelled.get(split, 0)
-        if items and count:
+    for split, count in unlabelled.items():
+        where = "the data" if split is None else f"split {split}"
+        if found[split]:
             told.append(f"{name}: {count:,} image(s) of {where} without a label are left out.")
-        elif not items:
+        else:
             del found[split]
-            why = f"none of its {count:,} images has a label" if count else "it has no images"
-            told.append(f"{name}: {where} is left out, as {why}.")
+            told.append(
+                f"{name}: {where} is left out, as none of its {count:,} images has a label."
+            )
+    for split, items in found.items():
+        if not items:
+            raise DataError(
+                f"{name}: split {split} must have at least one image, but its files have no rows: "
+                "take them away, if there are none"
+            )
     splits = {split: found[split] for split in SPLITS if split in found}
     if None in found:
         _check_in_range(found[None], len(classes.names))
