@@ -352,7 +352,7 @@ def test_a_split_of_no_rows_is_refused_with_what_to_do(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", {"image": pictures(4), "label": ["cat", "dog"] * 2})
     of_none = {"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())}
     write(tmp_path / "test.parquet", of_none)
-    with pytest.raises(DataError, match="split test must .*, but its files have no rows: take"):
+    with pytest.raises(DataError, match="split test must have at least one image, but its"):
         load(tmp_path)
     with pytest.raises(DataError, match="must have at least one image, but the files have none"):
         load(tmp_path / "test.parquet")

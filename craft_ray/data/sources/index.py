@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -58,19 +59,19 @@ def index_of(name: str, tables: Sequence[RowsOf], settings: SeededSplit) -> Data
     return Dataset(name, class_names, {each: splits[each] for each in SPLITS if each in splits})
 
 
-def windows_path(root: Path, path: str, files: Files) -> Path:
-    """A path below `root` as written, or with / for the backslashes of Windows where only such a
-    file is there."""
+def found_path(root: Path, path: str, files: Files) -> Path:
+    """A path below `root` as written; where only such a file is there, with / for the backslashes
+    of Windows, or with accents encoded as macOS does, or as others do."""
     written = root / path
-    if "\\" in path and not files.has(written):
-        other = root / path.replace("\\", "/")
-        if files.has(other):
-            return other
+    if ("\\" in path or not path.isascii()) and not files.has(written):
+        plain = path.replace("\\", "/")
+        others = (root / unicodedata.normalize(form, plain) for form in ("NFC", "NFD"))
+        return next(filter(files.has, (root / plain, *others)), written)
     return written
 
 
 def _path_of(row: Row, table: RowsOf, files: Files) -> Path:
-    path = windows_path(table.root, row.path, files)
+    path = found_path(table.root, row.path, files)
     if PureWindowsPath(row.path).drive and not files.has(path):
         raise DataError(
             f"{table.file} line {row.line}: must be a path on this machine, but {row.path!r} is "
