@@ -46,7 +46,7 @@ def test_a_folder_of_splits_is_refused_with_the_folder_that_fits(tmp_path: Path)
     ids=["None", "NaN among words", "ragged", "no list"],
 )
 def test_what_are_no_labels_is_refused_without_numpys_words_alone(labels: Any) -> None:
-    images = np.zeros((4, 8, 8, 3), np.uint8)
+    images = np.zeros((3, 8, 8, 3), np.uint8)
     with pytest.raises(DataError, match="y: must be a class for each image, but: "):
         labelled_items(images, labels)
 
