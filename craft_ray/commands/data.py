@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
@@ -20,6 +19,9 @@ EXIT_CODE_FINDINGS = 1
 """Of `check`, when there is something to look at."""
 
 SOURCE_SETTINGS = "data.source."
+
+OPTIONS = ("image_column", "label_column", "class_names")
+"""Settings of a source that are options, too."""
 
 BYTES_PER_MB = 2**20
 
@@ -67,11 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     for command in (convert, check):
         command.add_argument(
             "source",
-            type=path_argument,
             metavar="SRC",
             help="a CSV file, a folder with Parquet files, Arrow files (save_to_disk) or tar "
-            "shards (webdataset), a tree of class folders; with --dataset, the folder that holds "
-            "CoOp's data sets",
+            "shards (webdataset), a tree of class folders, an address such as s3://bucket/prefix "
+            "where Parquet files are; with --dataset, the folder that holds CoOp's data sets",
         )
         command.add_argument(
             "--dataset",
@@ -79,8 +80,12 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME",
             help=f"read this data set in CoOp's layout: {', '.join(get_args(CoopName))}",
         )
-        command.add_argument("--image-column", metavar="NAME", help="of Parquet and Arrow files")
-        command.add_argument("--label-column", metavar="NAME", help="of Parquet and Arrow files")
+        for column in ("image_column", "label_column"):
+            command.add_argument(
+                f"--{column.replace('_', '-')}",
+                metavar="NAME",
+                help=f"the same as {SOURCE_SETTINGS}{column}=NAME",
+            )
         command.add_argument(
             "--class-names",
             metavar="FILE",
@@ -109,34 +114,30 @@ def _parser() -> argparse.ArgumentParser:
 def _read(options: argparse.Namespace, *, names_may_be_any: bool) -> Dataset:
     # Imported late: `--help` and a mistyped option wait for no library.
     from craft_ray.data.sources import load_dataset, read_index
-    from craft_ray.data.sources.detect import detect_source
 
-    source: DataSource = detect_source(
-        options.source,
-        options.dataset,
-        options.image_column,
-        options.label_column,
-        options.class_names,
-    )
-    source = _changed(source, options.settings)
+    source = _source(options)
     return read_index(source) if names_may_be_any else load_dataset(source)
 
 
-def _changed(source: DataSource, words: Sequence[str]) -> DataSource:
-    """A source with `data.source.KEY=VALUE`, as `tune` takes them.
+def _source(options: argparse.Namespace) -> DataSource:
+    """What SRC is, with the settings that were given, as `tune` takes them.
 
     Raises:
         ConfigError: a word is another setting, or the source does not have it.
     """
     from craft_ray.config.loading import load_run_config
+    from craft_ray.data.sources.detect import settings_at
 
-    for word in words:
+    for word in options.settings:
         if not word.startswith(SOURCE_SETTINGS) or "=" not in word:
             raise ConfigError("command line", [f"must be {SOURCE_SETTINGS}KEY=VALUE, got {word!r}"])
-    if not words:
-        return source
-    known = {"kind": source.kind, **source.model_dump(mode="json", exclude_unset=True)}
-    return load_run_config(None, [f"data.source={json.dumps(known)}", *words]).data.source
+    words = [
+        f"{SOURCE_SETTINGS}{key}={json.dumps(value)}"
+        for key in OPTIONS
+        if (value := getattr(options, key)) is not None
+    ]
+    known = json.dumps(settings_at(options.source, options.dataset))
+    return load_run_config(None, [f"data.source={known}", *words, *options.settings]).data.source
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -174,7 +175,6 @@ def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from craft_ray.data.check import check_dataset
-    from craft_ray.data.near_duplicates import find_near_duplicates
     from craft_ray.data.progress import image_progress
     from craft_ray.data.sources.coop_table import COOP_TABLE
 
@@ -184,10 +184,6 @@ def _check(options: argparse.Namespace) -> int:
     # Beside the report, not in it: standard output may go into a file.
     with image_progress(Console(stderr=True, emoji=False), "reading", total) as advance:
         report = check_dataset(dataset, about, advance)
-    if len(dataset.splits) > 1:
-        with image_progress(Console(stderr=True, emoji=False), "comparing", total) as advance:
-            near = find_near_duplicates(dataset, advance)
-        report = replace(report, near_duplicates=near)
     if options.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

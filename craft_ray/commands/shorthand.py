@@ -192,15 +192,11 @@ def _data_words(place: str) -> Iterator[str]:
     """Raises:
     DataError: there are no images in a layout that is known.
     """
-    from craft_ray.data.sources.detect import detect_source
+    from craft_ray.data.sources.detect import settings_at
 
-    source = {"kind": "parquet", "root": place}
-    if not is_address(place):
-        found = detect_source(Path(os.path.expanduser(place)))
-        source = found.model_dump(mode="json", exclude_unset=True) | {"kind": found.kind}
-    for key in ("kind", *(key for key in source if key != "kind")):
+    for key, value in settings_at(place).items():
         # JSON is YAML, and a folder may be called 2024.
-        yield f"data.source.{key}={json.dumps(source[key])}"
+        yield f"data.source.{key}={json.dumps(value)}"
 
 
 def _endpoint_words(options: argparse.Namespace) -> Iterator[str]:

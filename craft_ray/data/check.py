@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from craft_ray.data.appearance import Trait, examine, told
+from craft_ray.data.appearance import Trait, decode_and_examine, told
 from craft_ray.data.dataset import (
     Dataset,
     Item,
@@ -18,13 +18,19 @@ from craft_ray.data.dataset import (
     normalized_name,
 )
 from craft_ray.data.mute_names import mute_names
-from craft_ray.data.near_duplicates import NearDuplicate
+from craft_ray.data.near_duplicates import (
+    FloatArray,
+    NearDuplicate,
+    Seen,
+    near_duplicates_among,
+    thumbnail_of,
+)
 from craft_ray.data.sources.coop_table import CoopEntry
 from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
 
-Examined = tuple[bytes, frozenset[Trait]]
-"""The hash of a file, and what is special about the image."""
+Examined = tuple[bytes, frozenset[Trait], FloatArray | None]
+"""The hash of a file, what is special about the image, and its thumbnail."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ def check_dataset(
     about: CoopEntry | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Report:
-    """Read and decode every image once; of each, only a hash stays in memory.
+    """Read and decode every image once; of each, a hash and a thumbnail stay in memory.
 
     Args:
         dataset: what is checked; its class names may be any.
@@ -98,14 +104,17 @@ def check_dataset(
     contradictions: list[Duplicate] = []
     num_repeated = 0
     traits: Counter[Trait] = Counter()
+    seen: list[Seen] = []
     first_of: dict[bytes, tuple[Split, Item]] = {}
     for split, item, outcome in _examined(dataset):
         progress(1)
         if isinstance(outcome, DataError):
             broken.append(str(outcome))
             continue
-        digest, found = outcome
+        digest, found, thumbnail = outcome
         traits.update(found)
+        if thumbnail is not None:
+            seen.append(Seen(split, item, digest, thumbnail))
         other_split, other = first_of.setdefault(digest, (split, item))
         if other is item:
             continue
@@ -134,6 +143,7 @@ def check_dataset(
         notes=dataset.notes,
         licence=None if about is None else about.licence,
         usual_template=None if about is None else about.template,
+        near_duplicates=near_duplicates_among(seen, dataset.class_names),
     )
 
 
@@ -153,10 +163,10 @@ def _examined(dataset: Dataset) -> Iterator[tuple[Split, Item, Examined | DataEr
 def _hash_and_decode(item: Item) -> Examined | DataError:
     try:
         encoded = item.read()
-        traits = examine(replace(item, encoded=encoded))
+        image, traits = decode_and_examine(replace(item, encoded=encoded))
     except DataError as error:
         return error
-    return hashlib.blake2b(encoded, digest_size=16).digest(), traits
+    return hashlib.blake2b(encoded, digest_size=16).digest(), traits, thumbnail_of(image)
 
 
 def _count(items: Sequence[Item], dataset: Dataset) -> tuple[int, ...]:

@@ -44,7 +44,8 @@ def items_of(images: Images, decoding: Decoding = AS_SEEN) -> list[Item]:
     """
     if isinstance(images, str | os.PathLike):
         return list(ImagesAt([Path(images)]))
-    if not isinstance(images, Iterable):
+    is_single = isinstance(images, np.ndarray) and images.ndim == 0
+    if is_single or not isinstance(images, Iterable):
         raise DataError(f"X: must be images or paths, but is {type(images).__name__}")
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OU":
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
@@ -105,14 +106,15 @@ def _labels(labels: Iterable[Any]) -> npt.NDArray[Any]:
     Raises:
         DataError: they are no row, or numbers that count or measure something.
     """
-    listed = np.asarray(labels if hasattr(labels, "__len__") else list(labels))
     try:
+        listed = np.asarray(labels if hasattr(labels, "__len__") else list(labels))
         row = column_or_1d(listed, warn=True)
         if row.dtype.kind == "f":
             assert_all_finite(row)
         if len(row):
             check_classification_targets(row)
-    except ValueError as error:
+        np.unique(row)  # None and NaN among words have no order
+    except (ValueError, TypeError) as error:
         raise DataError(f"y: must be a class for each image, but: {error}") from error
     found: npt.NDArray[Any] = row
     return found

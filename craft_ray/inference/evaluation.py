@@ -22,7 +22,7 @@ from craft_ray.classifiers.score import NUM_CALIBRATION_BINS, Score, ScoreCount
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.data.dataset import Item
 from craft_ray.data.sources.image_names import PassedOver
-from craft_ray.data.sources.listing import class_folders, image_files, labelled
+from craft_ray.data.sources.listing import class_folders, composed, image_files, labelled
 from craft_ray.errors import DataError
 from craft_ray.method.softmax import softmax
 from craft_ray.oracle.contract import FloatArray
@@ -60,15 +60,15 @@ def labelled_images(
     Raises:
         DataError: a folder is no class of the classifier, or there is no image.
     """
-    labels = {name: label for label, name in enumerate(class_names)}
+    labels = {composed(name): label for label, name in enumerate(class_names)}
     items: list[Item] = []
     for name in class_folders(root):
-        if name not in labels:
+        if composed(name) not in labels:
             raise DataError(
                 f"{root / name}: must be a class of the run ({len(labels)} of them: "
                 f"{', '.join(list(labels)[:5])} ...), but is none{did_you_mean(name, labels)}"
             )
-        items += labelled(image_files(root / name, passed_over), labels[name])
+        items += labelled(image_files(root / name, passed_over), labels[composed(name)])
     if not items:
         raise DataError(f"{root}: must have class folders with images, but has none")
     return items

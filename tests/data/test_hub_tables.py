@@ -339,3 +339,20 @@ def test_an_image_without_bytes_is_the_file_that_it_names(tmp_path: Path) -> Non
     write(root / "train.parquet", {"image": images, "label": ["a", "b", "a", "b"]})
     with pytest.raises(DataError, match=r"row 1: image bytes .* the file 'gone\.png' .* not there"):
         load(root)
+
+
+def test_a_label_of_thousands_of_digits_is_a_word(tmp_path: Path) -> None:
+    """Python refuses to read it as a number."""
+    write(tmp_path / "train.parquet", {"image": pictures(4), "label": ["1" * 5000, "2"] * 2})
+    with pytest.raises(DataError, match="must have at most 500 characters, but has 5000"):
+        load(tmp_path)
+
+
+def test_a_split_of_no_rows_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", {"image": pictures(4), "label": ["cat", "dog"] * 2})
+    of_none = {"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())}
+    write(tmp_path / "test.parquet", of_none)
+    with pytest.raises(DataError, match="split test must have at least one image, but its"):
+        load(tmp_path)
+    with pytest.raises(DataError, match="must have at least one image, but the files have none"):
+        load(tmp_path / "test.parquet")

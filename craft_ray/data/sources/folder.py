@@ -13,11 +13,12 @@ from craft_ray.data.sources.folder_layout import split_folders
 from craft_ray.data.sources.image_names import PassedOver, image_extensions
 from craft_ray.data.sources.listing import (
     class_folders,
+    composed,
     image_files,
     images_directly_in,
     labelled,
 )
-from craft_ray.data.sources.metadata import load_metadata, metadata_files
+from craft_ray.data.sources.metadata import METADATA_FILES, load_metadata, metadata_files
 from craft_ray.data.sources.seeded_split import split_by_seed
 from craft_ray.errors import DataError
 
@@ -42,6 +43,11 @@ def load_folder(source: FolderSource) -> Dataset:
         if (table := load_metadata(root, source)) is not None:
             return table
         unlabelled = (f"{tables[0]} has no column of labels: the folders of classes are read",)
+    elif source.label_column is not None:
+        raise DataError(
+            f"data.source.label_column: must be a column of a table, but {root} has no "
+            f"{' or '.join(METADATA_FILES)}: without one, classes are the names of folders"
+        )
     _check_has_class_folders(root)
     folders, notes = split_folders(root, source.layout)
     notes = (*unlabelled, *notes)
@@ -71,10 +77,12 @@ def _classes_of(folders: dict[Split, Path]) -> tuple[str, ...]:
         DataError: train has not all of them.
     """
     if "train" not in folders:
-        return tuple(sorted({name for each in folders.values() for name in class_folders(each)}))
+        names = {composed(name): name for each in folders.values() for name in class_folders(each)}
+        return tuple(sorted(names.values()))
     class_names = class_folders(folders["train"])
+    known = set(map(composed, class_names))
     for folder in folders.values():
-        unknown = sorted(set(class_folders(folder)) - set(class_names))
+        unknown = [name for name in class_folders(folder) if composed(name) not in known]
         if unknown:
             raise DataError(f"{folder / unknown[0]}: class must also exist in train, but does not")
     return class_names
@@ -146,8 +154,11 @@ def _items_of(
 ) -> list[Item]:
     """Images of all classes; where it must be `complete`, each class has at least one."""
     items = []
+    there = {composed(name): name for name in class_folders(folder)}
     for label, class_name in enumerate(class_names):
         path = folder / class_name
+        if not path.is_dir():
+            path = folder / there.get(composed(class_name), class_name)
         images = image_files(path, passed_over) if path.is_dir() else []
         if complete and not images:
             others = "; ".join(passed_over.notes())

@@ -50,14 +50,22 @@ class PassedOver:
     def look_at(self, path: str) -> None:
         """Count a file that is not read, if it seems to be an image. Of a name without an
         extension (or with a number for one), the first bytes of the file are read."""
+        if self.look_at_name(path):
+            return
+        number = os.path.splitext(path)[1][1:]
+        if (not number or number.isdecimal()) and _begins_as_image(path):
+            self._count("", path)
+
+    def look_at_name(self, path: str) -> bool:
+        """Count a file that is not read, if its extension is one of images; whether it is."""
         extension = os.path.splitext(path)[1].lower()
         if not extension.endswith(OTHER_IMAGES + HEIF_EXTENSIONS):
-            if extension[1:] and not extension[1:].isdecimal():
-                return
-            if not _begins_as_image(path):
-                return
-            extension = ""
-        self.by_kind[extension] += 1
+            return False
+        self._count(extension, path)
+        return True
+
+    def _count(self, kind: str, path: str) -> None:
+        self.by_kind[kind] += 1
         self.example = self.example or path
 
     def notes(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,12 @@ SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Informati
 
 NAMED_AT_MOST = 3
 """Missing files that a message names; it counts the others."""
+
+
+def composed(name: str) -> str:
+    """With letters and their accents put together: macOS and its archives take them apart, and
+    the two look the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
