@@ -231,7 +231,7 @@ def test_sources_are_known_by_their_kind(source: str) -> None:
         ("{kind: csv, root: x}", "data.source.*file: must be given"),
         ("{kind: folder, root: x, train_share: 0.9}", r"train_share \+ val_share < 1 must hold"),
         ("{kind: parquet, root: x, image_column: ''}", "image_column"),
-        ("{kind: parquet, root: x, split_seed: 1}", "split_seed: is not a known setting"),
+        ("{kind: parquet, root: x, layout: splits}", "layout: is not a known setting"),
     ],
 )
 def test_a_wrong_source_is_named_by_its_field(words: str, problem: str) -> None:

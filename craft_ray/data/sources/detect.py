@@ -16,10 +16,9 @@ from craft_ray.config.data import (
 )
 from craft_ray.config.places import is_address
 from craft_ray.data.sources.coop_table import COOP_TABLE
+from craft_ray.data.sources.instead import TABLE_SUFFIXES, way_to_read
 from craft_ray.data.sources.recognised import recognised
 from craft_ray.errors import DataError
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
 
 KnownSource = CoopSource | CsvSource | FolderSource | ParquetSource | ArrowSource | WebdatasetSource
 
@@ -55,24 +54,37 @@ def detect_source(
     sets.
 
     Raises:
-        DataError: there is nothing at the path, a file that is no CSV, or CoOp's data sets side by
-            side.
+        DataError: there is nothing at the path, a file that is no CSV, CoOp's data sets side by
+            side, or columns or names are given for what has none.
     """
+    given = {
+        name: value
+        for name, value in (
+            ("image_column", image_column),
+            ("label_column", label_column),
+            ("class_names", class_names),
+        )
+        if value
+    }
+    if dataset is None and (kind := recognised(path)) is not None:
+        return kind(root=str(path), **given)
+    if given:
+        name = next(iter(given))
+        raise DataError(
+            f"--{name.replace('_', '-')}: is for Parquet files, Arrow files and tar shards, but "
+            f"{path} is none of these: folders of classes are renamed, and columns of a CSV file "
+            "are named with data.source.path_column and data.source.label_column"
+        )
     if dataset is not None:
         return CoopSource(root=str(path), dataset=dataset)
     if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
         return CsvSource(file=str(path))
-    if (kind := recognised(path)) is not None:
-        given = {"image_column": image_column, "label_column": label_column}
-        given = {
-            key: value for key, value in (given | {"class_names": class_names}).items() if value
-        }
-        return kind(root=str(path), **given)
     if not path.is_dir():
         state = "is another file" if path.exists() else "is missing"
+        way = way_to_read(path) if path.exists() else None
         raise DataError(
-            f"{path}: must be a CSV file, a folder with Parquet files or a tree of class folders, "
-            f"but {state}"
+            f"{path}: must be a tree of class folders, a table (CSV or .jsonl), or a folder with "
+            f"Parquet files, Arrow files or tar shards, but {state}{f': {way}' if way else ''}"
         )
     if found := _coop_sets_in(path.parent, path.name):
         return CoopSource(root=str(path.parent), dataset=found[0])
