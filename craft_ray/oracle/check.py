@@ -135,6 +135,24 @@ def check_activation(config: OracleConfig, architecture: dict[str, Any]) -> None
             )
 
 
+def activation_note(config: OracleConfig, architecture: dict[str, Any]) -> str | None:
+    """What a user should know of weights in a file that does not say its activation, where both
+    activations have a name: a wrong one loads, and answers worse. None if there is no doubt."""
+    base = config.model.removesuffix("-quickgelu")
+    path = Path(config.pretrained or "")
+    both = {base, f"{base}-quickgelu"} <= architectures().keys()
+    if not both or trained_with_quick_gelu(path) is not None:
+        return None
+    has_quick_gelu = bool(architecture.get("quick_gelu"))
+    other = base if has_quick_gelu else f"{base}-quickgelu"
+    whose = "" if has_quick_gelu else " (OpenAI's, and what was tuned from them)"
+    return (
+        f"Activation: {ACTIVATIONS[has_quick_gelu]}, by the name {config.model}; {path.name} does "
+        f"not say it. Weights that were trained with {ACTIVATIONS[not has_quick_gelu]}{whose} "
+        f"want oracle.model={other}."
+    )
+
+
 def check_hub_activation(config: OracleConfig, architecture: dict[str, Any], folder: Path) -> None:
     """Refuse weights of a `CLIPModel` whose `config.json` beside them names another activation."""
     trained = bool(hub_architecture(folder)["quick_gelu"])
