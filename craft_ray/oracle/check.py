@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,12 @@ def _check_name_and_weights(name: str, pretrained: str) -> None:
         )
     tags = tags_of(name)
     if pretrained.lower() not in {tag.lower() for tag in tags} and not is_file(Path(pretrained)):
+        if os.path.isdir(pretrained):
+            raise OracleError(
+                f"oracle.pretrained: must be a file or a tag, but {pretrained} is a folder: for a "
+                f"whole model in it say oracle.model=local-dir:{pretrained} and no "
+                "oracle.pretrained, or name the file of weights in it"
+            )
         raise OracleError(
             f"oracle.pretrained: must be a file or one of {', '.join(tags) or '(no tags)'} for "
             f"{name}, but got {pretrained[:200]!r}{did_you_mean(pretrained, tags)}"

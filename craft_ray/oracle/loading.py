@@ -208,8 +208,6 @@ def _from_files(
             says_activation = True
             check_hub_activation(config, architecture, path.parent)
     sizes = sizes_of(architecture, weights)
-    if sizes and folder is not None:
-        raise CheckpointError(_contradiction(sizes))
     if sizes:
         architecture = in_sizes(architecture, sizes)
         sentences = (f"{key} is {own}, that of the weights" for key, (_, own) in sizes.items())
@@ -217,6 +215,8 @@ def _from_files(
     if not says_activation and (note := activation_note(config, architecture)) is not None:
         notes = (note, *notes)
     model = build_model({**architecture, **tower_settings(architecture, folder)}, weights)
+    if sizes and folder is not None:  # after the names, which tell the weights of another model
+        raise CheckpointError(_contradiction(sizes))
     return model, tokenizer, architecture, notes
 
 
