@@ -70,9 +70,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "source",
             metavar="SRC",
-            help="a CSV file, a folder with Parquet files, Arrow files (save_to_disk) or tar "
-            "shards (webdataset), a tree of class folders, an address such as s3://bucket/prefix "
-            "where Parquet files are; with --dataset, the folder that holds CoOp's data sets",
+            help="a table (CSV or .jsonl), a folder with Parquet files, Arrow files (save_to_disk) "
+            "or tar shards (webdataset), a tree of class folders, an address such as "
+            "s3://bucket/prefix where Parquet files are; with --dataset, the folder that holds "
+            "CoOp's data sets",
         )
         command.add_argument(
             "--dataset",
@@ -89,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--class-names",
             metavar="FILE",
-            help="names of the classes, one a line or in JSON, where the files say numbers",
+            help="names of the classes, one a line or in JSON, where Parquet files, Arrow files or "
+            "tar shards say numbers",
         )
     convert.add_argument(
         "destination", type=path_argument, metavar="DST", help="a folder, made anew"
@@ -98,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "settings",
             nargs="*",
+            default=[],  # else argparse lists it among the words that are required
             metavar="data.source.KEY=VALUE",
             help="how the images are read, as for tune: data.source.layout=classes",
         )

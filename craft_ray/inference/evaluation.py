@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from craft_ray.errors import DataError
 from craft_ray.method.softmax import softmax
 from craft_ray.oracle.contract import FloatArray
 
+NAMED_AT_MOST = 5
 MISTAKES_KEPT = 24
 
 
@@ -65,13 +66,26 @@ def labelled_images(
     for name in class_folders(root):
         if composed(name) not in labels:
             raise DataError(
-                f"{root / name}: must be a class of the run ({len(labels)} of them: "
-                f"{', '.join(list(labels)[:5])} ...), but is none{did_you_mean(name, labels)}"
+                f"{root / name}: must be a class of the run ({some_of(class_names)}), but is none"
+                f"{_split_within(root / name, labels) or did_you_mean(name, labels)}"
             )
         items += labelled(image_files(root / name, passed_over), labels[composed(name)])
     if not items:
         raise DataError(f"{root}: must have class folders with images, but has none")
     return items
+
+
+def some_of(class_names: Sequence[str]) -> str:
+    """The names of the first few, for a message, and how many there are."""
+    others = " ..." * (len(class_names) > NAMED_AT_MOST)
+    return f"{len(class_names):,}: {', '.join(class_names[:NAMED_AT_MOST])}{others}"
+
+
+def _split_within(folder: Path, labels: Mapping[str, int]) -> str:
+    """The end of a message about a folder with classes in it, such as `test`; else empty."""
+    if not labels.keys() & set(class_folders(folder)):
+        return ""
+    return f" itself: name the folder that has the classes, such as {folder}"
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import pyarrow as pa
 from craft_ray.data.dataset import Item
 from craft_ray.data.parquet_layout import IMAGE_COLUMN
 from craft_ray.data.rows import ParquetRow, open_parquet
-from craft_ray.data.sources.detect import TABLE_SUFFIXES
 from craft_ray.data.sources.image_names import PassedOver, image_extensions, is_image_name
 from craft_ray.data.sources.index import found_path
+from craft_ray.data.sources.instead import TABLE_SUFFIXES, way_to_read
 from craft_ray.data.sources.listing import Files, walk
 from craft_ray.data.sources.table import PATH_COLUMNS, open_table
 from craft_ray.data.sources.table_columns import holds_images, image_column
@@ -81,6 +81,8 @@ def _paths(place: Path, passed_over: PassedOver | None = None) -> Iterator[Path]
         raise DataError(f"{place}: must be an image, a folder or a table, but is missing")
     elif place.suffix.lower() in TABLE_SUFFIXES:
         yield from _of_table(place)
+    elif (way := way_to_read(place)) is not None:
+        raise DataError(f"{place}: must be an image, a folder or a table, but {way}")
     else:
         yield place
 

@@ -18,7 +18,7 @@ from craft_ray.data.sources.table import LABEL_COLUMNS, open_table
 from craft_ray.data.sources.table_columns import label_column
 from craft_ray.data.sources.tabled import Label, plain_labels
 from craft_ray.errors import DataError
-from craft_ray.inference.evaluation import labelled_images
+from craft_ray.inference.evaluation import labelled_images, some_of
 from craft_ray.inference.images import ImagesAt, check_single, column_of, path_column
 
 
@@ -53,8 +53,8 @@ def labelled_items(
 def _check(name: str | None, known: Mapping[str, int], place: Path) -> None:
     if name is None or composed(name) not in known:
         raise DataError(
-            f"{place}: each label must be a class of the run ({len(known)} of them: "
-            f"{', '.join(list(known)[:5])} ...), but got {name!r}{did_you_mean(name or '', known)}"
+            f"{place}: each label must be a class of the run ({some_of(list(known))}), but got "
+            f"{name!r}{did_you_mean(name or '', known)}"
         )
 
 

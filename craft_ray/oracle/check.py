@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,12 @@ def _check_name_and_weights(name: str, pretrained: str) -> None:
         )
     tags = tags_of(name)
     if pretrained.lower() not in {tag.lower() for tag in tags} and not is_file(Path(pretrained)):
+        if os.path.isdir(pretrained):
+            raise OracleError(
+                f"oracle.pretrained: must be a file or a tag, but {pretrained} is a folder: for a "
+                f"whole model in it say oracle.model=local-dir:{pretrained} and no "
+                "oracle.pretrained, or name the file of weights in it"
+            )
         raise OracleError(
             f"oracle.pretrained: must be a file or one of {', '.join(tags) or '(no tags)'} for "
             f"{name}, but got {pretrained[:200]!r}{did_you_mean(pretrained, tags)}"
@@ -144,6 +151,24 @@ def check_activation(config: OracleConfig, architecture: dict[str, Any]) -> None
                 f"{config.model!r} computes {ACTIVATIONS[has_quick_gelu]}: use "
                 + (f"oracle.model={remedy}" if known else "a local-dir: whose model_cfg says so")
             )
+
+
+def activation_note(config: OracleConfig, architecture: dict[str, Any]) -> str | None:
+    """What a user should know of weights in a file that does not say its activation, where both
+    activations have a name: a wrong one loads, and answers worse. None if there is no doubt."""
+    base = config.model.removesuffix("-quickgelu")
+    path = Path(config.pretrained or "")
+    both = {base, f"{base}-quickgelu"} <= architectures().keys()
+    if not both or trained_with_quick_gelu(path) is not None:
+        return None
+    has_quick_gelu = bool(architecture.get("quick_gelu"))
+    other = base if has_quick_gelu else f"{base}-quickgelu"
+    whose = "" if has_quick_gelu else " (OpenAI's, and what was tuned from them)"
+    return (
+        f"Activation: {ACTIVATIONS[has_quick_gelu]}, by the name {config.model}; {path.name} does "
+        f"not say it. Weights that were trained with {ACTIVATIONS[not has_quick_gelu]}{whose} "
+        f"want oracle.model={other}."
+    )
 
 
 def check_hub_activation(config: OracleConfig, architecture: dict[str, Any], folder: Path) -> None:

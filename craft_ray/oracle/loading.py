@@ -15,7 +15,12 @@ from craft_ray.data.transform import ImageTransform
 from craft_ray.errors import OracleError
 from craft_ray.oracle.building import build_model, in_sizes, sizes_of
 from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX
-from craft_ray.oracle.check import check_activation, check_hub_activation, tag_of
+from craft_ray.oracle.check import (
+    activation_note,
+    check_activation,
+    check_hub_activation,
+    tag_of,
+)
 from craft_ray.oracle.checkpoint_files import read_weights
 from craft_ray.oracle.checkpoint_names import CheckpointError
 from craft_ray.oracle.hub import check_weights_at_hand
@@ -193,18 +198,22 @@ def _from_files(
         model = open_clip.create_model(name, pretrained=str(path), require_pretrained=True)
         return model, tokenizer, architecture, ()
     weights, notes = read_weights(path)
+    says_activation = folder is not None
     if is_hub_layout(weights):
         weights = in_open_clips_names(weights)
         if not is_hub and is_clip_model(path.parent):
+            says_activation = True
             check_hub_activation(config, architecture, path.parent)
     sizes = sizes_of(architecture, weights)
-    if sizes and folder is not None:
-        raise CheckpointError(_contradiction(sizes))
     if sizes:
         architecture = in_sizes(architecture, sizes)
         sentences = (f"{key} is {own}, that of the weights" for key, (_, own) in sizes.items())
         notes = (f"{config.model} has another size here: {', '.join(sentences)}.", *notes)
+    if not says_activation and (note := activation_note(config, architecture)) is not None:
+        notes = (note, *notes)
     model = build_model({**architecture, **tower_settings(architecture, folder)}, weights)
+    if sizes and folder is not None:  # after the names, which tell the weights of another model
+        raise CheckpointError(_contradiction(sizes))
     return model, tokenizer, with_tower(architecture, folder), notes
 
 

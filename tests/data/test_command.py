@@ -117,9 +117,9 @@ def test_class_names_that_a_run_would_refuse_are_findings(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["check", "absent"], "absent: must be a CSV file, a folder with Parquet files or a tree"),
-        (["convert", "absent", "new"], "absent: must be a CSV file"),
-        (["check", "notes.txt"], "notes.txt: must be a CSV file, .* but is another file"),
+        (["check", "absent"], "absent: must be a tree of class folders, a table"),
+        (["convert", "absent", "new"], "absent: must be a tree of class folders"),
+        (["check", "notes.txt"], "notes.txt: must be a tree .* but is another file"),
         (["check", "one.parquet"], "one.parquet: must be a Parquet file, but: "),
         (["check", "--dataset", "dtd", "."], "dtd: must be the folder of dtd, but is missing"),
         (["convert", "pets", "pets"], "pets: must not exist yet, but does"),

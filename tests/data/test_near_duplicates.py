@@ -22,7 +22,6 @@ from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.data.near_duplicates import (
     FARTHEST,
     NearDuplicate,
-    find_near_duplicates,
     nearest_of_earlier,
 )
 from craft_ray.data.sources import load_dataset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,27 @@ def test_a_file_without_a_mark_is_taken_at_the_users_word(plain_file: Path, mode
     actual = logits_of(ClipOracle.load(config(model, plain_file)))
     expected = expected_logits(plain_file, quick_gelu=model == "tiny-quickgelu")
     np.testing.assert_allclose(actual, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("tiny", "Activation: GELU, by the name tiny; .*tuned from them.* oracle.model=tiny-quick"),
+        ("tiny-quickgelu", "Activation: QuickGELU, .* trained with GELU want oracle.model=tiny\\."),
+    ],
+)
+def test_the_activation_of_a_file_without_a_mark_is_said(
+    plain_file: Path, model: str, said: str
+) -> None:
+    notes = ClipOracle.load(config(model, plain_file)).describe().notes
+    assert re.search(said, " ".join(notes))
+
+
+def test_the_activation_is_not_said_where_there_is_no_doubt(
+    plain_file: Path, openai_file: Path
+) -> None:
+    for oracle in (config("tiny-quickgelu", openai_file), config("lonely", plain_file)):
+        assert "Activation" not in " ".join(ClipOracle.load(oracle).describe().notes)
 
 
 def test_a_torchscript_archive_of_ones_own_is_read(tmp_path: Path, plain_file: Path) -> None:

@@ -90,6 +90,17 @@ def test_a_folder_is_loaded_without_asking_anybody(
     assert no_network == []
 
 
+def test_a_long_text_tower_whose_description_names_the_hub_is_read_from_its_folder(
+    tmp_path: Path, no_network: list[str]
+) -> None:
+    hub = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
+    named = {"hf_model_name": hub, "hf_tokenizer_name": hub, "context_length": 256}
+    folder = foreign_model_dir(tmp_path / "model", "bert", **named)
+    (folder / "open_clip_model.safetensors").rename(folder / "biomedical.safetensors")
+    assert clip_of(folder).describe().context_length == 256
+    assert no_network == []
+
+
 def test_a_folder_without_its_tokenizer_is_refused_with_its_name(tmp_path: Path) -> None:
     folder = foreign_model_dir(tmp_path / "model", "siglip")
     (folder / "tokenizer.json").unlink()

@@ -18,10 +18,9 @@ from craft_ray.config.data import (
 )
 from craft_ray.config.places import is_address
 from craft_ray.data.sources.coop_table import COOP_TABLE
+from craft_ray.data.sources.instead import TABLE_SUFFIXES, way_to_read
 from craft_ray.data.sources.recognised import recognised
 from craft_ray.errors import DataError
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
 
 KnownSource = CoopSource | CsvSource | FolderSource | ParquetSource | ArrowSource | WebdatasetSource
 
@@ -75,9 +74,10 @@ def detect_source(path: Path, dataset: CoopName | None = None) -> KnownSource:
         return kind(root=str(path))
     if not path.is_dir():
         state = "is another file" if path.exists() else "is missing"
+        way = way_to_read(path) if path.exists() else None
         raise DataError(
-            f"{path}: must be a CSV file, a folder with Parquet files or a tree of class folders, "
-            f"but {state}"
+            f"{path}: must be a tree of class folders, a table (CSV or .jsonl), or a folder with "
+            f"Parquet files, Arrow files or tar shards, but {state}{f': {way}' if way else ''}"
         )
     if found := _coop_sets_in(path.parent, path.name):
         return CoopSource(root=str(path.parent), dataset=found[0])

@@ -11,6 +11,7 @@ from craft_ray.config.data import FolderSource
 from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.data.sources.folder_layout import split_folders
 from craft_ray.data.sources.image_names import PassedOver, image_extensions
+from craft_ray.data.sources.instead import TABLE_SUFFIXES, instead_in, table_in
 from craft_ray.data.sources.listing import (
     class_folders,
     composed,
@@ -60,6 +61,12 @@ def load_folder(source: FolderSource) -> Dataset:
         below = _only_below(root, class_names, items)
         notes = (*notes, *below, *_beside_classes([root]), *passed_over.notes())
         return Dataset(root.name, class_names, splits, notes=notes)
+    for folder in folders.values():
+        if not class_folders(folder):
+            raise DataError(
+                f"{folder}: must be a folder of class folders, but has none: remove it, or put "
+                f"them into it{instead_in(folder)}"
+            )
     class_names = _classes_of(folders)
     complete = "train" if "train" in folders else None
     found = {
@@ -94,7 +101,7 @@ def _check_is_folder(root: Path) -> None:
     except FileNotFoundError as error:
         raise DataError(f"{root}: must be a folder with {LAYOUT}, but is missing") from error
     if not is_folder:
-        is_table = root.suffix.lower() in (".csv", ".tsv", ".jsonl")
+        is_table = root.suffix.lower() in TABLE_SUFFIXES
         remedy = f": say data.source.kind=csv data.source.file={root}" if is_table else ""
         raise DataError(f"{root}: must be a folder with {LAYOUT}, but is a file{remedy}")
 
@@ -109,21 +116,31 @@ def _check_has_class_folders(root: Path) -> None:
         return
     images = images_directly_in(root)
     if not images:
-        raise DataError(f"{root}: must be a folder with {LAYOUT}, but has no folder of images")
+        raise DataError(
+            f"{root}: must be a folder with {LAYOUT}, but has no folder of images{instead_in(root)}"
+        )
     raise DataError(
         f"{root}: must be a folder with {LAYOUT}, but has {len(images):,} image(s) and no "
         "folder: move them into one folder for each class, or list them in a table with the "
-        "columns path and label, TABLE.csv, and name that"
+        f"columns path and label, TABLE.csv, and name that{instead_in(root)}"
     )
 
 
 def _check_is_no_wrapper(root: Path, class_names: tuple[str, ...]) -> None:
-    """Refuse the folder that an archive was unpacked into, with one folder that has the classes."""
-    if len(class_names) == 1 and class_folders(root / class_names[0]):
+    """Refuse the folder that an archive was unpacked into, with one folder that has the classes;
+    and one with a folder of images beside the table of their labels."""
+    if len(class_names) != 1:
+        return
+    table = table_in(root)
+    if class_folders(root / class_names[0]):
         inner = root / class_names[0]
         raise DataError(
             f"{root}: must have at least two class folders, but has one, {class_names[0]}, with "
-            f"folders in it: name {inner}, if these are the classes"
+            f"folders in it: name {inner}, if these are the classes{table}"
+        )
+    if table:
+        raise DataError(
+            f"{root}: must have at least two class folders, but has one, {class_names[0]}{table}"
         )
 
 
@@ -165,7 +182,7 @@ def _items_of(
             raise DataError(
                 f"{path}: must have at least one image ({', '.join(image_extensions())}), but has "
                 "none: remove the folder, or put images of the class into it"
-                f"{f' ({others})' if others else ''}"
+                f"{f' ({others})' if others else ''}{instead_in(path)}"
             )
         items += labelled(images, label)
     return items

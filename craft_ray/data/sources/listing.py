@@ -11,6 +11,7 @@ from craft_ray.data.dataset import Item
 from craft_ray.data.sources.image_names import HEIF_EXTENSIONS as HEIF_EXTENSIONS
 from craft_ray.data.sources.image_names import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
 from craft_ray.data.sources.image_names import PassedOver, is_image_name
+from craft_ray.data.sources.instead import packed_in
 from craft_ray.errors import DataError
 
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
@@ -177,7 +178,7 @@ def check_files_exist(items: Sequence[Item], where: Path, files: Files | None = 
         also = " (also read with / for \\)" * any("\\" in str(path) for path in missing)
         raise DataError(
             f"{where}: all of its {len(items):,} images must exist, but {len(missing):,} do not: "
-            f"{named}{others}{also}"
+            f"{named}{others}{also}{packed_in(where.parent)}"
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from craft_ray.data.sources.image_names import is_image_name
 from craft_ray.errors import DataError
 
 PATH_COLUMNS = ("path", "file_name", "filename", "filepath", "file", "image")
@@ -201,6 +202,11 @@ def _column(
     remedy = f"name it with data.source.{what}_column"
     if present:
         raise DataError(f"{file} line 1: {' and '.join(present)} may each be the {what}: {remedy}")
+    if any(is_image_name(name) for name in names):
+        raise DataError(
+            f"{file} line 1: must name the columns, but is the line of an image, {list(names)}: "
+            "write the line path,label above it, with the same sign between the names"
+        )
     raise DataError(
         f"{file} line 1: must have a column {usual[0]!r}, but has {list(names)}: {remedy}"
     )
