@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import takewhile
 
 from craft_ray.data.label_check import LabelCheck, WrongLabel
 from craft_ray.reports.page import card, dim, page, section, table
@@ -36,9 +36,9 @@ def _body(title: str, model: str, check: LabelCheck, pictures: Sequence[str]) ->
     yield STYLE
     yield f"<h1>{escape(title)}</h1>"
     yield dim(
-        f"The model {model} was asked about each image, and a classifier was fitted to the labels: every "
-        "image is judged by one that was not fitted to it. It is often wrong itself, so look at "
-        "each image before you change its label."
+        f"The model {model} was asked about each image, and a classifier was fitted to the labels: "
+        "every image is judged by one that was not fitted to it. It is often wrong itself, so look "
+        "at each image before you change its label."
     )
     yield '<div class="cards">'
     yield card(f"{len(check.wrong):,}", "labels that look wrong")
@@ -67,8 +67,10 @@ def _body(title: str, model: str, check: LabelCheck, pictures: Sequence[str]) ->
 
 
 def _common_folder(names: Sequence[str]) -> str:
-    """What all names begin with, up to a slash; empty if it is nothing."""
-    return os.path.commonprefix(names).rpartition("/")[0]
+    """That all paths are in; empty if there is none."""
+    parts = [name.split("/")[:-1] for name in names]
+    shared = takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))
+    return "/".join(level[0] for level in shared)
 
 
 def _figure(wrong: WrongLabel, source: str, path: str) -> str:
