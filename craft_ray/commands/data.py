@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, get_args
 
 from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
+from craft_ray.commands.data_labels import add_label_options, label_settings, look_at_labels
 from craft_ray.config.data import CoopName, DataSource
 from craft_ray.errors import ConfigError, RunInterruptedError
 
@@ -47,8 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_CODE_FINDINGS if code == 0 and num_findings else code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes settings also behind options, as in `check SRC --labels oracle.precision=fp32`, which
+    argparse does not do where there are commands below a command."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse does it, but that the words which are left over are settings."""
+        options, others = super().parse_known_args(args, namespace)
+        if not hasattr(options, "settings"):
+            return options, others
+        options.settings += [word for word in others if not word.startswith("-")]
+        return options, [word for word in others if word.startswith("-")]
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="craft-ray data",
         description="Convert a data set to Parquet files, or check it.",
         epilog="Example: craft-ray data check --dataset eurosat /path/to/data",
@@ -63,8 +80,10 @@ def _parser() -> argparse.ArgumentParser:
         "check",
         help="look for broken images, leaks and near-duplicates between splits, bad class names",
         description="Look for broken images, leaks between splits (the same file, or one that "
-        "looks the same) and bad class names. Exit code "
-        "0: nothing found, 1: findings, 2: the data set cannot be read.",
+        "looks the same) and bad class names; with --labels also for labels that look wrong. Exit "
+        "code 0: nothing found, 1: findings, 2: the data set cannot be read.",
+        epilog="Example: craft-ray data check images/ --labels --model ViT-B-32/openai "
+        "--sheet wrong.html",
     )
     for command in (convert, check):
         command.add_argument(
@@ -101,8 +120,9 @@ def _parser() -> argparse.ArgumentParser:
             "settings",
             nargs="*",
             default=[],  # else argparse lists it among the words that are required
-            metavar="data.source.KEY=VALUE",
-            help="how the images are read, as for tune: data.source.layout=classes",
+            metavar="KEY=VALUE",
+            help="how the images are read, as for tune: data.source.layout=classes"
+            + ("; with --labels also settings of the model, oracle.KEY" * (command is check)),
         )
     convert.add_argument(
         "--shard-mb", type=positive, default=500, help="size of a file (default: %(default)s)"
@@ -111,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         "--skip-broken", action="store_true", help="leave out, and list, what cannot be decoded"
     )
     check.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_label_options(check)
     return parser
 
 
@@ -181,12 +202,20 @@ def _check(options: argparse.Namespace) -> int:
     from craft_ray.data.progress import image_progress
     from craft_ray.data.sources.coop_table import COOP_TABLE
 
-    dataset = _read(options, names_may_be_any=True)
+    of_source = [word for word in options.settings if word.startswith(SOURCE_SETTINGS)]
+    others = [word for word in options.settings if word not in of_source]
+    label_config = label_settings(options, others)
+    options.settings = of_source
+    # A model is asked about the names, which must be usable then.
+    dataset = _read(options, names_may_be_any=label_config is None)
     about = COOP_TABLE[options.dataset] if options.dataset else None
     total = sum(len(items) for items in dataset.splits.values())
     # Beside the report, not in it: standard output may go into a file.
     with image_progress(Console(stderr=True, emoji=False), "reading", total) as advance:
         report = check_dataset(dataset, about, advance)
+    if label_config is not None:
+        labels = look_at_labels(options, label_config, dataset)
+        report = replace(report, labels=labels)
     if options.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

@@ -46,6 +46,19 @@ def add_shorthand(parser: argparse.ArgumentParser, presets: Mapping[str, Path]) 
         parser: of the command.
         presets: name -> file of settings.
     """
+    add_model_options(parser)
+    parser.add_argument(
+        "--preset", metavar="NAME", help=f"settings that are shipped: {', '.join(presets)}"
+    )
+    parser.add_argument(
+        "--time-limit",
+        metavar="TIME",
+        help="tune no longer than this, such as 90s, 30m or 1h30m (setting: time_limit_s)",
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say which model is asked, and what that may cost."""
     parser.add_argument(
         "--model",
         metavar="NAME/TAG",
@@ -68,18 +81,10 @@ def add_shorthand(parser: argparse.ArgumentParser, presets: Mapping[str, Path]) 
         help="the environment variable that has the endpoint's key",
     )
     parser.add_argument(
-        "--preset", metavar="NAME", help=f"settings that are shipped: {', '.join(presets)}"
-    )
-    parser.add_argument(
         "--budget",
         metavar="MONEY",
         help="may not cost more, in the currency of price_per_thousand_predictions or of "
         "oracle.prices, which must be given (setting: max_cost)",
-    )
-    parser.add_argument(
-        "--time-limit",
-        metavar="TIME",
-        help="tune no longer than this, such as 90s, 30m or 1h30m (setting: time_limit_s)",
     )
 
 
@@ -96,13 +101,26 @@ def what_is_asked(options: argparse.Namespace, presets: Mapping[str, Path]) -> A
             raise ConfigError("--preset", [f"must not be given with a file, but got {file}"])
         file = _preset(options.preset, presets)
     meant = list(_meant_by_options(options, data))
+    check_given_once(meant, words)
+    return Asked(file, data, [*meant, *words])
+
+
+def check_given_once(meant: Sequence[str], words: Sequence[str]) -> None:
+    """Refuse a setting that is typed, and meant by an option as well.
+
+    Args:
+        meant: `key=value` of the options.
+        words: that were typed.
+
+    Raises:
+        ConfigError: names the setting.
+    """
     keys = {word.partition("=")[0] for word in meant}
     for word in words:
         key = word.partition("=")[0]
         if twice := sorted(each for each in keys if each == key or each.startswith(f"{key}.")):
             problem = f"{twice[0]}: must be given once, but is said by {word!r} and an option"
             raise ConfigError("command line", [problem])
-    return Asked(file, data, [*meant, *words])
 
 
 def dialect_of(asked: Asked) -> str | None:
@@ -175,17 +193,26 @@ def _is_place_of_images(word: str) -> bool:
 def _meant_by_options(options: argparse.Namespace, data: str | None) -> Iterator[str]:
     if data is not None:
         yield from _data_words(data)
+    yield from model_words(options)
+    if options.time_limit is not None:
+        yield f"time_limit_s={_seconds(options.time_limit)!r}"
+
+
+def model_words(options: argparse.Namespace) -> Iterator[str]:
+    """The settings that `add_model_options` stand for, as `key=value`.
+
+    Raises:
+        ConfigError: an option breaks a law.
+    """
     if options.endpoint is not None:
         yield from _endpoint_words(options)
     elif options.dialect is not None or options.key_env is not None:
         given = "--dialect" if options.dialect is not None else "--key-env"
         raise ConfigError(given, ["must be given with --endpoint, but there is none"])
     elif options.model is not None:
-        yield from _model_words(options.model)
+        yield from _words_of_name(options.model)
     if options.budget is not None:
         yield f"max_cost={_positive('--budget', options.budget)!r}"
-    if options.time_limit is not None:
-        yield f"time_limit_s={_seconds(options.time_limit)!r}"
 
 
 def _data_words(place: str) -> Iterator[str]:
@@ -218,7 +245,7 @@ def _endpoint_words(options: argparse.Namespace) -> Iterator[str]:
         yield f"oracle.api_key_env={json.dumps(options.key_env)}"
 
 
-def _model_words(text: str) -> Iterator[str]:
+def _words_of_name(text: str) -> Iterator[str]:
     """Raises:
     ConfigError: it names no model, or no weights; says which there are.
     """

@@ -17,6 +17,7 @@ from craft_ray.data.dataset import (
     classes_without_training_image,
     normalized_name,
 )
+from craft_ray.data.label_check import LabelCheck
 from craft_ray.data.mute_names import mute_names
 from craft_ray.data.near_duplicates import (
     FloatArray,
@@ -75,12 +76,15 @@ class Report:
     usual_template: str | None = None
     near_duplicates: tuple[NearDuplicate, ...] = ()
     """Images that look like one of another split, without being the same file."""
+    labels: LabelCheck | None = None
+    """Labels that look wrong; None: no model was asked about them."""
 
     @property
     def num_findings(self) -> int:
         """What a user should look at; repeated images are not counted."""
         own = sum(map(len, (self.broken, self.leaks, self.contradictions, self.class_problems)))
-        return own + len(self.near_duplicates)
+        wrong_labels = 0 if self.labels is None else len(self.labels.wrong)
+        return own + len(self.near_duplicates) + wrong_labels
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -162,10 +166,19 @@ def _examined(dataset: Dataset) -> Iterator[tuple[Split, Item, Examined | DataEr
 
 def _hash_and_decode(item: Item) -> Examined | DataError:
     try:
-        encoded = item.read()
-        image, traits = decode_and_examine(replace(item, encoded=encoded))
+        return read_and_decode(item)
     except DataError as error:
         return error
+
+
+def read_and_decode(item: Item) -> Examined:
+    """The hash of a file, what is special about the image, and its thumbnail.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    encoded = item.read()
+    image, traits = decode_and_examine(replace(item, encoded=encoded))
     return hashlib.blake2b(encoded, digest_size=16).digest(), traits, thumbnail_of(image)
 
 
