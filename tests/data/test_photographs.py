@@ -317,6 +317,12 @@ def test_heic_is_read_from_bytes_and_files(tmp_path: Path) -> None:
     assert examine(item(content)) == set()
 
 
+def test_broken_heic_is_told_without_a_place_in_memory() -> None:
+    broken = Item(heic()[:60], 0, "cut.heic")
+    with pytest.raises(DataError, match="cut.heic: must .* but is HEIC that is broken or cut off$"):
+        broken.decode()
+
+
 def test_heic_that_is_called_jpg_is_read(tmp_path: Path) -> None:
     (tmp_path / "IMG_0001.jpg").write_bytes(heic())
     assert Item(tmp_path / "IMG_0001.jpg", 0, "a").decode().size == (64, 32)
