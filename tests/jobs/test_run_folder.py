@@ -256,7 +256,7 @@ def test_a_finished_search_stays_finished_where_it_cannot_go_on(tmp_path: Path) 
     ):
         raise UserError("the model is away")
     assert read_json(folder / SUMMARY_FILE) == done
-    with open_run_folder(tmp_path, "mine", "train", more, Search, resume=True) as opened:
+    with open_run_folder(tmp_path, "mine", "train", more, Search, resume=True):
         pass
     assert not is_finished(folder)
 
