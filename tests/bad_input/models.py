@@ -160,7 +160,7 @@ MODELS = [
     Case(
         "another architecture",
         checkpoint(lambda path: torch.save(full_weights(), path), FULL_SIZE),
-        rf"oracle: {FULL_SIZE} with \S*w\.pt cannot be loaded: .*pos_embed width",
+        rf"oracle: {FULL_SIZE} with \S*w\.pt cannot be loaded: its weights are not .*another shape",
     ),
     Case(
         "a pickle with code",
@@ -189,11 +189,15 @@ MODELS = [
         ),
         BROKEN_FOLDER,
     ),
-    Case("no weights", model_folder(lambda f: (f / WEIGHTS_FILE).unlink()), BROKEN_FOLDER),
+    Case(
+        "no weights",
+        model_folder(lambda f: (f / WEIGHTS_FILE).unlink()),
+        r"oracle.model: \S*/model must have one file of weights",
+    ),
     Case(
         "a description of another size",
         model_folder(other_size),
-        BROKEN_FOLDER + r".*size mismatch",
+        BROKEN_FOLDER + r".*of another shape text_projection",
     ),
     Case(
         "a description that is no JSON",
