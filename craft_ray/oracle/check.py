@@ -130,8 +130,11 @@ def check_activation(config: OracleConfig, architecture: dict[str, Any]) -> None
             Path(config.model.removeprefix(LOCAL_DIR_PREFIX)), has_quick_gelu
         )
     elif (tag := tag_of(config)) is not None:
-        # A tag that declares QuickGELU gets it; the other way round there is nothing to force.
-        if has_quick_gelu and not tag.get("quick_gelu"):
+        # A tag that declares QuickGELU gets it; the other way round there is nothing to force. An
+        # architecture without a sibling (roberta-ViT-B-32) has what its only weights were trained
+        # with, though their tag does not say so.
+        has_sibling = config.model.endswith("-quickgelu")
+        if has_quick_gelu and has_sibling and not tag.get("quick_gelu"):
             raise OracleError(
                 f"oracle.pretrained: must have been trained with the activation of {config.model}, "
                 f"QuickGELU, but {config.pretrained!r} was trained with GELU"

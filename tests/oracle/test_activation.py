@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle import loading, weights
-from craft_ray.oracle.catalogue import architectures
+from craft_ray.oracle.catalogue import architectures, tags_of
 from craft_ray.oracle.check import check_model_exists
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask, FloatArray
@@ -219,6 +219,18 @@ def test_the_papers_models_are_openais_with_quick_gelu(model: str) -> None:
         assert loading._tag_declares_quick_gelu(config(name, "openai"))
     with_gelu = open_clip.get_model_config(model)
     assert {**with_gelu, "quick_gelu": True} == open_clip.get_model_config(f"{model}-quickgelu")
+
+
+def test_published_weights_are_refused_where_a_sibling_of_the_model_computes_theirs_only() -> None:
+    refused = set()
+    for model in architectures():
+        for tag in tags_of(model):
+            try:
+                check_model_exists(config(model, tag))
+            except OracleError as error:
+                if "activation" in str(error):
+                    refused.add(model)
+    assert all(model.endswith("-quickgelu") for model in refused)
 
 
 def test_a_folder_with_openais_weights_must_say_quick_gelu(tmp_path: Path) -> None:

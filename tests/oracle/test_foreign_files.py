@@ -133,6 +133,22 @@ def test_a_tower_without_its_settings_is_refused_at_once(
     assert len(no_network) == 1
 
 
+@pytest.mark.parametrize("name", ["./tower", "/elsewhere/roberta"])
+def test_a_tower_that_is_named_by_a_path_is_read_from_the_folder(
+    name: str, tmp_path: Path, no_network: list[str]
+) -> None:
+    folder = foreign_model_dir(tmp_path / "model", "roberta")
+    path = folder / "open_clip_config.json"
+    path.write_text(
+        path.read_text().replace('"hf_model_name": "roberta"', f'"hf_model_name": "{name}"')
+    )
+    assert clip_of(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(OracleError, match=f"config.json of {name} must be .*copy it into {folder}"):
+        clip_of(folder)
+    assert no_network == []
+
+
 def test_without_a_network_the_hub_is_asked_once_and_for_no_minute(no_network: list[str]) -> None:
     began_s = time.monotonic()
     with pytest.raises(OracleError, match=r"cannot be reached .*local-dir:<folder>.*hf download"):
