@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from craft_ray.config.data import ArrowSource, ParquetSource, WebdatasetSource
-from craft_ray.data.sources.listing import IMAGE_EXTENSIONS
+from craft_ray.data.sources.listing import IMAGE_EXTENSIONS, is_folder
 from craft_ray.data.sources.webdataset import COMPRESSED, SUFFIXES
 
 Kind = type[ArrowSource] | type[ParquetSource] | type[WebdatasetSource]
@@ -61,7 +61,7 @@ def _has(folder: Path, suffixes: tuple[str, ...], *, deep: int) -> bool:
             for entry in islice(entries, LOOKED_AT):
                 if entry.name.startswith((".", "_")):
                     continue
-                if entry.is_dir():
+                if is_folder(entry):
                     folders.append(Path(entry.path))
                 elif entry.name.lower().endswith(suffixes):
                     return True
