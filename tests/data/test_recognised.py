@@ -18,6 +18,7 @@ from craft_ray.data.sources.recognised import recognised
         (["data/train-00000-of-00001.parquet", "README.md"], "parquet"),
         (["default/train/0000.parquet"], "parquet"),
         (["train.parquet/part-0.snappy.parquet"], "parquet"),
+        (["refs/main", "blobs/0a", "snapshots/0a/data/train-00000-of-00001.parquet"], "parquet"),
         (["dataset_dict.json", "train/state.json", "train/data-0.arrow"], "arrow"),
         (["state.json", "data-0.arrow"], "arrow"),
         (["pets-train.arrow", "dataset_info.json"], "arrow"),
