@@ -24,7 +24,12 @@ from craft_ray.data.dataset import (
 from craft_ray.data.decoding import AS_SEEN, Decoding, in_rgb
 from craft_ray.data.sources.folder_layout import split_folders
 from craft_ray.data.sources.image_names import PassedOver
-from craft_ray.data.sources.listing import class_folders, image_files, labelled
+from craft_ray.data.sources.listing import (
+    class_folders,
+    image_files,
+    images_directly_in,
+    labelled,
+)
 from craft_ray.errors import DataError
 from craft_ray.inference.images import ImagesAt
 
@@ -84,6 +89,7 @@ def labelled_items(images: Images, labels: Iterable[Any] | None) -> tuple[Datase
             for label, name in enumerate(classes)
             for item in labelled(image_files(root / name, passed_over), label)
         ]
+        passed_over.beside += images_directly_in(root)
         for each in (*notes, *passed_over.notes()):
             warnings.warn(each, UserWarning, stacklevel=3)
         return _dataset(root.name, [str(each) for each in classes], items), classes

@@ -22,7 +22,13 @@ from craft_ray.classifiers.score import NUM_CALIBRATION_BINS, Score, ScoreCount
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.data.dataset import Item
 from craft_ray.data.sources.image_names import PassedOver
-from craft_ray.data.sources.listing import class_folders, composed, image_files, labelled
+from craft_ray.data.sources.listing import (
+    class_folders,
+    composed,
+    image_files,
+    images_directly_in,
+    labelled,
+)
 from craft_ray.errors import DataError
 from craft_ray.method.softmax import softmax
 from craft_ray.oracle.contract import FloatArray
@@ -72,6 +78,8 @@ def labelled_images(
         items += labelled(image_files(root / name, passed_over), labels[composed(name)])
     if not items:
         raise DataError(f"{root}: must have class folders with images, but has none")
+    if passed_over is not None:
+        passed_over.beside += images_directly_in(root)
     return items
 
 

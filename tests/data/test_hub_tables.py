@@ -356,3 +356,12 @@ def test_a_split_of_no_rows_is_refused_with_what_to_do(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(DataError, match="must have at least one image, but the files have none"):
         load(tmp_path / "test.parquet")
+
+
+def test_a_link_that_leads_back_finds_nothing_twice(tmp_path: Path) -> None:
+    root = tmp_path / "pets"
+    write(root / "data/train.parquet", {"image": pictures(4), "label": ["cat", "dog"] * 2})
+    (root / "data/data").symlink_to(root, target_is_directory=True)
+    (root / "self").symlink_to("self")
+    dataset = load(root)
+    assert (len(dataset.splits["train"]), dataset.notes) == (4, ())

@@ -368,3 +368,10 @@ def test_what_is_told_names_numbers_and_settings() -> None:
     assert "data.source.exif_orientation=true" in as_stored[0]
     assert "data.source.background=white" in as_stored[1]
     assert told({}, 320, AS_SEEN) == []
+
+
+def test_broken_heic_is_said_to_be_that() -> None:
+    """Pillow's own message shows where the bytes lie in memory."""
+    pytest.importorskip("pillow_heif")
+    with pytest.raises(DataError, match="but is HEIC that is broken or cut off"):
+        item(b"\0\0\0\x18ftypheic" + b"\0" * 100).decode()

@@ -22,7 +22,11 @@ def test_images_below_a_class_are_found_and_others_are_a_warning(tmp_path: Path)
     for name in ("bus", "bus/camera2", "train"):
         fill(tmp_path / name)
     (tmp_path / "train" / "1.svg").touch()
-    with pytest.warns(UserWarning, match=r"1 image\(s\) are passed over \(1 \.svg\)"):
+    (tmp_path / "beside.png").touch()
+    with (
+        pytest.warns(UserWarning, match=r"1 image\(s\) are passed over \(1 \.svg\)"),
+        pytest.warns(UserWarning, match=r"1 image\(s\) lie beside .* such as .*beside\.png"),
+    ):
         dataset, classes = labelled_items(tmp_path, None)
     assert classes == ["bus", "train"]
     assert [item.label for item in dataset.splits["train"]] == [0, 0, 1]

@@ -11,6 +11,7 @@ import pytest
 
 from craft_ray.data.dataset import Dataset, Item
 from craft_ray.data.parquet_layout import schema_of
+from craft_ray.data.sources.image_names import PassedOver
 from craft_ray.errors import DataError
 from craft_ray.inference.labelled import labelled_items
 
@@ -104,3 +105,12 @@ def test_accents_may_be_encoded_in_either_way(tmp_path: Path) -> None:
         for place in (tmp_path, table):
             items = labelled_items(place, names)
             assert [(item.read(), item.label) for item in items] == [(b"1", 0)]
+
+
+def test_images_beside_the_folders_of_classes_are_told(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    for name in ("cat/1.png", "2.png"):
+        (tmp_path / name).write_bytes(b"")
+    passed_over = PassedOver()
+    assert len(labelled_items(tmp_path, NAMES, passed_over)) == 1
+    assert "1 image(s) lie beside the folders of classes" in passed_over.notes()[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 
 from craft_ray.config.data import FolderSource
@@ -59,7 +58,8 @@ def load_folder(source: FolderSource) -> Dataset:
         items = _items_of(root, class_names, passed_over)
         splits = split_by_seed(items, class_names, source)
         below = _only_below(root, class_names, items)
-        notes = (*notes, *below, *_beside_classes([root]), *passed_over.notes())
+        passed_over.beside += images_directly_in(root)
+        notes = (*notes, *below, *passed_over.notes())
         return Dataset(root.name, class_names, splits, notes=notes)
     for folder in folders.values():
         if not class_folders(folder):
@@ -73,8 +73,9 @@ def load_folder(source: FolderSource) -> Dataset:
         split: _items_of(folder, class_names, passed_over, complete=split == complete)
         for split, folder in folders.items()
     }
-    notes = (*notes, *_beside_classes([root, *folders.values()]), *passed_over.notes())
-    return Dataset(root.name, class_names, found, notes=notes)
+    for folder in (root, *folders.values()):
+        passed_over.beside += images_directly_in(folder)
+    return Dataset(root.name, class_names, found, notes=(*notes, *passed_over.notes()))
 
 
 def _classes_of(folders: dict[Split, Path]) -> tuple[str, ...]:
@@ -152,17 +153,6 @@ def _only_below(root: Path, class_names: tuple[str, ...], items: list[Item]) -> 
     return (
         f"all images lie in folders below {', '.join(class_names[:5])}, such as {items[0].name}: "
         f"the classes are the folders in {root}, not those below",
-    )
-
-
-def _beside_classes(folders: Sequence[Path]) -> tuple[str, ...]:
-    """Of images that lie beside class folders and so have no class: a note for a user."""
-    images = [path for folder in folders for path in images_directly_in(folder)]
-    if not images:
-        return ()
-    return (
-        f"{len(images):,} image(s) lie beside the folders of classes and are passed over, such as "
-        f"{images[0]}: move them into the folder of their class",
     )
 
 

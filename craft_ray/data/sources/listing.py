@@ -35,7 +35,7 @@ def class_folders(folder: Path) -> tuple[str, ...]:
         DataError: `folder` cannot be listed.
     """
     entries = _entries(folder)
-    return tuple(sorted(entry.name for entry in entries if _is_shown(entry) and _is_folder(entry)))
+    return tuple(sorted(entry.name for entry in entries if _is_shown(entry) and is_folder(entry)))
 
 
 def images_directly_in(folder: Path) -> list[Path]:
@@ -45,7 +45,7 @@ def images_directly_in(folder: Path) -> list[Path]:
         DataError: `folder` cannot be listed.
     """
     entries = _entries(folder)
-    names = [each.name for each in entries if is_image_name(each.name) and not _is_folder(each)]
+    names = [each.name for each in entries if is_image_name(each.name) and not is_folder(each)]
     return [folder / name for name in sorted(names)]
 
 
@@ -104,8 +104,8 @@ def _walk(
 ) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
     """As `walk`, without what is in `above`: devices and inodes of the folders that hold it."""
     entries = sorted(_entries(folder), key=lambda each: each.name)
-    yield folder, [entry for entry in entries if not _is_folder(entry)]
-    inner = [entry for entry in entries if _is_folder(entry) and _is_shown(entry)]
+    yield folder, [entry for entry in entries if not is_folder(entry)]
+    inner = [entry for entry in entries if is_folder(entry) and _is_shown(entry)]
     if not inner:
         return
     own = os.stat(folder)
@@ -116,7 +116,7 @@ def _walk(
             yield from _walk(folder / entry.name, above)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
     """False of a link that leads nowhere or to itself."""
     try:
         return entry.is_dir()
