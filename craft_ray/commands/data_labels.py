@@ -59,7 +59,7 @@ def add_label_options(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help="with --labels: look at no more images of a class (default: 100, and fewer where "
-        "there are more than 50 classes)",
+        "there are more than 20 classes)",
     )
     add_model_options(parser)
 
@@ -148,6 +148,7 @@ def _ask(
         logits_NF = ask(oracle, task, chosen, advance)
     if (bill := getattr(oracle, "bill", None)) is not None:
         note(bill.sentence())
+    note(f"Fitting a head to {num_images:,} images of {len(chosen.classes):,} classes ...")
     return find_wrong(logits_NF, chosen, getattr(config.head, "folds", 5), config.seed)
 
 
