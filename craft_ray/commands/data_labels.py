@@ -157,8 +157,8 @@ def _tell_cost(config: RunConfig, num_images: int, num_names: int) -> None:
     ConfigError: it may cost more than the budget.
     """
     model = config.oracle.model or "the endpoint"
-    asked = f"{counted(num_images, 'image')} x {counted(1, 'prediction')}"
-    text = f"Labels: asking {model} about {num_names:,} names, {asked}"
+    images = counted(num_images, "image")
+    text = f"Labels: asking {model} about {images}, 1 prediction each with {num_names:,} names"
     if isinstance(config.oracle, EndpointConfig):
         from craft_ray.metering.planned_bill import asker_of, cost
 
