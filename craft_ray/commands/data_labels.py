@@ -59,7 +59,7 @@ def add_label_options(parser: argparse.ArgumentParser) -> None:
         type=positive,
         metavar="N",
         help="with --labels: look at no more images of a class (default: 100, and fewer where "
-        "there are more than 50 classes)",
+        "there are more than 20 classes)",
     )
     add_model_options(parser)
 
@@ -148,6 +148,7 @@ def _ask(
         logits_NF = ask(oracle, task, chosen, advance)
     if (bill := getattr(oracle, "bill", None)) is not None:
         note(bill.sentence())
+    note(f"Fitting a head to {num_images:,} images of {len(chosen.classes):,} classes ...")
     return find_wrong(logits_NF, chosen, getattr(config.head, "folds", 5), config.seed)
 
 
@@ -156,8 +157,8 @@ def _tell_cost(config: RunConfig, num_images: int, num_names: int) -> None:
     ConfigError: it may cost more than the budget.
     """
     model = config.oracle.model or "the endpoint"
-    asked = f"{counted(num_images, 'image')} x {counted(1, 'prediction')}"
-    text = f"Labels: asking {model} about {num_names:,} names, {asked}"
+    images = counted(num_images, "image")
+    text = f"Labels: asking {model} about {images}, 1 prediction each with {num_names:,} names"
     if isinstance(config.oracle, EndpointConfig):
         from craft_ray.metering.planned_bill import asker_of, cost
 

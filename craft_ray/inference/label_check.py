@@ -34,9 +34,9 @@ Placed = tuple[Split, Item]
 """An image and the split that it is in."""
 
 IMAGES_AT_A_TIME = 256
-MOST_A_CLASS, MOST_IMAGES = 100, 5000
-"""Unless more are asked for. Fitting 1,000 images of 10 classes takes seconds, and takes longer in
-proportion to both numbers."""
+MOST_A_CLASS, MOST_IMAGES = 100, 2000
+"""Unless more are asked for. A head of 1,000 images of 10 classes is fitted in seconds; the time
+grows with both numbers, and 2,000 images of 100 classes take minutes."""
 FEWEST_OF_A_CLASS = 3
 """With fewer, a head that one is held out from knows too little of the class."""
 

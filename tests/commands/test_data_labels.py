@@ -49,7 +49,7 @@ def test_a_table_a_sheet_and_exit_code_1(here: Path, capsys: pytest.CaptureFixtu
     words = ["check", "pets", "--labels", FEW_NAMES, "--sheet", "wrong.html"]
     assert main(words) == 1
     out, err = capsys.readouterr()
-    assert "Labels: asking embedded about 16 names, 96 images x 1 prediction.\n" in err
+    assert "asking embedded about 96 images, 1 prediction each with 16 names.\n" in err
     assert "Model: a small one for trying out" in err
     assert Model.asked == 96
     lines = out.splitlines()
@@ -89,7 +89,7 @@ def test_what_costs_more_than_the_budget_is_not_asked(
     words = ["check", "pets", "--labels", FEW_NAMES, "price_per_thousand_predictions=100"]
     assert main([*words, "--budget", "9.5"]) == 2
     err = capsys.readouterr().err
-    assert "96 images x 1 prediction: costs 9.60." in err
+    assert "96 images, 1 prediction each with 16 names: costs 9.60." in err
     assert "max_cost (--budget): must pay for asking about the labels, which may cost 9.60" in err
     assert "--images-a-class" in err
     assert Model.asked == 0
