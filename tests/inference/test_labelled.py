@@ -11,6 +11,7 @@ import pytest
 from craft_ray.data.dataset import Dataset, Item
 from craft_ray.data.parquet_layout import schema_of
 from craft_ray.errors import DataError
+from craft_ray.inference.images import ImagesAt
 from craft_ray.inference.labelled import labelled_items
 
 NAMES = ("dog", "cat")
@@ -77,3 +78,12 @@ def test_a_column_that_is_there_twice_is_refused(twice: str, tmp_path: Path) -> 
     pq.write_table(pa.Table.from_arrays(arrays, names=columns), tmp_path / "list.parquet")
     with pytest.raises(DataError, match=f"must have one column {twice}, but has 2"):
         labelled_items(tmp_path / "list.parquet", NAMES)
+
+
+def test_what_is_packed_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "labelled.zip").touch()
+    for place in (tmp_path, tmp_path / "labelled.zip"):
+        with pytest.raises(DataError, match="is an archive: unpack it"):
+            labelled_items(place, NAMES)
+        with pytest.raises(DataError, match="is an archive: unpack it"):
+            ImagesAt([place])
