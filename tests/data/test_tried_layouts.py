@@ -138,14 +138,14 @@ def test_a_table_that_windows_wrote_is_read(tmp_path: Path) -> None:
     ("names", "other", "remedy"),
     [
         ((), "data.zip", "data.zip is an archive: unpack it"),
-        (("1.png",), "metadata1000.jsonl", "if .*metadata1000.jsonl has the labels, name that"),
+        (("1.png",), "metadata1000.jsonl", "if .*metadata1000.jsonl lists the images, name"),
         (
             ("photos/1.png",),
             "labels.csv",
-            "folders, but has one, photos; if .*labels.csv has",
+            "folders, but has one, photos; if .*labels.csv lists",
         ),
-        (("p/a/1.png",), "labels.csv", "if these are the classes; if .*labels.csv has the labels"),
-        (("train/1.png", "test/1.png"), "test/labels.csv", "if .*test/labels.csv has the labels"),
+        (("p/a/1.png",), "labels.csv", "if these are the classes; if .*labels.csv lists"),
+        (("train/1.png", "test/1.png"), "test/labels.csv", "if .*test/labels.csv lists"),
         (
             ("train/a/1.png", "train/b/1.png"),
             "test/data.zip",

@@ -87,3 +87,9 @@ def test_what_is_packed_is_named_with_what_to_do(tmp_path: Path) -> None:
             labelled_items(place, NAMES)
         with pytest.raises(DataError, match="is an archive: unpack it"):
             ImagesAt([place])
+
+
+def test_a_folder_of_parquet_files_is_answered_with_a_file_to_name(tmp_path: Path) -> None:
+    (tmp_path / "test-00000-of-00001.parquet").touch()
+    with pytest.raises(DataError, match=r"if .*test-00000-of-00001.parquet lists the images"):
+        labelled_items(tmp_path, NAMES)
