@@ -80,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where runs are (default: runs)",
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", parser_class=argparse.ArgumentParser
+    )
 
     def add(name: str, words: str, example: str) -> argparse.ArgumentParser:
         return actions.add_parser(
