@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import shlex
 import sys
 import tempfile
@@ -11,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from craft_ray.commands import export
 from craft_ray.commands.as_json import print_json
@@ -47,6 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_with(command) or code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Knows that the name of a run was meant to be shown."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message with what was meant, and exit."""
+        if found := re.search(r"ACTION: invalid choice: '([^']+)'", message):
+            message += f"; to see the run of this name: craft-ray runs show {found[1]}"
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument(
@@ -56,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where runs are (default: runs)",
     )
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="craft-ray runs",
         description="The runs in a folder. Without a word: all of them, the newest first.",
         epilog="Example: craft-ray runs compare quickstart-20260102-030405-a1b2 latest",
@@ -69,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where runs are (default: runs)",
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", parser_class=argparse.ArgumentParser
+    )
 
     def add(name: str, words: str, example: str) -> argparse.ArgumentParser:
         return actions.add_parser(

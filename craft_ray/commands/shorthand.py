@@ -16,7 +16,13 @@ from craft_ray.config.places import is_address
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+DATA_SUFFIXES = (
+    *(".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".tar"),
+    # Not read, and refused with what to do:
+    *(".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".jpg", ".jpeg", ".png"),
+    *(".xlsx", ".xls", ".xlsm", ".ods", ".numbers"),
+)
+"""Of files that are no settings."""
 SETTINGS_SUFFIXES = (".yaml", ".yml")
 EMBEDDED = "embedded"
 FLAGS = ("model", "endpoint", "dialect", "key_env", "preset", "budget", "time_limit")
@@ -187,7 +193,7 @@ def _is_place_of_images(word: str) -> bool:
     path = os.path.expanduser(word)
     if word.endswith(SETTINGS_SUFFIXES):
         return False
-    return is_address(word) or os.path.isdir(path) or path.lower().endswith(TABLE_SUFFIXES)
+    return is_address(word) or os.path.isdir(path) or path.lower().endswith(DATA_SUFFIXES)
 
 
 def _meant_by_options(options: argparse.Namespace, data: str | None) -> Iterator[str]:

@@ -22,6 +22,7 @@ from craft_ray.classifiers.score import NUM_CALIBRATION_BINS, Score, ScoreCount
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.data.dataset import Item
 from craft_ray.data.sources.image_names import PassedOver
+from craft_ray.data.sources.instead import instead_in
 from craft_ray.data.sources.listing import (
     class_folders,
     composed,
@@ -77,7 +78,9 @@ def labelled_images(
             )
         items += labelled(image_files(root / name, passed_over), labels[composed(name)])
     if not items:
-        raise DataError(f"{root}: must have class folders with images, but has none")
+        raise DataError(
+            f"{root}: must have class folders with images, but has none{instead_in(root)}"
+        )
     if passed_over is not None:
         passed_over.beside += images_directly_in(root)
     return items

@@ -13,7 +13,7 @@ from craft_ray.data.parquet_layout import IMAGE_COLUMN
 from craft_ray.data.rows import ParquetRow, open_parquet
 from craft_ray.data.sources.image_names import PassedOver, image_extensions, is_image_name
 from craft_ray.data.sources.index import found_path
-from craft_ray.data.sources.instead import TABLE_SUFFIXES, way_to_read
+from craft_ray.data.sources.instead import TABLE_SUFFIXES, instead_in, way_to_read
 from craft_ray.data.sources.listing import Files, walk
 from craft_ray.data.sources.table import PATH_COLUMNS, open_table
 from craft_ray.data.sources.table_columns import holds_images, image_column
@@ -51,6 +51,7 @@ class ImagesAt:
                 f"{', '.join(map(str, places))}: must have an image "
                 f"({', '.join(image_extensions())}), but has none"
                 f"{''.join(f' ({note})' for note in self.notes)}"
+                f"{''.join(map(instead_in, places))}"
             )
 
     def __len__(self) -> int:

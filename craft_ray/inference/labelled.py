@@ -13,6 +13,7 @@ from craft_ray.data.dataset import Item
 from craft_ray.data.parquet_layout import LABEL_COLUMN, classes_of
 from craft_ray.data.rows import open_parquet
 from craft_ray.data.sources.image_names import PassedOver
+from craft_ray.data.sources.instead import way_to_read
 from craft_ray.data.sources.listing import composed
 from craft_ray.data.sources.table import LABEL_COLUMNS, open_table
 from craft_ray.data.sources.table_columns import label_column
@@ -40,6 +41,8 @@ def labelled_items(
     """
     if not place.is_file():
         return labelled_images(place, class_names, passed_over)
+    if (way := way_to_read(place)) is not None:
+        raise DataError(f"{place}: must be class folders or a table, but {way}")
     is_parquet = place.suffix.lower() == ".parquet"
     names = _parquet_labels(place) if is_parquet else _table_labels(place)
     images = list(ImagesAt([place]))

@@ -210,7 +210,7 @@ def _from_files(
         sentences = (f"{key} is {own}, that of the weights" for key, (_, own) in sizes.items())
         notes = (f"{config.model} has another size here: {', '.join(sentences)}.", *notes)
     if not says_activation and (note := activation_note(config, architecture)) is not None:
-        notes = (note, *notes)
+        notes = (*notes, note)
     model = build_model({**architecture, **tower_settings(architecture, folder)}, weights)
     if sizes and folder is not None:  # after the names, which tell the weights of another model
         raise CheckpointError(_contradiction(sizes))

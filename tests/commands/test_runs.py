@@ -173,3 +173,11 @@ def test_a_resumed_run_that_is_cut_short_again_says_how_to_go_on(
     assert capsys.readouterr().err == f"interrupted: stopped; continue with\n  {hint}\n"
     assert main(["runs", "show", "cut", "--output-dir", "my runs"]) == 0
     assert "craft-ray runs resume cut --output-dir 'my runs'\n" in capsys.readouterr().out
+
+
+def test_a_name_without_an_action_is_answered_with_what_shows_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["runs", "latest"])
+    assert capsys.readouterr().err.rstrip().endswith("craft-ray runs show latest")

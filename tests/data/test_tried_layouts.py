@@ -139,14 +139,14 @@ def test_a_table_that_windows_wrote_is_read(tmp_path: Path) -> None:
     ("names", "other", "remedy"),
     [
         ((), "data.zip", "data.zip is an archive: unpack it"),
-        (("1.png",), "metadata1000.jsonl", "if .*metadata1000.jsonl has the labels, name that"),
+        (("1.png",), "metadata1000.jsonl", "if .*metadata1000.jsonl lists the images, name"),
         (
             ("photos/1.png",),
             "labels.csv",
-            "folders, but has one, photos; if .*labels.csv has",
+            "folders, but has one, photos; if .*labels.csv lists",
         ),
-        (("p/a/1.png",), "labels.csv", "if these are the classes; if .*labels.csv has the labels"),
-        (("train/1.png", "test/1.png"), "test/labels.csv", "if .*test/labels.csv has the labels"),
+        (("p/a/1.png",), "labels.csv", "if these are the classes; if .*labels.csv lists"),
+        (("train/1.png", "test/1.png"), "test/labels.csv", "if .*test/labels.csv lists"),
         (
             ("train/a/1.png", "train/b/1.png"),
             "test/data.zip",
@@ -198,3 +198,31 @@ def test_a_table_without_names_of_columns_is_refused_with_what_to_do(tmp_path: P
 def test_a_class_of_too_few_images_to_split_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="but got 2: add images, leave the class out, or split"):
         load(fill(tmp_path, of("a", "b", number=2)))
+
+
+def test_words_of_splits_inside_of_names_of_classes_are_no_splits(tmp_path: Path) -> None:
+    root = fill(tmp_path, of("train station", "test tube", "validated", "training camp"))
+    (root / "train station" / "train_1.png").write_bytes((root / "validated/0.png").read_bytes())
+    dataset = load(root)
+    assert dataset.class_names == ("test tube", "train station", "training camp", "validated")
+    assert set(dataset.splits) == {"train", "val", "test"}
+
+
+def test_images_of_splits_without_classes_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    root = fill(tmp_path / "one", ["train/file0.png", "test/file1.png"])
+    with pytest.raises(DataError, match="test: must be a folder of class folders, but has 1 image"):
+        load(root)
+    prepared = fill(tmp_path / "two", [*of("train/n01", "train/n02"), *of("val")])
+    (prepared / ".DS_Store").touch()
+    (prepared / "train" / ".DS_Store").touch()
+    with pytest.raises(DataError, match=r"val: must be .*, but has 4 image\(s\) itself: move them"):
+        load(prepared)
+
+
+def test_folders_that_are_numbers_keep_their_images(tmp_path: Path) -> None:
+    names = ("0", "1", "10", "100", "2")
+    dataset = load(fill(tmp_path, of(*names)))
+    assert dataset.class_names == names
+    for items in dataset.splits.values():
+        for item in items:
+            assert Path(item.name).parent.name == names[item.label]

@@ -68,7 +68,7 @@ def test_splits_of_several_shards(tmp_path: Path) -> None:
 def test_numbers_want_names_and_say_where_they_may_be(tmp_path: Path) -> None:
     write_shard(tmp_path / "train/0.tar", samples([0, 1]))
     with pytest.raises(
-        DataError, match=r"data\.source\.class_names .* into \S+ as classnames\.txt"
+        DataError, match=r"data\.source\.class_names=.* into \S+ as classnames\.txt"
     ):
         load(tmp_path)
     (tmp_path / "classnames.txt").write_text("cat\ndog\n")  # CLIP benchmark's

@@ -13,6 +13,7 @@ from craft_ray.data.dataset import Dataset, Item
 from craft_ray.data.parquet_layout import schema_of
 from craft_ray.data.sources.image_names import PassedOver
 from craft_ray.errors import DataError
+from craft_ray.inference.images import ImagesAt
 from craft_ray.inference.labelled import labelled_items
 
 NAMES = ("dog", "cat")
@@ -114,3 +115,18 @@ def test_images_beside_the_folders_of_classes_are_told(tmp_path: Path) -> None:
     passed_over = PassedOver()
     assert len(labelled_items(tmp_path, NAMES, passed_over)) == 1
     assert "1 image(s) lie beside the folders of classes" in passed_over.notes()[0]
+
+
+def test_what_is_packed_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "labelled.zip").touch()
+    for place in (tmp_path, tmp_path / "labelled.zip"):
+        with pytest.raises(DataError, match="is an archive: unpack it"):
+            labelled_items(place, NAMES)
+        with pytest.raises(DataError, match="is an archive: unpack it"):
+            ImagesAt([place])
+
+
+def test_a_folder_of_parquet_files_is_answered_with_a_file_to_name(tmp_path: Path) -> None:
+    (tmp_path / "test-00000-of-00001.parquet").touch()
+    with pytest.raises(DataError, match=r"if .*test-00000-of-00001.parquet lists the images"):
+        labelled_items(tmp_path, NAMES)

@@ -31,8 +31,9 @@ def instead_in(folder: Path) -> str:
 
 def table_in(folder: Path) -> str:
     """As `instead_in`, of tables only."""
-    tables = [file for file in _files(folder) if file.name.lower().endswith(TABLE_SUFFIXES)]
-    return f"; if {tables[0]} has the labels, name that table" if tables else ""
+    suffixes = (*TABLE_SUFFIXES, ".parquet")
+    tables = [file for file in _files(folder) if file.name.lower().endswith(suffixes)]
+    return f"; if {tables[0]} lists the images, name that table" if tables else ""
 
 
 def packed_in(folder: Path) -> str:

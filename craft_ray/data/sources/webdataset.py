@@ -61,9 +61,9 @@ def load_webdataset(source: WebdatasetSource) -> Dataset:
             notes.append(f"{root.name}: names of the classes are those in {given.where}.")
     remedy = (
         f"{folder / layout.files[0][1]}: labels are numbers, and their names must be given, but "
-        "are not: give them with data.source.class_names (data check: --class-names), a list such "
-        "as [cat,dog] or a file with one name a line, or put such a file into "
-        f"{folder} as {NAMES_FILES[0]}"
+        "are not: say data.source.class_names=[cat,dog] with them, or name a file with one name a "
+        f"line (data check: --class-names FILE), or put such a file into {folder} as "
+        f"{NAMES_FILES[0]}"
     )
     return dataset_of(root.name, parts, given, source, remedy, notes)
 
