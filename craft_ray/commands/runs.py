@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import re
 import shlex
 import sys
@@ -225,7 +226,8 @@ def _resume(options: argparse.Namespace) -> int:
         # JSON is YAML; from an object store it is brought here.
         path = Path(scratch) / f"{facts.name}.yaml"
         path.write_bytes((output_dir / facts.name / SETTINGS_FILE).read_bytes())
-        words = [str(path), *options.words, f"output_dir={options.output_dir}"]
+        # JSON again: a folder may be called 2024, or `run: 1`.
+        words = [str(path), *options.words, f"output_dir={json.dumps(options.output_dir)}"]
         command = importlib.import_module(f"craft_ray.commands.{facts.kind}")
         screen = [f"--{name}" for name in ("quiet", "json") if getattr(options, name)]
         again = shlex.split(_resume_command(facts.name, options)) + options.words
