@@ -283,6 +283,17 @@ def path_argument(text: str) -> Path:
     return Path(expand_home(text))
 
 
+def add_output_dir(parser: argparse.ArgumentParser) -> None:
+    """The option that says where runs are."""
+    parser.add_argument(
+        "--output-dir",
+        type=expand_home,
+        default="runs",
+        metavar="DIR",
+        help="where runs are (default: runs)",
+    )
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:

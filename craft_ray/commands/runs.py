@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from craft_ray.commands import export
 from craft_ray.commands.as_json import print_json
-from craft_ray.commands.common import add_screen_options, exit_with
+from craft_ray.commands.common import add_output_dir, add_screen_options, exit_with
 from craft_ray.config.money import run_cost
 from craft_ray.config.places import expand_home
 from craft_ray.errors import ConfigError
@@ -74,13 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Example: craft-ray runs compare quickstart-20260102-030405-a1b2 latest",
     )
     parser.set_defaults(json=False)
-    parser.add_argument(
-        "--output-dir",
-        type=expand_home,
-        default="runs",
-        metavar="DIR",
-        help="where runs are (default: runs)",
-    )
+    add_output_dir(parser)
     actions = parser.add_subparsers(
         dest="action", metavar="ACTION", parser_class=argparse.ArgumentParser
     )

@@ -19,8 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from craft_ray.commands.common import exit_with
-from craft_ray.config.places import expand_home
+from craft_ray.commands.common import add_output_dir, exit_with
 from craft_ray.errors import ConfigError, RunFailedError
 
 HOST = "127.0.0.1"
@@ -55,13 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "run", nargs="?", metavar="RUN", help="name or folder of a run, or `latest`"
     )
-    parser.add_argument(
-        "--output-dir",
-        type=expand_home,
-        default="runs",
-        metavar="DIR",
-        help="where runs are (default: runs)",
-    )
+    add_output_dir(parser)
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="of a database elsewhere (default: that of DIR)"
     )

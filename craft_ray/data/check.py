@@ -17,6 +17,7 @@ from craft_ray.data.dataset import (
     classes_without_training_image,
     normalized_name,
 )
+from craft_ray.data.duplicate import Duplicate as Duplicate
 from craft_ray.data.label_check import LabelCheck
 from craft_ray.data.mute_names import mute_names
 from craft_ray.data.near_duplicates import (
@@ -32,19 +33,6 @@ from craft_ray.errors import DataError
 
 Examined = tuple[bytes, frozenset[Trait], FloatArray | None]
 """The hash of a file, what is special about the image, and its thumbnail."""
-
-
-@dataclass(frozen=True)
-class Duplicate:
-    """Two images with the same bytes."""
-
-    image: str
-    split: Split
-    class_name: str
-    other_image: str
-    """The first image with these bytes."""
-    other_split: Split
-    other_class_name: str
 
 
 @dataclass(frozen=True)

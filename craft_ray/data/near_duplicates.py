@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from craft_ray.data.dataset import Item, Split
+from craft_ray.data.duplicate import Duplicate
 
 SIDE = 8
 FARTHEST = 0.055
@@ -42,22 +43,14 @@ FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class NearDuplicate:
-    """An image that looks like one of an earlier split.
+class NearDuplicate(Duplicate):
+    """An image that looks like one of an earlier split: the one that it looks most like.
 
     Attributes:
-        image, split, class_name: of the image.
-        other_image, other_split, other_class_name: of the one that it looks most like.
         distance: between the thumbnails; 0: they are equal.
         mirrored: it looks like the other one's mirror image.
     """
 
-    image: str
-    split: Split
-    class_name: str
-    other_image: str
-    other_split: Split
-    other_class_name: str
     distance: float
     mirrored: bool
 
