@@ -2,12 +2,12 @@
 
 import sys
 
-from craft_ray.interrupts import end_at_once_on_ctrl_c
+from craft_ray.interrupts import end_at_once
 
 
 def run() -> int:
     """The program `craft-ray`; returns its exit code."""
-    end_at_once_on_ctrl_c()
+    end_at_once()
     # Imported late: Ctrl-C would end it with a traceback.
     from craft_ray.commands.program import main
 

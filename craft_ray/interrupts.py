@@ -16,17 +16,25 @@ REPEAT_AFTER_S = 0.05
 NOTHING_STARTED = "interrupted before anything was started"
 
 
-def end_at_once_on_ctrl_c() -> None:
-    """For the first moments of a program, in which it only imports: Ctrl-C there would show the
-    reader a traceback of whatever was being imported. `take_ctrl_c` ends this."""
+def end_at_once() -> None:
+    """For the first moments of a program, in which it imports and reads its command line.
+
+    Ctrl-C there would show the reader a traceback of whatever was being imported, and `--help |
+    head` one of the output that is closed: the program ends without. `take_signals` ends this.
+    """
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, _end_at_once)
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
-def take_ctrl_c() -> None:
-    """From now on Ctrl-C is an exception again: there is something to be ended in order."""
+def take_signals() -> None:
+    """From now on Ctrl-C and a closed output are exceptions again: something is to be ended in
+    order."""
     if signal.getsignal(signal.SIGINT) == _end_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGPIPE") and signal.getsignal(signal.SIGPIPE) == signal.SIG_DFL:
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 def comes_of_ctrl_c(error: BaseException) -> bool:

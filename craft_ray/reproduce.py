@@ -2,10 +2,10 @@
 
 import sys
 
-from craft_ray.interrupts import end_at_once_on_ctrl_c
+from craft_ray.interrupts import end_at_once
 
 if __name__ == "__main__":
-    end_at_once_on_ctrl_c()
+    end_at_once()
     from craft_ray.commands.reproduce import main
 
     sys.exit(main())

@@ -79,7 +79,7 @@ def test_a_door_opens_its_command_only() -> None:
     for door in DOORS:
         command = "program" if door == "__main__" else door.split("/")[0]
         allowed = {f"commands.{command}", f"commands.{command}.main"}
-        allowed |= {"interrupts", "interrupts.end_at_once_on_ctrl_c"}
+        allowed |= {"interrupts", "interrupts.end_at_once"}
         assert imports_of(PACKAGE / f"{door}.py") == allowed
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from craft_ray.classifiers.score import Score
 from craft_ray.config.base import Settings
 from craft_ray.data.transform import ImageTransform
+from craft_ray.oracle.contract import OracleDescription
 
 PLAIN_VIEW = ImageTransform(224).describe()
 """What artefacts that say nothing mean: the view of CLIP's own transform."""
@@ -93,3 +94,22 @@ class About(Settings):
     versions: dict[str, str] = Field(default_factory=dict)
     commit: str | None = None
     """Of craft-ray, where it runs from a git checkout; `-dirty` if files differ from it."""
+
+    def other_images(self, oracle: OracleDescription) -> str:
+        """What this model wants of images that the tuned one did not, in words; empty where nothing
+        is known to differ."""
+        now = {
+            "view": plain_view(oracle.transform),
+            "image_size": oracle.image_size,
+            "image_mean": oracle.image_mean,
+            "image_std": oracle.image_std,
+        }
+        then = {name: getattr(self, name) for name in now}
+        differing = [
+            f"{name} was {then[name]} and is {value}"
+            for name, value in now.items()
+            if then[name] and value and then[name] != value
+        ]
+        if oracle.takes_files or not differing:
+            return ""
+        return f"{'; '.join(differing)} (oracle.resize_mode, interpolation, image_mean, image_std)"

@@ -217,10 +217,12 @@ class Artifact:
                 "; its weights are the same: any_precision=True accepts it, and labelled images "
                 "tell how good it is there"
             )
+            others = self.about.other_images(description) if self.about else ""
             raise ArtifactError(
                 f"oracle_id: must be {self.oracle_id[:12]} as tuned, but the oracle is "
                 f"{description.oracle_id[:12]}"
                 + (remedy if self.is_for_weights_of(description) else "")
+                + (f"; {others}" if others else "")
             )
 
     def predict(

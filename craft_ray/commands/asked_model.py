@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from craft_ray.commands.common import positive
+from craft_ray.commands.common import add_output_dir, positive
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.loading import load_oracle_config
 from craft_ray.config.money import money
-from craft_ray.config.places import expand_home
 from craft_ray.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -52,13 +51,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="name of a run, its folder or address, a model in MLflow (runs:/ID, "
         "models:/NAME@champion), or `latest`: the newest run with a classifier",
     )
-    parser.add_argument(
-        "--output-dir",
-        type=expand_home,
-        default="runs",
-        metavar="DIR",
-        help="where runs are (default: runs)",
-    )
+    add_output_dir(parser)
     parser.add_argument(
         "--set",
         action="append",

@@ -33,7 +33,7 @@ from craft_ray.interrupts import (
     NOTHING_STARTED,
     comes_of_ctrl_c,
     repeat_lost_interrupts,
-    take_ctrl_c,
+    take_signals,
     treat_sigterm_as_ctrl_c,
 )
 
@@ -53,7 +53,7 @@ an error, which says the file; of the rest the picture is good."""
 def exit_with(command: Callable[[], None]) -> int:
     """Run a command; a user's mistake is one message and exit code 2, never a traceback."""
     set_environment()
-    take_ctrl_c()
+    take_signals()
     treat_sigterm_as_ctrl_c()
     repeat_lost_interrupts()
     for words in PILLOWS_WARNINGS:
@@ -281,6 +281,17 @@ def tell_notes(notes: Iterable[str]) -> None:
 def path_argument(text: str) -> Path:
     """A path, for argparse; a shell leaves the `~` of `--out=~/x` as it is."""
     return Path(expand_home(text))
+
+
+def add_output_dir(parser: argparse.ArgumentParser) -> None:
+    """The option that says where runs are."""
+    parser.add_argument(
+        "--output-dir",
+        type=expand_home,
+        default="runs",
+        metavar="DIR",
+        help="where runs are (default: runs)",
+    )
 
 
 def positive(text: str) -> int:

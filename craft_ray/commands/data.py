@@ -6,9 +6,10 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
+from craft_ray.commands.data_labels import add_label_options, label_settings, look_at_labels
 from craft_ray.config.data import CoopName, DataSource
 from craft_ray.errors import ConfigError, RunInterruptedError
 
@@ -20,6 +21,9 @@ EXIT_CODE_FINDINGS = 1
 """Of `check`, when there is something to look at."""
 
 SOURCE_SETTINGS = "data.source."
+
+OPTIONS = ("image_column", "label_column", "class_names")
+"""Settings of a source that are options, too."""
 
 BYTES_PER_MB = 2**20
 
@@ -45,8 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_CODE_FINDINGS if code == 0 and num_findings else code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes settings also behind options, as in `check SRC --labels oracle.precision=fp32`, which
+    argparse does not do where there are commands below a command."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse does it, but that the words which are left over are settings."""
+        options, others = super().parse_known_args(args, namespace)
+        if not hasattr(options, "settings"):
+            return options, others
+        options.settings += [word for word in others if not word.startswith("-")]
+        return options, [word for word in others if word.startswith("-")]
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="craft-ray data",
         description="Convert a data set to Parquet files, or check it.",
         epilog="Example: craft-ray data check --dataset eurosat /path/to/data",
@@ -61,16 +80,18 @@ def _parser() -> argparse.ArgumentParser:
         "check",
         help="look for broken images, leaks and near-duplicates between splits, bad class names",
         description="Look for broken images, leaks between splits (the same file, or one that "
-        "looks the same) and bad class names. Exit code "
-        "0: nothing found, 1: findings, 2: the data set cannot be read.",
+        "looks the same) and bad class names; with --labels also for labels that look wrong. Exit "
+        "code 0: nothing found, 1: findings, 2: the data set cannot be read.",
+        epilog="Example: craft-ray data check images/ --labels --model ViT-B-32/openai "
+        "--sheet wrong.html",
     )
     for command in (convert, check):
         command.add_argument(
             "source",
-            type=path_argument,
             metavar="SRC",
-            help="a CSV file, a folder with Parquet files, Arrow files (save_to_disk) or tar "
-            "shards (webdataset), a tree of class folders; with --dataset, the folder that holds "
+            help="a table (CSV or .jsonl), a folder with Parquet files, Arrow files (save_to_disk) "
+            "or tar shards (webdataset), a tree of class folders, an address such as "
+            "s3://bucket/prefix where Parquet files are; with --dataset, the folder that holds "
             "CoOp's data sets",
         )
         command.add_argument(
@@ -79,12 +100,17 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME",
             help=f"read this data set in CoOp's layout: {', '.join(get_args(CoopName))}",
         )
-        command.add_argument("--image-column", metavar="NAME", help="of Parquet and Arrow files")
-        command.add_argument("--label-column", metavar="NAME", help="of Parquet and Arrow files")
+        for column in ("image_column", "label_column"):
+            command.add_argument(
+                f"--{column.replace('_', '-')}",
+                metavar="NAME",
+                help=f"the same as {SOURCE_SETTINGS}{column}=NAME",
+            )
         command.add_argument(
             "--class-names",
             metavar="FILE",
-            help="names of the classes, one a line or in JSON, where the files say numbers",
+            help="names of the classes, one a line or in JSON, where Parquet files, Arrow files or "
+            "tar shards say numbers",
         )
     convert.add_argument(
         "destination", type=path_argument, metavar="DST", help="a folder, made anew"
@@ -93,8 +119,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "settings",
             nargs="*",
-            metavar="data.source.KEY=VALUE",
-            help="how the images are read, as for tune: data.source.layout=classes",
+            default=[],  # else argparse lists it among the words that are required
+            metavar="KEY=VALUE",
+            help="how the images are read, as for tune: data.source.layout=classes"
+            + ("; with --labels also settings of the model, oracle.KEY" * (command is check)),
         )
     convert.add_argument(
         "--shard-mb", type=positive, default=500, help="size of a file (default: %(default)s)"
@@ -103,40 +131,37 @@ def _parser() -> argparse.ArgumentParser:
         "--skip-broken", action="store_true", help="leave out, and list, what cannot be decoded"
     )
     check.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_label_options(check)
     return parser
 
 
 def _read(options: argparse.Namespace, *, names_may_be_any: bool) -> Dataset:
     # Imported late: `--help` and a mistyped option wait for no library.
     from craft_ray.data.sources import load_dataset, read_index
-    from craft_ray.data.sources.detect import detect_source
 
-    source: DataSource = detect_source(
-        options.source,
-        options.dataset,
-        options.image_column,
-        options.label_column,
-        options.class_names,
-    )
-    source = _changed(source, options.settings)
+    source = _source(options)
     return read_index(source) if names_may_be_any else load_dataset(source)
 
 
-def _changed(source: DataSource, words: Sequence[str]) -> DataSource:
-    """A source with `data.source.KEY=VALUE`, as `tune` takes them.
+def _source(options: argparse.Namespace) -> DataSource:
+    """What SRC is, with the settings that were given, as `tune` takes them.
 
     Raises:
         ConfigError: a word is another setting, or the source does not have it.
     """
     from craft_ray.config.loading import load_run_config
+    from craft_ray.data.sources.detect import settings_at
 
-    for word in words:
+    for word in options.settings:
         if not word.startswith(SOURCE_SETTINGS) or "=" not in word:
             raise ConfigError("command line", [f"must be {SOURCE_SETTINGS}KEY=VALUE, got {word!r}"])
-    if not words:
-        return source
-    known = {"kind": source.kind, **source.model_dump(mode="json", exclude_unset=True)}
-    return load_run_config(None, [f"data.source={json.dumps(known)}", *words]).data.source
+    words = [
+        f"{SOURCE_SETTINGS}{key}={json.dumps(value)}"
+        for key in OPTIONS
+        if (value := getattr(options, key)) is not None
+    ]
+    known = json.dumps(settings_at(options.source, options.dataset))
+    return load_run_config(None, [f"data.source={known}", *words, *options.settings]).data.source
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -174,20 +199,23 @@ def _check(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from craft_ray.data.check import check_dataset
-    from craft_ray.data.near_duplicates import find_near_duplicates
     from craft_ray.data.progress import image_progress
     from craft_ray.data.sources.coop_table import COOP_TABLE
 
-    dataset = _read(options, names_may_be_any=True)
+    of_source = [word for word in options.settings if word.startswith(SOURCE_SETTINGS)]
+    others = [word for word in options.settings if word not in of_source]
+    label_config = label_settings(options, others)
+    options.settings = of_source
+    # A model is asked about the names, which must be usable then.
+    dataset = _read(options, names_may_be_any=label_config is None)
     about = COOP_TABLE[options.dataset] if options.dataset else None
     total = sum(len(items) for items in dataset.splits.values())
     # Beside the report, not in it: standard output may go into a file.
     with image_progress(Console(stderr=True, emoji=False), "reading", total) as advance:
         report = check_dataset(dataset, about, advance)
-    if len(dataset.splits) > 1:
-        with image_progress(Console(stderr=True, emoji=False), "comparing", total) as advance:
-            near = find_near_duplicates(dataset, advance)
-        report = replace(report, near_duplicates=near)
+    if label_config is not None:
+        labels = look_at_labels(options, label_config, dataset)
+        report = replace(report, labels=labels)
     if options.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

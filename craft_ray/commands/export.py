@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from craft_ray.commands.common import exit_with, path_argument
-from craft_ray.config.places import expand_home
+from craft_ray.commands.common import add_output_dir, exit_with, path_argument
 from craft_ray.errors import ConfigError
 
 
@@ -26,13 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "folder", type=path_argument, metavar="FOLDER", help="a new or empty folder"
     )
-    parser.add_argument(
-        "--output-dir",
-        type=expand_home,
-        default="runs",
-        metavar="DIR",
-        help="where runs are (default: runs)",
-    )
+    add_output_dir(parser)
     options = parser.parse_args(arguments)
     return exit_with(lambda: _run(options))
 

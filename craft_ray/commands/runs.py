@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
+import re
 import shlex
 import sys
 import tempfile
@@ -11,11 +13,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from craft_ray.commands import export
 from craft_ray.commands.as_json import print_json
-from craft_ray.commands.common import add_screen_options, exit_with
+from craft_ray.commands.common import add_output_dir, add_screen_options, exit_with
 from craft_ray.config.money import run_cost
 from craft_ray.config.places import expand_home
 from craft_ray.errors import ConfigError
@@ -47,6 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_with(command) or code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Knows that the name of a run was meant to be shown."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message with what was meant, and exit."""
+        if found := re.search(r"ACTION: invalid choice: '([^']+)'", message):
+            message += f"; to see the run of this name: craft-ray runs show {found[1]}"
+        super().error(message)
+
+
 def _parser() -> argparse.ArgumentParser:
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument(
@@ -56,20 +68,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where runs are (default: runs)",
     )
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="craft-ray runs",
         description="The runs in a folder. Without a word: all of them, the newest first.",
         epilog="Example: craft-ray runs compare quickstart-20260102-030405-a1b2 latest",
     )
     parser.set_defaults(json=False)
-    parser.add_argument(
-        "--output-dir",
-        type=expand_home,
-        default="runs",
-        metavar="DIR",
-        help="where runs are (default: runs)",
+    add_output_dir(parser)
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", parser_class=argparse.ArgumentParser
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION")
 
     def add(name: str, words: str, example: str) -> argparse.ArgumentParser:
         return actions.add_parser(
@@ -212,7 +220,8 @@ def _resume(options: argparse.Namespace) -> int:
         # JSON is YAML; from an object store it is brought here.
         path = Path(scratch) / f"{facts.name}.yaml"
         path.write_bytes((output_dir / facts.name / SETTINGS_FILE).read_bytes())
-        words = [str(path), *options.words, f"output_dir={options.output_dir}"]
+        # JSON again: a folder may be called 2024, or `run: 1`.
+        words = [str(path), *options.words, f"output_dir={json.dumps(options.output_dir)}"]
         command = importlib.import_module(f"craft_ray.commands.{facts.kind}")
         screen = [f"--{name}" for name in ("quiet", "json") if getattr(options, name)]
         again = shlex.split(_resume_command(facts.name, options)) + options.words

@@ -16,7 +16,13 @@ from craft_ray.config.places import is_address
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+DATA_SUFFIXES = (
+    *(".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".tar"),
+    # Not read, and refused with what to do:
+    *(".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".jpg", ".jpeg", ".png"),
+    *(".xlsx", ".xls", ".xlsm", ".ods", ".numbers"),
+)
+"""Of files that are no settings."""
 SETTINGS_SUFFIXES = (".yaml", ".yml")
 EMBEDDED = "embedded"
 FLAGS = ("model", "endpoint", "dialect", "key_env", "preset", "budget", "time_limit")
@@ -46,6 +52,19 @@ def add_shorthand(parser: argparse.ArgumentParser, presets: Mapping[str, Path]) 
         parser: of the command.
         presets: name -> file of settings.
     """
+    add_model_options(parser)
+    parser.add_argument(
+        "--preset", metavar="NAME", help=f"settings that are shipped: {', '.join(presets)}"
+    )
+    parser.add_argument(
+        "--time-limit",
+        metavar="TIME",
+        help="tune no longer than this, such as 90s, 30m or 1h30m (setting: time_limit_s)",
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say which model is asked, and what that may cost."""
     parser.add_argument(
         "--model",
         metavar="NAME/TAG",
@@ -68,18 +87,10 @@ def add_shorthand(parser: argparse.ArgumentParser, presets: Mapping[str, Path]) 
         help="the environment variable that has the endpoint's key",
     )
     parser.add_argument(
-        "--preset", metavar="NAME", help=f"settings that are shipped: {', '.join(presets)}"
-    )
-    parser.add_argument(
         "--budget",
         metavar="MONEY",
         help="may not cost more, in the currency of price_per_thousand_predictions or of "
         "oracle.prices, which must be given (setting: max_cost)",
-    )
-    parser.add_argument(
-        "--time-limit",
-        metavar="TIME",
-        help="tune no longer than this, such as 90s, 30m or 1h30m (setting: time_limit_s)",
     )
 
 
@@ -96,13 +107,26 @@ def what_is_asked(options: argparse.Namespace, presets: Mapping[str, Path]) -> A
             raise ConfigError("--preset", [f"must not be given with a file, but got {file}"])
         file = _preset(options.preset, presets)
     meant = list(_meant_by_options(options, data))
+    check_given_once(meant, words)
+    return Asked(file, data, [*meant, *words])
+
+
+def check_given_once(meant: Sequence[str], words: Sequence[str]) -> None:
+    """Refuse a setting that is typed, and meant by an option as well.
+
+    Args:
+        meant: `key=value` of the options.
+        words: that were typed.
+
+    Raises:
+        ConfigError: names the setting.
+    """
     keys = {word.partition("=")[0] for word in meant}
     for word in words:
         key = word.partition("=")[0]
         if twice := sorted(each for each in keys if each == key or each.startswith(f"{key}.")):
             problem = f"{twice[0]}: must be given once, but is said by {word!r} and an option"
             raise ConfigError("command line", [problem])
-    return Asked(file, data, [*meant, *words])
 
 
 def dialect_of(asked: Asked) -> str | None:
@@ -169,38 +193,43 @@ def _is_place_of_images(word: str) -> bool:
     path = os.path.expanduser(word)
     if word.endswith(SETTINGS_SUFFIXES):
         return False
-    return is_address(word) or os.path.isdir(path) or path.lower().endswith(TABLE_SUFFIXES)
+    return is_address(word) or os.path.isdir(path) or path.lower().endswith(DATA_SUFFIXES)
 
 
 def _meant_by_options(options: argparse.Namespace, data: str | None) -> Iterator[str]:
     if data is not None:
         yield from _data_words(data)
+    yield from model_words(options)
+    if options.time_limit is not None:
+        yield f"time_limit_s={_seconds(options.time_limit)!r}"
+
+
+def model_words(options: argparse.Namespace) -> Iterator[str]:
+    """The settings that `add_model_options` stand for, as `key=value`.
+
+    Raises:
+        ConfigError: an option breaks a law.
+    """
     if options.endpoint is not None:
         yield from _endpoint_words(options)
     elif options.dialect is not None or options.key_env is not None:
         given = "--dialect" if options.dialect is not None else "--key-env"
         raise ConfigError(given, ["must be given with --endpoint, but there is none"])
     elif options.model is not None:
-        yield from _model_words(options.model)
+        yield from _words_of_name(options.model)
     if options.budget is not None:
         yield f"max_cost={_positive('--budget', options.budget)!r}"
-    if options.time_limit is not None:
-        yield f"time_limit_s={_seconds(options.time_limit)!r}"
 
 
 def _data_words(place: str) -> Iterator[str]:
     """Raises:
     DataError: there are no images in a layout that is known.
     """
-    from craft_ray.data.sources.detect import detect_source
+    from craft_ray.data.sources.detect import settings_at
 
-    source = {"kind": "parquet", "root": place}
-    if not is_address(place):
-        found = detect_source(Path(os.path.expanduser(place)))
-        source = found.model_dump(mode="json", exclude_unset=True) | {"kind": found.kind}
-    for key in ("kind", *(key for key in source if key != "kind")):
+    for key, value in settings_at(place).items():
         # JSON is YAML, and a folder may be called 2024.
-        yield f"data.source.{key}={json.dumps(source[key])}"
+        yield f"data.source.{key}={json.dumps(value)}"
 
 
 def _endpoint_words(options: argparse.Namespace) -> Iterator[str]:
@@ -222,7 +251,7 @@ def _endpoint_words(options: argparse.Namespace) -> Iterator[str]:
         yield f"oracle.api_key_env={json.dumps(options.key_env)}"
 
 
-def _model_words(text: str) -> Iterator[str]:
+def _words_of_name(text: str) -> Iterator[str]:
     """Raises:
     ConfigError: it names no model, or no weights; says which there are.
     """

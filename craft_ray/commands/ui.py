@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from craft_ray.commands.common import exit_with
+from craft_ray.commands.common import add_output_dir, exit_with
 from craft_ray.errors import ConfigError, RunFailedError
 
 HOST = "127.0.0.1"
@@ -54,9 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "run", nargs="?", metavar="RUN", help="name or folder of a run, or `latest`"
     )
-    parser.add_argument(
-        "--output-dir", default="runs", metavar="DIR", help="where runs are (default: runs)"
-    )
+    add_output_dir(parser)
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="of a database elsewhere (default: that of DIR)"
     )

@@ -216,7 +216,8 @@ def set_by_path(document: dict[str, Any], path: str | Sequence[str], value: Any)
 
 
 def split_override(word: str) -> tuple[str, Any]:
-    """`a.b=1e-3` -> (`a.b`, value); the value is YAML.
+    """`a.b=1e-3` -> (`a.b`, value); the value is YAML, but a text is not cut at a ` #`: a word has
+    no comment, and a folder may be called `run #1`.
 
     Raises:
         ConfigError: there is no key, no `=`, or the value is not YAML.
@@ -225,7 +226,9 @@ def split_override(word: str) -> tuple[str, Any]:
     if not separator or not key:
         raise ConfigError("command line", [f"an override must read key=value, but got {word!r}"])
     try:
-        return key, _parse_yaml(text)
+        value, whole = _parse_yaml(text), text.strip()
+        is_cut = isinstance(value, str) and re.match(re.escape(value) + r"\s+#", whole)
+        return key, whole if is_cut or whole.startswith("#") else value
     except yaml.YAMLError as error:
         raise ConfigError("command line", [f"{key}: {text!r} is not valid YAML"]) from error
 

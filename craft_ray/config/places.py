@@ -61,8 +61,14 @@ def expand_home(text: str) -> str:
 
 
 def absolute(text: str) -> str:
-    """A path as any process finds it: Ray's workers have a working directory of their own."""
-    return str(Path(expand_home(text)).absolute())
+    """A path as any process finds it: Ray's workers have a working directory of their own. Without
+    `..`, so that a place has one name from wherever it is named, unless a link makes a difference.
+    """
+    path = Path(expand_home(text)).absolute()
+    plain = os.path.normpath(path)
+    if ".." in path.parts and os.path.realpath(plain) == os.path.realpath(path):
+        return plain
+    return str(path)
 
 
 def _absolute_if_file(text: str) -> str:

@@ -60,8 +60,8 @@ def about_unknown(title: str, path: Sequence[int | str]) -> str:
         if having:
             section = ".".join(above[above[0] in BELOW : -1])
             return (
-                f", but one of {above[-2]}.kind {' or '.join(having)}: say "
-                f"{section}.kind={having[0]} as well"
+                f", but one of {above[-2]}.kind {' or '.join(having)}, and here the kind is "
+                f"{above[-1]}: say {section}.kind={having[0]} as well, if it is that"
             )
     known = settings_at(model, above)
     if not above and (inside := _sections_with(model, name)):

@@ -22,10 +22,19 @@ def examine(item: Item) -> frozenset[Trait]:
     Raises:
         DataError: it cannot be decoded.
     """
+    return decode_and_examine(item)[1]
+
+
+def decode_and_examine(item: Item) -> tuple[Image.Image, frozenset[Trait]]:
+    """The image as `Item.decode` gives it, and what is special about it.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
     with item.open() as image:
         before = set(_traits_of_head(image))
-        in_rgb(image, item.decoding)
-        return frozenset(before | set(_traits_of_pixels(image)))
+        decoded = in_rgb(image, item.decoding)
+        return decoded, frozenset(before | set(_traits_of_pixels(image)))
 
 
 def told(counts: Mapping[Trait, int], num_images: int, decoding: Decoding) -> list[str]:

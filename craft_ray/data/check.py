@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from craft_ray.data.appearance import Trait, examine, told
+from craft_ray.data.appearance import Trait, decode_and_examine, told
 from craft_ray.data.dataset import (
     Dataset,
     Item,
@@ -17,27 +17,22 @@ from craft_ray.data.dataset import (
     classes_without_training_image,
     normalized_name,
 )
+from craft_ray.data.duplicate import Duplicate as Duplicate
+from craft_ray.data.label_check import LabelCheck
 from craft_ray.data.mute_names import mute_names
-from craft_ray.data.near_duplicates import NearDuplicate
+from craft_ray.data.near_duplicates import (
+    FloatArray,
+    NearDuplicate,
+    Seen,
+    near_duplicates_among,
+    thumbnail_of,
+)
 from craft_ray.data.sources.coop_table import CoopEntry
 from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
 
-Examined = tuple[bytes, frozenset[Trait]]
-"""The hash of a file, and what is special about the image."""
-
-
-@dataclass(frozen=True)
-class Duplicate:
-    """Two images with the same bytes."""
-
-    image: str
-    split: Split
-    class_name: str
-    other_image: str
-    """The first image with these bytes."""
-    other_split: Split
-    other_class_name: str
+Examined = tuple[bytes, frozenset[Trait], FloatArray | None]
+"""The hash of a file, what is special about the image, and its thumbnail."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +64,15 @@ class Report:
     usual_template: str | None = None
     near_duplicates: tuple[NearDuplicate, ...] = ()
     """Images that look like one of another split, without being the same file."""
+    labels: LabelCheck | None = None
+    """Labels that look wrong; None: no model was asked about them."""
 
     @property
     def num_findings(self) -> int:
         """What a user should look at; repeated images are not counted."""
         own = sum(map(len, (self.broken, self.leaks, self.contradictions, self.class_problems)))
-        return own + len(self.near_duplicates)
+        wrong_labels = 0 if self.labels is None else len(self.labels.wrong)
+        return own + len(self.near_duplicates) + wrong_labels
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -86,7 +84,7 @@ def check_dataset(
     about: CoopEntry | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Report:
-    """Read and decode every image once; of each, only a hash stays in memory.
+    """Read and decode every image once; of each, a hash and a thumbnail stay in memory.
 
     Args:
         dataset: what is checked; its class names may be any.
@@ -98,14 +96,17 @@ def check_dataset(
     contradictions: list[Duplicate] = []
     num_repeated = 0
     traits: Counter[Trait] = Counter()
+    seen: list[Seen] = []
     first_of: dict[bytes, tuple[Split, Item]] = {}
     for split, item, outcome in _examined(dataset):
         progress(1)
         if isinstance(outcome, DataError):
             broken.append(str(outcome))
             continue
-        digest, found = outcome
+        digest, found, thumbnail = outcome
         traits.update(found)
+        if thumbnail is not None:
+            seen.append(Seen(split, item, digest, thumbnail))
         other_split, other = first_of.setdefault(digest, (split, item))
         if other is item:
             continue
@@ -134,6 +135,7 @@ def check_dataset(
         notes=dataset.notes,
         licence=None if about is None else about.licence,
         usual_template=None if about is None else about.template,
+        near_duplicates=near_duplicates_among(seen, dataset.class_names),
     )
 
 
@@ -152,11 +154,20 @@ def _examined(dataset: Dataset) -> Iterator[tuple[Split, Item, Examined | DataEr
 
 def _hash_and_decode(item: Item) -> Examined | DataError:
     try:
-        encoded = item.read()
-        traits = examine(replace(item, encoded=encoded))
+        return read_and_decode(item)
     except DataError as error:
         return error
-    return hashlib.blake2b(encoded, digest_size=16).digest(), traits
+
+
+def read_and_decode(item: Item) -> Examined:
+    """The hash of a file, what is special about the image, and its thumbnail.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    encoded = item.read()
+    image, traits = decode_and_examine(replace(item, encoded=encoded))
+    return hashlib.blake2b(encoded, digest_size=16).digest(), traits, thumbnail_of(image)
 
 
 def _count(items: Sequence[Item], dataset: Dataset) -> tuple[int, ...]:

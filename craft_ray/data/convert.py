@@ -113,6 +113,7 @@ def _read_and_decode(item: Item) -> Item | DataError:
         return error
     # The name of the file is kept; its folder is of no use elsewhere.
     name = item.encoded.name if isinstance(item.encoded, Path) else ""
+    name = name.encode(errors="backslashreplace").decode()  # Linux allows bytes that are no text
     return replace(held, name=name)
 
 

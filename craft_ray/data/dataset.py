@@ -48,8 +48,11 @@ class Item:
             if isinstance(self.encoded, bytes):
                 return self.encoded
             if isinstance(self.encoded, Path):
+                _check_is_no_pipe(self.encoded)
                 return self.encoded.read_bytes()
             return self.encoded.read()
+        except DataError:
+            raise
         except Exception as error:  # pyarrow, too, raises errors of many kinds on a broken file
             raise DataError(f"{self.name}: must be readable, but: {error}") from error
 
@@ -69,8 +72,20 @@ class Item:
         Raises:
             DataError: on entering the block or within it: it cannot be decoded.
         """
-        source = self.encoded if isinstance(self.encoded, Path) else self.read()
-        return opened(source, self.name)
+        if isinstance(self.encoded, Path):
+            _check_is_no_pipe(self.encoded)
+            return opened(self.encoded, self.name)
+        return opened(self.read(), self.name)
+
+
+def _check_is_no_pipe(path: Path) -> None:
+    """Of a named pipe, reading would wait for ever.
+
+    Raises:
+        DataError: it is one.
+    """
+    if path.is_fifo():
+        raise DataError(f"{path}: must be an image file, but is a named pipe")
 
 
 @dataclass(frozen=True)

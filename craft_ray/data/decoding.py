@@ -116,7 +116,10 @@ def open_image(source: Path | BinaryIO) -> Image.Image:
             kinds = ", ".join(sorted([*IMAGE_FORMATS, "HEIF"]))
             raise UnidentifiedImageError(f"is none of {kinds}") from error
     _register_heif()
-    return Image.open(source, formats=("HEIF",))
+    try:
+        return Image.open(source, formats=("HEIF",))
+    except UnidentifiedImageError as error:
+        raise UnidentifiedImageError("is HEIC that is broken or cut off") from error
 
 
 def in_rgb(image: Image.Image, decoding: Decoding) -> Image.Image:

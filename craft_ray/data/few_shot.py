@@ -70,9 +70,10 @@ def sample_few_shot(
         source, taken = train, set(chosen)
         left = [position for position in range(len(train)) if position not in taken]
         if not left:
+            fewer = f"say data.shots={shots - 1}, or " if shots > 1 else ""
             raise DataError(
                 f"{dataset.name}: without a validation split, training images must be left for "
-                f"validation, but data.shots={shots} takes all {len(train)}"
+                f"validation, but data.shots={shots} takes all {len(train)}: {fewer}add images"
             )
     if "val" not in dataset.splits or validation == "few_shot":
         left = _at_most(_by_label(source, left), min(shots, MAX_VALIDATION_SHOTS), generator)

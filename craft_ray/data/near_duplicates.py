@@ -10,7 +10,7 @@ projections finds all candidates, and loses no pair.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from craft_ray.data.dataset import Dataset, Item, Split
-from craft_ray.data.threads import map_in_threads
-from craft_ray.errors import DataError
+from craft_ray.data.dataset import Item, Split
+from craft_ray.data.duplicate import Duplicate
 
 SIDE = 8
 FARTHEST = 0.055
@@ -33,83 +32,47 @@ is a flat area, of which only noise could be compared."""
 COMPONENTS = 10
 FITTED_TO = 20_000
 """Thumbnails at most, from which the principal components are computed."""
-BLOCK = 1024
+BLOCK = 256
+MANY = 100
+"""Candidates of one image, from which on it is compared with all: where all images look alike, as
+frames of a camera do, lists of candidates would fill the memory."""
+PRODUCTS = 2**24
+"""In memory at a time, 64 MB."""
 
 FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class NearDuplicate:
-    """An image that looks like one of an earlier split.
+class NearDuplicate(Duplicate):
+    """An image that looks like one of an earlier split: the one that it looks most like.
 
     Attributes:
-        image, split, class_name: of the image.
-        other_image, other_split, other_class_name: of the one that it looks most like.
         distance: between the thumbnails; 0: they are equal.
         mirrored: it looks like the other one's mirror image.
     """
 
-    image: str
-    split: Split
-    class_name: str
-    other_image: str
-    other_split: Split
-    other_class_name: str
     distance: float
     mirrored: bool
 
 
-def find_near_duplicates(
-    dataset: Dataset, progress: Callable[[int], None] = lambda _: None
-) -> tuple[NearDuplicate, ...]:
-    """Each image, with the nearest of the splits before its own, if that is near enough. Files with
-    equal bytes are not among them: these are leaks. What cannot be decoded is passed over.
+@dataclass(frozen=True)
+class Seen:
+    """What is kept of an image that was decoded: some 768 bytes.
 
-    Args:
-        dataset: of which every image is decoded once; a thumbnail of each stays in memory, 768
-            bytes.
-        progress: is told of each image, by the number 1.
+    Attributes:
+        split, item: the image.
+        digest: of its file.
+        thumbnail: see `thumbnail_of`.
     """
-    if len(dataset.splits) < 2:
-        return ()
-    places: list[tuple[Split, Item]] = []
-    thumbnails: list[FloatArray] = []
-    starts = []
-    for split, items in dataset.splits.items():
-        starts.append(len(places))
-        for item, found in zip(items, map_in_threads(_thumbnail, items), strict=True):
-            progress(1)
-            if found is not None:
-                places.append((split, item))
-                thumbnails.append(found)
-    starts.append(len(places))
-    if not thumbnails:
-        return ()
-    found_pairs = nearest_of_earlier(np.stack(thumbnails), starts)
-    pairs = []
-    for row, (other, distance, mirrored) in sorted(found_pairs.items()):
-        (split, item), (other_split, other_item) = places[row], places[other]
-        if not mirrored and item.read() == other_item.read():
-            continue
-        names = dataset.class_names
-        ends = (
-            (item.name, split, names[item.label]),
-            (
-                other_item.name,
-                other_split,
-                names[other_item.label],
-            ),
-        )
-        pairs.append(NearDuplicate(*ends[0], *ends[1], round(distance, 4), mirrored))
-    return tuple(pairs)
+
+    split: Split
+    item: Item
+    digest: bytes
+    thumbnail: FloatArray
 
 
-def _thumbnail(item: Item) -> FloatArray | None:
-    """[SIDE * SIDE * 3]; None if the image is broken or flat."""
-    try:
-        image = item.decode()
-    except DataError:
-        return None
+def thumbnail_of(image: Image.Image) -> FloatArray | None:
+    """[SIDE * SIDE * 3] of an image in RGB; None if it is flat."""
     small = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     pixels = np.asarray(small, dtype=np.float32).reshape(-1, 3)
     if pixels.std(axis=0).max() < LEAST_CONTRAST:  # one colour, whichever it is
@@ -117,6 +80,33 @@ def _thumbnail(item: Item) -> FloatArray | None:
     pixels = (pixels - pixels.mean()).ravel()
     unit: FloatArray = (pixels / np.linalg.norm(pixels)).astype(np.float32)
     return unit
+
+
+def near_duplicates_among(
+    images: Sequence[Seen], class_names: Sequence[str]
+) -> tuple[NearDuplicate, ...]:
+    """Each image, with the nearest of the splits before its own, if that is near enough. Files with
+    equal bytes are not among them: these are leaks.
+
+    Args:
+        images: of all splits, those of a split together.
+        class_names: of the data set.
+    """
+    if not images:
+        return ()
+    starts = [0, *(i for i, (a, b) in enumerate(pairwise(images), 1) if a.split != b.split)]
+    thumbnails_NP = np.stack([image.thumbnail for image in images])
+    found = nearest_of_earlier(thumbnails_NP, [*starts, len(images)])
+    pairs = []
+    for row, (other_row, distance, mirrored) in sorted(found.items()):
+        one, other = images[row], images[other_row]
+        if not mirrored and one.digest == other.digest:
+            continue
+        ends = (
+            (image.item.name, image.split, class_names[image.item.label]) for image in (one, other)
+        )
+        pairs.append(NearDuplicate(*next(ends), *next(ends), round(distance, 4), mirrored))
+    return tuple(pairs)
 
 
 def nearest_of_earlier(
@@ -140,22 +130,29 @@ def nearest_of_earlier(
     found: dict[int, tuple[int, float, bool]] = {}
     reach = FARTHEST + 1e-4  # float32 may bring two projections a little farther apart
     for start, end in pairwise(starts[1:]):
-        tree = cKDTree(projected_NQ[:start])
+        earlier_NP, tree = thumbnails_NP[:start], cKDTree(projected_NQ[:start])
         for at in range(start, end, BLOCK):
-            rows = range(at, min(at + BLOCK, end))
+            rows = np.arange(at, min(at + BLOCK, end))
             for mirrored, queries_NP, queries_NQ in (
                 (False, thumbnails_NP, projected_NQ),
                 (True, mirrored_NP, projected_mirrored_NQ),
             ):
-                near = tree.query_ball_point(queries_NQ[rows.start : rows.stop], reach)
-                for row, candidates in zip(rows, near, strict=True):
-                    if not candidates:
-                        continue
-                    apart = np.linalg.norm(thumbnails_NP[candidates] - queries_NP[row], axis=1)
-                    place = int(apart.argmin())
-                    distance = float(apart[place])
+                counts = tree.query_ball_point(queries_NQ[rows], reach, return_length=True)
+                few, many = rows[(counts > 0) & (counts <= MANY)], rows[counts > MANY]
+                near = tree.query_ball_point(queries_NQ[few], reach) if len(few) else []
+                nearest = [
+                    candidates[np.linalg.norm(earlier_NP[candidates] - query, axis=1).argmin()]
+                    for query, candidates in zip(queries_NP[few], near, strict=True)
+                ]
+                step = max(1, PRODUCTS // start)
+                for first in range(0, len(many), step):
+                    # Of unit length: the nearest has the largest product.
+                    products = queries_NP[many[first : first + step]] @ earlier_NP.T
+                    nearest += products.argmax(axis=1).tolist()
+                for row, other in zip([*few.tolist(), *many.tolist()], nearest, strict=True):
+                    distance = float(np.linalg.norm(earlier_NP[other] - queries_NP[row]))
                     if distance <= FARTHEST and (row not in found or distance < found[row][1]):
-                        found[row] = int(candidates[place]), distance, mirrored
+                        found[row] = int(other), distance, mirrored
     return found
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from craft_ray.data.check import Duplicate, Report
+from craft_ray.data.label_check import LabelCheck
 from craft_ray.data.near_duplicates import NearDuplicate
 
 SHOWN_AT_MOST = 20
@@ -39,6 +41,8 @@ def show_report(report: Report, console: Console) -> None:
         [_contradiction(pair) for pair in report.contradictions],
     )
     _show_findings(console, "Classes", report.class_problems)
+    if report.labels is not None:
+        _show_labels(console, report.labels)
     if report.shared_names:
         names = ", ".join(report.shared_names)
         _say(
@@ -72,8 +76,32 @@ def _show_findings(console: Console, title: str, findings: Sequence[str]) -> Non
     _say(console, f"{title} ({len(findings):,}):")
     for finding in findings[:SHOWN_AT_MOST]:
         _say(console, f"  {finding}")
-    if len(findings) > SHOWN_AT_MOST:
-        _say(console, f"  and {len(findings) - SHOWN_AT_MOST:,} more: --json lists them all")
+    _say_more(console, len(findings))
+
+
+def _say_more(console: Console, number: int) -> None:
+    if number > SHOWN_AT_MOST:
+        _say(console, f"  and {number - SHOWN_AT_MOST:,} more: --json lists them all")
+
+
+def _show_labels(console: Console, labels: LabelCheck) -> None:
+    asked = f"{labels.num_asked:,} of {labels.num_images:,} images"
+    if not labels.wrong:
+        _say(console, f"Labels: none looks wrong in {asked}.")
+    else:
+        _say(console, f"Labels that look wrong ({len(labels.wrong):,} in {asked}):")
+        rows = [("label", "looks like", "sure", "image")]
+        rows += [
+            (each.label, each.looks_like, f"{each.confidence:.0%}", f"{each.image} ({each.split})")
+            for each in labels.wrong[:SHOWN_AT_MOST]
+        ]
+        widths = [max(cell_len(row[place]) for row in rows) for place in range(3)]
+        for row in rows:
+            cells = [set_cell_size(row[place], widths[place]) for place in range(3)]
+            _say(console, "  ".join(["", *cells, row[3]]))
+        _say_more(console, len(labels.wrong))
+    if labels.left_out:
+        _say(console, f"Labels not looked at: {'; '.join(labels.left_out)}.")
 
 
 def _leak(pair: Duplicate) -> str:

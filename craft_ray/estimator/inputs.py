@@ -24,7 +24,12 @@ from craft_ray.data.dataset import (
 from craft_ray.data.decoding import AS_SEEN, Decoding, in_rgb
 from craft_ray.data.sources.folder_layout import split_folders
 from craft_ray.data.sources.image_names import PassedOver
-from craft_ray.data.sources.listing import class_folders, image_files, labelled
+from craft_ray.data.sources.listing import (
+    class_folders,
+    image_files,
+    images_directly_in,
+    labelled,
+)
 from craft_ray.errors import DataError
 from craft_ray.inference.images import ImagesAt
 
@@ -44,7 +49,8 @@ def items_of(images: Images, decoding: Decoding = AS_SEEN) -> list[Item]:
     """
     if isinstance(images, str | os.PathLike):
         return list(ImagesAt([Path(images)]))
-    if not isinstance(images, Iterable):
+    is_single = isinstance(images, np.ndarray) and images.ndim == 0
+    if is_single or not isinstance(images, Iterable):
         raise DataError(f"X: must be images or paths, but is {type(images).__name__}")
     if isinstance(images, np.ndarray) and images.dtype.kind not in "OU":
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
@@ -83,6 +89,7 @@ def labelled_items(images: Images, labels: Iterable[Any] | None) -> tuple[Datase
             for label, name in enumerate(classes)
             for item in labelled(image_files(root / name, passed_over), label)
         ]
+        passed_over.beside += images_directly_in(root)
         for each in (*notes, *passed_over.notes()):
             warnings.warn(each, UserWarning, stacklevel=3)
         return _dataset(root.name, [str(each) for each in classes], items), classes
@@ -105,14 +112,15 @@ def _labels(labels: Iterable[Any]) -> npt.NDArray[Any]:
     Raises:
         DataError: they are no row, or numbers that count or measure something.
     """
-    listed = np.asarray(labels if hasattr(labels, "__len__") else list(labels))
     try:
+        listed = np.asarray(labels if hasattr(labels, "__len__") else list(labels))
         row = column_or_1d(listed, warn=True)
         if row.dtype.kind == "f":
             assert_all_finite(row)
         if len(row):
             check_classification_targets(row)
-    except ValueError as error:
+        np.unique(row)  # None and NaN among words have no order
+    except (ValueError, TypeError) as error:
         raise DataError(f"y: must be a class for each image, but: {error}") from error
     found: npt.NDArray[Any] = row
     return found

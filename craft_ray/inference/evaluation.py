@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +22,19 @@ from craft_ray.classifiers.score import NUM_CALIBRATION_BINS, Score, ScoreCount
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.data.dataset import Item
 from craft_ray.data.sources.image_names import PassedOver
-from craft_ray.data.sources.listing import class_folders, image_files, labelled
+from craft_ray.data.sources.instead import instead_in
+from craft_ray.data.sources.listing import (
+    class_folders,
+    composed,
+    image_files,
+    images_directly_in,
+    labelled,
+)
 from craft_ray.errors import DataError
 from craft_ray.method.softmax import softmax
 from craft_ray.oracle.contract import FloatArray
 
+NAMED_AT_MOST = 5
 MISTAKES_KEPT = 24
 
 
@@ -60,18 +68,35 @@ def labelled_images(
     Raises:
         DataError: a folder is no class of the classifier, or there is no image.
     """
-    labels = {name: label for label, name in enumerate(class_names)}
+    labels = {composed(name): label for label, name in enumerate(class_names)}
     items: list[Item] = []
     for name in class_folders(root):
-        if name not in labels:
+        if composed(name) not in labels:
             raise DataError(
-                f"{root / name}: must be a class of the run ({len(labels)} of them: "
-                f"{', '.join(list(labels)[:5])} ...), but is none{did_you_mean(name, labels)}"
+                f"{root / name}: must be a class of the run ({some_of(class_names)}), but is none"
+                f"{_split_within(root / name, labels) or did_you_mean(name, labels)}"
             )
-        items += labelled(image_files(root / name, passed_over), labels[name])
+        items += labelled(image_files(root / name, passed_over), labels[composed(name)])
     if not items:
-        raise DataError(f"{root}: must have class folders with images, but has none")
+        raise DataError(
+            f"{root}: must have class folders with images, but has none{instead_in(root)}"
+        )
+    if passed_over is not None:
+        passed_over.beside += images_directly_in(root)
     return items
+
+
+def some_of(class_names: Sequence[str]) -> str:
+    """The names of the first few, for a message, and how many there are."""
+    others = " ..." * (len(class_names) > NAMED_AT_MOST)
+    return f"{len(class_names):,}: {', '.join(class_names[:NAMED_AT_MOST])}{others}"
+
+
+def _split_within(folder: Path, labels: Mapping[str, int]) -> str:
+    """The end of a message about a folder with classes in it, such as `test`; else empty."""
+    if not labels.keys() & set(class_folders(folder)):
+        return ""
+    return f" itself: name the folder that has the classes, such as {folder}"
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,16 @@ from typing import Any
 import pyarrow as pa
 
 from craft_ray.data.dataset import Item
+from craft_ray.data.parquet_layout import IMAGE_COLUMN
 from craft_ray.data.rows import ParquetRow, open_parquet
-from craft_ray.data.sources.detect import TABLE_SUFFIXES
 from craft_ray.data.sources.image_names import PassedOver, image_extensions, is_image_name
-from craft_ray.data.sources.index import windows_path
+from craft_ray.data.sources.index import found_path
+from craft_ray.data.sources.instead import TABLE_SUFFIXES, instead_in, way_to_read
 from craft_ray.data.sources.listing import Files, walk
-from craft_ray.data.sources.table import open_table
+from craft_ray.data.sources.table import PATH_COLUMNS, open_table
+from craft_ray.data.sources.table_columns import holds_images, image_column
 from craft_ray.errors import DataError
 
-PATH_COLUMNS = ("image", "path", "file", "filename", "filepath", "file_name")
 NO_LABEL = 0
 ROWS_AT_A_TIME = 1024
 
@@ -28,9 +29,10 @@ class ImagesAt:
 
     Args:
         places: files, folders with all that is below them, CSV tables, and Parquet files. Of a
-            table the column `image` (or `path`, `file`, `filename`, `filepath`) has paths relative
-            to the table; in Parquet it may also have images themselves: bytes, or
-            struct<bytes, path> as `craft-ray data convert` and Hugging Face write them.
+            table the column `path` (or another of `PATH_COLUMNS`) has paths relative to the table;
+            in Parquet `image` goes first, and may have images themselves, as may a column of
+            another name: bytes, or struct<bytes, path> as `craft-ray data convert` and Hugging
+            Face write them.
 
     Nothing is opened but tables: what cannot be read is found when its turn comes.
 
@@ -49,6 +51,7 @@ class ImagesAt:
                 f"{', '.join(map(str, places))}: must have an image "
                 f"({', '.join(image_extensions())}), but has none"
                 f"{''.join(f' ({note})' for note in self.notes)}"
+                f"{''.join(map(instead_in, places))}"
             )
 
     def __len__(self) -> int:
@@ -79,6 +82,8 @@ def _paths(place: Path, passed_over: PassedOver | None = None) -> Iterator[Path]
         raise DataError(f"{place}: must be an image, a folder or a table, but is missing")
     elif place.suffix.lower() in TABLE_SUFFIXES:
         yield from _of_table(place)
+    elif (way := way_to_read(place)) is not None:
+        raise DataError(f"{place}: must be an image, a folder or a table, but {way}")
     else:
         yield place
 
@@ -99,7 +104,7 @@ def _of_table(table: Path) -> Iterator[Path]:
         column = path_column(table, names)
         for _, record in records:
             if path := record.get(column, "").strip():
-                yield windows_path(table.parent, path, files)
+                yield found_path(table.parent, path, files)
 
 
 def column_of(table: Path, names: Sequence[str], known: Sequence[str], what: str) -> str:
@@ -144,12 +149,13 @@ def _number_of_rows(table: Path) -> int:
 
 def _parquet_column(table: Path, schema: pa.Schema) -> tuple[str, bool]:
     """The column of images, and whether it has the images themselves."""
-    column = path_column(table, schema.names)
+    known = (IMAGE_COLUMN, *PATH_COLUMNS)
+    if set(known).isdisjoint(schema.names) and any(holds_images(each.type) for each in schema):
+        return image_column(schema, IMAGE_COLUMN, str(table)), True
+    column = column_of(table, schema.names, known, "paths")
     check_single(table, column, schema)
     kind = schema.field(column).type
-    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        return column, True
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if holds_images(kind):
         return column, True
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return column, False

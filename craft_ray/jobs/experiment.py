@@ -29,6 +29,7 @@ from craft_ray.jobs.live import waiting
 from craft_ray.jobs.result import Scores, about_result
 from craft_ray.jobs.run_clock import RunClock
 from craft_ray.jobs.run_folder import SUMMARY_FILE
+from craft_ray.jobs.run_model import check_model, keep_model
 from craft_ray.jobs.run_report import REPORT_FILE, Curve, dispensable, write_run_report
 from craft_ray.jobs.slots import Slots
 from craft_ray.metering.ledger import Spending
@@ -213,7 +214,8 @@ def open_experiment(
 
     Raises:
         UserError: tracking or the cluster does not answer, not one job fits into it, the model
-            cannot be loaded, or a node that can run a job does not see `folder`.
+            cannot be loaded or is not the one that the run began with, or a node that can run a job
+            does not see `folder`.
     """
     clock = RunClock(folder)
     tracker: Tracker = NullTracker()
@@ -241,6 +243,7 @@ def open_experiment(
             oracle = stack.enter_context(
                 driver_oracle(config, pool.address, folder, may_go_on=may_go_on)
             )
+            check_model(folder, oracle.describe())
             for note in oracle.describe().notes:
                 console.print(note, highlight=False, markup=False, soft_wrap=True)
             with waiting(console, "Asking zero-shot"):
@@ -249,6 +252,7 @@ def open_experiment(
                 prepared = prepare(config, data, oracle, start)
                 examiner = Examiner(oracle, prepared, data)
                 prepared, zero_shot = examiner.validate_zero_shot()
+                keep_model(folder, oracle.describe())
                 if first is not None:
                     expect_training(first, prepared, oracle)
             if (warning := _indistinct(prepared, oracle.describe())) is not None:

@@ -85,12 +85,12 @@ def sockets_fit(environment: Mapping[str, str]) -> bool:
 @contextmanager
 def place_for_sockets(environment: Mapping[str, str]) -> Iterator[str | None]:
     """A short folder for Ray, removed at the end, where TMPDIR is too long, as batch systems set
-    it; None where Ray's own is short enough.
+    it, or is no folder that can be written; None where Ray's own will do.
 
     Raises:
         ConfigError: there is no short folder that can be written.
     """
-    if sockets_fit(environment):
+    if sockets_fit(environment) and (environment.get("RAY_TMPDIR") or _tmpdir_works(environment)):
         yield None
         return
     for place in SHORT_PLACES:
@@ -106,7 +106,18 @@ def place_for_sockets(environment: Mapping[str, str]) -> Iterator[str | None]:
     most = MAX_SOCKET_PATH - LONGEST_BELOW
     problem = (
         f"RAY_TMPDIR: must be a folder that can be written, of at most {most} bytes, as sockets "
-        f"take short paths only: TMPDIR is longer, and none of {', '.join(SHORT_PLACES)} can be "
+        f"take short paths only: TMPDIR is none, and none of {', '.join(SHORT_PLACES)} can be "
         "written"
     )
     raise ConfigError("ray", [problem])
+
+
+def _tmpdir_works(environment: Mapping[str, str]) -> bool:
+    """Python's own temporary files go elsewhere without a word where it does not; Ray would end."""
+    if not (folder := environment.get("TMPDIR")):
+        return True
+    try:
+        with tempfile.TemporaryDirectory(prefix="craft-ray-", dir=folder):
+            return True
+    except OSError:
+        return False

@@ -115,7 +115,7 @@ def data_inputs(config: RunConfig, data: FewShotData, context: str) -> DataInput
         name=data.dataset.name,
         context=context,
         digest=_digest(tuple(items)),
-        source=str(source.get("path") or source.get("root") or source["kind"]),
+        source=str(source.get("file") or source.get("root") or source["kind"]),
         num_images=len(items),
         num_classes=data.size.num_classes,
     )

@@ -13,7 +13,13 @@ from typing import Any
 
 from craft_ray.config.base import Settings
 from craft_ray.config.resuming import asks_for_more, changes_that_matter
-from craft_ray.errors import ConfigError, RunFailedError, RunInterruptedError, StorageError
+from craft_ray.errors import (
+    ConfigError,
+    RunFailedError,
+    RunInterruptedError,
+    StorageError,
+    UserError,
+)
 from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place, RemotePath, check_answers, entries
 from craft_ray.files.whole_files import read_json, write_json
@@ -190,10 +196,8 @@ def open_run_folder(
     if resume:
         with _first_free(_resumable(output_dir, name, stem)) as folder:
             _check_resumable(folder, settings, model)
-            if is_finished(folder):  # and is to go on: from now on it is not
-                write_json(folder / EARLIER_SUMMARY_FILE, read_json(folder / SUMMARY_FILE))
-                (folder / SUMMARY_FILE).unlink()
-            yield folder
+            with _no_longer_finished(folder):
+                yield folder
         return
     folder = output_dir.resolve() / (name or default_name(stem))
     _make(folder)
@@ -216,6 +220,23 @@ def open_run_folder(
             if left == {SETTINGS_FILE}:
                 remove_folder(folder)
             raise
+
+
+@contextmanager
+def _no_longer_finished(folder: Place) -> Iterator[None]:
+    """A finished run that is to go on is finished no more; where a user's error comes, such as a
+    model that cannot be loaded, it is again what it was."""
+    if not is_finished(folder):
+        yield
+        return
+    summary = read_json(folder / SUMMARY_FILE)
+    write_json(folder / EARLIER_SUMMARY_FILE, summary)
+    (folder / SUMMARY_FILE).unlink()
+    try:
+        yield
+    except UserError:
+        write_json(folder / SUMMARY_FILE, summary)
+        raise
 
 
 @contextmanager

@@ -35,6 +35,8 @@ def build_model(architecture: dict[str, Any], weights: Weights) -> Any:
     settings = deepcopy(architecture)
     text = settings["text_cfg"]
     custom = settings.pop("custom_text", False) or "hf_model_name" in text
+    if "logit_bias" in weights and settings.get("init_logit_bias") is None:
+        settings["init_logit_bias"] = 0.0  # any architecture may be trained with a sigmoid
     if "timm_model_name" in settings["vision_cfg"]:
         settings["vision_cfg"]["timm_model_pretrained"] = False
     if "hf_model_name" in text:

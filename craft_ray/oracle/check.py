@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,16 @@ from craft_ray.oracle.catalogue import (
     published_weights,
     tags_of,
 )
+from craft_ray.oracle.checkpoint_names import CheckpointError
 from craft_ray.oracle.hub_folder import hub_architecture, is_clip_model
 from craft_ray.oracle.preprocessing import preprocessing_of
 from craft_ray.oracle.text.foreign import check_installed
-from craft_ray.oracle.weights import is_file, trained_with_quick_gelu
+from craft_ray.oracle.weights import (
+    description_beside,
+    is_file,
+    trained_with_quick_gelu,
+    weights_in,
+)
 
 ACTIVATIONS = {True: "QuickGELU", False: "GELU"}
 
@@ -43,6 +50,7 @@ def check_model_exists(config: OracleConfig) -> None:
             )
         if not is_described:
             hub_architecture(folder)
+            _weights_in(folder)
             preprocessing_of(config)
             return
         try:
@@ -69,6 +77,12 @@ def _check_name_and_weights(name: str, pretrained: str) -> None:
         )
     tags = tags_of(name)
     if pretrained.lower() not in {tag.lower() for tag in tags} and not is_file(Path(pretrained)):
+        if os.path.isdir(pretrained):
+            raise OracleError(
+                f"oracle.pretrained: must be a file or a tag, but {pretrained} is a folder: for a "
+                f"whole model in it say oracle.model=local-dir:{pretrained} and no "
+                "oracle.pretrained, or name the file of weights in it"
+            )
         raise OracleError(
             f"oracle.pretrained: must be a file or one of {', '.join(tags) or '(no tags)'} for "
             f"{name}, but got {pretrained[:200]!r}{did_you_mean(pretrained, tags)}"
@@ -107,7 +121,8 @@ def check_activation(config: OracleConfig, architecture: dict[str, Any]) -> None
     """Refuse weights that were trained with another activation than the architecture computes.
 
     Such a model loads, and silently loses points (open_clip only warns, and of tags only). A file
-    that carries no mark is taken at the user's word.
+    that carries no mark, and has no description of this model beside it, is taken at the user's
+    word.
     """
     has_quick_gelu = bool(architecture.get("quick_gelu"))
     if config.model.startswith(LOCAL_DIR_PREFIX):
@@ -115,14 +130,20 @@ def check_activation(config: OracleConfig, architecture: dict[str, Any]) -> None
             Path(config.model.removeprefix(LOCAL_DIR_PREFIX)), has_quick_gelu
         )
     elif (tag := tag_of(config)) is not None:
-        # A tag that declares QuickGELU gets it; the other way round there is nothing to force.
-        if has_quick_gelu and not tag.get("quick_gelu"):
+        # A tag that declares QuickGELU gets it; the other way round there is nothing to force. An
+        # architecture without a sibling (roberta-ViT-B-32) has what its only weights were trained
+        # with, though their tag does not say so.
+        has_sibling = config.model.endswith("-quickgelu")
+        if has_quick_gelu and has_sibling and not tag.get("quick_gelu"):
             raise OracleError(
                 f"oracle.pretrained: must have been trained with the activation of {config.model}, "
                 f"QuickGELU, but {config.pretrained!r} was trained with GELU"
             )
     elif config.pretrained is not None:
-        trained = trained_with_quick_gelu(Path(config.pretrained))
+        path = Path(config.pretrained)
+        trained = trained_with_quick_gelu(path)
+        if trained is None and (beside := description_beside(config.model, path)) is not None:
+            trained = bool(beside["model_cfg"].get("quick_gelu"))
         if trained is not None and trained != has_quick_gelu:
             base = config.model.removesuffix("-quickgelu")
             remedy = f"{base}-quickgelu" if trained else base
@@ -133,6 +154,24 @@ def check_activation(config: OracleConfig, architecture: dict[str, Any]) -> None
                 f"{config.model!r} computes {ACTIVATIONS[has_quick_gelu]}: use "
                 + (f"oracle.model={remedy}" if known else "a local-dir: whose model_cfg says so")
             )
+
+
+def activation_note(config: OracleConfig, architecture: dict[str, Any]) -> str | None:
+    """What a user should know of weights in a file that does not say its activation, where both
+    activations have a name: a wrong one loads, and answers worse. None if there is no doubt."""
+    base = config.model.removesuffix("-quickgelu")
+    path = Path(config.pretrained or "")
+    both = {base, f"{base}-quickgelu"} <= architectures().keys()
+    if not both or trained_with_quick_gelu(path) is not None:
+        return None
+    has_quick_gelu = bool(architecture.get("quick_gelu"))
+    other = base if has_quick_gelu else f"{base}-quickgelu"
+    whose = "" if has_quick_gelu else " (OpenAI's, and what was tuned from them)"
+    return (
+        f"Activation: {ACTIVATIONS[has_quick_gelu]}, by the name {config.model}; {path.name} does "
+        f"not say it. Weights that were trained with {ACTIVATIONS[not has_quick_gelu]}{whose} "
+        f"want oracle.model={other}."
+    )
 
 
 def check_hub_activation(config: OracleConfig, architecture: dict[str, Any], folder: Path) -> None:
@@ -149,12 +188,18 @@ def check_hub_activation(config: OracleConfig, architecture: dict[str, Any], fol
 
 
 def _check_activation_of_folder(folder: Path, has_quick_gelu: bool) -> None:
-    for path in sorted(folder.iterdir()):
-        is_weights = path.suffix in (".safetensors", ".bin", ".pth")
-        trained = trained_with_quick_gelu(path) if is_weights else None
-        if trained is not None and trained != has_quick_gelu:
-            raise OracleError(
-                f"oracle.model: quick_gelu in {folder / 'open_clip_config.json'} must be "
-                f"{str(trained).lower()}, because the weights in {path.name} were trained with "
-                f"{ACTIVATIONS[trained]}, but it is {str(has_quick_gelu).lower()}"
-            )
+    path = _weights_in(folder)
+    trained = trained_with_quick_gelu(path)
+    if trained is not None and trained != has_quick_gelu:
+        raise OracleError(
+            f"oracle.model: quick_gelu in {folder / 'open_clip_config.json'} must be "
+            f"{str(trained).lower()}, because the weights in {path.name} were trained with "
+            f"{ACTIVATIONS[trained]}, but it is {str(has_quick_gelu).lower()}"
+        )
+
+
+def _weights_in(folder: Path) -> Path:
+    try:
+        return weights_in(folder)
+    except CheckpointError as error:
+        raise OracleError(f"oracle.model: {error}") from None

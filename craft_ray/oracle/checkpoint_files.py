@@ -19,20 +19,6 @@ from safetensors.torch import load_file
 
 from craft_ray.oracle.checkpoint_names import CheckpointError, bare_names, weights_within
 
-PREFERRED = (
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "open_clip_pytorch_model.pth",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "pytorch_model.pth",
-    "model.pth",
-)
-"""Names of weights in a folder: of the first that is there."""
-SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 ALONE = "save the state dict alone: torch.save(model.state_dict(), 'weights.pt')"
 READ_BESIDE: list[Any] = [
     np.dtype,
@@ -70,24 +56,6 @@ def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     if averaged:
         notes = (f"Weights: the moving average that stands under {averaged[0]}.", *notes)
     return bare, notes
-
-
-def weights_in(folder: Path) -> Path:
-    """The file of weights in a folder.
-
-    Raises:
-        CheckpointError: there is none, or several without a name that tells.
-    """
-    for name in PREFERRED:
-        if (folder / name).is_file():
-            return folder / name
-    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(path.name for path in found) or "none"
-    raise CheckpointError(
-        f"the folder must have one file of weights, or one called {PREFERRED[0]}, but has {names}"
-    )
 
 
 def _document(path: Path) -> Any:

@@ -17,7 +17,7 @@ WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 BESIDE = ("n_averaged", "text.transformer.embeddings.position_ids")
 """Buffers that are no weights: of averaged models, and of old `transformers`."""
 SCALE = "logit_scale"
-"""What every CLIP has exactly once."""
+"""What every CLIP has exactly once, beside that of an attention, `attn.logit_scale` (Swin V2)."""
 DEEPEST = 3
 
 
@@ -84,7 +84,8 @@ def bare_names(weights: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, .
         bare[short] = value
     for name in BESIDE:
         bare.pop(name, None)
-    scales = [name for name in bare if name == SCALE or name.endswith(f".{SCALE}")]
+    named = [name for name in bare if name == SCALE or name.endswith(f".{SCALE}")]
+    scales = [name for name in named if not name.endswith(f"attn.{SCALE}")]
     if len(scales) > 1:
         raise CheckpointError(
             f"it holds several models: {', '.join(scales)}; save the state dict of the one that is "

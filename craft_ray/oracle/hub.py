@@ -15,10 +15,15 @@ ANSWER_WITHIN_S = 10.0
 
 
 def cached(repository: str, file: str) -> Path | None:
-    """Where the hub's cache on this machine has a file; None if it has not."""
+    """Where the hub's cache on this machine has a file; None if it has not, or if the name is none
+    of a repository but a path, which descriptions of models that were trained from a folder have.
+    """
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repository, file)
+    try:
+        found = try_to_load_from_cache(repository, file)
+    except ValueError:  # HFValidationError
+        return None
     return Path(found) if isinstance(found, str) else None
 
 

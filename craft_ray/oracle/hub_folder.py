@@ -57,28 +57,50 @@ def hub_architecture(folder: Path) -> dict[str, Any]:
             f"oracle.model: text_config.vocab_size in {where} must be {CLIP_VOCABULARY}, that of "
             f"CLIP's tokenizer, but is {vocabulary}"
         )
-    text_width, text_heads = text.get("hidden_size", 512), text.get("num_attention_heads", 8)
-    width, heads = vision.get("hidden_size", 768), vision.get("num_attention_heads", 12)
     return {
-        "embed_dim": document.get("projection_dim", 512),
+        "embed_dim": _count(document, "projection_dim", 512, where),
         "quick_gelu": ACTIVATIONS[acts.pop()],
         "vision_cfg": {
-            "image_size": vision.get("image_size", 224),
-            "layers": vision.get("num_hidden_layers", 12),
-            "width": width,
-            "head_width": width // heads,
-            "patch_size": vision.get("patch_size", 32),
-            "mlp_ratio": vision.get("intermediate_size", 3072) / width,
+            "image_size": _count(vision, "image_size", 224, where),
+            "layers": _count(vision, "num_hidden_layers", 12, where),
+            "patch_size": _count(vision, "patch_size", 32, where),
+            **_widths(vision, 768, 12, 3072, where, is_text=False),
         },
         "text_cfg": {
-            "context_length": text.get("max_position_embeddings", 77),
+            "context_length": _count(text, "max_position_embeddings", 77, where),
             "vocab_size": vocabulary,
-            "width": text_width,
-            "heads": text_heads,
-            "layers": text.get("num_hidden_layers", 12),
-            "mlp_ratio": text.get("intermediate_size", 2048) / text_width,
+            "layers": _count(text, "num_hidden_layers", 12, where),
+            **_widths(text, 512, 8, 2048, where, is_text=True),
         },
     }
+
+
+def _widths(
+    tower: dict[str, Any], width: int, heads: int, inner: int, where: Path, *, is_text: bool
+) -> dict[str, Any]:
+    """Of a tower, in open_clip's words; the numbers are those that are not said."""
+    width = _count(tower, "hidden_size", width, where)
+    heads = _count(tower, "num_attention_heads", heads, where)
+    inner = _count(tower, "intermediate_size", inner, where)
+    if width % heads:
+        raise OracleError(
+            f"oracle.model: num_attention_heads in {where} must divide hidden_size, {width}, but "
+            f"is {heads}"
+        )
+    ratio = inner / width
+    if int(width * ratio) != inner:  # open_clip cuts off what is behind the point
+        ratio = (inner + 0.5) / width
+    own = {"heads": heads} if is_text else {"head_width": width // heads}
+    return {"width": width, **own, "mlp_ratio": ratio}
+
+
+def _count(section: dict[str, Any], name: str, default: int, where: Path) -> int:
+    value = section.get(name, default)
+    if type(value) is not int or value < 1:
+        raise OracleError(
+            f"oracle.model: {name} in {where} must be a whole number >= 1, but is {value!r}"
+        )
+    return value
 
 
 def foreign_words(folder: Path, known: dict[str, int]) -> list[str]:
@@ -112,10 +134,13 @@ def image_processor_in(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _preprocess(settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    # null is what is not said.
+    settings = {name: value for name, value in settings.items() if value is not None}
+    resample, scale = settings.get("resample", 3), settings.get("rescale_factor", 1 / 255)
     found: dict[str, Any] = {
         "mean": settings.get("image_mean"),
         "std": settings.get("image_std"),
-        "interpolation": RESAMPLING.get(settings.get("resample", 3)),
+        "interpolation": RESAMPLING.get(resample) if isinstance(resample, int) else None,
     }
     if settings.get("do_normalize") is False:
         found |= {"mean": (0.0,) * 3, "std": (1.0,) * 3}
@@ -129,13 +154,15 @@ def _preprocess(settings: dict[str, Any], path: Path) -> dict[str, Any]:
         side = crop.get("height") if isinstance(crop, dict) else crop
         found["resize_mode"] = "shortest" if side in (short, None) else None
     is_told = size is None or found["resize_mode"] is not None
-    scale = settings.get("rescale_factor", 1 / 255)
-    if not is_told or found["interpolation"] is None or abs(scale * 255 - 1) > 1e-6:
+    steps = {name: settings.get(name, True) for name in ("do_resize", "do_rescale")}
+    is_usual = isinstance(scale, int | float) and abs(scale * 255 - 1) <= 1e-6
+    if not is_told or found["interpolation"] is None or not is_usual or False in steps.values():
         raise OracleError(
             f"oracle.model: {path} must resize the short side and crop the centre to the same "
             "size, or resize both sides, bicubic or bilinear, and rescale by 1/255, but has "
-            f"size {size}, crop_size {crop}, resample {settings.get('resample')} and "
-            f"rescale_factor {scale}"
+            f"size {size}, crop_size {crop}, resample {resample}, rescale_factor {scale} and "
+            f"{', '.join(f'{name} {value}' for name, value in steps.items())}. It is not read "
+            "where oracle.image_mean, image_std, resize_mode and interpolation are all set"
         )
     return found
 

@@ -29,13 +29,14 @@ def check_loadable(config: AnyOracleConfig, max_cost: float | None = None) -> No
         check_model_exists(config)
 
 
-def load_here(config: AnyOracleConfig, output_dir: Path) -> Oracle:
+def load_here(config: AnyOracleConfig, output_dir: Path, max_cost: float | None = None) -> Oracle:
     """The model, on a GPU if there is one; or the gate of an endpoint, until this process ends.
 
     Args:
         config: of the model.
         output_dir: where runs are: beside them are the answers that were paid for, and the bill of
             what is asked here.
+        max_cost: money that an endpoint may charge for it; None: any.
 
     Raises:
         OracleError: the model cannot be loaded, or the endpoint refuses.
@@ -47,7 +48,7 @@ def load_here(config: AnyOracleConfig, output_dir: Path) -> Oracle:
 
         time = datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")
         name = f"asked-{time}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
-        records = records_beside_runs(config, output_dir, name)
+        records = records_beside_runs(config, output_dir, name, max_cost)
         return open_until_exit(config, read_secret(config), records)
     # Here: torch takes seconds, which an endpoint does not need.
     from craft_ray.oracle.devices import best_device

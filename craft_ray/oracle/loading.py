@@ -15,8 +15,13 @@ from craft_ray.data.transform import ImageTransform
 from craft_ray.errors import OracleError
 from craft_ray.oracle.building import build_model, in_sizes, sizes_of
 from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX
-from craft_ray.oracle.check import check_activation, check_hub_activation, tag_of
-from craft_ray.oracle.checkpoint_files import read_weights, weights_in
+from craft_ray.oracle.check import (
+    activation_note,
+    check_activation,
+    check_hub_activation,
+    tag_of,
+)
+from craft_ray.oracle.checkpoint_files import read_weights
 from craft_ray.oracle.checkpoint_names import CheckpointError
 from craft_ray.oracle.hub import check_weights_at_hand
 from craft_ray.oracle.hub_folder import (
@@ -28,7 +33,13 @@ from craft_ray.oracle.hub_folder import (
 from craft_ray.oracle.hub_names import in_open_clips_names, is_hub_layout
 from craft_ray.oracle.open_clip_light import open_clip
 from craft_ray.oracle.preprocessing import preprocessing_of
-from craft_ray.oracle.text.foreign import load_tokenizer, make_towers_possible, tower_settings
+from craft_ray.oracle.text.foreign import (
+    load_tokenizer,
+    make_towers_possible,
+    tower_settings,
+    with_tower,
+)
+from craft_ray.oracle.weights import weights_in
 from craft_ray.zoo import EMBEDDED_ORACLE
 
 LONGEST_REASON = 400
@@ -48,7 +59,7 @@ class LoadedModel:
     image_mean: Sequence[float]
     image_std: Sequence[float]
     architecture: dict[str, Any]
-    """open_clip's `model_cfg`."""
+    """open_clip's `model_cfg`, with the settings of a text tower of `transformers`."""
     resize_mode: ResizeMode = "shortest"
     interpolation: Interpolation = "bicubic"
     fill_color: int = 0
@@ -57,11 +68,7 @@ class LoadedModel:
 
     @property
     def transform(self) -> ImageTransform:
-        """How an image becomes a square.
-
-        Raises:
-            ValueError: open_clip knows no such way.
-        """
+        """How an image becomes a square."""
         return ImageTransform(
             self.image_size, self.resize_mode, self.interpolation, self.fill_color
         )
@@ -98,7 +105,7 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
     _check_finite(model, config)
     preprocessing, size = preprocessing_of(config), _side(model, config)
     is_published = config.model == "embedded" or tag_of(config) is not None
-    loaded = LoadedModel(
+    return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         image_size=size,
@@ -110,11 +117,6 @@ def load_model(config: OracleConfig, device: torch.device) -> LoadedModel:
         fill_color=preprocessing.fill_color,
         notes=notes if is_published else (preprocessing.describe(), *notes),
     )
-    try:
-        _ = loaded.transform
-    except ValueError as error:
-        raise OracleError(f"oracle: preprocessing of {config.model}: {error}") from None
-    return loaded
 
 
 def _side(model: Any, config: OracleConfig) -> int:
@@ -172,7 +174,7 @@ def _published(config: OracleConfig, device: torch.device) -> tuple[Any, Any, di
         force_quick_gelu=_tag_declares_quick_gelu(config),
         **tower_settings(architecture, None),
     )
-    return model, tokenizer, architecture
+    return model, tokenizer, with_tower(architecture, None)
 
 
 def _from_files(
@@ -196,19 +198,23 @@ def _from_files(
         model = open_clip.create_model(name, pretrained=str(path), require_pretrained=True)
         return model, tokenizer, architecture, ()
     weights, notes = read_weights(path)
+    says_activation = folder is not None
     if is_hub_layout(weights):
         weights = in_open_clips_names(weights)
         if not is_hub and is_clip_model(path.parent):
+            says_activation = True
             check_hub_activation(config, architecture, path.parent)
     sizes = sizes_of(architecture, weights)
-    if sizes and folder is not None:
-        raise CheckpointError(_contradiction(sizes))
     if sizes:
         architecture = in_sizes(architecture, sizes)
         sentences = (f"{key} is {own}, that of the weights" for key, (_, own) in sizes.items())
         notes = (f"{config.model} has another size here: {', '.join(sentences)}.", *notes)
+    if not says_activation and (note := activation_note(config, architecture)) is not None:
+        notes = (*notes, note)
     model = build_model({**architecture, **tower_settings(architecture, folder)}, weights)
-    return model, tokenizer, architecture, notes
+    if sizes and folder is not None:  # after the names, which tell the weights of another model
+        raise CheckpointError(_contradiction(sizes))
+    return model, tokenizer, with_tower(architecture, folder), notes
 
 
 def _contradiction(sizes: dict[str, tuple[int, int]]) -> str:

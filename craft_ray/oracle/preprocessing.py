@@ -7,16 +7,18 @@ is: a model that was trained with others answers worse, without a word. Knows no
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from craft_ray.config.oracle import Interpolation, OracleConfig, ResizeMode
+from craft_ray.data.transform import ImageTransform
 from craft_ray.errors import OracleError
-from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX, architectures, published_weights, tags_of
-from craft_ray.oracle.hub_folder import image_processor_in
-from craft_ray.oracle.weights import is_openai, release_of
+from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX, published_weights, tags_of
+from craft_ray.oracle.hub_folder import image_processor_in, is_clip_model
+from craft_ray.oracle.weights import description_beside, is_openai, release_of
 from craft_ray.zoo import EMBEDDED_ORACLE
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -70,7 +72,8 @@ def preprocessing_of(config: OracleConfig) -> Preprocessing:
             says what they have, and which setting decides.
     """
     own = {name: getattr(config, setting) for name, setting in SETTINGS.items()}
-    sources: list[Source] = [("the settings", own), *_sources(config)]
+    reads_processor = None in own.values()
+    sources: list[Source] = [("the settings", own), *_sources(config, reads_processor)]
     found: dict[str, Any] = {}
     said_by: dict[str, None] = {}
     for key in KEYS:
@@ -83,15 +86,17 @@ def preprocessing_of(config: OracleConfig) -> Preprocessing:
     found.setdefault("fill_color", 0)
     if missing := [key for key in SETTINGS if key not in found]:
         raise OracleError(_question(config, missing))
+    # open_clip itself takes bicubic for `random`, where nothing is random.
+    if found["interpolation"] == "random":
+        found["interpolation"] = "bicubic"
     try:
+        # Its words are checked here: the size is the model's, and not known yet.
+        how = ImageTransform(1, found["resize_mode"], found["interpolation"], found["fill_color"])
+        mean, std = _channels(found["mean"]), _channels(found["std"])
+        if min(std) <= 0:
+            raise ValueError(f"std must be above 0, but is {found['std']!r}")
         return Preprocessing(
-            _channels(found["mean"]),
-            _channels(found["std"]),
-            found["resize_mode"],
-            # open_clip itself takes bicubic for it, where nothing is random.
-            "bicubic" if found["interpolation"] == "random" else found["interpolation"],
-            found["fill_color"],
-            tuple(said_by),
+            mean, std, how.resize_mode, how.interpolation, how.fill_color, tuple(said_by)
         )
     except (TypeError, ValueError) as error:
         raise OracleError(f"oracle: preprocessing of {config.model}: {error}") from None
@@ -103,18 +108,20 @@ def numbers(values: Sequence[float]) -> str:
     return words[0] if len(set(words)) == 1 else ", ".join(words)
 
 
-def _sources(config: OracleConfig) -> Iterator[Source]:
+def _sources(config: OracleConfig, reads_processor: bool) -> Iterator[Source]:
     if config.model == "embedded":
         yield "its own description", _described_in(EMBEDDED_ORACLE)
     elif config.model.startswith(LOCAL_DIR_PREFIX):
-        yield from _sources_of_folder(Path(config.model.removeprefix(LOCAL_DIR_PREFIX)))
+        yield from _sources_of_folder(
+            Path(config.model.removeprefix(LOCAL_DIR_PREFIX)), reads_processor
+        )
     elif (tag := published_weights(config.model, config.pretrained or "")) is not None:
         yield f"the published weights {config.pretrained}", {**CLIP_ITSELF, **tag}
     else:
-        yield from _sources_of_file(config.model, Path(config.pretrained or ""))
+        yield from _sources_of_file(config.model, Path(config.pretrained or ""), reads_processor)
 
 
-def _sources_of_folder(folder: Path) -> Iterator[Source]:
+def _sources_of_folder(folder: Path, reads_processor: bool) -> Iterator[Source]:
     if (folder / "open_clip_config.json").is_file():
         yield "open_clip_config.json", _described_in(folder)
         # Older versions of open_clip wrote mean and std only, for models that did as CLIP itself.
@@ -122,16 +129,18 @@ def _sources_of_folder(folder: Path) -> Iterator[Source]:
             "open_clip's defaults",
             {key: CLIP_ITSELF[key] for key in ("resize_mode", "interpolation")},
         )
-    else:
+    elif reads_processor:
         yield from image_processor_in(folder)
 
 
-def _sources_of_file(model: str, path: Path) -> Iterator[Source]:
-    if _is_described_beside(model, path.parent):
+def _sources_of_file(model: str, path: Path, reads_processor: bool) -> Iterator[Source]:
+    if description_beside(model, path) is not None:
         yield "open_clip_config.json beside the weights", _described_in(path.parent)
-    yield from image_processor_in(path.parent)
     if (release := release_of(path)) is not None:
         yield "the published weights that the file is a copy of", release
+    # One beside other files may be of any model.
+    if reads_processor and is_clip_model(path.parent):
+        yield from image_processor_in(path.parent)
     if is_openai(path):
         yield "OpenAI's own files", CLIP_ITSELF
     tags = [_published(model, tag) for tag in tags_of(model)]
@@ -140,20 +149,6 @@ def _sources_of_file(model: str, path: Path) -> Iterator[Source]:
         return
     agreed = {key: tags[0].get(key) for key in SETTINGS if len({_key(t, key) for t in tags}) == 1}
     yield f"all published weights of {model}", agreed
-
-
-def _is_described_beside(model: str, folder: Path) -> bool:
-    """Whether a description in the folder is of this model: of the same towers."""
-    try:
-        document = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))
-        described = document["model_cfg"]
-        towers = [
-            (each["embed_dim"], {**each["vision_cfg"], "image_size": None})
-            for each in (described, architectures()[model])
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return towers[0] == towers[1]
 
 
 def _described_in(folder: Path) -> dict[str, Any]:
@@ -210,6 +205,8 @@ def _typed(value: Any) -> str:
 
 def _channels(value: Any) -> tuple[float, ...]:
     channels = tuple(value) if isinstance(value, list | tuple) else (value,) * 3
-    if len(channels) != 3 or not all(isinstance(each, int | float) for each in channels):
-        raise ValueError(f"mean and std must be three numbers, but are {value!r}")
+    if len(channels) != 3 or not all(
+        isinstance(each, int | float) and math.isfinite(each) for each in channels
+    ):
+        raise ValueError(f"mean and std must be three finite numbers, but are {value!r}")
     return channels

@@ -8,6 +8,7 @@ without complaint and answers worse, so it has to be noticed here.
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
@@ -16,8 +17,23 @@ from urllib.parse import urlparse
 
 from safetensors import SafetensorError, safe_open
 
-from craft_ray.oracle.catalogue import all_published_weights
-from craft_ray.oracle.checkpoint_names import OPENAI_KEYS
+from craft_ray.oracle.catalogue import all_published_weights, architectures
+from craft_ray.oracle.checkpoint_names import OPENAI_KEYS, CheckpointError
+
+PREFERRED = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.pth",
+    "model.pth",
+)
+"""Names of weights in a folder: of the first that is there."""
+SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 
 
 def trained_with_quick_gelu(path: Path) -> bool | None:
@@ -32,6 +48,21 @@ def trained_with_quick_gelu(path: Path) -> bool | None:
     return None if release is None else bool(release.get("quick_gelu"))
 
 
+def description_beside(model: str, path: Path) -> dict[str, Any] | None:
+    """The `open_clip_config.json` that stands beside a file of weights, if it is of this model: of
+    the same image tower and width."""
+    try:
+        text = (path.parent / "open_clip_config.json").read_text(encoding="utf-8")
+        document: dict[str, Any] = json.loads(text)
+        towers = [
+            (each["embed_dim"], {**each["vision_cfg"], "image_size": None})
+            for each in (document["model_cfg"], architectures()[model])
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return document if towers[0] == towers[1] else None
+
+
 def release_of(path: Path) -> dict[str, Any] | None:
     """What open_clip says of published weights that this file is a copy of; None if it is none of
     those whose SHA-256 stands in their address."""
@@ -41,6 +72,24 @@ def release_of(path: Path) -> dict[str, Any] | None:
     except OSError:
         return None
     return next((of for start, of in _releases().items() if digest.startswith(start)), None)
+
+
+def weights_in(folder: Path) -> Path:
+    """The file of weights in a folder.
+
+    Raises:
+        CheckpointError: there is none, or several without a name that tells.
+    """
+    for name in PREFERRED:
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(path.name for path in found) or "none"
+    raise CheckpointError(
+        f"{folder} must have one file of weights, or one called {PREFERRED[0]}, but has {names}"
+    )
 
 
 def is_file(path: Path) -> bool:

@@ -193,8 +193,8 @@ def _changes(facts: RunPageFacts) -> Iterator[str]:
     wins, losses = int((is_right_N & ~was_right_N).sum()), int((was_right_N & ~is_right_N).sum())
     low, high = interval_of_gain(wins, losses, len(is_right_N))
     yield dim(
-        f"{wins:,} images are right that were wrong, and {losses:,} are wrong that were right. The "
-        f"gain is {100 * low:+.1f} to {points(high)} with 95 % confidence."
+        f"Images that were wrong and are right: {wins:,}; that were right and are wrong: "
+        f"{losses:,}. The gain is {100 * low:+.1f} to {points(high)} with 95 % confidence."
     )
     if len(facts.class_names) >= MANY_CLASSES:
         words = [share(float((said.rank_N <= FIRST).mean())) for said in (tuned, zero_shot)]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from craft_ray.classifiers.about import About
 from craft_ray.classifiers.artifact import ARRAYS_FILE, CARD_FILE, DESCRIPTION_FILE, Artifact
 from craft_ray.data.decoding import AS_STORED, Decoding
 from craft_ray.errors import ArtifactError, UserError
@@ -78,6 +79,21 @@ def test_another_oracle_is_refused(folder: Path) -> None:
     images = register_test_images(DATA, other).handle
     with pytest.raises(ArtifactError, match=r"oracle_id: must be .* as tuned, but the oracle is"):
         Artifact.load(folder).predict(other, images)
+
+
+def test_another_transform_of_images_is_named(folder: Path) -> None:
+    artifact = replace(Artifact.load(folder), about=About(image_mean=(0.5,) * 3))
+    description = FakeOracle(seed=1).describe()
+    other = replace(description, resize_mode="squash", image_mean=(0.1,) * 3)
+    with pytest.raises(ArtifactError) as refused:
+        artifact.check_oracle(other)
+    message = str(refused.value)
+    assert "view was short side resized" in message
+    assert "and is both sides resized" in message
+    assert "image_mean was (0.5, 0.5, 0.5) and is (0.1, 0.1, 0.1)" in message
+    assert "oracle.resize_mode" in message
+    with pytest.raises(ArtifactError, match=r"but the oracle is \w+$"):
+        artifact.check_oracle(replace(description, image_mean=(0.5,) * 3))
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,36 @@ def test_what_is_said_of_one() -> None:
     (issue,) = issues.found
     assert (issue.image, issue.label, issue.suggested) == ("b", 1, 0)
     assert (issue.probability, issue.of_label) == pytest.approx((0.95, 0.05))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.floats(0.0, 3.0))
+def test_the_same_as_cleanlab_finds(seed: int, num_classes: int, sureness: float) -> None:
+    cleanlab = pytest.importorskip("cleanlab.filter", reason="compared with where it is installed")
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, num_classes, 60)
+    truth[:num_classes] = np.arange(num_classes)  # cleanlab wants each class
+    logits = rng.normal(0, 1, (60, num_classes)) + sureness * np.eye(num_classes)[truth]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    is_flipped = rng.random(60) < 0.2
+    is_flipped[:num_classes] = False
+    labels = np.where(is_flipped, rng.integers(0, num_classes, 60), truth)
+    theirs = cleanlab.find_label_issues(
+        labels, probabilities, filter_by="confident_learning", n_jobs=1
+    )
+    ours = {place for place, _ in found(probabilities.tolist(), labels.tolist())}
+    assert ours == set(np.flatnonzero(theirs).tolist())
+
+
+def test_what_cleanlab_found() -> None:
+    # Computed with cleanlab 2.9.0, find_label_issues(filter_by="confident_learning"). Image 4
+    # reaches the threshold of class 2 alone, 0.25, and is likeliest of class 1: in doubt as well.
+    probabilities = [
+        [0.9, 0.05, 0.05],
+        [0.05, 0.9, 0.05],
+        [0.35, 0.25, 0.4],
+        [0.8, 0.1, 0.1],
+        [0.25, 0.45, 0.3],
+        [0.48, 0.42, 0.1],
+        [0.1, 0.7, 0.2],
+    ]
+    assert found(probabilities, [0, 1, 2, 2, 0, 1, 0]) == [(3, 0), (6, 1), (4, 1), (5, 0)]

@@ -65,3 +65,16 @@ def test_an_import_that_was_cut_off_inside_a_command(capsys: pytest.CaptureFixtu
 def test_what_is_no_interrupt_stays_a_defect() -> None:
     assert not comes_of_ctrl_c(ImportError("no module named x"))
     assert not comes_of_ctrl_c(ValueError("KeyboardInterrupt"))
+
+
+@pytest.mark.parametrize("words", [["--help"], ["settings", "--markdown"]])
+def test_an_output_that_nobody_reads_is_no_traceback(words: list[str]) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "craft_ray", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert program.stdout is not None
+    assert program.stderr is not None
+    program.stdout.close()  # as `| true` does
+    told = program.stderr.read()
+    program.wait(60)
+    assert told == b""

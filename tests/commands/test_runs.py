@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -155,11 +156,12 @@ def test_a_run_is_resumed_with_the_settings_that_it_has_stored(
     assert "more trials than 6 would continue it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("place", ["my runs", "2024", "runs: of é #1's"])
 def test_a_resumed_run_that_is_cut_short_again_says_how_to_go_on(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: str, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not by the copy of its settings, which is gone by then."""
-    there = runs.rename(runs.parent / "my runs")
+    there = runs.rename(runs.parent / place)
     config = RunConfig(output_dir=str(there)).model_dump(mode="json", exclude={"name"})
     make(there / "cut", 0, None, **config)
     words = ["cut", "max_cost=5", "price_per_thousand_predictions=0.001"]
@@ -168,8 +170,17 @@ def test_a_resumed_run_that_is_cut_short_again_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("craft_ray.jobs.ray_session.ray_session", interrupt)
-    assert main(["runs", "resume", *words, "--output-dir", "my runs"]) == 130
-    hint = "craft-ray runs resume cut --output-dir 'my runs' " + " ".join(words[1:])
+    assert main(["runs", "resume", *words, "--output-dir", place]) == 130
+    again = f"craft-ray runs resume cut --output-dir {shlex.quote(place)}"
+    hint = f"{again} " + " ".join(words[1:])
     assert capsys.readouterr().err == f"interrupted: stopped; continue with\n  {hint}\n"
-    assert main(["runs", "show", "cut", "--output-dir", "my runs"]) == 0
-    assert "craft-ray runs resume cut --output-dir 'my runs'\n" in capsys.readouterr().out
+    assert main(["runs", "show", "cut", "--output-dir", place]) == 0
+    assert f"{again}\n" in capsys.readouterr().out
+
+
+def test_a_name_without_an_action_is_answered_with_what_shows_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["runs", "latest"])
+    assert capsys.readouterr().err.rstrip().endswith("craft-ray runs show latest")

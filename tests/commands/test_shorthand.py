@@ -277,3 +277,18 @@ def test_who_brings_images_and_no_model_hears_what_is_asked(
 ) -> None:
     asked = what_is_asked(parse(str(tmp_path), *words), PRESETS)
     assert bool(about_model(asked)) == is_told
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("photos.zip", "is an archive: unpack it"), ("labels.xlsx", "save it as 'CSV UTF-8'")],
+)
+def test_a_packed_file_is_no_file_of_settings(name: str, remedy: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"\x8f\xb9")
+    with pytest.raises(DataError, match=remedy):
+        words_of(str(tmp_path / name))
+
+
+def test_a_shard_is_a_place_of_images(tmp_path: Path) -> None:
+    (tmp_path / "pets-000000.tar").touch()
+    assert words_of(str(tmp_path / "pets-000000.tar"))["data.source.kind"] == "webdataset"

@@ -136,3 +136,11 @@ def _seen(page: str, folder: Path) -> str:
     return subprocess.run(
         [CHROMIUM, *words], capture_output=True, text=True, timeout=180, check=True
     ).stdout
+
+
+def test_the_home_folder_is_meant_by_a_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert ui.main(["--output-dir=~/none"]) == 2
+    assert f"{tmp_path}/none must have runs" in capsys.readouterr().err

@@ -23,6 +23,8 @@ from craft_ray.config.loading import load_space_config
         *[("no", "no"), ("on", "on"), ("1:30", "1:30"), ("2026-01-02", "2026-01-02")],
         *[("e5", "e5"), ("1e", "1e"), ("1e5x", "1e5x"), (".", "."), ("'1e5'", "1e5")],
         *[("", None), ("~", None), ("null", None), ("[1e-3, 2]", [0.001, 2])],
+        *[("/a #1/b.csv", "/a #1/b.csv"), ("#1", "#1"), ("a# b", "a# b"), ("'a #1'", "a #1")],
+        *[("8 # many", 8), ("'a' # b", "a")],
     ],
 )
 def test_a_plain_word_is_what_yaml_1_2_says(text: str, value: Any) -> None:

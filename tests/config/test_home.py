@@ -10,6 +10,7 @@ from craft_ray.config.data import AutoSource
 from craft_ray.config.documents import flatten
 from craft_ray.config.loading import load_reproduction_config, load_run_config, load_space_config
 from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.places import absolute
 from craft_ray.config.sampling import EarlierStudy
 from craft_ray.config.sections import MlflowConfig
 from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
@@ -88,3 +89,15 @@ def test_a_tag_of_weights_is_no_path_and_an_address_stays(monkeypatch: pytest.Mo
     assert EarlierStudy.model_validate({**study, "storage": "~/a.db"}).storage == "/home/me/a.db"
     url = "postgresql://host/db"
     assert EarlierStudy.model_validate({**study, "storage": url}).storage == url
+
+
+def test_a_place_has_one_name_from_wherever_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "deep" / "work").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "work")
+    monkeypatch.chdir(tmp_path / "deep")
+    assert absolute("../images") == absolute("work/../../images") == str(tmp_path / "images")
+    # Above a link is what is above its target: the name stays.
+    assert absolute(f"{tmp_path}/link/../images") == f"{tmp_path}/link/../images"

@@ -232,6 +232,7 @@ def test_sources_are_known_by_their_kind(source: str) -> None:
         ("{kind: folder, root: x, train_share: 0.9}", r"train_share \+ val_share < 1 must hold"),
         ("{kind: parquet, root: x, image_column: ''}", "image_column"),
         ("{kind: coop, root: x, dataset: dtd, split_seed: 1}", "split_seed: is not a known"),
+        ("{kind: parquet, root: x, layout: splits}", "layout: is not a known setting"),
     ],
 )
 def test_a_wrong_source_is_named_by_its_field(words: str, problem: str) -> None:

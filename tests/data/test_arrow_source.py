@@ -208,3 +208,21 @@ def test_it_is_recognised(tmp_path: Path) -> None:
         source = detect_source(place)
         assert isinstance(source, ArrowSource)
         assert source.root == str(place)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [(pa.large_binary(), pa.large_string()), (pa.binary_view(), pa.string_view())],
+    ids=["large", "views"],
+)
+def test_other_types_of_bytes_and_words_are_read(
+    tmp_path: Path, images: pa.DataType, words: pa.DataType
+) -> None:
+    """polars writes views."""
+    contents = [encoded(noise(seed=seed)) for seed in range(4)]
+    columns = {"image": pa.array(contents, images), "label": pa.array(["cat", "dog"] * 2, words)}
+    write_stream(tmp_path / "train.arrow", pa.table(columns))
+    train = load(tmp_path).splits["train"]
+    assert [(item.read(), item.label) for item in train] == list(
+        zip(contents, [0, 1] * 2, strict=True)
+    )

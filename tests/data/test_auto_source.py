@@ -34,7 +34,7 @@ def test_each_kind_is_recognised(tmp_path: Path) -> None:
     for name, kind in kinds.items():
         assert detect_auto(auto(tmp_path / name)).kind == kind
     assert detect_auto(auto("s3://bucket/pets")).kind == "parquet"
-    with pytest.raises(DataError, match="absent: must be a CSV file, a folder with Parquet files"):
+    with pytest.raises(DataError, match="absent: must be a tree of class folders"):
         detect_auto(auto(tmp_path / "absent"))
 
 

@@ -15,8 +15,10 @@ from craft_ray.commands.data import main
 from craft_ray.config.data import ParquetSource
 from craft_ray.data.sources import load_dataset
 from craft_ray.data.sources.coop_table import COOP_TABLE
+from craft_ray.files.remote import locate
 from tests.support.coop_trees import write_coop
 from tests.support.images import encoded, noise, write_parquet, write_tree
+from tests.support.s3_server import S3Server
 
 
 def lone_images(root: Path, count: int = 6) -> Path:
@@ -115,9 +117,9 @@ def test_class_names_that_a_run_would_refuse_are_findings(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["check", "absent"], "absent: must be a CSV file, a folder with Parquet files or a tree"),
-        (["convert", "absent", "new"], "absent: must be a CSV file"),
-        (["check", "notes.txt"], "notes.txt: must be a CSV file, .* but is another file"),
+        (["check", "absent"], "absent: must be a tree of class folders, a table"),
+        (["convert", "absent", "new"], "absent: must be a tree of class folders"),
+        (["check", "notes.txt"], "notes.txt: must be a tree .* but is another file"),
         (["check", "one.parquet"], "one.parquet: must be a Parquet file, but: "),
         (["check", "--dataset", "dtd", "."], "dtd: must be the folder of dtd, but is missing"),
         (["convert", "pets", "pets"], "pets: must not exist yet, but does"),
@@ -174,3 +176,27 @@ def test_a_coop_set_is_checked_and_converted_by_real_processes(tmp_path: Path) -
     assert f"left out: {broken}: must be a readable image" in done.stdout
     assert len(load_dataset(ParquetSource(root=str(new))).splits["val"]) == 8
     assert run("check", str(new)).returncode == 0
+
+
+def test_an_address_is_checked_as_tune_reads_it(
+    tmp_path: Path, s3: S3Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in write_parquet(tmp_path).iterdir():
+        (locate(s3.address("pets")) / file.name).write_bytes(file.read_bytes())
+    assert main(["check", s3.address("pets")]) in (0, 1)
+    assert capsys.readouterr().out.startswith("pets: 2 classes")
+
+
+def test_options_are_settings_of_the_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that the source does not have, or that is mistyped, is not passed over."""
+    root = lone_images(tmp_path)
+    rows = [f"{name}/{i}.png,{i},{name}" for name in ("cat", "dog") for i in range(6)]
+    (root / "pets.csv").write_text("\n".join(["path,label,breed", *rows]))
+    assert main(["check", str(root / "pets.csv"), "--label-column", "breed"]) == 0
+    assert "pets: 2 classes" in capsys.readouterr().out
+    assert main(["check", str(root / "pets.csv"), "--image-column", "path"]) == 2
+    assert "data.source.image_column: is not a known setting" in capsys.readouterr().err
+    assert main(["check", str(root), "--label-column", "breed"]) == 2
+    assert "label_column: must be a column of a table" in capsys.readouterr().err

@@ -276,3 +276,17 @@ def test_the_folder_has_the_usual_permissions(tmp_path: Path) -> None:
     (tmp_path / "usual").mkdir()
     modes = [(tmp_path / name).stat().st_mode for name in ("new", "usual")]
     assert modes[0] == modes[1]
+
+
+def test_the_name_of_a_file_may_be_no_text(tmp_path: Path) -> None:
+    """Linux allows any bytes, and archives of other systems have such."""
+    folder = os.fsencode(write_tree(tmp_path / "images") / "train" / "cat")
+    os.rename(folder + b"/0.png", folder + b"/caf\xe9.png")
+    before = load_dataset(FolderSource(root=str(tmp_path / "images")))
+    convert(before, tmp_path / "new", shard_bytes=MEGABYTE)
+    names = [
+        row["path"]
+        for file in (tmp_path / "new").iterdir()
+        for row in pq.read_table(file).column("image").to_pylist()
+    ]
+    assert "caf\\udce9.png" in names

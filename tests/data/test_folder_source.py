@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,21 @@ def test_a_corrupt_image_is_found_when_it_is_decoded(root: Path) -> None:
     items = load(root).splits["train"]
     with pytest.raises(DataError, match=r"train/dog/1\.png: must be a readable image"):
         items[3].decode()
+
+
+def test_accents_may_be_encoded_in_either_way(tmp_path: Path) -> None:
+    """macOS takes letters and their accents apart; the names look the same."""
+    together, apart = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
+    root = write_tree(tmp_path / "pets", (together, "dog"))
+    (root / "test" / together).rename(root / "test" / apart)
+    dataset = load(root)
+    assert dataset.class_names == (together, "dog")
+    assert [item.label for item in dataset.splits["test"]] == [0, 0, 1, 1]
+    (root / "train" / together).rename(root / "train" / apart)
+    rows = [f"train/{name}/{index}.png,{name}" for name in (together, "dog") for index in (0, 1)]
+    (root / "t.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    source = CsvSource(file=str(root / "t.csv"), train_share=0.5, val_share=0)
+    assert all(item.read() for item in load_dataset(source).splits["train"])
+    shutil.copytree(root / "train" / apart, root / "train" / together)
+    with pytest.raises(DataError, match="class names must differ"):
+        load(root)

@@ -89,7 +89,7 @@ def test_one_file_is_split_by_the_seed_and_its_neighbours_are_said(tmp_path: Pat
 
 def test_numbers_without_names_are_refused_and_read_with_names_beside_them(tmp_path: Path) -> None:
     root = write_parquet(tmp_path / "pets", metadata={})
-    with pytest.raises(DataError, match=r"give them with data\.source\.class_names .* such as \[c"):
+    with pytest.raises(DataError, match=r"say data\.source\.class_names=\[cat,dog\]"):
         load(root)
     (tmp_path / "names.txt").write_text("cat\ndog\n\n")
     (tmp_path / "names.json").write_text('{"0": "cat", "1": "dog"}')
@@ -339,3 +339,29 @@ def test_an_image_without_bytes_is_the_file_that_it_names(tmp_path: Path) -> Non
     write(root / "train.parquet", {"image": images, "label": ["a", "b", "a", "b"]})
     with pytest.raises(DataError, match=r"row 1: image bytes .* the file 'gone\.png' .* not there"):
         load(root)
+
+
+def test_a_label_of_thousands_of_digits_is_a_word(tmp_path: Path) -> None:
+    """Python refuses to read it as a number."""
+    write(tmp_path / "train.parquet", {"image": pictures(4), "label": ["1" * 5000, "2"] * 2})
+    with pytest.raises(DataError, match="must have at most 500 characters, but has 5000"):
+        load(tmp_path)
+
+
+def test_a_split_of_no_rows_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", {"image": pictures(4), "label": ["cat", "dog"] * 2})
+    of_none = {"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())}
+    write(tmp_path / "test.parquet", of_none)
+    with pytest.raises(DataError, match="split test must have at least one image, but its"):
+        load(tmp_path)
+    with pytest.raises(DataError, match="must have at least one image, but the files have none"):
+        load(tmp_path / "test.parquet")
+
+
+def test_a_link_that_leads_back_finds_nothing_twice(tmp_path: Path) -> None:
+    root = tmp_path / "pets"
+    write(root / "data/train.parquet", {"image": pictures(4), "label": ["cat", "dog"] * 2})
+    (root / "data/data").symlink_to(root, target_is_directory=True)
+    (root / "self").symlink_to("self")
+    dataset = load(root)
+    assert (len(dataset.splits["train"]), dataset.notes) == (4, ())

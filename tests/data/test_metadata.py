@@ -86,3 +86,13 @@ def test_an_image_that_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "3.png").unlink()
     with pytest.raises(DataError, match=r"metadata\.csv: all of its 6 images must exist, but 1 do"):
         load(tmp_path)
+
+
+def test_a_label_column_that_is_named_must_be_there(tmp_path: Path) -> None:
+    """Else a mistyped one would be passed over for the names of folders."""
+    root = write_tree(tmp_path / "pets")
+    with pytest.raises(DataError, match=r"label_column: must be a column of a table, but .*pets"):
+        load_dataset(FolderSource(root=str(root), label_column="breed"))
+    (root / "metadata.csv").write_text("file_name,bread\ntrain/cat/0.png,x\n")
+    with pytest.raises(DataError, match="must have a column 'breed', as data"):
+        load_dataset(FolderSource(root=str(root), label_column="breed"))

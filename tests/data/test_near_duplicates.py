@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import time
+import tracemalloc
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +17,23 @@ from PIL import Image
 
 from craft_ray.commands import data as command
 from craft_ray.config.data import EmbeddedSource
+from craft_ray.data.check import check_dataset
 from craft_ray.data.dataset import Dataset, Item, Split
-from craft_ray.data.near_duplicates import FARTHEST, find_near_duplicates, nearest_of_earlier
+from craft_ray.data.near_duplicates import (
+    FARTHEST,
+    NearDuplicate,
+    nearest_of_earlier,
+)
 from craft_ray.data.sources import load_dataset
 from tests.support.images import encoded, noise
 
 EMBEDDED = load_dataset(EmbeddedSource())
 
 Change = Callable[[Image.Image], tuple[Image.Image, dict[str, object]]]
+
+
+def find_near_duplicates(dataset: Dataset) -> tuple[NearDuplicate, ...]:
+    return check_dataset(dataset).near_duplicates
 
 
 def scaled(image: Image.Image, factor: float) -> Image.Image:
@@ -110,6 +121,46 @@ def test_many_images_take_seconds() -> None:
     start = time.process_time()
     nearest_of_earlier(rows_NP, [0, 10_000, 20_000])
     assert time.process_time() - start < 60
+
+
+def test_images_that_all_look_alike_fill_no_memory() -> None:
+    """As frames of a camera: each of 700 has 1,300 candidates, mirrored or not."""
+    rng = np.random.default_rng(5)
+    rows_NP = rng.normal(size=192) + 0.01 * rng.normal(size=(2_000, 192))
+    rows_NP = (rows_NP / np.linalg.norm(rows_NP, axis=1, keepdims=True)).astype(np.float32)
+    tracemalloc.start()
+    found = nearest_of_earlier(rows_NP, [0, 1_300, 2_000])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6
+    apart = np.linalg.norm(rows_NP[1_300:1_310, None] - rows_NP[None, :1_300], axis=2)
+    distances = [found[row][1] for row in range(1_300, 1_310)]
+    np.testing.assert_allclose(distances, apart.min(axis=1), atol=1e-4)
+
+
+def test_each_image_is_read_once() -> None:
+    """On an object store, reading again costs time and money."""
+    counts: Counter[str] = Counter()
+
+    @dataclass(frozen=True)
+    class Counted:
+        name: str
+        content: bytes
+
+        def read(self) -> bytes:
+            counts[self.name] += 1
+            return self.content
+
+    image = Item(encoded(blurred(1)), 0, "")
+    splits: dict[Split, list[Item]] = {}
+    changes: dict[Split, str] = {"train": "JPEG 75", "test": "half"}
+    for split, change in changes.items():
+        content = copy_of(image, COPIES[change], "").read()
+        names = [f"{split} {number}" for number in range(2)]
+        splits[split] = [Item(Counted(name, content), 0, name) for name in names]
+    report = check_dataset(Dataset("pets", ("cat", "dog"), splits))
+    assert len(report.near_duplicates) == 2
+    assert counts == {f"{split} {number}": 1 for split in splits for number in range(2)}
 
 
 def test_check_tells_them_apart_from_leaks(

@@ -317,6 +317,12 @@ def test_heic_is_read_from_bytes_and_files(tmp_path: Path) -> None:
     assert examine(item(content)) == set()
 
 
+def test_broken_heic_is_told_without_a_place_in_memory() -> None:
+    broken = Item(heic()[:60], 0, "cut.heic")
+    with pytest.raises(DataError, match=r"cut\.heic: .* is HEIC that is broken or cut off$"):
+        broken.decode()
+
+
 def test_heic_that_is_called_jpg_is_read(tmp_path: Path) -> None:
     (tmp_path / "IMG_0001.jpg").write_bytes(heic())
     assert Item(tmp_path / "IMG_0001.jpg", 0, "a").decode().size == (64, 32)
@@ -362,3 +368,10 @@ def test_what_is_told_names_numbers_and_settings() -> None:
     assert "data.source.exif_orientation=true" in as_stored[0]
     assert "data.source.background=white" in as_stored[1]
     assert told({}, 320, AS_SEEN) == []
+
+
+def test_broken_heic_is_said_to_be_that() -> None:
+    """Pillow's own message shows where the bytes lie in memory."""
+    pytest.importorskip("pillow_heif")
+    with pytest.raises(DataError, match="but is HEIC that is broken or cut off"):
+        item(b"\0\0\0\x18ftypheic" + b"\0" * 100).decode()

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from craft_ray.config.data import ParquetSource
 from craft_ray.data.sources.detect import detect_source
+from craft_ray.data.sources.recognised import recognised
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,7 @@ from craft_ray.data.sources.detect import detect_source
         (["data/train-00000-of-00001.parquet", "README.md"], "parquet"),
         (["default/train/0000.parquet"], "parquet"),
         (["train.parquet/part-0.snappy.parquet"], "parquet"),
+        (["refs/main", "blobs/0a", "snapshots/0a/data/train-00000-of-00001.parquet"], "parquet"),
         (["dataset_dict.json", "train/state.json", "train/data-0.arrow"], "arrow"),
         (["state.json", "data-0.arrow"], "arrow"),
         (["pets-train.arrow", "dataset_info.json"], "arrow"),
@@ -42,3 +45,11 @@ def test_a_folder_is_recognised_by_its_files(tmp_path: Path, files: list[str], k
 def test_a_file_is_recognised_by_its_name(tmp_path: Path, name: str, kind: str) -> None:
     (tmp_path / name).touch()
     assert detect_source(tmp_path / name).kind == kind
+
+
+def test_a_link_to_itself_hides_nothing(tmp_path: Path) -> None:
+    for name in ("a", "z"):  # before and after the file, in whatever order they are listed
+        (tmp_path / name).symlink_to(name)
+    assert recognised(tmp_path) is None
+    (tmp_path / "train.parquet").touch()
+    assert recognised(tmp_path) is ParquetSource

@@ -48,12 +48,12 @@ def test_a_split_that_another_takes_the_place_of_is_told() -> None:
     data = with_splits_used(dataset("train", "val", "test"), SplitUse(test="validation"))
     assert set(data.splits) == {"train", "test"}
     assert data.notes == (
-        "the 1 test image(s) of the files are left out: data.source.splits uses val as test",
+        "the 1 test image(s) are left out: data.source.splits uses validation as test",
     )
 
 
 def test_a_split_that_is_not_there_is_refused() -> None:
-    with pytest.raises(DataError, match=r"splits: test must be a split that is there \(train\), b"):
+    with pytest.raises(DataError, match=r"splits\.test: .* \(train\), but got validation"):
         with_splits_used(dataset("train"), SplitUse(test="validation"))
 
 

@@ -108,3 +108,10 @@ def test_only_what_differs_from_clips_own_is_part_of_an_address() -> None:
 def test_a_word_that_open_clip_does_not_know_is_refused(wrong: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ImageTransform(**{"size": 8, **wrong})
+
+
+def test_small_images_are_enlarged_as_torchvision_does() -> None:
+    image = noise(32, 32, seed=5)
+    shown = v2.Compose([v2.Resize(224, InterpolationMode.BICUBIC), v2.CenterCrop(224)])(image)
+    pixels = plain_pixels([item(image)], ImageTransform(224))
+    np.testing.assert_array_equal(pixels[0], np.asarray(shown).transpose(2, 0, 1))

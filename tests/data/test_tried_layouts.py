@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from craft_ray.commands import data as data_command
 from craft_ray.config.data import CsvSource, FolderSource
 from craft_ray.data.dataset import Dataset
 from craft_ray.data.sources import load_dataset
+from craft_ray.data.sources.detect import detect_source
 from craft_ray.errors import DataError
 
 
@@ -131,3 +133,96 @@ def test_a_table_that_windows_wrote_is_read(tmp_path: Path) -> None:
     lines = [json.dumps({"file_name": n.replace("/", "\\"), "label": n[6:9]}) for n in names]
     (tmp_path / "metadata.jsonl").write_text("\r\n".join(lines))
     assert sizes(load(tmp_path)) == {"train": 8}
+
+
+@pytest.mark.parametrize(
+    ("names", "other", "remedy"),
+    [
+        ((), "data.zip", "data.zip is an archive: unpack it"),
+        (("1.png",), "metadata1000.jsonl", "if .*metadata1000.jsonl lists the images, name"),
+        (
+            ("photos/1.png",),
+            "labels.csv",
+            "folders, but has one, photos; if .*labels.csv lists",
+        ),
+        (("p/a/1.png",), "labels.csv", "if these are the classes; if .*labels.csv lists"),
+        (("train/1.png", "test/1.png"), "test/labels.csv", "if .*test/labels.csv lists"),
+        (
+            ("train/a/1.png", "train/b/1.png"),
+            "test/data.zip",
+            "test: must be .*data.zip is an",
+        ),
+        (("a/1.png",), "b/b.zip", "b.zip is an archive: unpack it"),
+        ((), "labels.xlsx", "labels.xlsx is a spreadsheet: save it as 'CSV UTF-8'"),
+    ],
+)
+def test_what_lies_where_images_were_looked_for_is_said(
+    tmp_path: Path, names: tuple[str, ...], other: str, remedy: str
+) -> None:
+    fill(tmp_path, names)
+    (tmp_path / other).parent.mkdir(exist_ok=True)
+    (tmp_path / other).touch()
+    with pytest.raises(DataError, match=remedy):
+        load(tmp_path)
+
+
+def test_images_of_a_table_that_are_still_packed_are_said(tmp_path: Path) -> None:
+    (tmp_path / "images.zip").touch()
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "1.png", "label": "a"}\n')
+    with pytest.raises(DataError, match=r"1 do not: .*1.png; .*images.zip is an archive: "):
+        load(tmp_path)
+
+
+def test_a_file_that_is_not_read_as_it_is_is_named_with_what_to_do(tmp_path: Path) -> None:
+    for name, remedy in (("a.zip", "is an archive: unpack it"), ("b.xlsx", "is a spreadsheet")):
+        (tmp_path / name).touch()
+        with pytest.raises(DataError, match=remedy):
+            detect_source(tmp_path / name)
+
+
+def test_names_of_classes_are_not_taken_where_nothing_reads_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path, of("0", "1", "10"))
+    assert data_command.main(["check", str(tmp_path), "--class-names", "names.txt"]) == 2
+    assert "data.source.class_names: is not a known setting" in capsys.readouterr().err
+
+
+def test_a_table_without_names_of_columns_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    fill(tmp_path, of("photos"))
+    (tmp_path / "labels.csv").write_text("photos/0.png;cat\nphotos/1.png;dog\n")
+    with pytest.raises(DataError, match=r"line 1: must name the columns, .* path,label above"):
+        load_dataset(CsvSource(file=str(tmp_path / "labels.csv")))
+
+
+def test_a_class_of_too_few_images_to_split_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="but got 2: add images, leave the class out, or split"):
+        load(fill(tmp_path, of("a", "b", number=2)))
+
+
+def test_words_of_splits_inside_of_names_of_classes_are_no_splits(tmp_path: Path) -> None:
+    root = fill(tmp_path, of("train station", "test tube", "validated", "training camp"))
+    (root / "train station" / "train_1.png").write_bytes((root / "validated/0.png").read_bytes())
+    dataset = load(root)
+    assert dataset.class_names == ("test tube", "train station", "training camp", "validated")
+    assert set(dataset.splits) == {"train", "val", "test"}
+
+
+def test_images_of_splits_without_classes_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    root = fill(tmp_path / "one", ["train/file0.png", "test/file1.png"])
+    with pytest.raises(DataError, match="test: must be a folder of class folders, but has 1 image"):
+        load(root)
+    prepared = fill(tmp_path / "two", [*of("train/n01", "train/n02"), *of("val")])
+    (prepared / ".DS_Store").touch()
+    (prepared / "train" / ".DS_Store").touch()
+    with pytest.raises(DataError, match=r"val: must be .*, but has 4 image\(s\) itself: move them"):
+        load(prepared)
+
+
+def test_folders_that_are_numbers_keep_their_images(tmp_path: Path) -> None:
+    names = ("0", "1", "10", "100", "2")
+    dataset = load(fill(tmp_path, of(*names)))
+    assert dataset.class_names == names
+    for items in dataset.splits.values():
+        for item in items:
+            assert Path(item.name).parent.name == names[item.label]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import pickle
+import shutil
+import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,7 +68,7 @@ def test_splits_of_several_shards(tmp_path: Path) -> None:
 def test_numbers_want_names_and_say_where_they_may_be(tmp_path: Path) -> None:
     write_shard(tmp_path / "train/0.tar", samples([0, 1]))
     with pytest.raises(
-        DataError, match=r"data\.source\.class_names .* into \S+ as classnames\.txt"
+        DataError, match=r"data\.source\.class_names=.* into \S+ as classnames\.txt"
     ):
         load(tmp_path)
     (tmp_path / "classnames.txt").write_text("cat\ndog\n")  # CLIP benchmark's
@@ -280,3 +283,50 @@ def test_it_is_recognised(tmp_path: Path) -> None:
     write_shard(tmp_path / "pets/train/0.tar", samples(["cat", "dog"]))
     assert isinstance(detect_source(tmp_path / "pets"), WebdatasetSource)
     assert isinstance(detect_source(tmp_path / "pets/train/0.tar"), WebdatasetSource)
+
+
+def test_a_label_of_thousands_of_digits_is_a_word(tmp_path: Path) -> None:
+    """Python refuses to read it as a number."""
+    root = write_shard(tmp_path / "pets/train.tar", samples(["1" * 5000, "2"] * 2))
+    with pytest.raises(DataError, match="must have at most 500 characters, but has 5000"):
+        load(root)
+
+
+def test_every_kind_of_image_is_read_and_others_are_told(tmp_path: Path) -> None:
+    files = samples(["cat", "dog", "cat", "dog"])
+    files["000002.jfif"] = files.pop("000002.jpg")
+    files |= {"000009.psd": b"layers", "000009.cls": b"cat"}
+    dataset = load(write_shard(tmp_path / "pets/train.tar", files))
+    assert len(dataset.splits["train"]) == 4
+    assert "1 image(s) are passed over (1 .psd), such as " in dataset.notes[0]
+    assert "train.tar 000009.psd: convert them to .png or .jpg" in dataset.notes[0]
+
+
+def test_a_file_with_two_names_is_read_under_both(tmp_path: Path) -> None:
+    """So does tar store hard links, which tools leave that put equal files together."""
+    for name, content in samples(["cat", "dog"]).items():
+        (tmp_path / name).write_bytes(content)
+    for ending in ("jpg", "cls"):
+        os.link(tmp_path / f"000000.{ending}", tmp_path / f"000002.{ending}")
+    (tmp_path / "pets").mkdir()
+    with tarfile.open(tmp_path / "pets/train.tar", "w") as tar:
+        for path in sorted(tmp_path.glob("0*")):
+            tar.add(path, path.name)
+    train = load(tmp_path / "pets").splits["train"]
+    assert [item.label for item in train] == [0, 1, 0]
+    assert train[2].read() == train[0].read() == encoded(noise(seed=0), "JPEG")
+
+
+def test_a_file_that_is_stored_with_gaps_is_refused(tmp_path: Path) -> None:
+    if shutil.which("tar") is None:
+        pytest.skip("needs GNU tar")
+    for name, content in samples(["cat", "dog"]).items():
+        (tmp_path / name).write_bytes(content)
+    with (tmp_path / "000000.jpg").open("ab") as file:
+        file.truncate(2**20)
+    (tmp_path / "pets").mkdir()
+    names = sorted(path.name for path in tmp_path.glob("0*"))
+    command = ["tar", "--sparse", "--format=gnu", "-cf", "pets/train.tar", *names]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    with pytest.raises(DataError, match="is stored with gaps: pack it again without"):
+        load(tmp_path / "pets")

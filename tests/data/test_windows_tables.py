@@ -173,3 +173,16 @@ def test_coops_file_of_splits_may_be_written_on_windows(tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     with pytest.raises(DataError, match="val must not be there beside another list of val"):
         load_dataset(CoopSource(root=str(tmp_path), dataset="eurosat"))
+
+
+def test_empty_columns_and_rows_of_a_spreadsheet_are_passed_over(root: Path) -> None:
+    as_saved = PLAIN.replace("\n", ",,\r\n") + ",,,\r\n , ,,\r\n"
+    assert names(load(root, as_saved)) == names(load(root, PLAIN))
+    assert len(ImagesAt([root / "t.csv"])) == len(labelled_items(root / "t.csv", ["cat", "dog"]))
+
+
+def test_numbers_of_json_lines_may_be_whole_floats(root: Path) -> None:
+    lines = [json.dumps({"path": path, "label": float("dog" in path)}) for path in PATHS]
+    assert load(root, "\n".join(lines), "t.jsonl").class_names == ("0", "1")
+    with pytest.raises(DataError, match="line 1: label must not be empty, and be text or a whole"):
+        load(root, lines[0].replace("0.0", "0.5"), "t.jsonl")

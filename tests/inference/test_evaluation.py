@@ -70,3 +70,10 @@ def test_folders_are_classes_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "dogs").mkdir()
     with pytest.raises(DataError, match=r"dogs: must be a class of the run .* did you mean dog\?"):
         labelled_images(tmp_path, NAMES)
+
+
+def test_a_folder_of_splits_is_answered_with_a_split(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "test" / name).mkdir(parents=True)
+    with pytest.raises(DataError, match=r"none itself: name the folder .*, such as \S+/test$"):
+        labelled_images(tmp_path, NAMES)

@@ -53,7 +53,7 @@ def test_what_is_no_image_is_said(tree: Path) -> None:
     for place, message in (
         (tree / "absent", "must be an image, a folder or a table, but is missing"),
         (tree / "empty", "must have an image"),
-        (tree / "ids.csv", "must have a column image or path .*, but has id"),
+        (tree / "ids.csv", "must have a column path or file_name .*, but has id"),
         (tree / "bytes.csv", "must be a CSV file in UTF-8"),
     ):
         with pytest.raises(DataError, match=message):
@@ -99,3 +99,12 @@ def test_a_folder_that_cannot_be_read_is_said_and_not_passed_over(
     monkeypatch.setattr(os, "scandir", locked)
     with pytest.raises(DataError, match=r"deep/er: must be a folder that can be read"):
         ImagesAt([tree])
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tree: Path) -> None:
+    os.mkfifo(tree / "pipe.png")
+    for item in ImagesAt([tree]):
+        if item.name.endswith("pipe.png"):
+            for act in (item.read, item.decode):
+                with pytest.raises(DataError, match="must be an image file, but is a named pipe"):
+                    act()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +11,9 @@ import pytest
 
 from craft_ray.data.dataset import Dataset, Item
 from craft_ray.data.parquet_layout import schema_of
+from craft_ray.data.sources.image_names import PassedOver
 from craft_ray.errors import DataError
+from craft_ray.inference.images import ImagesAt
 from craft_ray.inference.labelled import labelled_items
 
 NAMES = ("dog", "cat")
@@ -53,8 +56,8 @@ def test_labels_that_are_none_are_said(tmp_path: Path) -> None:
     for text, message in (
         ("path,label\n1.png,kat\n", "each label must be a class of the run .* 'kat'.*mean cat"),
         ("path,label\n1.png,\n", "each label must be a class"),
-        ("path,name\n1.png,cat\n", "must have a column label or class or class_name"),
-        ("id,label\n1,cat\n", "must have a column image or path"),
+        ("path,name\n1.png,cat\n", "must have a column label or class or class_name or labels"),
+        ("id,label\n1,cat\n", "must have a column path or file_name"),
     ):
         table.write_text(text)
         with pytest.raises(DataError, match=message):
@@ -66,7 +69,7 @@ def test_labels_that_are_none_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("labels", [[["cat"]], [{"name": "cat"}]])
 def test_labels_are_one_value_an_image(labels: list[object], tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["1.png"], "label": labels}), tmp_path / "list.parquet")
-    with pytest.raises(DataError, match="column label must be class names or their numbers, but"):
+    with pytest.raises(DataError, match="column label must be integers or words, but"):
         labelled_items(tmp_path / "list.parquet", NAMES)
 
 
@@ -75,5 +78,55 @@ def test_a_column_that_is_there_twice_is_refused(twice: str, tmp_path: Path) -> 
     columns = sorted(["path", "label", twice])
     arrays = [pa.array(["cat"]) for _ in columns]
     pq.write_table(pa.Table.from_arrays(arrays, names=columns), tmp_path / "list.parquet")
-    with pytest.raises(DataError, match=f"must have one column {twice}, but has 2"):
+    with pytest.raises(
+        DataError, match=rf"must have (one column {twice}, but has 2|a column '{twice}' once)"
+    ):
         labelled_items(tmp_path / "list.parquet", NAMES)
+
+
+def test_tables_are_read_as_for_training(tmp_path: Path) -> None:
+    """The same columns are taken where several may be meant, and labels may be as there."""
+    table = tmp_path / "list.csv"
+    table.write_text("image,path,labels\n7,cat/1.png,cat\n8,dog/2.png,dog\n")
+    assert found(table) == [("1.png", 1), ("2.png", 0)]
+    columns = {"img": [b"1", b"2"], "fine_label": ["cat", "dog"], "id": [7, 8]}
+    pq.write_table(pa.table(columns), tmp_path / "list.parquet")
+    items = labelled_items(tmp_path / "list.parquet", NAMES)
+    assert [(item.read(), item.label) for item in items] == [(b"1", 1), (b"2", 0)]
+
+
+def test_accents_may_be_encoded_in_either_way(tmp_path: Path) -> None:
+    """macOS takes letters and their accents apart; the names look the same."""
+    composed, apart = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
+    (tmp_path / apart).mkdir()
+    (tmp_path / apart / "1.png").write_bytes(b"1")
+    table = tmp_path / "list.csv"
+    table.write_text(f"path,label\n{composed}/1.png,{composed}\n", encoding="utf-8")
+    for names in ((composed, "dog"), (apart, "dog")):
+        for place in (tmp_path, table):
+            items = labelled_items(place, names)
+            assert [(item.read(), item.label) for item in items] == [(b"1", 0)]
+
+
+def test_images_beside_the_folders_of_classes_are_told(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    for name in ("cat/1.png", "2.png"):
+        (tmp_path / name).write_bytes(b"")
+    passed_over = PassedOver()
+    assert len(labelled_items(tmp_path, NAMES, passed_over)) == 1
+    assert "1 image(s) lie beside the folders of classes" in passed_over.notes()[0]
+
+
+def test_what_is_packed_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "labelled.zip").touch()
+    for place in (tmp_path, tmp_path / "labelled.zip"):
+        with pytest.raises(DataError, match="is an archive: unpack it"):
+            labelled_items(place, NAMES)
+        with pytest.raises(DataError, match="is an archive: unpack it"):
+            ImagesAt([place])
+
+
+def test_a_folder_of_parquet_files_is_answered_with_a_file_to_name(tmp_path: Path) -> None:
+    (tmp_path / "test-00000-of-00001.parquet").touch()
+    with pytest.raises(DataError, match=r"if .*test-00000-of-00001.parquet lists the images"):
+        labelled_items(tmp_path, NAMES)

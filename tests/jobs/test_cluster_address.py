@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,45 @@ def test_auto_follows_the_address_that_a_killed_cluster_has_left(
     assert f"'auto' ({stale})" in str(got.value)
 
 
-def test_somebody_who_listens_is_left_to_ray() -> None:
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        check_reachable(f"127.0.0.1:{server.getsockname()[1]}")
+        yield server
+
+
+def answer_with(server: socket.socket, words: bytes) -> None:
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(100)
+            connection.sendall(words)
+
+    threading.Thread(target=serve, daemon=True).start()
+
+
+def test_who_speaks_grpc_is_left_to_ray(listener: socket.socket) -> None:
+    answer_with(listener, bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+    check_reachable(f"127.0.0.1:{listener.getsockname()[1]}")
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}"])
+@pytest.mark.parametrize("words", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_something_else_on_the_port_is_refused(
+    form: str, words: bytes, listener: socket.socket
+) -> None:
+    answer_with(listener, words)
+    with pytest.raises(ConfigError, match="no Ray, or hangs"):
+        check_reachable(form.format(port=listener.getsockname()[1]))
+
+
+def test_who_says_nothing_is_refused_within_seconds(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_address, "ANSWER_WITHIN_S", 0.2)
+    with pytest.raises(ConfigError, match="no Ray, or hangs"):
+        check_reachable(f"127.0.0.1:{listener.getsockname()[1]}")
+
+
+def test_with_tls_ray_judges(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    check_reachable(f"127.0.0.1:{listener.getsockname()[1]}")

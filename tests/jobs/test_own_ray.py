@@ -105,3 +105,13 @@ def test_little_shared_memory_is_said(tmp_path: Path) -> None:
     assert "--shm-size=2g" in words
     assert little_shared_memory(1, tmp_path) is None
     assert little_shared_memory(1, tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/no/such/folder"])
+def test_a_tmpdir_that_cannot_be_written_is_not_used(place: str) -> None:
+    with place_for_sockets({"TMPDIR": place}) as folder:
+        assert folder is not None
+    with place_for_sockets({"TMPDIR": place, "RAY_TMPDIR": "/tmp"}) as folder:
+        assert folder is None
+    with place_for_sockets({"TMPDIR": "/tmp"}) as folder:
+        assert folder is None

@@ -15,7 +15,7 @@ from pydantic import Field
 from craft_ray.config.base import Settings
 from craft_ray.errors import ConfigError, RunInterruptedError, UserError
 from craft_ray.files.remote import Place
-from craft_ray.files.whole_files import write_json
+from craft_ray.files.whole_files import read_json, write_json
 from craft_ray.jobs.run_folder import (
     SETTINGS_FILE,
     SUMMARY_FILE,
@@ -240,6 +240,25 @@ def test_a_users_error_while_resuming_keeps_the_folder(tmp_path: Path) -> None:
     ):
         raise UserError("the cluster is away")
     assert find(tmp_path, "mine") == tmp_path / "mine"
+
+
+def test_a_finished_search_stays_finished_where_it_cannot_go_on(tmp_path: Path) -> None:
+    class Search(Run):
+        trials: int = 4
+
+    done = {"settings": {**WHOLE, "trials": 4}, "tuned": 0.9}
+    folder = create_run_folder(tmp_path, "mine", {**SETTINGS, "trials": 4})
+    write_json(folder / SUMMARY_FILE, done)
+    more = {**WHOLE, "trials": 5}
+    with (
+        pytest.raises(UserError, match="away"),
+        open_run_folder(tmp_path, "mine", "train", more, Search, resume=True),
+    ):
+        raise UserError("the model is away")
+    assert read_json(folder / SUMMARY_FILE) == done
+    with open_run_folder(tmp_path, "mine", "train", more, Search, resume=True):
+        pass
+    assert not is_finished(folder)
 
 
 def test_a_search_with_failed_trials_can_be_resumed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from safetensors.torch import save_file
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle import loading, weights
-from craft_ray.oracle.catalogue import architectures
+from craft_ray.oracle.catalogue import architectures, tags_of
 from craft_ray.oracle.check import check_model_exists
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask, FloatArray
@@ -143,6 +144,27 @@ def test_a_file_without_a_mark_is_taken_at_the_users_word(plain_file: Path, mode
     np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("tiny", "Activation: GELU, by the name tiny; .*tuned from them.* oracle.model=tiny-quick"),
+        ("tiny-quickgelu", "Activation: QuickGELU, .* trained with GELU want oracle.model=tiny\\."),
+    ],
+)
+def test_the_activation_of_a_file_without_a_mark_is_said(
+    plain_file: Path, model: str, said: str
+) -> None:
+    notes = ClipOracle.load(config(model, plain_file)).describe().notes
+    assert re.search(said, " ".join(notes))
+
+
+def test_the_activation_is_not_said_where_there_is_no_doubt(
+    plain_file: Path, openai_file: Path
+) -> None:
+    for oracle in (config("tiny-quickgelu", openai_file), config("lonely", plain_file)):
+        assert "Activation" not in " ".join(ClipOracle.load(oracle).describe().notes)
+
+
 def test_a_torchscript_archive_of_ones_own_is_read(tmp_path: Path, plain_file: Path) -> None:
     save_torchscript(tiny_weights(), tmp_path / "own.pt")
     actual = logits_of(ClipOracle.load(config("tiny", tmp_path / "own.pt")))
@@ -199,6 +221,18 @@ def test_the_papers_models_are_openais_with_quick_gelu(model: str) -> None:
     assert {**with_gelu, "quick_gelu": True} == open_clip.get_model_config(f"{model}-quickgelu")
 
 
+def test_published_weights_are_refused_where_a_sibling_of_the_model_computes_theirs_only() -> None:
+    refused = set()
+    for model in architectures():
+        for tag in tags_of(model):
+            try:
+                check_model_exists(config(model, tag))
+            except OracleError as error:
+                if "activation" in str(error):
+                    refused.add(model)
+    assert all(model.endswith("-quickgelu") for model in refused)
+
+
 def test_a_folder_with_openais_weights_must_say_quick_gelu(tmp_path: Path) -> None:
     folder = tiny_clip_dir(tmp_path / "model")
     save_file(openai_weights(tiny_weights()), folder / WEIGHTS_FILE)
@@ -213,3 +247,30 @@ def test_a_folder_without_marks_is_taken_at_its_word(tmp_path: Path) -> None:
     folder = tiny_clip_dir(tmp_path / "model", quick_gelu=True)
     (folder / "notes.json").write_text(json.dumps({"quick_gelu": False}))
     assert np.isfinite(logits_of(clip_of(folder))).all()
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+def test_a_description_beside_a_file_without_a_mark_tells_its_activation(
+    is_quick: bool, plain_file: Path
+) -> None:
+    write_config(plain_file.parent, {**TINY_CLIP, "quick_gelu": is_quick})
+    fits, differs = ("tiny-quickgelu", "tiny") if is_quick else ("tiny", "tiny-quickgelu")
+    check_model_exists(config(fits, plain_file))
+    with pytest.raises(OracleError, match=f"use oracle.model={fits}$"):
+        check_model_exists(config(differs, plain_file))
+
+
+def test_a_description_of_another_model_beside_a_file_says_nothing_of_it(plain_file: Path) -> None:
+    write_config(plain_file.parent, {**TINY_CLIP, "embed_dim": 64, "quick_gelu": True})
+    check_model_exists(config("tiny", plain_file))
+
+
+def test_of_a_folder_the_file_that_is_loaded_tells_the_activation(tmp_path: Path) -> None:
+    folder = tiny_clip_dir(tmp_path / "model")
+    save_file(openai_weights(tiny_weights()), folder / "backup.safetensors")
+    check_model_exists(OracleConfig(model=f"local-dir:{folder}"))
+    (folder / "backup.safetensors").unlink()
+    (folder / WEIGHTS_FILE).unlink()
+    torch.save(openai_weights(tiny_weights()), folder / "weights.pt")
+    with pytest.raises(OracleError, match=r"weights\.pt were trained with QuickGELU"):
+        check_model_exists(OracleConfig(model=f"local-dir:{folder}"))

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
+from craft_ray.oracle.checkpoint_names import bare_names
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import OracleDescription
 from tests.oracle.conftest import clip_of
@@ -35,12 +36,12 @@ Weights = dict[str, torch.Tensor]
 
 @pytest.fixture(autouse=True)
 def _tiny_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    from craft_ray.oracle import check, preprocessing
+    from craft_ray.oracle import check, weights
 
     known = {"tiny": TINY_CLIP, "tiny-quickgelu": {**TINY_CLIP, "quick_gelu": True}}
     for name, architecture in known.items():
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, architecture)
-    for module in (check, preprocessing):
+    for module in (check, weights):
         monkeypatch.setattr(module, "architectures", lambda: known)
 
 
@@ -94,6 +95,20 @@ def test_what_training_puts_around_weights_is_taken_off(
     assert loaded(saved(wrap(weights), tmp_path)).weights_id == plain
 
 
+def test_weights_that_were_trained_with_a_sigmoid_keep_their_bias(
+    weights: Weights, tmp_path: Path
+) -> None:
+    description = loaded(saved({**weights, "logit_bias": torch.tensor([-9.5])}, tmp_path))
+    assert description.logit_bias == -9.5
+    assert description.weights_id != loaded(saved(weights, tmp_path)).weights_id
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_the_scale_of_an_attention_is_not_another_model(prefix: str, weights: Weights) -> None:
+    swin = {**weights, "visual.trunk.layers.0.blocks.0.attn.logit_scale": torch.zeros(3)}
+    assert bare_names(prefixed(prefix, swin)) == (swin, ())
+
+
 def test_half_precision_is_read_as_it_is(weights: Weights, tmp_path: Path) -> None:
     half = {name: value.half() for name, value in weights.items()}
     whole = {name: value.float() for name, value in half.items()}
@@ -103,7 +118,7 @@ def test_half_precision_is_read_as_it_is(weights: Weights, tmp_path: Path) -> No
 
 def test_a_moving_average_alone_is_taken_and_said(weights: Weights, tmp_path: Path) -> None:
     description = loaded(saved({"ema": {"module": weights, "decay": 0.9}}, tmp_path))
-    assert description.notes[-1] == "Weights: the moving average that stands under ema."
+    assert description.notes[1] == "Weights: the moving average that stands under ema."
 
 
 def test_what_is_no_part_of_the_model_is_left_out_and_said(
@@ -112,7 +127,7 @@ def test_what_is_no_part_of_the_model_is_left_out_and_said(
     state = {**prefixed("model.clip.", weights), "loss.weight": torch.ones(2)}
     description = loaded(saved({"state_dict": state}, tmp_path))
     expected = "Of the weights, 1 outside of model.clip were left out: loss.weight."
-    assert description.notes[-1] == expected
+    assert description.notes[1] == expected
 
 
 @pytest.mark.parametrize(
@@ -207,10 +222,10 @@ def test_a_model_is_built_in_the_size_of_its_weights(
     other = longer(other, "positional_embedding", 40)
     description = loaded(saved(other, tmp_path))
     assert (description.image_size, description.context_length) == (48, 40)
-    assert description.notes[1] == (
+    assert (
         "tiny has another size here: image_size is 48, that of the weights, context_length is 40, "
         "that of the weights."
-    )
+    ) in description.notes
 
 
 def test_nothing_is_interpolated(weights: Weights, tmp_path: Path) -> None:

@@ -90,6 +90,17 @@ def test_a_folder_is_loaded_without_asking_anybody(
     assert no_network == []
 
 
+def test_a_long_text_tower_whose_description_names_the_hub_is_read_from_its_folder(
+    tmp_path: Path, no_network: list[str]
+) -> None:
+    hub = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
+    named = {"hf_model_name": hub, "hf_tokenizer_name": hub, "context_length": 256}
+    folder = foreign_model_dir(tmp_path / "model", "bert", **named)
+    (folder / "open_clip_model.safetensors").rename(folder / "biomedical.safetensors")
+    assert clip_of(folder).describe().context_length == 256
+    assert no_network == []
+
+
 def test_a_folder_without_its_tokenizer_is_refused_with_its_name(tmp_path: Path) -> None:
     folder = foreign_model_dir(tmp_path / "model", "siglip")
     (folder / "tokenizer.json").unlink()
@@ -120,6 +131,22 @@ def test_a_tower_without_its_settings_is_refused_at_once(
     with pytest.raises(OracleError, match=f"config.json of mt5 must be .*copy it into {folder}"):
         clip_of(folder)
     assert len(no_network) == 1
+
+
+@pytest.mark.parametrize("name", ["./tower", "/elsewhere/roberta"])
+def test_a_tower_that_is_named_by_a_path_is_read_from_the_folder(
+    name: str, tmp_path: Path, no_network: list[str]
+) -> None:
+    folder = foreign_model_dir(tmp_path / "model", "roberta")
+    path = folder / "open_clip_config.json"
+    path.write_text(
+        path.read_text().replace('"hf_model_name": "roberta"', f'"hf_model_name": "{name}"')
+    )
+    assert clip_of(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(OracleError, match=f"config.json of {name} must be .*copy it into {folder}"):
+        clip_of(folder)
+    assert no_network == []
 
 
 def test_without_a_network_the_hub_is_asked_once_and_for_no_minute(no_network: list[str]) -> None:
@@ -203,6 +230,17 @@ def test_another_tokenizer_is_another_model(tmp_path: Path) -> None:
     other = clip_of(folder).describe()
     assert other.oracle_id != first.oracle_id
     assert other.weights_id != first.weights_id
+
+
+def test_other_settings_of_the_tower_are_another_model(tmp_path: Path) -> None:
+    folder = foreign_model_dir(tmp_path / "model", "roberta")
+    path = folder / "config.json"
+    settings = json.loads(path.read_text())
+    ids = []
+    for changes in ({}, {"num_attention_heads": 4}, {"transformers_version": "9.9"}):
+        path.write_text(json.dumps({**settings, **changes}))
+        ids.append(clip_of(folder).describe().weights_id)
+    assert ids[0] == ids[2] != ids[1]
 
 
 def test_words_that_would_end_a_text_are_refused(tmp_path: Path) -> None:

@@ -155,13 +155,13 @@ def test_a_model_that_open_clip_does_not_have_is_refused_before_anything_starts(
 def test_a_file_of_it_in_a_model_of_another_activation_is_refused(
     theirs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from craft_ray.oracle import preprocessing
+    from craft_ray.oracle import weights
 
     folder = theirs[1]
     architecture = hub_architecture(folder)
     names = {"right": architecture}
     names["wrong"] = {**architecture, "quick_gelu": not architecture["quick_gelu"]}
-    monkeypatch.setattr(preprocessing, "architectures", lambda: names)
+    monkeypatch.setattr(weights, "architectures", lambda: names)
     for name, settings in names.items():
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, settings)
     path = str(folder / "model.safetensors")
@@ -199,6 +199,7 @@ def test_a_vocabulary_that_is_not_clips_is_refused(stored: str, folder: Path) ->
             {"resize_mode": "squash"},
         ),
         ({"do_normalize": False}, {"mean": (0.0,) * 3, "std": (1.0,) * 3}),
+        ({"rescale_factor": None, "do_resize": None}, {"resize_mode": "shortest"}),
     ],
 )
 def test_an_image_processor_in_open_clips_words(
@@ -217,6 +218,10 @@ def test_an_image_processor_in_open_clips_words(
         {"do_center_crop": False},
         {"resample": 0},
         {"rescale_factor": 1 / 127.5},
+        {"rescale_factor": "x"},
+        {"resample": [3]},
+        {"do_rescale": False},
+        {"do_resize": False},
     ],
 )
 def test_what_open_clips_transform_cannot_do_is_refused(
@@ -242,3 +247,37 @@ def test_the_pixels_are_those_of_their_processor(theirs: Any) -> None:
     pixels = plain_pixels([Item(encoded(image), 0, "image")], transform)[0] / 255
     mean, std = (np.array(PROCESSOR[name]).reshape(3, 1, 1) for name in ("image_mean", "image_std"))
     np.testing.assert_allclose((pixels - mean) / std, their, atol=1.01 / 255 / 0.2)
+
+
+def test_settings_decide_where_a_processor_cannot_be_followed(folder: Path) -> None:
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps({**PROCESSOR, "resample": 0}))
+    with pytest.raises(OracleError, match="image_mean, image_std, resize_mode and interpolation"):
+        check_model_exists(config(folder))
+    own = {"image_mean": (0.5,) * 3, "image_std": (0.5,) * 3}
+    check_model_exists(config(folder, **own, resize_mode="squash", interpolation="bicubic"))
+
+
+@pytest.mark.parametrize(
+    ("tower", "changes", "problem"),
+    [
+        ("vision_config", {"num_attention_heads": 0}, "num_attention_heads .* is 0$"),
+        ("vision_config", {"hidden_size": "wide"}, "hidden_size .* is 'wide'$"),
+        ("vision_config", {"hidden_size": 100, "num_attention_heads": 3}, "divide .* is 3$"),
+        ("text_config", {"intermediate_size": None}, "intermediate_size .* is None$"),
+    ],
+)
+def test_a_broken_configuration_is_refused_by_name(
+    tower: str, changes: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip", tower: changes}))
+    with pytest.raises(OracleError, match=problem):
+        check_model_exists(OracleConfig(model=f"local-dir:{tmp_path}"))
+
+
+def test_the_width_within_a_layer_is_not_rounded_down(tmp_path: Path) -> None:
+    changes = {"hidden_size": 896, "num_attention_heads": 14, "intermediate_size": 1952}
+    document = {"model_type": "clip", "vision_config": changes}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    ratio = hub_architecture(tmp_path)["vision_cfg"]["mlp_ratio"]
+    assert int(896 * ratio) == 1952

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 
@@ -79,8 +80,9 @@ def test_a_folder_without_a_description_is_refused(folder: Path) -> None:
 
 def test_a_folder_without_weights_is_refused(folder: Path) -> None:
     (folder / WEIGHTS_FILE).unlink()
-    with pytest.raises(OracleError, match="cannot be loaded"):
-        clip_of(folder)
+    for use in (check_model_exists, ClipOracle.load):
+        with pytest.raises(OracleError, match=r"oracle.model: \S+ must have one file of weights"):
+            use(config(model=f"local-dir:{folder}"))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,20 @@ def test_a_description_that_is_none_is_refused(folder: Path, text: str) -> None:
     (folder / CONFIG_FILE).write_text(text)
     with pytest.raises(OracleError, match="cannot be loaded"):
         clip_of(folder)
+
+
+def test_a_description_of_another_model_than_the_weights_is_told_by_their_names(
+    folder: Path,
+) -> None:
+    write_config(folder, open_clip.get_model_config("RN50"))
+    wrong = r"weights are not those of this model: missing visual\.bn1.*; unexpected visual\."
+    with pytest.raises(OracleError, match=wrong):
+        clip_of(folder)
+
+
+def test_a_folder_as_weights_is_answered_with_where_it_belongs(folder: Path) -> None:
+    with pytest.raises(OracleError, match=rf"is a folder: .*oracle\.model=local-dir:{folder} and"):
+        check_model_exists(config(model="ViT-B-32", pretrained=str(folder)))
 
 
 @pytest.mark.parametrize("broken", [b"", b"no pickle at all", b"PK\x03\x04 no zip"])

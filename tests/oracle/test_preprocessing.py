@@ -137,7 +137,7 @@ def test_a_transform_that_open_clip_does_not_know_is_refused(tmp_path: Path) -> 
     path = folder / CONFIG_FILE
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, "preprocess_cfg": {"mean": 0, "std": [1, 1]}}))
-    with pytest.raises(OracleError, match="mean and std must be three numbers, but are"):
+    with pytest.raises(OracleError, match="mean and std must be three finite numbers, but are"):
         check_model_exists(config(model=f"local-dir:{folder}"))
     statistics = {"mean": 0, "std": 1, "resize_mode": "stretch"}
     path.write_text(json.dumps({**document, "preprocess_cfg": statistics}))
@@ -149,3 +149,35 @@ def test_the_embedded_oracle_does_as_clip_itself() -> None:
     found = preprocessing_of(config())
     assert (found.resize_mode, found.interpolation) == ("shortest", "bicubic")
     assert found.mean == (0.4980392156862745,) * 3
+
+
+def test_a_processor_of_another_model_beside_a_file_says_nothing_of_it(file: str) -> None:
+    beside = Path(file).parent / "preprocessor_config.json"
+    sides = {"height": 224, "width": 224}
+    beside.write_text(
+        json.dumps({"image_mean": [0.1] * 3, "image_std": [0.2] * 3, "resample": 2, "size": sides})
+    )
+    found = preprocessing_of(config(model="ViT-B-32", pretrained=file))
+    assert found.mean == CLIP_ITSELF["mean"]
+    assert (found.resize_mode, found.interpolation) == ("shortest", "bicubic")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"std": [0.0] * 3}, "std must be above 0"),
+        ({"mean": [float("nan")] * 3}, "must be three finite numbers"),
+        ({"interpolation": "nearest"}, "interpolation must be one of"),
+        ({"resize_mode": "longest", "fill_color": "x"}, "fill_color must be from"),
+    ],
+)
+def test_a_description_that_cannot_be_followed_is_refused_before_anything_starts(
+    changes: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    folder = tiny_clip_dir(tmp_path / "model")
+    path = folder / "open_clip_config.json"
+    document = json.loads(path.read_text())
+    document["preprocess_cfg"] |= changes
+    path.write_text(json.dumps(document))
+    with pytest.raises(OracleError, match=problem):
+        check_model_exists(config(model=f"local-dir:{folder}"))

@@ -77,7 +77,7 @@ def test_the_bill_of_an_endpoint_is_there_to_be_compared_with_an_invoice() -> No
 def test_which_images_have_changed_is_counted() -> None:
     page = shown(facts(search(trial(1, 0.75), trial(2, 0.7))))
     # Of 50 images the first 40 are right; of zero-shot, those of even labels: 20 of these.
-    assert "20 images are right that were wrong, and 5 are wrong that were right" in page.text
+    assert "were wrong and are right: 20; that were right and are wrong: 5." in page.text
 
 
 def test_of_a_run_without_a_search() -> None:

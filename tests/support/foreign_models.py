@@ -147,6 +147,12 @@ M2M_TOWER = {
 }
 HF_TOWERS: dict[str, tuple[dict[str, Any], str, dict[str, Any], dict[str, Any]]] = {
     "roberta": (ROBERTA, "RobertaConfig", ROBERTA_TOWER, {"hf_pooler_type": "mean_pooler"}),
+    "bert": (
+        BERT,
+        "BertConfig",
+        {**ROBERTA_TOWER, "max_position_embeddings": 256},
+        {"hf_pooler_type": "cls_last_hidden_state_pooler", "hf_proj_type": "mlp"},
+    ),
     "xlm_roberta": (XLM, "XLMRobertaConfig", ROBERTA_TOWER, {"hf_pooler_type": "mean_pooler"}),
     "mt5": (T5, "MT5Config", T5_TOWER, {"hf_pooler_type": "mean_pooler"}),
     "nllb": (
@@ -194,7 +200,11 @@ def _hf_tower_dir(folder: Path, family: str, changes: dict[str, Any]) -> Path:
     tokenizer, kind, tower, text_cfg = HF_TOWERS[family]
     size = _save_tokenizer(folder, **tokenizer)
     specials = tokenizer["specials"]
-    ids = {"pad_token_id": specials.index("<pad>"), "eos_token_id": specials.index("</s>")}
+    ids = {
+        f"{name}_token_id": specials.index(tokenizer[f"{name}_token"])
+        for name in ("pad", "eos")
+        if f"{name}_token" in tokenizer
+    }
     config = getattr(transformers, kind)(vocab_size=size, **tower, **ids)
     config.save_pretrained(folder)
     named = {"hf_model_name": family, "hf_tokenizer_name": family, "context_length": LENGTH}

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def test_runs_parents_params_and_metrics_arrive(tmp_path: Path) -> None:
     tracker = make_tracker(MlflowConfig(), tmp_path)
     many = {f"p{index}": "x" * 7000 for index in range(120)}  # over MLflow's limits
-    tracker.open("search", "a search", many)
+    tracker.open("search", "a search", many, tags={"classes": "café/crème, C++, 50 %" * 500})
     tracker.open("search/1", "trial 1", {"head.learning_rate": 1e-3}, parent="search")
     tracker.log("search/1", [{"step": g, "fitness_best": float(g)} for g in range(1, 1501)])
     tracker.close("search/1", "FINISHED")
@@ -29,6 +29,7 @@ def test_runs_parents_params_and_metrics_arrive(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     runs = {run.info.run_name: run for run in runs_of(uri)}
     assert len(runs["a search"].data.params) == 120
+    assert len(runs["a search"].data.tags["classes"]) == 8000
     child = runs["trial 1"]
     assert child.data.tags["mlflow.parentRunId"] == runs["a search"].info.run_id
     history = MlflowClient(tracking_uri=uri).get_metric_history(child.info.run_id, "fitness_best")

@@ -10,7 +10,7 @@ from craft_ray.config.data import CoopSource
 from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
 from craft_ray.data.sources.coop_table import COOP_TABLE, CoopEntry
 from craft_ray.data.sources.imagenet import load_imagenet, load_shifted_imagenet
-from craft_ray.data.sources.index import windows_path
+from craft_ray.data.sources.index import found_path
 from craft_ray.data.sources.listing import Files, check_files_exist, read_lines
 from craft_ray.data.split_names import split_of
 from craft_ray.errors import DataError
@@ -48,7 +48,7 @@ def _load_split_file(name: str, folder: Path, entry: CoopEntry, path: Path) -> D
             where = f"{path}: {split} entry {number}"
             relative, label, class_name = _check_row(row, where)
             names.add(label, class_name, where)
-            image = windows_path(folder / entry.images, relative, files)
+            image = found_path(folder / entry.images, relative, files)
             items.append(Item(image, label, str(image)))
         if items:
             splits[split] = items

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 from craft_ray.config.data import (
     ArrowSource,
@@ -16,10 +18,9 @@ from craft_ray.config.data import (
 )
 from craft_ray.config.places import is_address
 from craft_ray.data.sources.coop_table import COOP_TABLE
+from craft_ray.data.sources.instead import TABLE_SUFFIXES, way_to_read
 from craft_ray.data.sources.recognised import recognised
 from craft_ray.errors import DataError
-
-TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
 
 KnownSource = CoopSource | CsvSource | FolderSource | ParquetSource | ArrowSource | WebdatasetSource
 
@@ -43,13 +44,20 @@ def detect_auto(source: AutoSource) -> KnownSource:
     return type(found).model_validate(found.model_dump(exclude_unset=True) | given)
 
 
-def detect_source(
-    path: Path,
-    dataset: CoopName | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    class_names: str | None = None,
-) -> KnownSource:
+def settings_at(place: str, dataset: CoopName | None = None) -> dict[str, Any]:
+    """The settings of `data.source` for a place that a user names, from JSON's values: see
+    `detect_source`. What an address of an object store names has Parquet files.
+
+    Raises:
+        DataError: there are no images in a layout that is known.
+    """
+    if dataset is None and is_address(place):
+        return {"kind": "parquet", "root": place}
+    found = detect_source(Path(os.path.expanduser(place)), dataset)
+    return {"kind": found.kind, **found.model_dump(mode="json", exclude_unset=True)}
+
+
+def detect_source(path: Path, dataset: CoopName | None = None) -> KnownSource:
     """A CSV file; Parquet files, Arrow files or tar shards, in a folder or one; one of CoOp's data
     sets by its file of splits; or a tree of class folders. With `dataset`, the root of CoOp's data
     sets.
@@ -63,16 +71,13 @@ def detect_source(
     if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
         return CsvSource(file=str(path))
     if (kind := recognised(path)) is not None:
-        given = {"image_column": image_column, "label_column": label_column}
-        given = {
-            key: value for key, value in (given | {"class_names": class_names}).items() if value
-        }
-        return kind(root=str(path), **given)
+        return kind(root=str(path))
     if not path.is_dir():
         state = "is another file" if path.exists() else "is missing"
+        way = way_to_read(path) if path.exists() else None
         raise DataError(
-            f"{path}: must be a CSV file, a folder with Parquet files or a tree of class folders, "
-            f"but {state}"
+            f"{path}: must be a tree of class folders, a table (CSV or .jsonl), or a folder with "
+            f"Parquet files, Arrow files or tar shards, but {state}{f': {way}' if way else ''}"
         )
     if found := _coop_sets_in(path.parent, path.name):
         return CoopSource(root=str(path.parent), dataset=found[0])

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 
 from craft_ray.config.data import FolderSource
 from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.data.sources.folder_layout import split_folders
 from craft_ray.data.sources.image_names import PassedOver, image_extensions
+from craft_ray.data.sources.instead import TABLE_SUFFIXES, instead_in, table_in
 from craft_ray.data.sources.listing import (
     class_folders,
+    composed,
     image_files,
     images_directly_in,
     labelled,
 )
-from craft_ray.data.sources.metadata import load_metadata, metadata_files
+from craft_ray.data.sources.metadata import METADATA_FILES, load_metadata, metadata_files
 from craft_ray.data.sources.seeded_split import split_by_seed
 from craft_ray.errors import DataError
 
@@ -42,6 +43,11 @@ def load_folder(source: FolderSource) -> Dataset:
         if (table := load_metadata(root, source)) is not None:
             return table
         unlabelled = (f"{tables[0]} has no column of labels: the folders of classes are read",)
+    elif source.label_column is not None:
+        raise DataError(
+            f"data.source.label_column: must be a column of a table, but {root} has no "
+            f"{' or '.join(METADATA_FILES)}: without one, classes are the names of folders"
+        )
     _check_has_class_folders(root)
     folders, notes = split_folders(root, source.layout)
     notes = (*unlabelled, *notes)
@@ -52,16 +58,24 @@ def load_folder(source: FolderSource) -> Dataset:
         items = _items_of(root, class_names, passed_over)
         splits = split_by_seed(items, class_names, source)
         below = _only_below(root, class_names, items)
-        notes = (*notes, *below, *_beside_classes([root]), *passed_over.notes())
+        passed_over.beside += images_directly_in(root)
+        notes = (*notes, *below, *passed_over.notes())
         return Dataset(root.name, class_names, splits, notes=notes)
+    for folder in folders.values():
+        if not class_folders(folder):
+            raise DataError(
+                f"{folder}: must be a folder of class folders, but has none: remove it, or put "
+                f"them into it{instead_in(folder)}"
+            )
     class_names = _classes_of(folders)
     complete = "train" if "train" in folders else None
     found = {
         split: _items_of(folder, class_names, passed_over, complete=split == complete)
         for split, folder in folders.items()
     }
-    notes = (*notes, *_beside_classes([root, *folders.values()]), *passed_over.notes())
-    return Dataset(root.name, class_names, found, notes=notes)
+    for folder in (root, *folders.values()):
+        passed_over.beside += images_directly_in(folder)
+    return Dataset(root.name, class_names, found, notes=(*notes, *passed_over.notes()))
 
 
 def _classes_of(folders: dict[Split, Path]) -> tuple[str, ...]:
@@ -71,10 +85,12 @@ def _classes_of(folders: dict[Split, Path]) -> tuple[str, ...]:
         DataError: train has not all of them.
     """
     if "train" not in folders:
-        return tuple(sorted({name for each in folders.values() for name in class_folders(each)}))
+        names = {composed(name): name for each in folders.values() for name in class_folders(each)}
+        return tuple(sorted(names.values()))
     class_names = class_folders(folders["train"])
+    known = set(map(composed, class_names))
     for folder in folders.values():
-        unknown = sorted(set(class_folders(folder)) - set(class_names))
+        unknown = [name for name in class_folders(folder) if composed(name) not in known]
         if unknown:
             raise DataError(f"{folder / unknown[0]}: class must also exist in train, but does not")
     return class_names
@@ -86,7 +102,7 @@ def _check_is_folder(root: Path) -> None:
     except FileNotFoundError as error:
         raise DataError(f"{root}: must be a folder with {LAYOUT}, but is missing") from error
     if not is_folder:
-        is_table = root.suffix.lower() in (".csv", ".tsv", ".jsonl")
+        is_table = root.suffix.lower() in TABLE_SUFFIXES
         remedy = f": say data.source.kind=csv data.source.file={root}" if is_table else ""
         raise DataError(f"{root}: must be a folder with {LAYOUT}, but is a file{remedy}")
 
@@ -101,21 +117,31 @@ def _check_has_class_folders(root: Path) -> None:
         return
     images = images_directly_in(root)
     if not images:
-        raise DataError(f"{root}: must be a folder with {LAYOUT}, but has no folder of images")
+        raise DataError(
+            f"{root}: must be a folder with {LAYOUT}, but has no folder of images{instead_in(root)}"
+        )
     raise DataError(
         f"{root}: must be a folder with {LAYOUT}, but has {len(images):,} image(s) and no "
         "folder: move them into one folder for each class, or list them in a table with the "
-        "columns path and label, TABLE.csv, and name that"
+        f"columns path and label, TABLE.csv, and name that{instead_in(root)}"
     )
 
 
 def _check_is_no_wrapper(root: Path, class_names: tuple[str, ...]) -> None:
-    """Refuse the folder that an archive was unpacked into, with one folder that has the classes."""
-    if len(class_names) == 1 and class_folders(root / class_names[0]):
+    """Refuse the folder that an archive was unpacked into, with one folder that has the classes;
+    and one with a folder of images beside the table of their labels."""
+    if len(class_names) != 1:
+        return
+    table = table_in(root)
+    if class_folders(root / class_names[0]):
         inner = root / class_names[0]
         raise DataError(
             f"{root}: must have at least two class folders, but has one, {class_names[0]}, with "
-            f"folders in it: name {inner}, if these are the classes"
+            f"folders in it: name {inner}, if these are the classes{table}"
+        )
+    if table:
+        raise DataError(
+            f"{root}: must have at least two class folders, but has one, {class_names[0]}{table}"
         )
 
 
@@ -130,31 +156,23 @@ def _only_below(root: Path, class_names: tuple[str, ...], items: list[Item]) -> 
     )
 
 
-def _beside_classes(folders: Sequence[Path]) -> tuple[str, ...]:
-    """Of images that lie beside class folders and so have no class: a note for a user."""
-    images = [path for folder in folders for path in images_directly_in(folder)]
-    if not images:
-        return ()
-    return (
-        f"{len(images):,} image(s) lie beside the folders of classes and are passed over, such as "
-        f"{images[0]}: move them into the folder of their class",
-    )
-
-
 def _items_of(
     folder: Path, class_names: tuple[str, ...], passed_over: PassedOver, *, complete: bool = True
 ) -> list[Item]:
     """Images of all classes; where it must be `complete`, each class has at least one."""
     items = []
+    there = {composed(name): name for name in class_folders(folder)}
     for label, class_name in enumerate(class_names):
         path = folder / class_name
+        if not path.is_dir():
+            path = folder / there.get(composed(class_name), class_name)
         images = image_files(path, passed_over) if path.is_dir() else []
         if complete and not images:
             others = "; ".join(passed_over.notes())
             raise DataError(
                 f"{path}: must have at least one image ({', '.join(image_extensions())}), but has "
                 "none: remove the folder, or put images of the class into it"
-                f"{f' ({others})' if others else ''}"
+                f"{f' ({others})' if others else ''}{instead_in(path)}"
             )
         items += labelled(images, label)
     return items

@@ -7,6 +7,7 @@ from typing import Literal
 
 from craft_ray.data.dataset import SPLITS, Split
 from craft_ray.data.sources.image_names import is_image_name
+from craft_ray.data.sources.instead import instead_in
 from craft_ray.data.sources.listing import class_folders, image_files, images_directly_in, walk
 from craft_ray.data.split_names import split_of
 from craft_ray.errors import DataError
@@ -92,6 +93,7 @@ def _check_is_split(folder: Path, *, is_said: bool) -> None:
             f"{folder}: must be a folder of class folders, but has {len(images):,} image(s) itself"
             ": move them into class folders; or remove the folder, if nobody knows their classes; "
             "or say data.source.layout=classes, if it is itself a class"
+            f"{instead_in(folder)}"
         )
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 _OF_TORCHVISION = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Those of its ImageFolder, written out: checking a data set need not wait for torch."""
@@ -46,22 +47,41 @@ class PassedOver:
     by_kind: Counter[str] = field(default_factory=Counter)
     """By extension in lower case; empty for files without one."""
     example: str | None = None
+    beside: list[Path] = field(default_factory=list)
+    """Images beside the folders of classes, which so have no class."""
 
     def look_at(self, path: str) -> None:
         """Count a file that is not read, if it seems to be an image. Of a name without an
         extension (or with a number for one), the first bytes of the file are read."""
+        if self.look_at_name(path):
+            return
+        number = os.path.splitext(path)[1][1:]
+        if (not number or number.isdecimal()) and _begins_as_image(path):
+            self._count("", path)
+
+    def look_at_name(self, path: str) -> bool:
+        """Count a file that is not read, if its extension is one of images; whether it is."""
         extension = os.path.splitext(path)[1].lower()
         if not extension.endswith(OTHER_IMAGES + HEIF_EXTENSIONS):
-            if extension[1:] and not extension[1:].isdecimal():
-                return
-            if not _begins_as_image(path):
-                return
-            extension = ""
-        self.by_kind[extension] += 1
+            return False
+        self._count(extension, path)
+        return True
+
+    def _count(self, kind: str, path: str) -> None:
+        self.by_kind[kind] += 1
         self.example = self.example or path
 
     def notes(self) -> tuple[str, ...]:
-        """None or one sentence for `Dataset.notes`, with what to do."""
+        """Sentences for `Dataset.notes`, with what to do; none if nothing was passed over."""
+        found: tuple[str, ...] = ()
+        if self.beside:
+            found = (
+                f"{len(self.beside):,} image(s) lie beside the folders of classes and are passed "
+                f"over, such as {self.beside[0]}: move them into the folder of their class",
+            )
+        return found + self._of_kinds()
+
+    def _of_kinds(self) -> tuple[str, ...]:
         if self.example is None:
             return ()
         kinds = ", ".join(

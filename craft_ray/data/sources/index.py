@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from craft_ray.config.data import SeededSplit
 from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
+from craft_ray.data.sources.class_order import in_order
 from craft_ray.data.sources.listing import Files, check_files_exist
 from craft_ray.data.sources.seeded_split import split_by_seed
 from craft_ray.data.sources.table import Row
@@ -37,7 +39,7 @@ def index_of(name: str, tables: Sequence[RowsOf], settings: SeededSplit) -> Data
     Raises:
         DataError: a split is no word for one, or an image does not exist.
     """
-    class_names = _classes_of({row.label for table in tables for row in table.rows})
+    class_names = in_order({row.label for table in tables for row in table.rows})
     labels = {class_name: label for label, class_name in enumerate(class_names)}
     files = Files()
     splits: dict[Split, list[Item]] = {}
@@ -57,19 +59,19 @@ def index_of(name: str, tables: Sequence[RowsOf], settings: SeededSplit) -> Data
     return Dataset(name, class_names, {each: splits[each] for each in SPLITS if each in splits})
 
 
-def windows_path(root: Path, path: str, files: Files) -> Path:
-    """A path below `root` as written, or with / for the backslashes of Windows where only such a
-    file is there."""
+def found_path(root: Path, path: str, files: Files) -> Path:
+    """A path below `root` as written; where only such a file is there, with / for the backslashes
+    of Windows, or with accents encoded as macOS does, or as others do."""
     written = root / path
-    if "\\" in path and not files.has(written):
-        other = root / path.replace("\\", "/")
-        if files.has(other):
-            return other
+    if ("\\" in path or not path.isascii()) and not files.has(written):
+        plain = path.replace("\\", "/")
+        others = (root / unicodedata.normalize(form, plain) for form in ("NFC", "NFD"))
+        return next(filter(files.has, (root / plain, *others)), written)
     return written
 
 
 def _path_of(row: Row, table: RowsOf, files: Files) -> Path:
-    path = windows_path(table.root, row.path, files)
+    path = found_path(table.root, row.path, files)
     if PureWindowsPath(row.path).drive and not files.has(path):
         raise DataError(
             f"{table.file} line {row.line}: must be a path on this machine, but {row.path!r} is "
@@ -87,10 +89,3 @@ def _split_of(row: Row, word: str, file: Path) -> Split:
             f"{word!r}"
         )
     return split
-
-
-def _classes_of(labels: Iterable[str]) -> tuple[str, ...]:
-    # Python refuses to read a number of thousands of digits: it is a word like any other.
-    if all(label.removeprefix("-").isdecimal() and len(label) < 20 for label in labels):
-        return tuple(sorted(labels, key=lambda label: (int(label), label)))  # "10" after "9"
-    return tuple(sorted(labels))

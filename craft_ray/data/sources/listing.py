@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from craft_ray.data.dataset import Item
 from craft_ray.data.sources.image_names import HEIF_EXTENSIONS as HEIF_EXTENSIONS
 from craft_ray.data.sources.image_names import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
 from craft_ray.data.sources.image_names import PassedOver, is_image_name
+from craft_ray.data.sources.instead import packed_in
 from craft_ray.errors import DataError
 
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
@@ -17,6 +19,12 @@ SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Informati
 
 NAMED_AT_MOST = 3
 """Missing files that a message names; it counts the others."""
+
+
+def composed(name: str) -> str:
+    """With letters and their accents put together: macOS and its archives take them apart, and
+    the two look the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
@@ -27,7 +35,7 @@ def class_folders(folder: Path) -> tuple[str, ...]:
         DataError: `folder` cannot be listed.
     """
     entries = _entries(folder)
-    return tuple(sorted(entry.name for entry in entries if _is_shown(entry) and _is_folder(entry)))
+    return tuple(sorted(entry.name for entry in entries if _is_shown(entry) and is_folder(entry)))
 
 
 def images_directly_in(folder: Path) -> list[Path]:
@@ -37,7 +45,7 @@ def images_directly_in(folder: Path) -> list[Path]:
         DataError: `folder` cannot be listed.
     """
     entries = _entries(folder)
-    names = [each.name for each in entries if is_image_name(each.name) and not _is_folder(each)]
+    names = [each.name for each in entries if is_image_name(each.name) and not is_folder(each)]
     return [folder / name for name in sorted(names)]
 
 
@@ -96,8 +104,8 @@ def _walk(
 ) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
     """As `walk`, without what is in `above`: devices and inodes of the folders that hold it."""
     entries = sorted(_entries(folder), key=lambda each: each.name)
-    yield folder, [entry for entry in entries if not _is_folder(entry)]
-    inner = [entry for entry in entries if _is_folder(entry) and _is_shown(entry)]
+    yield folder, [entry for entry in entries if not is_folder(entry)]
+    inner = [entry for entry in entries if is_folder(entry) and _is_shown(entry)]
     if not inner:
         return
     own = os.stat(folder)
@@ -108,7 +116,7 @@ def _walk(
             yield from _walk(folder / entry.name, above)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
     """False of a link that leads nowhere or to itself."""
     try:
         return entry.is_dir()
@@ -170,7 +178,7 @@ def check_files_exist(items: Sequence[Item], where: Path, files: Files | None = 
         also = " (also read with / for \\)" * any("\\" in str(path) for path in missing)
         raise DataError(
             f"{where}: all of its {len(items):,} images must exist, but {len(missing):,} do not: "
-            f"{named}{others}{also}"
+            f"{named}{others}{also}{packed_in(where.parent)}"
         )
 
 

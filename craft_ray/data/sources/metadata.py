@@ -39,8 +39,10 @@ def load_metadata(root: Path, source: FolderSource) -> Dataset | None:
         DataError: a table cannot be read, has no labels, or names images that do not exist.
     """
     files = metadata_files(root)
-    if not any(has_label_column(file, source.label_column) for file in files) and any(
-        name for file in files for name in class_folders(file.parent)
+    if (
+        source.label_column is None
+        and not any(map(has_label_column, files))
+        and any(name for file in files for name in class_folders(file.parent))
     ):
         return None
     tables = []

@@ -7,7 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 from craft_ray.config.data import ArrowSource, ParquetSource, WebdatasetSource
-from craft_ray.data.sources.listing import IMAGE_EXTENSIONS
+from craft_ray.data.sources.listing import IMAGE_EXTENSIONS, is_folder
+from craft_ray.data.sources.shard_names import MAX_DEPTH
 from craft_ray.data.sources.webdataset import COMPRESSED, SUFFIXES
 
 Kind = type[ArrowSource] | type[ParquetSource] | type[WebdatasetSource]
@@ -39,10 +40,11 @@ def is_arrow(path: Path) -> bool:
 
 
 def is_parquet(path: Path) -> bool:
-    """A Parquet file, or a folder of such, as deep as the hub puts them."""
+    """A Parquet file, or a folder of such, as deep as the reader looks: the hub's cache has them in
+    `snapshots/<revision>/data`."""
     if path.is_file():
         return path.suffix.lower() == ".parquet"
-    return _has(path, (".parquet",), deep=2)
+    return _has(path, (".parquet",), deep=MAX_DEPTH)
 
 
 def is_webdataset(path: Path) -> bool:
@@ -61,7 +63,7 @@ def _has(folder: Path, suffixes: tuple[str, ...], *, deep: int) -> bool:
             for entry in islice(entries, LOOKED_AT):
                 if entry.name.startswith((".", "_")):
                     continue
-                if entry.is_dir():
+                if is_folder(entry):
                     folders.append(Path(entry.path))
                 elif entry.name.lower().endswith(suffixes):
                     return True

@@ -32,7 +32,9 @@ def split_by_seed(
         if total < needed:
             raise DataError(
                 f"class {class_names[label]!r}: at least {needed} images are needed to split it "
-                f"into train, {'val, ' if settings.val_share else ''}test, but got {total}"
+                f"into train, {'val, ' if settings.val_share else ''}test, but got {total}: add "
+                "images, leave the class out, or split the images yourself (folders train and val, "
+                "or a column split)"
             )
         generator.shuffle(positions)
         num_val = max(1, round(total * settings.val_share)) if settings.val_share else 0

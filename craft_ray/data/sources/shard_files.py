@@ -40,9 +40,18 @@ def _local(root: Path) -> list[str]:
         below = Path(parent).relative_to(root)
         if len(below.parts) >= MAX_DEPTH:
             folders.clear()
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith((".", "_")) and not _leads_back(Path(parent, name))
+        ]
         found += [(below / name).as_posix() for name in files]
     return found
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is a link to a folder that holds it: what is there would be found twice."""
+    return folder.is_symlink() and folder.resolve() in (folder.parent.resolve() / "_").parents
 
 
 def _remote(root: RemotePath) -> list[str]:

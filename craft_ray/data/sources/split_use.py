@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from craft_ray.config.data import SplitUse
-from craft_ray.data.dataset import SPLITS, Dataset
+from craft_ray.data.dataset import SPLITS, Dataset, Split
 from craft_ray.data.split_names import split_of
 from craft_ray.errors import DataError
+
+SETTING: Mapping[Split, str] = {"train": "train", "val": "validation", "test": "test"}
+"""How a user writes a split in `data.source.splits`."""
 
 
 def with_splits_used(dataset: Dataset, use: SplitUse) -> Dataset:
@@ -30,8 +34,8 @@ def with_splits_used(dataset: Dataset, use: SplitUse) -> Dataset:
     for split, used in wanted.items():
         if used not in dataset.splits:
             raise DataError(
-                f"data.source.splits: {split} must be a split that is there "
-                f"({', '.join(dataset.splits)}), but got {used}"
+                f"data.source.splits.{SETTING[split]}: must be a split that is there "
+                f"({', '.join(SETTING[each] for each in dataset.splits)}), but got {SETTING[used]}"
             )
     taken = set(wanted.values())
     found = {
@@ -43,7 +47,7 @@ def with_splits_used(dataset: Dataset, use: SplitUse) -> Dataset:
     for split in wanted:
         if split in dataset.splits and split not in taken:
             notes.append(
-                f"the {len(dataset.splits[split]):,} {split} image(s) of the files are left out: "
-                f"data.source.splits uses {wanted[split]} as {split}"
+                f"the {len(dataset.splits[split]):,} {SETTING[split]} image(s) are left out: "
+                f"data.source.splits uses {SETTING[wanted[split]]} as {SETTING[split]}"
             )
     return replace(dataset, splits=found, notes=tuple(notes))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from craft_ray.data.sources.image_names import is_image_name
 from craft_ray.errors import DataError
 
 PATH_COLUMNS = ("path", "file_name", "filename", "filepath", "file", "image")
@@ -62,7 +63,8 @@ def read_table(file: Path, columns: Columns, delimiter: str | None = None) -> li
         for line, record in records:
             for column in (path, label):
                 if not record.get(column, "").strip():
-                    raise DataError(f"{file} line {line}: {column} must not be empty")
+                    more = ", and be text or a whole number" * _is_json(file)
+                    raise DataError(f"{file} line {line}: {column} must not be empty{more}")
             found = None if split is None else record.get(split, "").strip()
             rows.append(Row(line, record[path].strip(), record[label].strip(), found))
     if not rows:
@@ -70,14 +72,14 @@ def read_table(file: Path, columns: Columns, delimiter: str | None = None) -> li
     return rows
 
 
-def has_label_column(file: Path, column: str | None) -> bool:
-    """Whether a table has labels.
+def has_label_column(file: Path) -> bool:
+    """Whether a table has a column of labels with a usual name.
 
     Raises:
         DataError: the file cannot be read.
     """
     with open_table(file) as (names, _):
-        return bool({column} & set(names) if column else set(LABEL_COLUMNS) & set(names))
+        return not set(LABEL_COLUMNS).isdisjoint(names)
 
 
 @contextmanager
@@ -92,7 +94,7 @@ def open_table(file: Path, delimiter: str | None = None) -> Iterator[tuple[Seque
         with file.open("rb") as stream:
             encoding = _encoding_of(stream.read(2))
         with file.open(encoding=encoding, newline="") as text:
-            if file.suffix.lower() == ".jsonl":
+            if _is_json(file):
                 records = _records_of_json(text, file)
                 yield tuple(dict.fromkeys(key for _, row in records for key in row)), records
             else:
@@ -107,6 +109,10 @@ def open_table(file: Path, delimiter: str | None = None) -> Iterator[tuple[Seque
         ) from error
 
 
+def _is_json(file: Path) -> bool:
+    return file.suffix.lower() == ".jsonl"
+
+
 def _encoding_of(start: bytes) -> str:
     """By the first two bytes. Spreadsheet programs write a byte order mark; without one, a letter
     of UTF-16 has a zero on one side."""
@@ -118,6 +124,7 @@ def _encoding_of(start: bytes) -> str:
 
 
 def _open_csv(text: TextIO, file: Path, delimiter: str | None) -> tuple[Sequence[str], Records]:
+    """Columns without a name, which spreadsheets write for empty ones, are passed over."""
     if delimiter is None:
         first = text.readline()
         text.seek(0)
@@ -125,17 +132,17 @@ def _open_csv(text: TextIO, file: Path, delimiter: str | None) -> tuple[Sequence
     numbered = _values(text, file, delimiter)
     _, names = next(numbered, (1, []))
     header = [name.strip() for name in names]
-    for column in header:
+    for column in filter(None, header):
         if header.count(column) > 1:
             raise DataError(f"{file} line 1: columns must differ, but {column!r} is there twice")
-    return header, _records_of_csv(numbered, header, file)
+    return [name for name in header if name], _records_of_csv(numbered, header, file)
 
 
 def _records_of_csv(
     numbered: Iterable[tuple[int, list[str]]], header: Sequence[str], file: Path
 ) -> Records:
     for line, values in numbered:
-        if not values:
+        if not any(map(str.strip, values)):  # spreadsheets write empty cells for empty rows
             continue
         if len(values) != len(header):
             raise DataError(
@@ -170,7 +177,10 @@ def _records_of_json(text: TextIO, file: Path) -> list[tuple[int, Mapping[str, s
 
 
 def _plain(value: Any) -> str:
-    """Text and whole numbers as they are; what else JSON has cannot be a path or a label."""
+    """Text and whole numbers, also those that pandas writes as 1.0; what else JSON has cannot be a
+    path or a label."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     plain = isinstance(value, str | int) and not isinstance(value, bool)
     return str(value) if plain else ""
 
@@ -192,6 +202,11 @@ def _column(
     remedy = f"name it with data.source.{what}_column"
     if present:
         raise DataError(f"{file} line 1: {' and '.join(present)} may each be the {what}: {remedy}")
+    if any(is_image_name(name) for name in names):
+        raise DataError(
+            f"{file} line 1: must name the columns, but is the line of an image, {list(names)}: "
+            "write the line path,label above it, with the same sign between the names"
+        )
     raise DataError(
         f"{file} line 1: must have a column {usual[0]!r}, but has {list(names)}: {remedy}"
     )

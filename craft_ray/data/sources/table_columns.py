@@ -54,7 +54,8 @@ def image_column(schema: pa.Schema, setting: str, where: str) -> str:
             _check_is_image(schema, name, where, only_if_meant=name not in IMAGE_NAMES)
     raise DataError(
         f"{where}: must have a column 'image' with the images, but has {schema.names}: a column of "
-        "struct<bytes, path> or binary is one"
+        "struct<bytes, path> or binary is one (where the images are files in class folders beside "
+        "it, say data.source.kind=folder)"
     )
 
 
@@ -108,11 +109,13 @@ def holds_images(kind: pa.DataType) -> bool:
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    types = pa.types
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    types = pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _check_there(schema: pa.Schema, column: str, where: str) -> None:

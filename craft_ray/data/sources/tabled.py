@@ -13,6 +13,7 @@ from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
 from craft_ray.data.parquet_layout import Classes
 from craft_ray.data.rows import Encoded
 from craft_ray.data.sources.class_files import GivenNames
+from craft_ray.data.sources.class_order import are_numbers, in_order
 from craft_ray.data.sources.seeded_split import split_by_seed
 from craft_ray.errors import DataError
 
@@ -88,8 +89,12 @@ def dataset_of(
         for label, image_name in zip(of_part, part.names, strict=True):
             if label is not None:
                 first_with.setdefault(label, image_name)
-    if not first_with and (total := sum(map(len, labels))):
-        raise DataError(f"{name}: at least one image must have a label, but of {total:,} none has")
+    if not first_with:
+        if total := sum(map(len, labels)):
+            law = f"at least one image must have a label, but of {total:,} none has"
+        else:
+            law = "must have at least one image, but the files have none"
+        raise DataError(f"{name}: {law}")
     classes, number_of = _numbering(first_with, _declared(parts), given, remedy)
     found: dict[Split | None, list[Item]] = {}
     unlabelled: dict[Split | None, int] = {}
@@ -108,6 +113,12 @@ def dataset_of(
             del found[split]
             told.append(
                 f"{name}: {where} is left out, as none of its {count:,} images has a label."
+            )
+    for split, items in found.items():
+        if not items:
+            raise DataError(
+                f"{name}: split {split} must have at least one image, but its files have no rows: "
+                "take them away, if there are none"
             )
     splits = {split: found[split] for split in SPLITS if split in found}
     if None in found:
@@ -151,7 +162,7 @@ def _of_one_kind(parts: Sequence[Part], given: GivenNames | None) -> list[Sequen
     words = {label for of_part in labels for label in of_part if isinstance(label, str)}
     if given is None or not words or words <= set(given.names):
         return labels
-    if not all(word.isdecimal() for word in words):
+    if not are_numbers(words):
         return labels
     return [
         [int(label) if isinstance(label, str) else label for label in of_part] for of_part in labels
@@ -215,8 +226,7 @@ def _of_words(
     elif declared is not None:
         names, whose = declared.names, "the class names of the files"
     else:
-        are_numbers = all(word.isdecimal() for word in words)
-        names, whose = tuple(sorted(words, key=int if are_numbers else None)), ""
+        names, whose = in_order(words), ""
     number_of: dict[int | str, int] = {name: index for index, name in enumerate(names)}
     for word in words:
         if word not in number_of:

@@ -78,8 +78,8 @@ def dataset_of_tables(
             told.append(f"{name}: names of the classes are those in {given.where}.")
     remedy = (
         f"{tables[0].path}: schema metadata 'huggingface' must give the names of the {column}, but "
-        "does not: give them with data.source.class_names (data check: --class-names), a "
-        "list such as [cat,dog] or a file with one name a line"
+        "does not: say data.source.class_names=[cat,dog] with them, or name a file with one "
+        "name a line (data check: --class-names FILE)"
     )
     return dataset_of(name, parts, given, seeded, remedy, told)
 

@@ -28,11 +28,12 @@ class Member:
 
 
 def members_of(shard: Path) -> list[Member]:
-    """The plain files of a shard, in its order. Links are no files of it, and are passed over: what
-    they name lies elsewhere.
+    """The plain files of a shard, in its order, and hard links to them, which tar writes where one
+    file has two names. Symbolic links are passed over, as what they name lies elsewhere.
 
     Raises:
-        DataError: it is compressed, broken or cut off, or a file is there twice.
+        DataError: it is compressed, broken or cut off, a file is there twice, or is stored with
+            gaps.
     """
     with shard.open("rb") as stream:
         first = stream.read(4)
@@ -46,18 +47,27 @@ def members_of(shard: Path) -> list[Member]:
     try:
         with tarfile.open(shard, "r:") as tar:
             for info in tar:
-                if not info.isreg() or info.issparse():
+                if info.issparse():
+                    raise DataError(
+                        f"{shard}: each file must be stored whole, but {info.name!r} is stored "
+                        "with gaps: pack it again without tar --sparse"
+                    )
+                target = found.get(info.linkname) if info.islnk() else None
+                if not info.isreg() and target is None:
                     continue
                 if info.name in found:
                     raise DataError(
                         f"{shard}: each file must be there once, but {info.name!r} is there twice"
                     )
-                found[info.name] = Member(info.name, info.offset_data, info.size)
+                offset, size = info.offset_data, info.size
+                if target is not None:
+                    offset, size = target.offset, target.size
+                found[info.name] = Member(info.name, offset, size)
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise DataError(f"{shard}: must be a tar file, but: {error}") from error
-    size = shard.stat().st_size
+    end = shard.stat().st_size
     for member in found.values():
-        if member.offset + member.size > size:
+        if member.offset + member.size > end:
             raise DataError(f"{shard}: is cut off in {member.name!r}: copy it again")
     return list(found.values())
 

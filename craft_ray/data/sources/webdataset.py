@@ -16,6 +16,7 @@ from craft_ray.config.data import WebdatasetSource
 from craft_ray.data.dataset import Dataset, Split
 from craft_ray.data.rows import TarMember
 from craft_ray.data.sources.class_files import GivenNames, given_names, names_in_file
+from craft_ray.data.sources.image_names import PassedOver, is_image_name
 from craft_ray.data.sources.shard_files import shard_paths
 from craft_ray.data.sources.shard_names import Layout, layout_of
 from craft_ray.data.sources.table_columns import LABEL_NAMES
@@ -25,13 +26,13 @@ from craft_ray.errors import DataError
 
 SUFFIXES = (".tar",)
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-IMAGE_ENDINGS = ("jpg", "jpeg", "png", "webp", "ppm", "bmp", "pgm", "tif", "tiff", "gif", "avif")
 CLASS_ENDING, JSON_ENDING = "cls", "json"
 NAMES_FILES = ("classnames.txt", "classes.txt", "dataset_info.json")
 """Where names of classes are looked for: CLIP benchmark's, and that of `datasets`."""
 MAX_LABEL_BYTES = 2**20
 
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(r"[+-]?\d{1,18}")
+"""What is longer is no number of a class, and a word like any other."""
 
 
 def load_webdataset(source: WebdatasetSource) -> Dataset:
@@ -43,10 +44,13 @@ def load_webdataset(source: WebdatasetSource) -> Dataset:
     """
     root = Path(source.root)
     folder, layout = _layout(root, source.config)
-    shards = [_read_shard(split, folder / path, source) for split, path in layout.files]
+    passed_over = PassedOver()
+    shards = [
+        _read_shard(split, folder / path, source, passed_over) for split, path in layout.files
+    ]
     _check_labelled(shards)
     parts = [shard.part for shard in shards]
-    notes = list(layout.notes)
+    notes = [*layout.notes, *passed_over.notes()]
     given = given_names(source.class_names)
     if are_numbers := _are_numbers(parts):
         for part in parts:
@@ -57,9 +61,9 @@ def load_webdataset(source: WebdatasetSource) -> Dataset:
             notes.append(f"{root.name}: names of the classes are those in {given.where}.")
     remedy = (
         f"{folder / layout.files[0][1]}: labels are numbers, and their names must be given, but "
-        "are not: give them with data.source.class_names (data check: --class-names), a list such "
-        "as [cat,dog] or a file with one name a line, or put such a file into "
-        f"{folder} as {NAMES_FILES[0]}"
+        "are not: say data.source.class_names=[cat,dog] with them, or name a file with one name a "
+        f"line (data check: --class-names FILE), or put such a file into {folder} as "
+        f"{NAMES_FILES[0]}"
     )
     return dataset_of(root.name, parts, given, source, remedy, notes)
 
@@ -94,15 +98,22 @@ class _Shard:
     """Images that have no file with a label."""
 
 
-def _read_shard(split: Split | None, shard: Path, source: WebdatasetSource) -> _Shard:
+def _read_shard(
+    split: Split | None, shard: Path, source: WebdatasetSource, passed_over: PassedOver
+) -> _Shard:
     by_name = {member.name: member for member in members_of(shard)}
     images = [member for member in by_name.values() if _is_image(member.name, source.image_column)]
+    if source.image_column is None:
+        for name in by_name:
+            if not PurePosixPath(name).name.startswith("."):
+                passed_over.look_at_name(f"{shard} {name}")
     if not images:
         endings = sorted({_endings(name) for name in by_name})
-        wanted = source.image_column or f"{', '.join(IMAGE_ENDINGS[:4])} ..."
+        wanted = source.image_column or "jpg, jpeg, png, webp ..."
         raise DataError(
             f"{shard}: must have images KEY.({wanted}), but has files with "
             f"{', '.join(endings[:8]) or 'nothing'}"
+            f"{''.join(f' ({note})' for note in passed_over.notes())}"
         )
     names = [f"{shard} {member.name}" for member in images]
     files = [_label_member(member.name, by_name, source.label_column) for member in images]
@@ -165,7 +176,7 @@ def _is_image(name: str, ending: str | None) -> bool:
         return False
     if ending is not None:
         return base.lower().endswith("." + ending.lower().lstrip("."))
-    return "." in base and base.rpartition(".")[2].lower() in IMAGE_ENDINGS
+    return is_image_name(base)
 
 
 def _label_member(name: str, by_name: Mapping[str, Member], setting: str | None) -> Member | None:

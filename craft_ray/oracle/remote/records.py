@@ -39,11 +39,13 @@ def records_of_run(config: EndpointConfig, folder: Path, max_cost: float | None 
     return Records(folder.name, folder / BILL_FILE, answers_file(config, folder), max_cost)
 
 
-def records_beside_runs(config: EndpointConfig, output_dir: Path, name: str) -> Records:
+def records_beside_runs(
+    config: EndpointConfig, output_dir: Path, name: str, max_cost: float | None = None
+) -> Records:
     """Of questions that belong to no run, such as predictions, under a name of their own."""
     folder = output_dir / ANSWERS_FOLDER
     bill = folder / BILLS_FOLDER / f"{name}.db"
-    return Records(name, bill, answers_file(config, folder / name))
+    return Records(name, bill, answers_file(config, folder / name), max_cost)
 
 
 def answers_file(config: EndpointConfig, folder: Path) -> Path:

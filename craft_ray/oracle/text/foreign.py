@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ TOKENIZER_FILES = (
 """One of them holds the words of a tokenizer."""
 TOKENIZER_SETTINGS = "tokenizer_config.json"
 TOWER_SETTINGS = "config.json"
+SAY_NOTHING = ("transformers_version", "_name_or_path", "architectures", "torch_dtype", "dtype")
+"""Of these settings; no answer depends on them."""
 INTO_A_FOLDER = "copy all files of the model into a folder and take oracle.model=local-dir:<folder>"
 LONGEST_REASON = 200
 COMPARED_TEXTS = ("", "a photo of a cat.", "It's 3 o'clock: café_au-lait, naïve", "Ελλάδα 日本 <s>")
@@ -93,17 +96,37 @@ def tower_settings(architecture: dict[str, Any], folder: Path | None) -> dict[st
     name = foreign_names(architecture)[1]
     if not name:
         return {}
-    if folder is not None and (folder / TOWER_SETTINGS).is_file():
-        found = folder
-    elif (file := cached(name, TOWER_SETTINGS)) is not None:
-        found = file.parent
-    else:
+    file = _tower_file(name, folder)
+    if file is None:
         remedy = f"copy it into {folder}" if folder else INTO_A_FOLDER
         check_hub_answers(name, TOWER_SETTINGS, remedy)
         return {}
     # Weights of the whole model are loaded afterwards, from the checkpoint.
-    settings = {"hf_model_name": str(found), "hf_model_pretrained": False}
+    settings = {"hf_model_name": str(file.parent), "hf_model_pretrained": False}
     return {"text_cfg": {**architecture["text_cfg"], **settings}}
+
+
+def with_tower(architecture: dict[str, Any], folder: Path | None) -> dict[str, Any]:
+    """The architecture of a model that is loaded, with the settings of its text tower of
+    `transformers`: the number of heads, say, leaves no trace in the weights.
+
+    Args:
+        architecture: open_clip's `model_cfg`.
+        folder: of the model; None for one that is named.
+    """
+    name = foreign_names(architecture)[1]
+    file = _tower_file(name, folder) if name else None
+    if file is None:
+        return architecture
+    settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    decisive = {key: value for key, value in settings.items() if key not in SAY_NOTHING}
+    return {**architecture, "text_tower": decisive}
+
+
+def _tower_file(name: str, folder: Path | None) -> Path | None:
+    if folder is not None and (folder / TOWER_SETTINGS).is_file():
+        return folder / TOWER_SETTINGS
+    return cached(name, TOWER_SETTINGS)
 
 
 def load_tokenizer(model: str, architecture: dict[str, Any], folder: Path | None) -> Any:

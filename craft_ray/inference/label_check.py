@@ -1,0 +1,221 @@
+"""Labels that look wrong, by a head that is fitted to the labels themselves, as `train` with
+`method=head head.kind=probes` fits it: each image is judged by a head that was not fitted to it.
+
+An image is asked about once, plain, with the class names and others beside them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from craft_ray.classifiers.label_issues import LabelIssue, LabelIssues
+from craft_ray.config.run import RunConfig
+from craft_ray.data.check import read_and_decode
+from craft_ray.data.dataset import Dataset, Item, Split
+from craft_ray.data.label_check import LabelCheck, WrongLabel
+from craft_ray.data.threads import map_in_threads
+from craft_ray.errors import DataError
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.method.linear_head import fit_linear_head
+from craft_ray.method.softmax import softmax
+from craft_ray.oracle.contract import ClassificationTask, FloatArray, Oracle
+from craft_ray.task.prepared import LabelArray
+from craft_ray.task.sending import plain_images
+from craft_ray.task.temperature import decide_temperature
+from craft_ray.task.vocabulary import extra_names
+
+Placed = tuple[Split, Item]
+"""An image and the split that it is in."""
+
+IMAGES_AT_A_TIME = 256
+MOST_A_CLASS, MOST_IMAGES = 100, 2000
+"""Unless more are asked for. A head of 1,000 images of 10 classes is fitted in seconds; the time
+grows with both numbers, and 2,000 images of 100 classes take minutes."""
+FEWEST_OF_A_CLASS = 3
+"""With fewer, a head that one is held out from knows too little of the class."""
+
+NAMED_AT_MOST = 5
+"""Classes, in a sentence."""
+
+
+def default_per_class(num_classes: int) -> int:
+    """Images of a class that are looked at if nobody says how many."""
+    return max(FEWEST_OF_A_CLASS, min(MOST_A_CLASS, MOST_IMAGES // num_classes))
+
+
+@dataclass(frozen=True)
+class ChosenImages:
+    """Images that can be asked about: they can be decoded, and no two are the same file.
+
+    Attributes:
+        images: of all splits, in their order.
+        classes: labels that they have, in ascending order.
+        num_images: of the whole data set.
+        left_out: what is not among them, in a few words each.
+    """
+
+    images: tuple[Placed, ...]
+    classes: tuple[int, ...]
+    num_images: int
+    left_out: tuple[str, ...]
+
+    @property
+    def places(self) -> LabelArray:
+        """Of each image, its place among `classes`."""
+        return np.searchsorted(self.classes, [item.label for _, item in self.images])
+
+
+def choose_images(
+    dataset: Dataset,
+    per_class: int,
+    seed: int,
+    progress: Callable[[int], None] = lambda _: None,
+) -> ChosenImages:
+    """Draw at most `per_class` images of each class from all splits together, and decode them once.
+
+    Args:
+        dataset: with images.
+        per_class: at most so many; at least 1.
+        seed: draws them.
+        progress: is told of each image that is decoded, by the number 1.
+
+    Raises:
+        DataError: fewer than two classes are left.
+    """
+    placed = [(split, item) for split, items in dataset.splits.items() for item in items]
+    drawn = [placed[place] for place in _draw([item.label for _, item in placed], per_class, seed)]
+    left_out = []
+    if len(drawn) < len(placed):
+        number = len(placed) - len(drawn)
+        left_out.append(f"{number:,} image(s) beyond {per_class:,} of a class (--images-a-class)")
+    good: list[Placed] = []
+    seen: set[bytes] = set()
+    outcomes = map_in_threads(_read, [item for _, item in drawn])
+    for each, outcome in zip(drawn, outcomes, strict=True):
+        progress(1)
+        if isinstance(outcome, bytes) and outcome not in seen:
+            seen.add(outcome)
+            good.append(each)
+    if len(good) < len(drawn):
+        left_out.append(f"{len(drawn) - len(good):,} image(s) that are broken or there twice")
+    counts = np.bincount([item.label for _, item in good], minlength=len(dataset.class_names))
+    few = [int(label) for label in np.flatnonzero((counts > 0) & (counts < FEWEST_OF_A_CLASS))]
+    if few:
+        named = [dataset.class_names[label] for label in few[:NAMED_AT_MOST]]
+        names = ", ".join(named if len(few) <= NAMED_AT_MOST else [*named, "..."])
+        law = f"class(es) with fewer than {FEWEST_OF_A_CLASS} images"
+        left_out.append(f"{len(few):,} {law} ({names})")
+    classes = tuple(int(label) for label in np.flatnonzero(counts >= FEWEST_OF_A_CLASS))
+    if len(classes) < 2:
+        raise DataError(
+            f"{dataset.name}: --labels needs at least two classes with {FEWEST_OF_A_CLASS} or more "
+            f"images that are read, but got {len(classes)}"
+        )
+    chosen = tuple(each for each in good if each[1].label in set(classes))
+    return ChosenImages(chosen, classes, len(placed), tuple(left_out))
+
+
+def _draw(labels: Sequence[int], per_class: int, seed: int) -> list[int]:
+    """Places, ascending: neighbours in a file are read together."""
+    generator = random.Random(seed)
+    places: dict[int, list[int]] = defaultdict(list)
+    for place, label in enumerate(labels):
+        places[label].append(place)
+    drawn: list[int] = []
+    for label in sorted(places):
+        own = places[label]
+        drawn += own if len(own) <= per_class else generator.sample(own, per_class)
+    return sorted(drawn)
+
+
+def _read(item: Item) -> bytes | None:
+    """The hash of the file; None if it cannot be decoded, which the check has told."""
+    try:
+        return read_and_decode(item)[0]
+    except DataError:
+        return None
+
+
+def names_asked(config: RunConfig, dataset: Dataset, chosen: ChosenImages) -> tuple[str, ...]:
+    """What an image is asked about: the classes that are looked at, then `head.names` others.
+
+    Raises:
+        ConfigError: the vocabulary has too few names.
+    """
+    own = tuple(dataset.class_names[label] for label in chosen.classes)
+    return (*own, *extra_names(config, dataset.class_names))
+
+
+def ask(
+    oracle: Oracle,
+    task: ClassificationTask,
+    chosen: ChosenImages,
+    progress: Callable[[int], None] = lambda _: None,
+) -> FloatArray:
+    """The logits of the images under the template's own words, [N, names]. Blocks until all are
+    answered; a few hundred decoded images are in memory at a time.
+
+    Raises:
+        OracleError: a name does not fit, or the oracle fails.
+        DataError: an image cannot be read any more.
+    """
+    description = oracle.describe()
+    client = MeteredOracle(oracle, QueryLedger(0))
+    handle = client.register_task(task)
+    answers = []
+    items = [item for _, item in chosen.images]
+    for start in range(0, len(items), IMAGES_AT_A_TIME):
+        part = items[start : start + IMAGES_AT_A_TIME]
+        images = client.register_images(plain_images(part, description), keep=False)
+        context_1LE = handle.initial_context[None]
+        answers.append(client.predict(handle, images, context_1LE, purpose="evaluation")[0])
+        progress(len(part))
+    logits_NF = np.concatenate(answers)
+    if description.scale_is_known:
+        return logits_NF
+    scale = decide_temperature(logits_NF[:, : len(chosen.classes)], chosen.places).scale
+    return logits_NF * np.float32(scale)
+
+
+def find_wrong(
+    logits_NF: FloatArray, chosen: ChosenImages, folds: int, seed: int
+) -> list[LabelIssue[Placed]]:
+    """Labels that look wrong, the surest first; labels are places among `chosen.classes`.
+
+    Args:
+        logits_NF: of `ask`.
+        chosen: the images.
+        folds: of the cross-validation, at most; every class is spread over all of them.
+        seed: draws the folds.
+    """
+    labels_N, num_classes = chosen.places, len(chosen.classes)
+    fitted = fit_linear_head(logits_NF[None], labels_N, num_classes, folds, seed)
+    assert fitted.held_out_NC is not None  # every class has images enough
+    issues: LabelIssues[Placed] = LabelIssues(num_classes)
+    issues.add(softmax(fitted.held_out_NC.astype(np.float64)), labels_N, chosen.images)
+    return issues.found
+
+
+def as_check(
+    issues: Sequence[LabelIssue[Placed]], dataset: Dataset, chosen: ChosenImages
+) -> LabelCheck:
+    """The same in plain values, for the report."""
+    names = [dataset.class_names[label] for label in chosen.classes]
+    wrong = tuple(
+        WrongLabel(
+            issue.image[1].name,
+            issue.image[0],
+            names[issue.label],
+            names[issue.suggested],
+            issue.probability,
+            issue.of_label,
+        )
+        for issue in issues
+    )
+    return LabelCheck(len(chosen.images), chosen.num_images, chosen.left_out, wrong)
