@@ -22,7 +22,7 @@ from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.method.linear_head import fit_linear_head
+from craft_ray.method.heads import fit_head
 from craft_ray.method.softmax import softmax
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, Oracle
 from craft_ray.task.prepared import LabelArray
@@ -195,7 +195,7 @@ def find_wrong(
         seed: draws the folds.
     """
     labels_N, num_classes = chosen.places, len(chosen.classes)
-    fitted = fit_linear_head(logits_NF[None], labels_N, num_classes, folds, seed)
+    fitted = fit_head("anchored", logits_NF[None], labels_N, num_classes, folds, seed)
     assert fitted.held_out_NC is not None  # every class has images enough
     issues: LabelIssues[Placed] = LabelIssues(num_classes)
     issues.add(softmax(fitted.held_out_NC.astype(np.float64)), labels_N, chosen.images)
