@@ -105,6 +105,24 @@ class Problem:
         chosen_M = torch.from_numpy(np.tile(chosen_N, len(self.labels_M) // self.num_plain))
         return self._rows(chosen_M, int(chosen_N.sum()))
 
+    @property
+    def classes(self) -> list[int]:
+        """Those that have a label, in their order."""
+        counts_C = torch.bincount(self.labels_M, minlength=self.num_classes)
+        return [int(label) for label in counts_C.nonzero()]
+
+    def of_classes(self, classes: list[int]) -> Problem:
+        """The task of these classes, to which all images belong; without unlabelled images."""
+        places_C = torch.full((self.num_classes,), -1)
+        places_C[classes] = torch.arange(len(classes))
+        base_ML = self.base_MC[:, classes]
+        return replace(self, base_MC=base_ML, labels_M=places_C[self.labels_M], pool=None)
+
+    def base_of(self, rows_n: LabelArray) -> FloatArray:
+        """Of some plain images, [n, C]."""
+        base_nC: FloatArray = self.base_MC[: self.num_plain].numpy()[rows_n]
+        return base_nC
+
     def plain(self) -> Problem:
         """Without the views."""
         return self._rows(slice(self.num_plain), self.num_plain)
