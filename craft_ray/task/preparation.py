@@ -18,6 +18,7 @@ from craft_ray.data.class_halves import dataset_of_half, items_of_half, labels_o
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
 from craft_ray.data.sources import load_dataset
+from craft_ray.data.sources.class_files import with_more_classes
 from craft_ray.data.sources.unlabelled import load_unlabelled
 from craft_ray.errors import ConfigError, DataError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
@@ -95,8 +96,8 @@ def sample_data(config: RunConfig) -> FewShotData:
     Raises:
         DataError: see `load_dataset`, `check_fine_tunable`, `sample_few_shot`, `dataset_of_half`.
     """
-    dataset = load_dataset(config.data.source)
-    check_fine_tunable(dataset)
+    dataset = with_more_classes(load_dataset(config.data.source), config.data.more_classes)
+    check_fine_tunable(dataset, may_lack_images=config.stands_classes_without_images)
     sample = sample_few_shot(
         dataset,
         config.data.shots,
@@ -107,7 +108,7 @@ def sample_data(config: RunConfig) -> FewShotData:
     # After the sample, as in CoOp: a seed has the same images of a class, whichever half is taken.
     labels = labels_of_half(len(dataset.class_names), config.data.classes)
     dataset = dataset_of_half(dataset, config.data.classes)
-    check_fine_tunable(dataset)
+    check_fine_tunable(dataset, may_lack_images=config.stands_classes_without_images)
     train = hold_in_memory(items_of_half(sample.train, labels))
     validation = items_of_half(sample.validation, labels)
     if not validation:

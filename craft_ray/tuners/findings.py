@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from craft_ray.method.heads import FittedHead
@@ -26,6 +26,7 @@ class HeadFindings:
         uses_unlabelled: whether the head learned from them.
         frequencies: estimated share of each class among them; empty without them.
         classes_met: the effective number of classes among them.
+        classes_left: places of the classes without a labelled image, which are left to zero-shot.
     """
 
     zero_shot_scale: float
@@ -36,30 +37,37 @@ class HeadFindings:
     uses_unlabelled: bool = False
     frequencies: tuple[float, ...] = ()
     classes_met: float = 0.0
+    classes_left: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, fitted: FittedHead, seen_shape: Sequence[int], num_unlabelled: int) -> HeadFindings:
         """From a fit to answers [1 + V, N, F]."""
         num_rows = seen_shape[0] * seen_shape[1] + num_unlabelled
-        mixture = fitted.mixture
-        if mixture is None:
-            return cls(fitted.base_scale, fitted.rank, seen_shape[2], num_rows, num_unlabelled)
-        return cls(
+        num_classes = fitted.head.weight_FC.shape[1]
+        left = tuple(place for place in range(num_classes) if place not in set(fitted.classes))
+        without_pool = cls(
             fitted.base_scale,
             fitted.rank,
             seen_shape[2],
             num_rows,
             num_unlabelled,
-            fitted.uses_mixture,
-            tuple(round(float(share), 4) for share in mixture.frequencies_C),
-            round(mixture.num_classes_met, 2),
+            classes_left=left,
+        )
+        if (mixture := fitted.mixture) is None:
+            return without_pool
+        return replace(
+            without_pool,
+            uses_unlabelled=fitted.uses_mixture,
+            frequencies=tuple(round(float(share), 4) for share in mixture.frequencies_C),
+            classes_met=round(mixture.num_classes_met, 2),
         )
 
     @classmethod
     def restore(cls, values: Mapping[str, Any]) -> HeadFindings:
         """Inverse of `as_dict`."""
         known = {f.name: values[f.name] for f in fields(cls)}
-        return cls(**{**known, "frequencies": tuple(known["frequencies"])})
+        lists = {name: tuple(known[name]) for name in ("frequencies", "classes_left")}
+        return cls(**{**known, **lists})
 
     def as_dict(self) -> dict[str, Any]:
         """What JSON can hold."""
@@ -68,6 +76,8 @@ class HeadFindings:
     def sentences(self, class_names: Sequence[str]) -> list[str]:
         """For people: what they may want to act upon."""
         said = []
+        if self.classes_left:
+            said.append(self._of_classes_left(class_names))
         if self.num_unlabelled:
             said.append(self._of_unlabelled(class_names))
         is_bound_by_names = self.rank >= self.num_answers / NAMES_BY_RANK
@@ -77,6 +87,18 @@ class HeadFindings:
                 f"for an image: about {NAMES_BY_RANK * self.rank} may show more (head.names)."
             )
         return said
+
+    def _of_classes_left(self, class_names: Sequence[str]) -> str:
+        names = [class_names[place] for place in self.classes_left]
+        shown = ", ".join(names if len(names) <= 10 else [*names[:10], "..."])
+        hint = (
+            ""
+            if self.num_unlabelled
+            else " Images without labels (data.unlabelled) would tell how often these occur."
+        )
+        lack = "class has" if len(names) == 1 else "classes have"
+        keep = "keeps" if len(names) == 1 else "keep"
+        return f"{len(names)} {lack} no labelled image and {keep} zero-shot: {shown}.{hint}"
 
     def _of_unlabelled(self, class_names: Sequence[str]) -> str:
         shares = sorted(zip(self.frequencies, class_names, strict=True), reverse=True)

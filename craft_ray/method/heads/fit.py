@@ -117,6 +117,8 @@ class FittedHead:
     """What the unlabelled images say, if there are any."""
     uses_mixture: bool
     """Whether it is a part of the head."""
+    classes: tuple[int, ...]
+    """Those that have a labelled image; the others keep their zero-shot logits."""
     folds: int
     """Parts in which all images were held out; 1 where they were not."""
 
@@ -174,6 +176,7 @@ def fit_head(
         held_out_loss=None if judged is None else judged.loss,
         mixture=candidates[0].mixture,
         uses_mixture=chosen.mixture is not None and chosen.mixture.is_safe,
+        classes=tuple(problem.classes),
         folds=int(folds_N.max()) + 1 if folds_N is not None and all_were else 1,
     )
 
