@@ -102,6 +102,7 @@ def fit_head(
     base_VNC: FloatArray | None = None,
     logit_scale: float = 1.0,
     unlabelled: Unlabelled | None = None,
+    offset_FC: FloatArray | None = None,
 ) -> FittedHead:
     """A head on all images.
 
@@ -109,6 +110,7 @@ def fit_head(
         kind: see the module.
         logits_VNF: all logits [1 + V, N, F] of the plain images and of V augmented views of them;
             the first C are those of the classes under the first prompt, unless `base_VNC` is given.
+            They are l, unless `offset_FC` is given.
         labels_N: their classes.
         num_classes: C.
         folds: in how many parts, at most, images are held out; all views of an image are in the
@@ -119,8 +121,9 @@ def fit_head(
             metric, and are not standardised (`benchmarks.features`).
         logit_scale: logits by cosine; what `similarity` is penalised by depends on it.
         unlabelled: answers about further images, which `anchored` learns from.
+        offset_FC: from all logits to l, as a mean of some of them.
     """
-    problem = Problem.of(logits_VNF, labels_N, num_classes, base_VNC, unlabelled)
+    problem = Problem.of(logits_VNF, labels_N, num_classes, base_VNC, unlabelled, offset_FC)
     folds_N = assign_folds(labels_N, folds, seed, first_N)
     best, factor, loss, held_out_NC, num_folds = 0, 1.0, None, None, 1
     if folds_N is not None:
