@@ -152,9 +152,10 @@ def _embed(template: str) -> FloatArray:
 
 
 def _whole_prompt(seed: int, prompt: str) -> Float64Array:
-    """Of a text: its words are classes, each counts alike."""
+    """Of a text: its words are classes (`ankle_boot`), each counts alike."""
     words = prompt.replace(".", "").replace(",", "").split()
-    return _normalized(sum((_direction(seed, word) for word in words), np.zeros(_FEATURES)))
+    directions = [_direction(seed, _words(word)) for word in words]
+    return _normalized(np.sum(directions, axis=0))
 
 
 def _words(class_name: str) -> str:
