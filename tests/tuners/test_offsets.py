@@ -159,7 +159,7 @@ def test_a_stored_classifier_asks_the_same_texts(tmp_path: Path) -> None:
     images = register_test_images(DATA, oracle).handle
     loaded = Artifact.load(tmp_path / "best")
     assert loaded.content_id == artifact.content_id
-    assert loaded.classifier.asked_task(task).prompts == classifier.prompts
+    assert loaded.classifier.prompts == classifier.prompts
     expected = classifier.predict(metered(oracle), task, images)
     np.testing.assert_array_equal(loaded.predict(oracle, images), expected)
 
@@ -196,6 +196,7 @@ def test_features_start_from_the_mean_of_the_texts(
     oracle = FakeFeatureOracle()
     world, trainer, ledger = trained(config, oracle)
     assert isinstance(trainer, FeaturesTrainer)
+    assert trainer.findings is not None
     assert trainer.findings.offset.endswith(offset)
     assert ledger.spent == plan_run(config, world.data.described_for(config).size)
     assert ledger.spent.text_encodes == oracle.texts_embedded == 2 * len(CLASS_NAMES)
