@@ -66,13 +66,15 @@ class Asked:
         first = num_logits - num_classes * each
         texts = [first + each * c + place for c in classes for place in range(each)]
         columns = [*classes, *range(num_classes, first), *texts]
-        parts = []
-        for images in (self.train, self.test):
+
+        def part(images: Images) -> Images:
             chosen_N = np.isin(images.labels_N, classes)
             logits_VNF = images.logits_VNF[:, chosen_N][:, :, columns]
-            parts.append(Images(logits_VNF, np.searchsorted(classes, images.labels_N[chosen_N])))
+            return Images(logits_VNF, np.searchsorted(classes, images.labels_N[chosen_N]))
+
         of_classes = tuple(self.prompts.of_classes[c] for c in classes)
-        return Asked(*parts, ClassPrompts(of_classes, self.prompts.with_template))
+        prompts = ClassPrompts(of_classes, self.prompts.with_template)
+        return Asked(part(self.train), part(self.test), prompts)
 
     def without_texts(self, images: Images) -> Images:
         """What is asked under the template alone."""
