@@ -166,6 +166,16 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _offsets_are_for_fixed_prompts(self) -> Self:
+        head = self.probing_head
+        if head is not None and head.asks_prompts and self.method == "both":
+            raise ValueError(
+                f"head.offset must be template when method is both, but got {head.offset}: texts "
+                "that are asked as they are have no prompt to search; method=head asks them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _features_are_given_and_have_no_prompt(self) -> Self:
         if self.head.kind != "features" or self.method not in ("head", "both"):
             return self

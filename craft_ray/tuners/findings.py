@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from craft_ray.method.heads import FittedHead
+from craft_ray.method.heads import ChosenOffset, FittedHead
 from craft_ray.method.heads.unlabelled import LEAST_CLASSES
 
 NAMES_BY_RANK = 2
@@ -27,6 +27,8 @@ class HeadFindings:
         frequencies: estimated share of each class among them; empty without them.
         classes_met: the effective number of classes among them.
         classes_left: places of the classes without a labelled image, which are left to zero-shot.
+        offset: the zero-shot logits that the head starts from, as `head.offset` calls them.
+        offset_losses: on the training images, of those that there were to choose from.
     """
 
     zero_shot_scale: float
@@ -38,25 +40,35 @@ class HeadFindings:
     frequencies: tuple[float, ...] = ()
     classes_met: float = 0.0
     classes_left: tuple[int, ...] = ()
+    offset: str = "template"
+    offset_losses: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, fitted: FittedHead, seen_shape: Sequence[int], num_unlabelled: int) -> HeadFindings:
-        """From a fit to answers [1 + V, N, F]."""
+    def of(
+        cls,
+        fitted: FittedHead,
+        seen_shape: Sequence[int],
+        num_unlabelled: int,
+        chosen: ChosenOffset | None = None,
+    ) -> HeadFindings:
+        """From a fit to answers [1 + V, N, F], with an offset that was chosen, if it was."""
         num_rows = seen_shape[0] * seen_shape[1] + num_unlabelled
         num_classes = fitted.head.weight_FC.shape[1]
-        left = tuple(place for place in range(num_classes) if place not in set(fitted.classes))
-        without_pool = cls(
+        found = cls(
             fitted.base_scale,
             fitted.rank,
             seen_shape[2],
             num_rows,
             num_unlabelled,
-            classes_left=left,
+            classes_left=tuple(sorted(set(range(num_classes)) - set(fitted.classes))),
         )
+        if chosen is not None:
+            losses = {name: round(loss, 4) for name, loss in chosen.losses.items()}
+            found = replace(found, offset=chosen.name, offset_losses=losses)
         if (mixture := fitted.mixture) is None:
-            return without_pool
+            return found
         return replace(
-            without_pool,
+            found,
             uses_unlabelled=fitted.uses_mixture,
             frequencies=tuple(round(float(share), 4) for share in mixture.frequencies_C),
             classes_met=round(mixture.num_classes_met, 2),
@@ -65,7 +77,7 @@ class HeadFindings:
     @classmethod
     def restore(cls, values: Mapping[str, Any]) -> HeadFindings:
         """Inverse of `as_dict`."""
-        known = {f.name: values[f.name] for f in fields(cls)}
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         lists = {name: tuple(known[name]) for name in ("frequencies", "classes_left")}
         return cls(**{**known, **lists})
 
@@ -76,6 +88,11 @@ class HeadFindings:
     def sentences(self, class_names: Sequence[str]) -> list[str]:
         """For people: what they may want to act upon."""
         said = []
+        if self.offset_losses:
+            losses = (f"{loss:.3f} with {name}" for name, loss in self.offset_losses.items())
+            said.append(
+                f"Offset: {self.offset}, by the loss on the training images: {', '.join(losses)}."
+            )
         if self.classes_left:
             said.append(self._of_classes_left(class_names))
         if self.num_unlabelled:

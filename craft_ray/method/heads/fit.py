@@ -134,6 +134,7 @@ def fit_head(
     base_VNC: FloatArray | None = None,
     logit_scale: float = 1.0,
     unlabelled: Unlabelled | None = None,
+    offset_FC: FloatArray | None = None,
 ) -> FittedHead:
     """A head on all images.
 
@@ -141,6 +142,7 @@ def fit_head(
         kind: see the module.
         logits_VNF: all logits [1 + V, N, F] of the plain images and of V augmented views of them;
             the first C are those of the classes under the first prompt, unless `base_VNC` is given.
+            They are l, unless `offset_FC` is given.
         labels_N: their classes.
         num_classes: C.
         folds: in how many parts, at most, images are held out; all views of an image are in the
@@ -151,8 +153,9 @@ def fit_head(
             metric, and are not standardised (`benchmarks.features`).
         logit_scale: logits by cosine; what `similarity` is penalised by depends on it.
         unlabelled: answers about further images, which `anchored` learns from.
+        offset_FC: from all logits to l, as a mean of some of them.
     """
-    problem = Problem.of(logits_VNF, labels_N, num_classes, base_VNC, unlabelled)
+    problem = Problem.of(logits_VNF, labels_N, num_classes, base_VNC, unlabelled, offset_FC)
     folds_N = assign_folds(labels_N, folds, seed, first_N)
     judged = None if folds_N is None else _judge(problem, kind, logit_scale, folds_N)
     candidates = _candidates(problem, kind, logit_scale)
