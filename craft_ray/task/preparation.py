@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from craft_ray.config.run import RunConfig
+from craft_ray.config.unlabelled_laws import FEWEST_IMAGES, are_enough
 from craft_ray.data.appearance import told
 from craft_ray.data.class_halves import dataset_of_half, items_of_half, labels_of_half
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
@@ -138,6 +139,13 @@ def sample_data(config: RunConfig) -> FewShotData:
         validation = hold_in_memory(validation)
     rest = items_of_half(sample.rest, labels)
     unlabelled = load_unlabelled(config.data.unlabelled, rest, dataset.decoding)
+    num_classes = len(dataset.class_names)
+    if unlabelled and not are_enough(len(unlabelled), num_classes):
+        raise DataError(
+            f"data.unlabelled: must have at least {FEWEST_IMAGES} images a class, "
+            f"{FEWEST_IMAGES * num_classes:,} for {num_classes:,} classes, but has "
+            f"{len(unlabelled):,}: fewer are not learned from, and each would be asked about"
+        )
     return FewShotData(dataset, train, validation, unlabelled).described_for(config)
 
 

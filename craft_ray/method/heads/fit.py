@@ -30,6 +30,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from craft_ray.config.heads import HeadFit
+from craft_ray.config.unlabelled_laws import are_enough
 from craft_ray.method.heads.folds import assign_folds
 from craft_ray.method.heads.gda import fit_gda, share_of_gda
 from craft_ray.method.heads.linear import LinearHead
@@ -152,9 +153,12 @@ def fit_head(
         base_VNC: the logits l that are corrected, where x are features: these keep their own
             metric, and are not standardised (`benchmarks.features`).
         logit_scale: logits by cosine; what `similarity` is penalised by depends on it.
-        unlabelled: answers about further images, which `anchored` learns from.
+        unlabelled: answers about further images, which `anchored` learns from if there are ten a
+            class or more.
         offset_FC: from all logits to l, as a mean of some of them.
     """
+    if unlabelled is not None and not are_enough(len(unlabelled.seen_UF), num_classes):
+        unlabelled = None
     problem = Problem.of(logits_VNF, labels_N, num_classes, base_VNC, unlabelled, offset_FC)
     folds_N = assign_folds(labels_N, folds, seed, first_N)
     judged = None if folds_N is None else _judge(problem, kind, logit_scale, folds_N)
