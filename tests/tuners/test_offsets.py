@@ -13,13 +13,18 @@ from craft_ray.classifiers.artifact import Artifact
 from craft_ray.classifiers.classifier import ProbesClassifier
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.run import RunConfig
+from craft_ray.config.space import SpaceConfig
+from craft_ray.errors import OracleError
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import plan_driver, plan_run
 from craft_ray.method.heads import choose_offset, fit_head
+from craft_ray.oracle.usable import check_method_of
+from craft_ray.search.plan import dearest_runs, plan_search
 from craft_ray.task.preparation import classification_task, prepare
 from craft_ray.task.prepared import SharedProbes
 from craft_ray.tuners.features import FeaturesTrainer
+from tests.support.asked_endpoint import endpoint
 from tests.support.fake_oracle import FakeOracle
 from tests.support.feature_oracle import FakeFeatureOracle
 from tests.support.probing import finish
@@ -201,3 +206,24 @@ def test_features_start_from_the_mean_of_the_texts(
     assert ledger.spent == plan_run(config, world.data.described_for(config).size)
     assert ledger.spent.text_encodes == oracle.texts_embedded == 2 * len(CLASS_NAMES)
     assert trainer.selected.classifier.prompts == ()
+
+
+def test_an_endpoint_with_classes_of_its_own_is_not_asked_about_texts() -> None:
+    oracle = endpoint("http://host.test", "kserve_v2", options={"scores": "out", "texts": None})
+    head = {"kind": "linear", "folds": 3, "offset": "ensemble"}
+    config = run_config(method="head", head=head).model_copy(update={"oracle": oracle})
+    with pytest.raises(OracleError, match=r"head.offset: must be template .* got ensemble"):
+        check_method_of(config)
+
+
+def test_a_search_plans_each_variant_with_its_own_texts_and_searches_no_offset() -> None:
+    base = run_config(method="head", head={"kind": "probes", "names": 5, "offset": "template"})
+    variants = {"a": {}, "b": {"head": {"offset": "waffle"}}}
+    document = {"name": "x", "trials": 2, "base": base.model_dump(mode="json")}
+    space = SpaceConfig.model_validate({**document, "variants": variants, "parameters": {}})
+    plans = [plan_run(run, DATA.size).text_encodes for run in dearest_runs(space)]
+    assert sorted(plans) == [4 * (4 + 5), 4 * (4 + 5 + 4 * 15)]
+    assert plan_search(space, DATA.size).text_encodes >= sum(plans)
+    searched = {"head.offset": {"kind": "choice", "values": ["template", "ensemble"]}}
+    with pytest.raises(ValueError, match=r"head.offset: cannot be searched: training images"):
+        SpaceConfig.model_validate({**document, "parameters": searched})
