@@ -226,11 +226,18 @@ def prepare(
 def _check_prompts_fit(
     task: ClassificationTask, prompts: ClassPrompts, config: RunConfig, oracle: MeteredOracle
 ) -> None:
-    """Raise OracleError, with the class and the setting, if a text is too long for the model."""
+    """Raise OracleError, with the class and the setting, if a text is too long for the model, or
+    the oracle asks about names only."""
     head = config.probing_head
     assert head is not None
     try:
-        oracle.register_task(replace(task, prompts=prompts.texts))
+        whole = replace(task, prompts=prompts.texts)
+        handle = oracle.register_task(whole)
+        if handle.num_classes != whole.num_texts:
+            raise OracleError(
+                f"the oracle must ask about the {len(whole.prompts)} texts of "
+                f"ClassificationTask.prompts, but passes over them"
+            )
     except OracleError as error:
         told = str(error)
         of_classes = zip(task.class_names, prompts.of_classes, strict=True)
