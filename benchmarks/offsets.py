@@ -4,10 +4,10 @@
 
 The template's prompt of each class, CLIP's seven other templates (`ensemble`) and 15 sentences with
 words and letters that mean nothing (`waffle`) are asked with 500 names, once. Without images: test
-accuracy of the mean logit of each class. With one and four images a class and four views of each: of the
-default head, without these texts (`template`), with them and their mean as the offset in any case,
-and with the offset that the training images choose, as `head.offset` does it. Tasks are those of
-`benchmarks.heads`; intervals are 95 % over seeds, differences to the template paired by seed.
+accuracy of the mean logit of each class. With one and four images a class and four views of each:
+of the default head, without these texts (`template`), with them and their mean as the offset in any
+case, and with the offset that the training images choose, as `head.offset` does it. Tasks are those
+of `benchmarks.heads`; intervals are 95 % over seeds, differences to the template paired by seed.
 """
 
 from __future__ import annotations

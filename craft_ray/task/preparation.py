@@ -236,7 +236,7 @@ def _check_prompts_fit(
         if handle.num_classes != whole.num_texts:
             raise OracleError(
                 f"the oracle must ask about the {len(whole.prompts)} texts of "
-                f"ClassificationTask.prompts, but passes over them"
+                "ClassificationTask.prompts, but passes over them"
             )
     except OracleError as error:
         told = str(error)
