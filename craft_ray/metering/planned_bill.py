@@ -124,6 +124,8 @@ def plan_driver_bill(config: RunConfig, size: DataSize) -> BilledUnits:
         num_views = 0 if config.data.views == "fresh" else config.data.views
         sets = [size.num_validation, *[size.num_train] * (1 + num_views), *tests]
         sets += [size.num_unlabelled] * bool(size.num_unlabelled)
+        if not any(sets):
+            return BilledUnits()
         return asker.about(sets, size.num_classes)  # the result's names are the trial's
     sets = [size.num_validation, *tests]
     if fits_scale(_endpoint(config)):
@@ -160,6 +162,8 @@ def plan_trial_bill(config: RunConfig, size: DataSize, shared: SharedSize = ALON
     """
     asker = asker_of(_endpoint(config))
     num_names = _num_names(config, size, shared)
+    if not size.num_train:
+        return BilledUnits()
     if asker.takes_contexts:
         return BilledUnits(pairs=plan_run(config, size).image_predictions * num_names)
     units = _plan_views(config, size, asker, num_names)
@@ -203,7 +207,7 @@ def _times_units(units: BilledUnits, times: int, asker: Asker) -> BilledUnits:
 def _num_names(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> int:
     """Classes, and the names beside them that an image is asked about."""
     head = config.probing_head
-    if head is None or head.kind == "features":
+    if head is None or head.kind == "features" or not size.num_train:
         return size.num_classes
     more = shared.num_names if config.method == "head" else 0
     return size.num_classes + max(head.num_names, more)
