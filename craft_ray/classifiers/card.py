@@ -155,6 +155,8 @@ def _scores(about: About) -> Iterator[str]:
         ("zero-shot, test", about.zero_shot_test),
         ("tuned, validation (it was chosen on these)", about.validation),
         ("zero-shot, validation", about.zero_shot_validation),
+        ("tuned, held-out training images (it was chosen on these)", about.held_out),
+        ("zero-shot, the same training images", about.zero_shot_held_out),
     ]
     known = [_row(name, score) for name, score in rows if score is not None]
     if known:
@@ -162,6 +164,8 @@ def _scores(about: About) -> Iterator[str]:
         yield "|---|---|---|---|---|"
         yield from known
         yield ""
+    if about.verdict:
+        yield f"{_plain(about.verdict)}\n"
 
 
 def _row(name: str, score: Measured) -> str:
@@ -239,12 +243,18 @@ def _list(lines: Sequence[tuple[str, str]]) -> str:
 
 
 def _limits(oracle: AnyOracleConfig | None, about: About) -> str:
-    measured = (
-        "It was not tested on images that nothing was chosen on: on others it is somewhat worse "
-        "than on the validation images."
-        if about.test is None
-        else "The test score is of images like those it was tuned on; elsewhere it may be lower."
-    )
+    if about.test is not None:
+        measured = (
+            "The test score is of images like those it was tuned on; elsewhere it may be lower."
+        )
+    elif about.validation is None and about.held_out is None:
+        measured = "It was not tested on any image that it was not tuned on."
+    else:
+        on = "validation images" if about.validation is not None else "held-out training images"
+        measured = (
+            "It was not tested on images that nothing was chosen on: on others it is somewhat "
+            f"worse than on the {on}."
+        )
     changed = (
         "Whoever owns the endpoint may change the model behind it, and need not say so"
         if isinstance(oracle, EndpointConfig)

@@ -18,7 +18,9 @@ class HeadFindings:
     """Of the last head that was fitted.
 
     Attributes:
-        zero_shot_scale: how far zero-shot is trusted; near 0 where it is no better than chance.
+        zero_shot_scale: how far zero-shot is trusted, at most 1; low where it is no better than
+            chance.
+        zero_shot_right: training images that zero-shot predicts rightly, which learned from none.
         rank: directions in which the answers vary.
         num_answers: logits or features of an image that the head sees.
         num_rows: images and views of them, whose number bounds the rank.
@@ -31,6 +33,7 @@ class HeadFindings:
     """
 
     zero_shot_scale: float
+    zero_shot_right: int
     rank: int
     num_answers: int
     num_rows: int
@@ -51,7 +54,14 @@ class HeadFindings:
     ) -> HeadFindings:
         """From a fit to answers [1 + V, N, F], with an offset that was chosen, if it was."""
         num_rows = seen_shape[0] * seen_shape[1] + num_unlabelled
-        found = cls(fitted.base_scale, fitted.rank, seen_shape[2], num_rows, num_unlabelled)
+        found = cls(
+            fitted.zero_shot_scale,
+            fitted.zero_shot_right,
+            fitted.rank,
+            seen_shape[2],
+            num_rows,
+            num_unlabelled,
+        )
         if chosen is not None:
             losses = {name: round(loss, 4) for name, loss in chosen.losses.items()}
             found = replace(found, offset=chosen.name, offset_losses=losses)

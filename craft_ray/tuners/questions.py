@@ -14,6 +14,7 @@ from craft_ray.classifiers.score import score_logits
 from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.config.validation_laws import LEAST_SHOTS
 from craft_ray.metering.ledger import Purpose
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.heads import (
@@ -28,7 +29,7 @@ from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandl
 from craft_ray.task.prepared import PreparedTask, ViewBank
 from craft_ray.task.vocabulary import extra_names
 
-MIN_FOLDS = 3
+MIN_FOLDS = LEAST_SHOTS
 """For held-out images to count in the selection. With two, a head knows half of the images only,
 and is worse than the one that it stands for (benchmarks.guard)."""
 
@@ -144,7 +145,9 @@ class Prober:
         return flatten_probes(self._predict(handle, contexts_KLE, "head", num_before))
 
     def ask_validation(self, contexts_KLE: FloatArray) -> FloatArray:
-        """Logits of the validation images, [K, N, C + names], of the run's first K contexts."""
+        """Logits of the validation images, of which there must be some, [K, N, C + names], of the
+        run's first K contexts."""
+        assert self._prepared.validation is not None
         return self._predict(self._prepared.validation.handle, contexts_KLE, "evaluation", 0)
 
     def _predict(

@@ -170,8 +170,8 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message):
             CraftClassifier(oracle=FakeOracle(), settings=SMALL).fit(X, y)
     for options, message in (
-        ({"validation_share": 1.0}, "validation_share: 0 < share < 1"),
-        ({"validation_share": "half"}, "validation_share: 0 < share < 1"),
+        ({"validation_share": 1.0}, "validation_share: 0 <= share < 1"),
+        ({"validation_share": "half"}, "validation_share: 0 <= share < 1"),
         ({"seed": -1}, "seed: must be a whole number of at least 0, but got -1"),
         ({"seed": 1.5}, "seed: must be a whole number"),
         ({"seed": None}, "seed: must be a whole number"),

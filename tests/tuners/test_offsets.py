@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import OracleError
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.metering.planned_bill import plan_run_bill
 from craft_ray.metering.planned_spending import plan_driver, plan_run
 from craft_ray.method.heads import choose_offset, fit_head
 from craft_ray.oracle.usable import check_method_of
@@ -24,9 +26,13 @@ from craft_ray.search.plan import dearest_runs, plan_search
 from craft_ray.task.preparation import classification_task, prepare
 from craft_ray.task.prepared import SharedProbes
 from craft_ray.tuners.features import FeaturesTrainer
-from tests.support.asked_endpoint import endpoint
+from craft_ray.tuners.registry import make_trainer
+from craft_ray.tuners.untouched import UntouchedTrainer
+from tests.support.asked_endpoint import endpoint, opened, speaking
+from tests.support.craft_ray_server import CraftRayServer
 from tests.support.fake_oracle import FakeOracle
 from tests.support.feature_oracle import FakeFeatureOracle
+from tests.support.model_server import model_server
 from tests.support.probing import finish
 from tests.support.recording import RecordingOracle
 from tests.support.world import (
@@ -227,3 +233,70 @@ def test_a_search_plans_each_variant_with_its_own_texts_and_searches_no_offset()
     searched = {"head.offset": {"kind": "choice", "values": ["template", "ensemble"]}}
     with pytest.raises(ValueError, match=r"head.offset: cannot be searched: training images"):
         SpaceConfig.model_validate({**document, "parameters": searched})
+
+
+@pytest.mark.parametrize("has_validation", [False, True])
+@pytest.mark.parametrize("kind", ["probes", "linear", "features"])
+def test_without_images_the_mean_of_the_texts_is_returned_at_the_planned_price(
+    kind: str, has_validation: bool, tmp_path: Path
+) -> None:
+    head = {"kind": kind, "offset": described(tmp_path)}
+    images = {"shots": 0, "validation": "full" if has_validation else "none"}
+    config = run_config(
+        method="head",
+        head=head,
+        data={"template": STRANGE, **images},
+        oracle={"features": kind == "features"},
+    )
+    data = replace(DATA, train=(), validation=DATA.validation if has_validation else ())
+    oracle = FakeFeatureOracle()
+    world = make_world(config, oracle, data)
+    trainer, ledger = world.trainer()
+    finish(trainer)
+    size = data.described_for(config).size
+    assert ledger.spent == plan_run(config, size)
+    classifier = trainer.selected.classifier
+    assert classifier.kind == "probes"
+    assert classifier.extra_names == ()
+    driver = MeteredOracle(oracle, QueryLedger(0))
+    examiner = Examiner(driver, prepare(config, data, driver), data)
+    examiner.validate_zero_shot()
+    template, mean = examiner.test([examiner.zero_shot, classifier])
+    assert mean.accuracy > template.accuracy
+    assert examiner.spent == plan_driver(config, size)
+    texts = ledger.spent.text_encodes + examiner.spent.text_encodes
+    # Four names and four sentences; the template's four again for zero-shot.
+    assert texts == (4 + 8) * (2 if has_validation else 1)
+
+
+@pytest.mark.parametrize("has_validation", [False, True])
+@pytest.mark.parametrize("dialect", ["infinity", "hf_zero_shot", "craft_ray"])
+def test_without_images_an_endpoint_is_asked_what_was_planned(
+    dialect: str, has_validation: bool, tmp_path: Path
+) -> None:
+    oracle = endpoint("http://host.test", dialect, image_size=8)
+    head = {"kind": "probes", "offset": "ensemble"}
+    images = {"shots": 0, "validation": "full" if has_validation else "none"}
+    config = run_config(method="head", head=head, data=images)
+    config = config.model_copy(update={"oracle": oracle})
+    data = replace(DATA, train=(), validation=DATA.validation if has_validation else ())
+    served = CraftRayServer(FakeOracle()).serve if dialect == "craft_ray" else speaking(dialect)
+    with model_server(served) as server:
+        target = oracle.model_copy(update={"url": server.url})
+        with opened(target, tmp_path / "run") as asked:
+            driver = MeteredOracle(asked, QueryLedger(0))
+            prepared = prepare(config, data, driver)
+            examiner = Examiner(driver, prepared, data)
+            prepared, _ = examiner.validate_zero_shot()
+            worker = MeteredOracle(asked, QueryLedger(1), logit_scale=prepared.logit_scale)
+            trainer = make_trainer(worker, prepared, config)
+            finish(trainer)
+            working = UntouchedTrainer(worker, prepared, config)._working_classifier()
+            examiner.test([examiner.zero_shot, working])
+            real = asked.bill.answered
+    plan = plan_run_bill(config, data.size)
+    if dialect == "infinity":
+        assert real.requests <= plan.requests
+        assert (real.images, real.texts) == (plan.images, plan.texts - 4)
+    else:
+        assert real.pairs == plan.pairs

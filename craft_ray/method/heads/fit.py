@@ -75,6 +75,11 @@ class FittedHead:
     added."""
     base_scale: float
     """t; 0 for a head without l."""
+    zero_shot_scale: float
+    """How far zero-shot is trusted, at most 1, whatever the kind: t before the factor that the
+    images held out set."""
+    zero_shot_right: int
+    """Plain images that zero-shot, which learned from none of them, predicts rightly."""
     rank: int
     """Directions that the answers vary in. Names beyond twice as many show nothing new; fewer names
     than that may hide some."""
@@ -142,6 +147,8 @@ def fit_head(
     return FittedHead(
         head=chosen.head.times(factor),
         base_scale=factor * chosen.base_scale,
+        zero_shot_scale=problem.base_scale(),
+        zero_shot_right=_num_right(logits_VNF[0, :, :num_classes], base_VNC, labels_N),
         rank=problem.points.rank,
         held_out_NC=held_out_NC,
         held_out_loss=loss,
@@ -225,6 +232,11 @@ def _hold_out(
         rows.append(np.flatnonzero(folds_N == fold))
     order_n = np.concatenate(rows).argsort()
     return [np.concatenate(each)[order_n] for each in zip(*of_folds, strict=True)]
+
+
+def _num_right(classes_NC: FloatArray, base_VNC: FloatArray | None, labels_N: LabelArray) -> int:
+    base_NC = classes_NC if base_VNC is None else base_VNC[0]
+    return int((base_NC.argmax(axis=1) == labels_N).sum())
 
 
 def _mean_loss(final_NC: FloatArray, labels_N: LabelArray) -> float:
