@@ -27,6 +27,7 @@ def model_card(
     oracle: AnyOracleConfig | None,
     about: About | None,
     decoding: Decoding,
+    prompts: Sequence[str] = (),
 ) -> str:
     """The text of `README.md`.
 
@@ -40,6 +41,7 @@ def model_card(
         oracle: how the model is loaded; None if the classifier was made for an object.
         about: how it was made; None if that is not known.
         decoding: of image files.
+        prompts: texts that are asked beside names under the template.
     """
     about = about or About()
     head = yaml.safe_dump(_front_matter(oracle, about), sort_keys=False, allow_unicode=True)
@@ -50,7 +52,7 @@ def model_card(
         *_what_it_is(kind, predictions_per_image, oracle, about),
         _how_to_use_it(folder, oracle),
         *_scores(about),
-        _model(oracle, about, template, weights_id, decoding),
+        _model(oracle, about, template, weights_id, decoding, prompts),
         _classes(class_names),
         *_how_it_was_made(about),
         _limits(oracle, about),
@@ -182,6 +184,7 @@ def _model(
     template: str,
     weights_id: str,
     decoding: Decoding,
+    prompts: Sequence[str],
 ) -> str:
     mean = ", ".join(f"{each:g}" for each in about.image_mean)
     std = ", ".join(f"{each:g}" for each in about.image_std)
@@ -201,6 +204,7 @@ def _model(
         ("view of an image", about.view),
         ("normalisation", f"mean {mean}; standard deviation {std}" if mean else ""),
         ("template", template),
+        ("asked beside", f"{len(prompts):,} texts, such as: {prompts[0]}" if prompts else ""),
     ]
     return "## Model\n\n" + _list(lines)
 

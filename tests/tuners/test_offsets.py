@@ -170,6 +170,7 @@ def test_a_stored_classifier_asks_the_same_texts(tmp_path: Path) -> None:
     images = register_test_images(DATA, oracle).handle
     loaded = Artifact.load(tmp_path / "best")
     assert loaded.content_id == artifact.content_id
+    assert "- asked beside: 4 texts, such as: cat\n" in loaded.card("best")
     assert loaded.classifier.prompts == classifier.prompts
     expected = classifier.predict(metered(oracle), task, images)
     np.testing.assert_array_equal(loaded.predict(oracle, images), expected)
