@@ -204,8 +204,10 @@ def plan_feature_probe_test(size: DataSize) -> Spending:
 def plan_test(config: RunConfig, size: DataSize) -> Spending:
     """The test images are sent, and zero-shot and the result asked about each."""
     total = Spending(images_sent=size.num_test)
+    if not size.num_train:  # the result is zero-shot, and the driver asks nothing twice
+        return total + plan_zero_shot(size)
     num_contexts, num_names = 1, size.num_classes
-    if (head := config.probing_head) is not None and size.num_train:
+    if (head := config.probing_head) is not None:
         num_contexts, num_names = head.num_contexts, num_names + head.num_names
         if head.kind == "features":
             num_names = 0
