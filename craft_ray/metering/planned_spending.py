@@ -226,6 +226,8 @@ def plan_test(config: RunConfig, size: DataSize) -> Spending:
     total = Spending(images_sent=size.num_test)
     num_contexts, num_names = 1, size.num_classes
     if (head := config.probing_head) is not None and not size.num_train:
+        if not head.asks_prompts:  # the result is zero-shot, and the driver asks nothing twice
+            return total + plan_zero_shot(size)
         num_names += size.num_prompts(head)
     elif head is not None:
         num_contexts, num_names = head.num_contexts, size.num_texts(head)
