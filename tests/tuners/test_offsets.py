@@ -20,11 +20,13 @@ from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_bill import plan_run_bill
 from craft_ray.metering.planned_spending import plan_driver, plan_run
-from craft_ray.method.heads import choose_offset, fit_head
+from craft_ray.method.heads import LinearHead, choose_offset, fit_head
 from craft_ray.oracle.usable import check_method_of
 from craft_ray.search.plan import dearest_runs, plan_search
+from craft_ray.task.class_prompts import ClassPrompts
 from craft_ray.task.preparation import classification_task, prepare
 from craft_ray.task.prepared import SharedProbes
+from craft_ray.tuners.columns import Columns
 from craft_ray.tuners.features import FeaturesTrainer
 from craft_ray.tuners.registry import make_trainer
 from craft_ray.tuners.untouched import UntouchedTrainer
@@ -301,3 +303,40 @@ def test_without_images_an_endpoint_is_asked_what_was_planned(
         assert (real.images, real.texts) == (plan.images, plan.texts - 4)
     else:
         assert real.pairs == plan.pairs
+
+
+def test_of_many_texts_the_head_sees_the_mean_of_each_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored takes all answers, as if every text had been a column of its own."""
+    file = described(tmp_path, lambda name: [*right(name), f"a wet {right(name)[0]}"])
+    monkeypatch.setattr("craft_ray.tuners.columns.MOST_TEXTS", 7)
+    world, trainer, _ = trained(probing(file))
+    classifier = trainer.selected.classifier
+    assert isinstance(classifier, ProbesClassifier)
+    assert trainer.findings.num_answers == 4 + 5 + 4
+    assert trainer.findings.offset == file
+    assert len(classifier.prompts) == 8
+    assert classifier.head.weight_FC.shape == (4 + 5 + 8, 4)
+    np.testing.assert_array_equal(
+        classifier.head.weight_FC[9:16:2], classifier.head.weight_FC[10::2]
+    )
+    examiner = Examiner(metered(world.oracle), world.prepared, DATA)
+    before, after = examiner.test([examiner.zero_shot, classifier])
+    assert after.accuracy > before.accuracy + 0.1
+
+
+def test_columns_of_a_mean_and_of_all_texts_give_the_same() -> None:
+    random = np.random.default_rng(0)
+    prompts = ClassPrompts((("a", "b", "c"), ("d", "e", "f")), with_template=True)
+    columns = Columns(num_classes=2, num_names=5, prompts=prompts)
+    answers_KNA = random.normal(size=(1, 6, 5 + 3 + 6)).astype(np.float32)  # others have 3 names
+    own_KNA = columns.own(answers_KNA)
+    np.testing.assert_array_equal(own_KNA, np.delete(answers_KNA, [5, 6, 7], axis=2))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("craft_ray.tuners.columns.MOST_TEXTS", 5)
+        seen_NF = columns.seen(own_KNA)[0]
+        head = LinearHead(random.normal(size=(7, 2)).astype(np.float32), np.ones(2, np.float32))
+        np.testing.assert_allclose(columns.of_answers(head)(own_KNA[0]), head(seen_NF), atol=1e-5)
+        mean_NC = seen_NF @ columns.offset_map()
+    np.testing.assert_allclose(mean_NC, own_KNA[0] @ columns.offset_map(), atol=1e-6)
