@@ -22,6 +22,7 @@ from craft_ray.config.search_tree import (
     in_order,
 )
 from craft_ray.config.suggestions import did_you_mean
+from craft_ray.config.validation_laws import problem_of_comparison
 from craft_ray.config.variants import VARIANT
 
 SEARCHABLE_SECTIONS = ("fidelity", "head", "loss", "method", "optimizer", "prompt")
@@ -240,11 +241,13 @@ def _broken_laws(tree: SearchTree, values: Values) -> list[str]:
     except ValidationError as error:
         return describe_problems(error)
     settings = flatten(run.model_dump(mode="json"))
-    return [
+    laws = [
         _law_of_type(value, settings[path])
         for path, value in values.items()
         if path != VARIANT and not _is_kept(value, settings[path])
     ]
+    comparison = problem_of_comparison(run.data, run.method, run.probing_head, run.prompt.start)
+    return laws if comparison is None else [*laws, comparison]
 
 
 def _law_of_type(given: Scalar, read: Any) -> str:
