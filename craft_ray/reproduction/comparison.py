@@ -22,7 +22,11 @@ from craft_ray.reproduction.results import HAND_CRAFTED, UNTUNED, ZERO_SHOT, Row
 from craft_ray.reproduction.words import DATASETS, METHODS, shots_in_words
 
 SHIFTED: tuple[str, ...] = get_args(ShiftedName)
-READINGS = {"table": "", "figure": " (read off a curve)", "memory": " (**unverified**)"}
+READINGS = {
+    "table": "",
+    "figure": " (read off a curve, to 0.3 points)",
+    "memory": " (**unverified**)",
+}
 
 
 @dataclass(frozen=True)
