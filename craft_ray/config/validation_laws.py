@@ -66,7 +66,8 @@ def check_without_validation(
             "data.validation must be full or few_shot unless a head is fitted (method head and "
             f"head.kind linear, probes or features), but got none with method {method} and "
             f"fidelity.selection {selection}: without validation images nothing tells which state "
-            "is best; fidelity.selection=last takes the last one"
+            "is best. fidelity.selection=last takes the last one; craft-ray train without a file, "
+            "and the search tune_spaces/probes.yaml, fit heads"
         )
 
 
