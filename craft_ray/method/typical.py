@@ -9,6 +9,7 @@ are nearest: it stands for many, where an image at the border of a cluster stand
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,18 +32,33 @@ ROWS_PER_BLOCK = 1024
 """Of distances to a whole cluster."""
 
 
+@dataclass(frozen=True)
+class Typical:
+    """An image whose label is worth much."""
+
+    row: int
+    stands_for: int
+    """Images in its cluster, itself among them."""
+
+
 def choose_typical(
-    answers_NF: FloatArray, budget: int, known: Sequence[int] = (), seed: int = 0
-) -> list[int]:
-    """Rows of the images whose labels are worth most, in the order of worth.
+    answers_NF: FloatArray,
+    budget: int,
+    known: Sequence[int] = (),
+    seed: int = 0,
+    *,
+    standardised: bool = True,
+) -> list[Typical]:
+    """The images whose labels are worth most, in the order of worth.
 
     Takes time that grows with the square of the largest cluster.
 
     Args:
         answers_NF: logits under many names, or features, float32; one row an image.
-        budget: how many rows are wanted, at most: there may be fewer images.
+        budget: how many images are wanted, at most: there may be fewer.
         known: rows whose labels are known already.
-        seed: draws where k-means starts; equal seeds give equal rows.
+        seed: draws where k-means starts; equal seeds give equal images.
+        standardised: for logits; False for features, whose dimensions are comparable.
     """
     known_set = set(known)
     left = len(answers_NF) - len(known_set)
@@ -52,28 +68,29 @@ def choose_typical(
         return []
     num_clusters = min(len(known_set) + budget, MOST_CLUSTERS, len(answers_NF))
     # As many directions as tell the clusters apart: in more of them all images are as far apart.
-    points_NR = whitened(answers_NF, max(FEWEST_COMPONENTS, num_clusters // 2))
+    num_components = max(FEWEST_COMPONENTS, num_clusters // 2)
+    points_NR = whitened(answers_NF, num_components, standardised=standardised)
     clusters = _clusters(points_NR, num_clusters, seed)
     small = min(SMALL_CLUSTER, len(points_NR) // (2 * num_clusters))
     queues = [_by_typicality(points_NR, rows, known_set) for rows in clusters]
     given = [len(known_set.intersection(rows.tolist())) for rows in clusters]
     sizes = [len(rows) for rows in clusters]
-    chosen: list[int] = []
+    chosen: list[Typical] = []
     while len(chosen) < budget:
         # A cluster that is small counts as if it had a label: others get their first one before.
         place = min(
             (each for each, queue in enumerate(queues) if queue),
             key=lambda each: (given[each] + (sizes[each] < small), -sizes[each], each),
         )
-        chosen.append(queues[place].pop(0))
+        chosen.append(Typical(queues[place].pop(0), sizes[place]))
         given[place] += 1
     return chosen
 
 
-def whitened(answers_NF: FloatArray, most: int) -> FloatArray:
+def whitened(answers_NF: FloatArray, most: int, *, standardised: bool = True) -> FloatArray:
     """The first principal components at equal variance, each image at length one, [N, R]; R is at
     most `most`, and a quarter of N."""
-    points = Points.of(torch.from_numpy(answers_NF))
+    points = Points.of(torch.from_numpy(answers_NF), standardised=standardised)
     kept = max(1, min(points.rank, len(answers_NF) // ROWS_A_COMPONENT, most))
     values_NR = points.values_MR[:, :kept] / points.variances_R[:kept].sqrt().float()
     found: FloatArray = torch.nn.functional.normalize(values_NR, dim=1).numpy()
@@ -98,7 +115,7 @@ def _by_typicality(points_NR: FloatArray, rows: LabelArray, known: set[int]) -> 
     mean_n = torch.cat(
         [
             torch.cdist(block_bR, points_nR).topk(count + 1, dim=1, largest=False).values.sum(1)
-            for block_bR in points_nR.split(ROWS_PER_BLOCK)
+            for block_bR in torch.split(points_nR, ROWS_PER_BLOCK)
         ]
     )
     order = torch.argsort(mean_n, stable=True).tolist()
