@@ -42,10 +42,9 @@ def check_out(path: Path, labelled: Path | None) -> None:
     except DataError:
         columns, has_labels = [], True
     if has_labels or not columns:
-        problem = f"{path} must not be overwritten, as it is there and may have labels: "
-        raise ConfigError(
-            OUT, [f"{problem}go on from them with --labelled {path}, or name another"]
-        )
+        problem = f"{path} must not be overwritten, as it may have labels: go on from them with "
+        problem += f"--labelled {path}, or name another file"
+        raise ConfigError(OUT, [problem])
 
 
 def check_sheet(path: Path) -> None:

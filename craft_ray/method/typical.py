@@ -8,6 +8,7 @@ are nearest: it stands for many, where an image at the border of a cluster stand
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,10 @@ FEWEST_COMPONENTS = 20
 ROWS_A_COMPONENT = 4
 """Of fewer images than this a component tells noise, and whitening would make it as large as the
 others."""
-RESTARTS = 5
+RESTARTS, MANY_CLUSTERS = 5, 50
+"""The best of several k-means is taken; of many clusters all of them are much the same."""
+MOST_ROUNDS = 50
+"""Of k-means; later ones move few images."""
 ROWS_PER_BLOCK = 1024
 """Of distances to a whole cluster."""
 
@@ -61,9 +65,7 @@ def choose_typical(
         standardised: for logits; False for features, whose dimensions are comparable.
     """
     known_set = set(known)
-    left = len(answers_NF) - len(known_set)
-    if budget >= left:  # no choice but for the order
-        budget = left
+    budget = min(budget, len(answers_NF) - len(known_set))
     if not budget:
         return []
     num_clusters = min(len(known_set) + budget, MOST_CLUSTERS, len(answers_NF))
@@ -91,6 +93,8 @@ def whitened(answers_NF: FloatArray, most: int, *, standardised: bool = True) ->
     """The first principal components at equal variance, each image at length one, [N, R]; R is at
     most `most`, and a quarter of N."""
     points = Points.of(torch.from_numpy(answers_NF), standardised=standardised)
+    if not points.rank:  # all images are the same to the model
+        return np.zeros((len(answers_NF), 1), np.float32)
     kept = max(1, min(points.rank, len(answers_NF) // ROWS_A_COMPONENT, most))
     values_NR = points.values_MR[:, :kept] / points.variances_R[:kept].sqrt().float()
     found: FloatArray = torch.nn.functional.normalize(values_NR, dim=1).numpy()
@@ -100,9 +104,13 @@ def whitened(answers_NF: FloatArray, most: int, *, standardised: bool = True) ->
 def _clusters(points_NR: FloatArray, num_clusters: int, seed: int) -> list[LabelArray]:
     """The rows of each cluster, ascending."""
     from sklearn.cluster import KMeans  # seconds to import
+    from sklearn.exceptions import ConvergenceWarning
 
-    means = KMeans(num_clusters, n_init=RESTARTS, random_state=seed)
-    cluster_N = means.fit_predict(points_NR)
+    restarts = RESTARTS if num_clusters <= MANY_CLUSTERS else 1
+    means = KMeans(num_clusters, n_init=restarts, max_iter=MOST_ROUNDS, random_state=seed)
+    with warnings.catch_warnings():  # some images may be the same to the model
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        cluster_N = means.fit_predict(points_NR)
     return [np.flatnonzero(cluster_N == each) for each in range(num_clusters)]
 
 
