@@ -97,8 +97,9 @@ def _run(options: argparse.Namespace) -> None:
     if options.sheet is not None:
         check_sheet(options.sheet)
     from craft_ray.inference.images import ImagesAt
-    from craft_ray.inference.suggestion import labelled_so_far
+    from craft_ray.inference.suggestion import labelled_so_far, names_asked
 
+    names_asked(config)
     labelled = [] if options.labelled is None else labelled_so_far(options.labelled)
     images = ImagesAt([path_argument(place) for place in places])
     tell_notes(images.notes)
