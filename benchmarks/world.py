@@ -32,6 +32,7 @@ class World:
         names = (*prepared.class_names, *extra_names(config, prepared.class_names))
         self.oracle = oracle
         self.config = config
+        self.class_names = prepared.class_names
         self.task = prepared.task
         self.train = prepared.fitness
         self.views = prepared.views.handles

@@ -17,6 +17,7 @@ from craft_ray.config.base import Settings
 from craft_ray.config.data import Template
 from craft_ray.config.documents import describe_problems
 from craft_ray.config.oracle import AnyOracleConfig
+from craft_ray.config.words import unprintable
 from craft_ray.data.dataset import class_name_problem
 from craft_ray.data.decoding import AS_STORED, Decoding
 from craft_ray.errors import ArtifactError
@@ -57,6 +58,14 @@ def _check_class_name(class_name: str) -> str:
     return class_name
 
 
+def _check_prompt(prompt: str) -> str:
+    if not prompt.strip():
+        raise ValueError(f"must not be empty, but got {prompt[:40]!r}")
+    if (character := unprintable(prompt)) is not None:
+        raise ValueError(f"must have printable characters only, but has {character}")
+    return prompt
+
+
 class _Description(Settings):
     """What stands in `DESCRIPTION_FILE` beside the checksums."""
 
@@ -67,6 +76,7 @@ class _Description(Settings):
     template: Template
     kind: Kind
     extra_names: tuple[Annotated[str, AfterValidator(_check_class_name)], ...]
+    prompts: tuple[Annotated[str, AfterValidator(_check_prompt)], ...] = ()  # earlier had none
     oracle: AnyOracleConfig | None = None  # earlier versions did not store it
     about: About | None = None  # earlier versions did not store it
     logit_scale: float = Field(1.0, gt=0, allow_inf_nan=False)  # nor it
@@ -78,6 +88,10 @@ class _Description(Settings):
             raise ValueError(
                 f"extra_names must be empty when kind is {self.kind}, but got "
                 f"{len(self.extra_names)}"
+            )
+        if self.kind != "probes" and self.prompts:
+            raise ValueError(
+                f"prompts must be empty when kind is {self.kind}, but got {len(self.prompts)}"
             )
         return self
 
@@ -160,6 +174,8 @@ class Artifact:
         # Left out where nothing is new, so that an old classifier keeps its content address.
         if self.decoding != AS_STORED:
             description["decoding"] = asdict(self.decoding)
+        if self.classifier.prompts:
+            description["prompts"] = list(self.classifier.prompts)
         return description
 
     @property
@@ -193,7 +209,11 @@ class Artifact:
             raise ArtifactError(f"{path}: {'; '.join(describe_problems(error))}") from error
         _check_arrays(arrays, description, arrays_path)
         classifier = restore_classifier(
-            description.kind, arrays, description.extra_names, description.template
+            description.kind,
+            arrays,
+            description.extra_names,
+            description.template,
+            description.prompts,
         )
         task = ClassificationTask(description.class_names, description.template)
         ids = description.oracle_id, description.weights_id
@@ -294,7 +314,7 @@ def _shapes(arrays: Arrays, description: _Description) -> dict[str, Shape]:
     if description.kind == "text_prompt":
         return {}
     if description.kind == "probes":
-        num_names = num_classes + len(description.extra_names)
+        num_names = num_classes + len(description.extra_names) + len(description.prompts)
         num_logits = _length(arrays, "contexts") * num_names
         return {
             "contexts": (None, *_context(arrays, "contexts", num_names, description.template)),

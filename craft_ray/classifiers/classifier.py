@@ -46,6 +46,11 @@ class TunedClassifier(ABC):
         return ()
 
     @property
+    def prompts(self) -> tuple[str, ...]:
+        """Whole texts that are asked after these."""
+        return ()
+
+    @property
     def template(self) -> str | None:
         """The words around the class names. None: those of the task that it is asked with."""
         return None
@@ -85,7 +90,7 @@ class PromptedClassifier(TunedClassifier):
     @abstractmethod
     def asked_contexts(self) -> FloatArray:
         """What an image is asked about, float32 [K, L, E] or [K, C, L, E]: K predictions each. The
-        answers have A = C + extra names logits."""
+        answers have A = C + extra names + whole prompts logits."""
 
     @property
     def predictions_per_image(self) -> int:
@@ -96,9 +101,9 @@ class PromptedClassifier(TunedClassifier):
         return self.asked_contexts()
 
     def asked_task(self, task: ClassificationTask) -> ClassificationTask:
-        """`task` with the extra names and the template."""
-        template = self.template or task.template
-        return replace(task, class_names=(*task.class_names, *self.extra_names), template=template)
+        """`task` with the extra names, the whole prompts and the template."""
+        names = (*task.class_names, *self.extra_names)
+        return ClassificationTask(names, self.template or task.template, self.prompts)
 
     def ask(
         self, oracle: MeteredOracle, task: ClassificationTask, images: ImageHandle
@@ -160,12 +165,14 @@ class ProbesClassifier(PromptedClassifier):
     Attributes:
         contexts_KLE: float32; or one for each class, [K, C, L, E].
         names: the extra ones.
-        head: of F = K (C + extra names) logits.
+        head: of F = K (C + extra names + whole prompts) logits.
+        prompts: whole texts.
     """
 
     contexts_KLE: FloatArray
     names: tuple[str, ...]
     head: LinearHead
+    prompts: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -300,6 +307,7 @@ def restore_classifier(
     arrays: Mapping[str, FloatArray],
     extra_names: Sequence[str],
     template: str | None = None,
+    prompts: Sequence[str] = (),
 ) -> TunedClassifier:
     """Inverse of `arrays`, for arrays that fit together.
 
@@ -308,6 +316,7 @@ def restore_classifier(
         arrays: that it gave.
         extra_names: its own.
         template: its own; needed for a text prompt, and of no use to the others.
+        prompts: whole texts that probes ask about.
 
     Raises:
         KeyError: an array, or the template, is missing.
@@ -320,7 +329,7 @@ def restore_classifier(
         return TextClassifier(template)
     if kind == "probes":
         head = LinearHead(arrays["weight"], arrays["bias"])
-        return ProbesClassifier(arrays["contexts"], tuple(extra_names), head)
+        return ProbesClassifier(arrays["contexts"], tuple(extra_names), head, tuple(prompts))
     weights = {
         name.removeprefix(HEAD_PREFIX): array
         for name, array in arrays.items()

@@ -55,9 +55,10 @@ def earlier_prompt(
             f"prompt.start: must have been tuned for these classes, but {place} has a context for "
             "each of others"
         )
-    if config.method == "white_box" or ((head := config.probing_head) and head.num_names):
+    head = config.probing_head
+    if config.method == "white_box" or (head and (head.num_names or head.asks_prompts)):
         raise ArtifactError(
-            "prompt.start: must have one context for all classes when method is white_box or "
-            f"head.names > 0, but {place} has one for each"
+            "prompt.start: must have one context for all classes when method is white_box, "
+            f"head.names > 0 or head.offset is not template, but {place} has one for each"
         )
     return context_LE

@@ -47,6 +47,7 @@ class Selected:
             "kind": self.classifier.kind,
             "extra_names": list(self.classifier.extra_names),
             "template": self.classifier.template,
+            "prompts": list(self.classifier.prompts),
             "held_out": self.evidence.held_out and asdict(self.evidence.held_out),
             "right": self.evidence.right,
         }
@@ -57,7 +58,7 @@ class Selected:
         held_out = values["held_out"]
         names, template = values["extra_names"], values.get("template")
         return cls(
-            restore_classifier(values["kind"], arrays, names, template),
+            restore_classifier(values["kind"], arrays, names, template, values.get("prompts", ())),
             Evidence(_score_of(values), held_out and _score_of(held_out), values["right"]),
             int(values["generation"]),
         )

@@ -38,13 +38,14 @@ def resolve_max_queries(document: Any, default_shots: int) -> Any:
 
 
 def clip_batches(document: Any, default_shots: int) -> Any:
-    """Take more batches than shots as one for each: all have images of every class.
+    """Take more batches than shots as one for each: all have images of every class. Of all images a
+    class may have one, so that there is one batch.
 
     Args:
         document: settings of a run before they are validated; is not changed.
         default_shots: where the document does not say.
     """
-    shots = shots_of(document, default_shots)
+    shots = 1 if takes_all_images(document) else shots_of(document, default_shots)
     optimizer = document.get("optimizer") if isinstance(document, dict) else None
     section = optimizer.model_dump() if isinstance(optimizer, BaseModel) else optimizer
     if not isinstance(section, dict):
@@ -57,10 +58,19 @@ def clip_batches(document: Any, default_shots: int) -> Any:
 
 def shots_of(document: Any, default_shots: int) -> int | None:
     """`data.shots` of settings before they are validated; None: it is no number."""
+    return _whole_number(_shots_in(document, default_shots))
+
+
+def takes_all_images(document: Any) -> bool:
+    """Whether `data.shots` of settings before they are validated is `all`."""
+    return bool(_shots_in(document, None) == "all")
+
+
+def _shots_in(document: Any, default_shots: int | None) -> Any:
     data = document.get("data", {}) if isinstance(document, dict) else getattr(document, "data", {})
     if isinstance(data, dict):
-        return _whole_number(data.get("shots", default_shots))
-    return _whole_number(getattr(data, "shots", None))
+        return data.get("shots", default_shots)
+    return getattr(data, "shots", None)
 
 
 def _whole_number(value: Any) -> int | None:

@@ -48,6 +48,8 @@ Template = Annotated[str, AfterValidator(_check_template)]
 
 ClassHalf = Literal["all", "base", "new"]
 
+DEFAULT_SHOTS = 16
+
 
 Background = Literal["white", "grey", "black", "dropped"]
 """What is seen through transparent parts of an image."""
@@ -249,8 +251,13 @@ class DataConfig(Settings):
     number is odd; `new`: the rest (CoOp's `SUBSAMPLE_CLASSES`). No image of the other half is
     seen, and none of its names is among the classes. The sample is drawn before, so that a class
     has the images that it has with `all`."""
-    shots: int = Field(16, ge=1)
-    """Training images a class."""
+    shots: Annotated[int, Field(ge=1)] | Literal["all"] = DEFAULT_SHOTS
+    """Training images a class. `all`: every labelled training image, however many a class has. With
+    `method: head` and a head that is fitted there may be classes without any: such a class keeps
+    its zero-shot logits."""
+    more_classes: ClassNames = ()
+    """Names of classes of which nothing is labelled yet, beside those that the files have: a list,
+    or a file with one a line. Needs `shots: all`."""
     repeat_small_classes: bool = False
     """Sample a class that has fewer images than `shots` with repetition, as CoOp does."""
     validation: Literal["full", "few_shot"] = "full"
@@ -259,8 +266,8 @@ class DataConfig(Settings):
     unlabelled: Literal["rest"] | PathText | None = None
     """Images without labels from which a head that is fitted (`head.fit` anchored) learns as well:
     a folder of images, or `rest`, the training images that were not drawn, whose labels nobody
-    looks at. Each costs one prediction more, with 5 to 15 images a class or more they are worth
-    several points at few shots. All classes should be among them, about as often."""
+    looks at; at least 10 images a class. Each costs one prediction more; they are worth several
+    points at few shots. All classes should be among them, about as often."""
     template: Template = "a photo of a {}."
     """The words before `{}` give the initial context, the words after it stay fixed."""
     views: Annotated[int, Field(ge=0, le=256)] | Literal["fresh"] = 16

@@ -111,6 +111,10 @@ def to_yaml(document: dict[str, Any]) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False)
 
 
+_MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")
+"""How pydantic calls the number and the word, in the path of an error, where both may be given."""
+
+
 def _parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)
@@ -126,9 +130,17 @@ def shorten(value: Any) -> str:
 
 def describe_problems(error: ValidationError) -> list[str]:
     """One line a problem: the field, the law, the value."""
-    problems = []
+    problems: list[str] = []
     for detail in error.errors():
-        field = ".".join(str(part) for part in detail["loc"] if part not in (*UNION_KINDS, KEY))
+        path = [str(part) for part in detail["loc"] if part not in (*UNION_KINDS, KEY)]
+        if is_word := _MEMBER.fullmatch(path[-1] if path else ""):
+            path.pop()
+        field = ".".join(path)
+        if is_word and detail["type"] == "literal_error":
+            # The number that it might be is refused by the problem before.
+            law, got = problems.pop().rsplit(", but got ", 1)
+            problems.append(f"{law} or {_words_of(detail['ctx']['expected'])}, but got {got}")
+            continue
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             message = f"is not a known setting{about_unknown(error.title, detail['loc'])}"
@@ -172,9 +184,13 @@ def _no_section(detail: Any) -> tuple[str, str]:
     return "", f"must be a section of settings, but got {shorten(detail['input'])}"
 
 
+def _words_of(quoted: str) -> str:
+    return ", ".join(re.findall(r"'(.*?)'", quoted)) or quoted
+
+
 def _none_of(value: Any, quoted: str) -> str:
     known = re.findall(r"'(.*?)'", quoted)
-    words = ", ".join(known) or quoted
+    words = _words_of(quoted)
     return f"must be one of {words}, but got {shorten(value)}{did_you_mean(value, known)}"
 
 

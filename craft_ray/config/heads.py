@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from craft_ray.config.base import Settings
+from craft_ray.config.places import expand_home
 from craft_ray.config.words import unprintable
 
 MAX_EXTRA_NAMES = 900
@@ -26,6 +27,22 @@ class ResidualMlpConfig(Settings):
     """Epochs on the answers already paid for: they cost time, no queries."""
 
 
+PROMPTS_PER_CLASS = {"template": 0, "ensemble": 7, "waffle": 15}
+"""Texts that are asked for each class beside its prompt under the template, by `head.offset`."""
+DESCRIPTIONS_SUFFIX = ".json"
+
+
+def _check_offset(offset: str) -> str:
+    if offset in PROMPTS_PER_CLASS:
+        return offset
+    if not offset.endswith(DESCRIPTIONS_SUFFIX):
+        raise ValueError(
+            f"must be {', '.join(PROMPTS_PER_CLASS)}, or a file of descriptions whose name ends "
+            f"with {DESCRIPTIONS_SUFFIX}, but got {offset[:60]!r}"
+        )
+    return expand_home(offset)
+
+
 HeadFit = Literal["anchored", "logistic", "gda", "similarity", "cross_validated"]
 
 
@@ -41,6 +58,31 @@ class FittedHeadConfig(Settings):
     folds: int = Field(5, ge=2)
     """In so many parts training images are held out, to tell whether the head is better than
     zero-shot; fewer where a class has fewer images."""
+    offset: Annotated[str, AfterValidator(_check_offset)] = "template"
+    """What a head starts from. `template`: the classes' logits under `data.template`. Others ask
+    more texts of each class in the same query, whose mean logit is the offset where the training
+    images say that it is better: `ensemble`: 7 templates of CLIP's authors beside the task's own;
+    `waffle`: 15 sentences with random words and letters (WaffleCLIP) beside it; a file such as
+    `cupl.json`: your own descriptions, `{"cat": ["a cat, which has whiskers.", ...], ...}`."""
+
+    @property
+    def asks_prompts(self) -> bool:
+        """Whether texts are asked beside names under the template."""
+        return self.offset != "template"
+
+    @property
+    def descriptions_file(self) -> str | None:
+        """The file of the user's descriptions."""
+        return None if self.offset in PROMPTS_PER_CLASS else self.offset
+
+    @model_validator(mode="after")
+    def _similarity_has_no_offset(self) -> Self:
+        if self.asks_prompts and self.fit == "similarity":
+            raise ValueError(
+                "offset must be template when fit is similarity, which starts from nothing, but "
+                f"got {self.offset}"
+            )
+        return self
 
 
 class AskedOnceConfig(FittedHeadConfig):
@@ -105,6 +147,15 @@ class ProbesHeadConfig(FittedHeadConfig):
     def num_names(self) -> int:
         """Class names beside the task's own."""
         return self.names
+
+    @model_validator(mode="after")
+    def _whole_texts_have_no_context(self) -> Self:
+        if self.asks_prompts and self.contexts:
+            raise ValueError(
+                f"contexts must be 0 when offset is {self.offset}, but got {self.contexts}: the "
+                "texts of the offset are asked as they are, under every context again"
+            )
+        return self
 
     @model_validator(mode="after")
     def _the_vocabulary_suffices(self) -> Self:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from craft_ray.config.base import Settings
 from craft_ray.config.budget import clip_batches, resolve_max_queries
-from craft_ray.config.data import DataConfig
+from craft_ray.config.data import DEFAULT_SHOTS, DataConfig
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.endpoint_laws import check_endpoint_prices, check_endpoint_run
 from craft_ray.config.fidelity import FidelityConfig
@@ -32,6 +32,7 @@ from craft_ray.config.sections import (
     RayConfig,
     WhiteBoxConfig,
 )
+from craft_ray.config.shots_laws import check_classes_without_images
 from craft_ray.config.text_laws import check_text_search
 from craft_ray.config.unlabelled_laws import check_unlabelled
 from craft_ray.errors import ConfigError
@@ -86,8 +87,7 @@ class RunConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _fit_the_shots(cls, document: Any) -> Any:
-        shots = DataConfig().shots
-        return clip_batches(resolve_max_queries(document, shots), shots)
+        return clip_batches(resolve_max_queries(document, DEFAULT_SHOTS), DEFAULT_SHOTS)
 
     @property
     def probing_head(self) -> ProbingHeadConfig | None:
@@ -166,6 +166,16 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _offsets_are_for_fixed_prompts(self) -> Self:
+        head = self.probing_head
+        if head is not None and head.asks_prompts and self.method == "both":
+            raise ValueError(
+                f"head.offset must be template when method is both, but got {head.offset}: texts "
+                "that are asked as they are have no prompt to search; method=head asks them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _features_are_given_and_have_no_prompt(self) -> Self:
         if self.head.kind != "features" or self.method not in ("head", "both"):
             return self
@@ -214,11 +224,23 @@ class RunConfig(Settings):
             )
         return self
 
+    @property
+    def stands_classes_without_images(self) -> bool:
+        """Whether classes may have no training image: they are left to zero-shot."""
+        head = self.probing_head
+        is_fitted = self.method == "head" and head is not None and head.fit != "similarity"
+        return self.data.shots == "all" and is_fitted
+
+    @model_validator(mode="after")
+    def _classes_have_images(self) -> Self:
+        check_classes_without_images(self.data, self.stands_classes_without_images)
+        return self
+
     @model_validator(mode="after")
     def _searched_contexts_can_be_judged(self) -> Self:
         if (head := self.probing_head) is None or self.method != "both":
             return self
-        if self.data.shots < 2:
+        if self.data.shots == "all" or self.data.shots < 2:
             raise ValueError(
                 f"data.shots >= 2 must hold when method is both and head.kind is {head.kind}, but "
                 f"got {self.data.shots}: a class with one image leaves none to judge a prompt by"

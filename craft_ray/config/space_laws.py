@@ -34,6 +34,13 @@ SHARED = {
 }
 """Settings of searchable sections that are the same for all trials, and why."""
 
+NOT_SEARCHED = {
+    **SHARED,
+    "head.offset": "training images choose between the template and what is asked; give it in "
+    "the base or in a variant",
+}
+"""What no parameter may be."""
+
 MAX_PROBLEMS = 20
 
 
@@ -112,8 +119,8 @@ def _problems_of_parameters(tree: SearchTree) -> Iterator[str]:
                 f"{where}: must belong to one of {', '.join(SEARCHABLE_SECTIONS)}, "
                 "because all trials share one pool and its image sets"
             )
-        elif path in SHARED:
-            yield f"{where}: cannot be searched: {SHARED[path]}"
+        elif path in NOT_SEARCHED:
+            yield f"{where}: cannot be searched: {NOT_SEARCHED[path]}"
         elif not tree.knows(path):
             yield f"{where}: is not a setting of a run{did_you_mean(path, tree.known_paths)}"
         elif path in ("method", *KIND_PATHS) and not isinstance(tree.parameters[path], Choice):

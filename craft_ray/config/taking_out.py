@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from craft_ray.config.budget import shots_of
-from craft_ray.config.data import DataConfig
+from craft_ray.config.budget import shots_of, takes_all_images
+from craft_ray.config.data import DEFAULT_SHOTS
 from craft_ray.config.distributions import Choice, Distribution
 from craft_ray.config.run import RunConfig
 from craft_ray.config.search_tree import SearchTree
@@ -34,7 +34,9 @@ def take_out(document: Any) -> Any:
     if not isinstance(variants, dict) or not isinstance(parameters, dict):
         return document
     base = document.get("base", {})
-    kept = _variants_that_stay(variants, shots_of(base, DataConfig().shots))
+    # Of all images a class may have one, or none.
+    shots = 0 if takes_all_images(base) else shots_of(base, DEFAULT_SHOTS)
+    kept = _variants_that_stay(variants, shots)
     gone = [name for name in variants if name not in kept]
     unsearched = {path for path, distribution in parameters.items() if distribution is None}
     searched = {

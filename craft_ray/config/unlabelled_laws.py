@@ -1,8 +1,16 @@
-"""Which settings go with images without labels."""
+"""Which settings go with images without labels, and how many images do."""
 
 from __future__ import annotations
 
 from craft_ray.config.heads import ProbingHeadConfig
+
+FEWEST_IMAGES = 10
+"""Unlabelled images a class. Fewer say less of a class than they mislead: nothing is learned."""
+
+
+def are_enough(num_unlabelled: int, num_classes: int) -> bool:
+    """Whether anything is learned from so many images without labels."""
+    return num_unlabelled >= FEWEST_IMAGES * num_classes
 
 
 def check_unlabelled(method: str, head: ProbingHeadConfig | None) -> None:

@@ -211,8 +211,12 @@ def normalized_name(class_name: str) -> str:
     return " ".join(folded.split())
 
 
-def check_fine_tunable(dataset: Dataset) -> None:
+def check_fine_tunable(dataset: Dataset, *, may_lack_images: bool = False) -> None:
     """Demand what a fine-tuning needs.
+
+    Args:
+        dataset: the data.
+        may_lack_images: whether there may be classes without a training image.
 
     Raises:
         DataError: no training images, or a class without any. Test images need not be there: then
@@ -223,9 +227,11 @@ def check_fine_tunable(dataset: Dataset) -> None:
             f"{dataset.name}: split train must have at least one image for a fine-tuning"
         )
     missing = classes_without_training_image(dataset)
-    if missing:
+    if missing and not may_lack_images:
         raise DataError(
-            f"{dataset.name}: class {missing[0]!r} must have at least one training image"
+            f"{dataset.name}: class {missing[0]!r} must have at least one training image, or "
+            "data.shots must be all with method head and a head that is fitted, which leaves such "
+            "a class to zero-shot"
         )
 
 

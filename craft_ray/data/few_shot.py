@@ -15,6 +15,7 @@ from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
 
 Validation = Literal["full", "few_shot"]
+Shots = int | Literal["all"]
 
 MAX_VALIDATION_SHOTS = 4
 """CoOp's: of a few-shot validation there are min(shots, 4) images a class."""
@@ -32,13 +33,13 @@ class Sample:
 
 def sample_few_shot(
     dataset: Dataset,
-    shots: int,
+    shots: Shots,
     seed: int,
     *,
     validation: Validation = "full",
     repeat_small_classes: bool = False,
 ) -> Sample:
-    """Draw `shots` training images a class, and the images to validate on.
+    """Draw `shots` training images a class, or take all, and draw the images to validate on.
 
     `random.seed(seed)`; then for each class, in the order in which its label first appears in
     the training list, `random.sample`; a smaller class is drawn with repetition if that is asked.
@@ -57,7 +58,9 @@ def sample_few_shot(
     chosen: list[int] = []
     # Positions are drawn, not items: `random` consumes the same numbers, and what is left is known.
     for positions in _by_label(train, range(len(train))).values():
-        if len(positions) >= shots:
+        if shots == "all":
+            chosen += positions
+        elif len(positions) >= shots:
             chosen += generator.sample(positions, shots)
         elif repeat_small_classes:
             chosen += generator.choices(positions, k=shots)
@@ -70,13 +73,14 @@ def sample_few_shot(
         source, taken = train, set(chosen)
         left = [position for position in range(len(train)) if position not in taken]
         if not left:
-            fewer = f"say data.shots={shots - 1}, or " if shots > 1 else ""
+            fewer = f"say data.shots={shots - 1}, or " if shots != "all" and shots > 1 else ""
             raise DataError(
                 f"{dataset.name}: without a validation split, training images must be left for "
                 f"validation, but data.shots={shots} takes all {len(train)}: {fewer}add images"
             )
     if "val" not in dataset.splits or validation == "few_shot":
-        left = _at_most(_by_label(source, left), min(shots, MAX_VALIDATION_SHOTS), generator)
+        count = MAX_VALIDATION_SHOTS if shots == "all" else min(shots, MAX_VALIDATION_SHOTS)
+        left = _at_most(_by_label(source, left), count, generator)
     used = {*chosen, *(left if source is train else ())}
     return Sample(
         tuple(train[position] for position in chosen),
@@ -150,6 +154,6 @@ def _too_few(dataset: Dataset, shots: int) -> DataError:
     return DataError(
         f"data.shots: shots <= images a class must hold, but got shots={shots} and class "
         f"{dataset.class_names[label]!r} has {fewest} training images, the fewest: say "
-        f"data.shots={fewest}, or data.repeat_small_classes=true, which samples them with "
-        "repetition"
+        f"data.shots={fewest}; data.shots=all, which takes all images of every class; or "
+        "data.repeat_small_classes=true, which samples them with repetition"
     )

@@ -203,10 +203,10 @@ def _times_units(units: BilledUnits, times: int, asker: Asker) -> BilledUnits:
 def _num_names(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> int:
     """Classes, and the names beside them that an image is asked about."""
     head = config.probing_head
-    if head is None or head.kind == "features":
+    if head is None:
         return size.num_classes
-    more = shared.num_names if config.method == "head" else 0
-    return size.num_classes + max(head.num_names, more)
+    more = max(shared.num_names - head.num_names, 0) if config.method == "head" else 0
+    return size.num_texts(head) + (0 if head.kind == "features" else more)
 
 
 def _endpoint(config: RunConfig) -> EndpointConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from craft_ray.config.endpoint import EndpointConfig
-from craft_ray.config.heads import ProbingHeadConfig
+from craft_ray.config.heads import PROMPTS_PER_CLASS, ProbingHeadConfig
 from craft_ray.config.money import money
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
@@ -29,6 +29,15 @@ class DataSize:
     num_test: int
     num_classes: int
     num_unlabelled: int = 0
+    num_sentences: int = 0
+    """Of all classes, in the file that `head.offset` names."""
+
+    def num_texts(self, head: ProbingHeadConfig) -> int:
+        """What a head asks about an image: class names, names beside them, and texts of its
+        offset."""
+        each = PROMPTS_PER_CLASS.get(head.offset)
+        prompts = self.num_sentences if each is None else each * self.num_classes
+        return self.num_classes + head.num_names + prompts
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ def plan_run(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> S
         if config.method == "both":
             return total + _plan_probe_search(config, head, size)
         if head.kind == "features":
-            return total + _plan_features(config, size)
+            return total + _plan_features(config, head, size)
         return total + _plan_probing(config, head, size, shared)
     generations = config.num_generations
     for _ in range(-(-generations // config.evaluate_every_generations)):
@@ -91,7 +100,7 @@ def _plan_probing(
     """Every context once on the plain images and once on each view; a validation asks about all
     contexts so far."""
     assert config.data.views != "fresh"  # a law of the settings
-    num_names = size.num_classes + head.num_names
+    num_names = size.num_texts(head)
     more_names = max(shared.num_names - head.num_names, 0)
 
     def cost(purpose: Purpose, num_contexts: int, num_images: int) -> Spending:
@@ -111,10 +120,10 @@ def _plan_probing(
     return total
 
 
-def _plan_features(config: RunConfig, size: DataSize) -> Spending:
+def _plan_features(config: RunConfig, head: ProbingHeadConfig, size: DataSize) -> Spending:
     """The features of every image once, and those of the prompts."""
     assert config.data.views != "fresh"  # a law of the settings
-    total = cost_of("search", 1, size.num_train, size.num_classes)
+    total = cost_of("search", 1, size.num_train, size.num_texts(head))
     total += cost_of("head", config.data.views, size.num_train, num_classes=0)
     if size.num_unlabelled:
         total += cost_of("head", 1, size.num_unlabelled, num_classes=0)
@@ -125,7 +134,7 @@ def _plan_probe_search(config: RunConfig, head: ProbingHeadConfig, size: DataSiz
     """A population for each generation; where a head is fitted, the prompt found so far on the
     plain images and on each view."""
     assert config.data.views != "fresh"  # a law of the settings
-    num_names = size.num_classes + head.num_names
+    num_names = size.num_texts(head)
     total = _cost_of_search(config, size, num_names)
     for generation in range(1, config.num_generations + 1):
         is_evaluated = config.evaluates_after(generation)
@@ -197,7 +206,7 @@ def plan_test(config: RunConfig, size: DataSize) -> Spending:
     total = Spending(images_sent=size.num_test)
     num_contexts, num_names = 1, size.num_classes
     if (head := config.probing_head) is not None:
-        num_contexts, num_names = head.num_contexts, num_names + head.num_names
+        num_contexts, num_names = head.num_contexts, size.num_texts(head)
         if head.kind == "features":
             num_names = 0
     for block in examined_blocks(size.num_test):

@@ -73,6 +73,9 @@ class ClipOracle:
         self._image_forwards = Forwards(images, "images")
         self._images = ImageStore(self._encode_pixels, config.feature_cache_mb * 2**20)
         self._tasks: dict[str, PromptTokens] = {}
+        """Of the classes, by the task's content address."""
+        self._prompts: dict[str, PromptTokens] = {}
+        """Of the whole prompts of tasks that have some."""
         self._last_text: tuple[str, FloatArray, torch.Tensor] | None = None
         bias = getattr(loaded.model, "logit_bias", None)
         default = self._text.tokenize(ClassificationTask(("cat",), DEFAULT_TEMPLATE))
@@ -126,10 +129,12 @@ class ClipOracle:
         tokens = self._tasks.get(task.digest)
         if tokens is None:
             tokens = self._text.tokenize(task)
+            if task.prompts:
+                self._prompts[task.digest] = self._text.tokenize_texts(task.prompts)
             self._tasks[task.digest] = tokens
         return TaskHandle(
             digest=task.digest,
-            num_classes=len(task.class_names),
+            num_classes=task.num_texts,
             initial_context=self._text.embed(tokens.prefix_L).cpu().numpy(),
             alike=alike_classes(tokens),
         )
@@ -206,11 +211,14 @@ class ClipOracle:
         return text_KCF
 
     def _encode_contexts(self, task: TaskHandle, contexts_KLE: FloatArray) -> torch.Tensor:
-        """Normalised text features [K, C, F]."""
+        """Normalised text features [K, C, F], those of the whole prompts last."""
         tokens = self._registered(task)
         check_contexts(contexts_KLE, self._text.embed_dim, len(tokens.suffixes))
         contexts = torch.tensor(contexts_KLE, device=self._text.device)
         text_KCF = self._text.encode(tokens, contexts)
+        if (prompts := self._prompts.get(task.digest)) is not None:
+            prompts_MF = self._text.encode_texts(prompts)
+            text_KCF = torch.cat([text_KCF, prompts_MF.expand(len(contexts), -1, -1)], dim=1)
         return F.normalize(text_KCF.float(), dim=-1)
 
     def _registered(self, task: TaskHandle) -> PromptTokens:

@@ -116,7 +116,7 @@ class OracleDescription:
 
 @dataclass(frozen=True)
 class ClassificationTask:
-    """Class names and the words around them.
+    """Class names and the words around them, and whole texts beside them.
 
     The prompt of class c is `[SOS] context [tokens of c] [words after {}] [EOS]`; the words before
     `{}` are only the start of the search.
@@ -124,12 +124,22 @@ class ClassificationTask:
 
     class_names: tuple[str, ...]
     template: str = DEFAULT_TEMPLATE
+    prompts: tuple[str, ...] = ()
+    """Texts that are asked as they are, whatever the context and the template: their logits come
+    after those of the classes, in the same predictions."""
+
+    @property
+    def num_texts(self) -> int:
+        """Logits of an image under one context."""
+        return len(self.class_names) + len(self.prompts)
 
     @property
     def digest(self) -> str:
-        """Content address."""
-        document = json.dumps([list(self.class_names), self.template], ensure_ascii=True)
-        return hashlib.sha256(document.encode()).hexdigest()
+        """Content address; without prompts that of versions which knew none."""
+        words: list[object] = [list(self.class_names), self.template]
+        if self.prompts:
+            words.append(list(self.prompts))
+        return hashlib.sha256(json.dumps(words, ensure_ascii=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,7 @@ class TaskHandle:
 
     digest: str
     num_classes: int
+    """Logits of an image under one context: one for each class name and each whole prompt."""
     initial_context: FloatArray
     """[L, E]: token embeddings of the template's words before `{}`; L = 0 if there are none, as in
     "{} texture.", and then there is nothing to tune."""
@@ -205,12 +216,14 @@ class Oracle(Protocol):
         contexts_KLE: FloatArray,
         answer: Answer = "logits",
     ) -> FloatArray:
-        """Logits of every context, image and class: float32 [K, N, C].
+        """Logits of every context, image and class: float32 [K, N, C]; those of the task's whole
+        prompts are behind those of the classes, and the same for every context.
 
         Args:
             task: registered.
             images: registered.
-            contexts_KLE: one for all classes; or one for each class, [K, C, L, E].
+            contexts_KLE: one for all classes; or one for each class, [K, C, L, E], of a task
+                without whole prompts.
             answer: what of them is wanted.
 
         Raises:

@@ -99,11 +99,16 @@ def check_features(description: OracleDescription) -> None:
 
 
 def prompts_of(task: ClassificationTask) -> tuple[str, ...]:
-    """The prompt of each class as a text, for an oracle that takes no soft ones."""
+    """The prompt of each class as a text, and the whole prompts behind them, for an oracle that
+    takes no soft ones."""
     before, _, after = task.template.partition("{}")
-    # Folder names and CoOp's class names separate words by underscores.
-    names = (" ".join(name.replace("_", " ").split()) for name in task.class_names)
-    return tuple(f"{before}{name}{after}" for name in names)
+    of_classes = (f"{before}{words_of(name)}{after}" for name in task.class_names)
+    return (*of_classes, *task.prompts)
+
+
+def words_of(class_name: str) -> str:
+    """Folder names and CoOp's class names separate words by underscores."""
+    return " ".join(class_name.replace("_", " ").split())
 
 
 def check_reduction(reduction: Reduction, images: ImageHandle, task: TaskHandle) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
@@ -13,7 +12,6 @@ from craft_ray.errors import OracleError
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import (
     FEATURES,
-    ClassificationTask,
     FloatArray,
     ImageHandle,
     OracleDescription,
@@ -40,9 +38,6 @@ class FeatureClipOracle(ClipOracle):
         """A text is encoded as a prompt without a soft context."""
         if not texts:
             raise OracleError("texts: must be at least one, but got none")
-        task = ClassificationTask(tuple(texts), "{}")
-        tokens = self._text.tokenize(task)
-        no_words = np.zeros((1, 0, self._text.embed_dim), dtype=np.float32)
-        text_MF = self._text.encode(tokens, torch.tensor(no_words, device=self._text.device))[0]
+        text_MF = self._text.encode_texts(self._text.tokenize_texts(texts))
         result: FloatArray = F.normalize(text_MF.float(), dim=-1).cpu().numpy()
         return result

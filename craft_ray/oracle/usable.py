@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.errors import OracleError
 from craft_ray.oracle.loaded import check_loadable
 
 
@@ -40,3 +41,9 @@ def check_method_of(config: RunConfig) -> None:
     words = config.optimizer.kind == "text"
     capabilities = capabilities_of(config.oracle)
     check_method(capabilities, config.method, head.kind, contexts, words=words)
+    offset = getattr(config.probing_head, "offset", "template")
+    if offset != "template" and not capabilities.prompts & {"soft", "text"}:
+        raise OracleError(
+            "head.offset: must be template for an endpoint that scores its own classes only, but "
+            f"got {offset}: it cannot be asked about other texts"
+        )

@@ -180,11 +180,11 @@ def ceiling_of_run(config: RunConfig, size: DataSize, shared: SharedSize = ALONE
     """No less of any kind than what a run spends that has at most these batches, contexts and
     names, at least this population, and otherwise the same settings."""
     head = config.probing_head
-    num_names = size.num_classes + (0 if head is None else head.num_names)
+    num_names = size.num_classes if head is None else size.num_texts(head)
     num_contexts = 1 if head is None else head.num_contexts
     fixed = head is not None and config.method == "head"
-    if fixed:
-        num_names = max(num_names, size.num_classes + shared.num_names)
+    if head is not None and fixed:
+        num_names += max(shared.num_names - head.num_names, 0)
     num_generations = num_contexts if fixed else config.num_generations
     num_evaluations = -(-num_generations // config.evaluate_every_generations)
     num_passes = num_generations // config.num_batches

@@ -64,6 +64,7 @@ def run_search(
     """
     for config in dearest_runs(space):  # a mistake in a variant is none to find in a paid trial
         extra_names(config, data.dataset.class_names)
+        data = data.described_for(config)
     begun = read_trials(folder)
     if len(begun) > space.trials:
         problem = f"trials >= {len(begun)} must hold, which {folder.name} has begun, but got"

@@ -7,17 +7,20 @@ encoded once a replica.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from craft_ray.config.run import RunConfig
+from craft_ray.config.unlabelled_laws import FEWEST_IMAGES, are_enough
 from craft_ray.data.appearance import told
 from craft_ray.data.class_halves import dataset_of_half, items_of_half, labels_of_half
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
+from craft_ray.data.descriptions import Sentences, read_descriptions
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
 from craft_ray.data.sources import load_dataset
+from craft_ray.data.sources.class_files import with_more_classes
 from craft_ray.data.sources.unlabelled import load_unlabelled
 from craft_ray.errors import ConfigError, DataError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
@@ -25,6 +28,7 @@ from craft_ray.metering.planned_spending import DataSize
 from craft_ray.method.projection import check_dimensions
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 from craft_ray.oracle.contract_laws import check_features
+from craft_ray.task.class_prompts import ClassPrompts, class_prompts
 from craft_ray.task.prepared import (
     Augmentation,
     FreshViews,
@@ -50,6 +54,8 @@ class FewShotData:
     validation: tuple[Item, ...]
     unlabelled: tuple[Item, ...] = ()
     """Whose labels mean nothing."""
+    descriptions: Mapping[str, Sentences] = field(default_factory=dict)
+    """What the user's files say of the classes, by `head.offset`."""
 
     @property
     def test(self) -> Sequence[Item]:
@@ -65,7 +71,21 @@ class FewShotData:
             num_test=len(self.test),
             num_classes=len(self.dataset.class_names),
             num_unlabelled=len(self.unlabelled),
+            num_sentences=max(map(_number_of, self.descriptions.values()), default=0),
         )
+
+    def described_for(self, config: RunConfig) -> FewShotData:
+        """With what the run's file says of the classes, if its head names one.
+
+        Raises:
+            ConfigError: see `read_descriptions`.
+        """
+        head = config.probing_head
+        file = None if head is None else head.descriptions_file
+        if file is None or file in self.descriptions:
+            return self
+        read = read_descriptions(file, self.dataset.class_names)
+        return replace(self, descriptions={**self.descriptions, file: read})
 
     def describe(self) -> str:
         """One line for people."""
@@ -95,8 +115,8 @@ def sample_data(config: RunConfig) -> FewShotData:
     Raises:
         DataError: see `load_dataset`, `check_fine_tunable`, `sample_few_shot`, `dataset_of_half`.
     """
-    dataset = load_dataset(config.data.source)
-    check_fine_tunable(dataset)
+    dataset = with_more_classes(load_dataset(config.data.source), config.data.more_classes)
+    check_fine_tunable(dataset, may_lack_images=config.stands_classes_without_images)
     sample = sample_few_shot(
         dataset,
         config.data.shots,
@@ -107,7 +127,7 @@ def sample_data(config: RunConfig) -> FewShotData:
     # After the sample, as in CoOp: a seed has the same images of a class, whichever half is taken.
     labels = labels_of_half(len(dataset.class_names), config.data.classes)
     dataset = dataset_of_half(dataset, config.data.classes)
-    check_fine_tunable(dataset)
+    check_fine_tunable(dataset, may_lack_images=config.stands_classes_without_images)
     train = hold_in_memory(items_of_half(sample.train, labels))
     validation = items_of_half(sample.validation, labels)
     if not validation:
@@ -119,7 +139,18 @@ def sample_data(config: RunConfig) -> FewShotData:
         validation = hold_in_memory(validation)
     rest = items_of_half(sample.rest, labels)
     unlabelled = load_unlabelled(config.data.unlabelled, rest, dataset.decoding)
-    return FewShotData(dataset, train, validation, unlabelled)
+    num_classes = len(dataset.class_names)
+    if unlabelled and not are_enough(len(unlabelled), num_classes):
+        raise DataError(
+            f"data.unlabelled: must have at least {FEWEST_IMAGES} images a class, "
+            f"{FEWEST_IMAGES * num_classes:,} for {num_classes:,} classes, but has "
+            f"{len(unlabelled):,}: fewer are not learned from, and each would be asked about"
+        )
+    return FewShotData(dataset, train, validation, unlabelled).described_for(config)
+
+
+def _number_of(sentences: Sentences) -> int:
+    return sum(map(len, sentences))
 
 
 def classification_task(config: RunConfig, data: FewShotData) -> ClassificationTask:
@@ -157,10 +188,14 @@ def prepare(
         )
     if config.method == "head" and config.head.kind == "features":
         check_features(description)
+    data = data.described_for(config)  # of images that did not come from files
     task = classification_task(config, data)
     if names := extra_names(config, task.class_names):  # a mistake in them costs nothing here
         oracle.register_task(replace(task, class_names=(*task.class_names, *names)))
     handle = oracle.register_task(task)
+    prompts = class_prompts(config, task.class_names, task.template, data.descriptions)
+    if prompts is not None:
+        _check_prompts_fit(task, prompts, config, oracle)
     _check_classes_differ(handle, data.dataset)
     _check_projection_fits(config, handle)
     validation = LabelledImages(
@@ -187,6 +222,7 @@ def prepare(
         earlier_prompt_LE=earlier_prompt_LE,
         first_copy_N=first_copies(data.train),
         unlabelled=_register_unlabelled(data, oracle),
+        descriptions=data.descriptions,
     )
     if description.scale_is_known:
         return prepared
@@ -194,6 +230,27 @@ def prepare(
     prepared = replace(prepared, temperature=ask_temperature(oracle, prepared))
     oracle.logit_scale = prepared.logit_scale
     return prepared
+
+
+def _check_prompts_fit(
+    task: ClassificationTask, prompts: ClassPrompts, config: RunConfig, oracle: MeteredOracle
+) -> None:
+    """Raise OracleError, with the class and the setting, if a text is too long for the model."""
+    head = config.probing_head
+    assert head is not None
+    try:
+        oracle.register_task(replace(task, prompts=prompts.texts))
+    except OracleError as error:
+        told = str(error)
+        of_classes = zip(task.class_names, prompts.of_classes, strict=True)
+        found = (name for name, own in of_classes if any(repr(text[:60]) in told for text in own))
+        whose = next((f"class {name[:60]!r}: " for name in found), "")
+        remedy = (
+            f"; shorten it in {head.descriptions_file}"
+            if head.descriptions_file
+            else "; head.offset=template asks no such text"
+        )
+        raise OracleError(f"head.offset: {whose}{told}{remedy}") from error
 
 
 def _register_unlabelled(data: FewShotData, oracle: MeteredOracle) -> ImageHandle | None:

@@ -5,14 +5,18 @@ A prepared task has no test data: trials cannot leak what they never see.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Item
+from craft_ray.data.descriptions import Sentences
 from craft_ray.data.transform import ImageTransform
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
+from craft_ray.task.class_prompts import ClassPrompts, class_prompts
 
 LabelArray = npt.NDArray[np.int64]
 
@@ -125,6 +129,8 @@ class PreparedTask:
     """Images without labels that a head learns from as well."""
     temperature: TaskTemperature | None = None
     """None: the oracle answers with logits."""
+    descriptions: Mapping[str, Sentences] = field(default_factory=dict)
+    """What the user's files say of the classes, by `head.offset`."""
 
     @property
     def logit_scale(self) -> float:
@@ -143,6 +149,11 @@ class PreparedTask:
     def evidence_sizes(self) -> tuple[int, int]:
         """Number of validation images and of training images."""
         return len(self.validation.labels_N), len(self.fitness.labels_N)
+
+    def class_prompts(self, config: RunConfig) -> ClassPrompts | None:
+        """What the head of a run asks of each class beside its prompt under the template; None:
+        nothing."""
+        return class_prompts(config, self.class_names, self.template, self.descriptions)
 
     @property
     def classes(self) -> ClassificationTask:

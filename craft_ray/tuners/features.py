@@ -19,7 +19,14 @@ from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import FeaturesHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.method.heads import FittedHead, LinearHead, Unlabelled, fit_head
+from craft_ray.method.heads import (
+    ChosenOffset,
+    FittedHead,
+    LinearHead,
+    Unlabelled,
+    choose_offset,
+    fit_head,
+)
 from craft_ray.oracle.contract import FloatArray
 from craft_ray.oracle.contract_laws import check_features, prompts_of
 from craft_ray.task.prepared import PreparedTask, ViewBank
@@ -57,17 +64,21 @@ class FeaturesTrainer(Trainer):
         assert isinstance(prepared.views, ViewBank)  # a law of the settings
         self._views = prepared.views.handles
         self._fit, self._folds = head.fit, head.folds
+        self._asked_offset = head.offset
+        self._prompts = prepared.class_prompts(config)
         self._head = LinearHead(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
         self._evidence: HeldOut | None = None
 
     def _tune(self) -> Losses:
         prepared = self._prepared
-        text_CF = self._oracle.embed_texts(prompts_of(prepared.classes))
+        texts = () if self._prompts is None else self._prompts.texts
+        text_MF = self._oracle.embed_texts((*prompts_of(prepared.classes), *texts))
         plain_NF = self._oracle.embed_images(prepared.fitness.handle, purpose="search")
         views = [self._oracle.embed_images(view, purpose="head") for view in self._views]
         features_VNF = np.stack([plain_NF, *views])
         scale = self._oracle.describe().logit_scale * self._oracle.logit_scale
-        zero_shot_FC = np.float32(scale) * text_CF.T
+        template_FC = np.float32(scale) * text_MF[: prepared.task.num_classes].T
+        zero_shot_FC, chosen = self._choose_offset(template_FC, text_MF, plain_NF, scale)
         zero_shot_VNC = features_VNF @ zero_shot_FC
         unlabelled = None
         if prepared.unlabelled is not None:
@@ -85,11 +96,27 @@ class FeaturesTrainer(Trainer):
             unlabelled=unlabelled,
         )
         num_unlabelled = 0 if unlabelled is None else len(unlabelled.seen_UF)
-        self.findings = HeadFindings.of(fitted, features_VNF.shape, num_unlabelled)
+        self.findings = HeadFindings.of(fitted, features_VNF.shape, num_unlabelled, chosen)
         self._head = _with_texts(fitted, zero_shot_FC)
         held_out_NC = held_out_logits(fitted)
-        self._evidence = evidence_of(held_out_NC, zero_shot_VNC[0], prepared, self._config)
+        untouched_NC = plain_NF @ template_FC
+        self._evidence = evidence_of(held_out_NC, untouched_NC, prepared, self._config)
         return Losses(head_loss=fitted.held_out_loss)
+
+    def _choose_offset(
+        self, template_FC: FloatArray, text_MF: FloatArray, plain_NF: FloatArray, scale: float
+    ) -> tuple[FloatArray, ChosenOffset | None]:
+        """From features to the logits that the head starts from."""
+        if self._prompts is None:
+            return template_FC, None
+        mean_CF = self._prompts.mean_map(0).T @ text_MF
+        # As CLIP's authors do it: the mean of the texts' features, of length one again.
+        mean_CF /= np.linalg.norm(mean_CF, axis=1, keepdims=True)
+        maps = {"template": template_FC, self._asked_offset: np.float32(scale) * mean_CF.T}
+        candidates = {name: plain_NF @ each_FC for name, each_FC in maps.items()}
+        labels_N = self._prepared.fitness.labels_N
+        chosen = choose_offset(candidates, labels_N, self._asked_offset)
+        return maps[chosen.name], chosen
 
     def _held_out(self) -> HeldOut | None:
         return self._evidence

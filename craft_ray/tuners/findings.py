@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from craft_ray.method.heads import FittedHead
+from craft_ray.method.heads import ChosenOffset, FittedHead
 from craft_ray.method.heads.unlabelled import LEAST_CLASSES
 
 NAMES_BY_RANK = 2
@@ -26,6 +26,9 @@ class HeadFindings:
         uses_unlabelled: whether the head learned from them.
         frequencies: estimated share of each class among them; empty without them.
         classes_met: the effective number of classes among them.
+        classes_left: places of the classes without a labelled image, which are left to zero-shot.
+        offset: the zero-shot logits that the head starts from, as `head.offset` calls them.
+        offset_losses: on the training images, of those that there were to choose from.
     """
 
     zero_shot_scale: float
@@ -36,30 +39,47 @@ class HeadFindings:
     uses_unlabelled: bool = False
     frequencies: tuple[float, ...] = ()
     classes_met: float = 0.0
+    classes_left: tuple[int, ...] = ()
+    offset: str = "template"
+    offset_losses: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, fitted: FittedHead, seen_shape: Sequence[int], num_unlabelled: int) -> HeadFindings:
-        """From a fit to answers [1 + V, N, F]."""
+    def of(
+        cls,
+        fitted: FittedHead,
+        seen_shape: Sequence[int],
+        num_unlabelled: int,
+        chosen: ChosenOffset | None = None,
+    ) -> HeadFindings:
+        """From a fit to answers [1 + V, N, F], with an offset that was chosen, if it was."""
         num_rows = seen_shape[0] * seen_shape[1] + num_unlabelled
-        mixture = fitted.mixture
-        if mixture is None:
-            return cls(fitted.base_scale, fitted.rank, seen_shape[2], num_rows, num_unlabelled)
-        return cls(
+        num_classes = fitted.head.weight_FC.shape[1]
+        found = cls(
             fitted.base_scale,
             fitted.rank,
             seen_shape[2],
             num_rows,
             num_unlabelled,
-            fitted.uses_mixture,
-            tuple(round(float(share), 4) for share in mixture.frequencies_C),
-            round(mixture.num_classes_met, 2),
+            classes_left=tuple(sorted(set(range(num_classes)) - set(fitted.classes))),
+        )
+        if chosen is not None:
+            losses = {name: round(loss, 4) for name, loss in chosen.losses.items()}
+            found = replace(found, offset=chosen.name, offset_losses=losses)
+        if (mixture := fitted.mixture) is None:
+            return found
+        return replace(
+            found,
+            uses_unlabelled=fitted.uses_mixture,
+            frequencies=tuple(round(float(share), 4) for share in mixture.frequencies_C),
+            classes_met=round(mixture.num_classes_met, 2),
         )
 
     @classmethod
     def restore(cls, values: Mapping[str, Any]) -> HeadFindings:
         """Inverse of `as_dict`."""
-        known = {f.name: values[f.name] for f in fields(cls)}
-        return cls(**{**known, "frequencies": tuple(known["frequencies"])})
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        lists = {name: tuple(known[name]) for name in ("frequencies", "classes_left")}
+        return cls(**{**known, **lists})
 
     def as_dict(self) -> dict[str, Any]:
         """What JSON can hold."""
@@ -68,6 +88,13 @@ class HeadFindings:
     def sentences(self, class_names: Sequence[str]) -> list[str]:
         """For people: what they may want to act upon."""
         said = []
+        if self.offset_losses:
+            losses = (f"{loss:.3f} with {name}" for name, loss in self.offset_losses.items())
+            said.append(
+                f"Offset: {self.offset}, by the loss on the training images: {', '.join(losses)}."
+            )
+        if self.classes_left:
+            said.append(self._of_classes_left(class_names))
         if self.num_unlabelled:
             said.append(self._of_unlabelled(class_names))
         is_bound_by_names = self.rank >= self.num_answers / NAMES_BY_RANK
@@ -77,6 +104,18 @@ class HeadFindings:
                 f"for an image: about {NAMES_BY_RANK * self.rank} may show more (head.names)."
             )
         return said
+
+    def _of_classes_left(self, class_names: Sequence[str]) -> str:
+        names = [class_names[place] for place in self.classes_left]
+        shown = ", ".join(names if len(names) <= 10 else [*names[:10], "..."])
+        hint = (
+            ""
+            if self.num_unlabelled
+            else " Images without labels (data.unlabelled) would tell how often these occur."
+        )
+        lack = "class has" if len(names) == 1 else "classes have"
+        keep = "keeps" if len(names) == 1 else "keep"
+        return f"{len(names)} {lack} no labelled image and {keep} zero-shot: {shown}.{hint}"
 
     def _of_unlabelled(self, class_names: Sequence[str]) -> str:
         shares = sorted(zip(self.frequencies, class_names, strict=True), reverse=True)

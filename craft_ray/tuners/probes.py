@@ -82,7 +82,9 @@ class ProbingTrainer(Trainer):
         fitted = self._prober.fit(self._logits_VNF, unlabelled_UF)
         self._head = fitted.head
         num_unlabelled = 0 if unlabelled_UF is None else len(unlabelled_UF)
-        self.findings = HeadFindings.of(fitted, self._logits_VNF.shape, num_unlabelled)
+        self.findings = HeadFindings.of(
+            fitted, self._logits_VNF.shape, num_unlabelled, self._prober.chosen
+        )
         self._held_out_NC = held_out_logits(fitted)
         return Losses(head_loss=fitted.held_out_loss)
 

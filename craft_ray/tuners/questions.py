@@ -16,7 +16,14 @@ from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.ledger import Purpose
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.method.heads import FittedHead, LinearHead, Unlabelled, fit_head
+from craft_ray.method.heads import (
+    ChosenOffset,
+    FittedHead,
+    LinearHead,
+    Unlabelled,
+    choose_offset,
+    fit_head,
+)
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 from craft_ray.task.prepared import PreparedTask, ViewBank
 from craft_ray.task.vocabulary import extra_names
@@ -86,8 +93,12 @@ class Prober:
         self._fit, self._folds = head.fit, head.folds
         self._seed = seed
         self._names = extra_names(config, prepared.class_names)
+        self._prompts = prepared.class_prompts(config)
+        self._asked_offset = head.offset
         self.task = self._register(self._names)
-        """With the names."""
+        """With the names and the texts of the offset."""
+        self.chosen: ChosenOffset | None = None
+        """Where the last head starts from, if there was a choice."""
         shared = prepared.shared_probes if config.method == "head" else None
         self._num_shared = 0 if shared is None else shared.num_contexts
         around = self._names if shared is None else shared.names_around(self._names)
@@ -95,7 +106,8 @@ class Prober:
 
     def _register(self, names: tuple[str, ...]) -> TaskHandle:
         prepared = self._prepared
-        task = ClassificationTask((*prepared.class_names, *names), prepared.template)
+        texts = () if self._prompts is None else self._prompts.texts
+        task = ClassificationTask((*prepared.class_names, *names), prepared.template, texts)
         return self._oracle.register_task(task)
 
     @property
@@ -145,10 +157,20 @@ class Prober:
         ]
         if len(own_KLE := contexts_KLE[num_shared:]):
             answers.append(self._oracle.predict(self.task, images, own_KLE, purpose=purpose))
-        return np.concatenate([answer[:, :, : self.task.num_classes] for answer in answers])
+        return np.concatenate([self._own_columns(answer) for answer in answers])
+
+    def _own_columns(self, answer_KNA: FloatArray) -> FloatArray:
+        """Without the names that only others ask about; the texts of the offset stand last."""
+        num_texts = 0 if self._prompts is None else len(self._prompts.texts)
+        num_names = self.task.num_classes - num_texts
+        if num_texts == 0 or answer_KNA.shape[2] == self.task.num_classes:
+            return answer_KNA[:, :, : self.task.num_classes]
+        first = answer_KNA.shape[2] - num_texts
+        return np.concatenate([answer_KNA[:, :, :num_names], answer_KNA[:, :, first:]], axis=2)
 
     def fit(self, logits_VNF: FloatArray, unlabelled_UF: FloatArray | None = None) -> FittedHead:
         """The head on these answers, and on those about images without labels."""
+        offset_FC = self._choose_offset(logits_VNF[0])
         return fit_head(
             self._fit,
             logits_VNF,
@@ -159,8 +181,24 @@ class Prober:
             self._prepared.first_copy_N,
             logit_scale=self._oracle.describe().logit_scale * self._oracle.logit_scale,
             unlabelled=None if unlabelled_UF is None else Unlabelled(unlabelled_UF),
+            offset_FC=offset_FC,
         )
 
+    def _choose_offset(self, plain_NF: FloatArray) -> FloatArray | None:
+        """From all logits to those that the head starts from; None: the first ones."""
+        if self._prompts is None:
+            return None
+        mean_FC = self._prompts.mean_map(len(self._names))
+        num_classes = self._prepared.task.num_classes
+        candidates = {
+            "template": plain_NF[:, :num_classes],
+            self._asked_offset: plain_NF @ mean_FC,
+        }
+        labels_N = self._prepared.fitness.labels_N
+        self.chosen = choose_offset(candidates, labels_N, self._asked_offset)
+        return None if self.chosen.name == "template" else mean_FC
+
     def classifier(self, contexts_KLE: FloatArray, head: LinearHead) -> ProbesClassifier:
-        """What asks about these contexts and the names."""
-        return ProbesClassifier(contexts_KLE, self._names, head)
+        """What asks about these contexts, the names and the texts of the offset."""
+        texts = () if self._prompts is None else self._prompts.texts
+        return ProbesClassifier(contexts_KLE, self._names, head, texts)

@@ -131,7 +131,10 @@ def test_no_image_is_drawn_twice_when_there_are_enough() -> None:
 
 def test_a_class_smaller_than_shots_is_refused_by_name() -> None:
     dataset = dataset_of([0, 0, 1, 2, 2, 2], [0])  # the smallest, not the first that is too small
-    message = "shots=3 and class 'dog' has 1 .*say data.shots=1, or data.repeat_small_classes=true"
+    message = (
+        "shots=3 and class 'dog' has 1 .*say data.shots=1; data.shots=all, .*"
+        "data.repeat_small_classes=true"
+    )
     with pytest.raises(DataError, match=message):
         sample_few_shot(dataset, 3, seed=1)
 

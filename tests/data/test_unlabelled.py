@@ -64,3 +64,13 @@ def test_the_rest_is_what_was_neither_drawn_nor_validated_on() -> None:
     without = sample_data(load_run_config(None, (*HEAD, "data.shots=4")))
     assert without.train == data.train
     assert without.unlabelled == ()
+
+
+def test_fewer_than_ten_images_a_class_are_refused_before_they_are_paid_for(tmp_path: Path) -> None:
+    for number in range(99):
+        write(tmp_path / f"{number}.png")
+    settings = (*HEAD, f"data.unlabelled={tmp_path}")
+    with pytest.raises(DataError, match="at least 10 images a class, 100 for 10 classes, but has"):
+        sample_data(load_run_config(None, settings))
+    write(tmp_path / "99.png")
+    assert len(sample_data(load_run_config(None, settings)).unlabelled) == 100

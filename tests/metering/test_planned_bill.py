@@ -29,6 +29,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "probes": {"kind": "probes", "names": 7},
     "few probes": {"kind": "probes", "names": 0},
     "linear": {"kind": "linear"},
+    "offset": {"kind": "probes", "names": 3, "offset": "ensemble"},
     "residual": {"kind": "residual_mlp", "hidden": 4, "learning_rate": 0.01, "batch_size": 8},
 }
 ENDPOINTS: dict[str, dict[str, Any]] = {

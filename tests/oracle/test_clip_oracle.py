@@ -127,6 +127,33 @@ def test_a_template_that_begins_with_the_class_name_is_asked_as_it_is(
     np.testing.assert_allclose(logits, plain_tiny.logits(pixels, prompts), atol=1e-3)
 
 
+@pytest.mark.parametrize("text_path", ["auto", "plain"])
+@pytest.mark.parametrize("num_contexts", [1, 3])
+def test_whole_prompts_are_open_clips_own_texts_behind_the_classes_under_every_context(
+    tiny_folder: Path, plain_tiny: PlainOpenClip, text_path: str, num_contexts: int
+) -> None:
+    oracle = clip_of(tiny_folder, text_path=text_path)
+    pixels = random_pixels(oracle)
+    prompts = ("a cat on a sofa, which has_whiskers.", "it is", "dog")
+    plain = oracle.register_task(ClassificationTask(CLASS_NAMES, TEMPLATE))
+    task = oracle.register_task(ClassificationTask(CLASS_NAMES, TEMPLATE, prompts))
+    assert (task.num_classes, plain.num_classes) == (len(CLASS_NAMES) + 3, len(CLASS_NAMES))
+    images = oracle.register_images(pixels)
+    noise = np.random.default_rng(0).normal(size=(num_contexts, *plain.initial_context.shape))
+    contexts = (plain.initial_context + 0.1 * noise).astype(np.float32)
+    logits_KNC = oracle.predict(task, images, contexts)
+    own = oracle.predict(plain, images, contexts)
+    np.testing.assert_allclose(logits_KNC[:, :, :-3], own, atol=1e-3)
+    expected = plain_tiny.logits(pixels, list(prompts))
+    for logits_NC in logits_KNC:
+        np.testing.assert_allclose(logits_NC[:, -3:], expected, atol=1e-3)
+
+
+def test_a_whole_prompt_that_does_not_fit_is_refused(tiny: ClipOracle) -> None:
+    with pytest.raises(OracleError, match=r"prompt 'dog dog .*: it must have at most 24 tokens"):
+        tiny.register_task(ClassificationTask(("cat", "dog"), "a {}.", ("dog " * 30,)))
+
+
 def test_a_prompt_that_just_fits_is_taken_and_one_token_more_is_refused(tiny: ClipOracle) -> None:
     # [SOS] a photo of a (5 tokens), the class name, "." and [EOS].
     longest = tiny.describe().context_length - 7

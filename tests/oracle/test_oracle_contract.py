@@ -50,6 +50,21 @@ def test_equal_content_gets_an_equal_handle(oracle: Oracle, pixels: PixelArray) 
     assert oracle.register_images(changed) != oracle.register_images(pixels)
 
 
+def test_whole_prompts_are_logits_behind_those_of_the_classes(
+    oracle: Oracle, pixels: PixelArray
+) -> None:
+    task = oracle.register_task(replace(TASK, prompts=("a wet dog", "cat")))
+    images = oracle.register_images(pixels)
+    plain = oracle.register_task(TASK)
+    contexts = noisy_contexts(plain, 2)
+    logits_KNC = oracle.predict(task, images, contexts)
+    assert logits_KNC.shape[2] == task.num_classes == 5
+    own = oracle.predict(plain, images, contexts)
+    np.testing.assert_allclose(logits_KNC[:, :, :3], own, atol=1e-3)
+    np.testing.assert_allclose(logits_KNC[0, :, 3:], logits_KNC[1, :, 3:], atol=1e-4)
+    assert np.abs(logits_KNC[0, :, 3] - logits_KNC[0, :, 4]).max() > 1e-3
+
+
 def test_the_address_of_images_is_that_of_their_shape_and_bytes() -> None:
     pixels = np.arange(96, dtype=np.uint8).reshape(2, 3, 4, 4)
     digest = digest_of_images(pixels)

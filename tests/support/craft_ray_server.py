@@ -71,7 +71,8 @@ class CraftRayServer:
             return self._describe()
         if request.path == "/v1/tasks":
             asked = json.loads(request.body)
-            task = ClassificationTask(tuple(asked["class_names"]), asked["template"])
+            names, prompts = tuple(asked["class_names"]), tuple(asked.get("prompts", ()))
+            task = ClassificationTask(names, asked["template"], prompts)
             handle = self.tasks[task.digest] = self.oracle.register_task(task)
             told = {"digest": handle.digest, "num_classes": handle.num_classes}
             return Reply(200, {}, pack({"initial_context": handle.initial_context}, told))

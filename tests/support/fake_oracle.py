@@ -71,8 +71,14 @@ class FakeOracle:
                     f"class {class_name!r}: its prompt must have at most {CONTEXT_LENGTH} tokens, "
                     f"but has {tokens}"
                 )
+        for prompt in task.prompts:
+            if (tokens := 2 + len(prompt.split())) > CONTEXT_LENGTH:
+                raise OracleError(
+                    f"prompt {prompt[:60]!r}: it must have at most {CONTEXT_LENGTH} tokens, but "
+                    f"has {tokens}"
+                )
         self._tasks[task.digest] = task
-        return TaskHandle(task.digest, len(task.class_names), _embed(task.template))
+        return TaskHandle(task.digest, task.num_texts, _embed(task.template))
 
     def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
         pixels_NSS = check_pixels(images, IMAGE_SIZE)
@@ -115,7 +121,12 @@ class FakeOracle:
         num_words = max(contexts_KLE.shape[-2], 1)  # there may be none
         pooled = contexts_KLE.astype(np.float64).sum(axis=-2) / num_words
         by_class = "ke" if pooled.ndim == 2 else "kce"
-        return _normalized(base_CF + np.einsum(f"cfe,{by_class}->kcf", mixing_CFE, pooled))
+        text_KCF = _normalized(base_CF + np.einsum(f"cfe,{by_class}->kcf", mixing_CFE, pooled))
+        if not task.prompts:
+            return text_KCF
+        whole_MF = np.stack([_whole_prompt(self._seed, prompt) for prompt in task.prompts])
+        whole_KMF = np.repeat(whole_MF[None], len(text_KCF), axis=0)
+        return np.concatenate([text_KCF, whole_KMF], axis=1)
 
 
 def images_of(
@@ -138,6 +149,13 @@ def _embed(template: str) -> FloatArray:
     words = template.partition("{}")[0].split()
     rows = [_rng(0, f"word {word}").normal(0, 0.3, EMBED_DIM) for word in words]
     return np.array(rows, dtype=np.float32).reshape(len(words), EMBED_DIM)
+
+
+def _whole_prompt(seed: int, prompt: str) -> Float64Array:
+    """Of a text: its words are classes (`ankle_boot`), each counts alike."""
+    words = prompt.replace(".", "").replace(",", "").split()
+    directions = [_direction(seed, _words(word)) for word in words]
+    return _normalized(np.sum(directions, axis=0))
 
 
 def _words(class_name: str) -> str:

@@ -14,6 +14,7 @@ from tests.support.world import World, make_world, run_config, world_data
 HEADS: dict[str, dict[str, Any]] = {
     "linear": {"kind": "linear", "folds": 3},
     "names": {"kind": "probes", "names": 30, "folds": 3},
+    "offset": {"kind": "probes", "names": 5, "offset": "ensemble", "folds": 3},
     "contexts": {
         "kind": "probes",
         "names": 0,

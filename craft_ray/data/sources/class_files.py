@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
 
+from craft_ray.data.dataset import Dataset, check_class_names
 from craft_ray.errors import DataError
 from craft_ray.files.remote import Place, locate
 
@@ -41,6 +42,29 @@ def given_names(setting: tuple[str, ...] | str | None) -> GivenNames | None:
     if isinstance(setting, str):
         return names_in_file(locate(setting))
     return GivenNames.counted(setting, "data.source.class_names")
+
+
+def with_more_classes(dataset: Dataset, setting: tuple[str, ...] | str) -> Dataset:
+    """A data set with further classes after its own, which have no images.
+
+    Args:
+        dataset: as its files say.
+        setting: `data.more_classes`; names that the data set has are passed over.
+
+    Raises:
+        DataError: names do not tell the classes apart, or cannot be read.
+    """
+    names = setting if isinstance(setting, tuple) else names_in_file(locate(setting)).names
+    more = tuple(name for name in dict.fromkeys(names) if name not in dataset.class_names)
+    if not more:
+        return dataset
+    if dataset.class_ids is not None:
+        raise DataError(
+            f"data.more_classes: must be empty for {dataset.name}, whose classes have ids"
+        )
+    whole = replace(dataset, class_names=(*dataset.class_names, *more))
+    check_class_names(whole)
+    return whole
 
 
 def names_in_file(path: Place) -> GivenNames:

@@ -14,6 +14,8 @@ t how far zero-shot is trusted (`zero_shot_scale`). Kinds differ in W and b:
 - `similarity`: ridge regression on the names alone, without l (SiM: Zanella et al., arXiv
   2506.04005), a published baseline.
 
+Classes without a labelled image keep their zero-shot logits (`unseen_classes`).
+
 The scores of images that are held out set one factor of the final logits, so that probabilities
 mean what they say: no prediction depends on it.
 
@@ -22,12 +24,13 @@ All are linear in the end, so that what is stored and deployed is the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from craft_ray.config.heads import HeadFit
+from craft_ray.config.unlabelled_laws import are_enough
 from craft_ray.method.heads.folds import assign_folds
 from craft_ray.method.heads.gda import fit_gda, share_of_gda
 from craft_ray.method.heads.linear import LinearHead
@@ -36,6 +39,12 @@ from craft_ray.method.heads.problem import Pool, Problem, Unlabelled
 from craft_ray.method.heads.scale import best_scale
 from craft_ray.method.heads.similarity import fit_similarity
 from craft_ray.method.heads.unlabelled import Mixture, fit_mixture
+from craft_ray.method.heads.unseen_classes import (
+    Weights,
+    centred_on,
+    shift_to_zero_shot,
+    spread,
+)
 from craft_ray.method.reduction import FloatArray, LabelArray
 from craft_ray.method.softmax import log_softmax
 
@@ -45,10 +54,6 @@ hardly depends on it."""
 MANY_IMAGES = 4096
 """Of more training images only one part is held out, to set the factor of the final logits: each
 part costs a fit as long as the one that counts."""
-
-
-Weights = tuple[torch.Tensor, torch.Tensor]
-"""Of points, [R, C], and bias [C]."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,32 @@ class _Candidate:
     head: LinearHead
     base_scale: float
     mixture: Mixture | None = None
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What images say that were held out.
+
+    Attributes:
+        best: the place of the candidate that predicts them best.
+        factor: of its final logits.
+        loss: mean cross-entropy with the factor.
+        final_nC: final logits of the plain images, with the factor, each by a head that saw no view
+            of it.
+        rows_n: which images these are.
+    """
+
+    best: int
+    factor: float
+    loss: float
+    final_nC: FloatArray
+    rows_n: LabelArray
+
+    def shifted(self, shift: float, classes: Sequence[int], labels_N: LabelArray) -> _Judged:
+        """With a number added to the final logits of some classes."""
+        final_nC = self.final_nC.copy()
+        final_nC[:, classes] += np.float32(shift)
+        return replace(self, final_nC=final_nC, loss=_mean_loss(final_nC, labels_N[self.rows_n]))
 
 
 @dataclass(frozen=True)
@@ -87,6 +118,8 @@ class FittedHead:
     """What the unlabelled images say, if there are any."""
     uses_mixture: bool
     """Whether it is a part of the head."""
+    classes: tuple[int, ...]
+    """Those that have a labelled image; the others keep their zero-shot logits."""
     folds: int
     """Parts in which all images were held out; 1 where they were not."""
 
@@ -102,6 +135,7 @@ def fit_head(
     base_VNC: FloatArray | None = None,
     logit_scale: float = 1.0,
     unlabelled: Unlabelled | None = None,
+    offset_FC: FloatArray | None = None,
 ) -> FittedHead:
     """A head on all images.
 
@@ -109,6 +143,7 @@ def fit_head(
         kind: see the module.
         logits_VNF: all logits [1 + V, N, F] of the plain images and of V augmented views of them;
             the first C are those of the classes under the first prompt, unless `base_VNC` is given.
+            They are l, unless `offset_FC` is given.
         labels_N: their classes.
         num_classes: C.
         folds: in how many parts, at most, images are held out; all views of an image are in the
@@ -118,33 +153,38 @@ def fit_head(
         base_VNC: the logits l that are corrected, where x are features: these keep their own
             metric, and are not standardised (`benchmarks.features`).
         logit_scale: logits by cosine; what `similarity` is penalised by depends on it.
-        unlabelled: answers about further images, which `anchored` learns from.
+        unlabelled: answers about further images, which `anchored` learns from if there are ten a
+            class or more.
+        offset_FC: from all logits to l, as a mean of some of them.
     """
-    problem = Problem.of(logits_VNF, labels_N, num_classes, base_VNC, unlabelled)
+    if unlabelled is not None and not are_enough(len(unlabelled.seen_UF), num_classes):
+        unlabelled = None
+    problem = Problem.of(logits_VNF, labels_N, num_classes, base_VNC, unlabelled, offset_FC)
     folds_N = assign_folds(labels_N, folds, seed, first_N)
-    best, factor, loss, held_out_NC, num_folds = 0, 1.0, None, None, 1
-    if folds_N is not None:
-        num_folds = 1 if len(labels_N) > MANY_IMAGES else int(folds_N.max()) + 1
-        labels_n = labels_N[folds_N < num_folds]
-        judged = []
-        for held_out_nC in _hold_out(problem, kind, logit_scale, folds_N, num_folds):
-            scale = best_scale(held_out_nC, labels_n)
-            held_out_nC *= np.float32(scale)
-            judged.append((_mean_loss(held_out_nC, labels_n), scale, held_out_nC))
-        best = min(range(len(judged)), key=lambda place: judged[place][0])
-        loss, factor, held_out_nC = judged[best]
-        held_out_NC = held_out_nC if num_folds > 1 else None
+    judged = None if folds_N is None else _judge(problem, kind, logit_scale, folds_N)
     candidates = _candidates(problem, kind, logit_scale)
-    chosen = candidates[best]
+    chosen = candidates[0 if judged is None else judged.best]
+    if judged is None:
+        head, base_scale = chosen.head, chosen.base_scale
+    else:
+        head, base_scale = chosen.head.times(judged.factor), judged.factor * chosen.base_scale
+        classes = problem.classes
+        if len(classes) < num_classes and chosen.mixture is None and base_scale > 0.0:
+            zero_shot_nC = base_scale * problem.base_of(judged.rows_n)
+            shift = shift_to_zero_shot(zero_shot_nC, judged.final_nC, classes)
+            head = head.shifted(shift, classes)
+            judged = judged.shifted(shift, classes, labels_N)
+    all_were = judged is not None and len(judged.rows_n) == len(labels_N)
     return FittedHead(
-        head=chosen.head.times(factor),
-        base_scale=factor * chosen.base_scale,
+        head=head,
+        base_scale=base_scale,
         rank=problem.points.rank,
-        held_out_NC=held_out_NC,
-        held_out_loss=loss,
+        held_out_NC=judged.final_nC if judged is not None and all_were else None,
+        held_out_loss=None if judged is None else judged.loss,
         mixture=candidates[0].mixture,
         uses_mixture=chosen.mixture is not None and chosen.mixture.is_safe,
-        folds=num_folds,
+        classes=tuple(problem.classes),
+        folds=int(folds_N.max()) + 1 if folds_N is not None and all_were else 1,
     )
 
 
@@ -152,22 +192,38 @@ def _candidates(problem: Problem, kind: HeadFit, logit_scale: float) -> list[_Ca
     """Heads of which images that are held out choose one; the first where none is."""
     if kind == "similarity":
         return [_Candidate(_similarity(problem, logit_scale), 0.0)]
-    scale = problem.base_scale()
+    classes = problem.classes
+    sees_all = len(classes) == problem.num_classes
+    known = problem if sees_all else problem.of_classes(classes)
+    scale = known.base_scale()
+
+    def of_all(weights: Weights) -> Weights:
+        return weights if sees_all else spread(weights, classes, problem.num_classes)
 
     def candidate(weights: Weights, mixture: Mixture | None = None) -> _Candidate:
         return _Candidate(problem.head(*weights, scale), scale, mixture)
 
     if kind == "gda":
-        return [candidate(_gaussian(problem))]
+        return [candidate(of_all(_gaussian(known)))]
     if kind == "cross_validated":
-        return [candidate(_correction(problem, scale, penalty)) for penalty in PENALTIES]
-    correction = _correction(problem, scale, PENALTIES[0])
+        return [candidate(of_all(_correction(known, scale, penalty))) for penalty in PENALTIES]
+    correction = of_all(_correction(known, scale, PENALTIES[0]))
     if kind == "logistic":
         return [candidate(correction)]
+    pool = problem.pool
+    if not sees_all:
+        # Scores of the discriminant analysis have no common zero with those of other classes, and
+        # images held out are of labelled classes only: they cannot choose.
+        if pool is None:
+            return [candidate(correction)]
+        correction = centred_on(pool.points_UR, correction)
+        mixture = _mixture(problem, pool, scale, correction)
+        found = (mixture.weight_RC, mixture.bias_C)
+        return [candidate(_sum(correction, found) if mixture.is_safe else correction, mixture)]
     anchored = _sum(correction, _gaussian(problem))
-    if problem.pool is None:
+    if pool is None:
         return [candidate(anchored), candidate(correction)]
-    mixture = _mixture(problem, problem.pool, scale, correction)
+    mixture = _mixture(problem, pool, scale, correction)
     with_pool = _sum(correction, (mixture.weight_RC, mixture.bias_C))
     first = candidate(with_pool if mixture.is_safe else anchored, mixture)
     return [first, candidate(anchored), candidate(correction)]
@@ -208,20 +264,25 @@ def _similarity(problem: Problem, logit_scale: float) -> LinearHead:
     return LinearHead(weight_FC / np.float32(logit_scale), np.zeros_like(weight_FC[0]))
 
 
-def _hold_out(
-    problem: Problem, kind: HeadFit, logit_scale: float, folds_N: LabelArray, num_folds: int
-) -> list[FloatArray]:
-    """Of each candidate, final logits of the plain images in the first folds, each by a head that
-    saw no view of it, [n, C]."""
-    of_folds = []
-    rows = []
+def _judge(problem: Problem, kind: HeadFit, logit_scale: float, folds_N: LabelArray) -> _Judged:
+    """The candidate that predicts held-out images best. Of many images only the first part is."""
+    num_folds = 1 if len(folds_N) > MANY_IMAGES else int(folds_N.max()) + 1
+    rows_n = np.flatnonzero(folds_N < num_folds)
+    labels_n = problem.labels_M.numpy()[rows_n]
+    finals: list[FloatArray] = []
     for fold in range(num_folds):
         fitted = _candidates(problem.part(folds_N != fold), kind, logit_scale)
         held_out = problem.part(folds_N == fold)
-        of_folds.append([held_out.final_logits(each.head, each.base_scale) for each in fitted])
-        rows.append(np.flatnonzero(folds_N == fold))
-    order_n = np.concatenate(rows).argsort()
-    return [np.concatenate(each)[order_n] for each in zip(*of_folds, strict=True)]
+        if not finals:
+            finals = [np.empty((len(rows_n), problem.num_classes), np.float32) for _ in fitted]
+        for final_nC, each in zip(finals, fitted, strict=True):
+            final_nC[folds_N[rows_n] == fold] = held_out.final_logits(each.head, each.base_scale)
+    scales = [best_scale(final_nC, labels_n) for final_nC in finals]
+    judged = []
+    for place, (final_nC, scale) in enumerate(zip(finals, scales, strict=True)):
+        final_nC *= np.float32(scale)
+        judged.append(_Judged(place, scale, _mean_loss(final_nC, labels_n), final_nC, rows_n))
+    return min(judged, key=lambda each: each.loss)
 
 
 def _mean_loss(final_NC: FloatArray, labels_N: LabelArray) -> float:

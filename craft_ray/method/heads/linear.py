@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,3 +30,9 @@ class LinearHead:
     def times(self, factor: float) -> LinearHead:
         """Its final logits times a number: the same predictions with other probabilities."""
         return LinearHead(np.float32(factor) * self.weight_FC, np.float32(factor) * self.bias_C)
+
+    def shifted(self, shift: float, classes: Sequence[int]) -> LinearHead:
+        """With a number added to the final logits of some classes."""
+        bias_C = self.bias_C.copy()
+        bias_C[classes] += np.float32(shift)
+        return LinearHead(self.weight_FC, bias_C)

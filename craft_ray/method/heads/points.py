@@ -66,12 +66,20 @@ class Points:
         centred_MF = logits_MF - self.mean_F.float()
         return centred_MF @ self.basis_FR.float()
 
-    def head(self, weight_RC: torch.Tensor, bias_C: torch.Tensor, base_scale: float) -> LinearHead:
-        """From a head on points to one on logits, whose first C are corrected:
-        `base_scale` of them is added."""
+    def head(
+        self,
+        weight_RC: torch.Tensor,
+        bias_C: torch.Tensor,
+        base_scale: float,
+        offset_FC: torch.Tensor | None = None,
+    ) -> LinearHead:
+        """From a head on points to one on logits, whose first C, or what `offset_FC` makes of all,
+        are corrected: `base_scale` of them is added."""
         weight_FC = self.basis_FR @ weight_RC.double()
         bias_C = bias_C.double() - self.mean_F @ weight_FC
-        if base_scale:
+        if base_scale and offset_FC is not None:
+            weight_FC += base_scale * offset_FC
+        elif base_scale:
             num_classes = len(bias_C)
             weight_FC[:num_classes].diagonal().add_(base_scale)
         return LinearHead(weight_FC.float().numpy(), bias_C.float().numpy())

@@ -50,8 +50,9 @@ class Problem:
         base_MC: logits of the classes under the first prompt, which are corrected.
         labels_M: the classes.
         num_plain: N.
-        base_is_seen: whether the first C of what is seen are the base.
+        base_is_seen: whether the base is a map of what is seen: of its first C, or `offset_FC`.
         pool: images without labels; None: there are none.
+        offset_FC: from what is seen to the base; None: its first C.
     """
 
     seen_MF: torch.Tensor
@@ -61,6 +62,7 @@ class Problem:
     num_plain: int
     base_is_seen: bool
     pool: Pool | None = None
+    offset_FC: torch.Tensor | None = None
 
     @classmethod
     def of(
@@ -70,6 +72,7 @@ class Problem:
         num_classes: int,
         base_VNC: FloatArray | None,
         unlabelled: Unlabelled | None = None,
+        offset_FC: FloatArray | None = None,
     ) -> Problem:
         """From arrays [1 + V, N, ...] of the plain images and of V views; without a base of its own
         it is the first of the logits seen, else what is seen are features, which keep their own
@@ -77,23 +80,24 @@ class Problem:
         # `copy`: answers from the object store are read-only, which torch warns about.
         seen_MF = torch.from_numpy(seen_VNF.reshape(-1, seen_VNF.shape[2]).copy())
         is_seen = base_VNC is None
+        offset = None if offset_FC is None else torch.from_numpy(offset_FC)
         base_MC = (
-            seen_MF[:, :num_classes].contiguous()
+            _seen_base(seen_MF, num_classes, offset)
             if base_VNC is None
             else torch.from_numpy(base_VNC.reshape(-1, num_classes).copy())
         )
         labels_M = torch.from_numpy(np.tile(labels_N, len(seen_VNF)))
         if unlabelled is None:
             points = Points.of(seen_MF, standardised=is_seen)
-            return cls(seen_MF, points, base_MC, labels_M, len(labels_N), is_seen)
+            return cls(seen_MF, points, base_MC, labels_M, len(labels_N), is_seen, offset_FC=offset)
         pool_UF = torch.from_numpy(unlabelled.seen_UF.copy())
         all_points = Points.of(torch.cat([seen_MF, pool_UF]), standardised=is_seen)
-        base_UC = pool_UF[:, :num_classes]
+        base_UC = _seen_base(pool_UF, num_classes, offset)
         if unlabelled.base_UC is not None:
             base_UC = torch.from_numpy(unlabelled.base_UC.copy())
         points = all_points.part(slice(len(seen_MF)))
         pool = Pool(all_points.values_MR[len(seen_MF) :], base_UC)
-        return cls(seen_MF, points, base_MC, labels_M, len(labels_N), is_seen, pool)
+        return cls(seen_MF, points, base_MC, labels_M, len(labels_N), is_seen, pool, offset)
 
     @property
     def num_classes(self) -> int:
@@ -104,6 +108,24 @@ class Problem:
         """Some of its images, with their views."""
         chosen_M = torch.from_numpy(np.tile(chosen_N, len(self.labels_M) // self.num_plain))
         return self._rows(chosen_M, int(chosen_N.sum()))
+
+    @property
+    def classes(self) -> list[int]:
+        """Those that have a label, in their order."""
+        counts_C = torch.bincount(self.labels_M, minlength=self.num_classes)
+        return [int(label) for label in counts_C.nonzero()]
+
+    def of_classes(self, classes: list[int]) -> Problem:
+        """The task of these classes, to which all images belong; without unlabelled images."""
+        places_C = torch.full((self.num_classes,), -1)
+        places_C[classes] = torch.arange(len(classes))
+        base_ML = self.base_MC[:, classes]
+        return replace(self, base_MC=base_ML, labels_M=places_C[self.labels_M], pool=None)
+
+    def base_of(self, rows_n: LabelArray) -> FloatArray:
+        """Of some plain images, [n, C]."""
+        base_nC: FloatArray = self.base_MC[: self.num_plain].numpy()[rows_n]
+        return base_nC
 
     def plain(self) -> Problem:
         """Without the views."""
@@ -127,7 +149,8 @@ class Problem:
     def head(self, weight_RC: torch.Tensor, bias_C: torch.Tensor, base_scale: float) -> LinearHead:
         """On what is seen, from weights of points; `base_scale` of the base is a part of it where
         the base is seen."""
-        return self.points.head(weight_RC, bias_C, base_scale if self.base_is_seen else 0.0)
+        scale = base_scale if self.base_is_seen else 0.0
+        return self.points.head(weight_RC, bias_C, scale, self.offset_FC)
 
     def final_logits(self, head: LinearHead, base_scale: float) -> FloatArray:
         """Of the plain images, [N, C]."""
@@ -136,3 +159,11 @@ class Problem:
         if not self.base_is_seen:
             final_NC += (base_scale * plain.base_MC).numpy()
         return final_NC
+
+
+def _seen_base(
+    seen_MF: torch.Tensor, num_classes: int, offset_FC: torch.Tensor | None
+) -> torch.Tensor:
+    if offset_FC is None:
+        return seen_MF[:, :num_classes].contiguous()
+    return seen_MF @ offset_FC

@@ -22,6 +22,7 @@ from craft_ray.method.heads.gda import discriminants
 ROUNDS = 8
 FEW_IMAGES = 12
 """A class, labelled or not: with fewer, the mixture is a guess, and its scores count less."""
+NO_IMAGES = 1e-9
 SHARES = {"few": 0.3, "many": 1.0}
 LEAST_CLASSES = 0.7
 """Of the classes must be among the unlabelled images, as the mixture sees it. It takes each class
@@ -83,9 +84,9 @@ def fit_mixture(
     belongs_UC = head_UC.softmax(dim=1)
     for _ in range(ROUNDS):
         belongs_AC = torch.cat([labelled_MC, belongs_UC])
-        weight_RC, bias_C = discriminants(
-            second_RR, belongs_AC.T @ points_AR, belongs_AC.sum(dim=0)
-        )
+        # A class without labels may have no image at all.
+        counts_C = belongs_AC.sum(dim=0).clamp(min=NO_IMAGES)
+        weight_RC, bias_C = discriminants(second_RR, belongs_AC.T @ points_AR, counts_C)
         scores_UC = points_AR[len(labelled_MR) :] @ weight_RC + bias_C
         belongs_UC = (head_UC + share * scores_UC).softmax(dim=1)
     return Mixture(share * weight_RC, share * bias_C, belongs_UC.mean(dim=0))

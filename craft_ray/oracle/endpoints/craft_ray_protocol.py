@@ -146,8 +146,14 @@ class CraftRayProtocol:
         return described
 
     def encode_task(self, task: ClassificationTask) -> Request:
-        """Register a task; repeating it costs nothing."""
-        document = {"class_names": list(task.class_names), "template": task.template}
+        """Register a task; repeating it costs nothing. A server that knows no whole prompts passes
+        over them, and is refused by the digest that it tells."""
+        document: dict[str, Any] = {
+            "class_names": list(task.class_names),
+            "template": task.template,
+        }
+        if task.prompts:
+            document["prompts"] = list(task.prompts)
         return json_request("/v1/tasks", document, Part())
 
     def decode_task(self, task: ClassificationTask, reply: Reply) -> TaskHandle:
@@ -158,12 +164,13 @@ class CraftRayProtocol:
         """
         arrays, document = unpack(reply.body)
         context = array_of(arrays, "initial_context", "float32", (None, None))
-        handle = TaskHandle(task.digest, len(task.class_names), context)
+        handle = TaskHandle(task.digest, task.num_texts, context)
         told = (document.get("digest"), document.get("num_classes"))
         if told != (handle.digest, handle.num_classes):
+            older = "; a server of an earlier version knows no whole prompts: head.offset=template"
             raise AnswerError(
                 f"task: {handle.digest} of {handle.num_classes} classes was sent, but {told} is "
-                "registered"
+                f"registered{older if task.prompts else ''}"
             )
         return handle
 

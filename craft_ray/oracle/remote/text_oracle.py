@@ -142,19 +142,26 @@ class TextEndpointOracle(GatedOracle):
         )
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
-        """Free; nothing is sent."""
+        """Free; nothing is sent. Classes must have different prompts; of whole prompts that are the
+        same as others each is asked about once."""
         prompts = self._prompts_of(task)
         check_texts(prompts, self._capabilities.limits)
-        if len(set(prompts)) < len(prompts):
-            twice = next(text for text in prompts if prompts.count(text) > 1)
+        of_classes = prompts[: len(task.class_names)]
+        if len(set(of_classes)) < len(of_classes):
+            twice = next(text for text in of_classes if of_classes.count(text) > 1)
             raise OracleError(f"prompts: must be different, but {twice!r} is there twice")
         self._tasks[task.digest] = prompts
         return TaskHandle(task.digest, len(prompts), NO_CONTEXT)
 
     def _prompts_of(self, task: ClassificationTask) -> tuple[str, ...]:
-        if "text" not in self._capabilities.prompts:  # the owner's own classes, by their names
-            return task.class_names
-        return prompts_of(task)
+        if "text" in self._capabilities.prompts:
+            return prompts_of(task)
+        if task.prompts:
+            raise OracleError(
+                f"prompts: must be none for an endpoint with classes of its own, but got "
+                f"{len(task.prompts)}; head.offset=template asks about the classes alone"
+            )
+        return task.class_names  # the owner's own classes, by their names
 
     def predict(
         self,
@@ -198,8 +205,13 @@ class TextEndpointOracle(GatedOracle):
             return cosine(self._image_features(images), self._text_features(prompts))
         unique = {image.digest: image for image in images}
         rows = {digest: row for row, digest in enumerate(unique)}
-        scores = self._unique_scores(Question(tuple(unique.values()), tuple(prompts)), self._served)
-        return scores[[rows[image.digest] for image in images]]
+        columns = {text: column for column, text in enumerate(dict.fromkeys(prompts))}
+        question = Question(tuple(unique.values()), tuple(columns))
+        scores = self._unique_scores(question, self._served)
+        chosen = np.ix_(
+            [rows[image.digest] for image in images], [columns[text] for text in prompts]
+        )
+        return np.ascontiguousarray(scores[chosen])
 
     def _unique_scores(self, question: Question, served: Served) -> FloatArray:
         """Of different images. Which texts go together is decided by the whole question, also where

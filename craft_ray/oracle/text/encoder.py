@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -14,7 +15,12 @@ from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.loading import LoadedModel
 from craft_ray.oracle.text.frame import frame_of
 from craft_ray.oracle.text.plain import PlainEncoder
-from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
+from craft_ray.oracle.text.prompts import (
+    PromptTokens,
+    called,
+    tokenize_task,
+    tokenize_texts,
+)
 from craft_ray.oracle.text.shared_prefix import SharedPrefixEncoder, UnsupportedTowerError
 
 logger = logging.getLogger(__name__)
@@ -90,16 +96,28 @@ class TextTower:
             OracleError: as `tokenize_task`; or the tokenizer has words that the tower has not.
         """
         tokens = tokenize_task(task, self._tokenizer, self.context_length)
+        self._check_known(tokens, [f"class {name[:60]!r}" for name in task.class_names])
+        return tokens
+
+    def tokenize_texts(self, texts: Sequence[str]) -> PromptTokens:
+        """Token ids of whole texts, which have no place for a context.
+
+        Raises:
+            OracleError: as `tokenize_texts`; or the tokenizer has words that the tower has not.
+        """
+        tokens = tokenize_texts(texts, self._tokenizer, self.context_length)
+        self._check_known(tokens, [called(text) for text in texts])
+        return tokens
+
+    def _check_known(self, tokens: PromptTokens, whose: Sequence[str]) -> None:
         known = len(self._token_embedding.weight)
-        for name, suffix in zip(task.class_names, tokens.suffixes, strict=True):
+        for name, suffix in zip(whose, tokens.suffixes, strict=True):
             largest = int(torch.cat([tokens.prefix_L, suffix]).max())
             if largest >= known:
                 raise OracleError(
-                    f"class {name[:60]!r}: token ids must be below {known}, the vocabulary of the "
-                    f"text tower, but its prompt has {largest}: the tokenizer belongs to another "
-                    "model"
+                    f"{name}: token ids must be below {known}, the vocabulary of the text tower, "
+                    f"but its prompt has {largest}: the tokenizer belongs to another model"
                 )
-        return tokens
 
     @torch.inference_mode()
     def embed(self, ids_T: torch.Tensor) -> torch.Tensor:
@@ -110,6 +128,12 @@ class TextTower:
     @torch.inference_mode()
     def encode(self, tokens: PromptTokens, contexts: torch.Tensor) -> torch.Tensor:
         return self._encoder.encode(tokens, contexts)
+
+    @torch.inference_mode()
+    def encode_texts(self, tokens: PromptTokens) -> torch.Tensor:
+        """Features [M, F] of whole texts, up to a positive factor each."""
+        no_words = torch.zeros((1, 0, self.embed_dim), device=self.device)
+        return self._encoder.encode(tokens, no_words)[0]
 
     def _plain(self, loaded: LoadedModel, dtype: torch.dtype, config: OracleConfig) -> PlainEncoder:
         max_tokens = config.max_tokens_per_forward

@@ -6,6 +6,7 @@ stands in the places of [SOS] and [EOS], and what fills the row, is the tokenize
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask
+from craft_ray.oracle.contract_laws import words_of
 from craft_ray.oracle.text.frame import Frame, frame_of
 
 
@@ -70,7 +72,6 @@ def tokenize_task(task: ClassificationTask, tokenizer: Any, context_length: int)
     before, _, after = task.template.partition("{}")
     prefix = frame.words(tokenizer, before)
     suffixes = []
-    around = len(frame.start) + len(frame.end) + len(frame.tail)
     for name in task.class_names:
         ids = frame.words(tokenizer, f"{before}{words_of(name)}{after}")
         if not torch.equal(ids[: len(prefix)], prefix):
@@ -78,23 +79,48 @@ def tokenize_task(task: ClassificationTask, tokenizer: Any, context_length: int)
                 "template: the word before {} must not grow together with a class name, but "
                 f"{task.template!r} does so with {name[:60]!r}"
             )
-        if len(ids) + around > context_length:
-            raise OracleError(
-                f"class {name[:60]!r}: its prompt must have at most {context_length} tokens, but "
-                f"has {len(ids) + around}"
-            )
-        if not frame.reserved.isdisjoint(ids.tolist()):
-            raise OracleError(
-                f"class {name[:60]!r}: its prompt must not hold a token by which the model knows "
-                "the end or the padding of a text, but does"
-            )
+        _check_ids(ids, frame, context_length, f"class {name[:60]!r}: its prompt")
         suffixes.append(torch.cat([ids[len(prefix) :], frame.end]))
     return PromptTokens(frame, prefix, tuple(suffixes))
 
 
-def words_of(class_name: str) -> str:
-    """Folder names and CoOp's class names separate words by underscores."""
-    return " ".join(class_name.replace("_", " ").split())
+def tokenize_texts(texts: Sequence[str], tokenizer: Any, context_length: int) -> PromptTokens:
+    """Whole texts, which have no place for a context.
+
+    Args:
+        texts: at least one.
+        tokenizer: of open_clip.
+        context_length: of the tower.
+
+    Raises:
+        OracleError: a text does not fit into the context or holds the tokenizer's own end token.
+    """
+    frame = frame_of(tokenizer)
+    suffixes = []
+    for text in texts:
+        ids = frame.words(tokenizer, text)
+        _check_ids(ids, frame, context_length, f"{called(text)}: it")
+        suffixes.append(torch.cat([ids, frame.end]))
+    return PromptTokens(frame, frame.words(tokenizer, ""), tuple(suffixes))
+
+
+def called(text: str) -> str:
+    """What a whole prompt is called in messages."""
+    return f"prompt {text[:60]!r}"
+
+
+def _check_ids(ids: torch.Tensor, frame: Frame, context_length: int, whose: str) -> None:
+    """Raise OracleError unless these words fit into a prompt and have no end in their middle."""
+    num_tokens = len(ids) + len(frame.start) + len(frame.end) + len(frame.tail)
+    if num_tokens > context_length:
+        raise OracleError(
+            f"{whose} must have at most {context_length} tokens, but has {num_tokens}"
+        )
+    if not frame.reserved.isdisjoint(ids.tolist()):
+        raise OracleError(
+            f"{whose} must not hold a token by which the model knows the end or the padding of a "
+            "text, but does"
+        )
 
 
 def alike_classes(tokens: PromptTokens) -> tuple[tuple[int, int], ...]:

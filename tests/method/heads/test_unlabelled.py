@@ -93,3 +93,22 @@ def test_one_hot_shares_are_a_discriminant_analysis() -> None:
     weight_RC, bias_C = fit_gda(everything, all_labels, NUM_CLASSES)
     np.testing.assert_allclose(mixture.weight_RC, SHARES["many"] * weight_RC, rtol=1e-4)
     np.testing.assert_allclose(mixture.bias_C, SHARES["many"] * bias_C, rtol=1e-4)
+
+
+def test_nothing_is_learned_from_fewer_than_ten_images_a_class() -> None:
+    labelled, labels = world([2] * 5, seed=1)
+    pool, _ = world([10] * 5, seed=2)
+    fits = {
+        count: fit_head(
+            "anchored",
+            labelled.numpy()[None],
+            labels.numpy(),
+            NUM_CLASSES,
+            2,
+            0,
+            unlabelled=Unlabelled(pool[:count].numpy()),
+        )
+        for count in (49, 50)
+    }
+    assert fits[49].mixture is None
+    assert fits[50].mixture is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,42 @@ def logits(oracle: SoftEndpointOracle | FakeOracle, number: int = 3) -> FloatArr
     takes_files = oracle.describe().takes_files
     images = oracle.register_images(png_files(PIXELS) if takes_files else PIXELS)
     return oracle.predict(task, images, contexts_of(task, number))
+
+
+def test_whole_prompts_are_asked_in_the_same_predictions(tmp_path: Path) -> None:
+    task = ClassificationTask(TASK.class_names, TASK.template, ("a wet hen", "dog"))
+    with (
+        model_server(CraftRayServer(FakeOracle()).serve) as server,
+        soft_oracle(endpoint(server.url, "craft_ray"), tmp_path / "run") as oracle,
+    ):
+        handle = oracle.register_task(task)
+        images = oracle.register_images(png_files(PIXELS))
+        found = oracle.predict(handle, images, contexts_of(handle, 2))
+        assert oracle.bill.answered.pairs == 2 * len(PIXELS) * 5
+    inside = FakeOracle()
+    handle = inside.register_task(task)
+    expected = inside.predict(handle, inside.register_images(PIXELS), contexts_of(handle, 2))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_server_that_knows_no_whole_prompts_is_refused(tmp_path: Path) -> None:
+    served = CraftRayServer(FakeOracle())
+
+    def older(request: Request) -> Reply:
+        if request.path == "/v1/tasks":
+            asked = json.loads(request.body)
+            asked.pop("prompts", None)
+            request = replace(request, body=json.dumps(asked).encode())
+        return served.serve(request)
+
+    task = ClassificationTask(TASK.class_names, TASK.template, ("dog",))
+    with (
+        model_server(older) as server,
+        soft_oracle(endpoint(server.url, "craft_ray"), tmp_path / "run") as oracle,
+    ):
+        oracle.register_task(TASK)
+        with pytest.raises(OracleError, match=r"knows no whole prompts: head.offset=template"):
+            oracle.register_task(task)
 
 
 def test_predictions_are_those_of_the_oracle_in_process(tmp_path: Path) -> None:

@@ -61,6 +61,26 @@ def log_softmax(files: tuple[bytes, ...] = FILES) -> Wide:
     return shifted
 
 
+@pytest.mark.parametrize("dialect", ["infinity", "hf_zero_shot"])
+def test_whole_prompts_are_texts_like_others_and_equal_ones_are_sent_once(
+    dialect: str, tmp_path: Path
+) -> None:
+    prompts = ("a wet owl", "a photo of a cat.", "a wet owl")  # the second is a class's own
+    with model_server(speaking(dialect)) as server:
+        config = endpoint(server.url, dialect)
+        with text_oracle(config, tmp_path / "run") as oracle:
+            task = oracle.register_task(ClassificationTask(CLASSES, TASK.template, prompts))
+            scores = oracle.predict(task, oracle.register_images(FILES), NOTHING)[0]
+            sent = oracle.bill.answered
+    assert scores.shape == (len(FILES), task.num_classes) == (7, 8)
+    np.testing.assert_array_equal(scores[:, 5], scores[:, 7])
+    np.testing.assert_array_equal(scores[:, 6], scores[:, 0])
+    if dialect == "infinity":
+        assert sent.texts == 6
+    else:
+        assert sent.pairs == 6 * len(FILES)
+
+
 FEATURES = ("infinity", "vllm", "nim", "jina", "cohere_v2", "vllm_cohere_v2")
 
 
