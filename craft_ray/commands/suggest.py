@@ -12,7 +12,7 @@ from craft_ray.commands.as_json import print_json
 from craft_ray.commands.asked_model import note
 from craft_ray.commands.asking_once import SETTINGS, asked_config, metered, tell_cost
 from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
-from craft_ray.commands.mistyped import Parser
+from craft_ray.commands.intermixed import IntermixedParser
 from craft_ray.commands.shorthand import add_model_options
 from craft_ray.errors import ConfigError, RunInterruptedError
 
@@ -26,7 +26,7 @@ LABELS = 40
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    options = _parser().parse_intermixed_args(arguments)
+    options = _parser().parse_args(arguments)
 
     def command() -> None:
         try:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
+    parser = IntermixedParser(
         prog="craft-ray suggest",
         description="Name the images of an unlabelled folder whose labels are worth most: typical "
         "ones that differ from each other. A model is asked about each image once.",
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out labels.csv --sheet photos.html",
     )
     parser.add_argument(
-        "words",
+        "settings",
         nargs="+",
         metavar="IMAGES | key=value",
         help="images, folders of images, or tables with a column of paths; and settings of the "
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    places, settings = _places_and_settings(options.words)
+    places, settings = _places_and_settings(options.settings)
     config = asked_config(options, settings, places[0], SETTINGS)
     from craft_ray.inference.suggestion_files import check_out, check_sheet
 
