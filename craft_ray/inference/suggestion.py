@@ -16,6 +16,7 @@ from craft_ray.data.dataset import Item
 from craft_ray.data.sources.index import found_path
 from craft_ray.data.sources.listing import Files
 from craft_ray.data.sources.table import Columns, read_table
+from craft_ray.data.split_names import split_of
 from craft_ray.errors import ConfigError, DataError
 from craft_ray.inference.asked_once import (
     Progress,
@@ -82,19 +83,35 @@ def labelled_so_far(place: Path) -> list[Labelled]:
 
     Args:
         place: a table, as `suggest --out` writes it, some of whose labels may be missing; or a
-            folder of class folders.
+            folder of class folders, perhaps in folders of splits.
 
     Raises:
         DataError: it cannot be read, or has no labelled image.
     """
     if place.is_dir():
-        return [Labelled(path, path.parent.name) for path in map(_path_of, ImagesAt([place]))]
+        return [_in_class_folder(place, path) for path in map(_path_of, ImagesAt([place]))]
     files = Files()
     return [
         Labelled(found_path(place.parent, row.path, files), row.label, row.split or TRAINING)
         for row in read_table(place, Columns())
         if row.label
     ]
+
+
+def _in_class_folder(place: Path, path: Path) -> Labelled:
+    """Raises:
+    DataError: it is in no class folder.
+    """
+    *folders, _ = path.relative_to(place).parts
+    split = TRAINING
+    if len(folders) > 1 and split_of(folders[0]) is not None:
+        split = folders.pop(0)
+    if not folders:
+        raise DataError(
+            f"--labelled: images must be in a folder of their class, but {path} is directly in "
+            f"{place}"
+        )
+    return Labelled(path, folders[0], split)
 
 
 def _path_of(item: Item) -> Path:

@@ -86,6 +86,20 @@ def test_labelled_images_are_known_wherever_they_lie(photos: Path, tmp_path: Pat
     assert first not in [each.path for each in found]
 
 
+def test_class_folders_may_be_in_folders_of_splits_and_have_folders(tmp_path: Path) -> None:
+    places = ("val/cat/1.png", "train/dog/2.png", "owl/deep/3.png", "test/4.png")
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_bytes(b"")
+    found = {str(each.path.relative_to(tmp_path)): each for each in labelled_so_far(tmp_path)}
+    assert [(found[place].label, found[place].split) for place in places] == [
+        *(("cat", "val"), ("dog", "train"), ("owl", "train"), ("test", "train")),
+    ]
+    (tmp_path / "5.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"must be in a folder of their class, but .*5\.png is"):
+        labelled_so_far(tmp_path)
+
+
 def test_what_cannot_be_named_or_read_is_left_out_and_told(tmp_path: Path) -> None:
     for name, seed in (("a.png", 0), ("b.png", 1), ("again.png", 0)):
         (tmp_path / name).write_bytes(encoded(noise(seed=seed)))
