@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from craft_ray.commands import data
 from craft_ray.commands.completion import completions
 from craft_ray.commands.suggest import main
 from craft_ray.oracle import loaded
@@ -141,9 +142,10 @@ def test_an_endpoint_that_gives_features_is_paid_once_and_asked_about_no_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("photos").mkdir()
     for seed in range(8):
-        Path("photos", f"{seed}.png").write_bytes(encoded(noise(seed=seed)))
+        place = Path("photos", "cat" if seed % 2 else "dog", f"{seed}.png")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(encoded(noise(seed=seed)))
     with model_server(speaking("infinity")) as server:
         words = ["photos", "--labels", "3", "--endpoint", server.url]
         words += ["--dialect", "infinity", "--model", "clip"]
@@ -159,6 +161,9 @@ def test_an_endpoint_that_gives_features_is_paid_once_and_asked_about_no_text(
         again, err = capsys.readouterr()
         assert "nothing: all answers were there" in err
         assert again == out
+        # What the labels are used for finds the images, too.
+        assert data.main(["check", "photos", "--labels", "head.names=3", *words[3:]]) in (0, 1)
+        assert "The endpoint was asked for 5 texts in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
