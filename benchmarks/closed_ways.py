@@ -222,6 +222,7 @@ def runs_of(oracle: ClipOracle, words: Sequence[str]) -> Iterator[dict[str, Any]
 
 def rank_of(selected: Selected) -> tuple[float, float]:
     """By validation alone."""
+    assert selected.validation is not None
     return selected.validation.accuracy, -selected.validation.loss
 
 

@@ -82,7 +82,7 @@ def compare(world: World, seed: int, shots: int) -> Iterator[dict[str, Any]]:
     projection = PromptProjection(world.task.initial_context, prompt, seed)
     optimizer = make_optimizer(world.config.soft_optimizer, prompt.intrinsic_dim, seed)
     shape = (NUM_RANDOM, prompt.intrinsic_dim)
-    random = projection.contexts(RANDOM_STD * generator.normal(size=shape).astype(np.float32))
+    random = projection.contexts(RANDOM_STD * generator.normal(size=shape))
     found = []
     for generation in range(GENERATIONS.stop):
         contexts_PLE = projection.contexts(optimizer.ask())

@@ -186,11 +186,12 @@ def run_once(oracle: ClipOracle, settings: Sequence[str]) -> dict[str, Any]:
             [examiner.zero_shot, trainer.selected.classifier, *chosen.values()]
         )
     )
+    validation = trainer.selected.validation
     return {
         "seed": config.seed,
         "zero_shot_test_accuracy": zero_shot,
         "test_accuracy": selected,
-        "validation_accuracy": trainer.selected.validation.accuracy,
+        "validation_accuracy": validation and validation.accuracy,
         "selected_generation": trainer.selected.generation,
         "generations": config.num_generations,
         "test_accuracy_of_the_choice_at_queries": {

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.classifiers.selection import Selected
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.whole_files import read_json
 from craft_ray.jobs.run_folder import SUMMARY_FILE
@@ -58,13 +59,18 @@ def main() -> None:
             selected.append(trainer.selected)
             spent = metered.ledger.spent
             print(
-                f"{trainer.selected.validation.accuracy:.1%}: {spent.image_predictions:,} image "
+                f"{_validated(trainer.selected):.1%}: {spent.image_predictions:,} image "
                 f"predictions, {spent.cached_predictions:,} known, {spent.text_encodes:,} prompts",
                 flush=True,
             )
         answers.close()
-    best = max(selected, key=lambda each: each.validation.accuracy)
+    best = max(selected, key=_validated)
     print(examiner.test([examiner.zero_shot, best.classifier])[1])
+
+
+def _validated(selected: Selected) -> float:
+    assert selected.validation is not None
+    return selected.validation.accuracy
 
 
 if __name__ == "__main__":

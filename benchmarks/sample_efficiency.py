@@ -284,11 +284,12 @@ def run_once(oracle: Oracle, settings: Sequence[str]) -> dict[str, Any]:
     examiner = Examiner(driver, prepared, data)
     scores = examiner.test([examiner.zero_shot, trainer.selected.classifier, *selected.values()])
     zero_shot, final, *at_marks = (score.accuracy for score in scores)
+    validation = trainer.selected.validation
     return {
         "seed": config.seed,
         "zero_shot": zero_shot,
         "accuracy": final,
-        "validation": trainer.selected.validation.accuracy,
+        "validation": validation and validation.accuracy,
         "passes": round(passes, 1),
         "at_passes": {str(m): a for m, a in zip(selected, at_marks, strict=True) if m <= passes},
         "text_encodes": ledger.spent.text_encodes,

@@ -36,6 +36,7 @@ class World:
         self.task = prepared.task
         self.train = prepared.fitness
         self.views = prepared.views.handles
+        assert prepared.validation is not None
         self.validation = prepared.validation
         self.test = LabelledImages(oracle.register_images(pixels), labels_of(items))
         self._named = oracle.register_task(ClassificationTask(names, prepared.template))

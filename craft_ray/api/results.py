@@ -22,7 +22,10 @@ class TrainResult:
     Attributes:
         folder: of the run, a `pathlib.Path` or a place on an object store.
         zero_shot: score of the untouched model on the test images; None without such images.
-        validation: score of the result on the images that it was chosen on.
+        validation: score of the result on the validation images, which it was chosen on; None with
+            `data.validation: none`.
+        held_out: score on the training images, each under a head that was not fitted to it; None
+            where there are validation images, or nothing was held out.
         test: score of the result on the test images; None without such images.
         spent: by the whole run.
         cost: of its image predictions; None without a price.
@@ -32,7 +35,8 @@ class TrainResult:
 
     folder: Place
     zero_shot: Measured | None
-    validation: Measured
+    validation: Measured | None
+    held_out: Measured | None
     test: Measured | None
     spent: Spending
     cost: float | None
@@ -78,13 +82,12 @@ class TrainResult:
         """
         about = Artifact.load(folder / RESULT_FOLDER).about
         assert isinstance(about, About)
-        zero_shot, validation, test = about.zero_shot_test, about.validation, about.test
-        assert validation is not None
         return cls(
             folder=folder,
-            zero_shot=zero_shot,
-            validation=validation,
-            test=test,
+            zero_shot=about.zero_shot_test,
+            validation=about.validation,
+            held_out=about.held_out,
+            test=about.test,
             spent=Spending.from_dict(summary["ledger"]),
             cost=summary["cost"],
             seconds=summary["seconds"],

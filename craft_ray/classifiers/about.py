@@ -82,6 +82,13 @@ class About(Settings):
     view: str = PLAIN_VIEW
     zero_shot_validation: Measured | None = None
     validation: Measured | None = None
+    held_out: Measured | None = None
+    """On the training images, each under a head that was not fitted to it; only where there were
+    no validation images."""
+    zero_shot_held_out: Measured | None = None
+    """On the same images."""
+    verdict: str = ""
+    """What decided where there were no validation images, in a sentence."""
     zero_shot_test: Measured | None = None
     test: Measured | None = None
     candidate_queries: int | None = None

@@ -150,6 +150,7 @@ class Artifact:
             self.oracle,
             self.about,
             self.decoding,
+            self.classifier.prompts,
         )
 
     @property

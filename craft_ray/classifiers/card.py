@@ -27,6 +27,7 @@ def model_card(
     oracle: AnyOracleConfig | None,
     about: About | None,
     decoding: Decoding,
+    prompts: Sequence[str] = (),
 ) -> str:
     """The text of `README.md`.
 
@@ -40,6 +41,7 @@ def model_card(
         oracle: how the model is loaded; None if the classifier was made for an object.
         about: how it was made; None if that is not known.
         decoding: of image files.
+        prompts: texts that are asked beside names under the template.
     """
     about = about or About()
     head = yaml.safe_dump(_front_matter(oracle, about), sort_keys=False, allow_unicode=True)
@@ -50,7 +52,7 @@ def model_card(
         *_what_it_is(kind, predictions_per_image, oracle, about),
         _how_to_use_it(folder, oracle),
         *_scores(about),
-        _model(oracle, about, template, weights_id, decoding),
+        _model(oracle, about, template, weights_id, decoding, prompts),
         _classes(class_names),
         *_how_it_was_made(about),
         _limits(oracle, about),
@@ -155,6 +157,8 @@ def _scores(about: About) -> Iterator[str]:
         ("zero-shot, test", about.zero_shot_test),
         ("tuned, validation (it was chosen on these)", about.validation),
         ("zero-shot, validation", about.zero_shot_validation),
+        ("tuned, held-out training images (it was chosen on these)", about.held_out),
+        ("zero-shot, the same training images", about.zero_shot_held_out),
     ]
     known = [_row(name, score) for name, score in rows if score is not None]
     if known:
@@ -162,6 +166,8 @@ def _scores(about: About) -> Iterator[str]:
         yield "|---|---|---|---|---|"
         yield from known
         yield ""
+    if about.verdict:
+        yield f"{_plain(about.verdict)}\n"
 
 
 def _row(name: str, score: Measured) -> str:
@@ -178,6 +184,7 @@ def _model(
     template: str,
     weights_id: str,
     decoding: Decoding,
+    prompts: Sequence[str],
 ) -> str:
     mean = ", ".join(f"{each:g}" for each in about.image_mean)
     std = ", ".join(f"{each:g}" for each in about.image_std)
@@ -197,6 +204,7 @@ def _model(
         ("view of an image", about.view),
         ("normalisation", f"mean {mean}; standard deviation {std}" if mean else ""),
         ("template", template),
+        ("asked beside", f"{len(prompts):,} texts, such as: {prompts[0]}" if prompts else ""),
     ]
     return "## Model\n\n" + _list(lines)
 
@@ -239,12 +247,18 @@ def _list(lines: Sequence[tuple[str, str]]) -> str:
 
 
 def _limits(oracle: AnyOracleConfig | None, about: About) -> str:
-    measured = (
-        "It was not tested on images that nothing was chosen on: on others it is somewhat worse "
-        "than on the validation images."
-        if about.test is None
-        else "The test score is of images like those it was tuned on; elsewhere it may be lower."
-    )
+    if about.test is not None:
+        measured = (
+            "The test score is of images like those it was tuned on; elsewhere it may be lower."
+        )
+    elif about.validation is None and about.held_out is None:
+        measured = "It was not tested on any image that it was not tuned on."
+    else:
+        on = "validation images" if about.validation is not None else "held-out training images"
+        measured = (
+            "It was not tested on images that nothing was chosen on: on others it is somewhat "
+            f"worse than on the {on}."
+        )
     changed = (
         "Whoever owns the endpoint may change the model behind it, and need not say so"
         if isinstance(oracle, EndpointConfig)

@@ -22,12 +22,21 @@ _NEGLIGIBLE = 1e-18
 class Evidence:
     """Scores on images that what is scored was not fitted to."""
 
-    validation: Score
+    validation: Score | None
+    """None: there are no validation images."""
     held_out: Score | None = None
     """On the training images, each under a head that saw no view of it; None unless everything that
     was fitted to them is cross-validated."""
     right: str = ""
     """Which validation images are predicted rightly, from `right_images`; empty if not known."""
+    zero_shot_held_out: Score | None = None
+    """Zero-shot's on the images of `held_out`."""
+
+    @property
+    def deciding(self) -> Score | None:
+        """What a person is told: on validation; without validation images on held-out training
+        images; None where neither is known."""
+        return self.validation or self.held_out
 
 
 def right_images(logits_NC: FloatArray, labels_N: LabelArray) -> str:
@@ -42,11 +51,21 @@ def best_evidence(evidence: Sequence[Evidence], num_validation: int, num_trainin
     first those are left out which another one clearly denies on the validation images, as these may
     show another world than the training images; of the rest, the best on all images together is
     taken. Else validation alone counts. Neither depends on the order.
+
+    Without validation images the held-out training images decide. Where nothing was held out for
+    one of them, nothing tells which is better: it is the last one, which was tuned the longest.
     """
-    places = [i for i, each in enumerate(evidence) if math.isfinite(each.validation.loss)]
+    if not num_validation:
+        return _best_held_out(evidence)
+    validated = [
+        (place, each.validation)
+        for place, each in enumerate(evidence)
+        if each.validation is not None
+    ]
+    places = [place for place, score in validated if math.isfinite(score.loss)]
     if not places:
         return 0
-    scores = {place: evidence[place].validation for place in places}
+    scores = {place: score for place, score in validated if place in places}
     held_out = {place: evidence[place].held_out for place in places}
     known = {place: score for place, score in held_out.items() if score is not None}
     if len(known) == len(places):
@@ -58,6 +77,13 @@ def best_evidence(evidence: Sequence[Evidence], num_validation: int, num_trainin
             if not any(is_clearly_better(rights[other], rights[place]) for other in places)
         }
     return max(sorted(scores), key=lambda place: _rank(scores[place]))
+
+
+def _best_held_out(evidence: Sequence[Evidence]) -> int:
+    known = [each.held_out for each in evidence if each.held_out is not None]
+    if len(known) < len(evidence):
+        return len(evidence) - 1
+    return max(range(len(known)), key=lambda place: _rank(known[place]))
 
 
 def _rank(score: Score) -> tuple[bool, float, float]:

@@ -44,10 +44,13 @@ class Examiner:
         """The untouched classifier."""
         return PromptClassifier(self._prepared.task.initial_context, None)
 
-    def validate_zero_shot(self) -> tuple[PreparedTask, Score]:
+    def validate_zero_shot(self) -> tuple[PreparedTask, Score | None]:
         """Ask for the untouched classifier on the validation images, once for all who tune: the
-        task with the answer, and its score."""
+        task with the answer, and its score; without such images nothing is asked, and there is no
+        score."""
         validation = self._prepared.validation
+        if validation is None:
+            return self._prepared, None
         logits_NC = self.zero_shot.predict(self._oracle, self._prepared.classes, validation.handle)
         score = score_logits(logits_NC, validation.labels_N)
         return replace(self._prepared, zero_shot_NC=logits_NC), score

@@ -2,7 +2,8 @@
 
 Those are the validation images; and the training images, for a head that was fitted to answers and
 nothing else and can be cross-validated. Few validation images tell a gain of some points from none
-only together with them.
+only together with them. Without validation images they decide alone; and where nothing was held out
+either, what was tuned is returned, unjudged.
 """
 
 from __future__ import annotations
@@ -35,31 +36,40 @@ class Selected:
     generation: int
 
     @property
-    def validation(self) -> Score:
-        """Its score on the validation images."""
+    def validation(self) -> Score | None:
+        """Its score on the validation images; None: there are none."""
         return self.evidence.validation
 
     def values(self) -> dict[str, Any]:
         """What JSON can hold."""
+        validation = self.validation
+        before = self.evidence.zero_shot_held_out
         return {
-            **asdict(self.validation),
+            **{f.name: validation and getattr(validation, f.name) for f in fields(Score)},
             "generation": self.generation,
             "kind": self.classifier.kind,
             "extra_names": list(self.classifier.extra_names),
             "template": self.classifier.template,
             "prompts": list(self.classifier.prompts),
             "held_out": self.evidence.held_out and asdict(self.evidence.held_out),
+            "zero_shot_held_out": before and asdict(before),
             "right": self.evidence.right,
         }
 
     @classmethod
     def restore(cls, values: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> Selected:
         """Inverse of `values` and the classifier's `arrays`."""
-        held_out = values["held_out"]
+        validation = None if values["accuracy"] is None else _score_of(values)
+        held_out, before = values["held_out"], values.get("zero_shot_held_out")
         names, template = values["extra_names"], values.get("template")
         return cls(
             restore_classifier(values["kind"], arrays, names, template, values.get("prompts", ())),
-            Evidence(_score_of(values), held_out and _score_of(held_out), values["right"]),
+            Evidence(
+                validation,
+                held_out and _score_of(held_out),
+                values["right"],
+                before and _score_of(before),
+            ),
             int(values["generation"]),
         )
 
@@ -81,7 +91,8 @@ class Selector:
 
     Before anything is tuned the untouched classifier (zero-shot) is validated, and the prompt of an
     earlier run if this one starts from it; under `best_validation` they compete like every other
-    state, so that tuning does not return what unseen images say is worse.
+    state, so that tuning does not return what unseen images say is worse. Without validation images
+    nothing is asked here.
 
     Args:
         oracle: answers and counts.
@@ -101,10 +112,8 @@ class Selector:
         if self._selected is None:
             zero_shot = PromptClassifier(self._prepared.task.initial_context, None)
             known_NC = self._prepared.zero_shot_NC
-            if known_NC is None:
-                _, evidence = self._best([zero_shot])
-            else:
-                evidence = _evidence_of(known_NC, self._prepared.validation.labels_N)
+            answers_1NC = None if known_NC is None else known_NC[None]
+            _, evidence = self._best([zero_shot], answers_1NC)
             self._selected = Selected(zero_shot, evidence, 0)
             if self._prepared.earlier_prompt_LE is not None:
                 self.consider(PromptClassifier(self._prepared.earlier_prompt_LE, None), 0)
@@ -116,12 +125,13 @@ class Selector:
         generation: int,
         held_out: HeldOut | None = None,
         answers_KNC: FloatArray | None = None,
-    ) -> Score:
+    ) -> Score | None:
         """Validate a working state and keep it if the rule says so. It must not change later.
 
         Under `best_validation` a head must be better than none: the prompt's own predictions, which
         the same answers give, compete. Where training images were held out, they count beside the
-        validation images, one like the other. Returned is the better one's validation score.
+        validation images, one like the other. Returned is the better one's validation score;
+        without validation images the one on held-out training images, if there is one.
 
         Args:
             classifier: the state.
@@ -129,18 +139,22 @@ class Selector:
             held_out: its scores on training images.
             answers_KNC: the oracle's on the validation images, if whoever tunes has them.
         """
-        variants = classifier.variants() if self._rule == "best_validation" else (classifier,)
-        best, evidence = self._best(variants, answers_KNC)
-        score = evidence.validation
-        evidence = replace(evidence, held_out=None if held_out is None else held_out.tuned)
+        competes = self._rule == "best_validation" and self._prepared.validation is not None
+        best, evidence = self._best(
+            classifier.variants() if competes else (classifier,), answers_KNC
+        )
         old = self.selected
-        if held_out is not None and old.generation == 0:
-            old = replace(old, evidence=replace(old.evidence, held_out=held_out.zero_shot))
-        takes_last = self._rule == "last" and np.isfinite(score.loss)
+        if held_out is not None:
+            before = held_out.zero_shot
+            evidence = replace(evidence, held_out=held_out.tuned, zero_shot_held_out=before)
+            if old.generation == 0:
+                known = replace(old.evidence, held_out=before, zero_shot_held_out=before)
+                old = replace(old, evidence=known)
         both = (old.evidence, evidence)
-        takes_it = takes_last or best_evidence(both, *self._prepared.evidence_sizes) == 1
+        is_better = best_evidence(both, *self._prepared.evidence_sizes) == 1
+        takes_it = (is_better or self._rule == "last") and _is_finite(best, evidence)
         self._selected = Selected(best, evidence, generation) if takes_it else old
-        return score
+        return evidence.deciding
 
     def restore(self, selected: Selected) -> None:
         """Continue where a stored training was."""
@@ -151,11 +165,20 @@ class Selector:
     ) -> tuple[TunedClassifier, Evidence]:
         """The first of the best, and what validation says of it. All need the same answers."""
         images = self._prepared.validation
+        if images is None:
+            return variants[0], Evidence(None)
         if answers_KNC is None:
             answers_KNC = variants[0].ask(self._oracle, self._prepared.classes, images.handle)
         scored = [_evidence_of(each.refine(answers_KNC), images.labels_N) for each in variants]
         best = best_evidence(scored, *self._prepared.evidence_sizes)
         return variants[best], scored[best]
+
+
+def _is_finite(classifier: TunedClassifier, evidence: Evidence) -> bool:
+    """Whether it predicts numbers: by its loss, or where nothing was asked by its own numbers."""
+    if (score := evidence.deciding) is not None:
+        return bool(np.isfinite(score.loss))
+    return all(np.isfinite(array).all() for array in classifier.arrays().values())
 
 
 def _evidence_of(logits_NC: FloatArray, labels_N: LabelArray) -> Evidence:

@@ -190,12 +190,20 @@ def print_outcome(
     from rich.markup import escape
 
     from craft_ray.classifiers.interval import accuracy_interval
+    from craft_ray.reports.measured import CHOSEN_ON, measured_on
 
-    split = "validation" if result["test"] is None else "test"
-    before, after = summary["zero_shot"][split]["accuracy"], result[split]["accuracy"]
-    gain = f"{100 * (after - before):+.1f} points"
-    low, high = accuracy_interval(after, summary["data"][f"num_{split}"])
-    sure = f"(95 %: {low:.1%} to {high:.1%})"
+    verdict = result.get("verdict")
+    split, num_images = measured_on(summary, result)
+    measured = "no image measures its accuracy"
+    if split is not None:
+        before, after = summary["zero_shot"][split]["accuracy"], result[split]["accuracy"]
+        gain = f"{100 * (after - before):+.1f} points"
+        low, high = accuracy_interval(after, num_images)
+        sure = f"(95 %: {low:.1%} to {high:.1%})"
+        words = {"held_out": "held-out"}.get(split, split)
+        measured = (
+            f"{words} accuracy [bold]{after:.1%}[/] {sure}, zero-shot {before:.1%}: [bold]{gain}[/]"
+        )
     ledger = summary["ledger"]
     known = ledger["cached_predictions"]
     shared = f"; {known:,} more were answered before" if known else ""
@@ -203,18 +211,21 @@ def print_outcome(
     has_cost = summary["cost"] is not None and not is_billed
     cost = f" They cost {money(summary['cost'])}." if has_cost else ""
     sentences = [
-        f"{escape(label)}: {split} accuracy [bold]{after:.1%}[/] {sure}, zero-shot {before:.1%}: "
-        f"[bold]{gain}[/].",
+        f"{escape(label)}: {measured}.",
+        *([escape(verdict)] if verdict else []),
         f"Spent {ledger['candidate_queries']:,} candidate "
         f"{'query' if ledger['candidate_queries'] == 1 else 'queries'} "
         f"({ledger['image_predictions']:,} image predictions{shared}) in "
         f"{summary['seconds']:.0f} s." + cost,
     ]
-    if split == "validation":
+    if split != "test":
+        worse = ""
+        if split is not None:
+            worse = f": the result was chosen on the {CHOSEN_ON[split]}, so it is somewhat worse "
+            worse += "than this on others"
         sentences.insert(
             1,
-            "There are no test images: the result was chosen on the validation images, so it is "
-            "somewhat worse than this on others. Measure it on labelled images: "
+            f"There are no test images{worse}. Measure it on labelled images: "
             f"craft-ray evaluate {escape(shlex.quote(str(folder)))} IMAGES",
         )
     if is_billed:

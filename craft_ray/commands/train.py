@@ -85,7 +85,16 @@ def _run(options: argparse.Namespace) -> None:
 
         summary = run_training(config, data, folder, console)
         tuned = summary["tuned"]
-        chosen = "the last" if config.fidelity.selection == "last" else "chosen by validation"
-        label = f"Generation {tuned['generation']}, {chosen}"
+        label = f"Generation {tuned['generation']}, {_how_chosen(config, tuned.get('judged_by'))}"
+        if config.data.shots == 0:
+            label = "Without training images"
         ui = ui_command(config.mlflow, tracking_folder(folder.parent))
         show_outcome(options, summary, tuned, label, folder, ui)
+
+
+def _how_chosen(config: RunConfig, judged_by: str | None) -> str:
+    if config.fidelity.selection == "last":
+        return "the last"
+    if judged_by == "nothing":
+        return "unjudged"
+    return "chosen by held-out images" if judged_by == "held_out" else "chosen by validation"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -251,18 +251,23 @@ class DataConfig(Settings):
     number is odd; `new`: the rest (CoOp's `SUBSAMPLE_CLASSES`). No image of the other half is
     seen, and none of its names is among the classes. The sample is drawn before, so that a class
     has the images that it has with `all`."""
-    shots: Annotated[int, Field(ge=1)] | Literal["all"] = DEFAULT_SHOTS
-    """Training images a class. `all`: every labelled training image, however many a class has. With
-    `method: head` and a head that is fitted there may be classes without any: such a class keeps
-    its zero-shot logits."""
+    shots: Annotated[int, Field(ge=0)] | Literal["all"] = DEFAULT_SHOTS
+    """Training images a class. 0: none, and nothing is asked about any; the result is what the
+    prompts alone give. `validation` is then `none` unless it is given. `all`: every labelled
+    training image, however many a class has. With `method: head` and a head that is fitted there
+    may be classes without any: such a class keeps its zero-shot logits."""
     more_classes: ClassNames = ()
     """Names of classes of which nothing is labelled yet, beside those that the files have: a list,
     or a file with one a line. Needs `shots: all`."""
     repeat_small_classes: bool = False
     """Sample a class that has fewer images than `shots` with repetition, as CoOp does."""
-    validation: Literal["full", "few_shot"] = "full"
+    validation: Literal["full", "few_shot", "none"] = "full"
     """The whole validation split, or CoOp's min(shots, 4) images a class of it. Without such a
-    split: min(shots, 4) a class of the training images that were not chosen; never test images."""
+    split: min(shots, 4) a class of the training images that were not chosen; never test images.
+    `none`: no image is used for it, so that the labelled images are the training images alone. From
+    3 images a class the training images that are held out then decide between a fitted head and
+    zero-shot; with fewer nothing can, and the head is returned. Other methods need
+    `fidelity.selection: last`."""
     unlabelled: Literal["rest"] | PathText | None = None
     """Images without labels from which a head that is fitted (`head.fit` anchored) learns as well:
     a folder of images, or `rest`, the training images that were not drawn, whose labels nobody
@@ -278,3 +283,10 @@ class DataConfig(Settings):
     presets of tune_spaces/paper set it."""
     crop_scale_min: float = Field(0.5, gt=0, le=1)
     """Smallest area share of RandomResizedCrop."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_trained_to_be_validated(cls, document: Any) -> Any:
+        if isinstance(document, dict) and document.get("shots") == 0:
+            return {"validation": "none", **document}
+        return document

@@ -15,6 +15,8 @@ def method_name(config: RunConfig) -> str:
     """In few words; an optimizer that is not the paper's is named as well."""
     if config.method == "white_box":
         return "white box"
+    if config.data.shots == 0:
+        return "prompts alone"
     if (head := config.probing_head) is not None:
         if config.method == "head":
             names = {"probes": "probes", "features": "head on features"}

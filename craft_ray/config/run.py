@@ -35,6 +35,7 @@ from craft_ray.config.sections import (
 from craft_ray.config.shots_laws import check_classes_without_images
 from craft_ray.config.text_laws import check_text_search
 from craft_ray.config.unlabelled_laws import check_unlabelled
+from craft_ray.config.validation_laws import check_without_training, check_without_validation
 from craft_ray.errors import ConfigError
 
 Method = Literal["both", "prompt", "head", "white_box"]
@@ -201,6 +202,15 @@ class RunConfig(Settings):
     def _unlabelled_images_are_learned_from(self) -> Self:
         if self.data.unlabelled is not None:
             check_unlabelled(self.method, self.probing_head)
+        return self
+
+    @model_validator(mode="after")
+    def _something_decides(self) -> Self:
+        head, method = self.probing_head, self.method
+        if self.data.shots == 0:
+            check_without_training(self.data, method, head, self.prompt.start)
+        elif self.data.validation == "none":
+            check_without_validation(method, head, self.fidelity.selection)
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from craft_ray.data.rows import ParquetRow
 from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
 
-Validation = Literal["full", "few_shot"]
+Validation = Literal["full", "few_shot", "none"]
 Shots = int | Literal["all"]
 
 MAX_VALIDATION_SHOTS = 4
@@ -47,7 +47,8 @@ def sample_few_shot(
     Validation is the whole validation split, or (`few_shot`) min(shots, 4) images a class of it,
     drawn in the same way from the same stream after train. A data set without a validation split
     has min(shots, 4) of the training images that were not chosen, from the same stream after
-    train. A class with fewer gives what it has, as in CoOp.
+    train. A class with fewer gives what it has, as in CoOp. With `none` no image is drawn for it,
+    and the training images are those that the same seed gives otherwise.
 
     Raises:
         DataError: a class has fewer than `shots` images and may not be repeated; or there is no
@@ -66,19 +67,23 @@ def sample_few_shot(
             chosen += generator.choices(positions, k=shots)
         else:
             raise _too_few(dataset, shots)
-    if "val" in dataset.splits:
+    left: Sequence[int]
+    if validation == "none":
+        source, left = train, []
+    elif "val" in dataset.splits:
         source = dataset.splits["val"]
-        left: Sequence[int] = range(len(source))
+        left = range(len(source))
     else:
         source, taken = train, set(chosen)
         left = [position for position in range(len(train)) if position not in taken]
         if not left:
-            fewer = f"say data.shots={shots - 1}, or " if shots != "all" and shots > 1 else ""
+            fewer = f"say data.shots={shots - 1}, " if shots != "all" and shots > 1 else ""
             raise DataError(
                 f"{dataset.name}: without a validation split, training images must be left for "
-                f"validation, but data.shots={shots} takes all {len(train)}: {fewer}add images"
+                f"validation, but data.shots={shots} takes all {len(train)}: {fewer}say "
+                "data.validation=none, which does without, or add images"
             )
-    if "val" not in dataset.splits or validation == "few_shot":
+    if left and ("val" not in dataset.splits or validation == "few_shot"):
         count = MAX_VALIDATION_SHOTS if shots == "all" else min(shots, MAX_VALIDATION_SHOTS)
         left = _at_most(_by_label(source, left), count, generator)
     used = {*chosen, *(left if source is train else ())}

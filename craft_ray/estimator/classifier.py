@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from craft_ray.classifiers.about import Measured
 from craft_ray.classifiers.artifact import RESULT_FOLDER, Artifact
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.loading import change_run_config, load_oracle_config
@@ -43,7 +44,9 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     By default a linear head on the answers about more class names (docs/probes.md), which takes one
     query, in this process; `settings` takes any other method, and `search` the best of several. The
-    untouched model competes: what is fitted is not what validation images say is worse.
+    untouched model competes: what is fitted is not what validation images say is worse. With
+    `validation_share=0` all images are fitted to; from three images a class those that are held out
+    decide.
 
         classifier = CraftClassifier("ViT-B-32/laion2b_s34b_b79k")
         classifier.fit("train/")                      # a folder of class folders; or X and y
@@ -56,7 +59,7 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             `local-dir:<folder>`; `http`, an endpoint that `settings` name (`oracle.url`,
             `oracle.dialect`, ...); or any client of a model (`craft_ray.oracle.contract.Oracle`).
         pretrained: the tag or file, if it is not in `oracle`.
-        validation_share: of the images of each class, which choose and are not fitted to.
+        validation_share: of the images of each class, which choose and are not fitted to; 0: none.
         seed: of that choice, the views and the method.
         search: trials of a search on Ray, as `craft-ray tune` does it, of which the best is kept;
             None: one fit, without Ray. It needs a model by its name.
@@ -65,8 +68,12 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: the labels, sorted.
-        zero_shot_score_: accuracy of the untouched model on the validation images.
-        validation_score_: that of what was fitted.
+        zero_shot_score_: accuracy of the untouched model on the validation images; without these on
+            the training images that are held out; None where nothing is.
+        validation_score_: that of what was fitted on the validation images; None without these.
+        held_out_score_: that of what was fitted on the training images, each under a head that was
+            not fitted to it; None where there are validation images, or nothing is held out.
+        verdict_: what decided where there are no validation images, in a sentence; else empty.
         spent_: queries, image predictions and prompts of the fit.
         artifact_: the classifier as it is stored.
     """
@@ -97,7 +104,8 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         settings = self._settings()
         dataset, classes = labelled_items(X, y)
-        data = split(dataset, self.validation_share, self.seed)
+        share = 0.0 if settings.get("data.validation") == "none" else self.validation_share
+        data = split(dataset, share, self.seed)
         settings = {"data.shots": smallest_class(data.train), **settings}
         oracle: Oracle | None
         if self.search is not None:
@@ -207,8 +215,8 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         problems = []
         share = self.validation_share
-        if not (isinstance(share, Real) and 0 < share < 1):
-            problems.append(f"validation_share: 0 < share < 1 must hold, but got {share!r}")
+        if not (isinstance(share, Real) and 0 <= share < 1):
+            problems.append(f"validation_share: 0 <= share < 1 must hold, but got {share!r}")
         if not (isinstance(self.seed, Integral) and self.seed >= 0):
             problems.append(f"seed: must be a whole number of at least 0, but got {self.seed!r}")
         if not isinstance(self.settings, Mapping | None):
@@ -226,6 +234,8 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"but got {self.search}"
             )
         own: dict[str, Any] = {"seed": self.seed if problems else int(self.seed)}
+        if share == 0:
+            own["data.validation"] = "none"
         if isinstance(self.oracle, str) and self.oracle.startswith(("http://", "https://")):
             problems.append(
                 "oracle: must be 'http' for an endpoint, with its address and dialect among the "
@@ -250,10 +260,11 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.artifact_ = artifact
         self.classes_ = np.array(classes)
         if (about := artifact.about) is not None:
-            if about.zero_shot_validation is not None:
-                self.zero_shot_score_ = about.zero_shot_validation.accuracy
-            if about.validation is not None:
-                self.validation_score_ = about.validation.accuracy
+            before = about.zero_shot_validation or about.zero_shot_held_out
+            self.zero_shot_score_ = _accuracy(before)
+            self.validation_score_ = _accuracy(about.validation)
+            self.held_out_score_ = _accuracy(about.held_out)
+            self.verdict_ = about.verdict
 
     def _load(self, config: AnyOracleConfig) -> Oracle:
         if not isinstance(self.oracle, str):
@@ -274,6 +285,10 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             logits.append(batch.logits_NC)
         logits_NC: FloatArray = np.concatenate(logits)
         return logits_NC
+
+
+def _accuracy(score: Measured | None) -> float | None:
+    return None if score is None else score.accuracy
 
 
 def _output_dir_of(folder: Place) -> Path:

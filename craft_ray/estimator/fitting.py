@@ -20,7 +20,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.data.dataset import Dataset, Item
 from craft_ray.errors import DataError, RunFailedError
-from craft_ray.jobs.result import Scores, about_result
+from craft_ray.jobs.result import Scores, about_result, verdict_on
 from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import Oracle
@@ -63,12 +63,14 @@ def fit_once(config: RunConfig, data: FewShotData, oracle: Oracle, *, is_object:
     while not trainer.finished:
         trainer.run_generation()
     selected, spent = trainer.selected, metered.ledger.spent
-    scores = Scores(zero_shot, selected.validation)
+    scores = Scores(zero_shot, selected.evidence)
     price, bill = config.price_per_thousand_predictions, getattr(oracle, "bill", None)
     cost = None if price is None else round(spent.cost(price), 6)
     if isinstance(config.oracle, EndpointConfig) and bill is not None and bill.currency:
         cost = round(bill.cost, 6)
-    about = about_result("", config, data, oracle.describe(), scores, spent, cost)
+    evidence, findings = selected.evidence, trainer.findings
+    words = verdict_on(config, data, evidence, selected.generation, findings)
+    about = about_result("", config, data, oracle.describe(), scores, spent, cost, words)
     if is_object:
         about = about.model_copy(update={"source": "", "revision": None})
     artifact = Artifact(
@@ -121,7 +123,8 @@ def smallest_class(items: Sequence[Item]) -> int:
 
 
 def split(dataset: Dataset, share: float, seed: int) -> FewShotData:
-    """Training and validation images, class by class; each class has at least one of both.
+    """Training and validation images, class by class; each class has at least one of both. A share
+    of 0 leaves all images to the training.
 
     Raises:
         DataError: a class has one image only.
@@ -132,9 +135,13 @@ def split(dataset: Dataset, share: float, seed: int) -> FewShotData:
     validation: list[Item] = []
     for label in sorted({item.label for item in items}):
         own = [item for item in items if item.label == label]
+        if not share:
+            train += own
+            continue
         if len(own) < 2:
             raise DataError(
-                f"X: each class must have at least two images, but {own[0].name} is alone"
+                f"X: each class must have at least two images, but {own[0].name} is alone; "
+                "validation_share=0 needs one, and chooses on none"
             )
         count = min(max(round(share * len(own)), 1), len(own) - 1)
         chosen = set(rng.permutation(len(own))[:count].tolist())

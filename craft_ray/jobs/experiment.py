@@ -67,12 +67,12 @@ class Experiment:
     pool: PoolAddress
     keeper: PoolKeeper
     prepared: PreparedTask
-    zero_shot: Score
-    """On validation."""
+    zero_shot: Score | None
+    """On validation; None: there are no validation images."""
     examiner: Examiner
     clock: RunClock
     startup_s: float
-    """Until zero-shot was validated and tuning could begin."""
+    """Until tuning could begin."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -110,6 +110,7 @@ class Experiment:
         config: RunConfig,
         scores: Scores,
         spent: Spending,
+        verdict: str | None,
     ) -> None:
         """Store the result as an artefact with its card, also in the tracker's run `key`.
 
@@ -119,12 +120,14 @@ class Experiment:
             config: of the fine-tuning that made it.
             scores: of it and of zero-shot.
             spent: by the whole run.
+            verdict: what decided for it, if validation images did not.
         """
         oracle = self.examiner.describe_oracle()
         cost = cost_of(self.config, self.folder, spent)
         if classifier.template is not None:
             self.say(f"The prompt that was found: {classifier.template}")
-        about = about_result(self.folder.name, config, self.data, oracle, scores, spent, cost)
+        name, data = self.folder.name, self.data
+        about = about_result(name, config, data, oracle, scores, spent, cost, verdict)
         with on_this_disk(self.keep(classifier, about)) as local:
             self.tracker.log_folder(key, local)
 
@@ -199,7 +202,7 @@ def open_experiment(
     first: RunConfig | None = None,
 ) -> Iterator[Experiment]:
     """Start pool, tracker and slots on the Ray that is connected, register the task and validate
-    zero-shot; end what was started.
+    zero-shot, where there are validation images; end what was started.
 
     Args:
         config: of the run, or the base of a search.
@@ -246,7 +249,7 @@ def open_experiment(
             check_model(folder, oracle.describe())
             for note in oracle.describe().notes:
                 console.print(note, highlight=False, markup=False, soft_wrap=True)
-            with waiting(console, "Asking zero-shot"):
+            with waiting(console, "Asking zero-shot" if data.validation else "Sending the images"):
                 task = classification_task(config, data)
                 start = earlier_prompt(config, task, oracle.describe())
                 prepared = prepare(config, data, oracle, start)

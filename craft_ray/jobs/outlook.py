@@ -21,7 +21,8 @@ class Outlook:
     Attributes:
         queries: candidate queries that are spent.
         most_queries: that it may spend in all.
-        best: highest validation accuracy so far; None before the first one.
+        best: highest validation accuracy so far, or without validation images the one on held-out
+            training images; None before the first one.
         cost: of what is spent, if there is a price.
         share: of the work that is done, 0 to 1.
         share_before: that was done when this process began.

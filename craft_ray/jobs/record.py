@@ -121,6 +121,12 @@ def data_inputs(config: RunConfig, data: FewShotData, context: str) -> DataInput
     )
 
 
+def all_inputs(config: RunConfig, data: FewShotData) -> list[DataInput]:
+    """The images of each use that has some."""
+    used = {"training": data.train, "validation": data.validation, "test": data.test}
+    return [data_inputs(config, data, context) for context, items in used.items() if items]
+
+
 def _digest(items: tuple[Item, ...]) -> str:
     if len(items) <= MAX_TEST_MANIFEST:
         return manifest(items)
@@ -185,19 +191,20 @@ def record_model(
 
 
 def describe_result(
-    summary: Mapping[str, Any], test: Mapping[str, float] | None, words: str, config: RunConfig
+    summary: Mapping[str, Any], result: Mapping[str, Any] | None, words: str, config: RunConfig
 ) -> str:
     """Markdown for MLflow's page of a run.
 
     Args:
         summary: of the run.
-        test: score of its classifier on the test images; None: it has none.
+        result: of its classifier; None: it has none.
         words: about the classifier, after the numbers.
         config: of the run, or the base of a search.
     """
     data, ledger = summary["data"], summary["ledger"]
     num_test = f"{data['num_test']:,}" if data["num_test"] else "no"
     lines = []
+    test = result and result["test"]
     if test is not None:
         low, high = accuracy_interval(test["accuracy"], data["num_test"])
         before = summary["zero_shot"]["test"]["accuracy"]
@@ -206,7 +213,11 @@ def describe_result(
             f"{high:.1%}; zero-shot {before:.1%}){words}"
         )
     elif not data["num_test"]:
-        lines.append(f"No test images: validation alone says how good it is.{words}")
+        by = (result or {}).get("judged_by", "validation")
+        alone = {"validation": "validation alone", "held_out": "held-out training images alone"}
+        lines.append(f"No test images: {alone.get(by, 'nothing')} says how good it is.{words}")
+    if verdict := (result or {}).get("verdict"):
+        lines.append(verdict)
     bill = summary.get("bill")
     has_cost = summary["cost"] is not None and bill is None
     cost = f", cost {money(summary['cost'])}" if has_cost else ""
@@ -215,7 +226,7 @@ def describe_result(
         f"predictions{cost}, {summary['seconds']:.0f} s",
         *([] if bill is None else [Bill.from_dict(bill).sentence()]),
         f"Data: {data['name']}, {data['num_classes']} classes, {data['num_train']:,} training, "
-        f"{data['num_validation']:,} validation and {num_test} test images",
+        f"{data['num_validation'] or 'no'} validation and {num_test} test images",
         f"Model: {model_name(config)}",
         f"Label images: `craft-ray predict {summary['name']} PHOTOS`",
     ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from craft_ray.classifiers.about import SENT_AS_FILE, About, Measured, plain_view
+from craft_ray.classifiers.evidence import Evidence
 from craft_ray.classifiers.score import Score
+from craft_ray.classifiers.verdict import ZeroShot, verdict
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.method_names import method_name
 from craft_ray.config.run import RunConfig
@@ -15,6 +18,7 @@ from craft_ray.oracle.contract import OracleDescription
 from craft_ray.oracle.origin import origin_of
 from craft_ray.task.preparation import FewShotData
 from craft_ray.task.provenance import commit, manifest, versions
+from craft_ray.tuners.findings import HeadFindings
 
 
 @dataclass(frozen=True)
@@ -22,12 +26,13 @@ class Scores:
     """Of the classifier and of the untouched model.
 
     Attributes:
-        zero_shot_validation, validation: on the validation images.
+        zero_shot_validation: on the validation images; None: there are none.
+        evidence: of the classifier, by which it was chosen.
         zero_shot_test, test: on the test images; None if nobody asked.
     """
 
-    zero_shot_validation: Score
-    validation: Score
+    zero_shot_validation: Score | None
+    evidence: Evidence
     zero_shot_test: Score | None = None
     test: Score | None = None
 
@@ -40,6 +45,7 @@ def about_result(
     scores: Scores,
     spent: Spending,
     cost: float | None = None,
+    words: str | None = None,
 ) -> About:
     """For the classifier's card.
 
@@ -51,11 +57,15 @@ def about_result(
         scores: of the classifier.
         spent: by the whole run.
         cost: of it; None: nobody has said a price.
+        words: what decided, where validation images did not.
     """
     origin = origin_of(config.oracle)
     price = config.price_per_thousand_predictions
     endpoint = config.oracle if isinstance(config.oracle, EndpointConfig) else None
     num_test = len(data.test)
+    evidence = scores.evidence
+    # Beside validation images they are a part of what was chosen by, and no figure of their own.
+    is_held_out = evidence.validation is None
     return About(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         run=run,
@@ -71,10 +81,15 @@ def about_result(
         image_mean=oracle.image_mean,
         image_std=oracle.image_std,
         view=SENT_AS_FILE if oracle.takes_files else plain_view(oracle.transform),
-        zero_shot_validation=Measured.of(scores.zero_shot_validation, len(data.validation)),
-        validation=Measured.of(scores.validation, len(data.validation)),
-        zero_shot_test=scores.zero_shot_test and Measured.of(scores.zero_shot_test, num_test),
-        test=scores.test and Measured.of(scores.test, num_test),
+        zero_shot_validation=_measured(scores.zero_shot_validation, len(data.validation)),
+        validation=_measured(evidence.validation, len(data.validation)),
+        held_out=_measured(evidence.held_out, len(data.train)) if is_held_out else None,
+        zero_shot_held_out=(
+            _measured(evidence.zero_shot_held_out, len(data.train)) if is_held_out else None
+        ),
+        zero_shot_test=_measured(scores.zero_shot_test, num_test),
+        test=_measured(scores.test, num_test),
+        verdict=words or "",
         candidate_queries=spent.candidate_queries,
         image_predictions=spent.image_predictions,
         cost=cost,
@@ -83,3 +98,38 @@ def about_result(
         versions=versions(),
         commit=commit(),
     )
+
+
+def verdict_on(
+    config: RunConfig,
+    data: FewShotData,
+    evidence: Evidence,
+    generation: int,
+    findings: HeadFindings | None,
+) -> str | None:
+    """What decided for the state that a fine-tuning returns, if validation images did not.
+
+    Args:
+        config: its settings.
+        data: its images.
+        evidence: of the state.
+        generation: after which it was there.
+        findings: of the last head that was fitted to answers.
+    """
+    counts = Counter(item.label for item in data.train)
+    zero_shot = None
+    if findings is not None:
+        right, trust = findings.zero_shot_right, findings.zero_shot_scale
+        zero_shot = ZeroShot(right, trust, data.size.num_classes)
+    return verdict(
+        evidence,
+        generation,
+        num_training=len(data.train),
+        images_a_class=min(counts.values(), default=0),
+        rule=config.fidelity.selection,
+        zero_shot=zero_shot,
+    )
+
+
+def _measured(score: Score | None, num_images: int) -> Measured | None:
+    return None if score is None else Measured.of(score, num_images)

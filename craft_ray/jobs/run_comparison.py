@@ -111,6 +111,7 @@ RESULTS: Sequence[tuple[str, Callable[[RunRecord], str]]] = (
     ("zero-shot, test", _accuracy(lambda summary: summary["zero_shot"]["test"])),
     ("tuned, test (95 %)", _test),
     ("tuned, validation", _accuracy(lambda summary: _result(summary)["validation"])),
+    ("tuned, held out", _accuracy(lambda summary: _result(summary).get("held_out"))),
     ("test images", _number("data", "num_test")),
     ("candidate queries", _number("ledger", "candidate_queries")),
     ("image predictions", _number("ledger", "image_predictions")),

@@ -19,7 +19,7 @@ from craft_ray.metering.planned_spending import plan_run
 from craft_ray.tracking.vocabulary import points_of
 
 LOG_LINES, LOG_SECONDS = 20, 10.0
-"""Without a terminal: at most so many lines of validations, and seconds between two of them."""
+"""Without a terminal: at most so many lines of evaluations, and seconds between two of them."""
 LINE_EVERY_S = 60.0
 """Of a line about how far it is, where there was no other."""
 
@@ -42,6 +42,7 @@ class RunWatcher:
         self._share_before: float | None = None
         self._started_s = self._said_s = time.monotonic()
         self._best: float | None = None
+        self._has_result = False
         self.end: JobEnd | None = None
 
     def __enter__(self) -> Self:
@@ -65,7 +66,7 @@ class RunWatcher:
 
     def on_report(self, job: FineTuning, report: Report) -> None:
         self._experiment.tracker.log(self._experiment.folder.name, points_of(report))
-        self._best = report["val_accuracy"]
+        self._best, self._has_result = known_accuracy(report), True
         self._stop_if_overdue(job)
         predictions = report.get("image_predictions", 0)  # earlier versions did not say it
         if report.get(REPLAYED):  # done before this process: it says nothing of its pace
@@ -80,7 +81,7 @@ class RunWatcher:
     def _stop_if_overdue(self, job: FineTuning) -> None:
         """After the time limit what has been found so far is the result, if there is any."""
         left_s = self._experiment.seconds_left
-        if left_s is not None and left_s <= 0 and self._best is not None:
+        if left_s is not None and left_s <= 0 and self._has_result:
             self._experiment.slots.board.cancel.remote(job.id)
 
     def _show(self, generation: int, queries: int, predictions: int) -> Outlook:
@@ -118,13 +119,25 @@ class RunWatcher:
 
 
 def describe(report: Report, most_queries: int) -> str:
-    """Queries, loss and validation of a report, in words."""
+    """Queries, loss and what is known of the accuracy of a report, in words."""
     last = report["points"][-1]
     queries = loss = ""
     if most_queries:  # some methods ask none
         queries = f"{report['candidate_queries']:,}/{most_queries:,} queries, "
     if "fitness_best" in last:  # the paper's fitness is a loss
         loss = f"loss of the best candidate {last['fitness_best']:.3f}, "
-    return (
-        f"{queries}{loss}validation {last['val_accuracy']:.1%} (best {report['val_accuracy']:.1%})"
-    )
+    best = known_accuracy(report)
+    if best is None:
+        return f"{queries}{loss}not validated"
+    if "val_accuracy" not in last:
+        return f"{queries}{loss}held out {best:.1%}"
+    return f"{queries}{loss}validation {last['val_accuracy']:.1%} (best {best:.1%})"
+
+
+def known_accuracy(report: Report) -> float | None:
+    """Of the state that would be returned: on validation, or without such images on training images
+    that are held out; None where neither is known."""
+    if report["val_accuracy"] is not None:
+        return float(report["val_accuracy"])
+    held_out = report.get("held_out")
+    return None if held_out is None else float(held_out["accuracy"])

@@ -8,6 +8,9 @@ from typing import Any
 import ray
 from rich.console import Console
 
+from craft_ray.classifiers.evidence import Evidence
+from craft_ray.classifiers.score import Score
+from craft_ray.classifiers.verdict import judged_by
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import RunFailedError, UserError
 from craft_ray.files.remote import Place
@@ -15,7 +18,7 @@ from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.fine_tuning import FineTuning
 from craft_ray.jobs.job import JobEnd
 from craft_ray.jobs.record import (
-    data_inputs,
+    all_inputs,
     describe_result,
     harmless,
     record_end,
@@ -23,7 +26,7 @@ from craft_ray.jobs.record import (
     run_params,
     run_tags,
 )
-from craft_ray.jobs.result import Scores
+from craft_ray.jobs.result import Scores, verdict_on
 from craft_ray.jobs.run_watcher import RunWatcher
 from craft_ray.jobs.tuning import Tuned, read_selected, read_tuned
 from craft_ray.task.preparation import FewShotData
@@ -46,7 +49,8 @@ def run_training(
     """
     first = None if (folder / WORKER_FOLDER).exists() else config
     with open_experiment(config, data, folder, console, first=first) as experiment:
-        experiment.say(f"Zero-shot: {experiment.zero_shot.accuracy:.1%} on validation.")
+        if experiment.zero_shot is not None:
+            experiment.say(f"Zero-shot: {experiment.zero_shot.accuracy:.1%} on validation.")
         settings = config.model_dump(mode="json")
         tags, name = run_tags("train", config, data.dataset.name), folder.name
         with tracked(experiment.tracker, name, name, run_params(config), tags):
@@ -72,16 +76,22 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
     experiment.keep(selected.classifier)
     zero_shot_test, test = experiment.test(selected.classifier)
     spent = tuned.spent + experiment.examiner.spent
-    scores = Scores(experiment.zero_shot, selected.validation, zero_shot_test, test)
-    experiment.deliver(selected.classifier, key, config, scores, spent)
+    evidence = selected.evidence
+    words = verdict_on(config, experiment.data, evidence, selected.generation, tuned.findings)
+    scores = Scores(experiment.zero_shot, evidence, zero_shot_test, test)
+    experiment.deliver(selected.classifier, key, config, scores, spent, words)
     pool = experiment.report_pool(key)
     results = {
         "zero_shot": {
-            "validation": asdict(experiment.zero_shot),
+            **zero_shot_scores(experiment.zero_shot, evidence),
             "test": zero_shot_test and asdict(zero_shot_test),
         },
         "tuned": {
-            **asdict(selected.evidence),
+            "validation": evidence.validation and asdict(evidence.validation),
+            "held_out": evidence.held_out and asdict(evidence.held_out),
+            "right": evidence.right,
+            "judged_by": judged_by(evidence),
+            "verdict": words,
             "test": test and asdict(test),
             "generation": selected.generation,
             "predictions_per_image": selected.classifier.predictions_per_image,
@@ -96,6 +106,16 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
         with harmless():
             _record(experiment, summary, tuned)
     return summary
+
+
+def zero_shot_scores(validation: Score | None, evidence: Evidence | None) -> dict[str, Any]:
+    """Of the untouched model for a summary: on validation, and on the training images by which the
+    result was compared with it."""
+    held_out = None if evidence is None else evidence.zero_shot_held_out
+    return {
+        "validation": validation and asdict(validation),
+        "held_out": held_out and asdict(held_out),
+    }
 
 
 def tell_findings(experiment: Experiment, tuned: Tuned) -> dict[str, Any] | None:
@@ -117,12 +137,12 @@ def _record(experiment: Experiment, summary: dict[str, Any], tuned: Tuned) -> No
         **score_metrics("held_out", found["held_out"]),
         **score_metrics("test", found["test"]),
         **score_metrics("zero_shot", before["validation"]),
+        **score_metrics("zero_shot_held_out", before["held_out"]),
         **score_metrics("zero_shot_test", before["test"]),
     }
     tracker.log(folder.name, [{STEP: step, **scores}])
-    contexts = ["training", "validation", *(["test"] if experiment.data.test else [])]
-    tracker.log_inputs(folder.name, [data_inputs(config, experiment.data, c) for c in contexts])
-    note = describe_result(summary, found["test"], "", config)
+    tracker.log_inputs(folder.name, all_inputs(config, experiment.data))
+    note = describe_result(summary, found, "", config)
     tracker.tag(folder.name, {"mlflow.note.content": note})
     record_end(tracker, folder.name, folder, summary, config, step)
     names = experiment.prepared.class_names

@@ -1,6 +1,6 @@
 """A fine-tuning from its first generation, or its last state, to its end; and its result.
 
-Runs in a slot's worker. After each validation a state is saved, and then reported: a successor of
+Runs in a slot's worker. After each evaluation a state is saved, and then reported: a successor of
 this worker repeats what was reported, as whoever waited for it may have died as well.
 """
 
@@ -73,7 +73,7 @@ class Tuned:
 
     @property
     def last(self) -> Report | None:
-        """The last report; None before the first validation."""
+        """The last report; None before the first evaluation."""
         return self.reports[-1] if self.reports else None
 
     @property
@@ -81,9 +81,12 @@ class Tuned:
         """Of the selected state."""
         if self.last is None:
             return None
-        validation = Score(**{f.name: self.last[f"val_{f.name}"] for f in fields(Score)})
-        held_out = self.last["held_out"]
-        return Evidence(validation, held_out and Score(**held_out), self.right)
+        known = {f.name: self.last[f"val_{f.name}"] for f in fields(Score)}
+        validation = None if known["accuracy"] is None else Score(**known)
+        held_out, before = self.last["held_out"], self.last.get("zero_shot_held_out")
+        return Evidence(
+            validation, held_out and Score(**held_out), self.right, before and Score(**before)
+        )
 
     @property
     def retried_chunks(self) -> int:
@@ -178,7 +181,7 @@ def tune(
         subject = digest_of_question(
             prepared.task.digest,
             prepared.fitness.handle.content,
-            prepared.validation.handle.content,
+            "" if prepared.validation is None else prepared.validation.handle.content,
         ).hex()
         return _Course(asked, oracle, trainer, subject, journal, folder, reporter).run()
 
@@ -193,7 +196,7 @@ class _Course:
         subject: what is asked about.
         journal: of the queries.
         folder: of the job.
-        reporter: hears of each validation.
+        reporter: hears of each evaluation.
     """
 
     def __init__(
@@ -226,7 +229,7 @@ class _Course:
         """To its end.
 
         Raises:
-            JobStoppedError: it was told to stop before anything was validated.
+            JobStoppedError: it was told to stop before anything was evaluated.
             MoneySpentError: there was no money for that.
         """
         try:
@@ -239,7 +242,7 @@ class _Course:
                     self._journal.forget_answers(before_generation=kept_generation)
                     kept_generation = self._trainer.generation
         except (JobStoppedError, MoneySpentError):
-            # What was validated with the money that there was is a result.
+            # What was evaluated with the money that there was is a result.
             if not self._reports:
                 raise
         outcome = outcome_of(self._trainer)
@@ -268,14 +271,14 @@ class _Course:
             self._reporter.send(index, report)
 
     def _run_generation(self) -> bool:
-        """One generation; returns whether it was validated, saved and reported."""
+        """One generation; returns whether it was evaluated, saved and reported."""
         totals_before, began_s = self._pool.totals, time.monotonic()
         report = self._trainer.run_generation()
         rates = self._pool.totals.since(totals_before, time.monotonic() - began_s)
         self._points.append(point_of(report) | rates | {"time_ms": time.time_ns() // 10**6})
         # Not a part of what is stored: it depends on who else has asked.
         asked = {"image_predictions": self._oracle.ledger.spent.image_predictions}
-        if report.validation is None:
+        if not report.is_evaluated:
             place = {
                 "generation": report.generation,
                 "candidate_queries": report.candidate_queries,
@@ -293,7 +296,8 @@ class _Course:
 
     def _metrics(self, report: GenerationReport) -> Report:
         selected = self._trainer.selected
-        held_out = selected.evidence.held_out
+        validation, held_out = selected.validation, selected.evidence.held_out
+        zero_shot = selected.evidence.zero_shot_held_out
         before = self._reports[-1] if self._reports else {"train_seconds": 0.0, "retried_chunks": 0}
         now_s, now_retries = time.monotonic(), self._pool.totals.retries
         seconds, retries = now_s - self._started_s, now_retries - self._retries
@@ -301,8 +305,9 @@ class _Course:
         return {
             "generation": report.generation,
             "candidate_queries": report.candidate_queries,
-            **{f"val_{name}": value for name, value in asdict(selected.validation).items()},
+            **{f"val_{f.name}": validation and getattr(validation, f.name) for f in fields(Score)},
             "held_out": held_out and asdict(held_out),
+            "zero_shot_held_out": zero_shot and asdict(zero_shot),
             "selected_generation": selected.generation,
             "predictions_per_image": selected.classifier.predictions_per_image,
             "retried_chunks": before["retried_chunks"] + retries,

@@ -124,6 +124,8 @@ def plan_driver_bill(config: RunConfig, size: DataSize) -> BilledUnits:
         num_views = 0 if config.data.views == "fresh" else config.data.views
         sets = [size.num_validation, *[size.num_train] * (1 + num_views), *tests]
         sets += [size.num_unlabelled] * bool(size.num_unlabelled)
+        if not any(sets):
+            return BilledUnits()
         return asker.about(sets, size.num_classes)  # the result's names are the trial's
     sets = [size.num_validation, *tests]
     if fits_scale(_endpoint(config)):
@@ -160,6 +162,8 @@ def plan_trial_bill(config: RunConfig, size: DataSize, shared: SharedSize = ALON
     """
     asker = asker_of(_endpoint(config))
     num_names = _num_names(config, size, shared)
+    if not size.num_train:
+        return _plan_untouched(config, size, asker, num_names)
     if asker.takes_contexts:
         return BilledUnits(pairs=plan_run(config, size).image_predictions * num_names)
     units = _plan_views(config, size, asker, num_names)
@@ -173,6 +177,16 @@ def plan_trial_bill(config: RunConfig, size: DataSize, shared: SharedSize = ALON
 def plan_run_bill(config: RunConfig, size: DataSize) -> BilledUnits:
     """All of a single run."""
     return plan_driver_bill(config, size) + plan_trial_bill(config, size)
+
+
+def _plan_untouched(config: RunConfig, size: DataSize, asker: Asker, num_names: int) -> BilledUnits:
+    """Without training images: the texts of the head's offset, on validation images."""
+    asks = num_names > size.num_classes
+    if asker.takes_contexts:
+        return BilledUnits(pairs=plan_run(config, size).image_predictions * num_names)
+    if asks and asker.gives_features and (size.num_validation or size.num_test):
+        return asker.about([], num_names)  # images are the driver's to send
+    return asker.about([size.num_validation] * asks * bool(size.num_validation), num_names)
 
 
 def _plan_views(config: RunConfig, size: DataSize, asker: Asker, num_names: int) -> BilledUnits:
@@ -205,6 +219,8 @@ def _num_names(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) ->
     head = config.probing_head
     if head is None:
         return size.num_classes
+    if not size.num_train:
+        return size.num_classes + size.num_prompts(head)
     more = max(shared.num_names - head.num_names, 0) if config.method == "head" else 0
     return size.num_texts(head) + (0 if head.kind == "features" else more)
 

@@ -32,12 +32,15 @@ class DataSize:
     num_sentences: int = 0
     """Of all classes, in the file that `head.offset` names."""
 
+    def num_prompts(self, head: ProbingHeadConfig) -> int:
+        """Texts of a head's offset."""
+        each = PROMPTS_PER_CLASS.get(head.offset)
+        return self.num_sentences if each is None else each * self.num_classes
+
     def num_texts(self, head: ProbingHeadConfig) -> int:
         """What a head asks about an image: class names, names beside them, and texts of its
         offset."""
-        each = PROMPTS_PER_CLASS.get(head.offset)
-        prompts = self.num_sentences if each is None else each * self.num_classes
-        return self.num_classes + head.num_names + prompts
+        return self.num_classes + head.num_names + self.num_prompts(head)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ def plan_run(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> S
         shared: with the other trials of its search, of which none has asked before it.
     """
     num_earlier = 0 if config.prompt.start is None else 1
-    total = cost_of("evaluation", num_earlier, size.num_validation, size.num_classes)
+    if not size.num_train:
+        return _plan_untouched(config, size)
+    total = _cost_of_validation(num_earlier, size, size.num_classes)
     if (head := config.probing_head) is not None:
         if config.method == "both":
             return total + _plan_probe_search(config, head, size)
@@ -71,7 +76,7 @@ def plan_run(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> S
         return total + _plan_probing(config, head, size, shared)
     generations = config.num_generations
     for _ in range(-(-generations // config.evaluate_every_generations)):
-        total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
+        total += _cost_of_validation(1, size, size.num_classes)
     if config.method in ("both", "prompt"):
         total += _cost_of_search(config, size, size.num_classes)
     for _ in range(generations // config.num_batches):
@@ -85,6 +90,21 @@ def plan_run(config: RunConfig, size: DataSize, shared: SharedSize = ALONE) -> S
         if config.method != "prompt":
             total += cost_of("head", 1, size.num_train, size.num_classes)
     return total
+
+
+def _plan_untouched(config: RunConfig, size: DataSize) -> Spending:
+    """The texts of the head's offset, on validation images; zero-shot is the driver's to ask."""
+    head = config.probing_head
+    if head is None or not head.asks_prompts:
+        return Spending()
+    return _cost_of_validation(1, size, size.num_classes + size.num_prompts(head))
+
+
+def _cost_of_validation(num_contexts: int, size: DataSize, num_names: int) -> Spending:
+    """Nothing, not even texts, without validation images."""
+    if not size.num_validation:
+        return Spending()
+    return cost_of("evaluation", num_contexts, size.num_validation, num_names)
 
 
 def _cost_of_search(config: RunConfig, size: DataSize, num_names: int) -> Spending:
@@ -115,7 +135,7 @@ def _plan_probing(
         total += cost("head", head.num_contexts, size.num_unlabelled)
     for generation in range(1, config.num_generations + 1):
         num_contexts = min(generation * head.contexts_per_generation, head.num_contexts)
-        if config.evaluates_after(generation):
+        if size.num_validation and config.evaluates_after(generation):
             total += cost("evaluation", num_contexts, size.num_validation)
     return total
 
@@ -127,7 +147,7 @@ def _plan_features(config: RunConfig, head: ProbingHeadConfig, size: DataSize) -
     total += cost_of("head", config.data.views, size.num_train, num_classes=0)
     if size.num_unlabelled:
         total += cost_of("head", 1, size.num_unlabelled, num_classes=0)
-    return total + cost_of("evaluation", 1, size.num_validation, num_classes=0)
+    return total + _cost_of_validation(1, size, num_names=0)
 
 
 def _plan_probe_search(config: RunConfig, head: ProbingHeadConfig, size: DataSize) -> Spending:
@@ -142,7 +162,7 @@ def _plan_probe_search(config: RunConfig, head: ProbingHeadConfig, size: DataSiz
             total += cost_of("head", 1 + config.data.views, size.num_train, num_names)
         if is_evaluated:
             num_contexts = 1 + sum(end < generation for end in config.search_ends)
-            total += cost_of("evaluation", num_contexts, size.num_validation, num_names)
+            total += _cost_of_validation(num_contexts, size, num_names)
     return total
 
 
@@ -166,9 +186,9 @@ def plan_driver(config: RunConfig, size: DataSize) -> Spending:
     and the result on test. Of an oracle that answers with cosines it asks zero-shot on the training
     images as well (`craft_ray.task.temperature`)."""
     total = _plan_image_sets(config, size)
-    if _fits_scale(config):
+    if size.num_train and _fits_scale(config):
         total += cost_of("head", 1, size.num_train, size.num_classes)
-    total += cost_of("evaluation", 1, size.num_validation, size.num_classes)
+    total += _cost_of_validation(1, size, size.num_classes)
     return total + plan_test(config, size)
 
 
@@ -205,7 +225,11 @@ def plan_test(config: RunConfig, size: DataSize) -> Spending:
     """The test images are sent, and zero-shot and the result asked about each."""
     total = Spending(images_sent=size.num_test)
     num_contexts, num_names = 1, size.num_classes
-    if (head := config.probing_head) is not None:
+    if (head := config.probing_head) is not None and not size.num_train:
+        if not head.asks_prompts:  # the result is zero-shot, and the driver asks nothing twice
+            return total + plan_zero_shot(size)
+        num_names += size.num_prompts(head)
+    elif head is not None:
         num_contexts, num_names = head.num_contexts, size.num_texts(head)
         if head.kind == "features":
             num_names = 0

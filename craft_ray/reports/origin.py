@@ -63,7 +63,7 @@ def settings_and_versions(kind: str, summary: Mapping[str, Any]) -> Iterator[str
     facts = [
         ["model", summary["oracle_id"]],
         ["training images", summary["data"]["few_shot_manifest"]],
-        ["validation images", summary["data"]["validation_manifest"]],
+        ["validation images", summary["data"]["validation_manifest"] or "none"],
     ]
     identities = [[escape(name), f"<code>{escape(each)}</code>"] for name, each in facts]
     content = table(["part", "version"], versions, left=2)

@@ -24,7 +24,7 @@ class Tried:
     Attributes:
         number: of it.
         params: what it tried; all of a chart have the same ones.
-        accuracy: what came of it, on validation.
+        accuracy: what came of it, on the images that decide.
         is_best: whether it is the one that was chosen.
     """
 
@@ -34,23 +34,24 @@ class Tried:
     is_best: bool
 
 
-def parallel_coordinates(tried: Sequence[Tried], is_log: Mapping[str, bool]) -> str:
+def parallel_coordinates(
+    tried: Sequence[Tried], is_log: Mapping[str, bool], on: str = "validation"
+) -> str:
     """An axis for each parameter, and the last one for the accuracy.
 
     Args:
         tried: trials with the same parameters; at least one.
         is_log: parameters that are searched on a logarithmic scale.
+        on: which images the accuracy is of.
     """
     paths = list(tried[0].params)
     axes = [_axis([each.params[path] for each in tried], is_log.get(path, False)) for path in paths]
     accuracies = [each.accuracy for each in tried]
     axes.append(_axis(accuracies, False, percent=True))
-    names = [path.split(".")[-1].replace("_", " ") for path in paths] + ["validation"]
+    names = [path.split(".")[-1].replace("_", " ") for path in paths] + [on]
     width = 2 * SIDE + APART * (len(axes) - 1)
     parts = []
-    for place, (name, path) in enumerate(
-        zip(names, [*paths, "accuracy on validation"], strict=True)
-    ):
+    for place, (name, path) in enumerate(zip(names, [*paths, f"accuracy on {on}"], strict=True)):
         x = SIDE + place * APART
         parts.append(
             f'<path class="axis" d="M{x} {TOP}v{HEIGHT}"/>'

@@ -23,6 +23,7 @@ from craft_ray.config.money import money, run_cost
 from craft_ray.config.run import RunConfig
 from craft_ray.oracle.gate.bill import Bill
 from craft_ray.reports.charts import Curve, Estimate, curves, estimates
+from craft_ray.reports.measured import CHOSEN_ON, measured_on
 from craft_ray.reports.origin import commands, settings_and_versions
 from craft_ray.reports.page import card, dim, page, points, seconds, section, share
 from craft_ray.reports.sections import Examined, Picture, results_on_images
@@ -38,6 +39,12 @@ Summary = Mapping[str, Any]
 """Of a run, as its `summary.json` has it."""
 TWO_SIDED_95 = 1.96
 FIRST = 5
+IMAGES = {"test": "test images", **CHOSEN_ON}
+NO_RESULT = "No trial has a result: there is zero-shot only."
+NOT_MEASURED = (
+    "No image measured it: there are no test images and no validation images, and no training "
+    "image was held out. craft-ray evaluate measures it on labelled images."
+)
 MANY_CLASSES = 20
 """From so many on, it says something that the true class is among the first five."""
 
@@ -123,30 +130,32 @@ def _headline(facts: RunPageFacts) -> Iterator[str]:
         f"training images, model {model}"
     )
     yield f'<p class="dim">{escape(words)}</p>'
-    split, num_images = "test", data.get("num_test")
+    split, num_images = measured_on(summary, facts.result)
+    if split is None:
+        yield f"<p>{escape(NOT_MEASURED if facts.result else NO_RESULT)}</p>"
+        yield from _verdict(facts)
+        return
     before, after = _score(summary["zero_shot"], split), _score(facts.result, split)
-    if before is None:
-        split, num_images = "validation", data["num_validation"]
-        before, after = _score(summary["zero_shot"], split), _score(facts.result, split)
     assert before is not None
     if after is None:
-        yield "<p>No trial has a result: there is zero-shot only.</p>"
+        yield f"<p>{escape(NO_RESULT)}</p>"
         yield estimates([_estimate("zero-shot", before, num_images, is_main=False)])
         return
     low, high = accuracy_interval(after, num_images)
     yield '<div class="hero"><div>'
     yield f'<div class="big">{share(after)}</div>'
     yield (
-        f"<p>accuracy on {num_images:,} {split} images (95 %: {share(low)} to {share(high)}), "
+        f"<p>accuracy on {num_images:,} {IMAGES[split]} (95 %: {share(low)} to {share(high)}), "
         f'<span class="{"up" if after > before else "down" if after < before else "dim"}">'
         f"{points(after - before)}</span> over zero-shot.</p>"
     )
-    if split == "validation":
+    if split != "test":
         yield dim(
-            "There are no test images. The result was chosen on the validation images, so that it "
+            f"There are no test images. The result was chosen on the {IMAGES[split]}, so that it "
             "is somewhat worse than this on others: craft-ray evaluate measures it on labelled "
             "images."
         )
+    yield from _verdict(facts)
     if template := (facts.result or {}).get("template"):
         yield f"<p>The prompt that was found: <b>{escape(str(template))}</b></p>"
     yield from _changes(facts)
@@ -158,6 +167,12 @@ def _headline(facts: RunPageFacts) -> Iterator[str]:
         ]
     )
     yield "</div>"
+
+
+def _verdict(facts: RunPageFacts) -> Iterator[str]:
+    """What decided, where validation images did not."""
+    if words := (facts.result or {}).get("verdict"):
+        yield dim(str(words))
 
 
 def _method(settings: Summary) -> str:
@@ -183,11 +198,13 @@ def _changes(facts: RunPageFacts) -> Iterator[str]:
         return
     tuned, zero_shot = predictions.tuned, predictions.zero_shot
     if (tuned.said_N == zero_shot.said_N).all() and (tuned.sure_N == zero_shot.sure_N).all():
-        yield dim(
-            "This is zero-shot itself: on validation nothing that was tuned was better, and so it "
-            "is what is returned."
-        )
-        return
+        by = (facts.result or {}).get("judged_by", "validation")
+        if by == "validation":
+            yield dim(
+                "This is zero-shot itself: on validation nothing that was tuned was better, and so "
+                "it is what is returned."
+            )
+        return  # without validation images the verdict says it
     is_right_N = tuned.said_N == predictions.labels_N
     was_right_N = zero_shot.said_N == predictions.labels_N
     wins, losses = int((is_right_N & ~was_right_N).sum()), int((was_right_N & ~is_right_N).sum())
@@ -247,7 +264,9 @@ def _cost(facts: RunPageFacts) -> Iterator[str]:
 
 
 def _curves(facts: RunPageFacts) -> Iterator[str]:
-    zero_shot = _score(facts.summary["zero_shot"], "validation")
+    has_validation = facts.summary["zero_shot"].get("validation") is not None
+    on = "validation" if has_validation else "held_out"
+    zero_shot = _score(facts.summary["zero_shot"], on)
     start = [] if zero_shot is None else [(0.0, zero_shot)]
     lines: list[Curve] = []
     if facts.kind == "train":
@@ -268,8 +287,8 @@ def _curves(facts: RunPageFacts) -> Iterator[str]:
         return
     yield section(
         "Accuracy for queries",
-        "Validation accuracy of the working state, from zero-shot on; the best so far is what is "
-        "kept.",
+        f"{'Validation accuracy' if has_validation else 'Held-out accuracy'} of the working state, "
+        "from zero-shot on; the best so far is what is kept.",
     )
     if facts.kind == "tune":
         yield legend(colours_of(facts.summary["trials"]))

@@ -38,26 +38,30 @@ def trial_table(summary: Mapping[str, Any], price: float | None) -> Iterator[str
     """All trials beside zero-shot, with what decided between them."""
     trials, best = summary["trials"], summary["best"]
     sizes = (summary["data"]["num_validation"], summary["data"]["num_train"])
-    known = [trial for trial in trials if trial["validation"] is not None]
+    has_validation = bool(sizes[0])
+    known = [trial for trial in trials if _deciding(trial) is not None]
     has_held_out = any(trial["held_out"] for trial in known)
-    is_decided_together = has_held_out and all(trial["held_out"] for trial in known)
+    is_decided_together = (
+        has_validation and has_held_out and all(trial["held_out"] for trial in known)
+    )
     yield section("Trials")
     yield dim(_how_it_was_chosen(sizes, has_held_out, is_decided_together))
-    head = ["trial", "method", "validation"]
+    head = ["trial", "method", *["validation"] * has_validation]
     head += ["held out"] * has_held_out + ["together"] * is_decided_together
     head += ["predictions an image", "queries"]
     head += ["cost"] * (price is not None) + ["time", "status"]
-    zero_shot = summary["zero_shot"]["validation"]["accuracy"]
-    blank = [""] * (has_held_out + is_decided_together)
-    rows = [
-        ["", "zero-shot", share(zero_shot), *blank, "1", "0", *[""] * (price is not None), "", ""]
-    ]
+    zero_shot = summary["zero_shot"]
+    cells = ["", "zero-shot", *[_accuracy(zero_shot["validation"])] * has_validation]
+    cells += [_accuracy(score) if (score := zero_shot.get("held_out")) else ""] * has_held_out
+    cells += [""] * is_decided_together
+    rows = [[*cells, "1", "0", *[""] * (price is not None), "", ""]]
     place_of_best = None
     for place, trial in enumerate(trials, 1):
         if best is not None and trial["number"] == best["number"]:
             place_of_best = place
         validation, held_out = trial["validation"], trial["held_out"]
-        cells = [f"{trial['number']}", escape(str(trial["method"])), _accuracy(validation)]
+        cells = [f"{trial['number']}", escape(str(trial["method"]))]
+        cells += [_accuracy(validation)] * has_validation
         if has_held_out:
             cells.append(_accuracy(held_out))
         if is_decided_together:
@@ -79,7 +83,9 @@ def trial_table(summary: Mapping[str, Any], price: float | None) -> Iterator[str
 
 
 def _how_it_was_chosen(sizes: tuple[int, int], has_held_out: bool, together: bool) -> str:
-    words = f"Validation: accuracy on {sizes[0]:,} images that no trial was fitted to. "
+    words = ""
+    if sizes[0]:
+        words = f"Validation: accuracy on {sizes[0]:,} images that no trial was fitted to. "
     if has_held_out:
         words += (
             f"Held out: accuracy on the {sizes[1]:,} training images, each judged by a head that "
@@ -87,6 +93,8 @@ def _how_it_was_chosen(sizes: tuple[int, int], has_held_out: bool, together: boo
         )
     if together:
         words += "The best trial is the best on both together"
+    elif not sizes[0]:
+        words += "The best trial is the best on these"
     else:
         words += "The best trial is the best on validation"
     return f"{words}; the test images were asked about afterwards, for this page only."
@@ -103,21 +111,29 @@ def _why(best: Trial, known: Sequence[Trial], sizes: tuple[int, int] | None) -> 
 
     def deciding(trial: Trial) -> float:
         if sizes is None:
-            return float(trial["validation"]["accuracy"])
+            score = _deciding(trial)
+            return float("-inf") if score is None else float(score["accuracy"])
         return _both(trial["validation"], trial["held_out"], sizes)
 
     others = [trial for trial in known if trial["number"] != best["number"]]
-    if not others or best["validation"] is None:
+    if not others or _deciding(best) is None:
         return ""
     nearest = max(others, key=deciding)
     ahead = deciding(best) - deciding(nearest)
-    on = "validation" if sizes is None else "both together"
+    on = "validation" if best["validation"] is not None else "held-out images"
+    on = on if sizes is None else "both together"
     words = f"Trial {best['number']} won with {share(deciding(best))} on {on}"
     if ahead > 0:
         return f"{words}, {points(ahead).lstrip('+')} before trial {nearest['number']}."
     if ahead == 0:  # `best_evidence`
         return f"{words}, as trial {nearest['number']} has; of equal ones the lower loss decides."
     return f"{words}; trial {nearest['number']} has {share(deciding(nearest))}."
+
+
+def _deciding(trial: Trial) -> Mapping[str, float] | None:
+    """On validation; without validation images on training images that were held out."""
+    score: Mapping[str, float] | None = trial["validation"] or trial["held_out"]
+    return score
 
 
 def _accuracy(score: Mapping[str, float] | None) -> str:
@@ -143,10 +159,11 @@ def tried_parameters(summary: Mapping[str, Any]) -> Iterator[str]:
     best = summary["best"] and summary["best"]["number"]
     parameters = summary["settings"].get("parameters", {})
     is_log = {path: each.get("kind") == "log_uniform" for path, each in parameters.items()}
+    on = "validation" if summary["data"]["num_validation"] else "held-out images"
     yield section(
         "What the trials tried",
-        "A line is a trial; it crosses each axis at the value that it tried, and ends at its "
-        "validation accuracy. The stronger, the better.",
+        "A line is a trial; it crosses each axis at the value that it tried, and ends at the "
+        f"accuracy on {on}. The stronger, the better.",
     )
     for paths, trials in groups.items():
         methods = ", ".join(dict.fromkeys(escape(str(trial["method"])) for trial in trials))
@@ -154,26 +171,27 @@ def tried_parameters(summary: Mapping[str, Any]) -> Iterator[str]:
             Tried(
                 trial["number"],
                 {path: trial["params"][path] for path in paths},
-                trial["validation"]["accuracy"],
+                float(score["accuracy"]),
                 trial["number"] == best,
             )
             for trial in trials
-            if trial["validation"] is not None
+            if (score := _deciding(trial)) is not None
         ]
         if len(tried) >= MIN_TRIED:
-            yield f"<h3>{methods}, {len(tried)} trials</h3>{parallel_coordinates(tried, is_log)}"
+            yield f"<h3>{methods}, {len(tried)} trials</h3>"
+            yield parallel_coordinates(tried, is_log, on)
         rows = [
             [
                 f"{trial['number']}",
                 *(escape(_value(trial["params"][path])) for path in paths),
-                _accuracy(trial["validation"]),
+                _accuracy(_deciding(trial)),
             ]
             for trial in trials
         ]
         place = next((i for i, each in enumerate(trials) if each["number"] == best), None)
         yield folded(
             f"values of {', '.join(dict.fromkeys(str(t['method']) for t in trials))}",
-            table(["trial", *paths, "validation"], rows, place),
+            table(["trial", *paths, on], rows, place),
         )
 
 
@@ -187,11 +205,13 @@ def importances(summary: Mapping[str, Any]) -> Iterator[str]:
     if not found:
         return
     yield section("Which parameter matters")
+    data = summary["data"]
+    num_images = data["num_validation"] or data["num_train"]
     of = f" of {found['variant']}" if found["variant"] else ""
     spread, resolved = (points(found[name]).lstrip("+") for name in ("spread", "resolved"))
     words = (
         f"{found['num_trials']} finished trials{of} lie {spread} apart, and "
-        f"{summary['data']['num_validation']:,} validation images tell {resolved} from chance"
+        f"{num_images:,} images tell {resolved} from chance"
     )
     if not found["shares"]:
         yield f"<p>{escape(f'None is shown to matter: {words}.')}</p>"

@@ -11,6 +11,7 @@ from craft_ray.classifiers.artifact import Artifact
 from craft_ray.classifiers.classifier import Classifier, TemplateClassifier
 from craft_ray.classifiers.earlier_prompt import earlier_prompt
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.classifiers.score import Score
 from craft_ray.config.data import ShiftedName
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, check_testable
@@ -78,6 +79,7 @@ def _measure(
     prepared = prepare(config, data, oracle, start)
     examiner = Examiner(oracle, prepared, data)
     classifier: Classifier
+    validation: Score | None
     tuned: Tuned | None = None
     tuning_started = time.monotonic()
     if cell.method == "linear_probe":
@@ -120,7 +122,7 @@ def _measure(
         "outcome": "finished" if tuned is None else tuned.outcome,
         **asdict(cell),
         "zero_shot": {"test": own["zero_shot"], "hand_crafted": by_hand},
-        "tuned": {"validation": asdict(validation), "test": own["tuned"]},
+        "tuned": {"validation": validation and asdict(validation), "test": own["tuned"]},
         "shifted": shifts,
         "curve": [] if tuned is None else tuned.curve,
         "ledger": (spent + examiner.spent).as_dict(),

@@ -92,15 +92,16 @@ class SearchDisplay:
         predictions: int,
         accuracy: float,
         *,
+        on: str = "validation",
         is_replayed: bool = False,
     ) -> None:
-        """A trial was validated: its best accuracy so far. What is replayed was done before this
-        process, and says nothing of its pace."""
+        """A trial was validated, or judged on images held out: its best accuracy so far. What is
+        replayed was done before this process, and says nothing of its pace."""
         with self._lock:
             if (trial := self._trials.get(number)) is not None:
                 share = trial.share
                 trial.move(queries, predictions)
-                trial.accuracy = accuracy
+                trial.accuracy, trial.on = accuracy, on
                 if is_replayed and trial.row is not None:
                     self._share_before += (trial.share - share) / self._num_trials
         self._show()
@@ -175,6 +176,7 @@ class _Trial:
     queries: int = 0
     predictions: int = 0
     accuracy: float | None = None
+    on: str = "validation"
     has_ended: bool = False
 
     def move(self, queries: int, predictions: int) -> None:
@@ -198,5 +200,5 @@ class _Trial:
         done, most, unit = self._progress
         if self.accuracy is None and not done:
             return f"trial {self.number}: starting"
-        validation = "" if self.accuracy is None else f", validation {self.accuracy:.1%}"
+        validation = "" if self.accuracy is None else f", {self.on} {self.accuracy:.1%}"
         return f"trial {self.number}: {done:,}/{most:,} {unit}{validation}"

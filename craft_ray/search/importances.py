@@ -72,13 +72,13 @@ def parameter_importances(
     Args:
         space: of the search.
         trials: as they ended.
-        num_validation: validation images, which say what is noise.
+        num_validation: images that trials are compared by, which say what is noise.
     """
     groups: dict[Any, list[tuple[Mapping[str, Any], float]]] = defaultdict(list)
     for trial in trials:
-        if trial.status == "finished" and trial.validation is not None:
+        if trial.status == "finished" and trial.deciding is not None:
             key = (trial.params.get(VARIANT), frozenset(trial.params))
-            groups[key].append((trial.params, trial.validation.accuracy))
+            groups[key].append((trial.params, trial.deciding.accuracy))
     (variant, paths), group = max(
         groups.items(), key=lambda item: len(item[1]), default=((None, frozenset()), [])
     )

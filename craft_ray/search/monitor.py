@@ -18,7 +18,7 @@ from craft_ray.jobs.job import REPLAYED
 from craft_ray.jobs.record import run_params, run_tags
 from craft_ray.metering.ledger import Spending
 from craft_ray.search.display import SearchDisplay
-from craft_ray.search.objectives import METRIC, RESOURCE
+from craft_ray.search.objectives import COMPARED_ON, METRIC, RESOURCE
 from craft_ray.search.record import SearchKeys
 from craft_ray.search.trial import ERROR
 from craft_ray.tracking import Tracker
@@ -122,6 +122,7 @@ class SearchMonitor(Callback):
                 int(result[RESOURCE]),
                 int(predictions),
                 result[METRIC],
+                on=result.get(COMPARED_ON, "validation"),
                 is_replayed=bool(result.get(REPLAYED)),
             )
 
@@ -140,7 +141,7 @@ class SearchMonitor(Callback):
         self._end(
             number,
             status,
-            f"validation {result[METRIC]:.1%} after {queries:,.0f} "
+            f"{result.get(COMPARED_ON, 'validation')} {result[METRIC]:.1%} after {queries:,.0f} "
             f"{'query' if queries == 1 else 'queries'}, {status}",
         )
 

@@ -25,7 +25,30 @@ METRIC = MEASURES["accuracy"].metric
 RESOURCE = MEASURES["queries"].metric
 """What schedulers count."""
 
+COMPARED_ON = "compared_on"
+"""Key of a report, where it is not on validation images."""
+NOT_COMPARABLE = (
+    "nothing says how good it is: without validation images (data.validation=none) trials are "
+    "compared by training images that are held out, and here not all could be"
+)
+
 Values = Mapping[Objective, float]
+
+
+def as_compared(report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A report with what trials are compared by. Without validation images these are the scores on
+    training images that are held out, under the same names.
+
+    Raises:
+        ValueError: nothing was held out.
+    """
+    if METRIC not in report or report[METRIC] is not None:
+        return report
+    held_out = report["held_out"]
+    if held_out is None:
+        raise ValueError(NOT_COMPARABLE)
+    scores = {f"val_{name}": value for name, value in held_out.items()}
+    return {**report, **scores, COMPARED_ON: "held out"}
 
 
 def objective_values(report: Mapping[str, Any]) -> dict[Objective, float]:

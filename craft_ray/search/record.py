@@ -11,7 +11,7 @@ from craft_ray.config.documents import flatten
 from craft_ray.config.space import SpaceConfig
 from craft_ray.jobs.experiment import Experiment
 from craft_ray.jobs.record import (
-    data_inputs,
+    all_inputs,
     describe_result,
     record_end,
     record_model,
@@ -75,11 +75,10 @@ def record_search(
         keys: of the tracker's runs.
     """
     tracker, config, key = experiment.tracker, space.base, keys.parent
-    inputs = [
-        data_inputs(config, experiment.data, context) for context in ("training", "validation")
-    ]
-    tested = [data_inputs(config, experiment.data, "test")] if experiment.data.test else []
+    every = all_inputs(config, experiment.data)
+    inputs = [each for each in every if each.context != "test"]
     zero_shot = score_metrics("zero_shot", summary["zero_shot"]["validation"])
+    zero_shot |= score_metrics("zero_shot_held_out", summary["zero_shot"]["held_out"])
     tests = score_metrics("zero_shot_test", summary["zero_shot"]["test"])
     chosen: dict[str, float] = {}
     if best is not None:
@@ -91,22 +90,23 @@ def record_search(
         metrics |= _scores_of(trial) | (tests if is_best else {})
         own = keys.of(trial.number)
         tracker.log(own, [{"step": _last_step(trial), **metrics}])
-        tracker.log_inputs(own, [*inputs, *tested] if is_best else inputs)
+        tracker.log_inputs(own, every if is_best else inputs)
         about = {"best": str(is_best).lower(), "status": trial.status}
         tracker.tag(own, {**about, "data": experiment.data.dataset.name})
     total = step_of(summary["ledger"]["candidate_queries"], len(trials))
     counts = {"trials": float(len(trials)), "trials_failed": float(summary["failed_trials"])}
     tracker.log(key, [{"step": total, **zero_shot, **tests, **chosen, **counts}])
-    tracker.log_inputs(key, [*inputs, *tested])
+    tracker.log_inputs(key, every)
     words, tags = "", {}
     if best is not None:
         method = next(t["method"] for t in summary["trials"] if t["number"] == best.number)
         page = f"{{run:{keys.of(best.number)}}}"
-        words = f": [trial {best.number}, {method}]({page}), {chosen['accuracy/val']:.1%} on "
-        words += "validation"
+        words = f": [trial {best.number}, {method}]({page})"
+        if best.deciding is not None:
+            on = "validation" if best.validation is not None else "held-out training images"
+            words += f", {best.deciding.accuracy:.1%} on {on}"
         tags = {"best_trial": str(best.number), "method": method}
-    score = None if best is None else summary["best"]["test"]
-    note = describe_result(summary, score, words, config)
+    note = describe_result(summary, summary["best"], words, config)
     tracker.tag(key, {**tags, "mlflow.note.content": note})
     record_end(tracker, key, experiment.folder, summary, config, total)
     if best is not None:
@@ -119,9 +119,9 @@ def record_search(
 def _scores_of(trial: TrialResult) -> dict[str, float]:
     if trial.evidence is None:
         return {}
-    held_out = trial.evidence.held_out
+    validation, held_out = trial.validation, trial.evidence.held_out
     return {
-        **score_metrics("val", asdict(trial.evidence.validation)),
+        **score_metrics("val", None if validation is None else asdict(validation)),
         **score_metrics("held_out", None if held_out is None else asdict(held_out)),
     }
 

@@ -19,7 +19,7 @@ from craft_ray.search.importances import Importances
 from craft_ray.search.results import TrialResult
 
 HELD_OUT = (
-    "held out: accuracy on training images that a linear head did not see, counts beside val; "
+    "held out: accuracy on training images that a linear head did not see, {}; "
     "per image: predictions that a new image costs"
 )
 FORMATS: dict[Objective, str] = {
@@ -33,7 +33,7 @@ FORMATS: dict[Objective, str] = {
 def print_table(
     console: Console,
     space: SpaceConfig,
-    zero_shot: Score,
+    zero_shot: Score | None,
     results: Sequence[TrialResult],
     best: TrialResult | None,
 ) -> None:
@@ -44,13 +44,15 @@ def print_table(
     for column in ("val", "held out", "per image", "queries", "s"):
         outcomes.add_column(column, justify="right")
     outcomes.add_column("status")
-    outcomes.add_row("", "zero-shot", f"{zero_shot.accuracy:.1%}", "", "1", "0", "", "")
+    held_out = best and best.evidence and best.evidence.zero_shot_held_out
+    shown = _percent(held_out) if held_out and zero_shot is None else ""
+    outcomes.add_row("", "zero-shot", _percent(zero_shot), shown, "1", "0", "", "")
     groups: dict[tuple[str, ...], list[TrialResult]] = {}
     for result in results:
         outcomes.add_row(
             f"{result.number}",
             escape(trial_name(space, result.params)),
-            f"{result.validation.accuracy:.1%}" if result.validation else "-",
+            _percent(result.validation),
             _held_out(result),
             f"{result.objectives['predictions_per_image']:.0f}" if result.objectives else "-",
             f"{result.tuned.spent.candidate_queries:,}",
@@ -62,7 +64,7 @@ def print_table(
         groups.setdefault(paths, []).append(result)
     console.print(outcomes)
     if any(result.evidence and result.evidence.held_out for result in results):
-        say(console, HELD_OUT)
+        say(console, HELD_OUT.format("decides" if zero_shot is None else "counts beside val"))
     for paths, group in groups.items():
         if paths:
             console.print(_parameters(paths, group, best))
@@ -85,6 +87,10 @@ def say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
+def _percent(score: Score | None) -> str:
+    return "-" if score is None else f"{score.accuracy:.1%}"
+
+
 def _held_out(result: TrialResult) -> str:
     evidence = result.evidence
     if evidence is None or evidence.held_out is None:
@@ -97,26 +103,38 @@ def _style(result: TrialResult, best: TrialResult | None) -> str | None:
 
 
 def print_gain(
-    console: Console, zero_shot: Score, results: Sequence[TrialResult], best: TrialResult | None
+    console: Console,
+    zero_shot: Score | None,
+    results: Sequence[TrialResult],
+    best: TrialResult | None,
 ) -> None:
-    """What all trials together paid, for what on validation."""
+    """What all trials together paid, for what on validation; or, without validation images, on
+    held-out training images.
+
+    Args:
+        console: where to print.
+        zero_shot: on the same images.
+        results: of all trials.
+        best: of them.
+    """
     queries = sum(result.tuned.spent.candidate_queries for result in results)
-    if best is None or best.validation is None:
+    if best is None or best.deciding is None or zero_shot is None:
         say(console, f"For {_queries(queries)} no trial has a result.")
         return
-    accuracy = best.validation.accuracy
+    accuracy = best.deciding.accuracy
     gains = [f"{100 * (accuracy - zero_shot.accuracy):+.1f} points over zero-shot"]
     first = results[0]
-    if first is not best and first.validation is not None:
+    if first is not best and first.deciding is not None:
         gains.append(
-            f"{100 * (accuracy - first.validation.accuracy):+.1f} over trial {first.number}, which "
+            f"{100 * (accuracy - first.deciding.accuracy):+.1f} over trial {first.number}, which "
             f"took {first.tuned.spent.candidate_queries:,}"
         )
     elif first is best and len(results) > 1:
         gains.append(
             f"all of them by trial {first.number}, for {first.tuned.spent.candidate_queries:,}"
         )
-    say(console, f"For {_queries(queries)} the search gained {', '.join(gains)} (validation).")
+    on = "validation" if best.validation is not None else "held-out training images"
+    say(console, f"For {_queries(queries)} the search gained {', '.join(gains)} ({on}).")
 
 
 def _queries(number: int) -> str:
@@ -149,9 +167,16 @@ def print_front(
 
 
 def print_importances(
-    console: Console, importances: Importances | None, num_validation: int
+    console: Console, importances: Importances | None, num_images: int, kind: str = "validation"
 ) -> None:
-    """One sentence, with what is noise beside it."""
+    """One sentence, with what is noise beside it.
+
+    Args:
+        console: where to print.
+        importances: of the parameters, if there are some.
+        num_images: that trials are compared by.
+        kind: of these images, in a word or two.
+    """
     if importances is None:
         return
     trials = f"{importances.num_trials} trials"
@@ -163,7 +188,7 @@ def print_importances(
         say(
             console,
             f"No parameter is shown to matter: {trials} differ by {spread}, and "
-            f"{num_validation} validation images resolve {resolved}.",
+            f"{num_images} {kind} images resolve {resolved}.",
         )
         return
     errors = importances.errors or {}
@@ -173,6 +198,6 @@ def print_importances(
     )
     say(
         console,
-        f"Importance for the validation accuracy ({trials}, {spread} apart; {num_validation} "
+        f"Importance for the {kind} accuracy ({trials}, {spread} apart; {num_images} "
         f"images resolve {resolved}): {shares}.",
     )

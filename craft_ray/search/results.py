@@ -11,7 +11,7 @@ from craft_ray.classifiers.score import Score
 from craft_ray.config.sampling import Objective
 from craft_ray.files.remote import Place
 from craft_ray.jobs.tuning import Tuned, read_tuned
-from craft_ray.search.objectives import objective_values, pareto_front
+from craft_ray.search.objectives import as_compared, objective_values, pareto_front
 from craft_ray.search.trials_on_disk import read_trials, trial_folder
 
 
@@ -41,13 +41,21 @@ class TrialResult:
 
     @property
     def validation(self) -> Score | None:
-        """Its score on the validation images."""
+        """Its score on the validation images, if there are any."""
         return None if self.evidence is None else self.evidence.validation
 
     @property
+    def deciding(self) -> Score | None:
+        """On validation; without validation images on held-out training images."""
+        return None if self.evidence is None else self.evidence.deciding
+
+    @property
     def objectives(self) -> dict[Objective, float] | None:
-        """All that a search may seek, of the selected state."""
-        return None if self.tuned.last is None else objective_values(self.tuned.last)
+        """All that a search may seek, of the selected state; None where it has no result, or
+        nothing says how good it is."""
+        if self.tuned.last is None or self.evidence is None or self.evidence.deciding is None:
+            return None
+        return objective_values(as_compared(self.tuned.last))
 
     def as_dict(self) -> dict[str, Any]:
         """For the summary."""
@@ -56,7 +64,7 @@ class TrialResult:
             "number": self.number,
             "status": self.status,
             "params": dict(self.params),
-            "validation": self.evidence and asdict(self.evidence.validation),
+            "validation": self.validation and asdict(self.validation),
             "held_out": held_out and asdict(held_out),
             "objectives": self.objectives,
             "ledger": self.tuned.spent.as_dict(),
@@ -100,7 +108,7 @@ def best_of(
     known = [
         (result, result.evidence)
         for result in sorted(results, key=lambda result: result.number)
-        if result.evidence is not None
+        if result.evidence is not None and result.deciding is not None
     ]
     if not known:
         return None

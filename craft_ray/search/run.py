@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 from ray.tune import TuneError
 from rich.console import Console
 
+from craft_ray.classifiers.verdict import judged_by
 from craft_ray.config.method_names import trial_name
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
@@ -22,10 +23,10 @@ from craft_ray.jobs.bill import cost_of as cost_of_run
 from craft_ray.jobs.experiment import Experiment, open_experiment
 from craft_ray.jobs.live import waiting
 from craft_ray.jobs.record import harmless, run_tags
-from craft_ray.jobs.result import Scores
+from craft_ray.jobs.result import Scores, verdict_on
 from craft_ray.jobs.run_folder import NUM_FAILED, is_finished
 from craft_ray.jobs.run_report import dispensable
-from craft_ray.jobs.single_run import tell_findings
+from craft_ray.jobs.single_run import tell_findings, zero_shot_scores
 from craft_ray.jobs.tuning import read_selected, read_tuned
 from craft_ray.metering.planned_spending import plan_run
 from craft_ray.search.display import SearchDisplay
@@ -87,10 +88,9 @@ def run_search(
             trials = f"At most {trials} for {space.max_total_queries:,} queries"
         known = frozenset(n for n in range(1, len(begun) + 1) if has_ended(folder, n))
         before = f", of which {len(known)} have ended" if known else ""
-        experiment.say(
-            f"Zero-shot: {experiment.zero_shot.accuracy:.1%} on validation. {trials}{before}, "
-            f"{number} at a time:"
-        )
+        zero_shot = experiment.zero_shot
+        words = "" if zero_shot is None else f"Zero-shot: {zero_shot.accuracy:.1%} on validation. "
+        experiment.say(f"{words}{trials}{before}, {number} at a time:")
         board = experiment.slots.board
         monitor = SearchMonitor(
             _display(space, experiment, known),
@@ -186,10 +186,14 @@ def _conclude(
         raise RunFailedError(f"{problem}: more time is needed")
     key = keys.parent
     console, zero_shot = experiment.console, experiment.zero_shot
+    evidence = None if best is None else best.evidence
+    before = zero_shot
+    if before is None and evidence is not None:
+        before = evidence.zero_shot_held_out
     print_table(console, space, zero_shot, trials, best)
-    print_gain(console, zero_shot, trials, best)
+    print_gain(console, before, trials, best)
     results: dict[str, Any] = {
-        "zero_shot": {"validation": asdict(zero_shot)},
+        "zero_shot": zero_shot_scores(zero_shot, evidence),
         "trials": [
             {**trial.as_dict(), "method": trial_name(space, trial.params)} for trial in trials
         ],
@@ -207,12 +211,17 @@ def _conclude(
     total = sum((trial.tuned.spent for trial in trials), start=experiment.examiner.spent)
     for test in tests:
         assert best is not None
-        scores = Scores(zero_shot, selected.validation, zero_shot_test, test)
-        config = space.resolve(best.params)
-        experiment.deliver(selected.classifier, key, config, scores, total)
+        scores = Scores(zero_shot, selected.evidence, zero_shot_test, test)
+        config, findings = space.resolve(best.params), best.tuned.findings
+        verdict = verdict_on(
+            config, experiment.data, selected.evidence, selected.generation, findings
+        )
+        experiment.deliver(selected.classifier, key, config, scores, total, verdict)
         template = selected.classifier.template
         results["best"] = {**best.as_dict(), "test": test and asdict(test)}
         results["best"]["template"] = template
+        results["best"]["judged_by"] = judged_by(selected.evidence)
+        results["best"]["verdict"] = verdict
         results["best"]["head"] = tell_findings(experiment, best.tuned)
     results["pool"] = experiment.report_pool(key)
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
@@ -232,9 +241,12 @@ def _compare(
     space: SpaceConfig, trials: Sequence[TrialResult], experiment: Experiment
 ) -> dict[str, Any]:
     """What the trials say together; printed, and for the summary."""
-    num_validation, _ = experiment.prepared.evidence_sizes
-    importances = parameter_importances(space, trials, num_validation)
-    print_importances(experiment.console, importances, num_validation)
+    num_validation, num_training = experiment.prepared.evidence_sizes
+    num_images, kind = num_validation, "validation"
+    if not num_validation:
+        num_images, kind = num_training, "held-out"
+    importances = parameter_importances(space, trials, num_images)
+    print_importances(experiment.console, importances, num_images, kind)
     compared = {"importances": importances and importances.as_dict()}
     if len(space.objectives) == 1:
         return compared

@@ -22,6 +22,7 @@ from craft_ray.jobs.job import POINTS, REPORTS, Message, Report, read_result, re
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.placement import place_trials
+from craft_ray.search.objectives import as_compared
 from craft_ray.search.sharing import with_answers
 from craft_ray.search.trials_on_disk import trial_folder
 
@@ -87,6 +88,10 @@ class Trial(ray.tune.Trainable):
         """The next report. The last one says how the trial ended: what has failed would fail again,
         and is no error for Tune to retry."""
         report = next(self._reports)
+        try:
+            report = dict(as_compared(report))
+        except ValueError as error:
+            report = {"outcome": "failed", ERROR: str(error)}
         return {**report, DONE: report["outcome"] != "running"}
 
     def _begin(self, params: dict[str, Any]) -> None:

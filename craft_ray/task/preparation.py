@@ -30,6 +30,7 @@ from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandl
 from craft_ray.oracle.contract_laws import check_features
 from craft_ray.task.class_prompts import ClassPrompts, class_prompts
 from craft_ray.task.prepared import (
+    NO_IMAGES,
     Augmentation,
     FreshViews,
     LabelArray,
@@ -92,8 +93,9 @@ class FewShotData:
         size = self.size
         unlabelled = f"{size.num_unlabelled} unlabelled, " if size.num_unlabelled else ""
         return (
-            f"{self.dataset.name}: {size.num_classes} classes, {size.num_train} training, "
-            f"{unlabelled}{size.num_validation} validation and {size.num_test or 'no'} test images"
+            f"{self.dataset.name}: {size.num_classes} classes, {size.num_train or 'no'} training, "
+            f"{unlabelled}{size.num_validation or 'no'} validation and "
+            f"{size.num_test or 'no'} test images"
         )
 
 
@@ -130,10 +132,11 @@ def sample_data(config: RunConfig) -> FewShotData:
     check_fine_tunable(dataset, may_lack_images=config.stands_classes_without_images)
     train = hold_in_memory(items_of_half(sample.train, labels))
     validation = items_of_half(sample.validation, labels)
-    if not validation:
+    if not validation and config.data.validation != "none":
         raise DataError(
-            f"data.classes: {config.data.classes} must have validation images, but {dataset.name} "
-            "has none"
+            f"data.validation: {config.data.validation} must find images, but {dataset.name} has "
+            f"none for data.classes={config.data.classes} and data.shots={config.data.shots}: "
+            "data.validation=none does without"
         )
     if config.data.validation == "few_shot" or "val" not in dataset.splits:
         validation = hold_in_memory(validation)
@@ -198,25 +201,21 @@ def prepare(
         _check_prompts_fit(task, prompts, config, oracle)
     _check_classes_differ(handle, data.dataset)
     _check_projection_fits(config, handle)
-    validation = LabelledImages(
-        oracle.register_images(plain_images(data.validation, description)),
-        labels_of(data.validation),
-    )
-    oracle.expect(validation.handle)
-    train_labels = labels_of(data.train)
+    validation = None
+    if data.validation:
+        validation = LabelledImages(
+            oracle.register_images(plain_images(data.validation, description)),
+            labels_of(data.validation),
+        )
+        oracle.expect(validation.handle)
     augmentation = Augmentation(config.seed, description.transform, config.data.crop_scale_min)
-    if config.fidelity.fitness_images == "plain":
-        fitness_images = plain_images(data.train, description)
-    else:
-        pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
-        fitness_images = view_images(pixels, description)
     prepared = PreparedTask(
         task=handle,
         class_names=task.class_names,
         template=task.template,
         oracle_id=description.oracle_id,
         weights_id=description.weights_id,
-        fitness=LabelledImages(oracle.register_images(fitness_images), train_labels),
+        fitness=_register_training(config, data, augmentation, oracle),
         views=_views(config, data, augmentation, oracle),
         validation=validation,
         earlier_prompt_LE=earlier_prompt_LE,
@@ -235,11 +234,18 @@ def prepare(
 def _check_prompts_fit(
     task: ClassificationTask, prompts: ClassPrompts, config: RunConfig, oracle: MeteredOracle
 ) -> None:
-    """Raise OracleError, with the class and the setting, if a text is too long for the model."""
+    """Raise OracleError, with the class and the setting, if a text is too long for the model, or
+    the oracle asks about names only."""
     head = config.probing_head
     assert head is not None
     try:
-        oracle.register_task(replace(task, prompts=prompts.texts))
+        whole = replace(task, prompts=prompts.texts)
+        handle = oracle.register_task(whole)
+        if handle.num_classes != whole.num_texts:
+            raise OracleError(
+                f"the oracle must ask about the {len(whole.prompts)} texts of "
+                "ClassificationTask.prompts, but passes over them"
+            )
     except OracleError as error:
         told = str(error)
         of_classes = zip(task.class_names, prompts.of_classes, strict=True)
@@ -251,6 +257,21 @@ def _check_prompts_fit(
             else "; head.offset=template asks no such text"
         )
         raise OracleError(f"head.offset: {whose}{told}{remedy}") from error
+
+
+def _register_training(
+    config: RunConfig, data: FewShotData, augmentation: Augmentation, oracle: MeteredOracle
+) -> LabelledImages:
+    labels_N = labels_of(data.train)
+    if not data.train:
+        return LabelledImages(NO_IMAGES, labels_N)
+    description = oracle.describe()
+    if config.fidelity.fitness_images == "plain":
+        images = plain_images(data.train, description)
+    else:
+        pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
+        images = view_images(pixels, description)
+    return LabelledImages(oracle.register_images(images), labels_N)
 
 
 def _register_unlabelled(data: FewShotData, oracle: MeteredOracle) -> ImageHandle | None:
@@ -283,6 +304,8 @@ def expect_training(config: RunConfig, prepared: PreparedTask, oracle: MeteredOr
         prepared: its images.
         oracle: has them.
     """
+    if not prepared.has_training:
+        return
     oracle.expect(prepared.fitness.handle)
     if config.method == "head" and isinstance(prepared.views, ViewBank):
         # Probes ask about all views at once; a head that is trained in passes takes one for each.
@@ -335,9 +358,10 @@ def _views(
     # Also for a base run without a head: a trial may have one. What is not asked is not encoded.
     if config.data.views == "fresh":
         return FreshViews(data.train, augmentation)
+    num_views = config.data.views if data.train else 0
     return ViewBank(
         tuple(
             send_view(oracle, data.train, augmentation, index, keep=True)
-            for index in range(config.data.views)
+            for index in range(num_views)
         )
     )

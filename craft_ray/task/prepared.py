@@ -21,6 +21,10 @@ from craft_ray.task.class_prompts import ClassPrompts, class_prompts
 LabelArray = npt.NDArray[np.int64]
 
 
+NO_IMAGES = ImageHandle("", 0)
+"""In place of a registered set where there is none; nothing can be asked about it."""
+
+
 @dataclass(frozen=True)
 class LabelledImages:
     """A registered image set and its labels [N]."""
@@ -90,7 +94,7 @@ class TaskTemperature:
 
     def describe(self) -> str:
         """One line for people."""
-        images = f"{self.num_images} training image" + ("s" if self.num_images > 1 else "")
+        images = f"{self.num_images} training image" + ("s" if self.num_images != 1 else "")
         if self.is_determined:
             return f"Temperature fitted on {images}: {self.scale:.1f}."
         return (
@@ -108,10 +112,11 @@ class PreparedTask:
     template: str
     oracle_id: str
     fitness: LabelledImages
-    """What candidates are scored on."""
+    """What candidates are scored on: the training images. `NO_IMAGES` with `data.shots: 0`."""
     views: ViewBank | FreshViews
     """Of the same training images, for the head."""
-    validation: LabelledImages
+    validation: LabelledImages | None
+    """None with `data.validation: none`: nothing is chosen on other images than `fitness`."""
     zero_shot_NC: FloatArray | None = None
     """The untouched classifier's logits of the validation images, if they were asked for already:
     all who share the task share the answer."""
@@ -146,9 +151,15 @@ class PreparedTask:
         return start
 
     @property
+    def has_training(self) -> bool:
+        """Whether there are training images."""
+        return bool(len(self.fitness.labels_N))
+
+    @property
     def evidence_sizes(self) -> tuple[int, int]:
         """Number of validation images and of training images."""
-        return len(self.validation.labels_N), len(self.fitness.labels_N)
+        num_validation = 0 if self.validation is None else len(self.validation.labels_N)
+        return num_validation, len(self.fitness.labels_N)
 
     def class_prompts(self, config: RunConfig) -> ClassPrompts | None:
         """What the head of a run asks of each class beside its prompt under the template; None:

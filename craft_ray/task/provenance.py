@@ -70,5 +70,5 @@ def data_summary(data: FewShotData) -> dict[str, Any]:
         "name": data.dataset.name,
         **asdict(data.size),
         "few_shot_manifest": manifest(data.train),
-        "validation_manifest": manifest(data.validation),
+        "validation_manifest": manifest(data.validation) if data.validation else None,
     }

@@ -20,12 +20,14 @@ SMALLEST = 1.0
 
 def ask_temperature(oracle: MeteredOracle, prepared: PreparedTask) -> TaskTemperature:
     """Ask zero-shot about the training images, each of which counts as a prediction for the head,
-    and fit the factor.
+    and fit the factor. Without training images nothing is asked, and it is 100.
 
     Raises:
         OracleError: as `MeteredOracle.predict`.
     """
     images = prepared.fitness
+    if not prepared.has_training:
+        return TaskTemperature(LARGEST, 0, is_determined=False)
     contexts_1LE = prepared.task.initial_context[None]
     cosines_NC = oracle.predict(prepared.task, images.handle, contexts_1LE, purpose="head")[0]
     return decide_temperature(cosines_NC, images.labels_N)

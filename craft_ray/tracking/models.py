@@ -27,7 +27,8 @@ LOADER = "craft_ray.estimator.mlflow_loader"
 """What MLflow imports to load the model; nothing here does."""
 CHAMPION = "champion"
 SCORE = "accuracy/val"
-"""What a champion is compared by; with an equal one the champion stays."""
+"""What a champion is compared by; with an equal one the champion stays. A version without it, of a
+run without validation images, becomes the champion where there is none."""
 REQUIREMENTS = ("craft-ray", "mlflow", "numpy", "open_clip_torch", "pandas", "pillow", "torch")
 MODEL_TYPE = "craft-ray classifier"
 MODEL_ID_TAG = "craft_ray.model_id"
@@ -122,7 +123,7 @@ def _register(
         client.get_registered_model(name)
     except MlflowException:
         client.create_registered_model(name)
-    score = model.metrics[SCORE]
+    score = model.metrics.get(SCORE)
     versions = client.search_model_versions(f"name = '{name}'")
     own = next((v for v in versions if v.tags.get(MODEL_ID_TAG) == logged.model_id), None)
     if own is None:
@@ -130,15 +131,19 @@ def _register(
             name,
             logged.artifact_location,
             run_id,
-            tags={**model.tags, MODEL_ID_TAG: logged.model_id, SCORE: f"{score:.6f}"},
+            tags={**model.tags, MODEL_ID_TAG: logged.model_id, **_score_tag(score)},
             model_id=logged.model_id,
         )
     before = client.get_registered_model(name).aliases.get(CHAMPION)
     if before is not None:
         champion = client.get_model_version(name, str(before))
-        if score <= float(champion.tags.get(SCORE, "-inf")):
+        if score is None or score <= float(champion.tags.get(SCORE, "-inf")):
             return
     client.set_registered_model_alias(name, CHAMPION, own.version)
+
+
+def _score_tag(score: float | None) -> dict[str, str]:
+    return {} if score is None else {SCORE: f"{score:.6f}"}
 
 
 def _a_grey_image() -> str:

@@ -78,9 +78,11 @@ def _chosen(report: Mapping[str, Any]) -> dict[str, float]:
     validation = {
         measure: report[f"val_{measure}"]
         for measure in ("accuracy", "loss", "calibration_error")
-        if f"val_{measure}" in report
+        if report.get(f"val_{measure}") is not None
     }
-    metrics = score_metrics("val", validation) | score_metrics("held_out", report.get("held_out"))
+    metrics = score_metrics("val", validation)
+    for of in ("held_out", "zero_shot_held_out"):
+        metrics |= score_metrics(of, report.get(of))
     if "train_seconds" in report:
         metrics[SECONDS] = float(report["train_seconds"])
     if "predictions_per_image" in report:

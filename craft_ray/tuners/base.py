@@ -41,8 +41,10 @@ class GenerationReport:
     fitness_best: float | None
     fitness_median: float | None
     head_loss: float | None
+    is_evaluated: bool
+    """Whether the state was considered as a result: every `evaluate_every_generations`."""
     validation: Score | None
-    """Of the working classifier; only every `evaluate_every_generations`."""
+    """Of the working classifier, when it is evaluated and there are validation images."""
 
 
 class Trainer(ABC):
@@ -64,7 +66,8 @@ class Trainer(ABC):
         self.diverged = False
         """Whether the training left the finite numbers; the run then ends."""
         self.curve: list[tuple[int, float]] = []
-        """Candidate queries, and the validation accuracy that the working state then had."""
+        """Candidate queries, and the validation accuracy that the working state then had; without
+        validation images the one on held-out training images, if there is one."""
         self.findings: HeadFindings | None = None
         """Of the last head that was fitted to answers; None where there is none."""
 
@@ -89,7 +92,7 @@ class Trainer(ABC):
         return self._selector.selected
 
     def run_generation(self) -> GenerationReport:
-        """One generation, and a validation when it is due.
+        """One generation, and an evaluation when it is due.
 
         Raises:
             BudgetError: the budget is spent; nothing was asked.
@@ -99,19 +102,23 @@ class Trainer(ABC):
         losses = self._tune()
         self.generation += 1
         candidate_queries = self._oracle.ledger.spent.candidates_scored
-        validation = None
-        if self._config.evaluates_after(self.generation) or self.finished:
+        score = None
+        is_evaluated = self._config.evaluates_after(self.generation) or self.finished
+        if is_evaluated:
             working, held_out = self._working_classifier(), self._held_out()
-            answers_KNC = self._validation_answers(working)
-            validation = self._selector.consider(working, self.generation, held_out, answers_KNC)
-            self.curve.append((candidate_queries, validation.accuracy))
+            has_validation = self._prepared.validation is not None
+            answers_KNC = self._validation_answers(working) if has_validation else None
+            score = self._selector.consider(working, self.generation, held_out, answers_KNC)
+            if score is not None:
+                self.curve.append((candidate_queries, score.accuracy))
         return GenerationReport(
             generation=self.generation,
             candidate_queries=candidate_queries,
             fitness_best=losses.fitness_best,
             fitness_median=losses.fitness_median,
             head_loss=losses.head_loss,
-            validation=validation,
+            is_evaluated=is_evaluated,
+            validation=None if self._prepared.validation is None else score,
         )
 
     def state_dict(self) -> TrainerState:
@@ -166,7 +173,7 @@ class Trainer(ABC):
 
     def _validation_answers(self, working: TunedClassifier) -> FloatArray | None:
         """The oracle's answers that `working` refines on the validation images; None: they are
-        asked for as after deployment."""
+        asked for as after deployment. Called where there are such images."""
         return None
 
     @abstractmethod

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from craft_ray.classifiers.score import Score, score_logits
+from craft_ray.errors import ConfigError
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.heads.linear import LinearHead
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
@@ -39,8 +40,12 @@ def fit_linear_probe(oracle: MeteredOracle, prepared: PreparedTask) -> tuple[Lin
     """The probe of the plain training images that validates best, and its validation score.
 
     Raises:
+        ConfigError: there are no validation images.
         OracleError: the oracle gives no features.
     """
+    if prepared.validation is None:
+        problem = "must be full or few_shot for a linear probe on features, but got none"
+        raise ConfigError("data.validation", [f"{problem}: its penalty is chosen on them"])
     train_NF = oracle.embed_images(prepared.fitness.handle, purpose="white_box")
     validation_NF = oracle.embed_images(prepared.validation.handle, purpose="white_box")
     best: tuple[LinearProbe, Score] | None = None

@@ -18,7 +18,9 @@ class HeadFindings:
     """Of the last head that was fitted.
 
     Attributes:
-        zero_shot_scale: how far zero-shot is trusted; near 0 where it is no better than chance.
+        zero_shot_scale: how far zero-shot is trusted, at most 1; low where it is no better than
+            chance.
+        zero_shot_right: training images that zero-shot predicts rightly, which learned from none.
         rank: directions in which the answers vary.
         num_answers: logits or features of an image that the head sees.
         num_rows: images and views of them, whose number bounds the rank.
@@ -32,6 +34,7 @@ class HeadFindings:
     """
 
     zero_shot_scale: float
+    zero_shot_right: int
     rank: int
     num_answers: int
     num_rows: int
@@ -55,7 +58,8 @@ class HeadFindings:
         num_rows = seen_shape[0] * seen_shape[1] + num_unlabelled
         num_classes = fitted.head.weight_FC.shape[1]
         found = cls(
-            fitted.base_scale,
+            fitted.zero_shot_scale,
+            fitted.zero_shot_right,
             fitted.rank,
             seen_shape[2],
             num_rows,

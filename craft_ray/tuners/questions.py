@@ -7,6 +7,8 @@ comes first: were it to ask otherwise, its answers could differ from the others'
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from craft_ray.classifiers.classifier import ProbesClassifier, flatten_probes
@@ -14,6 +16,7 @@ from craft_ray.classifiers.score import score_logits
 from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.config.validation_laws import LEAST_SHOTS
 from craft_ray.metering.ledger import Purpose
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.heads import (
@@ -27,8 +30,9 @@ from craft_ray.method.heads import (
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 from craft_ray.task.prepared import PreparedTask, ViewBank
 from craft_ray.task.vocabulary import extra_names
+from craft_ray.tuners.columns import Columns
 
-MIN_FOLDS = 3
+MIN_FOLDS = LEAST_SHOTS
 """For held-out images to count in the selection. With two, a head knows half of the images only,
 and is worse than the one that it stands for (benchmarks.guard)."""
 
@@ -93,7 +97,11 @@ class Prober:
         self._fit, self._folds = head.fit, head.folds
         self._seed = seed
         self._names = extra_names(config, prepared.class_names)
-        self._prompts = prepared.class_prompts(config)
+        self._columns = Columns(
+            prepared.task.num_classes,
+            prepared.task.num_classes + len(self._names),
+            prepared.class_prompts(config),
+        )
         self._asked_offset = head.offset
         self.task = self._register(self._names)
         """With the names and the texts of the offset."""
@@ -106,8 +114,8 @@ class Prober:
 
     def _register(self, names: tuple[str, ...]) -> TaskHandle:
         prepared = self._prepared
-        texts = () if self._prompts is None else self._prompts.texts
-        task = ClassificationTask((*prepared.class_names, *names), prepared.template, texts)
+        names = (*prepared.class_names, *names)
+        task = ClassificationTask(names, prepared.template, self._columns.texts)
         return self._oracle.register_task(task)
 
     @property
@@ -119,8 +127,9 @@ class Prober:
     def ask(
         self, contexts_KLE: FloatArray, plain_purpose: Purpose, num_before: int = 0
     ) -> FloatArray:
-        """All logits of the plain images and of their views, [1 + V, N, K (C + names)]. Asking
-        about views is for the head; about plain images it has the purpose that is given.
+        """All logits of the plain images and of their views that the head sees, [1 + V, N,
+        K (C + names + texts)] (`Columns.seen`). Asking about views is for the head; about plain
+        images it has the purpose that is given.
 
         Args:
             contexts_KLE: of which `num_before` of the run's contexts come before the first.
@@ -131,20 +140,22 @@ class Prober:
         asked += [(view, "head") for view in self._views]
         return np.stack(
             [
-                flatten_probes(self._predict(images, contexts_KLE, purpose, num_before))
+                self._seen(self._predict(images, contexts_KLE, purpose, num_before))
                 for images, purpose in asked
             ]
         )
 
     def ask_unlabelled(self, contexts_KLE: FloatArray, num_before: int = 0) -> FloatArray | None:
-        """All logits of the images without labels, [U, K (C + names)]; None: there are none."""
+        """The same of the images without labels, [U, ...]; None: there are none."""
         handle = self._prepared.unlabelled
         if handle is None:
             return None
-        return flatten_probes(self._predict(handle, contexts_KLE, "head", num_before))
+        return self._seen(self._predict(handle, contexts_KLE, "head", num_before))
 
     def ask_validation(self, contexts_KLE: FloatArray) -> FloatArray:
-        """Logits of the validation images, [K, N, C + names], of the run's first K contexts."""
+        """Logits of the validation images, of which there must be some, [K, N, C + names + texts],
+        of the run's first K contexts: all that the classifier asks for."""
+        assert self._prepared.validation is not None
         return self._predict(self._prepared.validation.handle, contexts_KLE, "evaluation", 0)
 
     def _predict(
@@ -157,21 +168,16 @@ class Prober:
         ]
         if len(own_KLE := contexts_KLE[num_shared:]):
             answers.append(self._oracle.predict(self.task, images, own_KLE, purpose=purpose))
-        return np.concatenate([self._own_columns(answer) for answer in answers])
+        return np.concatenate([self._columns.own(answer) for answer in answers])
 
-    def _own_columns(self, answer_KNA: FloatArray) -> FloatArray:
-        """Without the names that only others ask about; the texts of the offset stand last."""
-        num_texts = 0 if self._prompts is None else len(self._prompts.texts)
-        num_names = self.task.num_classes - num_texts
-        if num_texts == 0 or answer_KNA.shape[2] == self.task.num_classes:
-            return answer_KNA[:, :, : self.task.num_classes]
-        first = answer_KNA.shape[2] - num_texts
-        return np.concatenate([answer_KNA[:, :, :num_names], answer_KNA[:, :, first:]], axis=2)
+    def _seen(self, own_KNA: FloatArray) -> FloatArray:
+        return flatten_probes(self._columns.seen(own_KNA))
 
     def fit(self, logits_VNF: FloatArray, unlabelled_UF: FloatArray | None = None) -> FittedHead:
-        """The head on these answers, and on those about images without labels."""
+        """The head on all that is asked, from what it sees of the training images and of those
+        without labels."""
         offset_FC = self._choose_offset(logits_VNF[0])
-        return fit_head(
+        fitted = fit_head(
             self._fit,
             logits_VNF,
             self._prepared.fitness.labels_N,
@@ -183,15 +189,15 @@ class Prober:
             unlabelled=None if unlabelled_UF is None else Unlabelled(unlabelled_UF),
             offset_FC=offset_FC,
         )
+        return replace(fitted, head=self._columns.of_answers(fitted.head))
 
     def _choose_offset(self, plain_NF: FloatArray) -> FloatArray | None:
-        """From all logits to those that the head starts from; None: the first ones."""
-        if self._prompts is None:
+        """From what is seen to the logits that the head starts from; None: the first ones."""
+        if not self._columns.texts:
             return None
-        mean_FC = self._prompts.mean_map(len(self._names))
-        num_classes = self._prepared.task.num_classes
+        mean_FC = self._columns.offset_map()
         candidates = {
-            "template": plain_NF[:, :num_classes],
+            "template": plain_NF[:, : self._columns.num_classes],
             self._asked_offset: plain_NF @ mean_FC,
         }
         labels_N = self._prepared.fitness.labels_N
@@ -200,5 +206,4 @@ class Prober:
 
     def classifier(self, contexts_KLE: FloatArray, head: LinearHead) -> ProbesClassifier:
         """What asks about these contexts, the names and the texts of the offset."""
-        texts = () if self._prompts is None else self._prompts.texts
-        return ProbesClassifier(contexts_KLE, self._names, head, texts)
+        return ProbesClassifier(contexts_KLE, self._names, head, self._columns.texts)

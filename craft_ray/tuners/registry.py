@@ -13,6 +13,7 @@ from craft_ray.tuners.features import FeaturesTrainer
 from craft_ray.tuners.probes import ProbingTrainer
 from craft_ray.tuners.searched_probes import ProbeSearchTrainer
 from craft_ray.tuners.text_prompt import TextPromptTrainer
+from craft_ray.tuners.untouched import UntouchedTrainer
 from craft_ray.tuners.white_box import WhiteBoxTrainer
 
 
@@ -22,6 +23,8 @@ def make_trainer(oracle: MeteredOracle, prepared: PreparedTask, config: RunConfi
     Raises:
         OracleError: features are asked of an oracle that gives none.
     """
+    if not prepared.has_training:
+        return UntouchedTrainer(oracle, prepared, config)
     if config.method == "white_box":
         return WhiteBoxTrainer(oracle, prepared, config)
     if config.method == "prompt" and isinstance(config.optimizer, TextConfig):

@@ -5,7 +5,8 @@ a whole template; its loss is the mean cross-entropy of the training images unde
 prompt without a head. A template that was asked before is not asked again.
 
 At each validation the best template on the training images that was not validated yet is, so that
-validation images choose among the best few and not between one and zero-shot.
+validation images choose among the best few and not between one and zero-shot. Without validation
+images it is the best one on the training images.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ class TextPromptTrainer(Trainer):
         """The best that fits and was not validated yet; when all were, the best."""
         fitting = [template for template, loss in self._losses.items() if np.isfinite(loss)]
         order = sorted(fitting, key=self._losses.__getitem__)
+        if self._prepared.validation is None:
+            return TextClassifier(order[0])
         template = next((each for each in order if each not in self._validated), order[0])
         self._validated.append(template)
         return TextClassifier(template)

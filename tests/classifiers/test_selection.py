@@ -120,7 +120,7 @@ def test_zero_shot_is_held_out_as_the_oracle_answers_it(
         generation: int,
         evidence: HeldOut,
         *answers: Any,
-    ) -> Score:
+    ) -> Score | None:
         given.append(evidence)
         return consider(self, classifier, generation, evidence, *answers)
 
@@ -130,6 +130,7 @@ def test_zero_shot_is_held_out_as_the_oracle_answers_it(
     training = world.prepared.fitness
     on_training = replace(world.prepared, validation=training, zero_shot_NC=None)
     expected = Selector(metered(world.oracle), on_training, "last").selected.validation
+    assert expected is not None
     assert given
     for evidence in given:
         assert evidence.zero_shot.accuracy == expected.accuracy

@@ -48,7 +48,7 @@ def test_every_unknown_or_mistyped_setting_is_reported_at_once(tmp_path: Path) -
         "method": "bth",
         "head": {"learning_rate": "fast", "hiden": 3},
         "optimizer": {"population": 2.5},
-        "data": {"shots": 0, "template": "texture"},
+        "data": {"shots": -1, "template": "texture"},
         "pool": {"replicas": "many"},
     }
     with pytest.raises(ConfigError) as caught:
@@ -59,7 +59,7 @@ def test_every_unknown_or_mistyped_setting_is_reported_at_once(tmp_path: Path) -
     assert by_field["method"].endswith("but got 'bth': did you mean both?")
     assert by_field["head.learning_rate"].endswith("but got 'fast'")
     assert by_field["optimizer.population"].endswith("but got 2.5")
-    assert by_field["data.shots"].endswith("but got 0")
+    assert by_field["data.shots"].endswith("but got -1")
     assert "must contain {} exactly once" in by_field["data.template"]
     assert any(field.startswith("pool.replicas") for field in by_field)
     assert all(problem in str(caught.value) for problem in caught.value.problems)

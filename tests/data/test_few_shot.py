@@ -167,3 +167,23 @@ def test_drawn_rows_are_read_once_and_then_need_no_file(tmp_path: Path) -> None:
     assert [(item.label, item.name) for item in held] == [(i.label, i.name) for i in drawn]
     assert held[0].encoded == held[3].encoded == encoded(noise(seed=3))
     assert held[1].encoded == encoded(noise(seed=0))
+
+
+@pytest.mark.parametrize("has_split", [True, False])
+def test_without_validation_the_same_training_images_are_drawn_and_no_other(
+    has_split: bool,
+) -> None:
+    dataset = dataset_of([0, 1, 2] * 5, [0, 1, 2] if has_split else None)
+    sample = sample_few_shot(dataset, 3, 1, validation="none")
+    assert sample.validation == ()
+    assert sample.train == sample_few_shot(dataset, 3, 1).train
+    assert len(sample.rest) == 15 - 9
+    everything = sample_few_shot(dataset, 5, 1, validation="none")
+    assert len(everything.train) == 15, "none is kept back"
+    nothing = sample_few_shot(dataset, 0, 1, validation="none")
+    assert (nothing.train, nothing.validation, len(nothing.rest)) == ((), (), 15)
+
+
+def test_who_has_no_image_left_for_validation_is_told_to_do_without() -> None:
+    with pytest.raises(DataError, match=r"data\.validation=none, which does without"):
+        sample_few_shot(dataset_of([0, 1, 2]), 1, 1)

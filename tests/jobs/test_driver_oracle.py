@@ -38,6 +38,7 @@ def examine(
     examiner = Examiner(driver, prepare(SMALL_RUN, DATA, driver), DATA)
     oracle.answers_left = answers_left
     _, validation = examiner.validate_zero_shot()
+    assert validation is not None
     return [validation, *examiner.test([examiner.zero_shot, *classifiers])], examiner.spent
 
 

@@ -23,6 +23,7 @@ from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.tuners.base import GenerationReport
 from craft_ray.tuners.registry import make_trainer
 from tests.support.dying_oracle import DyingOracle
+from tests.support.known import known
 from tests.support.world import make_world, run_config, world_data
 
 DATA = world_data(shots=3, num_validation=4)
@@ -100,7 +101,7 @@ def test_another_oracle_shares_nothing(tmp_path: Path) -> None:
         world = make_world(oracle=box, data=DATA)
         box.predictions_served = 0
         contexts = world.prepared.task.initial_context[None]
-        handle = world.prepared.validation.handle
+        handle = known(world.prepared.validation).handle
         answers.append(metered.predict(world.prepared.task, handle, contexts, purpose="evaluation"))
     assert other.predictions_served == 1
     assert not np.array_equal(answers[0], answers[1])
@@ -119,7 +120,7 @@ def test_another_device_shares_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(oracle, "describe", lambda there=there: there)
         before = oracle.predictions_served
         metered = MeteredOracle(oracle, QueryLedger(0), cache=cache)
-        handle = world.prepared.validation.handle
+        handle = known(world.prepared.validation).handle
         metered.predict(world.prepared.task, handle, contexts, purpose="evaluation")
         served.append(oracle.predictions_served - before)
     assert served == [1, 0, 1]

@@ -103,6 +103,25 @@ def test_of_a_craft_ray_server(method: str, tmp_path: Path) -> None:
     assert 0 < real.pairs <= plan_run_bill(config, DATA.size).pairs
 
 
+@pytest.mark.parametrize("dialect", ["infinity", "hf_zero_shot", "craft_ray"])
+def test_texts_of_an_offset_are_priced(dialect: str, tmp_path: Path) -> None:
+    """Of four classes with three names and seven texts a class: 35."""
+    oracle = endpoint("http://host.test", dialect, image_size=8)
+    config = run_of("offset", oracle)
+    server = CraftRayServer(FakeOracle()).serve if dialect == "craft_ray" else speaking(dialect)
+    with model_server(server) as served:
+        real = asked(config, tmp_path / "run", served.url)
+    plan = plan_run_bill(config, DATA.size)
+    without = plan_run_bill(run_of("probes", oracle), DATA.size)  # 11 texts
+    if dialect == "infinity":
+        assert real.texts == plan.texts - DATA.size.num_classes == 35
+        assert without.texts - DATA.size.num_classes == 11
+    else:
+        # Some small views are equal; and hf's result may be zero-shot, of which no more is asked.
+        assert real.pairs <= plan.pairs <= 1.5 * real.pairs
+        assert plan.pairs > 2.5 * without.pairs
+
+
 def test_names_are_pairs_of_a_craft_ray_server_too(tmp_path: Path) -> None:
     oracle = endpoint("http://host.test", "craft_ray")
     config = run_of("probes", oracle)

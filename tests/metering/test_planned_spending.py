@@ -82,9 +82,8 @@ def test_the_papers_budget_in_image_predictions() -> None:
     assert plan.candidate_queries == 8000
     assert plan.search_predictions == 1_280_000
     assert plan.head_predictions == 200 * 160
-    # Of the candidates, of the head in each generation and of validation in every second one; the
-    # driver asks zero-shot.
-    assert plan.text_encodes == (8000 + 200 + 100) * 10
+    # Of the candidates, and of the head in each generation; there are no validation images.
+    assert plan.text_encodes == (8000 + 200) * 10
 
 
 def test_the_driver_sends_all_images_and_asks_for_validation_once_and_for_test_twice() -> None:

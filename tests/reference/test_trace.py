@@ -29,6 +29,7 @@ from tests.reference import authors_procedure
 from tests.reference.authors_procedure import Settings, Trace
 from tests.support.checkpoints import tiny_clip_dir
 from tests.support.images import write_parquet
+from tests.support.known import known
 from tests.support.recording import RecordingScorer
 from tests.support.world import metered
 
@@ -118,7 +119,7 @@ def run_system(document: dict[str, Any], oracle: ClipOracle | None = None) -> Tr
         of_head = [
             question
             for question in recording.questions[asked:]
-            if question.images != prepared.validation.handle.digest
+            if question.images != known(prepared.validation).handle.digest
         ]
         (head_question,) = of_head
         assert report.head_loss is not None
@@ -126,7 +127,7 @@ def run_system(document: dict[str, Any], oracle: ClipOracle | None = None) -> Tr
         trace.deployed_GLE.append(head_question.contexts_KLE[0])
     trace.losses_GP = [list(losses) for losses in recording.losses_GK]
     # What a run gives back is the last generation, and this is what is tested.
-    trace.validation_accuracy = trainer.selected.validation.accuracy
+    trace.validation_accuracy = known(trainer.selected.validation).accuracy
     examiner = Examiner(metered(recording), prepared, data)
     (test,) = examiner.test([trainer.selected.classifier])
     trace.test_accuracy = test.accuracy

@@ -32,6 +32,7 @@ from craft_ray.task.preparation import prepare
 from craft_ray.task.prepared import SharedProbes
 from craft_ray.tuners.registry import make_trainer
 from tests.support.asked_endpoint import endpoint, speaking, text_oracle
+from tests.support.known import known
 from tests.support.model_server import model_server
 from tests.support.one_process_search import OneProcessSearch
 from tests.support.world import CLASS_NAMES, run_config, world_data
@@ -295,5 +296,5 @@ def test_a_head_is_fitted_to_what_it_sees_when_it_is_deployed(dialect: str, tmp_
             working = trainer._working_classifier()
             answers_KNC = trainer._validation_answers(working)
             assert answers_KNC is not None
-            deployed_KNC = working.ask(driver, prepared.classes, prepared.validation.handle)
+            deployed_KNC = working.ask(driver, prepared.classes, known(prepared.validation).handle)
             np.testing.assert_allclose(answers_KNC, deployed_KNC, rtol=1e-4, atol=1e-5)

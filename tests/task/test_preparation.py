@@ -23,6 +23,7 @@ from craft_ray.task.prepared import PreparedTask
 from craft_ray.task.provenance import data_summary
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
 from tests.support.images import write_parquet, write_tree
+from tests.support.known import known
 from tests.support.probing import probing
 from tests.support.recording import RecordingOracle
 from tests.support.world import (
@@ -55,12 +56,12 @@ def test_a_prepared_task_names_its_classes_template_and_oracle() -> None:
 def test_image_sets_keep_the_order_of_their_labels() -> None:
     prepared, oracle = prepared_with()
     assert prepared.fitness.labels_N.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
-    assert prepared.validation.labels_N.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
+    assert known(prepared.validation).labels_N.tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
     assert prepared.fitness.handle.num_images == 12
     plain = oracle.register_images(plain_pixels(DATA.train, IMAGE_SIZE))
     assert prepared.fitness.handle == plain
     validation = oracle.register_images(plain_pixels(DATA.validation, IMAGE_SIZE))
-    assert prepared.validation.handle == validation
+    assert known(prepared.validation).handle == validation
 
 
 def test_views_differ_from_each_other_and_are_decided_by_the_seed() -> None:
@@ -208,8 +209,8 @@ def test_a_few_shot_validation_is_what_a_task_validates_on(tmp_path: Path) -> No
     data = load_data(config)
     assert len(data.validation) == 2 * 4
     prepared = prepare(config, data, metered(FakeOracle()))
-    assert prepared.validation.labels_N.tolist() == [0] * 4 + [1] * 4
-    assert prepared.validation.handle.num_images == data.size.num_validation == 8
+    assert known(prepared.validation).labels_N.tolist() == [0] * 4 + [1] * 4
+    assert known(prepared.validation).handle.num_images == data.size.num_validation == 8
     assert data.train == load_data(folder_config(root, shots=5)).train
 
 

@@ -25,6 +25,7 @@ from craft_ray.task.prepared import TaskTemperature
 from craft_ray.task.temperature import decide_temperature
 from craft_ray.tuners.registry import make_trainer
 from tests.support.feature_oracle import FakeFeatureOracle
+from tests.support.known import known
 from tests.support.probing import probing
 from tests.support.world import (
     SMALL_RUN,
@@ -145,7 +146,7 @@ def test_a_tuning_on_cosines_is_one_on_logits_of_that_scale() -> None:
             reports = []
             while not trainer.finished:
                 reports.append(trainer.run_generation())
-            results.append((trainer.selected.validation, reports[-1].head_loss))
+            results.append((known(trainer.selected.validation), reports[-1].head_loss))
         assert results[0][0].accuracy == results[1][0].accuracy
         assert results[0][0].loss == pytest.approx(results[1][0].loss, rel=1e-2)
         assert results[0][1] == pytest.approx(results[1][1], rel=1e-3)

@@ -15,6 +15,7 @@ from craft_ray.oracle.contract import Oracle
 from craft_ray.tuners.base import GenerationReport, Trainer
 from tests.support.classifiers import as_prompt
 from tests.support.fake_oracle import FakeOracle
+from tests.support.known import known
 from tests.support.recording import RecordingOracle
 from tests.support.world import (
     BOTH_ANSWERS,
@@ -92,10 +93,11 @@ def test_zero_shot_is_validated_before_anything_is_tuned(is_known: bool) -> None
     start = world.prepared.task.initial_context
     np.testing.assert_array_equal(as_prompt(trainer.selected.classifier).context_LE, start)
     (question,) = recording.questions
-    accuracy = (question.logits_KNC[0].argmax(axis=1) == world.prepared.validation.labels_N).mean()
-    assert trainer.selected.validation.accuracy == pytest.approx(accuracy)
+    labels_N = known(world.prepared.validation).labels_N
+    accuracy = (question.logits_KNC[0].argmax(axis=1) == labels_N).mean()
+    assert known(trainer.selected.validation).accuracy == pytest.approx(accuracy)
     # Whoever asks pays: the driver, for all who share its answer.
-    num_asked = 0 if is_known else len(world.prepared.validation.labels_N)
+    num_asked = 0 if is_known else len(known(world.prepared.validation).labels_N)
     assert ledger.spent.evaluation_predictions == num_asked
 
 
@@ -107,7 +109,7 @@ def test_the_trainer_never_sees_test_data() -> None:
     seen = {question.images for question in recording.questions}
     assert test.handle.digest not in seen | set(recording.registered)
     prepared = world.prepared
-    allowed = {prepared.fitness.handle, prepared.validation.handle, *world.view_handles}
+    allowed = {prepared.fitness.handle, known(prepared.validation).handle, *world.view_handles}
     assert seen <= {handle.digest for handle in allowed}
 
 
@@ -144,7 +146,7 @@ def test_selection_by_validation_returns_zero_shot_rather_than_what_is_worse(
     method: str, seed: int
 ) -> None:
     world = mislabelled(small_world(method=method, seed=seed, **THOROUGH))
-    zero_shot = world.trainer()[0].selected.validation
+    zero_shot = known(world.trainer()[0].selected.validation)
     trainer, reports = train(world)
     # That the harm is real, the test of the last state below tells.
     assert not any(score.is_better_than(zero_shot) for score in validations(reports))
@@ -162,7 +164,8 @@ def test_a_head_that_harms_is_left_out() -> None:
     assert selected.head is None
     assert validations(reports)[-1].accuracy > 0.5, "what is reported is what would be kept"
     # It costs nothing: one question about the validation images for each evaluation.
-    asked = [q for q in recording.questions if q.images == world.prepared.validation.handle.digest]
+    digest = known(world.prepared.validation).handle.digest
+    asked = [q for q in recording.questions if q.images == digest]
     assert len(asked) == 1 + len(validations(reports))
 
 
@@ -183,7 +186,7 @@ def test_patience_keeps_the_rest_of_the_budget(settings: dict[str, Any]) -> None
     assert [report.validation is not None for report in since].count(True) == 2
     assert reports[-1].validation is not None
     gone_without = 0
-    best = patient.trainer()[0].selected.validation
+    best = known(patient.trainer()[0].selected.validation)
     for score in validations(reports)[:-1]:
         gone_without = 0 if score.is_better_than(best) else gone_without + 1
         best = score if score.is_better_than(best) else best
@@ -204,7 +207,7 @@ def test_selection_by_validation_returns_the_best_that_was_validated(
     method: str, seed: int
 ) -> None:
     world = small_world(method=method, seed=seed, evaluate_every_generations=1, max_queries=80)
-    zero_shot = world.trainer()[0].selected.validation
+    zero_shot = known(world.trainer()[0].selected.validation)
     trainer, reports = train(world)
     scores = [zero_shot, *validations(reports)]
     best = max(scores, key=lambda score: (score.accuracy, -score.loss))
@@ -215,11 +218,11 @@ def test_selection_by_validation_returns_the_best_that_was_validated(
 @pytest.mark.parametrize("method", ["both", "prompt", "head"])
 def test_selection_of_the_last_keeps_the_last_even_if_it_is_worse(method: str) -> None:
     world = mislabelled(small_world(method=method, fidelity={"selection": "last"}, **THOROUGH))
-    zero_shot = world.trainer()[0].selected.validation
+    zero_shot = known(world.trainer()[0].selected.validation)
     trainer, reports = train(world)
     assert trainer.selected.generation == world.config.num_generations
     assert trainer.selected.validation == validations(reports)[-1]
-    assert zero_shot.is_better_than(trainer.selected.validation), "the harm must be real"
+    assert zero_shot.is_better_than(known(trainer.selected.validation)), "the harm must be real"
 
 
 @pytest.mark.parametrize("learning_rate", [1e18, 1e19, 1e25, 1e36])
@@ -236,4 +239,4 @@ def test_a_head_that_leaves_the_finite_numbers_ends_the_run(
     trainer, reports = train(world)
     assert trainer.diverged
     assert len(reports) < world.config.num_generations
-    assert np.isfinite(trainer.selected.validation.loss)
+    assert np.isfinite(known(trainer.selected.validation).loss)

@@ -11,6 +11,7 @@ from craft_ray.oracle.contract import FloatArray
 from craft_ray.tuners.base import GenerationReport
 from tests.support.classifiers import as_prompt
 from tests.support.fake_oracle import FakeOracle
+from tests.support.known import known
 from tests.support.recording import Question, RecordingOracle
 from tests.support.world import BOTH_ANSWERS, World, make_world, run_config, world_data
 
@@ -41,7 +42,7 @@ class Record:
 
     @property
     def validations(self) -> list[Question]:
-        return self.questions(self.world.prepared.validation.handle.digest)
+        return self.questions(known(self.world.prepared.validation).handle.digest)
 
 
 def cross_entropy(logits_NC: FloatArray, labels_N: np.ndarray[Any, Any]) -> float:
@@ -138,7 +139,7 @@ def test_fitness_images_are_plain_or_one_augmentation_that_is_kept() -> None:
 def test_an_untrained_identity_head_changes_no_prediction() -> None:
     record = Record(head={"learning_rate": 1e-12}, method="head")
     logits = record.validations[-1].logits_KNC[0]
-    expected = cross_entropy(logits, record.world.prepared.validation.labels_N)
+    expected = cross_entropy(logits, known(record.world.prepared.validation).labels_N)
     report = record.reports[-1].validation
     assert report is not None
     assert report.loss == pytest.approx(expected, rel=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,27 @@ from craft_ray.classifiers.artifact import Artifact
 from craft_ray.classifiers.classifier import ProbesClassifier
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.run import RunConfig
+from craft_ray.config.space import SpaceConfig
+from craft_ray.errors import OracleError
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.metering.planned_bill import plan_run_bill
 from craft_ray.metering.planned_spending import plan_driver, plan_run
-from craft_ray.method.heads import choose_offset, fit_head
+from craft_ray.method.heads import LinearHead, choose_offset, fit_head
+from craft_ray.oracle.usable import check_method_of
+from craft_ray.search.plan import dearest_runs, plan_search
+from craft_ray.task.class_prompts import ClassPrompts
 from craft_ray.task.preparation import classification_task, prepare
 from craft_ray.task.prepared import SharedProbes
+from craft_ray.tuners.columns import Columns
 from craft_ray.tuners.features import FeaturesTrainer
+from craft_ray.tuners.registry import make_trainer
+from craft_ray.tuners.untouched import UntouchedTrainer
+from tests.support.asked_endpoint import endpoint, opened, speaking
+from tests.support.craft_ray_server import CraftRayServer
 from tests.support.fake_oracle import FakeOracle
 from tests.support.feature_oracle import FakeFeatureOracle
+from tests.support.model_server import model_server
 from tests.support.probing import finish
 from tests.support.recording import RecordingOracle
 from tests.support.world import (
@@ -159,6 +172,7 @@ def test_a_stored_classifier_asks_the_same_texts(tmp_path: Path) -> None:
     images = register_test_images(DATA, oracle).handle
     loaded = Artifact.load(tmp_path / "best")
     assert loaded.content_id == artifact.content_id
+    assert "- asked beside: 4 texts, such as: cat\n" in loaded.card("best")
     assert loaded.classifier.prompts == classifier.prompts
     expected = classifier.predict(metered(oracle), task, images)
     np.testing.assert_array_equal(loaded.predict(oracle, images), expected)
@@ -201,3 +215,128 @@ def test_features_start_from_the_mean_of_the_texts(
     assert ledger.spent == plan_run(config, world.data.described_for(config).size)
     assert ledger.spent.text_encodes == oracle.texts_embedded == 2 * len(CLASS_NAMES)
     assert trainer.selected.classifier.prompts == ()
+
+
+def test_an_endpoint_with_classes_of_its_own_is_not_asked_about_texts() -> None:
+    oracle = endpoint("http://host.test", "kserve_v2", options={"scores": "out", "texts": None})
+    head = {"kind": "linear", "folds": 3, "offset": "ensemble"}
+    config = run_config(method="head", head=head).model_copy(update={"oracle": oracle})
+    with pytest.raises(OracleError, match=r"head.offset: must be template .* got ensemble"):
+        check_method_of(config)
+
+
+def test_a_search_plans_each_variant_with_its_own_texts_and_searches_no_offset() -> None:
+    base = run_config(method="head", head={"kind": "probes", "names": 5, "offset": "template"})
+    variants = {"a": {}, "b": {"head": {"offset": "waffle"}}}
+    document = {"name": "x", "trials": 2, "base": base.model_dump(mode="json")}
+    space = SpaceConfig.model_validate({**document, "variants": variants, "parameters": {}})
+    plans = [plan_run(run, DATA.size).text_encodes for run in dearest_runs(space)]
+    assert sorted(plans) == [4 * (4 + 5), 4 * (4 + 5 + 4 * 15)]
+    assert plan_search(space, DATA.size).text_encodes >= sum(plans)
+    searched = {"head.offset": {"kind": "choice", "values": ["template", "ensemble"]}}
+    with pytest.raises(ValueError, match=r"head.offset: cannot be searched: training images"):
+        SpaceConfig.model_validate({**document, "parameters": searched})
+
+
+@pytest.mark.parametrize("has_validation", [False, True])
+@pytest.mark.parametrize("kind", ["probes", "linear", "features"])
+def test_without_images_the_mean_of_the_texts_is_returned_at_the_planned_price(
+    kind: str, has_validation: bool, tmp_path: Path
+) -> None:
+    head = {"kind": kind, "offset": described(tmp_path)}
+    images = {"shots": 0, "validation": "full" if has_validation else "none"}
+    config = run_config(
+        method="head",
+        head=head,
+        data={"template": STRANGE, **images},
+        oracle={"features": kind == "features"},
+    )
+    data = replace(DATA, train=(), validation=DATA.validation if has_validation else ())
+    oracle = FakeFeatureOracle()
+    world = make_world(config, oracle, data)
+    trainer, ledger = world.trainer()
+    finish(trainer)
+    size = data.described_for(config).size
+    assert ledger.spent == plan_run(config, size)
+    classifier = trainer.selected.classifier
+    assert classifier.kind == "probes"
+    assert classifier.extra_names == ()
+    driver = MeteredOracle(oracle, QueryLedger(0))
+    examiner = Examiner(driver, prepare(config, data, driver), data)
+    examiner.validate_zero_shot()
+    template, mean = examiner.test([examiner.zero_shot, classifier])
+    assert mean.accuracy > template.accuracy
+    assert examiner.spent == plan_driver(config, size)
+    texts = ledger.spent.text_encodes + examiner.spent.text_encodes
+    # Four names and four sentences; the template's four again for zero-shot.
+    assert texts == (4 + 8) * (2 if has_validation else 1)
+
+
+@pytest.mark.parametrize("has_validation", [False, True])
+@pytest.mark.parametrize("dialect", ["infinity", "hf_zero_shot", "craft_ray"])
+def test_without_images_an_endpoint_is_asked_what_was_planned(
+    dialect: str, has_validation: bool, tmp_path: Path
+) -> None:
+    oracle = endpoint("http://host.test", dialect, image_size=8)
+    head = {"kind": "probes", "offset": "ensemble"}
+    images = {"shots": 0, "validation": "full" if has_validation else "none"}
+    config = run_config(method="head", head=head, data=images)
+    config = config.model_copy(update={"oracle": oracle})
+    data = replace(DATA, train=(), validation=DATA.validation if has_validation else ())
+    served = CraftRayServer(FakeOracle()).serve if dialect == "craft_ray" else speaking(dialect)
+    with model_server(served) as server:
+        target = oracle.model_copy(update={"url": server.url})
+        with opened(target, tmp_path / "run") as asked:
+            driver = MeteredOracle(asked, QueryLedger(0))
+            prepared = prepare(config, data, driver)
+            examiner = Examiner(driver, prepared, data)
+            prepared, _ = examiner.validate_zero_shot()
+            worker = MeteredOracle(asked, QueryLedger(1), logit_scale=prepared.logit_scale)
+            trainer = make_trainer(worker, prepared, config)
+            finish(trainer)
+            working = UntouchedTrainer(worker, prepared, config)._working_classifier()
+            examiner.test([examiner.zero_shot, working])
+            real = asked.bill.answered
+    plan = plan_run_bill(config, data.size)
+    if dialect == "infinity":
+        assert real.requests <= plan.requests
+        assert (real.images, real.texts) == (plan.images, plan.texts - 4)
+    else:
+        assert real.pairs == plan.pairs
+
+
+def test_of_many_texts_the_head_sees_the_mean_of_each_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored takes all answers, as if every text had been a column of its own."""
+    file = described(tmp_path, lambda name: [*right(name), f"a wet {right(name)[0]}"])
+    monkeypatch.setattr("craft_ray.tuners.columns.MOST_TEXTS", 7)
+    world, trainer, _ = trained(probing(file))
+    classifier = trainer.selected.classifier
+    assert isinstance(classifier, ProbesClassifier)
+    assert trainer.findings.num_answers == 4 + 5 + 4
+    assert trainer.findings.offset == file
+    assert len(classifier.prompts) == 8
+    assert classifier.head.weight_FC.shape == (4 + 5 + 8, 4)
+    np.testing.assert_array_equal(
+        classifier.head.weight_FC[9:16:2], classifier.head.weight_FC[10::2]
+    )
+    examiner = Examiner(metered(world.oracle), world.prepared, DATA)
+    before, after = examiner.test([examiner.zero_shot, classifier])
+    assert after.accuracy > before.accuracy + 0.1
+
+
+def test_columns_of_a_mean_and_of_all_texts_give_the_same() -> None:
+    random = np.random.default_rng(0)
+    prompts = ClassPrompts((("a", "b", "c"), ("d", "e", "f")), with_template=True)
+    columns = Columns(num_classes=2, num_names=5, prompts=prompts)
+    answers_KNA = random.normal(size=(1, 6, 5 + 3 + 6)).astype(np.float32)  # others have 3 names
+    own_KNA = columns.own(answers_KNA)
+    np.testing.assert_array_equal(own_KNA, np.delete(answers_KNA, [5, 6, 7], axis=2))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("craft_ray.tuners.columns.MOST_TEXTS", 5)
+        seen_NF = columns.seen(own_KNA)[0]
+        head = LinearHead(random.normal(size=(7, 2)).astype(np.float32), np.ones(2, np.float32))
+        np.testing.assert_allclose(columns.of_answers(head)(own_KNA[0]), head(seen_NF), atol=1e-5)
+        mean_NC = seen_NF @ columns.offset_map()
+    np.testing.assert_allclose(mean_NC, own_KNA[0] @ columns.offset_map(), atol=1e-6)

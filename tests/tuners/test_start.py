@@ -15,6 +15,7 @@ from craft_ray.task.preparation import classification_task
 from craft_ray.tuners.base import Trainer
 from tests.support.classifiers import as_prompt
 from tests.support.fake_oracle import FakeOracle
+from tests.support.known import known
 from tests.support.world import BOTH_ANSWERS, World, make_world, run_config, world_data
 
 DATA = world_data(shots=4, num_validation=10)
@@ -62,7 +63,7 @@ def test_it_is_never_worse_than_what_it_starts_from(method: str, earlier: Path) 
     np.testing.assert_array_equal(as_prompt(start.classifier).context_LE, tuned)
     while not trainer.finished:
         trainer.run_generation()
-    assert not start.validation.is_better_than(trainer.selected.validation)
+    assert not known(start.validation).is_better_than(known(trainer.selected.validation))
     assert ledger.spent == plan_run(world.config, DATA.size)
 
 

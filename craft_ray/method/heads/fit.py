@@ -106,6 +106,11 @@ class FittedHead:
     added."""
     base_scale: float
     """t; 0 for a head without l."""
+    zero_shot_scale: float
+    """How far zero-shot is trusted, at most 1, whatever the kind: t before the factor that the
+    images held out set."""
+    zero_shot_right: int
+    """Plain images that zero-shot, which learned from none of them, predicts rightly."""
     rank: int
     """Directions that the answers vary in. Names beyond twice as many show nothing new; fewer names
     than that may hide some."""
@@ -178,6 +183,8 @@ def fit_head(
     return FittedHead(
         head=head,
         base_scale=base_scale,
+        zero_shot_scale=problem.base_scale(),
+        zero_shot_right=_num_right(logits_VNF[0, :, :num_classes], base_VNC, labels_N),
         rank=problem.points.rank,
         held_out_NC=judged.final_nC if judged is not None and all_were else None,
         held_out_loss=None if judged is None else judged.loss,
@@ -283,6 +290,11 @@ def _judge(problem: Problem, kind: HeadFit, logit_scale: float, folds_N: LabelAr
         final_nC *= np.float32(scale)
         judged.append(_Judged(place, scale, _mean_loss(final_nC, labels_n), final_nC, rows_n))
     return min(judged, key=lambda each: each.loss)
+
+
+def _num_right(classes_NC: FloatArray, base_VNC: FloatArray | None, labels_N: LabelArray) -> int:
+    base_NC = classes_NC if base_VNC is None else base_VNC[0]
+    return int((base_NC.argmax(axis=1) == labels_N).sum())
 
 
 def _mean_loss(final_NC: FloatArray, labels_N: LabelArray) -> float:
