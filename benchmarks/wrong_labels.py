@@ -34,6 +34,8 @@ from craft_ray.inference.label_check import (
     find_wrong,
     names_asked,
 )
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import ClassificationTask, FloatArray
 from craft_ray.oracle.loaded import load_here
 
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dataset = load_dataset(EmbeddedSource())
     every = choose_images(dataset, max(IMAGES_A_CLASS), config.seed)
     task = ClassificationTask(names_asked(config, dataset, every), config.data.template)
-    logits_NF = ask(load_here(config.oracle, Path("runs")), task, every)
+    oracle = MeteredOracle(load_here(config.oracle, Path("runs")), QueryLedger(0))
+    logits_NF = ask(oracle, task, every)
     rows = [
         _mean([_measure(every, logits_NF, per_class, share, seed) for seed in options.seeds])
         for per_class in IMAGES_A_CLASS

@@ -53,7 +53,8 @@ draw_names((), 5, ("cat",), 1)
 
 PROCESSES = {
     "a command's help, and a mistyped key": Process(
-        "commands.data commands.reproduce commands.tracking commands.train commands.tune tracking",
+        "commands.data commands.reproduce commands.suggest commands.tracking commands.train "
+        "commands.tune tracking",
         f"numpy pyarrow torch ray mlflow open_clip optuna PIL rich scipy {OF_NO_USE}",
         "from craft_ray.commands import tune\nassert tune.main(['head.hiden=1']) == 2",
     ),

@@ -98,8 +98,12 @@ def _words_of(command: str, before: Sequence[str], begun: str) -> Iterator[str]:
         yield from _options(command)
     elif command in ("tune", "train") and before[-1:] == ["--preset"]:
         yield from _presets(command)
-    elif command in ("tune", "train") and before[-1:] == ["--model"]:
+    elif command in ("tune", "train", "suggest") and before[-1:] == ["--model"]:
         yield from _models()
+    elif command == "suggest":
+        from craft_ray.commands.asking_once import SETTINGS
+
+        yield from (f"{key}=" for key in SETTINGS)
     elif command in OF_SETTINGS:
         yield from _settings(command, begun)
     elif command in ACTIONS and not before:

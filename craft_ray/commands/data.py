@@ -6,10 +6,11 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
 from craft_ray.commands.data_labels import add_label_options, label_settings, look_at_labels
+from craft_ray.commands.intermixed import IntermixedParser
 from craft_ray.config.data import CoopName, DataSource
 from craft_ray.errors import ConfigError, RunInterruptedError
 
@@ -49,23 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return EXIT_CODE_FINDINGS if code == 0 and num_findings else code
 
 
-class _Parser(argparse.ArgumentParser):
-    """Takes settings also behind options, as in `check SRC --labels oracle.precision=fp32`, which
-    argparse does not do where there are commands below a command."""
-
-    def parse_known_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: Any = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        """As argparse does it, but that the words which are left over are settings."""
-        options, others = super().parse_known_args(args, namespace)
-        if not hasattr(options, "settings"):
-            return options, others
-        options.settings += [word for word in others if not word.startswith("-")]
-        return options, [word for word in others if word.startswith("-")]
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = IntermixedParser(
         prog="craft-ray data",
         description="Convert a data set to Parquet files, or check it.",
         epilog="Example: craft-ray data check --dataset eurosat /path/to/data",

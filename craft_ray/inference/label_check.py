@@ -8,32 +8,28 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from craft_ray.classifiers.label_issues import LabelIssue, LabelIssues
 from craft_ray.config.run import RunConfig
-from craft_ray.data.check import read_and_decode
 from craft_ray.data.dataset import Dataset, Item, Split
 from craft_ray.data.label_check import LabelCheck, WrongLabel
-from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
-from craft_ray.metering.ledger import QueryLedger
+from craft_ray.inference.asked_once import Progress, ask_logits, digests_of, no_progress
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.heads import fit_head
 from craft_ray.method.softmax import softmax
-from craft_ray.oracle.contract import ClassificationTask, FloatArray, Oracle
+from craft_ray.oracle.contract import ClassificationTask, FloatArray
 from craft_ray.task.prepared import LabelArray
-from craft_ray.task.sending import plain_images
 from craft_ray.task.temperature import decide_temperature
 from craft_ray.task.vocabulary import extra_names
 
 Placed = tuple[Split, Item]
 """An image and the split that it is in."""
 
-IMAGES_AT_A_TIME = 256
 MOST_A_CLASS, MOST_IMAGES = 100, 2000
 """Unless more are asked for. A head of 1,000 images of 10 classes is fitted in seconds; the time
 grows with both numbers, and 2,000 images of 100 classes take minutes."""
@@ -75,7 +71,7 @@ def choose_images(
     dataset: Dataset,
     per_class: int,
     seed: int,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> ChosenImages:
     """Draw at most `per_class` images of each class from all splits together, and decode them once.
 
@@ -96,11 +92,10 @@ def choose_images(
         left_out.append(f"{number:,} image(s) beyond {per_class:,} of a class (--images-a-class)")
     good: list[Placed] = []
     seen: set[bytes] = set()
-    outcomes = map_in_threads(_read, [item for _, item in drawn])
-    for each, outcome in zip(drawn, outcomes, strict=True):
-        progress(1)
-        if isinstance(outcome, bytes) and outcome not in seen:
-            seen.add(outcome)
+    digests = digests_of([item for _, item in drawn], progress)
+    for each, digest in zip(drawn, digests, strict=True):
+        if digest is not None and digest not in seen:
+            seen.add(digest)
             good.append(each)
     if len(good) < len(drawn):
         left_out.append(f"{len(drawn) - len(good):,} image(s) that are broken or there twice")
@@ -134,14 +129,6 @@ def _draw(labels: Sequence[int], per_class: int, seed: int) -> list[int]:
     return sorted(drawn)
 
 
-def _read(item: Item) -> bytes | None:
-    """The hash of the file; None if it cannot be decoded, which the check has told."""
-    try:
-        return read_and_decode(item)[0]
-    except DataError:
-        return None
-
-
 def names_asked(config: RunConfig, dataset: Dataset, chosen: ChosenImages) -> tuple[str, ...]:
     """What an image is asked about: the classes that are looked at, then `head.names` others.
 
@@ -153,31 +140,15 @@ def names_asked(config: RunConfig, dataset: Dataset, chosen: ChosenImages) -> tu
 
 
 def ask(
-    oracle: Oracle,
+    oracle: MeteredOracle,
     task: ClassificationTask,
     chosen: ChosenImages,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Progress = no_progress,
 ) -> FloatArray:
-    """The logits of the images under the template's own words, [N, names]. Blocks until all are
-    answered; a few hundred decoded images are in memory at a time.
-
-    Raises:
-        OracleError: a name does not fit, or the oracle fails.
-        DataError: an image cannot be read any more.
-    """
-    description = oracle.describe()
-    client = MeteredOracle(oracle, QueryLedger(0))
-    handle = client.register_task(task)
-    answers = []
-    items = [item for _, item in chosen.images]
-    for start in range(0, len(items), IMAGES_AT_A_TIME):
-        part = items[start : start + IMAGES_AT_A_TIME]
-        images = client.register_images(plain_images(part, description), keep=False)
-        context_1LE = handle.initial_context[None]
-        answers.append(client.predict(handle, images, context_1LE, purpose="evaluation")[0])
-        progress(len(part))
-    logits_NF = np.concatenate(answers)
-    if description.scale_is_known:
+    """The logits of the images under the template's own words, [N, names]; blocks and raises as
+    `ask_logits` does."""
+    logits_NF = ask_logits(oracle, task, [item for _, item in chosen.images], progress)
+    if oracle.describe().scale_is_known:
         return logits_NF
     scale = decide_temperature(logits_NF[:, : len(chosen.classes)], chosen.places).scale
     return logits_NF * np.float32(scale)

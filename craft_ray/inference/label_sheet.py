@@ -15,7 +15,8 @@ from craft_ray.files.whole_files import write_whole
 from craft_ray.inference.label_check import Placed
 from craft_ray.inference.out_file import check_file
 from craft_ray.inference.report import PAGE_KINDS
-from craft_ray.reports.label_page import MOST_PICTURES, label_page
+from craft_ray.reports.label_page import label_page
+from craft_ray.reports.sheet import MOST_PICTURES
 from craft_ray.reports.thumbnails import thumbnail
 
 OPTION = "--sheet"

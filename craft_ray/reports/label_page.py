@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from html import escape
-from itertools import takewhile
 
 from craft_ray.data.label_check import LabelCheck, WrongLabel
 from craft_ray.reports.page import card, dim, page, section, table
+from craft_ray.reports.sheet import STYLE, common_folder, picture, sheet, within
 
-MOST_PICTURES = 400
-"""About 2 MB of page."""
 MOST_PAIRS = 15
-
-STYLE = """<style>.sheet { grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
-.path { font-size: .72rem; line-height: 1.25; display: block; margin-top: .15rem; }</style>"""
 
 
 def label_page(name: str, model: str, check: LabelCheck, pictures: Sequence[str]) -> str:
@@ -52,35 +47,23 @@ def _body(title: str, model: str, check: LabelCheck, pictures: Sequence[str]) ->
     yield section("Images, the surest first")
     if len(pictures) < len(check.wrong):
         yield dim(f"The first {len(pictures):,} of them.")
-    folder = _common_folder([each.image for each in check.wrong])
+    folder = common_folder([each.image for each in check.wrong])
     if folder:
         yield dim(f"All of them are in {folder}/")
     figures = [
-        _figure(each, source, each.image[len(folder) :].lstrip("/"))
+        _figure(each, source, within(folder, each.image))
         for each, source in zip(check.wrong, pictures, strict=False)
     ]
-    yield f'<div class="grid sheet">{"".join(figures)}</div>'
+    yield sheet(figures)
     yield section("What is labelled as what", "The most frequent pairs.")
     pairs = Counter((each.label, each.looks_like) for each in check.wrong).most_common(MOST_PAIRS)
     rows = [(escape(label), escape(like), f"{count:,}") for (label, like), count in pairs]
     yield table(("label", "looks like", "images"), rows, left=2)
 
 
-def _common_folder(names: Sequence[str]) -> str:
-    """That all paths are in; empty if there is none."""
-    parts = [name.split("/")[:-1] for name in names]
-    shared = takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))
-    return "/".join(level[0] for level in shared)
-
-
 def _figure(wrong: WrongLabel, source: str, path: str) -> str:
-    picture = (
-        f'<img class="picture" alt="" src="{source}">'
-        if source
-        else '<span class="picture"></span>'
-    )
     return (
-        f'<figure title="{escape(wrong.image)}">{picture}<figcaption>'
+        f'<figure title="{escape(wrong.image)}">{picture(source)}<figcaption>'
         f'<span class="dim">is labelled</span> {escape(wrong.label)}<br>'
         f'<span class="dim">looks like</span> <b>{escape(wrong.looks_like)}</b> '
         f'<span class="dim">{wrong.confidence:.0%}</span>'

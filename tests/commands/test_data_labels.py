@@ -90,7 +90,7 @@ def test_what_costs_more_than_the_budget_is_not_asked(
     assert main([*words, "--budget", "9.5"]) == 2
     err = capsys.readouterr().err
     assert "96 images, 1 prediction each with 16 names: costs 9.60." in err
-    assert "max_cost (--budget): must pay for asking about the labels, which may cost 9.60" in err
+    assert "max_cost (--budget): must pay for what is asked, which may cost 9.60" in err
     assert "--images-a-class" in err
     assert Model.asked == 0
     assert main([*words, "--budget", "9.5", "--images-a-class", "20"]) == 1

@@ -93,6 +93,19 @@ def test_without_a_split_the_seed_splits(root: Path) -> None:
     assert load(root, text, split_seed=2).splits != dataset.splits
 
 
+def test_rows_without_a_label_are_left_out_and_told(root: Path) -> None:
+    """Of what `craft-ray suggest --out` wrote somebody may have labelled a part only."""
+    text = "path,label,split\na cat.png,x,train\nB.PNG, ,train\nd.png,y,train\ngone.png,,\n"
+    dataset = load(root, text)
+    assert [item.name for item in dataset.splits["train"]] == [
+        str(root / "a cat.png"),
+        str(root / "d.png"),
+    ]
+    assert dataset.class_names == ("x", "y")
+    (note,) = dataset.notes
+    assert note.endswith("my pets.csv: 2 image(s) without a label are left out.")
+
+
 FAULTS: dict[str, tuple[str | bytes, str]] = {
     "no path": (
         "x,label\na,b\n",
@@ -105,7 +118,10 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "few values": ("path,label\nd.png,x\nd.png\n", "line 3: must have 2 values, but has 1"),
     "many values": ("path,label\nd.png,x,y\n", "line 2: must have 2 values, but has 3"),
     "no value": ("path,label\nd.png,x\n ,x\n", "line 3: path must not be empty"),
-    "no class": ("path,label\nd.png,\n", "line 2: label must not be empty"),
+    "no class": (
+        "path,label\nd.png,\n",
+        r"must have a label, but label is empty in all lines \(1\)",
+    ),
     "unknown split": (
         "path,label,split\nd.png,x,train\nB.PNG,y,extra\n",
         "line 3: split must be one of train, training, val, .*, but got 'extra'",

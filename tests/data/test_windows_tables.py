@@ -150,11 +150,19 @@ def test_the_lines_of_json_are_a_table(root: Path) -> None:
     for text, message in (
         ("{", "line 1: must be JSON"),
         ("[]", r"line 1: must be an object, but got \[\]"),
-        ('{"path": "a", "label": null}', "line 1: label must not be empty"),
-        ('{"path": "a", "label": "x"}\n{"path": "b"}', "line 2: label must not be empty"),
+        ('{"path": "a", "label": null}', "line 1: must have a column 'label'"),
+        ('{"path": "a", "label": ["x"]}', "line 1: label must not be empty, and be text"),
     ):
         with pytest.raises(DataError, match=message):
             load(root, text, "t.jsonl")
+
+
+def test_lines_of_json_without_a_label_are_left_out(root: Path) -> None:
+    lines = [json.dumps({"path": path, "label": path.split("/")[1]}) for path in PATHS]
+    more = [json.dumps({"path": PATHS[0], "label": None}), json.dumps({"path": PATHS[1]})]
+    dataset = load(root, "\n".join([*lines, *more]), "t.jsonl")
+    assert len(names(dataset)) == 6
+    assert "2 image(s) without a label are left out" in dataset.notes[0]
 
 
 def test_coops_file_of_splits_may_be_written_on_windows(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from craft_ray.inference.label_check import (
     find_wrong,
     names_asked,
 )
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.loaded import load_here
 from tests.support.fake_oracle import FakeOracle
@@ -37,9 +39,13 @@ CONFIG = run_config(method="head", head={"kind": "probes", "names": 12})
 WORLD = world_data(shots=12, num_validation=6, num_test=12).dataset
 
 
+def metered(oracle: Any) -> MeteredOracle:
+    return MeteredOracle(oracle, QueryLedger(0))
+
+
 def check(oracle: Any, dataset: Dataset, chosen: ChosenImages) -> LabelCheck:
     task = ClassificationTask(names_asked(CONFIG, dataset, chosen))
-    return as_check(find_wrong(ask(oracle, task, chosen), chosen, 5, 1), dataset, chosen)
+    return as_check(find_wrong(ask(metered(oracle), task, chosen), chosen, 5, 1), dataset, chosen)
 
 
 def pictures(*labels: int) -> list[Item]:
@@ -64,7 +70,7 @@ def test_a_tenth_of_the_labels_is_flipped_and_most_of_them_are_found() -> None:
     dataset = load_dataset(EmbeddedSource())
     config = run_config(method="head", head={"kind": "probes"})  # 500 names
     task = ClassificationTask(names_asked(config, dataset, flipped))
-    logits_NF = ask(load_here(OracleConfig(), Path("unused")), task, flipped)
+    logits_NF = ask(metered(load_here(OracleConfig(), Path("unused"))), task, flipped)
     issues = find_wrong(logits_NF, flipped, folds=5, seed=1)
     wrong = {each[1].name for each, bad in zip(flipped.images, is_flipped, strict=True) if bad}
     found = [issue.image[1].name for issue in issues]
@@ -82,7 +88,7 @@ def test_an_image_is_asked_about_once_and_without_views(monkeypatch: pytest.Monk
         return predict(self, task, images, contexts_KLE, *more)
 
     monkeypatch.setattr(FakeOracle, "predict", counted)
-    monkeypatch.setattr("craft_ray.inference.label_check.IMAGES_AT_A_TIME", 50)
+    monkeypatch.setattr("craft_ray.inference.asked_once.IMAGES_AT_A_TIME", 50)
     chosen = choose_images(WORLD, per_class=100, seed=1)
     told = check(FakeOracle(), WORLD, chosen)
     assert asked == [50, 50, 20]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 from craft_ray.config.data import SeededSplit
@@ -34,11 +34,14 @@ class RowsOf:
 
 def index_of(name: str, tables: Sequence[RowsOf], settings: SeededSplit) -> Dataset:
     """A data set of all rows; classes are sorted by name, or by number where all labels are
-    integers. Without a column of splits they are split by the seed.
+    integers. Without a column of splits they are split by the seed. Rows without a label are left
+    out, which a note says.
 
     Raises:
         DataError: a split is no word for one, or an image does not exist.
     """
+    notes = tuple(note for table in tables for note in _left_out(table))
+    tables = [replace(table, rows=[row for row in table.rows if row.label]) for table in tables]
     class_names = in_order({row.label for table in tables for row in table.rows})
     labels = {class_name: label for label, class_name in enumerate(class_names)}
     files = Files()
@@ -54,9 +57,15 @@ def index_of(name: str, tables: Sequence[RowsOf], settings: SeededSplit) -> Data
         for row, item in zip(table.rows, found, strict=True):
             if row.split is not None:
                 splits.setdefault(_split_of(row, row.split, table.file), []).append(item)
-    if not splits:
-        return Dataset(name, class_names, split_by_seed(items, class_names, settings))
-    return Dataset(name, class_names, {each: splits[each] for each in SPLITS if each in splits})
+    in_splits = {each: splits[each] for each in SPLITS if each in splits}
+    if not in_splits:
+        in_splits = split_by_seed(items, class_names, settings)
+    return Dataset(name, class_names, in_splits, notes=notes)
+
+
+def _left_out(table: RowsOf) -> Iterator[str]:
+    if number := sum(not row.label for row in table.rows):
+        yield f"{table.file}: {number:,} image(s) without a label are left out."
 
 
 def found_path(root: Path, path: str, files: Files) -> Path:

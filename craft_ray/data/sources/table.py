@@ -40,6 +40,7 @@ class Row:
     """Its last line, from 1."""
     path: str
     label: str
+    """Empty: nobody has labelled the image."""
     split: str | None
     """None: the table has no such column."""
 
@@ -53,7 +54,8 @@ def read_table(file: Path, columns: Columns, delimiter: str | None = None) -> li
         delimiter: between values of CSV; None: the one that the first line has.
 
     Raises:
-        DataError: the file cannot be read, or a column or value is missing (with its line).
+        DataError: the file cannot be read, a column or path is missing (with its line), or no row
+            has a label.
     """
     with open_table(file, delimiter) as (names, records):
         path = _column(names, columns.path, PATH_COLUMNS, file, "path")
@@ -61,14 +63,24 @@ def read_table(file: Path, columns: Columns, delimiter: str | None = None) -> li
         split = _split_column(names, columns.split, file)
         rows = []
         for line, record in records:
-            for column in (path, label):
+            needed = [path]
+            if (
+                _is_json(file) and label in record
+            ):  # what is neither text nor a number is empty here
+                needed.append(label)
+            for column in needed:
                 if not record.get(column, "").strip():
                     more = ", and be text or a whole number" * _is_json(file)
                     raise DataError(f"{file} line {line}: {column} must not be empty{more}")
             found = None if split is None else record.get(split, "").strip()
-            rows.append(Row(line, record[path].strip(), record[label].strip(), found))
+            rows.append(Row(line, record[path].strip(), record.get(label, "").strip(), found))
     if not rows:
         raise DataError(f"{file}: must have at least one line after the header")
+    if not any(row.label for row in rows):
+        raise DataError(
+            f"{file}: at least one image must have a label, but {label} is empty in all lines "
+            f"({len(rows):,})"
+        )
     return rows
 
 
@@ -172,7 +184,8 @@ def _records_of_json(text: TextIO, file: Path) -> list[tuple[int, Mapping[str, s
             raise DataError(f"{file} line {line}: must be JSON, but: {error}") from error
         if not isinstance(record, dict):
             raise DataError(f"{file} line {line}: must be an object, but got {each.strip():.60}")
-        records.append((line, {key: _plain(value) for key, value in record.items()}))
+        values = {key: _plain(value) for key, value in record.items() if value is not None}
+        records.append((line, values))
     return records
 
 

@@ -1,0 +1,209 @@
+"""`craft-ray suggest`: which images of an unlabelled folder to label."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from craft_ray.commands.as_json import print_json
+from craft_ray.commands.asked_model import note
+from craft_ray.commands.asking_once import SETTINGS, asked_config, metered, tell_cost
+from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
+from craft_ray.commands.intermixed import IntermixedParser
+from craft_ray.commands.shorthand import add_model_options
+from craft_ray.errors import ConfigError, RunInterruptedError
+
+if TYPE_CHECKING:
+    from craft_ray.config.run import RunConfig
+    from craft_ray.inference.images import ImagesAt
+    from craft_ray.inference.suggestion import Labelled, Pool, Suggested
+
+LABELS = 40
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+
+    def command() -> None:
+        try:
+            _run(options)
+        except KeyboardInterrupt as error:
+            raise RunInterruptedError("suggest was stopped, and wrote nothing") from error
+
+    return exit_with(command)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = IntermixedParser(
+        prog="craft-ray suggest",
+        description="Name the images of an unlabelled folder whose labels are worth most: typical "
+        "ones that differ from each other. A model is asked about each image once.",
+        epilog="Example: craft-ray suggest photos/ --labels 40 --model ViT-B-32/openai "
+        "--out labels.csv --sheet photos.html",
+    )
+    parser.add_argument(
+        "settings",
+        nargs="+",
+        metavar="IMAGES | key=value",
+        help="images, folders of images, or tables with a column of paths; and settings of the "
+        f"model, oracle.KEY, or of {', '.join(SETTINGS)}",
+    )
+    parser.add_argument(
+        "--labels",
+        type=positive,
+        default=LABELS,
+        metavar="N",
+        help="so many images are named (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--labelled",
+        type=path_argument,
+        metavar="PLACE",
+        help="what is labelled already: the table of --out with some labels filled in, or a folder "
+        "of class folders; images like these are not named again",
+    )
+    parser.add_argument(
+        "--out",
+        type=path_argument,
+        metavar="FILE.csv",
+        help="write a table path,label,split to be filled in, for train and tune; labels of "
+        "--labelled come first",
+    )
+    parser.add_argument(
+        "--sheet",
+        type=path_argument,
+        metavar="FILE.html",
+        help="write a page with the pictures",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what it may cost at most; ask nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_model_options(parser)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    places, settings = _places_and_settings(options.settings)
+    config = asked_config(options, settings, places[0], SETTINGS)
+    from craft_ray.inference.suggestion_files import check_out, check_sheet
+
+    if options.out is not None:
+        check_out(options.out, options.labelled)
+    if options.sheet is not None:
+        check_sheet(options.sheet)
+    from craft_ray.inference.images import ImagesAt
+    from craft_ray.inference.suggestion import labelled_so_far, names_asked
+
+    names_asked(config)
+    labelled = [] if options.labelled is None else labelled_so_far(options.labelled)
+    images = ImagesAt([path_argument(place) for place in places])
+    tell_notes(images.notes)
+    if options.dry_run:
+        _tell(config, len(images) + len(labelled))
+        return
+    pool, suggested = _suggest(config, images, labelled, options.labels)
+    _write(options, places, config, labelled, suggested)
+    if options.json:
+        print_json(_document(pool, suggested), indent=2)
+    else:
+        _show(pool, suggested)
+        _tell_next(options, labelled)
+
+
+def _places_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Raises:
+    ConfigError: no word is a place.
+    """
+    places = [word for word in words if _is_place(word)]
+    if not places:
+        raise ConfigError("IMAGES", ["must say where images are, but there is none"])
+    return places, [word for word in words if word not in places]
+
+
+def _is_place(word: str) -> bool:
+    return "=" not in word or Path(word).exists()
+
+
+def _tell(config: RunConfig, num_images: int) -> None:
+    from craft_ray.inference.suggestion import names_asked
+
+    remedy = "fewer IMAGES or a smaller head.names cost less"
+    tell_cost(config, "Suggestions", num_images, len(names_asked(config)), remedy)
+
+
+def _suggest(
+    config: RunConfig, images: ImagesAt, labelled: Sequence[Labelled], budget: int
+) -> tuple[Pool, list[Suggested]]:
+    from rich.console import Console
+
+    from craft_ray.data.progress import image_progress
+    from craft_ray.inference.suggestion import ask, gather, suggest
+
+    console = Console(stderr=True, emoji=False)
+    with image_progress(console, "reading", len(images) + len(labelled)) as advance:
+        pool = gather(images, labelled, advance)
+    _tell(config, len(pool.items))
+    with metered(config) as oracle, image_progress(console, "asking", len(pool.items)) as advance:
+        answers_NF = ask(oracle, config, pool, advance)
+    note(f"Choosing {budget:,} of {len(pool.items) - len(pool.known):,} images ...")
+    return pool, suggest(answers_NF, pool, budget, config)
+
+
+def _write(
+    options: argparse.Namespace,
+    places: Sequence[str],
+    config: RunConfig,
+    labelled: Sequence[Labelled],
+    suggested: Sequence[Suggested],
+) -> None:
+    from craft_ray.inference.suggestion_files import write_sheet, write_table
+
+    if options.out is not None:
+        write_table(options.out, labelled, suggested)
+    if options.sheet is not None:
+        write_sheet(options.sheet, ", ".join(places), str(config.oracle.model), suggested)
+
+
+def _show(pool: Pool, suggested: Sequence[Suggested]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(emoji=False)
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("", justify="right")
+    table.add_column("image", overflow="fold")
+    table.add_column("stands for", justify="right")
+    for number, each in enumerate(suggested, start=1):
+        table.add_row(str(number), escape(str(each.path)), f"{each.stands_for:,}")
+    console.print(table)
+    known = f", {len(pool.known):,} of which are labelled" if pool.known else ""
+    console.print(
+        f"{len(suggested):,} of {len(pool.items):,} images{known}.", highlight=False, markup=False
+    )
+    if pool.left_out:
+        console.print(f"Left out: {'; '.join(pool.left_out)}.", highlight=False, markup=False)
+
+
+def _tell_next(options: argparse.Namespace, labelled: Sequence[Labelled]) -> None:
+    if options.sheet is not None:
+        note(f"Sheet: {options.sheet}")
+    if options.out is not None:
+        table = shlex.quote(str(options.out))
+        note(f"Fill in the column label of {table}, then: craft-ray train {table}")
+
+
+def _document(pool: Pool, suggested: Sequence[Suggested]) -> dict[str, Any]:
+    return {
+        "num_images": pool.num_images,
+        "num_asked": len(pool.items),
+        "num_labelled": len(pool.known),
+        "left_out": list(pool.left_out),
+        "images": [{"path": str(each.path), "stands_for": each.stands_for} for each in suggested],
+    }
