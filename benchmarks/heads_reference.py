@@ -110,7 +110,11 @@ def fit_reference(
     labels_M: torch.Tensor,
     penalty: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """In place of `fit_logistic`: the same objective to its end."""
+    """In place of `fit_logistic`: the same objective to its end.
+
+    Raises:
+        RuntimeError: it did not converge.
+    """
     ones_M1 = np.ones((len(points_MR), 1))
     points_MS = np.hstack([points_MR.double().numpy(), ones_M1])
     base = base_MC.double().numpy()
@@ -133,6 +137,8 @@ def fit_reference(
         method="L-BFGS-B",
         options={"maxiter": 100_000, "maxfun": 100_000, "gtol": STEEPEST, "ftol": 0.0},
     )
+    if not found.success:
+        raise RuntimeError(f"the reference must converge, but: {found.message}")
     weights_SC = torch.from_numpy(found.x.reshape(shape))
     return weights_SC[:-1], weights_SC[-1]
 
