@@ -26,8 +26,6 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from benchmarks.accuracy_rows import interval
@@ -83,8 +81,7 @@ def main() -> None:
     rows = list(summarise(runs))
     name = "heads_third" if options.third else "heads"
     path = write_result(name, commit_id, {"seeds": options.seeds, "rows": rows}, module="heads")
-    show(rows)
-    print(path)
+    print(*show(rows), path, sep="\n")
 
 
 def good_tasks(answers: Answers, seeds: Sequence[int], num_tasks: int) -> Iterator[dict[str, Any]]:
@@ -182,14 +179,28 @@ def by_seed(
     return [float(np.mean([r[value] for r in runs if r["seed"] == seed])) for seed in seeds]
 
 
-def show(rows: Sequence[dict[str, Any]]) -> None:
-    """A table."""
-    table = Table("task", "head", *map(str, SHOTS))
-    for task, head in dict.fromkeys((row["task"], row["head"]) for row in rows):
-        own = {r["shots"]: r["accuracy"] for r in rows if (r["task"], r["head"]) == (task, head)}
-        cells = ["{:.1f} ± {:.1f}".format(*own[shots]) for shots in SHOTS if shots in own]
-        table.add_row(task, head, *cells)
-    Console(width=120).print(table)
+def show(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Lines of a table in Markdown for each task: accuracy of the default, and of each other head
+    with its difference to the default."""
+    for task in dict.fromkeys(row["task"] for row in rows):
+        own = [row for row in rows if row["task"] == task]
+        mean, width = own[0]["zero_shot"]
+        zero_shot = f"{mean:.1f} ± {width:.1f}" if width else f"{mean:.1f}"
+        yield f"\n| {task}, zero-shot {zero_shot} | {' | '.join(map(str, SHOTS))} |"
+        yield "|---" * (1 + len(SHOTS)) + "|"
+        for head in dict.fromkeys(row["head"] for row in own):
+            of_shots = {row["shots"]: row for row in own if row["head"] == head}
+            cells = [cell_of(of_shots[shots]) if shots in of_shots else "" for shots in SHOTS]
+            yield f"| {head} | {' | '.join(cells)} |"
+
+
+def cell_of(row: dict[str, Any]) -> str:
+    """Accuracy and its interval; of other heads than the default the gain and its interval."""
+    mean, width = row["accuracy"]
+    if row["head"] == DEFAULT:
+        return f"{mean:.1f} ± {width:.1f}"
+    gain, gain_width = row["over_default"]
+    return f"{mean:.1f} ({gain:+.1f} ± {gain_width:.1f})"
 
 
 if __name__ == "__main__":
