@@ -167,6 +167,5 @@ def recorded(folder: Path) -> tuple[dict[str, float], set[str]]:
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
     experiments = [each.experiment_id for each in client.search_experiments()]
     (run,) = client.search_runs(experiments)
-    assert run.inputs is not None
-    contexts = {tag.value for each in run.inputs.dataset_inputs for tag in each.tags}
+    contexts = {tag.value for each in known(run.inputs).dataset_inputs for tag in each.tags}
     return dict(run.data.metrics), contexts
