@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from craft_ray.config.base import Settings
 from craft_ray.config.places import AbsolutePlaceText, PathText, PlaceText
+from craft_ray.config.unlabelled_laws import FEWEST_IMAGES
 from craft_ray.config.words import unprintable
 
 PaperDataset = Literal[
@@ -273,6 +274,9 @@ class DataConfig(Settings):
     a folder of images, or `rest`, the training images that were not drawn, whose labels nobody
     looks at; at least 10 images a class. Each costs one prediction more; they are worth several
     points at few shots. All classes should be among them, about as often."""
+    unlabelled_per_class: int = Field(100, ge=FEWEST_IMAGES)
+    """Of more images without labels than so many times the number of classes, so many are drawn by
+    the seed."""
     template: Template = "a photo of a {}."
     """The words before `{}` give the initial context, the words after it stay fixed."""
     views: Annotated[int, Field(ge=0, le=256)] | Literal["fresh"] = 16

@@ -141,8 +141,9 @@ def sample_data(config: RunConfig) -> FewShotData:
     if config.data.validation == "few_shot" or "val" not in dataset.splits:
         validation = hold_in_memory(validation)
     rest = items_of_half(sample.rest, labels)
-    unlabelled = load_unlabelled(config.data.unlabelled, rest, dataset.decoding)
     num_classes = len(dataset.class_names)
+    most = config.data.unlabelled_per_class * num_classes
+    unlabelled = load_unlabelled(config.data.unlabelled, rest, dataset.decoding, most, config.seed)
     if unlabelled and not are_enough(len(unlabelled), num_classes):
         raise DataError(
             f"data.unlabelled: must have at least {FEWEST_IMAGES} images a class, "

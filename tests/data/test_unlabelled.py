@@ -29,7 +29,7 @@ def test_a_folder_with_folders_in_it(tmp_path: Path) -> None:
             path.write_text("no image")
         else:
             write(path)
-    items = load_unlabelled(str(tmp_path), (), AS_SEEN)
+    items = load_unlabelled(str(tmp_path), (), AS_SEEN, 100, 1)
     names = {Path(item.name).relative_to(tmp_path).as_posix() for item in items}
     assert names == {"a.png", "b.jpg", "deep/er/c.jpg"}
     assert {item.label for item in items} == {-1}
@@ -44,12 +44,12 @@ def test_a_folder_with_folders_in_it(tmp_path: Path) -> None:
 )
 def test_what_is_not_there_is_refused(source: str, problem: str) -> None:
     with pytest.raises(DataError, match=problem):
-        load_unlabelled(source, (), AS_SEEN)
+        load_unlabelled(source, (), AS_SEEN, 100, 1)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must have at least one image"):
-        load_unlabelled(str(tmp_path), (), AS_SEEN)
+        load_unlabelled(str(tmp_path), (), AS_SEEN, 100, 1)
 
 
 def test_the_rest_is_what_was_neither_drawn_nor_validated_on() -> None:
@@ -74,3 +74,14 @@ def test_fewer_than_ten_images_a_class_are_refused_before_they_are_paid_for(tmp_
         sample_data(load_run_config(None, settings))
     write(tmp_path / "99.png")
     assert len(sample_data(load_run_config(None, settings)).unlabelled) == 100
+
+
+def test_of_many_images_the_seed_draws_some() -> None:
+    words = (*HEAD, "data.unlabelled=rest", "data.unlabelled_per_class=20", "data.shots=4")
+    first = sample_data(load_run_config(None, words)).unlabelled
+    again = sample_data(load_run_config(None, words)).unlabelled
+    other = sample_data(load_run_config(None, (*words, "seed=2"))).unlabelled
+    names = [item.name for item in first]
+    assert len(set(names)) == 200
+    assert names == [item.name for item in again]
+    assert set(names) != {item.name for item in other}
