@@ -49,6 +49,7 @@ def problems_of(tree: SearchTree, first_trials: Iterable[Values]) -> list[str]:
     """One line a problem: the field, the law, the value. What is wrong with the parts hides what
     is wrong with the whole."""
     problems = [*_problems_of_variants(tree)] or [*_problems_of_parameters(tree)]
+    problems = problems or [*_problems_of_comparison(tree)]
     if not problems:
         problems = [
             *_problems_of_points(tree),
@@ -97,6 +98,22 @@ def _problems_of_variants(tree: SearchTree) -> Iterator[str]:
         for path, why in SHARED.items():
             if settings[path] != base[path] and path != "fidelity.preset":
                 yield f"{where}: {path} must be the base's, but got {settings[path]!r}: {why}"
+
+
+def _problems_of_comparison(tree: SearchTree) -> Iterator[str]:
+    """Trials of which nothing would say how good they are."""
+    found: dict[str, None] = {}
+    for branch in tree.branches():
+        run = tree.some_run(branch)
+        problem = None if run is None else _comparison(run)
+        if problem is not None:
+            where = f"variants.{branch[VARIANT]}: " if VARIANT in branch else ""
+            found[where + problem] = None
+    yield from found
+
+
+def _comparison(run: RunConfig) -> str | None:
+    return problem_of_comparison(run.data, run.method, run.probing_head, run.prompt.start)
 
 
 def _some_run_of(tree: SearchTree, variant: str) -> RunConfig | None:
@@ -246,7 +263,7 @@ def _broken_laws(tree: SearchTree, values: Values) -> list[str]:
         for path, value in values.items()
         if path != VARIANT and not _is_kept(value, settings[path])
     ]
-    comparison = problem_of_comparison(run.data, run.method, run.probing_head, run.prompt.start)
+    comparison = _comparison(run)
     return laws if comparison is None else [*laws, comparison]
 
 
