@@ -95,11 +95,6 @@ RUN_CONFIGS = [
         r"head\.offset: must be template, ensemble, waffle, or a file .*but got 'ensembel'",
     ),
     Case(
-        "a file of descriptions that is not there",
-        run_file("method: head\nhead: {kind: probes, offset: none.json}"),
-        r"head\.offset: none\.json: must be a file, but there is none",
-    ),
-    Case(
         "a section is a value",
         run_file("data: 3"),
         r"data: must be a section of settings, but got 3",
