@@ -81,10 +81,10 @@ def _sentences(place: str, name: str, value: Any) -> tuple[str, ...]:
 
 def _about_missing(missing: Sequence[str], named: dict[str, tuple[str, ...]]) -> str:
     first = missing[0]
-    more = f" and {len(missing) - 1} more classes" if len(missing) > 1 else ""
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
     close = difflib.get_close_matches(normalized_name(first), named, n=1)
-    similar = f"; its class {close[0]!r} is none of the task" if close else ""
-    return f"must describe every class, but {first!r}{more} is missing{similar}"
+    similar = f"; it has {close[0]!r}, which is no class of the task" if close else ""
+    return f"must have sentences of every class, but has none of {first!r}{more}{similar}"
 
 
 def _problem(place: str, problem: str) -> ConfigError:

@@ -89,8 +89,8 @@ GOOD = ["a cat."]
 @pytest.mark.parametrize(
     ("document", "problem"),
     [
-        ({"cat": GOOD}, "must describe every class, but 'ankle_boot' is missing"),
-        ({"cat": GOOD, "ankle boots": GOOD}, "its class 'ankle boots' is none of the task"),
+        ({"cat": GOOD}, "sentences of every class, but has none of 'ankle_boot'"),
+        ({"cat": GOOD, "ankle boots": GOOD}, "has 'ankle boots', which is no class of the task"),
         ({"cat": GOOD, "ankle_boot": []}, "'ankle_boot' must have at least one sentence"),
         ({"cat": "a cat.", "ankle_boot": GOOD}, "'cat' must have a list of sentences, but has a"),
         ({"cat": [" "], "ankle_boot": GOOD}, "class 'cat' must have no empty sentence"),
