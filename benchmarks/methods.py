@@ -2,10 +2,13 @@
 
     python -m benchmarks.methods --seeds 1 2 3
     python -m benchmarks.methods --methods "CraFT, reference" --result methods_reference
+    python -m benchmarks.methods --validation none --result methods_labelled_only
 
 Runs the loop in this process on a plain `ClipOracle`: Ray changes the speed and not the numbers.
-Each run selects by validation and is tested once, at its end. White-box prompt tuning and the
-linear probe see what a black box never gives: gradients and features.
+Each run selects by validation and is tested once, at its end. With `--validation none` the labelled
+images are the training images alone, which the same seed draws: of what is searched or trained the
+last state is tested, of probes the head or zero-shot, by held-out training images. White-box prompt
+tuning and the linear probe see what a black box never gives: gradients and features.
 """
 
 from __future__ import annotations
@@ -53,6 +56,11 @@ METHODS: dict[str, tuple[str, ...]] = {
     "CraFT": ("method=both",),
     "white-box prompt tuning": ("method=white_box", "evaluate_every_generations=20"),
 }
+PROBES = "probes"
+FITTED: dict[str, tuple[str, ...]] = {
+    PROBES: ("method=head", "head.kind=probes", "data.views=4"),
+}
+"""Not a part of the paper's claims."""
 PROBE = "linear probe"
 PAPERS_GAP = 1.62
 """Points that the paper's CraFT is behind white-box prompt tuning."""
@@ -67,11 +75,14 @@ def main() -> None:
     parser.add_argument("--max-queries", type=int, default=8000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--methods", nargs="+", choices=[*METHODS, PROBE], default=[*METHODS, PROBE]
+        "--methods", nargs="+", choices=[*METHODS, PROBE, *FITTED], default=[*METHODS, PROBE]
     )
+    parser.add_argument("--validation", choices=["full", "few_shot", "none"], default="full")
     parser.add_argument("--result", default="methods", help="name of the file that is written")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of all runs")
     options = parser.parse_args()
+    if options.validation == "none" and PROBE in options.methods:
+        options.methods.remove(PROBE)  # its penalty is chosen on validation images
     commit_id = commit()
     torch.set_num_threads(options.threads)
     threadpool_limits(1, user_api="blas")  # as in a worker
@@ -82,7 +93,10 @@ def main() -> None:
     runs: list[dict[str, Any]] = []
     for seed in options.seeds:
         for method in options.methods:
-            words = [*settings, *METHODS.get(method, ()), f"seed={seed}"]
+            own = {**METHODS, **FITTED}.get(method, ())
+            words = [*settings, *own, f"data.validation={options.validation}", f"seed={seed}"]
+            if options.validation == "none" and method not in FITTED:
+                words.append("fidelity.selection=last")
             run = probe_once(oracle, words) if method == PROBE else run_once(oracle, words)
             runs.append({"method": method, **run})
             print(method, seed, run["test_accuracy"], run["seconds"], flush=True)

@@ -1,4 +1,4 @@
-"""`python -m craft_ray.reproduce`: the paper's tables, beside the published numbers."""
+"""`craft-ray reproduce`: ours on the few-shot data sets, beside what is published."""
 
 import sys
 

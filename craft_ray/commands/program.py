@@ -15,7 +15,7 @@ COMMANDS = {
     "train": "one fine-tuning, without a search",
     "predict": "label new images with the classifier of a run",
     "evaluate": "how good that is on labelled images",
-    "reproduce": "the paper's tables",
+    "reproduce": "ours on the few-shot data sets, beside what is published",
     "suggest": "which images of an unlabelled folder to label",
     "data": "check a data set, or convert it to Parquet",
     "runs": "what there is, what came of it, how to go on",

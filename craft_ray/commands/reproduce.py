@@ -1,4 +1,4 @@
-"""`python -m craft_ray.reproduce`: the paper's tables, beside the published numbers."""
+"""`craft-ray reproduce`: ours on the few-shot data sets, beside what is published."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from craft_ray.commands.shorthand import split_words
 from craft_ray.config.data import DataConfig
 from craft_ray.config.documents import to_yaml
 from craft_ray.config.loading import load_reproduction_config
-from craft_ray.config.reproduction import ReproductionConfig
+from craft_ray.config.reproduction import LEFT_OUT, ReproductionConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import SPACES
 from craft_ray.errors import ConfigError, DataError
@@ -32,9 +32,9 @@ def main(arguments: Sequence[str] | None = None, again: Sequence[str] | None = N
     not this one with `--resume`."""
     parser = command_parser(
         "reproduce",
-        "Fine-tune on data sets x shots x seeds x backbones x methods and write a table beside the "
+        "Fine-tune on data sets x shots x seeds x backbones x methods and write tables beside the "
         "published numbers. Without arguments: a smoke test on the embedded oracle and data set; "
-        "with root=FOLDER: the paper's grid on what is found there.",
+        "with root=FOLDER: ours on what is found there of the eleven few-shot data sets.",
         "root=/data datasets=[dtd,eurosat] shots=[1,16] backbones=[RN50,ViT-B-16]",
         "GRID.yaml",
         "a grid (default: tune_spaces/reproduce/smoke.yaml, or paper.yaml if root is given), then "
@@ -113,6 +113,11 @@ def _describe(
         f"{len(cells)} fine-tunings: {', '.join(datasets)} x {_join(config.shots)} shots x seeds "
         f"{_join(config.seeds)} x {_join(config.backbones)} x {_join(config.methods)}"
     ]
+    lines += [
+        f"Left out: {name} with {method}: {why}"
+        for (method, name), why in LEFT_OUT.items()
+        if method in config.methods and name in datasets
+    ]
     return lines + [f"Missing, and left out: {name}: {path}" for name, path in missing.items()]
 
 
@@ -126,13 +131,14 @@ def _print_plan(
     from craft_ray.metering.ledger import Spending
     from craft_ray.metering.planned_spending import DataSize
     from craft_ray.reproduction.cell_spending import plan_cell
-    from craft_ray.reproduction.hand_crafted import template_beside
+    from craft_ray.reproduction.hand_crafted import templates_beside
     from craft_ray.reproduction.shifted import load_shifted
     from craft_ray.task.preparation import sample_data
 
     shifted = [name for name in config.shifted if name not in missing]
     num_shifted: dict[DataConfig, list[int]] = {}
     total = Spending()
+    by_hand = templates_beside(cells, config)
     sizes: dict[DataConfig, DataSize] = {}  # methods and seeds share them: an index is read once
     for cell, run in cells.items():
         if run.data not in sizes:
@@ -142,8 +148,9 @@ def _print_plan(
             sizes[run.data] = data.size
             names = shifted if cell.dataset == "imagenet" else []
             num_shifted[run.data] = [len(load_shifted(run, n).splits["test"]) for n in names]
-        by_hand = template_beside(cell, run, config) is not None
-        total += plan_cell(cell, run, sizes[run.data], num_shifted[run.data], by_hand=by_hand)
+        total += plan_cell(
+            cell, run, sizes[run.data], num_shifted[run.data], by_hand=cell in by_hand
+        )
     first = next(iter(cells.values()))
     requests = [
         f"{pool_request(first)}, for each of {_join(config.backbones)} in turn",

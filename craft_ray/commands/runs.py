@@ -163,6 +163,8 @@ def _show(options: argparse.Namespace) -> None:
     elif facts.state == "finished" and facts.kind != "reproduce" and (folder / "best").exists():
         evaluate = f"craft-ray evaluate {shlex.quote(str(folder))} IMAGES"
         print(f"no test images, so no test accuracy: {evaluate} measures it on labelled images")
+    if facts.verdict:
+        print(facts.verdict)
     if facts.queries is not None:
         cost = "" if facts.cost is None else f", which cost {run_cost(facts.cost, facts.currency)}"
         print(f"{facts.queries:,} candidate {'query' if facts.queries == 1 else 'queries'}{cost}")

@@ -16,10 +16,29 @@ PAPER_DATASETS: tuple[PaperDataset, ...] = get_args(PaperDataset)
 EMBEDDED = "embedded"
 DatasetName = Literal[PaperDataset, "embedded"]
 MethodName = Literal[
-    "craft", "prompt_only", "head_only", "random_search", "white_box", "linear_probe"
+    "probes",
+    "probes_unlabelled",
+    "probes_validated",
+    "craft",
+    "prompt_only",
+    "head_only",
+    "random_search",
+    "white_box",
+    "linear_probe",
 ]
+OURS: tuple[MethodName, ...] = ("probes", "probes_unlabelled", "probes_validated")
+"""What craft-ray does without a file of settings: one configuration for all data sets and shots,
+where the others start from a preset of each data set."""
+# A class may have fewer images than shots: drawn with repetition, as for the published numbers.
+_OURS: dict[str, Any] = {"data.repeat_small_classes": True}
 
 METHOD_SETTINGS: dict[MethodName, dict[str, Any]] = {
+    # Protocol A, the headline: labelled images are shots x classes, and no others.
+    "probes": {**_OURS, "data.validation": "none"},
+    # Protocol U: images without labels beside them.
+    "probes_unlabelled": {**_OURS, "data.validation": "none", "data.unlabelled": "rest"},
+    # Protocol B: min(shots, 4) validation images a class.
+    "probes_validated": {**_OURS, "data.validation": "few_shot"},
     "craft": {"method": "both"},
     # BBT (Sun et al. 2022) on the same prompts: CMA-ES without the head.
     "prompt_only": {"method": "prompt"},
@@ -37,6 +56,10 @@ METHOD_DEFAULTS: dict[MethodName, dict[str, Any]] = {
 }
 """What a method changes in a data set's preset unless the user says otherwise."""
 
+LEFT_OUT: dict[tuple[MethodName, DatasetName], str] = {
+    ("probes_unlabelled", "imagenet"): "1.2 million more images would be sent and asked about"
+}
+"""Combinations of a grid that are not run, and why."""
 WHITE_BOX_METHODS: tuple[MethodName, ...] = ("white_box", "linear_probe")
 
 
@@ -83,11 +106,15 @@ class ReproductionConfig(Settings):
     """`embedded`, names of open_clip, or `local-dir:<folder>`."""
     checkpoints: dict[str, WeightsText] = Field(default_factory=dict)
     """Backbone -> checkpoint file or open_clip's tag; `openai` where none is given."""
-    methods: tuple[MethodName, ...] = Field(("craft",), min_length=1)
+    methods: tuple[MethodName, ...] = Field(("probes", "probes_unlabelled"), min_length=1)
+    """In the order in which they run. `probes`: what `craft-ray train` does by default, without
+    validation images and with one configuration for all; `probes_unlabelled`: it also learns from
+    the training images that were not drawn, without their labels; `probes_validated`: with
+    min(shots, 4) validation images a class. `craft`: the paper's; others are for comparison."""
     hand_crafted_zero_shot: bool = True
     """Whether zero-shot is tested with the data set's hand-crafted template as well, where that is
     not the one that is tuned: published zero-shot numbers are of those. One more prediction of each
-    test image in every cell, counted as evaluation; no candidate query."""
+    test image, once for each backbone and data set, counted as evaluation; no candidate query."""
     max_concurrent_cells: int = Field(2, ge=1)
     run: dict[str, Any] = Field(default_factory=dict)
     """`section.key` -> value of the run settings, for every cell, in place of the preset's."""
@@ -104,6 +131,16 @@ class ReproductionConfig(Settings):
             values = getattr(self, field)
             if len(set(values)) < len(values):
                 raise ValueError(f"{field}: values must differ, but got {list(values)}")
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_run(self) -> Self:
+        pairs = [(method, name) for method in self.methods for name in self.datasets]
+        if all(pair in LEFT_OUT for pair in pairs):
+            raise ValueError(
+                f"methods must run on at least one of datasets, but got {', '.join(self.methods)} "
+                f"and {', '.join(self.datasets)}, where {LEFT_OUT[pairs[0]]}: say methods=[probes]"
+            )
         return self
 
     @model_validator(mode="after")

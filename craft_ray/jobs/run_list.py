@@ -31,6 +31,7 @@ class RunFacts:
         queries: candidate queries.
         cost: in the currency of the price, if there is one.
         currency: of the cost, where an endpoint bills; else empty.
+        verdict: what decided, where there were no validation images; else empty.
     """
 
     name: str
@@ -42,6 +43,7 @@ class RunFacts:
     queries: int | None = None
     cost: float | None = None
     currency: str = ""
+    verdict: str = ""
 
 
 def runs_in(output_dir: Place) -> list[RunFacts]:
@@ -77,6 +79,7 @@ def facts_of(folder: Place) -> RunFacts:
         (summary.get("ledger") or {}).get("candidate_queries"),
         summary.get("cost"),
         str((summary.get("bill") or {}).get("currency", "")),
+        (result or {}).get("verdict") or "",
     )
 
 

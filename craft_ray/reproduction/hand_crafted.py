@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 from craft_ray.config.data import CoopName
@@ -17,10 +18,15 @@ def hand_crafted_template(dataset: str) -> str | None:
     return None if dataset == EMBEDDED else COOP_TABLE[cast(CoopName, dataset)].template
 
 
-def template_beside(cell: Cell, run: RunConfig, config: ReproductionConfig) -> str | None:
-    """What zero-shot is asked with in a cell as well, to be compared with a published number; None
-    if nothing is published, if it is of the template that is asked with anyway, or if the settings
-    leave it out."""
-    template = hand_crafted_template(cell.dataset)
-    is_left_out = not config.hand_crafted_zero_shot or template == run.data.template
-    return None if is_left_out else template
+def templates_beside(
+    settings: Mapping[Cell, RunConfig], config: ReproductionConfig
+) -> dict[Cell, str]:
+    """The cells that test zero-shot with the data set's hand-crafted template as well: the first of
+    each backbone and data set, as the answer is the same for all. None where nothing is published,
+    where that template is asked with anyway, and if the settings leave it out."""
+    found: dict[tuple[str, str], tuple[Cell, str]] = {}
+    for cell, run in settings.items():
+        template = hand_crafted_template(cell.dataset)
+        if config.hand_crafted_zero_shot and template and template != run.data.template:
+            found.setdefault((cell.backbone, cell.dataset), (cell, template))
+    return dict(found.values())

@@ -14,7 +14,8 @@ from craft_ray.jobs.pace import Pace, pace_of_one
 from craft_ray.jobs.record import run_params, run_tags
 from craft_ray.metering.ledger import Spending
 from craft_ray.reproduction.cell import CellJob
-from craft_ray.reproduction.grid import Cell, shots_in_words
+from craft_ray.reproduction.grid import Cell
+from craft_ray.reproduction.words import shots_in_words
 from craft_ray.tracking import Tracker
 from craft_ray.tracking.base import STEP
 from craft_ray.tracking.vocabulary import points_of, score_metrics, spent_metrics, step_of
@@ -100,10 +101,11 @@ class CellMonitor:
             return
         generation, total = report["generation"], job.config.num_generations
         if self._paces[job.cell.id].is_due(generation / total):
+            accuracy = report["val_accuracy"]
+            found = "" if accuracy is None else f", validation {accuracy:.1%} so far"
             self._say(
                 f"{_words(job.cell)}: generation {generation:,}/{total:,}, "
-                f"{report['candidate_queries']:,} queries, validation "
-                f"{report['val_accuracy']:.1%} so far"
+                f"{_queries(report['candidate_queries'])}{found}"
             )
 
     def on_progress(self, job: CellJob, progress: JobProgress) -> None:
@@ -136,7 +138,7 @@ class CellMonitor:
         self._end(
             cell,
             f"{ended}{after:.1%} (zero-shot {before:.1%}), "
-            f"{result['ledger']['candidate_queries']:,} queries, {result['seconds']:.0f} s",
+            f"{_queries(result['ledger']['candidate_queries'])}, {result['seconds']:.0f} s",
         )
 
     def _end(self, cell: Cell, outcome: str) -> None:
@@ -146,6 +148,10 @@ class CellMonitor:
 
     def _say(self, line: str) -> None:
         self._console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _queries(number: float) -> str:
+    return "1 query" if number == 1 else f"{number:,} queries"
 
 
 def _words(cell: Cell) -> str:

@@ -4,55 +4,107 @@ from __future__ import annotations
 
 import io
 import math
+import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from craft_ray.config.reproduction import MethodName
 from craft_ray.files.remote import Place
-from craft_ray.reproduction.grid import shots_in_words
 from craft_ray.reproduction.results import UNTUNED, ZERO_SHOT, Row
+from craft_ray.reproduction.words import DATASETS, METHODS, shots_in_words
 
 BY_SHOTS_FILE = "accuracy_by_shots.png"
 BY_QUERIES_FILE = "accuracy_by_queries.png"
 COLUMNS = 4
 PANEL_INCHES = (3.4, 2.8)
+STYLES = ("--", "-.")
+
+
+Points = dict[int, tuple[float, float]]
+"""Shots -> accuracy and standard deviation."""
+
+
+@dataclass
+class _Panel:
+    """A data set, or the mean of all."""
+
+    title: str
+    measured: dict[str, Points] = field(default_factory=dict)
+    published: dict[str, Points] = field(default_factory=dict)
+    zero_shot: dict[str, float] = field(default_factory=dict)
 
 
 def plot_by_shots(rows: Sequence[Row], path: Place) -> None:
     """Test accuracy against shots, a line a backbone and method with bars of one standard
-    deviation; dashed what is published for CraFT, dotted zero-shot."""
-    tuned = [row for row in rows if row.method not in UNTUNED]
-    datasets = list(dict.fromkeys(row.dataset for row in tuned))
-    figure, panels = _panels(len(datasets))
-    for axes, dataset in zip(panels, datasets, strict=True):
-        own = [row for row in tuned if row.dataset == dataset]
-        for backbone, method in dict.fromkeys((row.backbone, row.method) for row in own):
-            line = [row for row in own if (row.backbone, row.method) == (backbone, method)]
-            line.sort(key=lambda row: row.shots)
-            axes.errorbar(
-                [row.shots for row in line],
-                [row.mean for row in line],
-                [row.std or 0.0 for row in line],
-                marker="o",
-                capsize=2,
-                label=f"{backbone} {method}",
-            )
-            published = [(row.shots, row.published) for row in line if row.published is not None]
-            if published:
-                axes.plot(*zip(*published, strict=True), "k--", label=f"{method}, published")
-        for row in rows:
-            if row.dataset == dataset and row.method == ZERO_SHOT:
-                axes.axhline(
-                    row.mean, color="grey", linestyle=":", label=f"{row.backbone} zero-shot"
-                )
-        axes.set(title=dataset, xlabel="shots", ylabel="test accuracy (%)", xscale="log")
-        ticks = sorted({row.shots for row in own})
+    deviation; dashed the published numbers that they are compared with, dotted zero-shot. With
+    several data sets the first panel is their mean, where all have a value."""
+    datasets = dict.fromkeys(row.dataset for row in rows if row.method not in UNTUNED)
+    parts = [_panel([row for row in rows if row.dataset == name], name) for name in datasets]
+    if len(parts) > 1:
+        parts.insert(0, _mean_panel(parts))
+    figure, panels = _panels(len(parts))
+    colours: dict[str, str] = {}
+    legend: dict[str, Artist] = {}
+    for axes, part in zip(panels, parts, strict=True):
+        for label, points in part.measured.items():
+            shots = sorted(points)
+            colour = colours.setdefault(label, f"C{len(colours) % 10}")
+            means, deviations = zip(*(points[n] for n in shots), strict=True)
+            drawn = axes.errorbar(shots, means, deviations, color=colour, marker="o", capsize=2)
+            legend.setdefault(label, drawn.lines[0])
+        for label, points in part.published.items():
+            shots = sorted(points)
+            style = STYLES[list(part.published).index(label) % len(STYLES)]
+            (line,) = axes.plot(shots, [points[n][0] for n in shots], style, color="black")
+            legend.setdefault(label, line)
+        for label, mean in part.zero_shot.items():
+            legend.setdefault(label, axes.axhline(mean, color="grey", linestyle=":"))
+        axes.set(title=part.title, xlabel="shots", ylabel="test accuracy (%)", xscale="log")
+        ticks = sorted({n for points in part.measured.values() for n in points})
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
-        axes.legend(fontsize=6)
+    columns = min(len(parts), COLUMNS)
+    figure.legend(
+        list(legend.values()), list(legend), loc="outside upper left", ncols=columns, fontsize=8
+    )
     _save(figure, path)
+
+
+def _panel(rows: Sequence[Row], title: str) -> _Panel:
+    panel = _Panel(DATASETS.get(title, title))
+    for row in rows:
+        if row.method == ZERO_SHOT:
+            panel.zero_shot[f"{row.backbone} zero-shot"] = row.mean
+        if row.method in UNTUNED:
+            continue
+        label = f"{row.backbone} {METHODS[cast(MethodName, row.method)].title}"
+        panel.measured.setdefault(label, {})[row.shots] = (row.mean, row.std or 0.0)
+        if row.beside is not None:
+            label = f"{row.backbone} {row.beside.method}, published"
+            panel.published.setdefault(label, {})[row.shots] = (row.beside.accuracy, 0.0)
+    return panel
+
+
+def _mean_panel(parts: Sequence[_Panel]) -> _Panel:
+    panel = _Panel("mean")
+    for kind in ("measured", "published"):
+        lines: list[dict[str, Points]] = [getattr(part, kind) for part in parts]
+        for label in lines[0]:
+            for shots in lines[0][label]:
+                values = [line[label][shots] for line in lines if shots in line.get(label, {})]
+                if len(values) == len(parts):
+                    mean = statistics.mean(accuracy for accuracy, _ in values)
+                    getattr(panel, kind).setdefault(label, {})[shots] = (mean, 0.0)
+    for label in parts[0].zero_shot:
+        values_of = [part.zero_shot[label] for part in parts if label in part.zero_shot]
+        if len(values_of) == len(parts):
+            panel.zero_shot[label] = statistics.mean(values_of)
+    return panel
 
 
 def plot_by_queries(results: Sequence[Mapping[str, Any]], path: Place) -> None:

@@ -1,114 +1,118 @@
-"""What is published of CraFT (Wang et al., ICML 2024, arXiv 2402.04050): test accuracy in percent.
-
-From the authors' log of their published code: RN50, seeds 1 to 3 (ImageNet: 1).
-"""
+"""What others have published: test accuracies in percent, from `published.yaml` beside this file,
+which says where each number was read and what chose its hyperparameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
 
-# Of CLIP's hand-crafted templates, not of "a photo of a {}.".
-ZERO_SHOT_RN50: Mapping[str, float] = {
-    "oxford_pets": 85.77,
-    "oxford_flowers": 66.14,
-    "fgvc_aircraft": 17.28,
-    "dtd": 42.32,
-    "eurosat": 37.56,
-    "stanford_cars": 55.61,
-    "food101": 77.31,
-    "sun397": 58.52,
-    "caltech101": 86.29,
-    "ucf101": 61.46,
-    "imagenet": 58.18,
-}
+from craft_ray.config.documents import read_yaml
+from craft_ray.config.reproduction import OURS, PAPER_DATASETS
 
-BBT_16_SHOTS_RN50: Mapping[str, float] = {
-    "oxford_pets": 88.73,
-    "oxford_flowers": 72.53,
-    "fgvc_aircraft": 12.07,
-    "dtd": 54.33,
-    "eurosat": 69.01,
-    "stanford_cars": 60.24,
-    "food101": 78.44,
-    "sun397": 64.34,
-    "caltech101": 90.05,
-    "ucf101": 67.91,
-    "imagenet": 61.74,
-}
-
-SHOTS = (1, 2, 4, 8, 16)
-CRAFT_RN50: Mapping[str, tuple[float, float, float, float, float]] = {
-    "oxford_pets": (81.38, 79.47, 84.47, 85.52, 88.36),
-    "oxford_flowers": (67.88, 77.56, 83.71, 89.25, 92.04),
-    "fgvc_aircraft": (18.52, 20.06, 22.39, 23.88, 26.80),
-    "dtd": (42.57, 45.02, 49.67, 58.12, 59.26),
-    "eurosat": (46.39, 50.72, 59.05, 66.27, 75.30),
-    "stanford_cars": (54.45, 58.77, 61.24, 67.38, 71.92),
-    "food101": (73.01, 74.22, 75.79, 76.50, 77.82),
-    # 66.21 is almost surely a slip in the log.
-    "sun397": (66.21, 60.78, 63.50, 63.44, 66.41),
-    "caltech101": (84.58, 87.06, 89.15, 90.22, 91.09),
-    "ucf101": (60.60, 66.02, 67.57, 70.67, 73.05),
-    "imagenet": (58.81, 60.86, 61.35, 61.57, 61.33),
-}
-
-SHIFTED_16_SHOTS: Mapping[str, Mapping[str, float]] = {
-    "RN50": {
-        "imagenet": 61.17,
-        "imagenetv2": 53.92,
-        "imagenet_sketch": 34.01,
-        "imagenet_a": 23.13,
-        "imagenet_r": 58.23,
-    },
-    "RN101": {
-        "imagenet": 63.68,
-        "imagenetv2": 56.95,
-        "imagenet_sketch": 39.50,
-        "imagenet_a": 30.40,
-        "imagenet_r": 65.94,
-    },
-    "ViT-B-32": {
-        "imagenet": 62.76,
-        "imagenetv2": 56.55,
-        "imagenet_sketch": 40.26,
-        "imagenet_a": 31.27,
-        "imagenet_r": 66.46,
-    },
-    "ViT-B-16": {
-        "imagenet": 68.21,
-        "imagenetv2": 62.78,
-        "imagenet_sketch": 47.17,
-        "imagenet_a": 49.73,
-        "imagenet_r": 75.52,
-    },
-}
-"""Tuned on ImageNet with 16 shots and `SHIFTED_QUERIES`, seeds 1 to 3; the ImageNet column is of
-these runs, and for RN50 not that of the table above."""
+PUBLISHED_FILE = Path(__file__).with_name("published.yaml")
 SHIFTED_QUERIES = 2000
+"""Of CraFT's table of shifted sets. ImageNet with 16 shots is in both of its tables, and they were
+run with two budgets."""
+Access = Literal["logits", "features", "gradients", "weights"]
+Reading = Literal["table", "figure", "memory"]
+Table = Literal["main", "shifted"]
+ZERO_SHOT = "zero-shot"
 
 
-def published_accuracy(
+@dataclass(frozen=True)
+class Published:
+    """A published method on one backbone. What its fields mean is said at the top of the file."""
+
+    backbone: str
+    method: str
+    access: Access
+    chosen_by: str
+    source: str
+    reading: Reading
+    shots: Sequence[int]
+    average: Sequence[float] = ()
+    datasets: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    note: str = ""
+    anchor: bool = False
+    table: Table = "main"
+
+    @property
+    def averaged(self) -> frozenset[str]:
+        """The data sets that `average` is over."""
+        return frozenset(self.datasets or PAPER_DATASETS)
+
+    def accuracy(self, dataset: str, shots: int) -> float | None:
+        """On one data set; None if that is not published. Zero-shot has no shots and stands
+        beside all."""
+        return self._at(self.datasets.get(dataset, ()), shots)
+
+    def average_at(self, shots: int) -> float | None:
+        """The published average; None if there is none."""
+        return self._at(self.average, shots)
+
+    def _at(self, values: Sequence[float], shots: int) -> float | None:
+        place = 0 if self.method == ZERO_SHOT else shots
+        if not values or place not in self.shots:
+            return None
+        return values[self.shots.index(place)]
+
+
+@cache
+def all_published() -> tuple[Published, ...]:
+    """All of the file, in its order."""
+    document: Any = read_yaml(PUBLISHED_FILE)
+    return tuple(Published(**entry) for entry in document["published"])
+
+
+def published_on(backbone: str, table: Table = "main") -> list[Published]:
+    """What is published of a backbone, named as open_clip does."""
+    name = backbone.removesuffix("-quickgelu")
+    return [one for one in all_published() if (one.backbone, one.table) == (name, table)]
+
+
+def anchor_on(backbone: str) -> Published | None:
+    """The published method that ours is compared with, set by set; None: nothing is."""
+    return next((one for one in published_on(backbone) if one.anchor), None)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A published number that stands beside one of ours."""
+
+    method: str
+    accuracy: float
+
+
+def published_beside(
     backbone: str, dataset: str, method: str, shots: int, max_queries: int | None = None
-) -> float | None:
-    """Percent, or None where there is no number.
+) -> Beside | None:
+    """The number that a cell of the tables is compared with, if there is one: of the same method,
+    or beside ours that of the anchor.
 
     Args:
         backbone: open_clip's name.
         dataset: of the paper, shifted sets among them.
         method: of a cell, or `zero_shot`.
         shots: 0 for zero-shot.
-        max_queries: of the fine-tuning. ImageNet with 16 shots was run with two budgets, for one
-            table each, and the shifted sets only with the smaller one.
+        max_queries: of the fine-tuning; see `SHIFTED_QUERIES`.
     """
-    backbone = backbone.removesuffix("-quickgelu")
-    if method == "craft" and shots == 16 and max_queries == SHIFTED_QUERIES:
-        of_backbone = SHIFTED_16_SHOTS.get(backbone, {})
-        if dataset in of_backbone:
-            return of_backbone[dataset]
-    if method == "craft" and backbone == "RN50" and shots in SHOTS and dataset in CRAFT_RN50:
-        return CRAFT_RN50[dataset][SHOTS.index(shots)]
-    if method == "zero_shot" and backbone == "RN50":
-        return ZERO_SHOT_RN50.get(dataset)
-    if method == "prompt_only" and backbone == "RN50" and shots == 16:
-        return BBT_16_SHOTS_RN50.get(dataset)
+    names = {"zero_shot": ZERO_SHOT, "craft": "CraFT", "prompt_only": "BBT"}
+    name = names.get(method)
+    if method in OURS and (anchor := anchor_on(backbone)) is not None:
+        name = anchor.method
+    shifted = [one for one in published_on(backbone, "shifted") if one.method == name]
+    main = [one for one in published_on(backbone) if one.method == name]
+    if method == "craft":
+        of_shifted = shots == 16 and max_queries == SHIFTED_QUERIES
+        candidates = shifted + main if of_shifted else main
+    elif method == "zero_shot":
+        candidates = main + shifted
+    else:
+        candidates = main
+    for one in candidates:
+        if (accuracy := one.accuracy(dataset, shots)) is not None:
+            return Beside(one.method, accuracy)
     return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from craft_ray.oracle.catalogue import published_weights
 from craft_ray.reproduction.hand_crafted import hand_crafted_template
-from craft_ray.reproduction.published import published_accuracy
+from craft_ray.reproduction.published import Beside, published_beside
 
 ZERO_SHOT = "zero_shot"
 """With the template that is tuned."""
@@ -34,7 +34,8 @@ class Row:
     """That the number was asked with, or that its fine-tuning started from."""
     std: float | None
     """Over seeds, sample standard deviation; None for a single seed."""
-    published: float | None
+    beside: Beside | None
+    """The published number that this one is compared with."""
     queries: float
     """Candidate queries of one fine-tuning, mean over seeds; as the two below."""
     image_predictions: float
@@ -42,13 +43,21 @@ class Row:
     """From the sample to the test, the start of its worker included."""
 
     @property
+    def published(self) -> float | None:
+        """The published number."""
+        return None if self.beside is None else self.beside.accuracy
+
+    @property
     def difference(self) -> float | None:
         """Ours minus the published number, in points."""
-        return None if self.published is None else self.mean - self.published
+        return None if self.beside is None else self.mean - self.beside.accuracy
 
     def as_dict(self) -> dict[str, Any]:
         """For files."""
-        return {**vars(self), "difference": self.difference}
+        own = {name: value for name, value in vars(self).items() if name != "beside"}
+        method = None if self.beside is None else self.beside.method
+        found = {"published": self.published, "published_method": method}
+        return {**own, **found, "difference": self.difference}
 
 
 def summarise(results: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -58,13 +67,13 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> list[Row]:
     published zero-shot stands beside what was asked with the same template, and nowhere else.
     """
     rows: dict[tuple[str, str, str, int], Row] = {}
-    of_others = {place for place, result in _places(results) if not _is_as_published(result)}
+    theirs = comparable(results)
     for backbone, dataset, method, template, accuracy in _zero_shots(results):
         key = (backbone, dataset, method, 0)
         if key not in rows:
-            is_theirs = template == hand_crafted_template(dataset) and key[:2] not in of_others
-            published = published_accuracy(backbone, dataset, ZERO_SHOT, 0) if is_theirs else None
-            rows[key] = Row(*key, 1, 100 * accuracy, template, None, published, 0.0, 0.0, 0.0)
+            is_theirs = template == hand_crafted_template(dataset) and key[:2] in theirs
+            beside = published_beside(backbone, dataset, ZERO_SHOT, 0) if is_theirs else None
+            rows[key] = Row(*key, 1, 100 * accuracy, template, None, beside, 0.0, 0.0, 0.0)
     groups: dict[tuple[str, str, str, int], list[tuple[float, Mapping[str, Any]]]] = {}
     for dataset, accuracy, result in _tuned(results):
         key = (result["backbone"], dataset, result["method"], result["shots"])
@@ -77,14 +86,22 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> list[Row]:
             mean=statistics.mean(accuracies),
             template=_tuned_template(entries[0][1]),
             std=statistics.stdev(accuracies) if len(entries) > 1 else None,
-            published=None
-            if key[:2] in of_others
-            else published_accuracy(*key, entries[0][1]["settings"]["max_queries"]),
+            beside=published_beside(*key, entries[0][1]["settings"]["max_queries"])
+            if key[:2] in theirs
+            else None,
             queries=_mean(r["ledger"]["candidate_queries"] for _, r in entries),
             image_predictions=_mean(r["ledger"]["image_predictions"] for _, r in entries),
             seconds=_mean(r["seconds"] for _, r in entries),
         )
     return list(rows.values())
+
+
+def comparable(results: Sequence[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """Backbones and data sets, as published numbers are of them: all classes, OpenAI's weights."""
+    places = list(_places(results))
+    return {place for place, _ in places} - {
+        place for place, result in places if not _is_as_published(result)
+    }
 
 
 def _zero_shots(

@@ -28,7 +28,7 @@ from craft_ray.pool.lifecycle import ClipFactory, running_pool
 from craft_ray.pool.membership import decide_size
 from craft_ray.reproduction.cell import CellJob, cell_folder
 from craft_ray.reproduction.grid import Cell
-from craft_ray.reproduction.hand_crafted import template_beside
+from craft_ray.reproduction.hand_crafted import templates_beside
 from craft_ray.reproduction.monitor import CellMonitor
 from craft_ray.reproduction.plots import (
     BY_QUERIES_FILE,
@@ -36,7 +36,7 @@ from craft_ray.reproduction.plots import (
     plot_by_queries,
     plot_by_shots,
 )
-from craft_ray.reproduction.results import summarise
+from craft_ray.reproduction.results import comparable, summarise
 from craft_ray.reproduction.tables import write_tables
 from craft_ray.task.provenance import versions
 from craft_ray.tracking import make_tracker, tracked, tracking_folder
@@ -65,14 +65,9 @@ def run_reproduction(
     """
     clock = RunClock(folder)
     shifted = [name for name in config.shifted if name not in missing]
+    by_hand = templates_beside(settings, config)
     jobs = [
-        CellJob(
-            cell,
-            run,
-            shifted,
-            template_beside(cell, run, config),
-            cell_folder(folder, cell),
-        )
+        CellJob(cell, run, shifted, by_hand.get(cell), cell_folder(folder, cell))
         for cell, run in settings.items()
     ]
     left = [job for job in jobs if read_result(job.folder) is None]
@@ -85,7 +80,7 @@ def run_reproduction(
     results = [r for job in jobs if (r := read_result(job.folder)) is not None]
     rows = summarise(results)
     if rows:
-        write_tables(rows, folder)
+        write_tables(rows, comparable(results), folder)
         plot_by_shots(rows, folder / BY_SHOTS_FILE)
         plot_by_queries(results, folder / BY_QUERIES_FILE)
     if failed:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from craft_ray.config.reproduction import MethodName
 from craft_ray.files.remote import Place
-from craft_ray.reproduction.grid import shots_in_words
+from craft_ray.reproduction.comparison import SHIFTED, comparison
+from craft_ray.reproduction.markdown_table import markdown_table
 from craft_ray.reproduction.results import HAND_CRAFTED, UNTUNED, ZERO_SHOT, Row
+from craft_ray.reproduction.words import METHODS, shots_in_words
 
 TABLE_FILE = "table.md"
 CSV_FILE = "results.csv"
@@ -31,42 +35,52 @@ SCHEMA = pa.schema(
         ("mean", pa.float64()),
         ("template", pa.string()),
         ("std", pa.float64()),
-        ("published", pa.float64()),
         ("queries", pa.float64()),
         ("image_predictions", pa.float64()),
         ("seconds", pa.float64()),
+        ("published", pa.float64()),
+        ("published_method", pa.string()),
         ("difference", pa.float64()),
     ]
 )
 
 
-def write_tables(rows: Sequence[Row], folder: Place) -> None:
-    """Write all three files."""
+def write_tables(rows: Sequence[Row], comparable: Set[tuple[str, str]], folder: Place) -> None:
+    """Write all three files.
+
+    Args:
+        rows: of the reproduction.
+        comparable: backbones and data sets that published numbers may stand beside.
+        folder: where to.
+    """
     table = pa.Table.from_pylist([row.as_dict() for row in rows], schema=SCHEMA)
     csv, parquet = io.BytesIO(), io.BytesIO()
     pyarrow.csv.write_csv(table, csv)
     pq.write_table(table, parquet)
     (folder / CSV_FILE).write_bytes(csv.getvalue())
     (folder / PARQUET_FILE).write_bytes(parquet.getvalue())
-    (folder / TABLE_FILE).write_bytes(markdown(rows).encode())
+    (folder / TABLE_FILE).write_bytes(markdown(rows, comparable).encode())
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """For each backbone and method a table of data sets x shots, then what it cost."""
+def markdown(rows: Sequence[Row], comparable: Set[tuple[str, str]]) -> str:
+    """First methods by data sets, one table for each number of shots; then for each method data
+    sets by shots, with the spread over seeds; then what it cost."""
     parts = [
-        "Test accuracy in percent, mean ± standard deviation over seeds; in brackets the published "
-        "number and the difference in points.\n"
+        "Test accuracy in percent, mean over seeds. **Ours**: one configuration for all data sets "
+        "and shots; labelled images are N a class and no others, unless its name says more.\n",
+        comparison(rows, comparable),
     ]
     for backbone in dict.fromkeys(row.backbone for row in rows):
         own = [row for row in rows if row.backbone == backbone]
         for method in dict.fromkeys(row.method for row in own if row.method not in UNTUNED):
-            parts.append(
-                f"## {backbone}, {method}\n\n" + "\n".join(_accuracies(own, method)) + "\n"
-            )
-        parts.append(
-            f"## {backbone}, spent for each fine-tuning\n\n" + "\n".join(_costs(own)) + "\n"
-        )
+            parts.append(f"## {backbone}, {METHODS[_name(method)].title}\n")
+            parts.append("\n".join(_accuracies(own, method)) + "\n")
+        parts.append(f"## {backbone}, spent for each fine-tuning\n\n{_costs(own)}\n")
     return "\n".join(parts)
+
+
+def _name(method: str) -> MethodName:
+    return cast(MethodName, method)  # rows are of cells
 
 
 def _accuracies(rows: Sequence[Row], method: str) -> Iterator[str]:
@@ -78,15 +92,28 @@ def _accuracies(rows: Sequence[Row], method: str) -> Iterator[str]:
     ]
     columns: list[tuple[str, int]] = [(name, 0) for name, _ in untuned]
     columns += [(method, n) for n in shots]
-    yield _line(["data set", *(title for _, title in untuned), *map(shots_in_words, shots)])
-    yield _line(["---"] + ["---:"] * len(columns))
+    header = ["data set", *(title for _, title in untuned), *map(shots_in_words, shots)]
+    table = []
     for dataset in datasets:
         cells = [by_place.get((dataset, name, n)) for name, n in columns]
-        yield _line([dataset, *("-" if row is None else _accuracy(row) for row in cells)])
+        table.append([dataset, *("-" if row is None else _accuracy(row) for row in cells)])
     if len(datasets) > 1:
-        yield _line(["**mean**", *(_mean_of(by_place, datasets, *place) for place in columns)])
+        table.append(["**mean**", *(_mean_of(by_place, datasets, *place) for place in columns)])
+    yield "Mean ± standard deviation over seeds" + _beside(
+        [by_place.get((d, *c)) for d in datasets for c in columns]
+    )
+    yield ""
+    yield markdown_table(header, table, 1)
     yield ""
     yield from _templates([row for row in rows if row.dataset in datasets], method)
+
+
+def _beside(rows: Sequence[Row | None]) -> str:
+    """Which published numbers stand in brackets."""
+    names = dict.fromkeys(row.beside.method for row in rows if row is not None and row.beside)
+    if not names:
+        return "."
+    return f"; in brackets {' and '.join(names)} as published, and the difference in points."
 
 
 def _templates(rows: Sequence[Row], method: str) -> Iterator[str]:
@@ -126,15 +153,25 @@ def _mean_of(
     return f"{mean:.2f} ({theirs:.2f}, {mean - theirs:+.2f})"
 
 
-def _costs(rows: Sequence[Row]) -> Iterator[str]:
-    yield _line(["data set", "method", "shots", "seeds", "queries", "image predictions", "seconds"])
-    yield _line(["---", "---"] + ["---:"] * 5)
-    for row in rows:
-        if row.method not in UNTUNED:
-            numbers = (row.queries, row.image_predictions, row.seconds)
-            counts = [str(row.shots), str(row.seeds), *(f"{number:,.0f}" for number in numbers)]
-            yield _line([row.dataset, row.method, *counts])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _costs(rows: Sequence[Row]) -> str:
+    """Of a method and a number of shots, the mean over data sets and seeds; each data set's own is
+    in the files for programs."""
+    header = ["method", "shots", "fine-tunings", "queries", "image predictions", "seconds"]
+    cells: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:  # those of shifted sets are of fine-tunings that are counted already
+        if row.method not in UNTUNED and row.dataset not in SHIFTED:
+            cells.setdefault((row.method, row.shots), []).append(row)
+    table = []
+    for (method, shots), own in cells.items():
+        count = sum(row.seeds for row in own)
+        totals = [
+            sum(row.seeds * each for row, each in zip(own, values, strict=True))
+            for values in (
+                [row.queries for row in own],
+                [row.image_predictions for row in own],
+                [row.seconds for row in own],
+            )
+        ]
+        means = [f"{total / count:,.0f}" for total in totals]
+        table.append([METHODS[_name(method)].title, str(shots), str(count), *means])
+    return markdown_table(header, table, 1)

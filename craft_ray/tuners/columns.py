@@ -1,7 +1,7 @@
 """Which numbers of an answer a head is fitted to: those of names and of the offset's texts.
 
 A head on so many columns takes a decomposition of their covariance, whose time grows with the cube
-of their number: 36 s for 3,500 of them on two slow cores, a quarter of an hour for 16,500, as
+of their number: 13 s of a slow core for 3,500 of them, and so about 20 minutes for the 16,500 that
 `head.offset: waffle` asks of 1,000 classes. So of many texts the head sees each class's mean in
 place of all.
 """

@@ -286,7 +286,7 @@ GRIDS = [
     Case(
         "a setting that no run has",
         grid_file(EMBEDDED_GRID + "run: {head.hiden: 3}"),
-        r"embedded-embedded-craft-1shots-seed1: head\.hiden: is not a known setting",
+        r"embedded-embedded-probes-1shots-seed1: head\.hiden: is not a known setting",
     ),
     Case(
         "a budget without the shots",

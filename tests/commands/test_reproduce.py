@@ -20,7 +20,7 @@ from tests.support.shared_ray import call
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-METHODS = ("craft", "random_search", "white_box", "linear_probe")
+METHODS = ("craft", "random_search", "white_box", "linear_probe", "probes")
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,10 @@ def test_a_cell_tells_its_sample_its_spending_and_its_curve(reproduced: tuple[Pa
     assert gradients["ledger"]["candidate_queries"] == 0
     assert gradients["ledger"]["white_box_predictions"] == 4 * 3
     assert result_of(place, "whole", "random_search")["ledger"]["candidate_queries"] == 80
+    ours = result_of(place, "whole", "probes")
+    assert ours["ledger"]["candidate_queries"] == 1
+    assert ours["tuned"]["validation"] is None
+    assert (ours["data"]["num_train"], ours["data"]["num_validation"]) == (3, 0)
     same = {result_of(place, "whole", m)["data"]["few_shot_manifest"] for m in METHODS}
     assert len(same) == 1, "methods are compared on the same images"
 
@@ -126,9 +130,9 @@ def test_a_cell_tells_its_sample_its_spending_and_its_curve(reproduced: tuple[Pa
 def test_checkpoints_are_gone_and_classifiers_are_kept(reproduced: tuple[Path, str]) -> None:
     place, _ = reproduced
     cells = place / "runs" / "whole" / "cells"
-    assert len(list(cells.iterdir())) == 8
+    assert len(list(cells.iterdir())) == 10
     assert not list(cells.glob("*/worker"))
-    assert len(list(cells.glob("*/classifier/classifier.json"))) == 6  # not of linear probes
+    assert len(list(cells.glob("*/classifier/classifier.json"))) == 8  # not of linear probes
 
 
 def test_mlflow_has_a_run_for_each_cell_below_one(reproduced: tuple[Path, str]) -> None:
@@ -140,7 +144,7 @@ def test_mlflow_has_a_run_for_each_cell_below_one(reproduced: tuple[Path, str]) 
     names = {entry.info.run_name for entry in runs}
     assert "whole" in names
     children = [entry for entry in runs if "mlflow.parentRunId" in entry.data.tags]
-    assert len(children) == 8
+    assert len(children) == 10
     assert {entry.info.status for entry in runs} == {"FINISHED"}
     assert all("accuracy/test" in entry.data.metrics for entry in children)
 
@@ -188,5 +192,5 @@ def test_a_cell_that_cannot_run_is_told_and_the_others_go_on(
     assert result.returncode == 1, result.stdout + result.stderr
     assert f"{broken}: must be a readable image" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
-    assert "| dtd |" in (tmp_path / "runs" / "partly" / "table.md").read_text()
+    assert "| dtd " in (tmp_path / "runs" / "partly" / "table.md").read_text()
     assert not (tmp_path / "runs" / "partly" / "summary.json").exists()

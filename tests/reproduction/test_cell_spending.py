@@ -19,7 +19,7 @@ from craft_ray.pool.address import PoolAddress
 from craft_ray.reproduction import measure
 from craft_ray.reproduction.cell_spending import plan_cell
 from craft_ray.reproduction.grid import Cell, settings_of
-from craft_ray.reproduction.hand_crafted import template_beside
+from craft_ray.reproduction.hand_crafted import templates_beside
 from craft_ray.reproduction.shifted import load_shifted
 from craft_ray.task.preparation import sample_data
 from craft_ray.tuners import feature_probe
@@ -41,7 +41,7 @@ def test_a_linear_probe_spends_features_of_plain_images_and_no_queries(
     )
     cell = Cell("embedded", dataset, "linear_probe", 1, 1)
     run = settings_of(cell, config)
-    template = template_beside(cell, run, config)
+    template = templates_beside({cell: run}, config).get(cell)
     oracle = metered(load_oracle(OracleConfig(white_box=True)))
 
     @contextmanager

@@ -24,7 +24,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluations(capsys: pytest.CaptureFixture[str], root: Path, *words: str) -> tuple[int, int]:
     """Image predictions to validate and test, and images sent, of one cell."""
-    grid = [f"root={root}", "shots=[1]", "seeds=[1]", *words, "--dry-run"]
+    one = ["shots=[1]", "seeds=[1]", "methods=[craft]"]
+    grid = [f"root={root}", *one, *words, "--dry-run"]
     assert main(grid) == 0
     text = capsys.readouterr().out
     predictions = re.search(r"to validate and test +([\d,]+)", text)
@@ -53,3 +54,21 @@ def test_a_shifted_set_is_sent_and_asked_about_for_both_classifiers(
     other = ("data.template='a view of a {}.'", "shifted=[imagenetv2]")
     three, _ = evaluations(capsys, root, "datasets=[imagenet]", *other)
     assert three - both == NUM_TEST["imagenet"] + NUM_TEST["imagenetv2"]
+
+
+def test_ours_costs_no_validation_and_the_rest_one_prediction_each(
+    capsys: pytest.CaptureFixture[str], root: Path
+) -> None:
+    ours, sent = evaluations(capsys, root, "datasets=[dtd]", "methods=[probes]")
+    few, more_sent = evaluations(capsys, root, "datasets=[dtd]", "methods=[probes_validated]")
+    # Three classes with one image each, asked about zero-shot and the head.
+    assert (few - ours, more_sent - sent) == (6, 3)
+    _, with_rest = evaluations(capsys, root, "datasets=[dtd]", "methods=[probes_unlabelled]")
+    assert with_rest - sent == 3 * (5 - 1)
+
+
+def test_what_is_left_out_is_said(capsys: pytest.CaptureFixture[str], root: Path) -> None:
+    grid = [f"root={root}", "shots=[1]", "seeds=[1]", "datasets=[dtd,imagenet]", "--dry-run"]
+    assert main(grid) == 0
+    text = capsys.readouterr().out
+    assert "Left out: imagenet with probes_unlabelled: 1.2 million more images" in text

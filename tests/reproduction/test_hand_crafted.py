@@ -10,8 +10,8 @@ import pytest
 from craft_ray.classifiers.classifier import TemplateClassifier
 from craft_ray.config.reproduction import PAPER_DATASETS, ReproductionConfig
 from craft_ray.metering.planned_spending import DataSize, plan_zero_shot
-from craft_ray.reproduction.grid import Cell, settings_of
-from craft_ray.reproduction.hand_crafted import template_beside
+from craft_ray.reproduction.grid import Cell, make_cells, settings_of
+from craft_ray.reproduction.hand_crafted import templates_beside
 from tests.support.world import make_world, metered, register_test_images
 
 SAME = {"caltech101", "stanford_cars", "sun397", "imagenet"}
@@ -21,7 +21,7 @@ SAME = {"caltech101", "stanford_cars", "sun397", "imagenet"}
 def beside(dataset: str, **changes: Any) -> str | None:
     config = ReproductionConfig.model_validate({"root": "/data", **changes})
     cell = Cell("RN50", dataset, "craft", 1, 1)
-    return template_beside(cell, settings_of(cell, config), config)
+    return templates_beside({cell: settings_of(cell, config)}, config).get(cell)
 
 
 @pytest.mark.parametrize("dataset", PAPER_DATASETS)
@@ -40,7 +40,23 @@ def test_the_template_is_the_data_sets_own() -> None:
 def test_nothing_is_published_for_what_ships() -> None:
     config = ReproductionConfig(datasets=("embedded",))
     cell = Cell("embedded", "embedded", "craft", 1, 1)
-    assert template_beside(cell, settings_of(cell, config), config) is None
+    assert not templates_beside({cell: settings_of(cell, config)}, config)
+
+
+def test_it_is_asked_once_for_each_backbone_and_data_set() -> None:
+    config = ReproductionConfig.model_validate(
+        {"root": "/d", "datasets": ["dtd", "eurosat"], "backbones": ["RN50", "RN101"]}
+        | {"methods": ["craft", "prompt_only"]}
+    )
+    settings = {cell: settings_of(cell, config) for cell in make_cells(config)}
+    found = templates_beside(settings, config)
+    assert len(settings) == 2 * 2 * 2 * 5 * 3
+    assert [(cell.backbone, cell.dataset) for cell in found] == [
+        ("RN50", "dtd"),
+        ("RN50", "eurosat"),
+        ("RN101", "dtd"),
+        ("RN101", "eurosat"),
+    ]
 
 
 @pytest.mark.parametrize("template", ["{} texture.", "a centered satellite photo of {}."])

@@ -22,7 +22,7 @@ CELL = Cell("RN50", "eurosat", "craft", 16, 2)
 WORDS = "eurosat, 16 shots, seed 2, RN50, craft"
 
 
-def _run_cell(console: Console, folder: Path) -> None:
+def _run_cell(console: Console, folder: Path, accuracy: float | None = 0.75) -> None:
     config = RunConfig(max_queries=2000)  # 50 generations
     job = cast(Any, SimpleNamespace(cell=CELL, config=config, folder=locate(str(folder))))
     with CellMonitor(console, NullTracker(), "run", num_cells=4, num_done=0) as monitor:
@@ -31,7 +31,7 @@ def _run_cell(console: Console, folder: Path) -> None:
             report: dict[str, Any] = {
                 "generation": generation,
                 "candidate_queries": 40 * generation,
-                "val_accuracy": 0.75,
+                "val_accuracy": accuracy,
                 "outcome": "finished" if generation == 50 else "running",
                 "points": [],
             }
@@ -51,6 +51,15 @@ def test_without_a_terminal_a_long_cell_says_how_far_it_is(
         for n in (10, 20, 30, 40)
     ]
     assert last == f"  [1/4] {WORDS}: failed: the disk is full"
+
+
+def test_without_validation_images_it_says_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pace, "SECONDS_OF_ONE", 0.0)
+    text = io.StringIO()
+    _run_cell(Console(file=text, width=200), tmp_path, accuracy=None)
+    assert text.getvalue().startswith(f"  {WORDS}: generation 10/50, 400 queries\n")
 
 
 def test_a_short_cell_is_one_line_and_nothing_else(tmp_path: Path) -> None:

@@ -11,14 +11,8 @@ import pytest
 from PIL import Image
 
 from craft_ray.reproduction.plots import plot_by_queries, plot_by_shots
-from craft_ray.reproduction.published import (
-    BBT_16_SHOTS_RN50,
-    CRAFT_RN50,
-    SHIFTED_16_SHOTS,
-    ZERO_SHOT_RN50,
-    published_accuracy,
-)
-from craft_ray.reproduction.results import HAND_CRAFTED, summarise
+from craft_ray.reproduction.published import SHIFTED_QUERIES
+from craft_ray.reproduction.results import HAND_CRAFTED, comparable, summarise
 from craft_ray.reproduction.tables import markdown, write_tables
 
 PHOTO, TEXTURE = "a photo of a {}.", "{} texture."
@@ -141,49 +135,18 @@ def test_what_is_not_published_has_no_difference() -> None:
     *_, row = summarise([cell(0.58, dataset="embedded", backbone="embedded")])
     assert row.published is None
     assert row.difference is None
-    assert published_accuracy("RN101", "dtd", "craft", 16) is None
-    assert published_accuracy("RN50", "dtd", "craft", 3) is None
-    assert published_accuracy("RN50", "dtd", "head_only", 16) is None
 
 
 def test_a_shifted_set_is_a_row_of_its_own() -> None:
     scores = {"zero_shot": {"accuracy": 0.5}, "tuned": {"accuracy": 0.55}}
     shifted = {"imagenetv2": scores}
-    rows = summarise([cell(0.61, dataset="imagenet", shifted=shifted, max_queries=2000)])
+    result = cell(0.61, dataset="imagenet", shifted=shifted, max_queries=SHIFTED_QUERIES)
+    rows = summarise([result])
     by_place = {(row.dataset, row.method): row for row in rows}
     assert by_place["imagenetv2", "craft"].mean == pytest.approx(55)
     assert by_place["imagenetv2", "craft"].published == 53.92
     assert by_place["imagenetv2", "zero_shot"].mean == pytest.approx(50)
-    assert by_place["imagenetv2", "zero_shot"].published is None
-
-
-def test_the_two_tables_of_imagenet_are_told_apart_by_their_budgets() -> None:
-    of_shifted = {
-        name: published_accuracy("RN50", name, "craft", 16, 2000)
-        for name in ("imagenet", "imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
-    }
-    assert list(of_shifted.values()) == [61.17, 53.92, 34.01, 23.13, 58.23]
-    assert published_accuracy("RN50", "imagenet", "craft", 16, 4000) == 61.33
-    assert published_accuracy("RN50", "imagenetv2", "craft", 16, 4000) is None
-    assert published_accuracy("ViT-B-16", "imagenet", "craft", 16, 4000) is None
-    assert published_accuracy("ViT-B-16", "imagenet", "craft", 16, 2000) == 68.21
-    assert published_accuracy("RN50", "imagenetv2", "zero_shot", 0) is None
-    assert published_accuracy("RN50", "imagenet", "craft", 1, 2000) == 58.81
-    assert published_accuracy("RN50", "dtd", "craft", 16, 2000) == 59.26
-
-
-def test_the_published_numbers_are_the_papers() -> None:
-    # Written down a second time, a few of each table.
-    assert len(CRAFT_RN50) == len(ZERO_SHOT_RN50) == len(BBT_16_SHOTS_RN50) == 11
-    assert CRAFT_RN50["eurosat"] == (46.39, 50.72, 59.05, 66.27, 75.30)
-    assert CRAFT_RN50["imagenet"][-1] == 61.33
-    assert ZERO_SHOT_RN50["food101"] == 77.31
-    assert published_accuracy("RN50", "fgvc_aircraft", "prompt_only", 16) == 12.07
-    assert published_accuracy("ViT-B-16-quickgelu", "imagenet_r", "craft", 16, 2000) == 75.52
-    assert {len(sets) for sets in SHIFTED_16_SHOTS.values()} == {5}
-    # "About +12 points at 16 shots": the mean over the 11 data sets.
-    gain = sum(CRAFT_RN50[name][-1] - ZERO_SHOT_RN50[name] for name in CRAFT_RN50) / 11
-    assert gain == pytest.approx(12, abs=1.5)
+    assert by_place["imagenetv2", "zero_shot"].published == 51.34
 
 
 GRID = [
@@ -200,36 +163,49 @@ GRID = [
 ]
 
 
-def test_the_table_for_people() -> None:
-    text = markdown(summarise(GRID))
-    lines = text.splitlines()
-    assert "## RN50, craft" in lines
-    head = "| data set | zero-shot | zero-shot, hand-crafted template | 1 shot | 16 shots |"
-    assert head in lines
-    dtd = next(line for line in lines if line.startswith("| dtd | 42.00"))
-    assert dtd.split("|")[2].strip() == "42.00"
-    assert dtd.split("|")[3].strip() == "43.00 (42.32, +0.68)"
-    assert dtd.split("|")[5].strip() == "58.10 ± 0.71 (59.26, -1.16)"
-    mean = next(line for line in lines if line.startswith("| **mean**"))
-    assert mean.split("|")[3].strip() == "43.00 (39.94, +3.06)"
-    assert mean.split("|")[5].strip() == "58.10 (67.28, -9.18)"
+def cells_of(text: str) -> list[list[str]]:
+    """All lines of tables, their cells stripped."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_table_of_a_method_is_data_sets_by_shots() -> None:
+    text = markdown(summarise(GRID), comparable(GRID))
+    lines, cells = text.splitlines(), cells_of(text)
+    assert "## RN50, CraFT, run here" in lines
+    beside = "in brackets zero-shot and CraFT as published, and the difference in points."
+    assert any(line.endswith(beside) for line in lines)
+    head = ["data set", "zero-shot", "zero-shot, hand-crafted template", "1 shot", "16 shots"]
+    at = cells.index(head)
+    assert cells[at + 2][1:3] == ["42.00", "43.00 (42.32, +0.68)"]
+    assert cells[at + 2][4] == "58.10 ± 0.71 (59.26, -1.16)"
+    assert cells[at + 4][0] == "**mean**"
+    assert cells[at + 4][2] == "43.00 (39.94, +3.06)"
+    assert cells[at + 4][4] == "58.10 (67.28, -9.18)"
     assert f'- Tuned, and zero-shot: "{PHOTO}"' in lines
     theirs = f'"{TEXTURE}" (dtd); "a centered satellite photo of {{}}." (eurosat)'
     assert f"- Hand-crafted: {theirs}" in lines
-    assert "| dtd | craft | 16 | 2 | 8,000 | 1,500 | 15 |" in lines
+    assert ["CraFT, run here", "16", "4", "8,000", "1,500", "15"] in cells
 
 
 def test_a_mean_over_data_sets_wants_all_of_them() -> None:
-    text = markdown(summarise([*GRID, cell(0.5, dataset="ucf101", shots=16)]))
-    mean = next(line for line in text.splitlines() if line.startswith("| **mean**"))
-    assert mean.split("|")[3].strip() == "-", "ucf101 was not asked with its own template"
-    assert mean.split("|")[4].strip() == "-", "ucf101 has no value for 1 shot"
-    assert mean.split("|")[5].strip() != "-"
+    results = [*GRID, cell(0.5, dataset="ucf101", shots=16)]
+    text = markdown(summarise(results), comparable(results))
+    mean = next(cells for cells in cells_of(text) if cells[0] == "**mean**")
+    assert mean[2] == "-", "ucf101 was not asked with its own template"
+    assert mean[3] == "-", "ucf101 has no value for 1 shot"
+    assert mean[4] != "-"
+
+
+def test_ours_stands_beside_the_anchor() -> None:
+    *_, row = summarise([cell(0.7, method="probes")])
+    assert (row.beside and row.beside.method, row.published) == ("GDA", 66.51)
+    assert row.as_dict()["published_method"] == "GDA"
 
 
 def test_tables_for_programs_hold_every_row(tmp_path: Path) -> None:
     rows = summarise(GRID)
-    write_tables(rows, tmp_path)
+    write_tables(rows, comparable(GRID), tmp_path)
     expected = [row.as_dict() for row in rows]
     assert pq.read_table(tmp_path / "results.parquet").to_pylist() == expected
     csv = pyarrow.csv.read_csv(tmp_path / "results.csv").to_pylist()
@@ -243,6 +219,16 @@ def test_plots_are_images(tmp_path: Path) -> None:
     for name in ("shots.png", "queries.png"):
         with Image.open(tmp_path / name) as image:
             assert min(image.size) > 200
+
+
+def test_a_plot_of_methods_that_ran_on_different_data_sets_is_one(tmp_path: Path) -> None:
+    others = [
+        cell(0.6, dataset="imagenet", method="probes"),
+        cell(0.6, method="probes"),
+        cell(0.5, dataset="embedded", backbone="embedded", shots=3),
+    ]
+    plot_by_shots(summarise([*GRID, *others]), tmp_path / "shots.png")
+    assert (tmp_path / "shots.png").stat().st_size > 100
 
 
 def test_methods_without_queries_have_no_curve(tmp_path: Path) -> None:

@@ -82,6 +82,16 @@ def test_the_likeliest_offset_is_chosen_and_the_first_of_equal_ones() -> None:
     assert choose_offset({"template": good_NC, "x": good_NC}, labels_N, "x").name == "template"
 
 
+def test_classes_without_a_label_do_not_choose() -> None:
+    """An offset that is good at the labelled classes is not refused for what it says of others."""
+    labels_N = np.array([0, 1, 0, 1])
+    template_NC = np.eye(3, dtype=np.float32)[labels_N]
+    other_NC = 2 * template_NC
+    other_NC[:, 2] = 9
+    chosen = choose_offset({"template": template_NC, "other": other_NC}, labels_N, "other")
+    assert chosen.name == "other"
+
+
 def test_without_labelled_images_what_was_asked_for_is_taken() -> None:
     nothing = np.zeros((0, 3), dtype=np.float32)
     chosen = choose_offset({"template": nothing, "x": nothing}, np.zeros(0, np.int64), "x")

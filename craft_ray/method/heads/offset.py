@@ -44,6 +44,9 @@ def choose_offset(
 
 
 def _loss(logits_NC: FloatArray, labels_N: LabelArray) -> float:
-    scale = zero_shot_scale(logits_NC, labels_N)
-    logs_NC = log_softmax(scale * logits_NC.astype(np.float64))
-    return float(-logs_NC[np.arange(len(labels_N)), labels_N].mean())
+    """Among the classes that have a label: of the others these images say nothing."""
+    classes_L, places_N = np.unique(labels_N, return_inverse=True)
+    known_NL = logits_NC[:, classes_L]
+    scale = zero_shot_scale(known_NL, places_N)
+    logs_NL = log_softmax(scale * known_NL.astype(np.float64))
+    return float(-logs_NL[np.arange(len(places_N)), places_N].mean())

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from craft_ray.method.heads.gda import SHARES, fit_gda, share_of_gda
 from craft_ray.method.heads.logistic import fit_logistic
 from craft_ray.method.heads.points import Points
-from craft_ray.method.heads.scale import best_scale, zero_shot_scale
+from craft_ray.method.heads.scale import SMALLEST, best_scale, zero_shot_scale
 from craft_ray.method.heads.similarity import RIDGE, fit_similarity
 from tests.support.examples import few
 
@@ -164,3 +164,9 @@ def test_zero_shot_that_knows_nothing_is_hardly_trusted() -> None:
     right = noise + 20 * np.eye(10, dtype=np.float32)[labels]
     assert zero_shot_scale(noise, labels) < 0.1
     assert zero_shot_scale(right, labels) > 0.9
+
+
+def test_what_is_always_wrong_gets_the_smallest_factor() -> None:
+    labels = np.arange(5000) % 2
+    wrong = (1000 * np.eye(2, dtype=np.float32))[1 - labels]
+    assert zero_shot_scale(wrong, labels) == SMALLEST
