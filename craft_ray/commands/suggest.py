@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from craft_ray.inference.suggestion import Labelled, Pool, Suggested
 
 LABELS = 40
+TRAINED_WITH = "data.shots=all data.validation=none"
+"""What makes the most of few labels, of which classes have different numbers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
         print_json(_document(pool, suggested), indent=2)
     else:
         _show(pool, suggested)
-        _tell_next(options, labelled)
+        _tell_next(options)
 
 
 def _places_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -191,12 +193,12 @@ def _show(pool: Pool, suggested: Sequence[Suggested]) -> None:
         console.print(f"Left out: {'; '.join(pool.left_out)}.", highlight=False, markup=False)
 
 
-def _tell_next(options: argparse.Namespace, labelled: Sequence[Labelled]) -> None:
+def _tell_next(options: argparse.Namespace) -> None:
     if options.sheet is not None:
         note(f"Sheet: {options.sheet}")
     if options.out is not None:
         table = shlex.quote(str(options.out))
-        note(f"Fill in the column label of {table}, then: craft-ray train {table}")
+        note(f"Fill in the column label of {table}, then: craft-ray train {table} {TRAINED_WITH}")
 
 
 def _document(pool: Pool, suggested: Sequence[Suggested]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from craft_ray.commands import data
+from craft_ray.commands import data, train
 from craft_ray.commands.completion import completions
 from craft_ray.commands.suggest import main
 from craft_ray.oracle import loaded
@@ -71,7 +71,7 @@ def test_a_table_on_the_screen_one_to_fill_in_and_a_sheet(
     assert main(words) == 0
     out, err = capsys.readouterr()
     assert "asking embedded about 48 images, 1 prediction each with 24 names.\n" in err
-    assert "craft-ray train labels.csv" in err
+    assert "craft-ray train labels.csv data.shots=all data.validation=none\n" in err
     assert Model.asked == 48
     found = rows("labels.csv")
     assert [(row["label"], row["split"]) for row in found] == [("", "train")] * 4
@@ -105,6 +105,19 @@ def test_a_second_round_goes_on_from_what_is_filled_in(
     assert len({row["path"] for row in found}) == 5
     assert {class_of(row["path"]) for row in found} == set(CLASS_NAMES)
     assert "2 of 48 images, 3 of which are labelled." in capsys.readouterr().out
+
+
+def test_what_is_told_to_be_typed_next_takes_the_table(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["photos", "--labels", "5", FEW_NAMES, "--out", "labels.csv"]) == 0
+    command = capsys.readouterr().err.rpartition("then: craft-ray train ")[2].split()
+    fill_in("labels.csv")
+    Path("labels.csv").write_text(Path("labels.csv").read_text() + "photos/none.png,,train\n")
+    assert train.main([*command, "--dry-run", "mlflow.enabled=false"]) == 0
+    out, err = capsys.readouterr()
+    assert "1 image(s) without a label are left out." in err
+    assert "to score candidates                  5" in out
 
 
 def test_json_has_all_and_standard_output_has_nothing_else(
