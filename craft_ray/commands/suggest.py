@@ -152,7 +152,8 @@ def _suggest(
     _tell(config, len(pool.items))
     with metered(config) as oracle, image_progress(console, "asking", len(pool.items)) as advance:
         answers_NF = ask(oracle, config, pool, advance)
-    note(f"Choosing {budget:,} of {len(pool.items) - len(pool.known):,} images ...")
+    num_left = len(pool.items) - len(pool.known)
+    note(f"Choosing {min(budget, num_left):,} of {num_left:,} images ...")
     return pool, suggest(answers_NF, pool, budget, config)
 
 

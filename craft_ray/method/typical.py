@@ -105,11 +105,13 @@ def _clusters(points_NR: FloatArray, num_clusters: int, seed: int) -> list[Label
     """The rows of each cluster, ascending."""
     from sklearn.cluster import KMeans  # seconds to import
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
     restarts = RESTARTS if num_clusters <= MANY_CLUSTERS else 1
     means = KMeans(num_clusters, n_init=restarts, max_iter=MOST_ROUNDS, random_state=seed)
-    with warnings.catch_warnings():  # some images may be the same to the model
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    # On several threads the last bits of sums differ from run to run, and then the images.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # some images may be the same to it
         cluster_N = means.fit_predict(points_NR)
     return [np.flatnonzero(cluster_N == each) for each in range(num_clusters)]
 

@@ -11,6 +11,7 @@ import pytest
 
 from craft_ray.config.data import CsvSource
 from craft_ray.config.run import RunConfig
+from craft_ray.data.dataset import Item
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import ConfigError, DataError
 from craft_ray.inference.images import ImagesAt
@@ -122,6 +123,12 @@ def test_where_all_is_labelled_nothing_is_asked(tmp_path: Path) -> None:
     path.write_bytes(encoded(noise()))
     with pytest.raises(DataError, match="must be readable and not labelled yet, but of 1 none is"):
         gather(ImagesAt([path]), [Labelled(path, "cat")])
+
+
+def test_images_that_no_table_can_name_are_refused_with_what_to_do() -> None:
+    row = Item(encoded(noise()), 0, "pets.parquet row 3")
+    with pytest.raises(DataError, match=r"row 3: must be an image file, .* write its images into"):
+        gather([row], [])
 
 
 def test_too_few_names_are_refused() -> None:
