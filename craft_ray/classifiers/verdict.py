@@ -43,7 +43,8 @@ class ZeroShot:
             knows = "it seems to know something of the task"
         return (
             f"Zero-shot, which learned from none of them, has {self.num_right:,} of the "
-            f"{num_images:,} training images right: {knows}, and is trusted {self.trust:.2f} of 1."
+            f"{num_images:,} training images right: {knows}. The head trusts it "
+            f"{self.trust:.2f} of 1."
         )
 
 
