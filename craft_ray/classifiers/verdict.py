@@ -104,8 +104,9 @@ def verdict(
         cannot = f"{images} a class cannot tell whether the head is better than zero-shot"
     else:
         cannot = (
-            "There are no validation images, and the training images do not tell whether the head "
-            "is better than zero-shot, as they were not all held out"
+            "There are no validation images, and the training images cannot tell whether the head "
+            "is better than zero-shot (too many of them, head.folds below 3, or a prompt that was "
+            "tuned before)"
         )
     return f"{cannot}: the head is returned unjudged. {zero_shot.in_words(num_training)}"
 
