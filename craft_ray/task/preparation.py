@@ -116,7 +116,8 @@ def sample_data(config: RunConfig) -> FewShotData:
         DataError: see `load_dataset`, `check_fine_tunable`, `sample_few_shot`, `dataset_of_half`.
     """
     dataset = load_dataset(config.data.source)
-    check_fine_tunable(dataset)
+    if config.data.shots:
+        check_fine_tunable(dataset)
     sample = sample_few_shot(
         dataset,
         config.data.shots,
@@ -127,7 +128,8 @@ def sample_data(config: RunConfig) -> FewShotData:
     # After the sample, as in CoOp: a seed has the same images of a class, whichever half is taken.
     labels = labels_of_half(len(dataset.class_names), config.data.classes)
     dataset = dataset_of_half(dataset, config.data.classes)
-    check_fine_tunable(dataset)
+    if config.data.shots:
+        check_fine_tunable(dataset)
     train = hold_in_memory(items_of_half(sample.train, labels))
     validation = items_of_half(sample.validation, labels)
     if not validation and config.data.validation != "none":
