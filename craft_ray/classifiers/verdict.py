@@ -43,7 +43,8 @@ class ZeroShot:
             knows = "it seems to know something of the task"
         return (
             f"Zero-shot, which learned from none of them, has {self.num_right:,} of the "
-            f"{num_images:,} training images right: {knows}, and is trusted {self.trust:.2f} of 1."
+            f"{num_images:,} training images right: {knows}. The head trusts it "
+            f"{self.trust:.2f} of 1."
         )
 
 
@@ -103,8 +104,9 @@ def verdict(
         cannot = f"{images} a class cannot tell whether the head is better than zero-shot"
     else:
         cannot = (
-            "There are no validation images, and the training images do not tell whether the head "
-            "is better than zero-shot, as they were not all held out"
+            "There are no validation images, and the training images cannot tell whether the head "
+            "is better than zero-shot (too many of them, head.folds below 3, or a prompt that was "
+            "tuned before)"
         )
     return f"{cannot}: the head is returned unjudged. {zero_shot.in_words(num_training)}"
 

@@ -13,6 +13,8 @@ from craft_ray.config.variants import VARIANT
 
 def method_name(config: RunConfig) -> str:
     """In few words; an optimizer that is not the paper's is named as well."""
+    if config.data.shots == 0:
+        return "zero-shot"
     if config.method == "white_box":
         return "white box"
     if config.data.shots == 0:

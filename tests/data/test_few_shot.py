@@ -187,3 +187,9 @@ def test_without_validation_the_same_training_images_are_drawn_and_no_other(
 def test_who_has_no_image_left_for_validation_is_told_to_do_without() -> None:
     with pytest.raises(DataError, match=r"data\.validation=none, which does without"):
         sample_few_shot(dataset_of([0, 1, 2]), 1, 1)
+
+
+def test_without_shots_no_training_image_needs_to_be_there() -> None:
+    dataset = Dataset("pets", NAMES, {"test": [Item(b"", 0, "test image")]})
+    sample = sample_few_shot(dataset, 0, 1, validation="none")
+    assert (sample.train, sample.validation, sample.rest) == ((), (), ())

@@ -336,3 +336,30 @@ def test_a_search_keeps_the_best_trial_and_needs_no_test_split(
     assert classifier.artifact_.about.test is None
     assert set(classifier.predict(pictures(data.train[:3]))) <= set(classifier.classes_)
     assert not list(tmp_path.iterdir()), "no run is left"
+
+
+THREE = {**SMALL, "head.folds": 3}
+
+
+def test_with_no_share_all_images_are_learned_from() -> None:
+    classifier = CraftClassifier(oracle=FakeOracle(), validation_share=0, settings=THREE)
+    classifier.fit(pictures(TRAIN), names(TRAIN))
+    about = known(classifier.artifact_.about)
+    assert about.num_train == len(TRAIN)
+    assert classifier.validation_score_ is None
+    assert known(classifier.held_out_score_) >= known(classifier.zero_shot_score_)
+    assert f"Of the {len(TRAIN)} training images the head has" in classifier.verdict_
+    assert classifier.spent_.evaluation_predictions == 0
+    settings = {**THREE, "data.validation": "none"}
+    same = CraftClassifier(oracle=FakeOracle(), settings=settings)
+    same.fit(pictures(TRAIN), names(TRAIN))
+    assert same.held_out_score_ == classifier.held_out_score_
+
+
+def test_one_image_a_class_is_enough_and_what_comes_of_it_is_not_judged() -> None:
+    ones = [next(item for item in TRAIN if item.label == label) for label in range(4)]
+    classifier = CraftClassifier(oracle=FakeOracle(), validation_share=0, settings=SMALL)
+    classifier.fit(pictures(ones), names(ones))
+    assert classifier.verdict_.startswith("One image a class cannot tell")
+    assert (classifier.validation_score_, classifier.held_out_score_) == (None, None)
+    assert len(classifier.predict(pictures(TEST))) == len(TEST)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,14 @@ import pytest
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.data.dataset import Item, Split
 from craft_ray.errors import ConfigError
 from craft_ray.metering.affordable import check_run_affordable
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_bill import asker_of, plan_run_bill
 from craft_ray.oracle.gate.bill import BilledUnits
-from craft_ray.task.preparation import prepare
+from craft_ray.task.preparation import FewShotData, prepare
 from craft_ray.tuners.registry import make_trainer
 from tests.support.asked_endpoint import endpoint, opened, speaking
 from tests.support.craft_ray_server import CraftRayServer
@@ -47,21 +50,22 @@ def run_of(head: str, oracle: EndpointConfig, views: int | str = 2, **settings: 
     return run_config(**base | settings).model_copy(update={"oracle": oracle})
 
 
-def asked(config: RunConfig, folder: Path, url: str) -> BilledUnits:
+def asked(config: RunConfig, folder: Path, url: str, data: FewShotData = DATA) -> BilledUnits:
     """What a whole run asks for."""
     assert isinstance(config.oracle, EndpointConfig)
     target = config.oracle.model_copy(update={"url": url})
     with opened(target, folder) as oracle:
         driver = MeteredOracle(oracle, QueryLedger(0))
-        prepared = prepare(config, DATA, driver)
-        examiner = Examiner(driver, prepared, DATA)
+        prepared = prepare(config, data, driver)
+        examiner = Examiner(driver, prepared, data)
         prepared, _ = examiner.validate_zero_shot()
         worker = MeteredOracle(oracle, QueryLedger(config.max_queries))
         worker.logit_scale = prepared.logit_scale
         trainer = make_trainer(worker, prepared, config)
         while not trainer.finished:
             trainer.run_generation()
-        examiner.test([examiner.zero_shot, trainer.selected.classifier])
+        if data.test:
+            examiner.test([examiner.zero_shot, trainer.selected.classifier])
         return oracle.bill.answered
 
 
@@ -85,6 +89,34 @@ def check(config: RunConfig, dialect: str, folder: Path) -> None:
 def test_of_an_endpoint_that_takes_texts(dialect: str, head: str, tmp_path: Path) -> None:
     oracle = endpoint("http://host.test", dialect, image_size=8, **ENDPOINTS[dialect])
     check(run_of(head, oracle), dialect, tmp_path)
+
+
+@pytest.mark.parametrize("dialect", ["infinity", "hf_zero_shot"])
+@pytest.mark.parametrize("shots", [0, 2])
+@pytest.mark.parametrize("has_test", [True, False])
+def test_without_validation_nothing_is_billed_for_it(
+    dialect: str, shots: int, has_test: bool, tmp_path: Path
+) -> None:
+    oracle = endpoint("http://host.test", dialect, image_size=8)
+    data = replace(world_data(shots=2, num_test=4), validation=())
+    if not shots:
+        data = replace(data, train=())
+    if not has_test:
+        splits: dict[Split, Sequence[Item]] = dict(data.dataset.splits)
+        del splits["test"]
+        data = replace(data, dataset=replace(data.dataset, splits=splits))
+    config = run_of("probes", oracle, data={"views": 2, "shots": shots, "validation": "none"})
+    with model_server(speaking(dialect)) as server:
+        real = asked(config, tmp_path / "run", server.url, data)
+    plan = plan_run_bill(config, data.size)
+    for kind in ("requests", "images", "texts", "pairs"):
+        assert getattr(real, kind) <= getattr(plan, kind), kind
+    if dialect == "infinity":
+        views = 3 * data.size.num_train
+        assert plan.images == views + data.size.num_test
+        assert real.images >= plan.images - 5, "of small images some views are equal"
+    if not shots and not has_test:
+        assert plan == BilledUnits()
 
 
 @pytest.mark.parametrize("dialect", ["infinity", "hf_zero_shot"])
