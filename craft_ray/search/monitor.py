@@ -18,7 +18,7 @@ from craft_ray.jobs.job import REPLAYED
 from craft_ray.jobs.record import run_params, run_tags
 from craft_ray.metering.ledger import Spending
 from craft_ray.search.display import SearchDisplay
-from craft_ray.search.objectives import COMPARED_ON, METRIC, RESOURCE
+from craft_ray.search.objectives import COMPARED_ON, METRIC, RESOURCE, as_measured
 from craft_ray.search.record import SearchKeys
 from craft_ray.search.trial import ERROR
 from craft_ray.tracking import Tracker
@@ -114,7 +114,7 @@ class SearchMonitor(Callback):
     ) -> None:
         """Pass the generations on."""
         number = number_of(trial)
-        self._tracker.log(self.keys.of(number), points_of(result))
+        self._tracker.log(self.keys.of(number), points_of(as_measured(result)))
         if METRIC in result:
             predictions = result.get("image_predictions", 0)  # earlier versions did not say it
             self._display.move(

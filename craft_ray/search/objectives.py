@@ -51,6 +51,13 @@ def as_compared(report: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**report, **scores, COMPARED_ON: "held out"}
 
 
+def as_measured(report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `as_compared` was made of: nothing held out passes for validation."""
+    if COMPARED_ON not in report:
+        return report
+    return {**report, **{f"val_{name}": None for name in report["held_out"]}}
+
+
 def objective_values(report: Mapping[str, Any]) -> dict[Objective, float]:
     """All of them, whichever are sought."""
     return {name: float(report[measure.metric]) for name, measure in MEASURES.items()}

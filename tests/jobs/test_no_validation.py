@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +99,11 @@ def test_held_out_images_tell_how_good_it_is(
     shown = capsys.readouterr().out
     assert found["verdict"] in shown
     assert "nan" not in shown.lower()
-    metrics, datasets = recorded(tmp_path)
+    ((metrics, uses),) = recorded(tmp_path)
     assert metrics["accuracy/held_out"] == found["held_out"]["accuracy"]
     assert "accuracy/zero_shot_held_out" in metrics
     assert not {"accuracy/val", "accuracy/zero_shot", "accuracy/test"} & metrics.keys()
-    assert datasets == {"training"}
+    assert uses == {"training"}
 
 
 @pytest.mark.slow
@@ -146,6 +147,7 @@ def test_a_search_compares_by_held_out_images_and_goes_on(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = {**NONE, **source(with_test=False), "data.shots": 4, "name": "search"}
+    settings["mlflow.enabled"] = True
     found = craft_ray.tune(SPACE, settings, progress=False)
     check_whole(found)
     assert found.validation is None
@@ -155,17 +157,21 @@ def test_a_search_compares_by_held_out_images_and_goes_on(
     assert best["objectives"]["accuracy"] == max(scores)
     assert found.spent.evaluation_predictions == 0
     assert "The best trial is the best on these" in page_of(found)
+    for metrics, uses in recorded(tmp_path):
+        assert "accuracy/held_out" in metrics
+        assert "accuracy/val" not in metrics
+        assert uses == {"training"}
     (found.folder / "summary.json").unlink()
     again = craft_ray.tune(SPACE, settings, progress=False, resume=True)
     assert again.summary["best"] == best
 
 
-def recorded(folder: Path) -> tuple[dict[str, float], set[str]]:
-    """Metrics of the only run that MLflow has, and what its data sets are for."""
+def recorded(folder: Path) -> Iterator[tuple[dict[str, float], set[str]]]:
+    """Metrics of each run that MLflow has, and what its data sets are for."""
     import mlflow
 
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
     experiments = [each.experiment_id for each in client.search_experiments()]
-    (run,) = client.search_runs(experiments)
-    contexts = {tag.value for each in known(run.inputs).dataset_inputs for tag in each.tags}
-    return dict(run.data.metrics), contexts
+    for run in client.search_runs(experiments):
+        uses = {tag.value for each in known(run.inputs).dataset_inputs for tag in each.tags}
+        yield dict(run.data.metrics), uses

@@ -12,6 +12,7 @@ from craft_ray.config.sampling import Objective
 from craft_ray.search.objectives import (
     COMPARED_ON,
     as_compared,
+    as_measured,
     dominates,
     objective_values,
     pareto_front,
@@ -65,6 +66,9 @@ def test_without_validation_trials_are_compared_by_held_out_images() -> None:
         "calibration_error": 0.05,
         "predictions_per_image": 2.0,
     }
+    measured = as_measured(compared)
+    assert {name: measured[name] for name in REPORT} == REPORT
+    assert as_measured(REPORT) is REPORT
     validated = {**REPORT, "val_accuracy": 0.5}
     assert as_compared(validated) is validated
     failed = {"outcome": "failed"}

@@ -50,16 +50,19 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def logged(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder that had been elsewhere when three runs were logged; the second one is best."""
+    """A folder that had been elsewhere when runs were logged, of which b is best; of two there were
+    no validation images."""
     before = tmp_path_factory.mktemp("before") / "runs"
     tracker = make_tracker(MlflowConfig(), before)
-    for run, accuracy in (("a", 0.5), ("b", 0.75), ("c", 0.75)):
+    runs = {"first": None, "a": 0.5, "b": 0.75, "c": 0.75, "last": None}
+    for run, accuracy in runs.items():
         tags = {"classifier": run}
         tracker.open(run, run, {"seed": 1}, tags={"model": "embedded"})
         data = DataInput("pictures", "training", "0" * 64, "here", 8, 2)
         for _ in range(2):  # what is told again is there once
             tracker.log_inputs(run, [data])
-            model = LoggedModel(COLORS, {"accuracy/val": accuracy}, tags, NAME)
+            metrics = {} if accuracy is None else {"accuracy/val": accuracy}
+            model = LoggedModel(COLORS, metrics, tags, NAME)
             tracker.log_model(run, fitted, model)
         tracker.tag(run, {"mlflow.note.content": "after [a]({run:a})"})
         tracker.close(run, "FINISHED")
@@ -79,7 +82,11 @@ def test_the_champion_is_the_best_on_validation_and_none_is_there_twice(logged: 
     client = MlflowClient(tracking_uri=uri)
     runs = {run.info.run_id: run for run in runs_of(uri)}
     versions = client.search_model_versions(f"name = '{NAME}'")
-    assert sorted(runs[str(each.run_id)].info.run_name for each in versions) == ["a", "b", "c"]
+    assert sorted(runs[str(each.run_id)].info.run_name for each in versions) == [
+        *"abc",
+        "first",
+        "last",
+    ]
     champion = client.get_model_version_by_alias(NAME, "champion")
     assert runs[str(champion.run_id)].info.run_name == "b"
     assert float(champion.tags["accuracy/val"]) == 0.75
