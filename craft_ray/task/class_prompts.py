@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from craft_ray.config.heads import PROMPTS_PER_CLASS
 from craft_ray.config.run import RunConfig
 from craft_ray.data.descriptions import Sentences
+from craft_ray.errors import OracleError
 from craft_ray.light_imports import module_alone
-from craft_ray.oracle.contract import FloatArray
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.oracle.contract import ClassificationTask, FloatArray
 from craft_ray.oracle.contract_laws import words_of
 from craft_ray.task.visible_words import visible_words
 
@@ -116,3 +118,35 @@ def _waffle(template: str, seed: int) -> tuple[str, ...]:
         f"{sentence}, which has {', '.join(word(place) for _ in range(WORDS_OF_SENTENCE))}."
         for place in range(PROMPTS_PER_CLASS["waffle"])
     )
+
+
+def check_prompts_fit(
+    task: ClassificationTask, prompts: ClassPrompts, config: RunConfig, oracle: MeteredOracle
+) -> None:
+    """Register a task with the texts of an offset, so that a mistake in them costs nothing.
+
+    Raises:
+        OracleError: with the class and the setting: a text is too long for the model, or the oracle
+            asks about names only.
+    """
+    head = config.probing_head
+    assert head is not None
+    try:
+        whole = replace(task, prompts=prompts.texts)
+        handle = oracle.register_task(whole)
+        if handle.num_classes != whole.num_texts:
+            raise OracleError(
+                f"the oracle must ask about the {len(whole.prompts)} texts of "
+                "ClassificationTask.prompts, but passes over them"
+            )
+    except OracleError as error:
+        told = str(error)
+        of_classes = zip(task.class_names, prompts.of_classes, strict=True)
+        found = (name for name, own in of_classes if any(repr(text[:60]) in told for text in own))
+        whose = next((f"class {name[:60]!r}: " for name in found), "")
+        remedy = (
+            f"; shorten it in {head.descriptions_file}"
+            if head.descriptions_file
+            else "; head.offset=template asks no such text"
+        )
+        raise OracleError(f"head.offset: {whose}{told}{remedy}") from error

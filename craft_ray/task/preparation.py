@@ -28,7 +28,7 @@ from craft_ray.metering.planned_spending import DataSize
 from craft_ray.method.projection import check_dimensions
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 from craft_ray.oracle.contract_laws import check_features
-from craft_ray.task.class_prompts import ClassPrompts, class_prompts
+from craft_ray.task.class_prompts import check_prompts_fit, class_prompts
 from craft_ray.task.prepared import (
     NO_IMAGES,
     Augmentation,
@@ -204,7 +204,7 @@ def prepare(
     handle = oracle.register_task(task)
     prompts = class_prompts(config, task.class_names, task.template, data.descriptions)
     if prompts is not None:
-        _check_prompts_fit(task, prompts, config, oracle)
+        check_prompts_fit(task, prompts, config, oracle)
     _check_classes_differ(handle, data.dataset)
     _check_projection_fits(config, handle)
     validation = None
@@ -235,34 +235,6 @@ def prepare(
     prepared = replace(prepared, temperature=ask_temperature(oracle, prepared))
     oracle.logit_scale = prepared.logit_scale
     return prepared
-
-
-def _check_prompts_fit(
-    task: ClassificationTask, prompts: ClassPrompts, config: RunConfig, oracle: MeteredOracle
-) -> None:
-    """Raise OracleError, with the class and the setting, if a text is too long for the model, or
-    the oracle asks about names only."""
-    head = config.probing_head
-    assert head is not None
-    try:
-        whole = replace(task, prompts=prompts.texts)
-        handle = oracle.register_task(whole)
-        if handle.num_classes != whole.num_texts:
-            raise OracleError(
-                f"the oracle must ask about the {len(whole.prompts)} texts of "
-                "ClassificationTask.prompts, but passes over them"
-            )
-    except OracleError as error:
-        told = str(error)
-        of_classes = zip(task.class_names, prompts.of_classes, strict=True)
-        found = (name for name, own in of_classes if any(repr(text[:60]) in told for text in own))
-        whose = next((f"class {name[:60]!r}: " for name in found), "")
-        remedy = (
-            f"; shorten it in {head.descriptions_file}"
-            if head.descriptions_file
-            else "; head.offset=template asks no such text"
-        )
-        raise OracleError(f"head.offset: {whose}{told}{remedy}") from error
 
 
 def _register_training(
