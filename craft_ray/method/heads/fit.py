@@ -49,8 +49,11 @@ from craft_ray.method.reduction import FloatArray, LabelArray
 from craft_ray.method.softmax import log_softmax
 
 PENALTIES = (1e-3, 3e-3, 3e-4)
-"""Of logistic heads: the first, or what cross-validation chooses. Once t is fixed the accuracy
-hardly depends on it."""
+"""Of logistic heads for ten classes or fewer: the first, or what cross-validation chooses. Once t
+is fixed the accuracy hardly depends on it."""
+CLASSES_OF_PENALTIES = 10
+"""With more, penalties shrink by their number: the loss is a mean over images, of which a class has
+one part in C, and its weights would be pressed to nothing."""
 MANY_IMAGES = 4096
 """Of more training images only one part is held out, to set the factor of the final logits: each
 part costs a fit as long as the one that counts."""
@@ -176,7 +179,8 @@ def fit_head(
         classes = problem.classes
         if len(classes) < num_classes and chosen.mixture is None and base_scale > 0.0:
             zero_shot_nC = base_scale * problem.base_of(judged.rows_n)
-            shift = shift_to_zero_shot(zero_shot_nC, judged.final_nC, classes)
+            # As far as zero-shot is trusted: where it knows nothing, neither does it of its mass.
+            shift = chosen.base_scale * shift_to_zero_shot(zero_shot_nC, judged.final_nC, classes)
             head = head.shifted(shift, classes)
             judged = judged.shifted(shift, classes, labels_N)
     all_were = judged is not None and len(judged.rows_n) == len(labels_N)
@@ -249,8 +253,15 @@ def _mixture(problem: Problem, pool: Pool, scale: float, correction: Weights) ->
 
 
 def _correction(problem: Problem, scale: float, penalty: float) -> Weights:
-    """Of a logistic head."""
+    """Of a logistic head.
+
+    Args:
+        problem: what it is fitted to.
+        scale: t.
+        penalty: for ten classes.
+    """
     points, base_MC = problem.points, scale * problem.base_MC
+    penalty *= min(1.0, CLASSES_OF_PENALTIES / problem.num_classes)
     return fit_logistic(points.values_MR, points.variances_R, base_MC, problem.labels_M, penalty)
 
 

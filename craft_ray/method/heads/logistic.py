@@ -34,7 +34,7 @@ def fit_logistic(
         base_MC: t l, float32.
         labels_M: the classes.
         penalty: see above.
-        max_gradients: after so many the fit is done.
+        max_gradients: after so many no further step is begun; the last one may take a few more.
     """
     # Here: a process that uses heads but fits none does not load it. torch's own solver would load
     # torch's compiler, which takes longer than most fits.

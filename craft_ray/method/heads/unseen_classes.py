@@ -4,7 +4,8 @@ A head that is fitted to all classes learns that no image is of such a class. He
 the classes that have labels, as if there were no others, and the others keep their zero-shot logits
 t l. What is open is how the corrections of the ones compare with those of the others, which are
 none. With unlabelled images corrections have mean zero on these. Else, where images were held out,
-the labelled classes together keep the probability that zero-shot gives them, on the average.
+the labelled classes are shifted together, on the average to the probability that zero-shot gives
+them all: by t of the way, so as far as zero-shot is trusted.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def test_the_order_of_the_classes_does_not_matter() -> None:
     )
 
 
-def test_where_images_were_held_out_the_labelled_classes_keep_their_mass() -> None:
+def test_where_images_were_held_out_the_labelled_classes_go_towards_their_mass() -> None:
     fitted = fit("logistic", 8)
     logits_NF, _ = labelled(8)
     assert fitted.held_out_NC is not None
