@@ -239,15 +239,16 @@ def test_similarity_does_not_look_at_the_classes_own_logits() -> None:
 def test_with_many_classes_the_correction_is_not_pressed_to_nothing() -> None:
     """Of a hundred classes, each is one part in a hundred of the mean loss."""
     generator = np.random.default_rng(0)
-    centres_CW = generator.normal(size=(100, 64))
-    names_WF = generator.normal(size=(64, 164)) / 8
+    centres_CW = generator.normal(size=(100, 128))
+    texts_WC = 0.3 * centres_CW.T + generator.normal(size=(128, 100))
+    names_WF = np.concatenate([texts_WC, generator.normal(size=(128, 256))], axis=1) / 8
 
     def draw(count: int) -> tuple[FloatArray, LabelArray]:
         labels_N = np.repeat(np.arange(100), count)
-        seen_NF = (centres_CW[labels_N] + generator.normal(size=(len(labels_N), 64))) @ names_WF
-        return seen_NF.astype(np.float32), labels_N
+        noise_NW = 1.5 * generator.normal(size=(len(labels_N), 128))
+        return ((centres_CW[labels_N] + noise_NW) @ names_WF).astype(np.float32), labels_N
 
     seen_NF, labels_N = draw(8)
     fresh_NF, fresh_N = draw(4)
     fitted = fit_head("logistic", seen_NF[None], labels_N, 100, 2, 0)
-    assert (fitted.head(fresh_NF).argmax(axis=1) == fresh_N).mean() > 0.8
+    assert (fitted.head(fresh_NF).argmax(axis=1) == fresh_N).mean() > 0.75
