@@ -234,3 +234,15 @@ def test_similarity_does_not_look_at_the_classes_own_logits() -> None:
     train, labels = problem(40)
     head = fitted_head(train, labels, kind="similarity").head
     np.testing.assert_array_equal(head.weight_FC[:NUM_CLASSES], 0)
+
+
+@pytest.mark.parametrize("kind", get_args(HeadFit))
+@pytest.mark.parametrize("copies", [1, 5])
+def test_images_that_do_not_differ_within_a_class_are_fitted(kind: HeadFit, copies: int) -> None:
+    """One image a class without views, or the same one several times."""
+    train, _ = problem(NUM_CLASSES, num_views=0)
+    labels = np.arange(NUM_CLASSES)
+    fitted = fitted_head(np.tile(train, (1, copies, 1)), np.tile(labels, copies), kind=kind)
+    final = fitted.head(train[0])
+    assert np.isfinite(final).all()
+    assert kind == "gda" or (final.argmax(axis=1) == labels).all()
