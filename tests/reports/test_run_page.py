@@ -190,3 +190,30 @@ def test_the_interval_of_a_gain_holds_it_as_often_as_it_says() -> None:
         intervals = [interval_of_gain(int(wins), int(losses), 60) for wins, losses, _ in counts]
         held = np.mean([low <= win - loss <= high for low, high in intervals])
         assert held > 0.93, (win, loss, held)
+
+
+def test_without_validation_the_trials_are_compared_by_held_out_images() -> None:
+    trials = [trial(n, None, held_out=score(0.9 - n / 10), status="finished") for n in (1, 2)]
+    document = search(*trials)
+    document["data"]["num_validation"] = 0
+    document["zero_shot"] |= {"validation": None, "held_out": score(0.4)}
+    document["best"] |= {"judged_by": "held_out", "verdict": "No validation <images>."}
+    page = shown(facts(document))
+    assert "No validation <images>." in page.text
+    assert "Trial 1 won with 80.0% on held-out images, 10.0 points before trial 2." in page.text
+    assert "Held-out accuracy of the working state" in page.text
+    assert "alidation accuracy" not in page.text
+    for found in (document["zero_shot"], document["best"]):
+        found["test"] = None
+    page = shown(facts(document, predictions=None, mistakes=[]))
+    assert "accuracy on 64 held-out training images" in page.text
+    assert "chosen on the held-out training images" in page.text
+
+
+def test_what_no_image_measured_has_no_accuracy() -> None:
+    document = search(trial(1, None, status="finished"))
+    document["zero_shot"] = {"validation": None, "held_out": None, "test": None}
+    document["best"] |= {"test": None, "judged_by": "nothing", "verdict": "Unjudged."}
+    page = shown(facts(document, predictions=None, mistakes=[], curves={}))
+    assert "No image measured it" in page.text
+    assert "Unjudged." in page.text

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -318,3 +319,30 @@ def test_the_front_and_the_importances_can_be_read_in_80_columns() -> None:
         "8 trials of probes",
     ):
         assert part in text
+
+
+def test_without_validation_the_table_and_the_gain_are_of_held_out_images() -> None:
+    before, console = Score(0.4, 1.5, 0.1), shown()
+    known = [trial(n, before, held_out=Score(0.6 + n / 10, 1.0, 0.1)) for n in (1, 2)]
+    results = [
+        replace(each, tuned=replace(each.tuned, reports=[_held_out_only(each, before)]))
+        for each in known
+    ]
+    best = best_of(results, 0, 160)
+    assert best is not None
+    assert best.number == 2
+    print_table(console, SPACE, None, results, best)
+    print_gain(console, before, results, best)
+    text = " ".join(console.export_text().split())
+    assert "zero-shot - 40.0%" in text
+    assert "did not see, decides" in text
+    assert "+40.0 points over zero-shot" in text
+    assert "(held-out training images)" in text
+    unknown = replace(results[0], number=3, tuned=replace(results[0].tuned, reports=[]))
+    assert best_of([*results, unknown], 0, 160) is best
+
+
+def _held_out_only(one: TrialResult, zero_shot: Score) -> dict[str, Any]:
+    assert one.tuned.last is not None
+    none = {f"val_{f.name}": None for f in fields(Score)}
+    return {**one.tuned.last, **none, "zero_shot_held_out": asdict(zero_shot)}

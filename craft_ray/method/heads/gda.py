@@ -17,6 +17,10 @@ def share_of_gda(shots: float) -> float:
     return float(np.exp(np.interp(np.log(shots), log_shots, log_shares)))
 
 
+NO_SPREAD = 1e-6
+"""Share of the spread of all images below which that within classes is rounding."""
+
+
 def fit_gda(
     points_MR: torch.Tensor, labels_M: torch.Tensor, num_classes: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -39,7 +43,8 @@ def discriminants(
     """Weights [R, C] and bias [C] from moments, float64.
 
     The inverse of the covariance is the empirical Bayes estimate of Kubokawa and Srivastava (J.
-    Multivariate Anal. 2008), which exists for any number of images.
+    Multivariate Anal. 2008), which exists for any number of images. Where all images of a class are
+    the same, as one image without views is, nothing is known of it, and all weights are 0.
 
     Args:
         second_RR: sum over all images of x x'.
@@ -49,6 +54,8 @@ def discriminants(
     means_CR = sums_CR / counts_C[:, None]
     within_RR = second_RR - sums_CR.T @ means_CR
     rank = len(within_RR)
+    if within_RR.trace() <= NO_SPREAD * second_RR.trace():
+        return torch.zeros_like(means_CR.T), torch.zeros(len(means_CR), dtype=torch.float64)
     trace = within_RR.trace() / (counts_C.sum() - 1)
     shrunk_RR = within_RR + trace * torch.eye(rank, dtype=torch.float64)
     weight_RC: torch.Tensor = rank * torch.linalg.solve(shrunk_RR, means_CR.T)

@@ -252,3 +252,15 @@ def test_with_many_classes_the_correction_is_not_pressed_to_nothing() -> None:
     fresh_NF, fresh_N = draw(4)
     fitted = fit_head("logistic", seen_NF[None], labels_N, 100, 2, 0)
     assert (fitted.head(fresh_NF).argmax(axis=1) == fresh_N).mean() > 0.75
+
+
+@pytest.mark.parametrize("kind", get_args(HeadFit))
+@pytest.mark.parametrize("copies", [1, 5])
+def test_images_that_do_not_differ_within_a_class_are_fitted(kind: HeadFit, copies: int) -> None:
+    """One image a class without views, or the same one several times."""
+    train, _ = problem(NUM_CLASSES, num_views=0)
+    labels = np.arange(NUM_CLASSES)
+    fitted = fitted_head(np.tile(train, (1, copies, 1)), np.tile(labels, copies), kind=kind)
+    final = fitted.head(train[0])
+    assert np.isfinite(final).all()
+    assert kind == "gda" or (final.argmax(axis=1) == labels).all()
