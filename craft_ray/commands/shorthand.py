@@ -153,9 +153,14 @@ def about_model(asked: Asked) -> list[str]:
 
 def typed_words(options: argparse.Namespace) -> list[str]:
     """All that was typed and says what is run, so that it can be typed again."""
+    return [*options.words, *typed_flags(options)]
+
+
+def typed_flags(options: argparse.Namespace) -> list[str]:
+    """The options above that were typed, so that they can be typed again."""
     flags = [(flag, getattr(options, flag, None)) for flag in FLAGS]
     said = [(f"--{flag.replace('_', '-')}", value) for flag, value in flags if value is not None]
-    return [*options.words, *(word for pair in said for word in pair)]
+    return [word for pair in said for word in pair]
 
 
 def split_words(words: Sequence[str]) -> tuple[Path | None, str | None, list[str]]:

@@ -13,7 +13,7 @@ from craft_ray.commands.asked_model import note
 from craft_ray.commands.asking_once import SETTINGS, asked_config, metered, tell_cost
 from craft_ray.commands.common import exit_with, path_argument, positive, tell_notes
 from craft_ray.commands.intermixed import IntermixedParser
-from craft_ray.commands.shorthand import add_model_options
+from craft_ray.commands.shorthand import add_model_options, typed_flags
 from craft_ray.errors import ConfigError, RunInterruptedError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from craft_ray.inference.suggestion import Labelled, Pool, Suggested
 
 LABELS = 40
-TRAINED_WITH = "data.shots=all data.validation=none"
-"""What makes the most of few labels, of which classes have different numbers."""
+ALL_OF_A_TABLE = ("data.shots=all", "data.validation=none")
+"""What trains with every label of a table of `--out`, of which no image is for validation."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
         print_json(_document(pool, suggested), indent=2)
     else:
         _show(pool, suggested)
-        _tell_next(options)
+        _tell_next(options, settings)
 
 
 def _places_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -134,8 +134,9 @@ def _is_place(word: str) -> bool:
 def _tell(config: RunConfig, num_images: int) -> None:
     from craft_ray.inference.suggestion import names_asked
 
-    remedy = "fewer IMAGES or a smaller head.names cost less"
-    tell_cost(config, "Suggestions", num_images, len(names_asked(config)), remedy)
+    num_names = len(names_asked(config))
+    remedy = "fewer IMAGES or a smaller head.names cost" if num_names else "fewer IMAGES cost"
+    tell_cost(config, "Suggestions", num_images, num_names, f"{remedy} less")
 
 
 def _suggest(
@@ -194,12 +195,15 @@ def _show(pool: Pool, suggested: Sequence[Suggested]) -> None:
         console.print(f"Left out: {'; '.join(pool.left_out)}.", highlight=False, markup=False)
 
 
-def _tell_next(options: argparse.Namespace) -> None:
+def _tell_next(options: argparse.Namespace, settings: Sequence[str]) -> None:
     if options.sheet is not None:
         note(f"Sheet: {options.sheet}")
-    if options.out is not None:
-        table = shlex.quote(str(options.out))
-        note(f"Fill in the column label of {table}, then: craft-ray train {table} {TRAINED_WITH}")
+    if options.out is None:
+        return
+    words = [str(options.out), *ALL_OF_A_TABLE, *settings, *typed_flags(options)]
+    note(f"Fill in the column label of {options.out}, then type:")
+    note(f"  craft-ray train {shlex.join(words)}")
+    note("If a class is on none of these images, add data.more_classes=[NAME, ...].")
 
 
 def _document(pool: Pool, suggested: Sequence[Suggested]) -> dict[str, Any]:

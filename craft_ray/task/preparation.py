@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from craft_ray.config.run import RunConfig
-from craft_ray.config.unlabelled_laws import FEWEST_IMAGES, are_enough
 from craft_ray.data.appearance import told
 from craft_ray.data.class_halves import dataset_of_half, items_of_half, labels_of_half
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
@@ -21,7 +20,7 @@ from craft_ray.data.descriptions import Sentences, read_descriptions
 from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
 from craft_ray.data.sources import load_dataset
 from craft_ray.data.sources.class_files import with_more_classes
-from craft_ray.data.sources.unlabelled import load_unlabelled
+from craft_ray.data.sources.unlabelled import unlabelled_images
 from craft_ray.errors import ConfigError, DataError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import DataSize
@@ -141,15 +140,9 @@ def sample_data(config: RunConfig) -> FewShotData:
     if config.data.validation == "few_shot" or "val" not in dataset.splits:
         validation = hold_in_memory(validation)
     rest = items_of_half(sample.rest, labels)
-    num_classes = len(dataset.class_names)
-    most = config.data.unlabelled_per_class * num_classes
-    unlabelled = load_unlabelled(config.data.unlabelled, rest, dataset.decoding, most, config.seed)
-    if unlabelled and not are_enough(len(unlabelled), num_classes):
-        raise DataError(
-            f"data.unlabelled: must have at least {FEWEST_IMAGES} images a class, "
-            f"{FEWEST_IMAGES * num_classes:,} for {num_classes:,} classes, but has "
-            f"{len(unlabelled):,}: fewer are not learned from, and each would be asked about"
-        )
+    known = [*train, *validation, *dataset.splits.get("test", ())]
+    unlabelled, notes = unlabelled_images(config.data, config.seed, rest, known, dataset)
+    dataset = replace(dataset, notes=(*dataset.notes, *notes))
     return FewShotData(dataset, train, validation, unlabelled).described_for(config)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def test_a_table_on_the_screen_one_to_fill_in_and_a_sheet(
     assert main(words) == 0
     out, err = capsys.readouterr()
     assert "asking embedded about 48 images, 1 prediction each with 24 names.\n" in err
-    assert "craft-ray train labels.csv data.shots=all data.validation=none\n" in err
+    then = "craft-ray train labels.csv data.shots=all data.validation=none head.names=24\n"
+    assert f"then type:\n  {then}" in err
     assert Model.asked == 48
     found = rows("labels.csv")
     assert [(row["label"], row["split"]) for row in found] == [("", "train")] * 4
@@ -86,6 +88,8 @@ def test_a_table_on_the_screen_one_to_fill_in_and_a_sheet(
     assert "Images of photos to label" in page.text
     assert "1 stands for" in page.text
     assert Path(found[0]["path"]).name in page.text
+    fill_in("labels.csv")
+    assert train.main([*shlex.split(then)[2:], "--dry-run"]) == 0, capsys.readouterr().err
 
 
 def test_a_second_round_goes_on_from_what_is_filled_in(
@@ -111,7 +115,7 @@ def test_what_is_told_to_be_typed_next_takes_the_table(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["photos", "--labels", "5", FEW_NAMES, "--out", "labels.csv"]) == 0
-    command = capsys.readouterr().err.rpartition("then: craft-ray train ")[2].split()
+    command = capsys.readouterr().err.rpartition("craft-ray train ")[2].splitlines()[0].split()
     fill_in("labels.csv")
     Path("labels.csv").write_text(Path("labels.csv").read_text() + "photos/none.png,,train\n")
     assert train.main([*command, "--dry-run", "mlflow.enabled=false"]) == 0
@@ -163,6 +167,8 @@ def test_an_endpoint_that_gives_features_is_paid_once_and_asked_about_no_text(
         words = ["photos", "--labels", "3", "--endpoint", server.url]
         words += ["--dialect", "infinity", "--model", "clip"]
         words += ["oracle.prices={currency: EUR, image: 0.5}"]
+        assert main([*words, "--dry-run", "--budget", "3"]) == 2
+        assert capsys.readouterr().err.endswith("but got 3: fewer IMAGES cost less\n")
         assert main([*words, "--budget", "3"]) == 2
         err = capsys.readouterr().err
         assert "asking clip about 8 images, for its features." in err
@@ -170,6 +176,10 @@ def test_an_endpoint_that_gives_features_is_paid_once_and_asked_about_no_text(
         assert main([*words, "--budget", "5", "--json"]) == 0
         out, err = capsys.readouterr()
         assert "The endpoint was asked for 8 images in" in err
+        assert main([*words, "--budget", "5", "--out", "labels.csv"]) == 0
+        said = shlex.split(capsys.readouterr().err.splitlines()[-2])
+        assert said[:3] == ["craft-ray", "train", "labels.csv"]
+        assert {*words[3:], "--budget", "5"} <= set(said), "the same model is asked"
         assert main([*words, "--json"]) == 0
         again, err = capsys.readouterr()
         assert "nothing: all answers were there" in err

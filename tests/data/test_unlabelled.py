@@ -17,9 +17,9 @@ from craft_ray.task.preparation import sample_data
 HEAD = ("method=head", "head.kind=probes")
 
 
-def write(path: Path) -> None:
+def write(path: Path, grey: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 4)).save(path)
+    Image.new("RGB", (4, 4), (grey, grey // 7, 0)).save(path)
 
 
 def test_a_folder_with_folders_in_it(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_folder_with_folders_in_it(tmp_path: Path) -> None:
             path.write_text("no image")
         else:
             write(path)
-    items = load_unlabelled(str(tmp_path), (), AS_SEEN, 100, 1)
+    items = load_unlabelled(str(tmp_path), (), AS_SEEN)
     names = {Path(item.name).relative_to(tmp_path).as_posix() for item in items}
     assert names == {"a.png", "b.jpg", "deep/er/c.jpg"}
     assert {item.label for item in items} == {-1}
@@ -44,12 +44,12 @@ def test_a_folder_with_folders_in_it(tmp_path: Path) -> None:
 )
 def test_what_is_not_there_is_refused(source: str, problem: str) -> None:
     with pytest.raises(DataError, match=problem):
-        load_unlabelled(source, (), AS_SEEN, 100, 1)
+        load_unlabelled(source, (), AS_SEEN)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must have at least one image"):
-        load_unlabelled(str(tmp_path), (), AS_SEEN, 100, 1)
+        load_unlabelled(str(tmp_path), (), AS_SEEN)
 
 
 def test_the_rest_is_what_was_neither_drawn_nor_validated_on() -> None:
@@ -85,3 +85,26 @@ def test_of_many_images_the_seed_draws_some() -> None:
     assert len(set(names)) == 200
     assert names == [item.name for item in again]
     assert set(names) != {item.name for item in other}
+
+
+def test_a_folder_in_which_the_runs_own_images_are_lends_the_others_only(tmp_path: Path) -> None:
+    """Nothing is learned from test images, and no training image counts twice."""
+    root, pile = tmp_path / "images", tmp_path / "pile"
+    for number in range(60):
+        write(root / "ab"[number % 2] / f"{number}.png", number)
+        write(pile / f"IMG_{number}.png", number)
+    places = [f"data.source={{kind: folder, root: {root}}}", "data.shots=2"]
+    for folder in (root, pile):
+        config = load_run_config(None, (*HEAD, *places, f"data.unlabelled={folder}"))
+        data = sample_data(config)
+        known = {item.read() for item in (*data.train, *data.validation, *data.test)}
+        unlabelled = {item.read() for item in data.unlabelled}
+        assert known
+        assert not known & unlabelled
+        assert len(known) + len(unlabelled) == 60
+        number = len(known)
+        said = f"data.unlabelled: {number} of the 60 images are training, validation or test images"
+        assert any(said in note for note in data.dataset.notes)
+    few = load_run_config(None, (*HEAD, *places, "data.shots=15", f"data.unlabelled={pile}"))
+    with pytest.raises(DataError, match=r"20 for 2 classes, but has .* that are no training"):
+        sample_data(few)

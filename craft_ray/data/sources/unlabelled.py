@@ -2,24 +2,73 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
-from craft_ray.data.dataset import Item
+from craft_ray.config.data import DataConfig
+from craft_ray.config.unlabelled_laws import FEWEST_IMAGES, are_enough
+from craft_ray.data.dataset import Dataset, Item
 from craft_ray.data.decoding import Decoding
 from craft_ray.data.sources.listing import image_files
 from craft_ray.errors import DataError
 
 NO_LABEL = -1
 
-T = TypeVar("T")
+
+def unlabelled_images(
+    config: DataConfig, seed: int, rest: Sequence[Item], known: Sequence[Item], dataset: Dataset
+) -> tuple[tuple[Item, ...], tuple[str, ...]]:
+    """What `data.unlabelled` names beside the images that a run knows already, and what is said of
+    it: a head would learn from its own test images, or count a training image twice.
+
+    Args:
+        config: has the place, and how many a class are taken at most.
+        seed: draws them.
+        rest: training images that were not drawn.
+        known: training, validation and test images.
+        dataset: of all these.
+
+    Raises:
+        DataError: see `load_unlabelled`; or a class has too few; or a file is gone.
+    """
+    found = load_unlabelled(config.unlabelled, rest, dataset.decoding)
+    num_classes = len(dataset.class_names)
+    is_folder = config.unlabelled not in (None, "rest")
+    digests = {_digest(item) for item in known} if is_folder else set()
+    order = list(range(len(found)))
+    if len(found) > (most := config.unlabelled_per_class * num_classes):
+        random.Random(f"{seed} unlabelled").shuffle(order)
+    chosen: list[int] = []
+    num_known = 0
+    for place in order:
+        if len(chosen) == most:
+            break  # the others are not even read
+        if is_folder and _digest(found[place]) in digests:
+            num_known += 1
+        else:
+            chosen.append(place)
+    unlabelled = tuple(found[place] for place in sorted(chosen))
+    if found and not are_enough(len(unlabelled), num_classes):
+        other = " that are no training, validation or test images" if num_known else ""
+        raise DataError(
+            f"data.unlabelled: must have at least {FEWEST_IMAGES} images a class, "
+            f"{FEWEST_IMAGES * num_classes:,} for {num_classes:,} classes, but has "
+            f"{len(unlabelled):,}{other}: fewer are not learned from, and each would be asked about"
+        )
+    if not num_known:
+        return unlabelled, ()
+    said = (
+        f"data.unlabelled: {num_known:,} of the {len(found):,} images are training, validation or "
+        "test images of this run, and are left out"
+    )
+    return unlabelled, (said,)
 
 
 def load_unlabelled(
-    source: str | None, rest: Sequence[Item], decoding: Decoding, most: int, seed: int
+    source: str | None, rest: Sequence[Item], decoding: Decoding
 ) -> tuple[Item, ...]:
     """What `data.unlabelled` names, with labels that mean nothing.
 
@@ -28,8 +77,6 @@ def load_unlabelled(
             no images.
         rest: training images that were not drawn.
         decoding: of the training images, and so of these.
-        most: of more images so many are drawn, in the order in which they were.
-        seed: draws them.
 
     Raises:
         DataError: there is no such folder, or there are no images.
@@ -42,19 +89,15 @@ def load_unlabelled(
                 "data.unlabelled: rest needs training images that are neither drawn nor validated "
                 "on, but there are none: fewer data.shots leave some"
             )
-        return tuple(replace(item, label=NO_LABEL) for item in _at_most(rest, most, seed))
+        return tuple(replace(item, label=NO_LABEL) for item in rest)
     folder = Path(source)
     if not folder.is_dir():
         raise DataError(f"data.unlabelled: must be a folder of images or rest, but got {source!r}")
     paths = image_files(folder)
     if not paths:
         raise DataError(f"data.unlabelled: {folder} must have at least one image, but has none")
-    chosen = _at_most(paths, most, seed)
-    return tuple(Item(path, NO_LABEL, str(path), decoding) for path in chosen)
+    return tuple(Item(path, NO_LABEL, str(path), decoding) for path in paths)
 
 
-def _at_most(found: Sequence[T], most: int, seed: int) -> Sequence[T]:
-    if len(found) <= most:
-        return found
-    positions = random.Random(f"{seed} unlabelled").sample(range(len(found)), most)
-    return [found[position] for position in sorted(positions)]
+def _digest(item: Item) -> bytes:
+    return hashlib.sha256(item.read()).digest()
