@@ -64,7 +64,7 @@ def print_table(
         groups.setdefault(paths, []).append(result)
     console.print(outcomes)
     if any(result.evidence and result.evidence.held_out for result in results):
-        say(console, HELD_OUT.format("decides" if zero_shot is None else "counts beside val"))
+        say(console, HELD_OUT.format("which decides" if zero_shot is None else "counts beside val"))
     for paths, group in groups.items():
         if paths:
             console.print(_parameters(paths, group, best))

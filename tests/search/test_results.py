@@ -335,7 +335,7 @@ def test_without_validation_the_table_and_the_gain_are_of_held_out_images() -> N
     print_gain(console, before, results, best)
     text = " ".join(console.export_text().split())
     assert "zero-shot - 40.0%" in text
-    assert "did not see, decides" in text
+    assert "did not see, which decides" in text
     assert "+40.0 points over zero-shot" in text
     assert "(held-out training images)" in text
     unknown = replace(results[0], number=3, tuned=replace(results[0].tuned, reports=[]))

@@ -64,7 +64,7 @@ def logged(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
             metrics = {} if accuracy is None else {"accuracy/val": accuracy}
             model = LoggedModel(COLORS, metrics, tags, NAME)
             tracker.log_model(run, fitted, model)
-        tracker.tag(run, {"mlflow.note.content": "after [a]({run:a})"})
+        tracker.tag(run, {"mlflow.note.content": "after [it]({run:first})"})
         tracker.close(run, "FINISHED")
     tracker.shutdown()
     after = before.parent / "moved" / "here"
@@ -95,7 +95,7 @@ def test_the_champion_is_the_best_on_validation_and_none_is_there_twice(logged: 
         (data,) = run.inputs.dataset_inputs
         assert (data.dataset.name, data.tags[0].value) == ("pictures", "training")
         assert json.loads(data.dataset.profile or "")["manifest"] == "0" * 64
-        (first,) = [run_id for run_id, each in runs.items() if each.info.run_name == "a"]
+        (first,) = [run_id for run_id, each in runs.items() if each.info.run_name == "first"]
         assert f"/runs/{first}?" in run.data.tags["mlflow.note.content"]
 
 
