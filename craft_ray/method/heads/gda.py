@@ -11,6 +11,10 @@ SHARES = {1: 1e-3, 2: 0.1, 4: 0.1, 8: 1.0, 16: 10.0}
 logs chose for eleven data sets and three seeds; within a factor of ten on nearly all."""
 
 
+NO_SPREAD = 1e-4
+"""Share of all squares that lie within classes: below, it is rounding, and no covariance."""
+
+
 def share_of_gda(shots: float) -> float:
     """Interpolated between those of the paper, in logarithms."""
     log_shots, log_shares = (np.log(np.array(list(each))) for each in (SHARES, SHARES.values()))
@@ -28,9 +32,10 @@ def fit_gda(
         num_classes: C.
     """
     counts_C = torch.bincount(labels_M, minlength=num_classes).double()
+    wide_MR = points_MR.double()
     sums_CR = torch.zeros(num_classes, points_MR.shape[1], dtype=torch.float64)
-    sums_CR.index_add_(0, labels_M, points_MR.double())
-    return discriminants((points_MR.T @ points_MR).double(), sums_CR, counts_C)
+    sums_CR.index_add_(0, labels_M, wide_MR)
+    return discriminants(wide_MR.T @ wide_MR, sums_CR, counts_C)
 
 
 def discriminants(
@@ -39,7 +44,8 @@ def discriminants(
     """Weights [R, C] and bias [C] from moments, float64.
 
     The inverse of the covariance is the empirical Bayes estimate of Kubokawa and Srivastava (J.
-    Multivariate Anal. 2008), which exists for any number of images.
+    Multivariate Anal. 2008), which exists wherever images of one class differ. Where none do, as
+    with one image a class and no views, there is no covariance: all weights are zero.
 
     Args:
         second_RR: sum over all images of x x'.
@@ -49,6 +55,8 @@ def discriminants(
     means_CR = sums_CR / counts_C[:, None]
     within_RR = second_RR - sums_CR.T @ means_CR
     rank = len(within_RR)
+    if within_RR.trace() <= NO_SPREAD * second_RR.trace():
+        return torch.zeros_like(means_CR.T), torch.zeros_like(counts_C)
     trace = within_RR.trace() / (counts_C.sum() - 1)
     shrunk_RR = within_RR + trace * torch.eye(rank, dtype=torch.float64)
     weight_RC: torch.Tensor = rank * torch.linalg.solve(shrunk_RR, means_CR.T)
