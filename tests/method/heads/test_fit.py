@@ -238,7 +238,7 @@ def test_of_many_images_one_part_sets_the_factor_and_none_is_evidence(
 ) -> None:
     train, labels = problem(240, num_logits=40, noise=1.2)
     all_held_out = fitted_head(train, labels)
-    monkeypatch.setattr(fit_module, "MANY_IMAGES", 200)
+    monkeypatch.setattr(fit_module, "MOST_HELD_OUT", 200)
     fitted = fitted_head(train, labels)
     assert fitted.held_out_NC is None
     assert fitted.folds == 1
