@@ -89,6 +89,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     request.check()
     from craft_ray.search.answerable import check_answerable
+    from craft_ray.search.comparable import check_comparable
     from craft_ray.search.plan import dearest_runs
 
     data = check_inputs(
@@ -99,6 +100,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     for config in dearest_runs(space):  # a variant may have descriptions of its own
         data = data.described_for(config)
+    check_comparable(space, data)
     bill = planned_search_bill(space, data.size)
     if space.base.max_cost is not None:
         from craft_ray.search.affordable import check_first_trial_is_affordable

@@ -9,6 +9,9 @@ from craft_ray.config.heads import ProbingHeadConfig
 LEAST_SHOTS = 3
 """Images a class from which on training images that are held out tell how good a fitted head is;
 and so many parts they are held out in, at least."""
+MOST_HELD_OUT = 4096
+"""Of more training images a fitted head holds out one part only, which sets the factor of the final
+logits and is no evidence: each part costs a fit as long as the one that counts."""
 
 
 def check_without_training(

@@ -166,7 +166,9 @@ def find_wrong(
         seed: draws the folds.
     """
     labels_N, num_classes = chosen.places, len(chosen.classes)
-    fitted = fit_head("anchored", logits_NF[None], labels_N, num_classes, folds, seed)
+    fitted = fit_head(
+        "anchored", logits_NF[None], labels_N, num_classes, folds, seed, holds_out_all=True
+    )
     assert fitted.held_out_NC is not None  # every class has images enough
     issues: LabelIssues[Placed] = LabelIssues(num_classes)
     issues.add(softmax(fitted.held_out_NC.astype(np.float64)), labels_N, chosen.images)

@@ -29,6 +29,7 @@ from craft_ray.jobs.run_report import dispensable
 from craft_ray.jobs.single_run import tell_findings, zero_shot_scores
 from craft_ray.jobs.tuning import read_selected, read_tuned
 from craft_ray.metering.planned_spending import plan_run
+from craft_ray.search.comparable import check_comparable
 from craft_ray.search.display import SearchDisplay
 from craft_ray.search.importances import parameter_importances
 from craft_ray.search.monitor import SearchMonitor
@@ -58,14 +59,15 @@ def run_search(
     """Run or continue the search of `folder`; returns its summary.
 
     Raises:
-        UserError: see `open_experiment`; a trial to start from cannot be read; or not even one
-            trial fits into the resources.
+        UserError: see `open_experiment` and `check_comparable`; a trial to start from cannot be
+            read; or not even one trial fits into the resources.
         RunInterruptedError: the user stopped it; `--resume` continues.
         RunFailedError: Ray or Tune were lost; `--resume` continues.
     """
     for config in dearest_runs(space):  # a mistake in a variant is none to find in a paid trial
         extra_names(config, data.dataset.class_names)
         data = data.described_for(config)
+    check_comparable(space, data)
     begun = read_trials(folder)
     if len(begun) > space.trials:
         problem = f"trials >= {len(begun)} must hold, which {folder.name} has begun, but got"

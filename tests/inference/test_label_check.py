@@ -48,6 +48,14 @@ def check(oracle: Any, dataset: Dataset, chosen: ChosenImages) -> LabelCheck:
     return as_check(find_wrong(ask(metered(oracle), task, chosen), chosen, 5, 1), dataset, chosen)
 
 
+def test_of_many_images_all_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a head to be deployed is judged by one part of them."""
+    monkeypatch.setattr("craft_ray.method.heads.fit.MOST_HELD_OUT", 40)
+    chosen = choose_images(WORLD, per_class=30, seed=1)
+    assert len(chosen.images) > 40
+    assert check(FakeOracle(), WORLD, chosen).num_asked == len(chosen.images)
+
+
 def pictures(*labels: int) -> list[Item]:
     """All different."""
     return [Item(encoded(noise(seed=n)), label, f"{n}") for n, label in enumerate(labels)]

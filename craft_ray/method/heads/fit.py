@@ -31,6 +31,7 @@ import numpy as np
 
 from craft_ray.config.heads import HeadFit
 from craft_ray.config.unlabelled_laws import are_enough
+from craft_ray.config.validation_laws import MOST_HELD_OUT
 from craft_ray.method.heads.folds import assign_folds
 from craft_ray.method.heads.gda import fit_gda, share_of_gda
 from craft_ray.method.heads.linear import LinearHead
@@ -54,9 +55,6 @@ is fixed the accuracy hardly depends on it."""
 CLASSES_OF_PENALTIES = 10
 """With more, penalties shrink by their number: the loss is a mean over images, of which a class has
 one part in C, and its weights would be pressed to nothing."""
-MANY_IMAGES = 4096
-"""Of more training images only one part is held out, to set the factor of the final logits: each
-part costs a fit as long as the one that counts."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +142,7 @@ def fit_head(
     logit_scale: float = 1.0,
     unlabelled: Unlabelled | None = None,
     offset_FC: FloatArray | None = None,
+    holds_out_all: bool = False,
 ) -> FittedHead:
     """A head on all images.
 
@@ -155,7 +154,8 @@ def fit_head(
         labels_N: their classes.
         num_classes: C.
         folds: in how many parts, at most, images are held out; all views of an image are in the
-            same one, and so are its copies. Of more than 4,096 images only one part is.
+            same one, and so are its copies. Of more than 4,096 images only one part is, unless
+            `holds_out_all`.
         seed: draws the folds.
         first_N: the first row with the same image as this one; None: all images differ.
         base_VNC: the logits l that are corrected, where x are features: these keep their own
@@ -164,12 +164,17 @@ def fit_head(
         unlabelled: answers about further images, which `anchored` learns from if there are ten a
             class or more.
         offset_FC: from all logits to l, as a mean of some of them.
+        holds_out_all: whether the final logits of all images held out are needed.
     """
     if unlabelled is not None and not are_enough(len(unlabelled.seen_UF), num_classes):
         unlabelled = None
     problem = Problem.of(logits_VNF, labels_N, num_classes, base_VNC, unlabelled, offset_FC)
     folds_N = assign_folds(labels_N, folds, seed, first_N)
-    judged = None if folds_N is None else _judge(problem, kind, logit_scale, folds_N)
+    judged = None
+    if folds_N is not None:
+        is_whole = holds_out_all or len(folds_N) <= MOST_HELD_OUT
+        num_folds = int(folds_N.max()) + 1 if is_whole else 1
+        judged = _judge(problem, kind, logit_scale, folds_N, num_folds)
     candidates = _candidates(problem, kind, logit_scale)
     chosen = candidates[0 if judged is None else judged.best]
     if judged is None:
@@ -282,9 +287,10 @@ def _similarity(problem: Problem, logit_scale: float) -> LinearHead:
     return LinearHead(weight_FC / np.float32(logit_scale), np.zeros_like(weight_FC[0]))
 
 
-def _judge(problem: Problem, kind: HeadFit, logit_scale: float, folds_N: LabelArray) -> _Judged:
-    """The candidate that predicts held-out images best. Of many images only the first part is."""
-    num_folds = 1 if len(folds_N) > MANY_IMAGES else int(folds_N.max()) + 1
+def _judge(
+    problem: Problem, kind: HeadFit, logit_scale: float, folds_N: LabelArray, num_folds: int
+) -> _Judged:
+    """The candidate that predicts images best which are held out: those of the first folds."""
     rows_n = np.flatnonzero(folds_N < num_folds)
     labels_n = problem.labels_M.numpy()[rows_n]
     finals: list[FloatArray] = []

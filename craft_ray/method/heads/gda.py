@@ -11,6 +11,10 @@ SHARES = {1: 1e-3, 2: 0.1, 4: 0.1, 8: 1.0, 16: 10.0}
 logs chose for eleven data sets and three seeds; within a factor of ten on nearly all."""
 
 
+NO_SPREAD = 1e-4
+"""Share of all squares that lie within classes: below, it is rounding, and no covariance."""
+
+
 def share_of_gda(shots: float) -> float:
     """Interpolated between those of the paper, in logarithms."""
     log_shots, log_shares = (np.log(np.array(list(each))) for each in (SHARES, SHARES.values()))
@@ -32,9 +36,10 @@ def fit_gda(
         num_classes: C.
     """
     counts_C = torch.bincount(labels_M, minlength=num_classes).double()
+    wide_MR = points_MR.double()
     sums_CR = torch.zeros(num_classes, points_MR.shape[1], dtype=torch.float64)
-    sums_CR.index_add_(0, labels_M, points_MR.double())
-    return discriminants((points_MR.T @ points_MR).double(), sums_CR, counts_C)
+    sums_CR.index_add_(0, labels_M, wide_MR)
+    return discriminants(wide_MR.T @ wide_MR, sums_CR, counts_C)
 
 
 def discriminants(
@@ -55,7 +60,7 @@ def discriminants(
     within_RR = second_RR - sums_CR.T @ means_CR
     rank = len(within_RR)
     if within_RR.trace() <= NO_SPREAD * second_RR.trace():
-        return torch.zeros_like(means_CR.T), torch.zeros(len(means_CR), dtype=torch.float64)
+        return torch.zeros_like(means_CR.T), torch.zeros_like(counts_C)
     trace = within_RR.trace() / (counts_C.sum() - 1)
     shrunk_RR = within_RR + trace * torch.eye(rank, dtype=torch.float64)
     weight_RC: torch.Tensor = rank * torch.linalg.solve(shrunk_RR, means_CR.T)

@@ -65,6 +65,23 @@ def test_more_logits_see_more_of_the_hidden_features() -> None:
     assert before < 0.8 < 0.85 < after
 
 
+@pytest.mark.parametrize(("kind", "other"), [("anchored", "logistic"), ("gda", None)])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_images_of_a_class_that_are_all_alike_show_no_covariance(
+    kind: HeadFit, other: HeadFit | None, copies: int
+) -> None:
+    """One image a class without views, or copies of it: the analysis adds nothing."""
+    logits, labels = problem(num_images=NUM_CLASSES, num_views=0)
+    first = np.repeat(np.arange(NUM_CLASSES) * copies, copies)
+    copied, of_copies = np.repeat(logits, copies, axis=1), np.repeat(labels, copies)
+    found = fitted_head(copied, of_copies, first, kind=kind).head(logits[0])
+    expected = logits[0, :, :NUM_CLASSES]
+    if other is not None:
+        expected = fitted_head(copied, of_copies, first, kind=other).head(logits[0])
+        assert (found.argmax(axis=1) == labels).all()
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
 @pytest.mark.parametrize("factor", [1e-2, 1.0, 1e2])
 def test_features_of_any_length_are_penalised_alike(factor: float) -> None:
     features, labels = problem(noise=1.5)
@@ -221,7 +238,7 @@ def test_of_many_images_one_part_sets_the_factor_and_none_is_evidence(
 ) -> None:
     train, labels = problem(240, num_logits=40, noise=1.2)
     all_held_out = fitted_head(train, labels)
-    monkeypatch.setattr(fit_module, "MANY_IMAGES", 200)
+    monkeypatch.setattr(fit_module, "MOST_HELD_OUT", 200)
     fitted = fitted_head(train, labels)
     assert fitted.held_out_NC is None
     assert fitted.folds == 1

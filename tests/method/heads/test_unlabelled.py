@@ -61,7 +61,7 @@ def test_few_images_count_less() -> None:
 
 
 def test_a_head_with_an_unsafe_pool_is_the_head_without_it() -> None:
-    labelled, labels = world([2] * 5, seed=1)
+    labelled, labels = world([4] * 5, seed=1)
     pool, _ = world([0, 0, 0, 60, 0], seed=2)
     projection = torch.randn(WIDTH, 120, generator=torch.Generator().manual_seed(5))
     seen, names = (labelled @ projection).numpy(), labels.numpy()
