@@ -271,7 +271,8 @@ class DataConfig(Settings):
     unlabelled: Literal["rest"] | PathText | None = None
     """Images without labels from which a head that is fitted (`head.fit` anchored) learns as well:
     a folder of images, or `rest`, the training images that were not drawn, whose labels nobody
-    looks at; at least 10 images a class. Each costs one prediction more; they are worth several
+    looks at; at least 10 images a class. Of a folder, broken images are left out, and those that
+    are for training, validation or the test. Each costs one prediction more; they are worth several
     points at few shots. All classes should be among them, about as often."""
     template: Template = "a photo of a {}."
     """The words before `{}` give the initial context, the words after it stay fixed."""

@@ -12,7 +12,7 @@ from craft_ray.data.dataset import Item
 from craft_ray.data.decoding import AS_SEEN
 from craft_ray.data.sources.unlabelled import load_unlabelled
 from craft_ray.errors import DataError
-from craft_ray.task.preparation import sample_data
+from craft_ray.task.preparation import load_data, sample_data
 
 HEAD = ("method=head", "head.kind=probes")
 
@@ -74,3 +74,38 @@ def test_fewer_than_ten_images_a_class_are_refused_before_they_are_paid_for(tmp_
         sample_data(load_run_config(None, settings))
     write(tmp_path / "99.png")
     assert len(sample_data(load_run_config(None, settings)).unlabelled) == 100
+
+
+def in_a_tree_with_a_folder_of_others(root: Path) -> tuple[str, ...]:
+    """Settings of two classes of 4 + 2 + 2 images, and 20 images beside them."""
+    for split, number in (("train", 4), ("val", 2), ("test", 2)):
+        for name in ("cat", "dog"):
+            for each in range(number):
+                write(root / split / name / f"{each}.png")
+    for each in range(20):
+        write(root / "others" / f"{each}.png")
+    return (*HEAD, "data.source.kind=folder", f"data.source.root={root}", "data.shots=1")
+
+
+def test_a_folder_may_hold_what_is_labelled_which_is_not_asked_about_again(tmp_path: Path) -> None:
+    settings = in_a_tree_with_a_folder_of_others(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    data = sample_data(load_run_config(None, (*settings, f"data.unlabelled={tmp_path}/link")))
+    names = {Path(item.name).relative_to(tmp_path / "link").parts[0] for item in data.unlabelled}
+    assert names == {"others", "train"}
+    assert len(data.unlabelled) == 20 + 6, "of 8 training images 2 are drawn"
+    assert data.dataset.notes[-1] == (
+        "data.unlabelled: 10 image(s) that are for training, validation or the test are left out."
+    )
+
+
+def test_broken_images_that_nobody_has_looked_at_are_left_out(tmp_path: Path) -> None:
+    settings = in_a_tree_with_a_folder_of_others(tmp_path)
+    config = load_run_config(None, (*settings, f"data.unlabelled={tmp_path / 'others'}"))
+    (tmp_path / "others" / "empty.png").touch()
+    data = load_data(config)
+    assert len(data.unlabelled) == 20
+    assert "data.unlabelled: 1 image(s) that are broken are left out." in data.dataset.notes
+    (tmp_path / "others" / "0.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="at least 10 images a class, 20 for 2 classes, but has 19"):
+        load_data(config)
