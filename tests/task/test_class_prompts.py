@@ -114,6 +114,19 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_descriptions(str(tmp_path / "none.json"), NAMES)
 
 
+def test_a_file_has_one_place_for_all_processes_and_a_short_name_for_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    head = probes("cupl.json").probing_head
+    assert head is not None
+    assert head.descriptions_file == str(tmp_path / "cupl.json")
+    assert head.offset_name == "cupl.json"
+    remote = probes("s3://bucket/cupl.json").probing_head
+    assert remote is not None
+    assert remote.descriptions_file == "s3://bucket/cupl.json"
+
+
 def test_a_file_that_is_something_else_is_not_read_as_descriptions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
