@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from craft_ray.commands.as_json import print_json
@@ -92,17 +92,16 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     places, settings = _places_and_settings(options.settings)
     config = asked_config(options, settings, places[0], SETTINGS)
+    from craft_ray.inference.images import ImagesAt
+    from craft_ray.inference.suggestion import labelled_so_far, names_asked
     from craft_ray.inference.suggestion_files import check_out, check_sheet
 
+    labelled = [] if options.labelled is None else labelled_so_far(options.labelled)
     if options.out is not None:
         check_out(options.out, options.labelled)
     if options.sheet is not None:
         check_sheet(options.sheet)
-    from craft_ray.inference.images import ImagesAt
-    from craft_ray.inference.suggestion import labelled_so_far, names_asked
-
     names_asked(config)
-    labelled = [] if options.labelled is None else labelled_so_far(options.labelled)
     images = ImagesAt([path_argument(place) for place in places])
     tell_notes(images.notes)
     if options.dry_run:
@@ -128,15 +127,15 @@ def _places_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_place(word: str) -> bool:
-    return "=" not in word or Path(word).exists()
+    return "=" not in word or os.path.exists(word)  # False of what is too long for a path
 
 
 def _tell(config: RunConfig, num_images: int) -> None:
     from craft_ray.inference.suggestion import names_asked
 
     num_names = len(names_asked(config))
-    remedy = "fewer IMAGES or a smaller head.names cost" if num_names else "fewer IMAGES cost"
-    tell_cost(config, "Suggestions", num_images, num_names, f"{remedy} less")
+    remedy = f"fewer IMAGES {'or a smaller head.names ' * (num_names > 0)}cost less"
+    tell_cost(config, "Suggestions", num_images, num_names, remedy)
 
 
 def _suggest(

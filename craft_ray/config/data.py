@@ -272,9 +272,9 @@ class DataConfig(Settings):
     unlabelled: Literal["rest"] | PathText | None = None
     """Images without labels from which a head that is fitted (`head.fit` anchored) learns as well:
     a folder of images, or `rest`, the training images that were not drawn, whose labels nobody
-    looks at; at least 10 images a class. Of a folder, training, validation and test images of the
-    run are left out. Each costs one prediction more; they are worth several points at few shots.
-    All classes should be among them, about as often."""
+    looks at; at least 10 images a class. Of a folder, broken images are left out, and those that
+    are for training, validation or the test. Each costs one prediction more; they are worth several
+    points at few shots. All classes should be among them, about as often."""
     unlabelled_per_class: int = Field(100, ge=FEWEST_IMAGES)
     """Of more images without labels than so many times the number of classes, so many are drawn by
     the seed."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from craft_ray.config.base import Settings
-from craft_ray.config.places import expand_home
+from craft_ray.config.places import absolute_unless_address, check_place
 from craft_ray.config.words import unprintable
 
 MAX_EXTRA_NAMES = 900
@@ -40,7 +41,7 @@ def _check_offset(offset: str) -> str:
             f"must be {', '.join(PROMPTS_PER_CLASS)}, or a file of descriptions whose name ends "
             f"with {DESCRIPTIONS_SUFFIX}, but got {offset[:60]!r}"
         )
-    return expand_home(offset)
+    return absolute_unless_address(check_place(offset))
 
 
 HeadFit = Literal["anchored", "logistic", "gda", "similarity", "cross_validated"]
@@ -69,6 +70,11 @@ class FittedHeadConfig(Settings):
     def asks_prompts(self) -> bool:
         """Whether texts are asked beside names under the template."""
         return self.offset != "template"
+
+    @property
+    def offset_name(self) -> str:
+        """What people call it: of a file its name."""
+        return Path(self.offset).name
 
     @property
     def descriptions_file(self) -> str | None:

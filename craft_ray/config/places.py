@@ -75,7 +75,8 @@ def _absolute_if_file(text: str) -> str:
     return absolute(text) if os.path.isfile(expand_home(text)) else expand_home(text)
 
 
-def _absolute_unless_address(text: str) -> str:
+def absolute_unless_address(text: str) -> str:
+    """A place that is the same for every process, whatever its working directory."""
     return text if is_address(text) else absolute(text)
 
 
@@ -84,5 +85,4 @@ PathText = Annotated[str, AfterValidator(absolute)]
 WeightsText = Annotated[str, AfterValidator(_absolute_if_file)]
 """A file on this machine, or the name that somebody has given to weights."""
 PlaceText = Annotated[str, AfterValidator(check_place)]
-AbsolutePlaceText = Annotated[PlaceText, AfterValidator(_absolute_unless_address)]
-"""A place that is the same for every process, whatever its working directory."""
+AbsolutePlaceText = Annotated[PlaceText, AfterValidator(absolute_unless_address)]

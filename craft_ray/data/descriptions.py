@@ -18,6 +18,7 @@ from craft_ray.errors import ConfigError
 from craft_ray.files.remote import locate
 
 MOST_BYTES = 256 * 2**20
+"""No file of descriptions is as large; one that is, is something else."""
 Sentences = tuple[tuple[str, ...], ...]
 """Of each class, in the order of the classes."""
 
@@ -28,7 +29,7 @@ def read_descriptions(place: str, class_names: Sequence[str]) -> Sentences:
 
     Args:
         place: of the file.
-        class_names: of the task; in the file case, blanks, underscores and hyphens may differ.
+        class_names: of the task; in the file case, blanks and underscores may differ.
 
     Raises:
         ConfigError: it cannot be read, a class is missing, or has no sentences that can be asked.
@@ -48,7 +49,10 @@ def _read(place: str) -> list[tuple[str, Any]]:
     """Names and values, in order; a name may be there twice."""
     path = locate(place)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"it has {len(content):,} bytes, and may have {MOST_BYTES:,}")
+        text = content.decode("utf-8-sig")
         document = json.loads(text, object_pairs_hook=list)
     except FileNotFoundError:
         raise _problem(place, "must be a file, but there is none") from None

@@ -150,6 +150,20 @@ def verify_decodable(items: Sequence[Item]) -> Counter[Trait]:
     return counts
 
 
+def decodable(items: Sequence[Item]) -> tuple[tuple[Item, ...], Counter[Trait]]:
+    """The images that can be decoded, and how many of them have each trait."""
+    found = list(map_in_threads(_traits_if_decodable, items))
+    kept = tuple(item for item, traits in zip(items, found, strict=True) if traits is not None)
+    return kept, Counter(trait for traits in found if traits is not None for trait in traits)
+
+
+def _traits_if_decodable(item: Item) -> frozenset[Trait] | None:
+    try:
+        return examine(item)
+    except DataError:
+        return None
+
+
 def _too_few(dataset: Dataset, shots: int) -> DataError:
     """Names the smallest class: with as many shots as it has images, no other one is too small."""
     by_label = _by_label(dataset.splits["train"], range(len(dataset.splits["train"])))

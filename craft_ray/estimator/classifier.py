@@ -23,7 +23,13 @@ from craft_ray.config.oracle import AnyOracleConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import DEFAULT_RUN
 from craft_ray.errors import ConfigError, DataError
-from craft_ray.estimator.fitting import fit_by_search, fit_once, smallest_class, split
+from craft_ray.estimator.fitting import (
+    check_images_are_given,
+    fit_by_search,
+    fit_once,
+    smallest_class,
+    split,
+)
 from craft_ray.estimator.inputs import Images, items_of, labelled_items
 from craft_ray.files.remote import Place, locate
 from craft_ray.inference.predictor import Predictor, check_is_here
@@ -64,7 +70,8 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         search: trials of a search on Ray, as `craft-ray tune` does it, of which the best is kept;
             None: one fit, without Ray. It needs a model by its name.
         settings: `section.key` -> value, as on the command line of `craft-ray train`, or with
-            `search` of `craft-ray tune`.
+            `search` of `craft-ray tune`; but not those of which images are taken, which `fit` is
+            given.
 
     Attributes:
         classes_: the labels, sorted.
@@ -112,6 +119,7 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             oracle, fitted = None, fit_by_search({"trials": self.search, **settings}, data)
         else:
             config = change_run_config(DEFAULT_RUN, settings.items(), NAME)
+            check_images_are_given(config.data, data)
             oracle = self._load(config.oracle)
             is_object = not isinstance(self.oracle, str)
             fitted = fit_once(config, data, oracle, is_object=is_object)

@@ -14,18 +14,21 @@ import numpy as np
 from craft_ray.classifiers.about import About
 from craft_ray.classifiers.artifact import RESULT_FOLDER, Artifact
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.config.data import DataConfig
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.given import given_space
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.data.dataset import Dataset, Item
-from craft_ray.errors import DataError, RunFailedError
+from craft_ray.errors import ConfigError, DataError, RunFailedError
 from craft_ray.jobs.result import Scores, about_result, verdict_on
 from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import Oracle
 from craft_ray.task.preparation import FewShotData, classification_task, prepare
 from craft_ray.tuners.registry import make_trainer
+
+SHARE = "validation_share says which images are for validation"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,36 @@ class Fitted:
         return self.artifact.about
 
 
+def check_images_are_given(data: DataConfig, data_given: FewShotData) -> None:
+    """Refuse settings of other images than those that are given to `fit`, which decide.
+
+    Args:
+        data: section of the settings.
+        data_given: images of `fit`.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    has_validation = bool(data_given.validation)
+    plain = DataConfig()
+    laws = (
+        ("source", data.source == plain.source, "X has the images"),
+        ("classes", data.classes == plain.classes, "y has the classes"),
+        ("shots", data.shots == smallest_class(data_given.train), "X has the images"),
+        ("more_classes", not data.more_classes, "y has the classes; craft_ray.train takes more"),
+        ("repeat_small_classes", not data.repeat_small_classes, "X has the images"),
+        ("validation", data.validation == ("full" if has_validation else "none"), SHARE),
+        ("unlabelled", data.unlabelled != "rest", "name a folder, as all of X is labelled"),
+    )
+    problems = [
+        f"data.{name} must not be {getattr(data, name)!r}: {remedy}"
+        for name, is_kept, remedy in laws
+        if not is_kept
+    ]
+    if problems:
+        raise ConfigError("settings", problems)
+
+
 def fit_once(config: RunConfig, data: FewShotData, oracle: Oracle, *, is_object: bool) -> Fitted:
     """One method, in this process.
 
@@ -55,7 +88,11 @@ def fit_once(config: RunConfig, data: FewShotData, oracle: Oracle, *, is_object:
         data: to fit, and to choose on.
         oracle: is asked.
         is_object: the user's own, and not what `config` names.
+
+    Raises:
+        UserError: the settings do not fit, or an image cannot be read.
     """
+    data = with_unlabelled(config, data)
     metered = MeteredOracle(oracle, QueryLedger(config.max_queries))
     prepared = prepare(config, data, metered)
     prepared, zero_shot = Examiner(metered, prepared, data).validate_zero_shot()
@@ -103,6 +140,8 @@ def fit_by_search(settings: Mapping[str, Any], data: FewShotData) -> Fitted:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="craft-ray-fit-"))
             settings = {"output_dir": folder, "mlflow.enabled": False, **settings}
         space = given_space(None, settings)
+        check_images_are_given(space.base.data, data)
+        data = with_unlabelled(space.base, data)
         # Here: a fit in this process needs no Ray.
         from craft_ray.jobs.session import console_for, open_session
         from craft_ray.search.run import run_search
@@ -115,6 +154,15 @@ def fit_by_search(settings: Mapping[str, Any], data: FewShotData) -> Fitted:
             raise RunFailedError(f"no trial has come to a result: {' '.join(reasons[:1])}")
         artifact = Artifact.load(run / RESULT_FOLDER)
         return Fitted(artifact, Spending.from_dict(summary["ledger"]))
+
+
+def with_unlabelled(config: RunConfig, data: FewShotData) -> FewShotData:
+    """With the images of the folder that `data.unlabelled` names, if it names one.
+
+    Raises:
+        DataError: it has too few that can be read.
+    """
+    return data.with_unlabelled(config).without_broken_unlabelled()[0]
 
 
 def smallest_class(items: Sequence[Item]) -> int:

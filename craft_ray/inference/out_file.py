@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,12 +20,15 @@ def check_file(option: str, path: Path, kinds: Sequence[str]) -> None:
         kinds: its suffix must be one of these.
 
     Raises:
-        ConfigError: it has another suffix, its folder is missing, or it is a folder.
+        ConfigError: it has another suffix, its folder is missing or read-only, or it is a folder.
     """
     if path.suffix.lower() not in kinds:
         raise ConfigError(option, [f"must end on {' or '.join(kinds)}, but got {path}"])
     if not path.parent.is_dir():
         problem = f"{path} cannot be written: {path.parent} must be a folder, but is missing"
         raise ConfigError(option, [problem])
+    if not os.access(path.parent, os.W_OK):
+        problem = f"{path} cannot be written: {path.parent} must be a folder that you may write to"
+        raise ConfigError(option, [f"{problem}, but is not"])
     if path.is_dir():
         raise ConfigError(option, [f"{path} must be a file, but is a folder"])

@@ -27,7 +27,7 @@ def check_out(path: Path, labelled: Path | None) -> None:
 
     Args:
         path: of the table.
-        labelled: what is labelled so far, which the table will have, too.
+        labelled: what is labelled so far, which the table will have, too; it exists.
 
     Raises:
         ConfigError: it cannot.

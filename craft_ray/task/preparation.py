@@ -7,27 +7,22 @@ encoded once a replica.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from craft_ray.config.run import RunConfig
-from craft_ray.data.appearance import told
-from craft_ray.data.class_halves import dataset_of_half, items_of_half, labels_of_half
-from craft_ray.data.dataset import Dataset, Item, check_fine_tunable, labels_of
-from craft_ray.data.descriptions import Sentences, read_descriptions
-from craft_ray.data.few_shot import hold_in_memory, sample_few_shot, verify_decodable
-from craft_ray.data.sources import load_dataset
-from craft_ray.data.sources.class_files import with_more_classes
-from craft_ray.data.sources.unlabelled import unlabelled_images
+from craft_ray.data.dataset import Dataset, Item, labels_of
 from craft_ray.errors import ConfigError, DataError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
-from craft_ray.metering.planned_spending import DataSize
 from craft_ray.method.projection import check_dimensions
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 from craft_ray.oracle.contract_laws import check_features
 from craft_ray.task.class_prompts import check_prompts_fit, class_prompts
+from craft_ray.task.few_shot_data import FewShotData as FewShotData
+from craft_ray.task.few_shot_data import load_data as load_data
+from craft_ray.task.few_shot_data import sample_data as sample_data
 from craft_ray.task.prepared import (
     NO_IMAGES,
     Augmentation,
@@ -43,116 +38,6 @@ from craft_ray.task.views import FITNESS_STREAM, augmented_view, send_view
 from craft_ray.task.vocabulary import extra_names
 
 MAX_PROJECTION_BYTES = 4 * 2**30
-
-
-@dataclass(frozen=True)
-class FewShotData:
-    """A data set with its training and validation images chosen."""
-
-    dataset: Dataset
-    train: tuple[Item, ...]
-    validation: tuple[Item, ...]
-    unlabelled: tuple[Item, ...] = ()
-    """Whose labels mean nothing."""
-    descriptions: Mapping[str, Sentences] = field(default_factory=dict)
-    """What the user's files say of the classes, by `head.offset`."""
-
-    @property
-    def test(self) -> Sequence[Item]:
-        """The test images; none if the data set has no such split."""
-        return self.dataset.splits.get("test", ())
-
-    @property
-    def size(self) -> DataSize:
-        """What decides the spending."""
-        return DataSize(
-            num_train=len(self.train),
-            num_validation=len(self.validation),
-            num_test=len(self.test),
-            num_classes=len(self.dataset.class_names),
-            num_unlabelled=len(self.unlabelled),
-            num_sentences=max(map(_number_of, self.descriptions.values()), default=0),
-        )
-
-    def described_for(self, config: RunConfig) -> FewShotData:
-        """With what the run's file says of the classes, if its head names one.
-
-        Raises:
-            ConfigError: see `read_descriptions`.
-        """
-        head = config.probing_head
-        file = None if head is None else head.descriptions_file
-        if file is None or file in self.descriptions:
-            return self
-        read = read_descriptions(file, self.dataset.class_names)
-        return replace(self, descriptions={**self.descriptions, file: read})
-
-    def describe(self) -> str:
-        """One line for people."""
-        size = self.size
-        unlabelled = f"{size.num_unlabelled} unlabelled, " if size.num_unlabelled else ""
-        return (
-            f"{self.dataset.name}: {size.num_classes} classes, {size.num_train or 'no'} training, "
-            f"{unlabelled}{size.num_validation or 'no'} validation and "
-            f"{size.num_test or 'no'} test images"
-        )
-
-
-def load_data(config: RunConfig) -> FewShotData:
-    """Read, sample and verify all images, before anything is started.
-
-    Raises:
-        DataError: see `sample_data`, `verify_decodable`.
-    """
-    data = sample_data(config)
-    items = [*data.train, *data.unlabelled, *data.validation, *data.test]
-    found = told(verify_decodable(items), len(items), data.dataset.decoding)
-    return replace(data, dataset=replace(data.dataset, notes=(*data.dataset.notes, *found)))
-
-
-def sample_data(config: RunConfig) -> FewShotData:
-    """Read the index and choose images, which nobody has decoded yet.
-
-    Raises:
-        DataError: see `load_dataset`, `check_fine_tunable`, `sample_few_shot`, `dataset_of_half`.
-    """
-    dataset = with_more_classes(load_dataset(config.data.source), config.data.more_classes)
-    _check_training_images(config, dataset)
-    sample = sample_few_shot(
-        dataset,
-        config.data.shots,
-        config.seed,
-        validation=config.data.validation,
-        repeat_small_classes=config.data.repeat_small_classes,
-    )
-    # After the sample, as in CoOp: a seed has the same images of a class, whichever half is taken.
-    labels = labels_of_half(len(dataset.class_names), config.data.classes)
-    dataset = dataset_of_half(dataset, config.data.classes)
-    _check_training_images(config, dataset)
-    train = hold_in_memory(items_of_half(sample.train, labels))
-    validation = items_of_half(sample.validation, labels)
-    if not validation and config.data.validation != "none":
-        raise DataError(
-            f"data.validation: {config.data.validation} must find images, but {dataset.name} has "
-            f"none for data.classes={config.data.classes} and data.shots={config.data.shots}: "
-            "data.validation=none does without"
-        )
-    if config.data.validation == "few_shot" or "val" not in dataset.splits:
-        validation = hold_in_memory(validation)
-    rest = items_of_half(sample.rest, labels)
-    known = [*train, *validation, *dataset.splits.get("test", ())]
-    unlabelled, notes = unlabelled_images(config.data, config.seed, rest, known, dataset)
-    dataset = replace(dataset, notes=(*dataset.notes, *notes))
-    return FewShotData(dataset, train, validation, unlabelled).described_for(config)
-
-
-def _number_of(sentences: Sentences) -> int:
-    return sum(map(len, sentences))
-
-
-def _check_training_images(config: RunConfig, dataset: Dataset) -> None:
-    if config.data.shots != 0:
-        check_fine_tunable(dataset, may_lack_images=config.stands_classes_without_images)
 
 
 def classification_task(config: RunConfig, data: FewShotData) -> ClassificationTask:

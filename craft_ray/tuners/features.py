@@ -64,7 +64,7 @@ class FeaturesTrainer(Trainer):
         assert isinstance(prepared.views, ViewBank)  # a law of the settings
         self._views = prepared.views.handles
         self._fit, self._folds = head.fit, head.folds
-        self._asked_offset = head.offset
+        self._asked_offset = head.offset_name
         self._prompts = prepared.class_prompts(config)
         self._head = LinearHead(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
         self._evidence: HeldOut | None = None

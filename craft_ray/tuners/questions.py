@@ -102,7 +102,7 @@ class Prober:
             prepared.task.num_classes + len(self._names),
             prepared.class_prompts(config),
         )
-        self._asked_offset = head.offset
+        self._asked_offset = head.offset_name
         self.task = self._register(self._names)
         """With the names and the texts of the offset."""
         self.chosen: ChosenOffset | None = None

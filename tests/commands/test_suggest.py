@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,35 @@ def test_what_is_told_to_be_typed_next_takes_the_table(
     assert "to score candidates                  5" in out
 
 
+def test_a_table_is_safe_whatever_is_said_to_be_labelled(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["photos", "--labels", "3", FEW_NAMES, "--out", "labels.csv"]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main([*words, "--labelled", "gone.csv"]) == 2
+    assert "gone.csv: must be a CSV file" in capsys.readouterr().err
+
+
+def test_a_setting_may_be_longer_than_a_path(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vocabulary = ", ".join(f"thing of number {number}" for number in range(30))
+    assert main(["photos", FEW_NAMES, f"head.vocabulary=[{vocabulary}]", "--dry-run"]) == 0
+    assert "48 images, 1 prediction each with 24 names" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--out=sealed/labels.csv", "--sheet=sealed/page.html"])
+def test_a_folder_that_nobody_may_write_to_is_told_before_an_image_is_asked_about(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    Path("sealed").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _: str(path) != "sealed")  # root may all
+    assert main(["photos", FEW_NAMES, option]) == 2
+    assert "sealed must be a folder that you may write to" in capsys.readouterr().err
+    assert Model.asked == 0
+
+
 def test_json_has_all_and_standard_output_has_nothing_else(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +202,7 @@ def test_an_endpoint_that_gives_features_is_paid_once_and_asked_about_no_text(
         assert main([*words, "--budget", "3"]) == 2
         err = capsys.readouterr().err
         assert "asking clip about 8 images, for its features." in err
+        assert err.rstrip().endswith("but got 3: fewer IMAGES cost less")
         assert "The endpoint is asked for 8 images at most, for 4.0000 EUR" in err
         assert main([*words, "--budget", "5", "--json"]) == 0
         out, err = capsys.readouterr()
@@ -180,6 +211,9 @@ def test_an_endpoint_that_gives_features_is_paid_once_and_asked_about_no_text(
         said = shlex.split(capsys.readouterr().err.splitlines()[-2])
         assert said[:3] == ["craft-ray", "train", "labels.csv"]
         assert {*words[3:], "--budget", "5"} <= set(said), "the same model is asked"
+        Path("file").touch()
+        assert main([*words, "output_dir=file"]) == 1
+        assert "must be writable, but: [Errno 20] Not a directory" in capsys.readouterr().err
         assert main([*words, "--json"]) == 0
         again, err = capsys.readouterr()
         assert "nothing: all answers were there" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from craft_ray.data.dataset import Item
 from craft_ray.data.decoding import AS_SEEN
 from craft_ray.data.sources.unlabelled import load_unlabelled
 from craft_ray.errors import DataError
-from craft_ray.task.preparation import sample_data
+from craft_ray.task.preparation import load_data, sample_data
 
 HEAD = ("method=head", "head.kind=probes")
 
@@ -103,8 +104,44 @@ def test_a_folder_in_which_the_runs_own_images_are_lends_the_others_only(tmp_pat
         assert not known & unlabelled
         assert len(known) + len(unlabelled) == 60
         number = len(known)
-        said = f"data.unlabelled: {number} of the 60 images are training, validation or test images"
-        assert any(said in note for note in data.dataset.notes)
+        said = f"{number} image(s) that are for training, validation or the test are left out."
+        assert f"data.unlabelled: {said}" in data.dataset.notes
     few = load_run_config(None, (*HEAD, *places, "data.shots=15", f"data.unlabelled={pile}"))
-    with pytest.raises(DataError, match=r"20 for 2 classes, but has .* that are no training"):
+    with pytest.raises(DataError, match=r"20 for 2 classes, but has .* and are not labelled"):
         sample_data(few)
+
+
+def in_a_tree_with_a_folder_of_others(root: Path) -> tuple[str, ...]:
+    """Settings of two classes of 4 + 2 + 2 images, and 20 images beside them."""
+    number = count(start=1)
+    for split, images in (("train", 4), ("val", 2), ("test", 2)):
+        for name in ("cat", "dog"):
+            for each in range(images):
+                write(root / split / name / f"{each}.png", next(number))
+    for each in range(20):
+        write(root / "others" / f"{each}.png", next(number))
+    return (*HEAD, "data.source.kind=folder", f"data.source.root={root}", "data.shots=1")
+
+
+def test_a_folder_may_hold_what_is_labelled_which_is_not_asked_about_again(tmp_path: Path) -> None:
+    settings = in_a_tree_with_a_folder_of_others(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    data = sample_data(load_run_config(None, (*settings, f"data.unlabelled={tmp_path}/link")))
+    names = {Path(item.name).relative_to(tmp_path / "link").parts[0] for item in data.unlabelled}
+    assert names == {"others", "train"}
+    assert len(data.unlabelled) == 20 + 6, "of 8 training images 2 are drawn"
+    assert data.dataset.notes[-1] == (
+        "data.unlabelled: 10 image(s) that are for training, validation or the test are left out."
+    )
+
+
+def test_broken_images_that_nobody_has_looked_at_are_left_out(tmp_path: Path) -> None:
+    settings = in_a_tree_with_a_folder_of_others(tmp_path)
+    config = load_run_config(None, (*settings, f"data.unlabelled={tmp_path / 'others'}"))
+    (tmp_path / "others" / "empty.png").touch()
+    data = load_data(config)
+    assert len(data.unlabelled) == 20
+    assert "data.unlabelled: 1 image(s) that are broken are left out." in data.dataset.notes
+    (tmp_path / "others" / "0.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="at least 10 images a class, 20 for 2 classes, but has 19"):
+        load_data(config)

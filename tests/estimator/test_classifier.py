@@ -196,6 +196,41 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         fitted().predict([broken])
 
 
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"data.shots": 0}, "data.shots must not be 0: X has the images"),
+        ({"data.shots": "all", "data.more_classes": ["hat"]}, "data.more_classes must not be"),
+        ({"data.classes": "base"}, "data.classes must not be 'base': y has the classes"),
+        ({"data.validation": "few_shot"}, "validation_share says which images are for validation"),
+        ({"data.unlabelled": "rest"}, "data.unlabelled must not be 'rest': name a folder"),
+        ({"data.source.kind": "folder", "data.source.root": "x"}, "data.source must not be"),
+    ],
+)
+def test_settings_of_other_images_are_refused_and_not_passed_over(
+    settings: dict[str, Any], problem: str
+) -> None:
+    classifier = CraftClassifier(FakeOracle(), settings={**SMALL, **settings})
+    with pytest.raises(ConfigError, match=problem):
+        classifier.fit(pictures(TRAIN), names(TRAIN))
+
+
+def test_a_search_refuses_them_before_ray_is_started() -> None:
+    classifier = CraftClassifier(search=2, settings={"data.classes": "base"})
+    with pytest.raises(ConfigError, match="must not be 'base': y has the classes"):
+        classifier.fit(pictures(TRAIN), names(TRAIN))
+
+
+def test_it_learns_from_a_folder_of_images_without_labels(tmp_path: Path) -> None:
+    for number, picture in enumerate(pictures([*TEST, *TRAIN])):
+        picture.save(tmp_path / f"{number}.png")
+    settings = {**SMALL, "data.unlabelled": str(tmp_path)}
+    classifier = CraftClassifier(FakeOracle(), settings=settings)
+    classifier.fit(pictures(TRAIN), names(TRAIN))
+    asked = fitted().spent_.head_predictions + len(TEST) + len(TRAIN)
+    assert classifier.spent_.head_predictions == asked
+
+
 def test_paths_may_be_an_array(classifier: CraftClassifier, tmp_path: Path) -> None:
     paths = [str(tmp_path / f"{number}.png") for number in range(3)]
     for path, item in zip(paths, TEST, strict=False):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from craft_ray.config.run import RunConfig
+from craft_ray.data import descriptions
 from craft_ray.data.descriptions import read_descriptions
 from craft_ray.errors import ConfigError, OracleError
 from craft_ray.oracle.contract import ClassificationTask
@@ -111,6 +112,28 @@ def test_bad_descriptions_are_refused(document: object, problem: str, tmp_path: 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"head.offset: .*none.json: must be a file"):
         read_descriptions(str(tmp_path / "none.json"), NAMES)
+
+
+def test_a_file_has_one_place_for_all_processes_and_a_short_name_for_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    head = probes("cupl.json").probing_head
+    assert head is not None
+    assert head.descriptions_file == str(tmp_path / "cupl.json")
+    assert head.offset_name == "cupl.json"
+    remote = probes("s3://bucket/cupl.json").probing_head
+    assert remote is not None
+    assert remote.descriptions_file == "s3://bucket/cupl.json"
+
+
+def test_a_file_that_is_something_else_is_not_read_as_descriptions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(descriptions, "MOST_BYTES", 10)
+    (tmp_path / "large.json").write_text('{"cat": ["a cat"]}')
+    with pytest.raises(ConfigError, match="it has 18 bytes, and may have 10"):
+        read_descriptions(str(tmp_path / "large.json"), ("cat",))
 
 
 def test_a_sentence_that_is_too_long_is_refused_with_its_class_before_images_are_sent(

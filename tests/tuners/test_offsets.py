@@ -134,8 +134,8 @@ def test_training_images_choose_and_the_choice_is_told(
     config = run_config(method="head", head=head, data={"template": STRANGE})
     _, trainer, _ = trained(config)
     findings = trainer.findings
-    assert findings.offset.endswith(offset)
-    assert list(findings.offset_losses) == ["template", head["offset"]]
+    assert findings.offset == offset
+    assert list(findings.offset_losses) == ["template", "cupl.json"]
     assert findings.offset_losses[findings.offset] == min(findings.offset_losses.values())
     told = findings.sentences(CLASS_NAMES)[0]
     assert told.startswith("Offset: ")
@@ -221,7 +221,7 @@ def test_features_start_from_the_mean_of_the_texts(
     world, trainer, ledger = trained(config, oracle)
     assert isinstance(trainer, FeaturesTrainer)
     assert trainer.findings is not None
-    assert trainer.findings.offset.endswith(offset)
+    assert trainer.findings.offset == offset
     assert ledger.spent == plan_run(config, world.data.described_for(config).size)
     assert ledger.spent.text_encodes == oracle.texts_embedded == 2 * len(CLASS_NAMES)
     assert trainer.selected.classifier.prompts == ()
@@ -325,7 +325,7 @@ def test_of_many_texts_the_head_sees_the_mean_of_each_class(
     classifier = trainer.selected.classifier
     assert isinstance(classifier, ProbesClassifier)
     assert trainer.findings.num_answers == 4 + 5 + 4
-    assert trainer.findings.offset == file
+    assert trainer.findings.offset == "cupl.json"
     assert len(classifier.prompts) == 8
     assert classifier.head.weight_FC.shape == (4 + 5 + 8, 4)
     np.testing.assert_array_equal(

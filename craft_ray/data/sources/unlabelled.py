@@ -8,63 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from craft_ray.config.data import DataConfig
 from craft_ray.config.unlabelled_laws import FEWEST_IMAGES, are_enough
-from craft_ray.data.dataset import Dataset, Item
+from craft_ray.data.dataset import Item
 from craft_ray.data.decoding import Decoding
 from craft_ray.data.sources.listing import image_files
 from craft_ray.errors import DataError
 
 NO_LABEL = -1
-
-
-def unlabelled_images(
-    config: DataConfig, seed: int, rest: Sequence[Item], known: Sequence[Item], dataset: Dataset
-) -> tuple[tuple[Item, ...], tuple[str, ...]]:
-    """What `data.unlabelled` names beside the images that a run knows already, and what is said of
-    it: a head would learn from its own test images, or count a training image twice.
-
-    Args:
-        config: has the place, and how many a class are taken at most.
-        seed: draws them.
-        rest: training images that were not drawn.
-        known: training, validation and test images.
-        dataset: of all these.
-
-    Raises:
-        DataError: see `load_unlabelled`; or a class has too few; or a file is gone.
-    """
-    found = load_unlabelled(config.unlabelled, rest, dataset.decoding)
-    num_classes = len(dataset.class_names)
-    is_folder = config.unlabelled not in (None, "rest")
-    digests = {_digest(item) for item in known} if is_folder else set()
-    order = list(range(len(found)))
-    if len(found) > (most := config.unlabelled_per_class * num_classes):
-        random.Random(f"{seed} unlabelled").shuffle(order)
-    chosen: list[int] = []
-    num_known = 0
-    for place in order:
-        if len(chosen) == most:
-            break  # the others are not even read
-        if is_folder and _digest(found[place]) in digests:
-            num_known += 1
-        else:
-            chosen.append(place)
-    unlabelled = tuple(found[place] for place in sorted(chosen))
-    if found and not are_enough(len(unlabelled), num_classes):
-        other = " that are no training, validation or test images" if num_known else ""
-        raise DataError(
-            f"data.unlabelled: must have at least {FEWEST_IMAGES} images a class, "
-            f"{FEWEST_IMAGES * num_classes:,} for {num_classes:,} classes, but has "
-            f"{len(unlabelled):,}{other}: fewer are not learned from, and each would be asked about"
-        )
-    if not num_known:
-        return unlabelled, ()
-    said = (
-        f"data.unlabelled: {num_known:,} of the {len(found):,} images are training, validation or "
-        "test images of this run, and are left out"
-    )
-    return unlabelled, (said,)
 
 
 def load_unlabelled(
@@ -97,6 +47,54 @@ def load_unlabelled(
     if not paths:
         raise DataError(f"data.unlabelled: {folder} must have at least one image, but has none")
     return tuple(Item(path, NO_LABEL, str(path), decoding) for path in paths)
+
+
+def drawn_without(
+    items: Sequence[Item], labelled: Sequence[Item], most: int, seed: int
+) -> tuple[tuple[Item, ...], int]:
+    """At most so many of the images whose files are not among the labelled ones, in their order,
+    and how many others were met on the way. A folder of all photographs holds the labelled ones
+    too: of training images the label is known and paid for, and those of the test must teach
+    nothing.
+
+    Args:
+        items: without labels.
+        labelled: for training, validation and test; a copy of one is the same to us.
+        most: of more, so many are drawn.
+        seed: draws them.
+
+    Raises:
+        DataError: a file is gone.
+    """
+    digests = {_digest(item) for item in labelled}
+    order = list(range(len(items)))
+    if len(items) > most:
+        random.Random(f"{seed} unlabelled").shuffle(order)
+    places: list[int] = []
+    num_labelled = 0
+    for place in order:
+        if len(places) == most:
+            break  # the others are not even read
+        if digests and _digest(items[place]) in digests:
+            num_labelled += 1
+        else:
+            places.append(place)
+    return tuple(items[place] for place in sorted(places)), num_labelled
+
+
+def check_enough(items: Sequence[Item], num_classes: int) -> None:
+    """That something is learned from so many.
+
+    Raises:
+        DataError: they are too few.
+    """
+    if not are_enough(len(items), num_classes):
+        raise DataError(
+            f"data.unlabelled: must have at least {FEWEST_IMAGES} images a class, "
+            f"{FEWEST_IMAGES * num_classes:,} for {num_classes:,} classes, but has "
+            f"{len(items):,} that can be read and are not labelled: fewer are not learned from, "
+            "and each would be asked about"
+        )
 
 
 def _digest(item: Item) -> bytes:

@@ -122,10 +122,10 @@ def open_endpoint(
     Raises:
         OracleError: the settings do not fit the dialect, or the endpoint refuses.
         ArtifactError: a file of the records is damaged.
+        RunFailedError: it cannot be written.
     """
     settings = gate_settings(config, secret, records.max_cost)
     with ExitStack() as stack:
-        records.answers.parent.mkdir(parents=True, exist_ok=True)
         answers = stack.enter_context(
             AnswerStore(records.answers, max_bytes=config.answers_mb * 2**20)
         )
