@@ -54,7 +54,7 @@ def sample_few_shot(
         DataError: a class has fewer than `shots` images and may not be repeated; or there is no
             validation split and no training image is left.
     """
-    train = dataset.splits["train"]
+    train = dataset.splits["train"] if shots != 0 else dataset.splits.get("train", ())
     generator = random.Random(seed)
     chosen: list[int] = []
     # Positions are drawn, not items: `random` consumes the same numbers, and what is left is known.

@@ -117,7 +117,8 @@ def sample_data(config: RunConfig) -> FewShotData:
         DataError: see `load_dataset`, `check_fine_tunable`, `sample_few_shot`, `dataset_of_half`.
     """
     dataset = with_more_classes(load_dataset(config.data.source), config.data.more_classes)
-    check_fine_tunable(dataset, may_lack_images=config.stands_classes_without_images)
+    if config.data.shots != 0:
+        check_fine_tunable(dataset, may_lack_images=config.stands_classes_without_images)
     sample = sample_few_shot(
         dataset,
         config.data.shots,
@@ -128,7 +129,8 @@ def sample_data(config: RunConfig) -> FewShotData:
     # After the sample, as in CoOp: a seed has the same images of a class, whichever half is taken.
     labels = labels_of_half(len(dataset.class_names), config.data.classes)
     dataset = dataset_of_half(dataset, config.data.classes)
-    check_fine_tunable(dataset, may_lack_images=config.stands_classes_without_images)
+    if config.data.shots != 0:
+        check_fine_tunable(dataset, may_lack_images=config.stands_classes_without_images)
     train = hold_in_memory(items_of_half(sample.train, labels))
     validation = items_of_half(sample.validation, labels)
     if not validation and config.data.validation != "none":
