@@ -230,6 +230,14 @@ class AutoSource(SeededSplit, Photographs):
     """A folder, a file, or an address on an object store, where Parquet files are."""
 
 
+class NamesSource(Settings):
+    """Names of the classes and no image, for `data.shots: 0`."""
+
+    kind: Literal["names_only"] = "names_only"
+    class_names: ClassNames
+    """A list, or a file with one name a line or a list in JSON."""
+
+
 DataSource = Annotated[
     EmbeddedSource
     | FolderSource
@@ -238,7 +246,8 @@ DataSource = Annotated[
     | ArrowSource
     | WebdatasetSource
     | CoopSource
-    | AutoSource,
+    | AutoSource
+    | NamesSource,
     Field(discriminator="kind"),
 ]
 
@@ -259,7 +268,7 @@ class DataConfig(Settings):
     may be classes without any: such a class keeps its zero-shot logits."""
     more_classes: ClassNames = ()
     """Names of classes of which nothing is labelled yet, beside those that the files have: a list,
-    or a file with one a line. Needs `shots: all`."""
+    or a file with one a line. Needs `shots: all` or `shots: 0`."""
     repeat_small_classes: bool = False
     """Sample a class that has fewer images than `shots` with repetition, as CoOp does."""
     validation: Literal["full", "few_shot", "none"] = "full"

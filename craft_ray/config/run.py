@@ -239,7 +239,7 @@ class RunConfig(Settings):
         """Whether classes may have no training image: they are left to zero-shot."""
         head = self.probing_head
         is_fitted = self.method == "head" and head is not None and head.fit != "similarity"
-        return self.data.shots == "all" and is_fitted
+        return self.data.shots == 0 or (self.data.shots == "all" and is_fitted)
 
     @model_validator(mode="after")
     def _classes_have_images(self) -> Self:

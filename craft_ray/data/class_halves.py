@@ -52,4 +52,5 @@ def dataset_of_half(dataset: Dataset, half: ClassHalf) -> Dataset:
         else tuple(label - labels.start for label in scored if label in labels),
         class_ids=None if ids is None else ids[labels.start : labels.stop],
         notes=dataset.notes,
+        has_names_only=dataset.has_names_only,
     )

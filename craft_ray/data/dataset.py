@@ -111,14 +111,16 @@ class Dataset:
     notes: tuple[str, ...] = ()
     """What a user should know of how the files were read, such as files that were passed over: each
     in a sentence, told by `craft_ray.data check` and when a run begins."""
+    has_names_only: bool = False
+    """Whether there is no image of it."""
 
     @property
     def decoding(self) -> Decoding:
         """Of the image files: all of a data set are decoded in one way."""
-        return next(iter(self.splits.values()))[0].decoding
+        return AS_SEEN if self.has_names_only else next(iter(self.splits.values()))[0].decoding
 
     def __post_init__(self) -> None:
-        if not self.splits:
+        if not self.splits and not self.has_names_only:
             raise DataError(f"{self.name}: at least one of {', '.join(SPLITS)} must have images")
         num_classes = len(self.class_names)
         for split, items in self.splits.items():

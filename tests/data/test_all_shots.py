@@ -90,7 +90,7 @@ def test_classes_of_which_nothing_is_labelled_are_named(tmp_path: Path) -> None:
         ),
         (
             {"data": {"more_classes": ["dog"]}, "method": "head", "head": {"kind": "probes"}},
-            "data.more_classes must be empty unless data.shots is all",
+            "data.more_classes must be empty unless data.shots is 0 or all",
         ),
         (
             {
@@ -98,7 +98,7 @@ def test_classes_of_which_nothing_is_labelled_are_named(tmp_path: Path) -> None:
                 "method": "head",
                 "head": {"kind": "residual_mlp"},
             },
-            "data.more_classes must be empty unless data.shots is all, method is head and",
+            "data.more_classes must be empty unless data.shots is 0 or all, method is head and",
         ),
     ],
 )

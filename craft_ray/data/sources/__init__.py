@@ -9,12 +9,14 @@ from craft_ray.config.data import (
     CsvSource,
     DataSource,
     FolderSource,
+    NamesSource,
     ParquetSource,
     SplitSource,
     WebdatasetSource,
 )
 from craft_ray.data.dataset import Dataset, check_class_names
 from craft_ray.data.sources.arrow import load_arrow
+from craft_ray.data.sources.class_files import load_names
 from craft_ray.data.sources.coop import load_coop
 from craft_ray.data.sources.csv_table import load_csv
 from craft_ray.data.sources.decoded import decoded_as, decoding_of
@@ -46,6 +48,8 @@ def read_index(source: DataSource) -> Dataset:
     Raises:
         DataError: a folder, file, column, entry or class is missing or inconsistent.
     """
+    if isinstance(source, NamesSource):
+        return load_names(source)
     try:
         if isinstance(source, AutoSource):
             source = detect_auto(source)

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from craft_ray.config.data import NamesSource
 from craft_ray.data.dataset import Dataset, check_class_names
 from craft_ray.errors import DataError
 from craft_ray.files.remote import Place, locate
@@ -44,6 +45,15 @@ def given_names(setting: tuple[str, ...] | str | None) -> GivenNames | None:
     return GivenNames.counted(setting, "data.source.class_names")
 
 
+def load_names(source: NamesSource) -> Dataset:
+    """Classes of which there is no image.
+
+    Raises:
+        DataError: the file of names cannot be read, or has none.
+    """
+    return Dataset("names", _names(source.class_names), {}, has_names_only=True)
+
+
 def with_more_classes(dataset: Dataset, setting: tuple[str, ...] | str) -> Dataset:
     """A data set with further classes after its own, which have no images.
 
@@ -54,8 +64,7 @@ def with_more_classes(dataset: Dataset, setting: tuple[str, ...] | str) -> Datas
     Raises:
         DataError: names do not tell the classes apart, or cannot be read.
     """
-    names = setting if isinstance(setting, tuple) else names_in_file(locate(setting)).names
-    more = tuple(name for name in dict.fromkeys(names) if name not in dataset.class_names)
+    more = tuple(name for name in dict.fromkeys(_names(setting)) if name not in dataset.class_names)
     if not more:
         return dataset
     if dataset.class_ids is not None:
@@ -65,6 +74,10 @@ def with_more_classes(dataset: Dataset, setting: tuple[str, ...] | str) -> Datas
     whole = replace(dataset, class_names=(*dataset.class_names, *more))
     check_class_names(whole)
     return whole
+
+
+def _names(setting: tuple[str, ...] | str) -> tuple[str, ...]:
+    return setting if isinstance(setting, tuple) else names_in_file(locate(setting)).names
 
 
 def names_in_file(path: Place) -> GivenNames:
