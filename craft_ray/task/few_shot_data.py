@@ -80,10 +80,9 @@ class FewShotData:
         listed = load_unlabelled(source, rest, self.dataset.decoding)
         # What is left of the training split is none of the others by its definition.
         used = [] if source == "rest" else [*self.train, *self.validation, *self.test]
-        num_classes = len(self.dataset.class_names)
-        most = config.data.unlabelled_per_class * num_classes
+        most = config.data.unlabelled_per_class * len(self.dataset.class_names)
         kept, num_used = drawn_without(listed, used, most, config.seed)
-        check_enough(kept, num_classes)
+        check_enough(kept, self.dataset)
         return replace(self, unlabelled=kept).noted_left_out(
             num_used, "for training, validation or the test"
         )
@@ -98,7 +97,7 @@ class FewShotData:
         kept, counts = decodable(self.unlabelled)
         if len(kept) == len(self.unlabelled):
             return self, counts
-        check_enough(kept, len(self.dataset.class_names))
+        check_enough(kept, self.dataset)
         num_broken = len(self.unlabelled) - len(kept)
         return replace(self, unlabelled=kept).noted_left_out(num_broken, "broken"), counts
 

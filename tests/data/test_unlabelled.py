@@ -109,7 +109,7 @@ def test_a_folder_in_which_the_runs_own_images_are_lends_the_others_only(tmp_pat
         said = f"{number} image(s) that are for training, validation or the test are left out."
         assert f"data.unlabelled: {said}" in data.dataset.notes
     few = load_run_config(None, (*HEAD, *places, "data.shots=15", f"data.unlabelled={pile}"))
-    with pytest.raises(DataError, match=r"20 for 2 classes, but has .* and are not labelled"):
+    with pytest.raises(DataError, match=r"20 for the 2 classes of images, but has .* and are not"):
         sample_data(few)
 
 
@@ -145,5 +145,5 @@ def test_broken_images_that_nobody_has_looked_at_are_left_out(tmp_path: Path) ->
     assert len(data.unlabelled) == 20
     assert "data.unlabelled: 1 image(s) that are broken are left out." in data.dataset.notes
     (tmp_path / "others" / "0.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match="at least 10 images a class, 20 for 2 classes, but has 19"):
+    with pytest.raises(DataError, match=r"20 for the 2 classes of .*, but has 19"):
         load_data(config)

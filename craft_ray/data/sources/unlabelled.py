@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from craft_ray.config.unlabelled_laws import FEWEST_IMAGES, are_enough
-from craft_ray.data.dataset import Item
+from craft_ray.data.dataset import Dataset, Item
 from craft_ray.data.decoding import Decoding
 from craft_ray.data.sources.listing import image_files
 from craft_ray.errors import DataError
@@ -82,18 +82,19 @@ def drawn_without(
     return tuple(items[place] for place in sorted(places)), num_labelled
 
 
-def check_enough(items: Sequence[Item], num_classes: int) -> None:
-    """That something is learned from so many.
+def check_enough(items: Sequence[Item], dataset: Dataset) -> None:
+    """That something is learned from so many, of the classes of a data set.
 
     Raises:
         DataError: they are too few.
     """
+    num_classes = len(dataset.class_names)
     if not are_enough(len(items), num_classes):
         raise DataError(
             f"data.unlabelled: must have at least {FEWEST_IMAGES} images a class, "
-            f"{FEWEST_IMAGES * num_classes:,} for {num_classes:,} classes, but has "
-            f"{len(items):,} that can be read and are not labelled: fewer are not learned from, "
-            "and each would be asked about"
+            f"{FEWEST_IMAGES * num_classes:,} for the {num_classes:,} classes of {dataset.name}, "
+            f"but has {len(items):,} that can be read and are not labelled: fewer are not learned "
+            "from, and each would be asked about"
         )
 
 
