@@ -34,7 +34,7 @@ def fit_logistic(
         base_MC: t l, float32.
         labels_M: the classes.
         penalty: see above.
-        max_gradients: after so many the fit is done.
+        max_gradients: after so many the fit is done, or one or two more that end a line search.
     """
     # Here: a process that uses heads but fits none does not load it. torch's own solver would load
     # torch's compiler, which takes longer than most fits.
@@ -66,7 +66,7 @@ def fit_logistic(
             np.zeros(shape).ravel(),
             jac=True,
             method="L-BFGS-B",
-            options={"maxfun": max_gradients, "maxiter": max_gradients},
+            options={"maxfun": max_gradients - 1, "maxiter": max_gradients},
         )
         weights_SC = weights_of(found.x)
     return weights_SC[:-1], weights_SC[-1]
