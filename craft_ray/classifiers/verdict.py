@@ -101,7 +101,7 @@ def verdict(
         return "There are no validation images: the last state is returned, unjudged."
     if images_a_class < LEAST_SHOTS:
         images = "One image" if images_a_class == 1 else f"{images_a_class} images"
-        cannot = f"{images} a class cannot tell whether the head is better than zero-shot"
+        cannot = f"{images} of a class cannot tell whether the head is better than zero-shot"
     else:
         cannot = (
             "There are no validation images, and the training images cannot tell whether the head "

@@ -115,6 +115,15 @@ class LinearHeadConfig(AskedOnceConfig):
 
     kind: Literal["linear"] = "linear"
 
+    @model_validator(mode="after")
+    def _similarity_has_names(self) -> Self:
+        if self.fit == "similarity":
+            raise ValueError(
+                "fit must not be similarity when kind is linear: it looks at names beside the "
+                "classes alone, and only kind=probes asks about such names"
+            )
+        return self
+
 
 def _check_name(name: str) -> str:
     if not name.strip():
@@ -160,6 +169,15 @@ class ProbesHeadConfig(FittedHeadConfig):
             raise ValueError(
                 f"contexts must be 0 when offset is {self.offset}, but got {self.contexts}: the "
                 "texts of the offset are asked as they are, under every context again"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _similarity_has_names(self) -> Self:
+        if self.fit == "similarity" and not self.names:
+            raise ValueError(
+                "names must be at least 1 when fit is similarity, which looks at names beside the "
+                "classes alone, but got 0"
             )
         return self
 

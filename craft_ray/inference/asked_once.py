@@ -12,6 +12,7 @@ from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle
+from craft_ray.oracle.contract_laws import check_finite
 from craft_ray.task.sending import plain_images
 
 IMAGES_AT_A_TIME = 256
@@ -47,7 +48,7 @@ def ask_logits(
     hundred decoded images are in memory at a time.
 
     Raises:
-        OracleError: a name does not fit, or the oracle fails.
+        OracleError: a name does not fit, the oracle fails, or an answer is not finite.
         DataError: an image cannot be read any more.
     """
     handle = oracle.register_task(task)
@@ -82,6 +83,8 @@ def _in_parts(
     answers = []
     for start in range(0, len(items), IMAGES_AT_A_TIME):
         part = items[start : start + IMAGES_AT_A_TIME]
-        answers.append(ask(oracle.register_images(plain_images(part, description), keep=False)))
+        said = ask(oracle.register_images(plain_images(part, description), keep=False))
+        check_finite(said, "a comparison of images")
+        answers.append(said)
         progress(len(part))
     return np.concatenate(answers)

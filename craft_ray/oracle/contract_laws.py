@@ -111,6 +111,22 @@ def words_of(class_name: str) -> str:
     return " ".join(class_name.replace("_", " ").split())
 
 
+def check_finite(answers_NA: FloatArray, reader: str) -> None:
+    """Raise OracleError unless all answers about N images are finite.
+
+    Args:
+        answers_NA: logits or features.
+        reader: what cannot read others, in words.
+    """
+    others = np.flatnonzero(~np.isfinite(answers_NA).all(axis=1))
+    if len(others):
+        raise OracleError(
+            f"answers: must be finite for {reader}, but those about "
+            f"{len(others):,} of {len(answers_NA):,} images have NaN or infinity: "
+            "the model overflows; one in fp32 may not"
+        )
+
+
 def check_reduction(reduction: Reduction, images: ImageHandle, task: TaskHandle) -> None:
     """Raise OracleError unless a reduction fits the predictions that it is asked for."""
     try:

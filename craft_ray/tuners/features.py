@@ -28,11 +28,11 @@ from craft_ray.method.heads import (
     fit_head,
 )
 from craft_ray.oracle.contract import FloatArray
-from craft_ray.oracle.contract_laws import check_features, prompts_of
+from craft_ray.oracle.contract_laws import check_features, check_finite, prompts_of
 from craft_ray.task.prepared import PreparedTask, ViewBank
 from craft_ray.tuners.base import Losses, Trainer
 from craft_ray.tuners.findings import HeadFindings
-from craft_ray.tuners.questions import evidence_of, held_out_logits
+from craft_ray.tuners.questions import FITTED, evidence_of, held_out_logits
 from craft_ray.tuners.state import TrainerState
 
 _FOLDS_STREAM = 40
@@ -76,6 +76,8 @@ class FeaturesTrainer(Trainer):
         plain_NF = self._oracle.embed_images(prepared.fitness.handle, purpose="search")
         views = [self._oracle.embed_images(view, purpose="head") for view in self._views]
         features_VNF = np.stack([plain_NF, *views])
+        for features_NF in features_VNF:
+            check_finite(features_NF, FITTED)
         scale = self._oracle.describe().logit_scale * self._oracle.logit_scale
         template_FC = np.float32(scale) * text_MF[: prepared.task.num_classes].T
         zero_shot_FC, chosen = self._choose_offset(template_FC, text_MF, plain_NF, scale)
@@ -83,6 +85,7 @@ class FeaturesTrainer(Trainer):
         unlabelled = None
         if prepared.unlabelled is not None:
             pool_UF = self._oracle.embed_images(prepared.unlabelled, purpose="head")
+            check_finite(pool_UF, FITTED)
             unlabelled = Unlabelled(pool_UF, pool_UF @ zero_shot_FC)
         fitted = fit_head(
             self._fit,
@@ -96,7 +99,9 @@ class FeaturesTrainer(Trainer):
             unlabelled=unlabelled,
         )
         num_unlabelled = 0 if unlabelled is None else len(unlabelled.seen_UF)
-        self.findings = HeadFindings.of(fitted, features_VNF.shape, num_unlabelled, chosen)
+        self.findings = HeadFindings.of(
+            fitted, features_VNF.shape, num_unlabelled, chosen, are_of_names=False
+        )
         self._head = _with_texts(fitted, zero_shot_FC)
         held_out_NC = held_out_logits(fitted)
         untouched_NC = plain_NF @ template_FC

@@ -31,6 +31,8 @@ class HeadFindings:
         classes_left: places of the classes without a labelled image, which are left to zero-shot.
         offset: the zero-shot logits that the head starts from, as `head.offset` calls them.
         offset_losses: on the training images, of those that there were to choose from.
+        are_of_names: whether answers are logits of names, of which more can be asked about;
+            features are as many as the model has.
     """
 
     zero_shot_scale: float
@@ -45,6 +47,7 @@ class HeadFindings:
     classes_left: tuple[int, ...] = ()
     offset: str = "template"
     offset_losses: Mapping[str, float] = field(default_factory=dict)
+    are_of_names: bool = True
 
     @classmethod
     def of(
@@ -53,6 +56,8 @@ class HeadFindings:
         seen_shape: Sequence[int],
         num_unlabelled: int,
         chosen: ChosenOffset | None = None,
+        *,
+        are_of_names: bool = True,
     ) -> HeadFindings:
         """From a fit to answers [1 + V, N, F], with an offset that was chosen, if it was."""
         num_rows = seen_shape[0] * seen_shape[1] + num_unlabelled
@@ -65,6 +70,7 @@ class HeadFindings:
             num_rows,
             num_unlabelled,
             classes_left=tuple(sorted(set(range(num_classes)) - set(fitted.classes))),
+            are_of_names=are_of_names,
         )
         if chosen is not None:
             losses = {name: round(loss, 4) for name, loss in chosen.losses.items()}
@@ -101,11 +107,12 @@ class HeadFindings:
             said.append(self._of_classes_left(class_names))
         if self.num_unlabelled:
             said.append(self._of_unlabelled(class_names))
-        is_bound_by_names = self.rank >= self.num_answers / NAMES_BY_RANK
+        is_bound_by_names = self.are_of_names and self.rank >= self.num_answers / NAMES_BY_RANK
         if is_bound_by_names and self.rank < self.num_rows - 1:
             said.append(
                 f"The answers vary in {self.rank} directions, and {self.num_answers} were asked "
-                f"for an image: about {NAMES_BY_RANK * self.rank} may show more (head.names)."
+                f"for an image: about {NAMES_BY_RANK * self.rank} may show more "
+                "(head.names, with head.kind probes)."
             )
         return said
 

@@ -28,6 +28,7 @@ from craft_ray.method.heads import (
     fit_head,
 )
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
+from craft_ray.oracle.contract_laws import check_finite
 from craft_ray.task.prepared import PreparedTask, ViewBank
 from craft_ray.task.vocabulary import extra_names
 from craft_ray.tuners.columns import Columns
@@ -35,6 +36,8 @@ from craft_ray.tuners.columns import Columns
 MIN_FOLDS = LEAST_SHOTS
 """For held-out images to count in the selection. With two, a head knows half of the images only,
 and is worse than the one that it stands for (benchmarks.guard)."""
+
+FITTED = "a head that is fitted to them"
 
 
 def held_out_logits(fitted: FittedHead) -> FloatArray | None:
@@ -135,6 +138,9 @@ class Prober:
             contexts_KLE: of which `num_before` of the run's contexts come before the first.
             plain_purpose: of the plain images.
             num_before: see there.
+
+        Raises:
+            OracleError: an answer is not finite.
         """
         asked = [(self._prepared.fitness.handle, plain_purpose)]
         asked += [(view, "head") for view in self._views]
@@ -171,7 +177,9 @@ class Prober:
         return np.concatenate([self._columns.own(answer) for answer in answers])
 
     def _seen(self, own_KNA: FloatArray) -> FloatArray:
-        return flatten_probes(self._columns.seen(own_KNA))
+        seen_NF = flatten_probes(self._columns.seen(own_KNA))
+        check_finite(seen_NF, FITTED)
+        return seen_NF
 
     def fit(self, logits_VNF: FloatArray, unlabelled_UF: FloatArray | None = None) -> FittedHead:
         """The head on all that is asked, from what it sees of the training images and of those

@@ -32,11 +32,11 @@ def test_where_there_is_validation_nothing_is_said() -> None:
 def test_one_image_a_class_cannot_tell() -> None:
     assert judged_by(Evidence(None)) == "nothing"
     assert said(Evidence(None)) == (
-        "One image a class cannot tell whether the head is better than zero-shot: the head is "
+        "One image of a class cannot tell whether the head is better than zero-shot: the head is "
         "returned unjudged. Zero-shot, which learned from none of them, has 8 of the 10 training "
         "images right: it seems to know the task. The head trusts it 0.82 of 1."
     )
-    assert str(said(Evidence(None), shots=2)).startswith("2 images a class cannot tell")
+    assert str(said(Evidence(None), shots=2)).startswith("2 images of a class cannot tell")
     assert "head.folds below 3" in str(said(Evidence(None), shots=9))
 
 

@@ -163,6 +163,19 @@ def test_offsets_that_cannot_be_are_refused(head: dict[str, Any], problem: str) 
         run_config(method="head", head={"kind": "probes", **head})
 
 
+@pytest.mark.parametrize(
+    ("head", "problem"),
+    [
+        ({"kind": "linear"}, "fit must not be similarity when kind is linear"),
+        ({"kind": "probes", "names": 0}, "names must be at least 1 when fit is similarity"),
+        ({"kind": "probes", "names": 0, "contexts": 2}, "names must be at least 1"),
+    ],
+)
+def test_similarity_without_names_would_see_nothing(head: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        run_config(method="head", head={**head, "fit": "similarity"})
+
+
 def test_a_searched_prompt_has_no_whole_texts() -> None:
     with pytest.raises(ValueError, match=r"head.offset must be template when method is both"):
         run_config(method="both", head={"kind": "linear", "offset": "ensemble"})

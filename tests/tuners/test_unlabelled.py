@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.run import RunConfig
+from craft_ray.errors import OracleError
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import plan_driver, plan_run
+from craft_ray.oracle.contract import FloatArray, ImageHandle
 from craft_ray.task.preparation import FewShotData, prepare
 from craft_ray.tuners.state import load_state, save_state
 from tests.support.feature_oracle import FakeFeatureOracle
@@ -123,6 +126,44 @@ def test_what_was_found_is_said() -> None:
     )[0].replace("'", "")
     few_names = replace(trainer.findings, num_unlabelled=0, rank=30, num_answers=34, num_rows=500)
     assert "about 60 may show more" in few_names.sentences(world.prepared.class_names)[0]
+    of_features = replace(few_names, are_of_names=False)
+    assert of_features.sentences(world.prepared.class_names) == []
+
+
+def test_of_features_no_more_can_be_asked() -> None:
+    world = make_world(settings("features"), FakeFeatureOracle(), data())
+    trainer, _ = world.trainer()
+    finish(trainer)
+    assert trainer.findings is not None
+    assert not trainer.findings.are_of_names
+
+
+class Overflowing(FakeFeatureOracle):
+    """Of one image it knows no number, from when it is told so."""
+
+    overflows = False
+
+    def predict(self, *asked: Any, **named: Any) -> FloatArray:
+        return self._broken(super().predict(*asked, **named))
+
+    def embed_images(self, images: ImageHandle) -> FloatArray:
+        return self._broken(super().embed_images(images))
+
+    def _broken(self, answers: FloatArray) -> FloatArray:
+        if self.overflows:
+            answers = answers.copy()
+            answers[..., 1, :] = np.nan
+        return answers
+
+
+@pytest.mark.parametrize("head", KINDS)
+def test_answers_that_are_no_numbers_are_refused_in_words(head: str) -> None:
+    oracle = Overflowing()
+    world = make_world(settings(head), oracle, data())
+    trainer, _ = world.trainer()
+    oracle.overflows = True
+    with pytest.raises(OracleError, match=r"answers: must be finite .* 1 of 8 images have NaN"):
+        trainer.run_generation()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ t how far zero-shot is trusted (`zero_shot_scale`). Kinds differ in W and b:
 Classes without a labelled image keep their zero-shot logits (`unseen_classes`).
 
 The scores of images that are held out set one factor of the final logits, so that probabilities
-mean what they say: no prediction depends on it.
+mean what they say: no prediction depends on it where all classes have a labelled image.
 
 All are linear in the end, so that what is stored and deployed is the same.
 """
@@ -109,7 +109,7 @@ class FittedHead:
     """t; 0 for a head without l."""
     zero_shot_scale: float
     """How far zero-shot is trusted, at most 1, whatever the kind: t before the factor that the
-    images held out set."""
+    images held out set, among the classes that have a labelled image."""
     zero_shot_right: int
     """Plain images that zero-shot, which learned from none of them, predicts rightly."""
     rank: int
@@ -192,7 +192,7 @@ def fit_head(
     return FittedHead(
         head=head,
         base_scale=base_scale,
-        zero_shot_scale=problem.base_scale(),
+        zero_shot_scale=chosen.base_scale or problem.base_scale(),
         zero_shot_right=_num_right(logits_VNF[0, :, :num_classes], base_VNC, labels_N),
         rank=problem.points.rank,
         held_out_NC=judged.final_nC if judged is not None and all_were else None,

@@ -66,7 +66,7 @@ def fit_logistic(
             np.zeros(shape).ravel(),
             jac=True,
             method="L-BFGS-B",
-            options={"maxfun": max_gradients, "maxiter": max_gradients},
+            options={"maxfun": max_gradients - 1, "maxiter": max_gradients},
         )
         weights_SC = weights_of(found.x)
     return weights_SC[:-1], weights_SC[-1]

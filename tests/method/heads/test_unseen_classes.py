@@ -7,6 +7,7 @@ import pytest
 
 from craft_ray.config.heads import HeadFit
 from craft_ray.method.heads import FittedHead, Unlabelled, fit_head
+from craft_ray.method.heads.scale import zero_shot_scale
 from craft_ray.method.heads.unseen_classes import shift_to_zero_shot
 from craft_ray.method.reduction import FloatArray, LabelArray
 
@@ -50,6 +51,9 @@ def test_they_keep_their_zero_shot_logits(kind: HeadFit, shots: int) -> None:
         final_NC[:, UNSEEN], fitted.base_scale * logits_NF[:, UNSEEN], rtol=1e-4, atol=1e-5
     )
     assert fitted.classes == (0, 2, 3, 5)
+    known = np.searchsorted(fitted.classes, labelled(shots)[1])
+    seen_NF = labelled(shots)[0][:, fitted.classes]
+    assert fitted.zero_shot_scale == pytest.approx(zero_shot_scale(seen_NF, known))
     assert fitted.base_scale > 0.0
 
 
