@@ -59,6 +59,9 @@ MAY_CHANGE = (
 `pool.candidates_per_chunk` and `pool.threads_per_replica`, which show in the last bits of an
 answer, and not `pool.gpus_per_replica`."""
 
+FITTED_KINDS = ("linear", "probes", "features")
+"""Of heads."""
+
 MORE = ("trials", "max_total_queries")
 MORE_OF_BASE = ("max_cost", "time_limit_s")
 """With more of these than it had, a finished search goes on."""
@@ -95,8 +98,11 @@ def changes_that_matter(
 
 def _as_it_was_meant(stored: dict[str, Any]) -> dict[str, Any]:
     """With what versions before `data.source.exif_orientation` did, which is not its default: they
-    showed images as they are stored."""
+    showed images as they are stored; and those before `head.fit`."""
     stored = deepcopy(stored)
+    data = stored.get("base", stored).get("data")
+    if isinstance(data, dict) and "unlabelled" not in data:  # all settings of a run stand there
+        _say_how_heads_were_fitted(stored)
     for settings in (stored, stored.get("base")):
         data = settings.get("data") if isinstance(settings, dict) else None
         source = data.get("source") if isinstance(data, dict) else None
@@ -104,6 +110,16 @@ def _as_it_was_meant(stored: dict[str, Any]) -> dict[str, Any]:
             source.setdefault("exif_orientation", False)
             source.setdefault("background", "dropped")
     return stored
+
+
+def _say_how_heads_were_fitted(stored: dict[str, Any]) -> None:
+    """There was one way, which is not the default any more; also in the variants of a search."""
+    for key, value in stored.items():
+        if not isinstance(value, dict):
+            continue
+        if key == "head" and value.get("kind") in FITTED_KINDS:
+            value.setdefault("fit", "cross_validated")
+        _say_how_heads_were_fitted(value)
 
 
 def asks_for_more(stored: dict[str, Any], settings: dict[str, Any]) -> bool:

@@ -151,7 +151,10 @@ def read_signed_pair(
     values = read_json(path)
     found = values.get("format_version")
     if found != format_version or isinstance(found, bool):
-        raise ArtifactError(f"{path}: format_version must be {format_version}, but got {found!r}")
+        is_earlier = type(found) is int and found < format_version
+        remedy = ": it is of an earlier version of craft-ray, which can read it" * is_earlier
+        law = f"{path}: format_version must be {format_version}, but got {found!r}"
+        raise ArtifactError(law + remedy)
     if values.pop("values_sha256", None) != sha256_of_values(values):
         raise ArtifactError(f"{path}: must be as it was written, but its checksum differs")
     arrays = read_arrays(arrays_path)

@@ -41,7 +41,7 @@ from craft_ray.search.results import TrialResult, best_of, front_of, read_result
 from craft_ray.search.sharing import forget_answers, shared_probes
 from craft_ray.search.study_file import STUDY_FILE, write_study
 from craft_ray.search.trial import SearchJob
-from craft_ray.search.trials_on_disk import has_ended, read_trials, trial_folder
+from craft_ray.search.trials_on_disk import check_states, has_ended, read_trials, trial_folder
 from craft_ray.search.tuner import make_tuner
 from craft_ray.search.warm_start import earlier_trials
 from craft_ray.task.preparation import FewShotData
@@ -59,8 +59,8 @@ def run_search(
     """Run or continue the search of `folder`; returns its summary.
 
     Raises:
-        UserError: see `open_experiment` and `check_comparable`; a trial to start from cannot be
-            read; or not even one trial fits into the resources.
+        UserError: see `open_experiment` and `check_comparable`; a trial to start from, or to go on
+            with, cannot be read; or not even one trial fits into the resources.
         RunInterruptedError: the user stopped it; `--resume` continues.
         RunFailedError: Ray or Tune were lost; `--resume` continues.
     """
@@ -72,6 +72,7 @@ def run_search(
     if len(begun) > space.trials:
         problem = f"trials >= {len(begun)} must hold, which {folder.name} has begun, but got"
         raise ConfigError("--resume", [f"{problem} {space.trials}"])
+    check_states(folder, len(begun))
     search = make_search(space, data.size, folder, begun, earlier_trials(space))
     search.check_begun()
     with open_experiment(

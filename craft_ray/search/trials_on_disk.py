@@ -12,7 +12,7 @@ from typing import Any
 from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import read_json, write_json
-from craft_ray.jobs.job import read_result
+from craft_ray.jobs.job import STATES_FOLDER, read_result
 
 TRIALS_FOLDER = "trials"
 TRIAL_FILE = "trial.json"
@@ -51,3 +51,16 @@ def read_trials(folder: Place) -> list[Params]:
 def has_ended(folder: Place, number: int) -> bool:
     """Whether a trial came to an end of its own, or was stopped by the scheduler."""
     return read_result(trial_folder(folder, number)) is not None
+
+
+def check_states(folder: Place, number: int) -> None:
+    """That what the first `number` trials have come to can be read: the best of all is returned in
+    the end, when others have been paid for.
+
+    Raises:
+        ArtifactError: a state is damaged, or of an earlier version.
+    """
+    from craft_ray.tuners.state import load_newest_state  # torch
+
+    for each in range(1, number + 1):
+        load_newest_state(trial_folder(folder, each) / STATES_FOLDER)
