@@ -70,9 +70,7 @@ def test_fewer_than_ten_images_a_class_are_refused_before_they_are_paid_for(tmp_
     for number in range(99):
         write(tmp_path / f"{number}.png")
     settings = (*HEAD, f"data.unlabelled={tmp_path}")
-    with pytest.raises(
-        DataError, match="at least 10 images a class, 100 for the 10 classes of embedded, but has"
-    ):
+    with pytest.raises(DataError, match="at least 10 images a class, 100 for the 10 classes of"):
         sample_data(load_run_config(None, settings))
     write(tmp_path / "99.png")
     assert len(sample_data(load_run_config(None, settings)).unlabelled) == 100
@@ -97,7 +95,5 @@ def test_a_folder_in_which_the_runs_own_images_are_lends_the_others_only(tmp_pat
         said = f"data.unlabelled: {number} of the 60 images are training, validation or test images"
         assert any(said in note for note in data.dataset.notes)
     few = load_run_config(None, (*HEAD, *places, "data.shots=15", f"data.unlabelled={pile}"))
-    with pytest.raises(
-        DataError, match=r"20 for the 2 classes of images, but has .* that are no training"
-    ):
+    with pytest.raises(DataError, match=r"20 for the 2 classes of .* that are no training"):
         sample_data(few)

@@ -39,8 +39,9 @@ def unlabelled_images(
         other = " that are no training, validation or test images" if num_known else ""
         raise DataError(
             f"data.unlabelled: must have at least {FEWEST_IMAGES} images a class, "
-            f"{FEWEST_IMAGES * num_classes:,} for the {num_classes:,} classes of {dataset.name}, but has "
-            f"{len(unlabelled):,}{other}: fewer are not learned from, and each would be asked about"
+            f"{FEWEST_IMAGES * num_classes:,} for the {num_classes:,} classes of {dataset.name}, "
+            f"but has {len(unlabelled):,}{other}: fewer are not learned from, and each would be "
+            "asked about"
         )
     if not num_known:
         return unlabelled, ()
