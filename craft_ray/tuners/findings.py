@@ -31,6 +31,7 @@ class HeadFindings:
         classes_left: places of the classes without a labelled image, which are left to zero-shot.
         offset: the zero-shot logits that the head starts from, as `head.offset` calls them.
         offset_losses: on the training images, of those that there were to choose from.
+        asks_names: whether the head sees answers about further names, of which there may be more.
     """
 
     zero_shot_scale: float
@@ -45,6 +46,7 @@ class HeadFindings:
     classes_left: tuple[int, ...] = ()
     offset: str = "template"
     offset_losses: Mapping[str, float] = field(default_factory=dict)
+    asks_names: bool = False
 
     @classmethod
     def of(
@@ -53,6 +55,8 @@ class HeadFindings:
         seen_shape: Sequence[int],
         num_unlabelled: int,
         chosen: ChosenOffset | None = None,
+        *,
+        asks_names: bool = False,
     ) -> HeadFindings:
         """From a fit to answers [1 + V, N, F], with an offset that was chosen, if it was."""
         num_rows = seen_shape[0] * seen_shape[1] + num_unlabelled
@@ -65,6 +69,7 @@ class HeadFindings:
             num_rows,
             num_unlabelled,
             classes_left=tuple(sorted(set(range(num_classes)) - set(fitted.classes))),
+            asks_names=asks_names,
         )
         if chosen is not None:
             losses = {name: round(loss, 4) for name, loss in chosen.losses.items()}
@@ -101,8 +106,8 @@ class HeadFindings:
             said.append(self._of_classes_left(class_names))
         if self.num_unlabelled:
             said.append(self._of_unlabelled(class_names))
-        is_bound_by_names = self.rank >= self.num_answers / NAMES_BY_RANK
-        if is_bound_by_names and self.rank < self.num_rows - 1:
+        is_bound = self.asks_names and self.rank >= self.num_answers / NAMES_BY_RANK
+        if is_bound and self.rank < self.num_rows - 1:
             said.append(
                 f"The answers vary in {self.rank} directions, and {self.num_answers} were asked "
                 f"for an image: about {NAMES_BY_RANK * self.rank} may show more (head.names)."

@@ -83,7 +83,11 @@ class ProbingTrainer(Trainer):
         self._head = fitted.head
         num_unlabelled = 0 if unlabelled_UF is None else len(unlabelled_UF)
         self.findings = HeadFindings.of(
-            fitted, self._logits_VNF.shape, num_unlabelled, self._prober.chosen
+            fitted,
+            self._logits_VNF.shape,
+            num_unlabelled,
+            self._prober.chosen,
+            asks_names=self._head_config.kind == "probes",
         )
         self._held_out_NC = held_out_logits(fitted)
         return Losses(head_loss=fitted.held_out_loss)

@@ -123,6 +123,16 @@ def test_what_was_found_is_said() -> None:
     )[0].replace("'", "")
     few_names = replace(trainer.findings, num_unlabelled=0, rank=30, num_answers=34, num_rows=500)
     assert "about 60 may show more" in few_names.sentences(world.prepared.class_names)[0]
+    assert not replace(few_names, asks_names=False).sentences(world.prepared.class_names)
+
+
+def test_a_head_that_asks_no_names_is_not_told_to_ask_more() -> None:
+    world = make_world(settings("features"), FakeFeatureOracle(), data())
+    trainer, _ = world.trainer()
+    finish(trainer)
+    assert trainer.findings is not None
+    full = replace(trainer.findings, rank=256, num_answers=256, num_rows=800)
+    assert "head.names" not in " ".join(full.sentences(world.prepared.class_names))
 
 
 @pytest.mark.parametrize(
