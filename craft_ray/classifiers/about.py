@@ -89,6 +89,8 @@ class About(Settings):
     """On the same images."""
     verdict: str = ""
     """What decided where there were no validation images, in a sentence."""
+    findings: tuple[str, ...] = ()
+    """What fitting the head found out, such as classes without a labelled image; sentences."""
     zero_shot_test: Measured | None = None
     test: Measured | None = None
     candidate_queries: int | None = None

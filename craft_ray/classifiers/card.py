@@ -168,6 +168,8 @@ def _scores(about: About) -> Iterator[str]:
         yield ""
     if about.verdict:
         yield f"{_plain(about.verdict)}\n"
+    if about.findings:
+        yield f"{_plain(' '.join(about.findings))}\n"
 
 
 def _row(name: str, score: Measured) -> str:
@@ -225,7 +227,7 @@ def _how_it_was_made(about: About) -> Iterator[str]:
         ("made", about.created),
         ("seed", "" if about.seed is None else str(about.seed)),
         ("data", f"{about.data}, {about.num_train:,} training images" if about.data else ""),
-        ("training images' content address", about.manifest),
+        ("training images' content address", about.manifest if about.num_train else ""),
         (
             "candidate queries",
             "" if about.candidate_queries is None else f"{about.candidate_queries:,}",

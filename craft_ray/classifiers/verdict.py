@@ -43,8 +43,8 @@ class ZeroShot:
             knows = "it seems to know something of the task"
         return (
             f"Zero-shot, which learned from none of them, has {self.num_right:,} of the "
-            f"{num_images:,} training images right: {knows}. The head trusts it "
-            f"{self.trust:.2f} of 1."
+            f"{num_images:,} training images right: {knows}. The head takes its logits with weight "
+            f"{self.trust:.2f} (1: fully)."
         )
 
 
@@ -77,6 +77,8 @@ def verdict(
     images_a_class: int,
     rule: Selection,
     zero_shot: ZeroShot | None,
+    *,
+    is_uneven: bool = False,
 ) -> str | None:
     """What was compared, and what is returned; None where validation images tell it.
 
@@ -87,6 +89,7 @@ def verdict(
         images_a_class: of the class with the fewest.
         rule: by which a state is chosen.
         zero_shot: what the images say of it, if a head was fitted.
+        is_uneven: whether some class has more images than another that has any.
     """
     if evidence.validation is not None:
         return None
@@ -101,7 +104,8 @@ def verdict(
         return "There are no validation images: the last state is returned, unjudged."
     if images_a_class < LEAST_SHOTS:
         images = "One image" if images_a_class == 1 else f"{images_a_class} images"
-        cannot = f"{images} of a class cannot tell whether the head is better than zero-shot"
+        a_class = "of some classes" if is_uneven else "a class"
+        cannot = f"{images} {a_class} cannot tell whether the head is better than zero-shot"
     else:
         cannot = (
             "There are no validation images, and the training images cannot tell whether the head "

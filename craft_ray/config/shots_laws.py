@@ -24,5 +24,5 @@ def check_classes_without_images(data: DataConfig, stands_them: bool) -> None:
     if isinstance(data.source, NamesSource) and data.shots != 0:
         raise ValueError(
             f"data.shots must be 0 when data.source.kind is names_only, but got {data.shots}: "
-            "names without images give zero-shot only"
+            "without images there is zero-shot only"
         )

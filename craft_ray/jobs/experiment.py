@@ -111,6 +111,7 @@ class Experiment:
         scores: Scores,
         spent: Spending,
         verdict: str | None,
+        findings: Mapping[str, Any] | None,
     ) -> None:
         """Store the result as an artefact with its card, also in the tracker's run `key`.
 
@@ -121,6 +122,7 @@ class Experiment:
             scores: of it and of zero-shot.
             spent: by the whole run.
             verdict: what decided for it, if validation images did not.
+            findings: of fitting the head, as a summary has them.
         """
         oracle = self.examiner.describe_oracle()
         cost = cost_of(self.config, self.folder, spent)
@@ -128,6 +130,7 @@ class Experiment:
             self.say(f"The prompt that was found: {classifier.template}")
         name, data = self.folder.name, self.data
         about = about_result(name, config, data, oracle, scores, spent, cost, verdict)
+        about = about.model_copy(update={"findings": tuple((findings or {}).get("sentences", ()))})
         with on_this_disk(self.keep(classifier, about)) as local:
             self.tracker.log_folder(key, local)
 

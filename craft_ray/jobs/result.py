@@ -128,6 +128,7 @@ def verdict_on(
         images_a_class=min(counts.values(), default=0),
         rule=config.fidelity.selection,
         zero_shot=zero_shot,
+        is_uneven=len(set(counts.values())) > 1,
     )
 
 

@@ -79,7 +79,7 @@ def _train(experiment: Experiment, settings: dict[str, Any]) -> dict[str, Any]:
     evidence = selected.evidence
     words = verdict_on(config, experiment.data, evidence, selected.generation, tuned.findings)
     scores = Scores(experiment.zero_shot, evidence, zero_shot_test, test)
-    experiment.deliver(selected.classifier, key, config, scores, spent, words)
+    experiment.deliver(selected.classifier, key, config, scores, spent, words, findings)
     pool = experiment.report_pool(key)
     results = {
         "zero_shot": {
@@ -122,9 +122,10 @@ def tell_findings(experiment: Experiment, tuned: Tuned) -> dict[str, Any] | None
     """Say what fitting the head found out, and give it for the summary."""
     if tuned.findings is None:
         return None
-    for sentence in tuned.findings.sentences(experiment.prepared.class_names):
+    sentences = tuned.findings.sentences(experiment.prepared.class_names)
+    for sentence in sentences:
         experiment.say(sentence)
-    return tuned.findings.as_dict()
+    return {**tuned.findings.as_dict(), "sentences": sentences}
 
 
 def _record(experiment: Experiment, summary: dict[str, Any], tuned: Tuned) -> None:

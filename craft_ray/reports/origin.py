@@ -20,7 +20,7 @@ SPACE_PARTS = {"parameters", "variants", "first_trials", "name"}
 
 
 def commands(
-    kind: str, folder: str, is_address: bool, has_result: bool, other_seed: int
+    kind: str, folder: str, is_address: bool, has_result: bool, other_seed: int | None
 ) -> Iterator[str]:
     """What to type.
 
@@ -29,7 +29,7 @@ def commands(
         folder: of the run.
         is_address: whether that is an address on an object store.
         has_result: whether there is a classifier.
-        other_seed: one that the run did not have.
+        other_seed: one that the run did not have; None: all would draw the same images.
     """
     where = shlex.quote(folder)
     if has_result:
@@ -41,10 +41,10 @@ def commands(
     yield section("The same again")
     settings = "settings.json" if is_address else shlex.quote(f"{folder}/settings.json")
     copied = f"# with a copy of {folder}/settings.json\n" if is_address else ""
-    yield code(
-        f"{copied}craft-ray {kind} {settings}\n"
-        f"craft-ray {kind} {settings} seed={other_seed}   # with other training images"
-    )
+    again = f"{copied}craft-ray {kind} {settings}"
+    if other_seed is not None:
+        again += f"\ncraft-ray {kind} {settings} seed={other_seed}   # with other training images"
+    yield code(again)
 
 
 def settings_and_versions(kind: str, summary: Mapping[str, Any]) -> Iterator[str]:

@@ -113,7 +113,11 @@ def _body(facts: RunPageFacts) -> Iterator[str]:
     if facts.predictions is not None:
         yield from _on_test_images(facts, facts.predictions)
     has_result, other_seed = facts.result is not None, int(facts.settings.get("seed", 1)) + 1
-    yield from commands(facts.kind, facts.folder, facts.is_address, has_result, other_seed)
+    shots = facts.settings.get("data", {}).get("shots")
+    draws = shots not in (0, "all")  # else every seed has the same training images
+    yield from commands(
+        facts.kind, facts.folder, facts.is_address, has_result, other_seed if draws else None
+    )
     yield from settings_and_versions(facts.kind, facts.summary)
 
 
@@ -170,9 +174,12 @@ def _headline(facts: RunPageFacts) -> Iterator[str]:
 
 
 def _verdict(facts: RunPageFacts) -> Iterator[str]:
-    """What decided, where validation images did not."""
-    if words := (facts.result or {}).get("verdict"):
+    """What decided, where validation images did not; and what fitting the head found out."""
+    result = facts.result or {}
+    if words := result.get("verdict"):
         yield dim(str(words))
+    for sentence in (result.get("head") or {}).get("sentences", ()):
+        yield dim(str(sentence))
 
 
 def _method(settings: Summary) -> str:

@@ -219,13 +219,14 @@ def _conclude(
         verdict = verdict_on(
             config, experiment.data, selected.evidence, selected.generation, findings
         )
-        experiment.deliver(selected.classifier, key, config, scores, total, verdict)
+        told = tell_findings(experiment, best.tuned)
+        experiment.deliver(selected.classifier, key, config, scores, total, verdict, told)
         template = selected.classifier.template
         results["best"] = {**best.as_dict(), "test": test and asdict(test)}
         results["best"]["template"] = template
         results["best"]["judged_by"] = judged_by(selected.evidence)
         results["best"]["verdict"] = verdict
-        results["best"]["head"] = tell_findings(experiment, best.tuned)
+        results["best"]["head"] = told
     results["pool"] = experiment.report_pool(key)
     results["retried_chunks"] = sum(trial.tuned.retried_chunks for trial in trials)
     curves = {trial.number: trial.tuned.curve for trial in trials}

@@ -32,12 +32,14 @@ def test_where_there_is_validation_nothing_is_said() -> None:
 def test_one_image_a_class_cannot_tell() -> None:
     assert judged_by(Evidence(None)) == "nothing"
     assert said(Evidence(None)) == (
-        "One image of a class cannot tell whether the head is better than zero-shot: the head is "
+        "One image a class cannot tell whether the head is better than zero-shot: the head is "
         "returned unjudged. Zero-shot, which learned from none of them, has 8 of the 10 training "
-        "images right: it seems to know the task. The head trusts it 0.82 of 1."
+        "images right: it seems to know the task. The head takes its logits with weight 0.82 (1: "
+        "fully)."
     )
-    assert str(said(Evidence(None), shots=2)).startswith("2 images of a class cannot tell")
+    assert str(said(Evidence(None), shots=2)).startswith("2 images a class cannot tell")
     assert "head.folds below 3" in str(said(Evidence(None), shots=9))
+    assert str(said(Evidence(None), is_uneven=True)).startswith("One image of some classes cannot")
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,10 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
 
 
 def test_images_without_class_folders_are_answered_with_what_to_do(root: Path) -> None:
-    with pytest.raises(DataError, match=r"cat: must be .*but has 2 image\(s\) and no folder: move"):
+    with pytest.raises(
+        DataError,
+        match=r"cat: must be .*but has 2 image\(s\) and no folder: move.* craft-ray suggest",
+    ):
         load(root / "train" / "cat")
 
 

@@ -38,6 +38,20 @@ def shown(what: RunPageFacts) -> Page:
     return Page(text)
 
 
+@pytest.mark.parametrize(("shots", "draws"), [(4, True), ("all", False), (0, False)])
+def test_another_seed_is_offered_where_it_draws_other_images(shots: Any, draws: bool) -> None:
+    document = {**summary(), "tuned": {"test": score(0.8)}}
+    document["settings"]["data"] = {"shots": shots}
+    assert ("# with other training images" in shown(facts(document)).text) is draws
+
+
+def test_what_fitting_the_head_found_out_is_said() -> None:
+    said = "1 class has no labelled image and keeps zero-shot: hen."
+    tuned = {"test": score(0.8), "head": {"sentences": [said]}}
+    document = {**summary(), "tuned": tuned}
+    assert said in shown(facts(document)).text
+
+
 def test_a_search_says_what_came_of_it_and_why() -> None:
     page = shown(facts(search(trial(1, 0.75), trial(2, 0.7), trial(3, 0.6))))
     for words in (

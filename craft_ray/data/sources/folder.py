@@ -123,7 +123,8 @@ def _check_has_class_folders(root: Path) -> None:
     raise DataError(
         f"{root}: must be a folder with {LAYOUT}, but has {len(images):,} image(s) and no "
         "folder: move them into one folder for each class, or list them in a table with the "
-        f"columns path and label, TABLE.csv, and name that{instead_in(root)}"
+        f"columns path and label, TABLE.csv, and name that{instead_in(root)}; if nobody has "
+        "labelled them, craft-ray suggest says which to label first"
     )
 
 
