@@ -194,6 +194,8 @@ def ceiling_of_run(config: RunConfig, size: DataSize, shared: SharedSize = ALONE
         num_asked = num_contexts if fixed else config.max_queries
         search = cost_of("search", num_asked, size.num_train, num_names)
         total += replace(search, text_encodes=config.num_batches * search.text_encodes)
+    if fixed and size.num_unlabelled:
+        total += cost_of("head", num_asked, size.num_unlabelled, num_names)
     if head is not None and config.data.views != "fresh":  # a law of the settings
         num_fits = num_contexts if fixed else num_evaluations + num_contexts
         num_asked = num_fits * (config.data.views + (0 if fixed else 1))

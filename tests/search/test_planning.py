@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
@@ -26,6 +26,7 @@ from craft_ray.metering.planned_spending import ALONE, DataSize, SharedSize, pla
 from craft_ray.pool.placement import TrialPlace
 from craft_ray.search.plan import (
     ceiling_of_run,
+    dearest_runs,
     plan_drivers,
     plan_search,
     plan_trial,
@@ -268,6 +269,19 @@ def test_no_trial_that_may_be_sampled_spends_more_than_is_planned(space: SpaceCo
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check()
+
+
+@pytest.mark.parametrize("shared", [SharedSize(), SharedSize(1, 900)])
+def test_images_without_labels_are_below_the_ceiling_of_a_run(shared: SharedSize) -> None:
+    size = replace(SIZE, num_unlabelled=480)
+    for space in (PROBES, WITH_FEATURES):
+        for config in dearest_runs(space):
+            if config.method != "head":
+                continue
+            exact, ceiling = plan_run(config, size, shared), ceiling_of_run(config, size, shared)
+            assert exact.head_predictions > plan_run(config, SIZE, shared).head_predictions
+            for kind, amount in asdict(exact).items():
+                assert amount <= getattr(ceiling, kind), (kind, config)
 
 
 def test_heads_on_features_are_searched_beside_others_and_share_no_names_with_them() -> None:
