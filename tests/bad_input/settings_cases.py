@@ -86,7 +86,7 @@ RUN_CONFIGS = [
         "not finite", run_file("head: {learning_rate: .inf}"), r"head\.learning_rate: .*finite.*inf"
     ),
     Case("NaN", run_file("loss: {prompt_consistency: .nan}"), r"loss\.prompt_consistency: .*nan"),
-    Case("below its range", run_file("data: {shots: 0}"), r"data\.shots: .*equal to 1, but got 0"),
+    Case("below its range", run_file("data: {shots: -1}"), r"data\.shots: .*equal to 0 or all"),
     Case(
         "a section is a value",
         run_file("data: 3"),

@@ -9,7 +9,6 @@ from craft_ray.config.resuming import changes_that_matter
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 
-
 LATER = ("fit", "unlabelled")
 
 
