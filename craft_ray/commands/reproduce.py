@@ -133,6 +133,7 @@ def _print_plan(
     from craft_ray.reproduction.cell_spending import plan_cell
     from craft_ray.reproduction.hand_crafted import templates_beside
     from craft_ray.reproduction.shifted import load_shifted
+    from craft_ray.reproduction.words import shots_in_words
     from craft_ray.task.preparation import sample_data
 
     shifted = [name for name in config.shifted if name not in missing]
@@ -140,24 +141,33 @@ def _print_plan(
     total = Spending()
     by_hand = templates_beside(cells, config)
     sizes: dict[DataConfig, DataSize] = {}  # methods and seeds share them: an index is read once
+    failed: dict[DataConfig, str] = {}
     for cell, run in cells.items():
-        if run.data not in sizes:
-            data = sample_data(run)
-            tell_notes(data.dataset.notes)
-            check_testable(data.dataset)
-            sizes[run.data] = data.size
-            names = shifted if cell.dataset == "imagenet" else []
-            num_shifted[run.data] = [len(load_shifted(run, n).splits["test"]) for n in names]
-        total += plan_cell(
-            cell, run, sizes[run.data], num_shifted[run.data], by_hand=cell in by_hand
-        )
+        if run.data not in sizes and run.data not in failed:
+            try:
+                data = sample_data(run)
+                check_testable(data.dataset)
+                names = shifted if cell.dataset == "imagenet" else []
+                num_shifted[run.data] = [len(load_shifted(run, n).splits["test"]) for n in names]
+            except DataError as error:  # the others are run without it
+                shots = shots_in_words(cell.shots)
+                failed[run.data] = f"Cannot run: {cell.dataset}, {shots}, {cell.method}: {error}"
+            else:
+                tell_notes(data.dataset.notes)
+                sizes[run.data] = data.size
+        if run.data in sizes:
+            total += plan_cell(
+                cell, run, sizes[run.data], num_shifted[run.data], by_hand=cell in by_hand
+            )
+    if not sizes:
+        raise DataError(next(iter(failed.values())))
     first = next(iter(cells.values()))
     requests = [
         f"{pool_request(first)}, for each of {_join(config.backbones)} in turn",
         f"cells: {len(cells)}, at most {config.max_concurrent_cells} at a time, each "
         f"a worker of {first.ray.cpus_per_worker:g} CPU",
     ]
-    print("\n".join(_describe(config, cells, missing)) + "\n")
+    print("\n".join([*_describe(config, cells, missing), *failed.values()]) + "\n")
     price = first.price_per_thousand_predictions
     print_plan(ReproductionConfig, document, total, requests, price)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from craft_ray.commands.reproduce import main
+from tests.support import coop_trees
 from tests.support.coop_trees import write_coop
 
 NUM_TEST = {"dtd": 6, "imagenet": 24, "imagenetv2": 24}
@@ -57,14 +58,29 @@ def test_a_shifted_set_is_sent_and_asked_about_for_both_classifiers(
 
 
 def test_ours_costs_no_validation_and_the_rest_one_prediction_each(
-    capsys: pytest.CaptureFixture[str], root: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(coop_trees.IMAGES, "train", 12)
+    root = tmp_path
+    write_coop(root, "dtd")
     ours, sent = evaluations(capsys, root, "datasets=[dtd]", "methods=[probes]")
     few, more_sent = evaluations(capsys, root, "datasets=[dtd]", "methods=[probes_validated]")
     # Three classes with one image each, asked about zero-shot and the head.
     assert (few - ours, more_sent - sent) == (6, 3)
     _, with_rest = evaluations(capsys, root, "datasets=[dtd]", "methods=[probes_unlabelled]")
-    assert with_rest - sent == 3 * (5 - 1)
+    assert with_rest - sent == 3 * (12 - 1)
+
+
+def test_cells_that_cannot_run_are_named_and_the_others_planned(
+    capsys: pytest.CaptureFixture[str], root: Path
+) -> None:
+    alone = evaluations(capsys, root, "datasets=[dtd]", "methods=[probes]")
+    both = ["datasets=[dtd]", "methods=[probes,probes_unlabelled]"]
+    assert evaluations(capsys, root, *both) == alone
+    assert main([f"root={root}", "shots=[1]", "seeds=[1,2]", *both, "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("Cannot run: dtd, 1 shot, probes_unlabelled: data.unlabelled: must have") == 1
+    assert main([f"root={root}", *both[:1], "methods=[probes_unlabelled]", "--dry-run"]) == 2
 
 
 def test_what_is_left_out_is_said(capsys: pytest.CaptureFixture[str], root: Path) -> None:
