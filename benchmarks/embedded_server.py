@@ -105,7 +105,11 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     """Serve until Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.embedded_server",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--port", type=int, default=7997)
     options = parser.parse_args()
     Handler.embedder = Embedder()

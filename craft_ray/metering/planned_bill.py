@@ -186,7 +186,9 @@ def _plan_untouched(config: RunConfig, size: DataSize, asker: Asker, num_names: 
         return BilledUnits(pairs=plan_run(config, size).image_predictions * num_names)
     if asks and asker.gives_features and (size.num_validation or size.num_test):
         return asker.about([], num_names)  # images are the driver's to send
-    return asker.about([size.num_validation] * asks * bool(size.num_validation), num_names)
+    if not (asks and size.num_validation):
+        return BilledUnits()
+    return asker.about([size.num_validation], num_names)
 
 
 def _plan_views(config: RunConfig, size: DataSize, asker: Asker, num_names: int) -> BilledUnits:
