@@ -114,7 +114,7 @@ def test_one_image_a_class_is_returned_unjudged(
     result = trained("one", {**NONE, "data.shots": 1}, with_test=True)
     assert result.summary["tuned"]["judged_by"] == "nothing"
     verdict = result.summary["tuned"]["verdict"]
-    assert verdict.startswith("One image of a class cannot tell")
+    assert verdict.startswith("One image a class cannot tell")
     assert verdict in page_of(result)
     assert known(Artifact.load(result.classifier_folder).about).verdict == verdict
     assert (result.validation, result.held_out) == (None, None)
