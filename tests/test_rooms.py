@@ -12,6 +12,7 @@ PACKAGE = Path(craft_ray.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("commands", "api"),
+    ("service",),
     ("estimator",),
     ("reproduction", "search"),
     ("jobs", "inference"),
@@ -31,7 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 what: a program beside the house."""
 
 BESIDE = {"zoo"}
-DOORS = {"tune", "train", "reproduce", "data/__main__", "tracking/__main__", "__main__"}
+DOORS = {"tune", "train", "reproduce", "serve", "data/__main__", "tracking/__main__", "__main__"}
 """What is typed as `python -m craft_ray.X`: opens the command of that name, and nothing else."""
 
 

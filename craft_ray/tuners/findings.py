@@ -92,8 +92,9 @@ class HeadFindings:
         return cls(**{**known, **lists})
 
     def as_dict(self) -> dict[str, Any]:
-        """What JSON can hold."""
-        return asdict(self)
+        """As JSON gives it back."""
+        lists = {"frequencies": list(self.frequencies), "classes_left": list(self.classes_left)}
+        return {**asdict(self), **lists}
 
     def sentences(self, class_names: Sequence[str]) -> list[str]:
         """For people: what they may want to act upon."""

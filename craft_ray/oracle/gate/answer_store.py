@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from craft_ray.oracle.gate.database import Database
+from craft_ray.files.database import Database
 
 Array = npt.NDArray[Any]
 Entry = tuple[bytes, Array]

@@ -25,7 +25,7 @@ from craft_ray.oracle.gate.bill import (
     TokensTold,
     settled,
 )
-from craft_ray.oracle.gate.database import Database
+from craft_ray.files.database import Database
 
 State = Literal["authorised", "sent", "answered", "refused", "unknown", "replayed"]
 """`replayed`: the endpoint has shown, by a replay, that this attempt is not billed beside

@@ -182,7 +182,7 @@ def test_a_full_disk_is_said_and_what_was_written_before_stands(tmp_path: Path) 
 def test_a_file_of_another_version_is_told_from_one_that_is_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("craft_ray.oracle.gate.database.LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("craft_ray.files.database.LOCK_TIMEOUT_S", 0.1)
     with AnswerStore(tmp_path / "answers.db") as store:
         other = sqlite3.connect(tmp_path / "answers.db", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")

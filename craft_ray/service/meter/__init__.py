@@ -1,0 +1,1 @@
+"""Who may ask, how much, how often, and what was answered before. Knows no HTTP and no model."""
