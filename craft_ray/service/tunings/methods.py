@@ -1,0 +1,338 @@
+"""From the method that a user asks for to the settings of a run, by the laws of the real settings.
+
+A user chooses how a classifier is tuned, and nothing else: which model is asked, where files are,
+and what machine does it are the owner's (`owners_words`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from craft_ray.config.documents import flatten
+from craft_ray.config.heads import PROMPTS_PER_CLASS
+from craft_ray.config.loading import load_run_config, load_space_config
+from craft_ray.config.run import RunConfig
+from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
+from craft_ray.config.space import SpaceConfig
+from craft_ray.errors import ConfigError, UserError
+from craft_ray.service.tunings.api_error import ApiError, bad_request
+from craft_ray.service.tunings.upload import Facts
+
+MethodType = Literal["probes", "craft", "search"]
+RUNS: dict[str, Path] = {name: SPACES / "runs" / f"{name}.yaml" for name in ("probes", "craft")}
+SEARCHES: dict[str, Path] = {
+    "probes": SPACES / "probes.yaml",
+    "quickstart": DEFAULT_SPACE,
+    "craft": SPACES / "own_images_craft.yaml",
+}
+DEFAULT_SEARCH = "probes"
+"""Its trials can be compared without validation images, too."""
+OPENAI_TYPES = ("supervised", "dpo", "reinforcement")
+
+ALLOWED = {
+    *("data.shots", "data.template", "data.views", "data.repeat_small_classes"),
+    *("max_queries", "method", "seed", "trials"),
+    *("evaluate_every_generations", "patience"),
+}
+ALLOWED_SECTIONS = ("head", "optimizer", "prompt")
+NEVER = {
+    "prompt.start": "it names a file of the owner's machine",
+}
+MOST: dict[str, float] = {
+    "data.views": 16,
+    "head.batch_size": 4096,
+    "head.contexts": 32,
+    "head.epochs_per_generation": 10,
+    "head.folds": 20,
+    "head.hidden": 2048,
+    "optimizer.population": 400,
+    "prompt.intrinsic_dim": 2048,
+    "trials": 64,
+}
+"""Of what takes the owner's memory or time and no query: laws of the service, not of the method."""
+_KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+MOST_WORDS = 2_000
+"""Of a list such as `optimizer.words`."""
+SHOTS_OF_A_SEARCH = 16
+"""Of a class, in a search with variants, unless its smallest class has fewer."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a user asks for, read."""
+
+    type: MethodType
+    preset: str
+    settings: Mapping[str, Any]
+    """By `section.key`; all of them may be set by users."""
+    notes: tuple[str, ...] = ()
+    """What of the request has no effect."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run: the command, and its settings but for those of this machine."""
+
+    command: Literal["train", "tune"]
+    preset: str
+    words: tuple[str, ...]
+    """`section.key=JSON`, the user's and those that follow from the files."""
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the records."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Plan:
+        """Inverse of `as_dict`, also from JSON."""
+        words, notes = tuple(document["words"]), tuple(document["notes"])
+        return cls(document["command"], document["preset"], words, notes)
+
+    @property
+    def file(self) -> Path:
+        """The settings that the words change."""
+        return (RUNS if self.command == "train" else SEARCHES)[self.preset]
+
+    def load(self, more: Sequence[str] = ()) -> RunConfig | SpaceConfig:
+        """The settings.
+
+        Args:
+            more: words after those of the plan.
+
+        Raises:
+            ConfigError: they break a law.
+        """
+        words = [*self.words, *more]
+        if self.command == "train":
+            return load_run_config(self.file, words)
+        return load_space_config(self.file, words)
+
+
+def read_method(
+    method: Mapping[str, Any] | None, hyperparameters: Mapping[str, Any] | None
+) -> Method:
+    """Read `method` of a request, in our words or in OpenAI's.
+
+    Args:
+        method: `{"type": "probes" | "craft" | "search", "preset": ..., "settings": {...},
+            "budget": queries, "trials": n}`, or `{"type": "supervised", ...}`. None: probes.
+        hyperparameters: of OpenAI's older requests.
+
+    Raises:
+        ApiError: a key or value breaks a law.
+    """
+    given = dict(method or {"type": "probes"})
+    kind = given.pop("type", None)
+    if kind in OPENAI_TYPES:
+        if kind != "supervised":
+            raise bad_request(
+                f"method.type must be probes, craft, search or supervised, but got {kind!r}",
+                "method",
+            )
+        own = given.pop("supervised", None) or {}
+        _check_keys(own, {"hyperparameters"}, "method.supervised")
+        hyperparameters = {**(hyperparameters or {}), **(own.get("hyperparameters") or {})}
+        kind = "probes"
+    if kind not in ("probes", "craft", "search"):
+        raise bad_request(
+            f"method.type must be probes, craft, search or supervised, but got {kind!r:.60}",
+            "method",
+        )
+    _check_keys(given, {"preset", "settings", "budget", "trials"}, "method")
+    preset = _preset_of(kind, given.get("preset"))
+    settings = _settings_of(given.get("settings") or {})
+    if (budget := given.get("budget")) is not None:
+        settings["max_total_queries" if kind == "search" else "max_queries"] = budget
+    if (trials := given.get("trials")) is not None:
+        settings["trials"] = trials
+    if "trials" in settings and kind != "search":
+        raise bad_request(
+            f"method.trials must be left out unless method.type is search, but got {kind}",
+            "method",
+        )
+    notes = tuple(
+        f"hyperparameters.{name}={value} has no effect: method.settings of this service are those "
+        "of craft-ray, such as data.shots, head.names or max_queries."
+        for name, value in (hyperparameters or {}).items()
+        if value not in (None, "auto")
+    )
+    return Method(kind, preset, settings, notes)
+
+
+def plan_of(
+    method: Method,
+    seed: int | None,
+    training: Facts,
+    has_validation: bool,
+    most_queries: int,
+) -> Plan:
+    """What is run for a method on files, checked by the laws of the settings.
+
+    Args:
+        method: that was read.
+        seed: of the request.
+        training: of the file that is trained on.
+        has_validation: whether there is a file of validation images.
+        most_queries: the largest budget of the service.
+
+    Raises:
+        ApiError: a setting breaks a law.
+    """
+    settings = dict(method.settings)
+    if seed is not None:
+        settings["seed"] = seed
+    is_search = method.type == "search"
+    if "data.shots" not in settings:
+        fewest = min(SHOTS_OF_A_SEARCH, training.smallest_class)
+        settings["data.shots"] = fewest if method.preset == "quickstart" else "all"
+    command: Literal["train", "tune"] = "tune" if is_search else "train"
+
+    def plan(more: Mapping[str, Any]) -> Plan:
+        words = [f"{key}={json.dumps(value)}" for key, value in {**settings, **more}.items()]
+        return Plan(command, method.preset, tuple(words), method.notes)
+
+    def load(planned: Plan) -> RunConfig | SpaceConfig:
+        try:
+            return planned.load()
+        except ConfigError as error:
+            raise bad_request("; ".join(map(in_users_words, error.problems)), "method") from error
+        except UserError as error:
+            raise bad_request(in_users_words(str(error)), "method") from error
+
+    planned = plan({"data.validation": "full"})
+    config = load(planned)
+    run = config.base if isinstance(config, SpaceConfig) else config
+    if not has_validation:
+        is_fitted = run.method == "head" and run.probing_head is not None
+        if is_search and not is_fitted:
+            raise bad_request(
+                f"validation_file must be given when method.preset is {method.preset}, because "
+                "without validation images its trials cannot be compared; method "
+                '{"type": "search", "preset": "probes"} needs none',
+                "validation_file",
+            )
+        last = {} if is_fitted else {"fidelity.selection": "last"}
+        planned = plan({"data.validation": "none", **last})
+        config = load(planned)
+        run = config.base if isinstance(config, SpaceConfig) else config
+    _check_budget(config, run, most_queries)
+    return planned
+
+
+def _check_budget(config: RunConfig | SpaceConfig, run: RunConfig, most_queries: int) -> None:
+    if run.method == "white_box":
+        raise bad_request(
+            "method.settings.method must be head, prompt or both, but got white_box: a service "
+            "gives no gradients",
+            "method",
+        )
+    budget = run.max_queries
+    if isinstance(config, SpaceConfig):
+        # Without a budget of its own a search may spend that of each trial.
+        budget = config.max_total_queries or config.trials * run.max_queries
+    if budget > most_queries:
+        raise bad_request(
+            f"method.budget must be at most {most_queries:,} queries, but got {budget:,}",
+            "method",
+            "budget_too_large",
+        )
+
+
+def _preset_of(kind: str, preset: Any) -> str:
+    known = SEARCHES if kind == "search" else {kind: None}
+    if preset is None:
+        return DEFAULT_SEARCH if kind == "search" else kind
+    if preset not in known:
+        raise bad_request(
+            f"method.preset must be {' or '.join(known)} when method.type is {kind}, but got "
+            f"{preset!r:.60}",
+            "method",
+        )
+    return str(preset)
+
+
+def _settings_of(given: Any) -> dict[str, Any]:
+    """By `section.key`, of those that users may set."""
+    if not isinstance(given, dict):
+        raise bad_request(
+            f"method.settings must be an object, but is a {type(given).__name__}", "method"
+        )
+    settings = flatten(given)
+    for key, value in settings.items():
+        if not _KEY.fullmatch(key):  # an "=" in it would make another key of it
+            raise bad_request(
+                f"method.settings must be named as section.key, but got {key[:80]!r}", "method"
+            )
+        is_allowed = key in ALLOWED or (key.split(".")[0] in ALLOWED_SECTIONS and "." in key)
+        if not is_allowed or key in NEVER:
+            because = f": {NEVER[key]}" if key in NEVER else ""
+            raise bad_request(
+                f"method.settings may have {', '.join(sorted(ALLOWED))} and what is below "
+                f"{', '.join(ALLOWED_SECTIONS)}, but has {key[:80]!r}{because}",
+                "method",
+            )
+        _check_value(key, value)
+    return settings
+
+
+def _check_value(key: str, value: Any) -> None:
+    most = MOST.get(key)
+    # What is no number is left to the laws of the settings.
+    if most is not None and isinstance(value, int | float) and value > most:
+        raise bad_request(
+            f"method.settings: {key} must be at most {most:g} on this service, but got {value}",
+            "method",
+        )
+    if isinstance(value, list) and len(value) > MOST_WORDS:
+        raise bad_request(
+            f"method.settings: {key} must have at most {MOST_WORDS:,} entries, but has "
+            f"{len(value):,}",
+            "method",
+        )
+    if key == "head.offset" and value not in PROMPTS_PER_CLASS:
+        raise bad_request(
+            f"method.settings: head.offset must be {', '.join(PROMPTS_PER_CLASS)}, but got "
+            f"{value!r:.60}: files are not read",
+            "method",
+        )
+    if key == "head.kind" and value == "features":
+        raise bad_request(
+            "method.settings: head.kind must be probes, linear or residual_mlp, but got features, "
+            "which this service does not show",
+            "method",
+        )
+
+
+def _check_keys(given: Any, known: set[str], where: str) -> None:
+    if not isinstance(given, dict):
+        raise bad_request(f"{where} must be an object, but is a {type(given).__name__}", "method")
+    if strangers := sorted(given.keys() - known):
+        raise bad_request(
+            f"{where} may have {', '.join(sorted(known))}, but has {strangers[0]!r:.60}", "method"
+        )
+
+
+def in_users_words(problem: str) -> str:
+    """A problem of settings as the user of a service knows them."""
+    return problem.replace("base.", "method.settings.", 1)
+
+
+def check_model(model: str, known: Sequence[str]) -> None:
+    """Refuse a model that the service does not have.
+
+    Raises:
+        ApiError: it does not.
+    """
+    if model not in known:
+        raise ApiError(
+            404,
+            f"model must be {' or '.join(known)}, but got {model[:80]!r}",
+            "model_not_found",
+            "model",
+        )
