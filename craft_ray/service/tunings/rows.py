@@ -77,6 +77,11 @@ class JobRecord:
     error: dict[str, Any] | None
     result: dict[str, Any] | None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self.status == "running"
+
 
 @dataclass(frozen=True)
 class EventRecord:
