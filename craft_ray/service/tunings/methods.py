@@ -7,19 +7,17 @@ and what machine does it are the owner's (`owners_words`).
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from craft_ray.config.documents import flatten
-from craft_ray.config.heads import PROMPTS_PER_CLASS
 from craft_ray.config.loading import load_run_config, load_space_config
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError, UserError
+from craft_ray.service.tunings.allowed import allowed_settings
 from craft_ray.service.tunings.api_error import ApiError, bad_request
 from craft_ray.service.tunings.upload import Facts
 
@@ -34,30 +32,6 @@ DEFAULT_SEARCH = "probes"
 """Its trials can be compared without validation images, too."""
 OPENAI_TYPES = ("supervised", "dpo", "reinforcement")
 
-ALLOWED = {
-    *("data.shots", "data.template", "data.views", "data.repeat_small_classes"),
-    *("max_queries", "method", "seed", "trials"),
-    *("evaluate_every_generations", "patience"),
-}
-ALLOWED_SECTIONS = ("head", "optimizer", "prompt")
-NEVER = {
-    "prompt.start": "it names a file of the owner's machine",
-}
-MOST: dict[str, float] = {
-    "data.views": 16,
-    "head.batch_size": 4096,
-    "head.contexts": 32,
-    "head.epochs_per_generation": 10,
-    "head.folds": 20,
-    "head.hidden": 2048,
-    "optimizer.population": 400,
-    "prompt.intrinsic_dim": 2048,
-    "trials": 64,
-}
-"""Of what takes the owner's memory or time and no query: laws of the service, not of the method."""
-_KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
-MOST_WORDS = 2_000
-"""Of a list such as `optimizer.words`."""
 SHOTS_OF_A_SEARCH = 16
 """Of a class, in a search with variants, unless its smallest class has fewer."""
 
@@ -146,7 +120,7 @@ def read_method(
         )
     _check_keys(given, {"preset", "settings", "budget", "trials"}, "method")
     preset = _preset_of(kind, given.get("preset"))
-    settings = _settings_of(given.get("settings") or {})
+    settings = allowed_settings(given.get("settings") or {})
     if (budget := given.get("budget")) is not None:
         settings["max_total_queries" if kind == "search" else "max_queries"] = budget
     if (trials := given.get("trials")) is not None:
@@ -167,7 +141,7 @@ def read_method(
 
 def plan_of(
     method: Method,
-    seed: int | None,
+    seed: int,
     training: Facts,
     has_validation: bool,
     most_queries: int,
@@ -176,7 +150,7 @@ def plan_of(
 
     Args:
         method: that was read.
-        seed: of the request.
+        seed: of the run.
         training: of the file that is trained on.
         has_validation: whether there is a file of validation images.
         most_queries: the largest budget of the service.
@@ -184,9 +158,7 @@ def plan_of(
     Raises:
         ApiError: a setting breaks a law.
     """
-    settings = dict(method.settings)
-    if seed is not None:
-        settings["seed"] = seed
+    settings = {**method.settings, "seed": seed}
     is_search = method.type == "search"
     if "data.shots" not in settings:
         fewest = min(SHOTS_OF_A_SEARCH, training.smallest_class)
@@ -255,58 +227,6 @@ def _preset_of(kind: str, preset: Any) -> str:
             "method",
         )
     return str(preset)
-
-
-def _settings_of(given: Any) -> dict[str, Any]:
-    """By `section.key`, of those that users may set."""
-    if not isinstance(given, dict):
-        raise bad_request(
-            f"method.settings must be an object, but is a {type(given).__name__}", "method"
-        )
-    settings = flatten(given)
-    for key, value in settings.items():
-        if not _KEY.fullmatch(key):  # an "=" in it would make another key of it
-            raise bad_request(
-                f"method.settings must be named as section.key, but got {key[:80]!r}", "method"
-            )
-        is_allowed = key in ALLOWED or (key.split(".")[0] in ALLOWED_SECTIONS and "." in key)
-        if not is_allowed or key in NEVER:
-            because = f": {NEVER[key]}" if key in NEVER else ""
-            raise bad_request(
-                f"method.settings may have {', '.join(sorted(ALLOWED))} and what is below "
-                f"{', '.join(ALLOWED_SECTIONS)}, but has {key[:80]!r}{because}",
-                "method",
-            )
-        _check_value(key, value)
-    return settings
-
-
-def _check_value(key: str, value: Any) -> None:
-    most = MOST.get(key)
-    # What is no number is left to the laws of the settings.
-    if most is not None and isinstance(value, int | float) and value > most:
-        raise bad_request(
-            f"method.settings: {key} must be at most {most:g} on this service, but got {value}",
-            "method",
-        )
-    if isinstance(value, list) and len(value) > MOST_WORDS:
-        raise bad_request(
-            f"method.settings: {key} must have at most {MOST_WORDS:,} entries, but has "
-            f"{len(value):,}",
-            "method",
-        )
-    if key == "head.offset" and value not in PROMPTS_PER_CLASS:
-        raise bad_request(
-            f"method.settings: head.offset must be {', '.join(PROMPTS_PER_CLASS)}, but got "
-            f"{value!r:.60}: files are not read",
-            "method",
-        )
-    if key == "head.kind" and value == "features":
-        raise bad_request(
-            "method.settings: head.kind must be probes, linear or residual_mlp, but got features, "
-            "which this service does not show",
-            "method",
-        )
 
 
 def _check_keys(given: Any, known: set[str], where: str) -> None:

@@ -13,11 +13,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from craft_ray.errors import EXIT_CODE_USER_ERROR
 from craft_ray.files.whole_files import write_json
-from craft_ray.service.meter.terms import Asked, Balance, Begun, Refusal, Replayed, Stored
+from craft_ray.service.meter.terms import Asked, Begun, Refusal
 from craft_ray.service.tunings.api_error import ApiError, refused
 from craft_ray.service.tunings.jobs import RESULT_PURPOSE
 from craft_ray.service.tunings.outcome import (
@@ -34,6 +34,7 @@ from craft_ray.service.tunings.preparation import Workplace, prepare_job
 from craft_ray.service.tunings.process import TuningProcess
 from craft_ray.service.tunings.records import TuningRecords
 from craft_ray.service.tunings.rows import ENDED, JobRecord, Level, Status, new_id
+from craft_ray.service.tunings.tuning_meter import TuningMeter
 from craft_ray.service.tunings.turns import Waiting, next_job
 
 logger = logging.getLogger(__name__)
@@ -46,16 +47,6 @@ MOST_TROUBLES = 5
 MOST_ATTEMPTS = 2
 """Starts of a job whose machine fails."""
 ROUTE = "tuning"
-
-
-class TuningMeter(Protocol):
-    """What of `Meter` is used here."""
-
-    def begin_for(self, key_id: str, asked: Asked, now: float) -> Begun | Replayed | Refusal: ...
-
-    def settle(self, request_id: str, pairs: int, answer: Stored | None, now: float) -> Balance: ...
-
-    def balance(self, key_id: str, now: float) -> Balance: ...
 
 
 class TuningRunner:
