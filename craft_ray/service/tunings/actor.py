@@ -55,6 +55,8 @@ class _Passing:
         self._actor = actor
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # of Python, which asks while this is unpickled
+            raise AttributeError(name)
         method = getattr(self._actor, name)
 
         def call(*arguments: Any, **named: Any) -> Any:
