@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Scope = Literal["predict", "score", "features", "tune"]
+Scope = Literal["predict", "score", "features", "tune", "metrics"]
 """What a key may be good for. `predict`: logits or probabilities, and the Hugging Face route;
-`score`: losses; `features`: embeddings; `tune`: files, fine-tunings and their classifiers."""
+`score`: losses; `features`: embeddings; `tune`: files, fine-tunings and their classifiers;
+`metrics`: what all keys have asked, for the owner's Prometheus."""
 
 LOCAL_KEY = "local"
 """Id of the one caller of a service without keys, who has all scopes and no quota."""
