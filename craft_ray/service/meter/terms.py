@@ -25,6 +25,15 @@ class Caller:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """Requests of a key in the minute that runs."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Why a request is not taken, as an HTTP answer will say it.
 
@@ -34,21 +43,16 @@ class Refusal:
             `still_running`, `another_body`.
         detail: for people.
         retry_after_s: when the same request may be taken; None where waiting does not help.
+        caller: who was refused; None: nobody knows.
+        rate: of the caller; None: there is no limit of requests, or no caller.
     """
 
     status: int
     code: str
     detail: str
     retry_after_s: float | None = None
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Requests of a key in the minute that runs."""
-
-    limit: int
-    remaining: int
-    reset_s: float
+    caller: Caller | None = None
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,10 @@ class Asked:
         body_digest: SHA-256 of the body: the same key with another body is a mistake.
         holder: which process answers it; if it is not heard of any more (`Meter.alive`), somebody
             else may. Empty: the reservation stays until it is settled or refunded, as of a tuning.
+        attempt: names this one attempt of the holder's, so that `begin` may be repeated if its
+            reply was lost: the same attempt gets the same answer. Empty, with a holder: each call
+            is an attempt of its own (`MeterClient` names them); without a holder: all calls are
+            the same attempt, so that a tuning that is resumed finds its reservation.
     """
 
     route: str
@@ -79,6 +87,7 @@ class Asked:
     idempotency_key: str
     body_digest: str
     holder: str = ""
+    attempt: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ class Stored:
     """An answer that is kept for its repetition."""
 
     file: str
-    """Below the folder of answers."""
+    """Below the folder of answers. Empty: it was settled without an answer, as a tuning is."""
     media_type: str
     pairs: int
     """That were charged for it."""
