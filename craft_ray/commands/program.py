@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": "label new images with the classifier of a run",
     "evaluate": "how good that is on labelled images",
     "reproduce": "ours on the few-shot data sets, beside what is published",
+    "serve": "offer a model to others: answers, and tuning, over HTTP",
     "suggest": "which images of an unlabelled folder to label",
     "data": "check a data set, or convert it to Parquet",
     "runs": "what there is, what came of it, how to go on",

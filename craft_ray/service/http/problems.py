@@ -1,0 +1,63 @@
+"""Refusals as HTTP says them: RFC 9457, `application/problem+json`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+from craft_ray.service.meter.terms import Refusal
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """A request that is not answered.
+
+    Args:
+        status: of HTTP.
+        code: for programs.
+        detail: for people; names the field, the law and the value.
+        retry_after_s: when it may be taken.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, retry_after_s: float | None = None
+    ) -> None:
+        self.status, self.code, self.detail = status, code, detail
+        self.retry_after_s = retry_after_s
+        super().__init__(detail)
+
+    @classmethod
+    def of(cls, refusal: Refusal) -> Problem:
+        """What the meter has refused."""
+        return cls(refusal.status, refusal.code, refusal.detail, refusal.retry_after_s)
+
+    def headers(self) -> dict[str, str]:
+        """Beside the body's own."""
+        headers = {}
+        if self.retry_after_s is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return headers
+
+    def document(self) -> dict[str, Any]:
+        """The body."""
+        return {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+
+    def response(self, more: Mapping[str, str] | None = None) -> JSONResponse:
+        """As it is sent."""
+        headers = {**self.headers(), **(more or {})}
+        return JSONResponse(
+            self.document(), status_code=self.status, headers=headers, media_type=MEDIA_TYPE
+        )
