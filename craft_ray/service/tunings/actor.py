@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
+from craft_ray.errors import RunFailedError, last_words
 from craft_ray.pool.cluster import beside_driver
 from craft_ray.service.tunings.records import TuningRecords
 
@@ -64,5 +65,8 @@ class _Passing:
                 return ray.get(method.remote(*arguments, **named))
             except RayTaskError as error:
                 raise error.as_instanceof_cause() from error
+            except RayError as error:
+                words = f"the records of tunings do not answer: {last_words(error)}"
+                raise RunFailedError(words) from error
 
         return call

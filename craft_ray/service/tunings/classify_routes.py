@@ -158,8 +158,9 @@ def _answer(
     if isinstance(begun, Replayed):
         return (answers / begun.answer.file).read_bytes()
     try:
-        with desk.oracle() as oracle:
-            probabilities_NC = classify(artifact, oracle, images)
+        probabilities_NC = desk.ask(
+            caller.key_id, lambda oracle: classify(artifact, oracle, images), pairs
+        )
         data = labels_of(artifact.task.class_names, probabilities_NC, desk.config.gives)
         document = {"object": "list", "model": model, "data": data, "usage": {"pairs": pairs}}
         content = json.dumps(document).encode()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from starlette.requests import Request
 
@@ -15,6 +14,8 @@ from craft_ray.service.tunings.classify import Classifiers
 from craft_ray.service.tunings.layout import Layout
 from craft_ray.service.tunings.records import TuningRecords
 from craft_ray.service.tunings.tuning_meter import TuningMeter
+
+T = TypeVar("T")
 
 
 class Desk(Protocol):
@@ -55,6 +56,15 @@ class Desk(Protocol):
         """
         ...
 
-    def oracle(self) -> AbstractContextManager[Oracle]:
-        """A client of the pool that nobody else asks within the block."""
+    def ask(self, key_id: str, work: Callable[[Oracle], T], pairs: int) -> T:
+        """Do what asks the model, when it is the key's turn.
+
+        Args:
+            key_id: for whom.
+            work: is given a client that nobody else asks meanwhile.
+            pairs: that it asks about.
+
+        Raises:
+            Exception: of the work, or of the pool.
+        """
         ...

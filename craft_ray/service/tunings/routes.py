@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,12 +13,14 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from craft_ray.errors import DataError, UserError
+from craft_ray.errors import DataError, RunFailedError, UserError
 from craft_ray.service.tunings.api_error import ApiError, bad_request
 from craft_ray.service.tunings.classify_routes import add_classify_routes
 from craft_ray.service.tunings.desk import Desk
 from craft_ray.service.tunings.file_routes import add_file_routes
 from craft_ray.service.tunings.job_routes import add_job_routes
+
+logger = logging.getLogger(__name__)
 
 
 def tuning_routes(desk: Desk) -> APIRouter:
@@ -59,6 +62,10 @@ class _OpenAiRoute(APIRoute):
                 return error_response(bad_request(f"{param}: {first['msg']}", param))
             except DataError as error:
                 return error_response(bad_request(str(error), "file", "invalid_file"))
+            except RunFailedError as error:  # the pool or another process, which starts again
+                logger.error("%s %s: %s", request.method, request.url.path, error)
+                busy = "what answers this does not work now; try again"
+                return error_response(ApiError(503, busy, "unavailable", retry_after_s=5.0))
             except UserError as error:
                 # Of the owner's making: a classifier of another model, say.
                 return error_response(ApiError(409, str(error), "not_usable"))
