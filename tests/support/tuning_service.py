@@ -16,6 +16,7 @@ from starlette.requests import Request
 from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.config.sections import MlflowConfig, RayConfig
 from craft_ray.config.service import ServiceConfig
+from craft_ray.metering.ledger import Spending
 from craft_ray.oracle.contract import Oracle
 from craft_ray.service.meter.terms import (
     Asked,
@@ -174,24 +175,14 @@ def fake_service(folder: Path, **sections: Any) -> FakeService:
     return FakeService(config, TuningRecords(layout.database), FakeMeter())
 
 
-def summary(predictions: int = 40, **tuned: Any) -> dict[str, Any]:
+def summary(predictions: int = 20, **tuned: Any) -> dict[str, Any]:
     """Of a run."""
     score = {"accuracy": 0.9, "loss": 0.3, "calibration_error": 0.02}
     return {
         "name": "x",
         "zero_shot": {"validation": {**score, "accuracy": 0.5}, "held_out": None, "test": None},
         "tuned": {"validation": score, "held_out": None, "verdict": None, "head": None, **tuned},
-        "ledger": {
-            "candidate_queries": 1,
-            "search_predictions": predictions,
-            "head_predictions": 0,
-            "evaluation_predictions": 0,
-            "white_box_predictions": 0,
-            "cached_candidates": 0,
-            "cached_predictions": 0,
-            "text_encodes": 10,
-            "images_sent": 10,
-        },
+        "ledger": Spending(candidate_queries=1, search_predictions=predictions).as_dict(),
         "seconds": 1.0,
         "settings": {"output_dir": "/a/secret/place"},
     }

@@ -17,6 +17,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError, UserError
+from craft_ray.search.plan import dearest_runs
 from craft_ray.service.tunings.allowed import allowed_settings
 from craft_ray.service.tunings.api_error import ApiError, bad_request
 from craft_ray.service.tunings.upload import Facts
@@ -101,7 +102,7 @@ def read_method(
     Raises:
         ApiError: a key or value breaks a law.
     """
-    given = dict(method or {"type": "probes"})
+    given: dict[str, Any] = {"type": "probes"} if method is None else dict(method)
     kind = given.pop("type", None)
     if kind in OPENAI_TYPES:
         if kind != "supervised":
@@ -204,16 +205,23 @@ def _check_budget(config: RunConfig | SpaceConfig, run: RunConfig, most_queries:
             "gives no gradients",
             "method",
         )
-    budget = run.max_queries
+    budget = _queries_of(run)
     if isinstance(config, SpaceConfig):
         # Without a budget of its own a search may spend that of each trial.
-        budget = config.max_total_queries or config.trials * run.max_queries
+        each = max(map(_queries_of, dearest_runs(config)))
+        budget = config.max_total_queries or config.trials * each
     if budget > most_queries:
         raise bad_request(
             f"method.budget must be at most {most_queries:,} queries, but got {budget:,}",
             "method",
             "budget_too_large",
         )
+
+
+def _queries_of(run: RunConfig) -> int:
+    """At most: a head on fixed prompts asks about each once, whatever its budget."""
+    head = run.probing_head
+    return head.num_contexts if head is not None and run.method == "head" else run.max_queries
 
 
 def _preset_of(kind: str, preset: Any) -> str:

@@ -245,14 +245,15 @@ class TuningRunner:
         layout = self._place.layout
         summary = summary_of(layout.run(job.key_id, job.id))
         assert summary is not None
-        file_id = new_id("file")
-        path = layout.file_of(job.key_id, file_id, ".json")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, results_of(summary))
-        size, now = path.stat().st_size, self._clock()
-        self._records.add_file(
-            job.key_id, file_id, f"{job.id}.json", RESULT_PURPOSE, size, {}, sys.maxsize, now
-        )
+        file_id = job.id.replace("ftjob-", "file-")
+        if self._records.file(job.key_id, file_id) is None:  # else this is a repetition
+            path = layout.file_of(job.key_id, file_id, ".json")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, results_of(summary))
+            size, name = path.stat().st_size, f"{job.id}.json"
+            self._records.add_file(
+                job.key_id, file_id, name, RESULT_PURPOSE, size, {}, sys.maxsize, self._clock()
+            )
         for sentence in sentences_of(summary):
             self._say(job, sentence)
         self._settle_and_end(job, "succeeded", result={**told_of(summary), "file": file_id})
