@@ -1,7 +1,8 @@
 """The meter as an actor, which many processes ask, and its client.
 
-The actor is restarted when it dies: all that it knows is in its file. What was asked of it meanwhile
-is asked again, so each call may be repeated: a reply may be lost after the work was done.
+The actor is restarted when it dies: all that it knows is in its file. What was asked of it
+meanwhile is asked again, so each call may be repeated: a reply may be lost after the work was
+done.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from ray.exceptions import (
     GetTimeoutError,
     RayTaskError,
 )
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from craft_ray.errors import ConfigError, RunFailedError
+from craft_ray.pool.cluster import beside_driver
+from craft_ray.pool.lifecycle import NAMESPACE
 from craft_ray.service.meter.meter import Meter
 from craft_ray.service.meter.terms import (
     Admitted,
@@ -85,24 +87,24 @@ def start_meter(plan: MeterPlan, name: str) -> MeterClient:
 
     Args:
         plan: of the meter.
-        name: of the actor, in this driver's namespace.
+        name: of the actor, in the namespace of craft-ray.
 
     Raises:
         ArtifactError: the file is something else, or of another version.
         ConfigError: there is an actor of this name.
         RunFailedError: the file cannot be written.
     """
-    node = ray.get_runtime_context().get_node_id()
     remote: Any = ray.remote(MeterActor)
     try:
         actor = remote.options(
             name=name,
+            namespace=NAMESPACE,
             num_cpus=0,
             max_restarts=-1,
             # Calls are repeated by the client, which knows for how long somebody waits.
             max_task_retries=0,
             max_concurrency=CALLS_AT_ONCE,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            scheduling_strategy=beside_driver(),
             # Ray would keep the history of every call.
             enable_task_events=False,
         ).remote(replace(plan, path=plan.path.absolute()))
