@@ -224,9 +224,7 @@ def describe_result(
     has_cost = summary["cost"] is not None and bill is None
     cost = f", cost {money(summary['cost'])}" if has_cost else ""
     is_needed = has_needed_answers(ledger)
-    predictions = _so_many(
-        ledger["image_predictions"], "image prediction", "image predictions"
-    )
+    predictions = _so_many(ledger["image_predictions"], "image prediction", "image predictions")
     training = f"{data['num_train']:,} training, " if data["num_train"] else ""
     lines += [
         f"Spent: {_so_many(ledger['candidate_queries'], 'query', 'queries')}, {predictions}{cost}, "
