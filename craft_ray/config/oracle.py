@@ -23,6 +23,7 @@ ResizeMode = Literal["shortest", "longest", "squash"]
 Interpolation = Literal["bicubic", "bilinear"]
 LOADED_HERE = "open_clip"
 """The kind of a model where none is said."""
+SERVICE_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 SMALLEST_SHARE = 0.0001
 """Of a resource, that Ray's books know."""
 
@@ -122,6 +123,9 @@ AnyOracleConfig = Annotated[
 class PoolConfig(Settings):
     """Replicas of the oracle and how a population is spread over them."""
 
+    attach: Annotated[str, Field(pattern=SERVICE_NAME_PATTERN)] | None = None
+    """Name of a pool that is up on the same cluster (`craft-ray serve`, its `name`), which is asked
+    in place of one of our own; its replicas are as their owner has set them."""
     replicas: Annotated[int, Field(ge=1)] | Auto = "auto"
     """`auto` follows the nodes of the cluster as they come and go: one for each GPU, or without
     GPUs one for two CPUs of a node, at most four; with `max_replicas` it also asks an autoscaler

@@ -7,12 +7,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from craft_ray.config.base import Settings
-from craft_ray.config.oracle import OracleConfig, PoolConfig
+from craft_ray.config.oracle import SERVICE_NAME_PATTERN, OracleConfig, PoolConfig
 from craft_ray.config.places import PathText
 from craft_ray.config.sections import MlflowConfig, RayConfig
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-SERVICE_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 
 class GivenAwayConfig(Settings):
@@ -138,6 +137,11 @@ class ServiceConfig(Settings):
                     "tls_cert and tls_key must be given when host is not loopback, or "
                     f"behind_proxy=true where a proxy takes TLS, but host is {self.host!r}"
                 )
+        if self.pool.attach is not None:
+            raise ValueError(
+                "pool.attach must be null, because a service has a pool of its own, but got "
+                f"{self.pool.attach!r}"
+            )
         if self.gives.embeddings and not self.oracle.serves_features:
             raise ValueError(
                 "oracle.features must be true when gives.embeddings is true, but got false"

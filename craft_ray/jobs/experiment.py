@@ -36,8 +36,7 @@ from craft_ray.metering.ledger import Spending
 from craft_ray.oracle.contract import OracleDescription
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.cluster import cluster_nodes
-from craft_ray.pool.keeper import PoolKeeper
-from craft_ray.pool.lifecycle import starting_pool
+from craft_ray.pool.lifecycle import Keeper, starting_pool
 from craft_ray.task.indistinct import indistinct_classes
 from craft_ray.task.preparation import (
     FewShotData,
@@ -66,7 +65,7 @@ class Experiment:
     tracker: Tracker
     slots: Slots
     pool: PoolAddress
-    keeper: PoolKeeper
+    keeper: Keeper
     prepared: PreparedTask
     zero_shot: Score | None
     """On validation; None: there are no validation images."""

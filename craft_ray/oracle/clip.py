@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -46,6 +47,8 @@ from craft_ray.oracle.text.prompts import PromptTokens, alike_classes
 
 MAX_TEXT_BYTES = 64 * 2**20
 """Of features of contexts that are kept for the next question."""
+MOST_TASKS = 1024
+"""Of more, the one that was asked about longest ago must be registered again."""
 IMAGES_PER_FORWARD = {"cpu": 6, "cuda": 256}
 
 
@@ -72,8 +75,8 @@ class ClipOracle:
             images = IMAGES_PER_FORWARD[self._text.device.type]
         self._image_forwards = Forwards(images, "images")
         self._images = ImageStore(self._encode_pixels, config.feature_cache_mb * 2**20)
-        self._tasks: dict[str, PromptTokens] = {}
-        """Of the classes, by the task's content address."""
+        self._tasks: OrderedDict[str, PromptTokens] = OrderedDict()
+        """Of the classes, by the task's content address; the one in use is the last."""
         self._prompts: dict[str, PromptTokens] = {}
         """Of the whole prompts of tasks that have some."""
         self._last_text: tuple[str, FloatArray, torch.Tensor] | None = None
@@ -132,6 +135,9 @@ class ClipOracle:
             if task.prompts:
                 self._prompts[task.digest] = self._text.tokenize_texts(task.prompts)
             self._tasks[task.digest] = tokens
+            while len(self._tasks) > MOST_TASKS:
+                forgotten, _ = self._tasks.popitem(last=False)
+                self._prompts.pop(forgotten, None)
         return TaskHandle(
             digest=task.digest,
             num_classes=task.num_texts,
@@ -224,6 +230,7 @@ class ClipOracle:
     def _registered(self, task: TaskHandle) -> PromptTokens:
         if task.digest not in self._tasks:
             raise OracleError(f"task: {task.digest[:12]} must be registered first")
+        self._tasks.move_to_end(task.digest)
         return self._tasks[task.digest]
 
     def _logits(self, image_NF: torch.Tensor, text_KCF: torch.Tensor) -> torch.Tensor:

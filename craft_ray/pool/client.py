@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -34,15 +33,14 @@ from craft_ray.oracle.contract_laws import (
 )
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.answers import AnswerSheet
+from craft_ray.pool.cluster import this_driver
 from craft_ray.pool.dispatch import Dispatcher
 from craft_ray.pool.metrics import ClientTotals
+from craft_ray.pool.passing_sets import PassingSets
 from craft_ray.pool.scheduler import Chunk, split_population
 
 INLINE_BYTES = 100_000
 """Up to this size Ray sends an argument by value in any case."""
-
-PASSING_SETS = 2
-"""Image sets with `keep=False` that can be asked about: the one in work, and the next."""
 
 
 class PoolOracle:
@@ -53,15 +51,20 @@ class PoolOracle:
     Args:
         address: the pool.
         config: chunk size, back-pressure, attempts and timeout.
+        passing: image sets that are not kept by the pool; several clients of a process may share
+            them.
 
     Raises:
         PoolError: the pool is not running.
     """
 
-    def __init__(self, address: PoolAddress, config: PoolConfig) -> None:
+    def __init__(
+        self, address: PoolAddress, config: PoolConfig, passing: PassingSets | None = None
+    ) -> None:
         self._config = config
         self._dispatcher = Dispatcher(address, config)
-        self._passing: OrderedDict[str, ray.ObjectRef[Any]] = OrderedDict()
+        self._passing = passing or PassingSets()
+        self._driver = this_driver()
 
     @property
     def totals(self) -> ClientTotals:
@@ -72,26 +75,24 @@ class PoolOracle:
         return self._dispatcher.describe()
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
-        known = self._dispatcher.of_registry("task", task.digest)
+        known = self._dispatcher.of_registry("task", task.digest, self._driver)
         if known is not None:
             registered: TaskHandle = known[1]
             return registered
         handle: TaskHandle = self._ask_once("register_task", None, None, task)
-        self._dispatcher.of_registry("add_task", task, handle)
+        self._dispatcher.of_registry("add_task", task, handle, self._driver)
         return handle
 
     def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
-        """What is kept belongs to the pool; the last `PASSING_SETS` others belong to this client,
-        and travel with its questions."""
+        """What is kept belongs to the pool; others are `PassingSets`, and travel with the
+        questions about them."""
         check_images(images, self.describe())
         handle = ImageHandle(digest_of_images(images), len(images))
         if keep:
-            if not self._dispatcher.of_registry("images", handle.digest):
-                self._dispatcher.of_registry("add_images", handle, images)
+            if not self._dispatcher.of_registry("images", handle.digest, self._driver):
+                self._dispatcher.of_registry("add_images", handle, images, self._driver)
             return handle
-        self._passing[handle.digest] = self._passing.pop(handle.digest, None) or ray.put(images)
-        while len(self._passing) > PASSING_SETS:
-            self._passing.popitem(last=False)
+        self._passing.add(handle.digest, images)
         return handle
 
     def expect(self, images: ImageHandle) -> None:
@@ -178,9 +179,7 @@ class PoolOracle:
 
     def _pixels(self, images: ImageHandle | None) -> list[ray.ObjectRef[Any]]:
         """What a replica that does not know the images reads them from, if not the registry."""
-        if images is None or images.digest not in self._passing:
-            return []
-        return [self._passing[images.digest]]
+        return [] if images is None else self._passing.find(images.digest)
 
     def _ask_once(
         self, method: str, task: TaskHandle | None, images: ImageHandle | None, *arguments: Any

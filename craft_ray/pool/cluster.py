@@ -52,3 +52,13 @@ def beside_driver() -> NodeAffinitySchedulingStrategy:
     idle, and end with it when it is lost."""
     # Not soft: Ray then chose another node in two of six tries.
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def this_driver() -> str:
+    """Ray's id of the job that this process belongs to: of a driver and all that it has started."""
+    return str(ray.get_runtime_context().get_job_id())
+
+
+def living_drivers() -> set[str]:
+    """Ids of the jobs of the connected cluster that have not ended."""
+    return {job["JobID"] for job in ray._private.state.jobs() if not job["IsDead"]}

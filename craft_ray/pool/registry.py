@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
 import ray
 
+from craft_ray.config.oracle import OracleConfig
 from craft_ray.oracle.contract import (
     ClassificationTask,
     ImageHandle,
@@ -14,20 +16,37 @@ from craft_ray.oracle.contract import (
     OracleDescription,
     TaskHandle,
 )
+from craft_ray.pool.cluster import living_drivers
+
+TASKS_OF_A_DRIVER = 4096
+"""Of more, the one that was asked for longest ago is forgotten."""
 
 
 class Registry:
     """Members, content-addressed tasks and image sets of one pool; wrapped as a Ray actor.
 
-    The registry owns the images in the object store: they outlive the trial that registered them.
+    The registry owns the images in the object store: they outlive the trial that registered them,
+    and go when all drivers (Ray's jobs) that registered them are gone: a pool that is offered to
+    many does not keep what nobody can ask about.
+
+    Args:
+        model: that is hosted, for whoever attaches; None: nobody does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: OracleConfig | None = None) -> None:
+        self._model = model
         self._members: tuple[str, ...] = ()
         self._chunk_seconds = 0.0
         self._description: OracleDescription | None = None
         self._tasks: dict[str, tuple[ClassificationTask, TaskHandle]] = {}
+        self._tasks_of: dict[str, OrderedDict[str, None]] = {}
+        """Digests by driver, the one that was asked for last at the end."""
         self._images: dict[str, ray.ObjectRef[Any]] = {}
+        self._images_of: dict[str, set[str]] = {}
+
+    def model(self) -> OracleConfig | None:
+        """What is hosted."""
+        return self._model
 
     def members(self, chunk_seconds: float = 0.0) -> tuple[str, ...]:
         """Names of the replicas that questions may be sent to.
@@ -55,19 +74,57 @@ class Registry:
         """The pool's description, or None before a replica has loaded the model."""
         return self._description
 
-    def task(self, digest: str) -> tuple[ClassificationTask, TaskHandle] | None:
-        """A registered task, or None."""
-        return self._tasks.get(digest)
+    def task(self, digest: str, driver: str = "") -> tuple[ClassificationTask, TaskHandle] | None:
+        """A registered task, or None. Of a `driver` that asks, it is in use."""
+        known = self._tasks.get(digest)
+        if known is not None and driver:
+            self._use(digest, driver)
+        return known
 
-    def add_task(self, task: ClassificationTask, handle: TaskHandle) -> None:
-        """Keep a task."""
+    def add_task(self, task: ClassificationTask, handle: TaskHandle, driver: str) -> None:
+        """Keep a task as long as the driver lives, up to `TASKS_OF_A_DRIVER`."""
+        self._forget_the_dead()
         self._tasks[handle.digest] = (task, handle)
+        self._use(handle.digest, driver)
 
-    def add_images(self, handle: ImageHandle, images: Images) -> None:
-        """Keep an image set."""
+    def add_images(self, handle: ImageHandle, images: Images, driver: str) -> None:
+        """Keep an image set as long as the driver lives."""
+        self._forget_the_dead()
+        self._images_of.setdefault(driver, set()).add(handle.digest)
         if handle.digest not in self._images:
             self._images[handle.digest] = ray.put(images)
 
-    def images(self, digest: str) -> list[ray.ObjectRef[Any]]:
-        """The reference to an image set in a list (a bare one would be resolved), or nothing."""
-        return [self._images[digest]] if digest in self._images else []
+    def images(self, digest: str, driver: str = "") -> list[ray.ObjectRef[Any]]:
+        """The reference to an image set in a list (a bare one would be resolved), or nothing. Of a
+        `driver` that asks, it is kept from now on."""
+        if digest not in self._images:
+            return []
+        if driver:
+            self._images_of.setdefault(driver, set()).add(digest)
+        return [self._images[digest]]
+
+    def size(self) -> tuple[int, int]:
+        """Tasks and image sets that are kept."""
+        return len(self._tasks), len(self._images)
+
+    def _use(self, digest: str, driver: str) -> None:
+        used = self._tasks_of.setdefault(driver, OrderedDict())
+        used[digest] = used.pop(digest, None)
+        while len(used) > TASKS_OF_A_DRIVER:
+            used.popitem(last=False)
+            self._drop_unused_tasks()
+
+    def _drop_unused_tasks(self) -> None:
+        used = {digest for each in self._tasks_of.values() for digest in each}
+        self._tasks = {digest: known for digest, known in self._tasks.items() if digest in used}
+
+    def _forget_the_dead(self) -> None:
+        drivers = self._tasks_of.keys() | self._images_of.keys()
+        if len(drivers) < 2:  # a pool of one run ends with it
+            return
+        for gone in drivers - living_drivers():
+            self._tasks_of.pop(gone, None)
+            self._images_of.pop(gone, None)
+        self._drop_unused_tasks()
+        used = {digest for each in self._images_of.values() for digest in each}
+        self._images = {digest: kept for digest, kept in self._images.items() if digest in used}
