@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from craft_ray.classifiers.classifier import ProbesClassifier
+from craft_ray.classifiers.kinds import ProbesClassifier
 from craft_ray.config.sections import AnswerCacheConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import locate
