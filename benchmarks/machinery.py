@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.process_tree import Cost, measure
 from benchmarks.record import ROOT, commit, write_result
-from craft_ray.jobs.tuning import read_tuned
+from craft_ray.jobs.tuned import read_tuned
 
 PROBES = "tune_spaces/probes.yaml"
 DRIVER = "craft_ray.tune"

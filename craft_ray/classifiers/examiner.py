@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from craft_ray.classifiers.classifier import Classifier, PromptClassifier, TunedClassifier
+from craft_ray.classifiers.classifier import Classifier, TunedClassifier
+from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.classifiers.predictions import PredictionLog
 from craft_ray.classifiers.score import Score, ScoreCount, score_logits
 from craft_ray.data.dataset import Dataset, Item, labels_of

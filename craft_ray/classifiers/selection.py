@@ -14,12 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from craft_ray.classifiers.classifier import (
-    PromptClassifier,
-    TunedClassifier,
-    restore_classifier,
-)
+from craft_ray.classifiers.classifier import TunedClassifier
 from craft_ray.classifiers.evidence import Evidence, best_evidence, right_images
+from craft_ray.classifiers.kinds import PromptClassifier, restore_classifier
 from craft_ray.classifiers.score import Score, score_logits
 from craft_ray.config.fidelity import Selection
 from craft_ray.metering.metered_oracle import MeteredOracle

@@ -19,6 +19,7 @@ from craft_ray.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from craft_ray.classifiers.artifact import Artifact
     from craft_ray.config.oracle import AnyOracleConfig
+    from craft_ray.files.remote import Place
     from craft_ray.inference.predictor import Predictor
 
 NAMED_AT_MOST = 20
@@ -35,12 +36,14 @@ class Asked:
         artifact: the classifier.
         config: of its model.
         output_dir: where runs are; answers of an endpoint are kept beside them.
+        run_folder: of the run that made it; None: the classifier lies alone.
     """
 
     name: str
     artifact: Artifact
     config: AnyOracleConfig
     output_dir: Path = Path("runs")
+    run_folder: Place | None = None
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +104,8 @@ def find_asked(options: argparse.Namespace) -> Asked:
     about = artifact.about
     name = folder.parent.name if folder.name == RESULT_FOLDER else folder.name
     place = Path(options.output_dir) if "://" not in options.output_dir else Path("runs")
-    return Asked(about.run if about and about.run else name, artifact, config, place)
+    run = folder.parent if folder.name == RESULT_FOLDER else None
+    return Asked(about.run if about and about.run else name, artifact, config, place, run)
 
 
 @contextmanager

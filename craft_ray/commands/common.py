@@ -229,7 +229,7 @@ def print_outcome(
             f"craft-ray evaluate {escape(shlex.quote(str(folder)))} IMAGES",
         )
     if is_billed:
-        sentences.append(_billed(summary["bill"]))
+        sentences.append(_billed(summary))
     lines = [
         f"Summary:    {escape(str(folder / 'summary.json'))}",
         f"Classifier: {escape(str(folder / 'best'))}",
@@ -245,10 +245,12 @@ def print_outcome(
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def _billed(bill: Mapping[str, Any]) -> str:
+def _billed(summary: Mapping[str, Any]) -> str:
+    from craft_ray.metering.ledger import has_needed_answers
     from craft_ray.oracle.gate.bill import Bill
 
-    return Bill.from_dict(bill).sentence()
+    is_needed = has_needed_answers(summary["ledger"])
+    return Bill.from_dict(summary["bill"]).sentence(is_needed=is_needed)
 
 
 def check_inputs(

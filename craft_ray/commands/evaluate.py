@@ -70,6 +70,7 @@ def _run(options: argparse.Namespace) -> None:
     from craft_ray.inference.out_file import check_file
     from craft_ray.inference.report import check_report, write_report
     from craft_ray.inference.shown import show_evaluation
+    from craft_ray.task.trained_on import digests, read_training_images
 
     if options.report is not None:
         check_report(options.report)
@@ -83,6 +84,8 @@ def _run(options: argparse.Namespace) -> None:
     note(price_line(asked, options.price, len(items)))
     count = EvaluationCount(asked.artifact.task.class_names)
     unreadable: list[str] = []
+    trained_on = read_training_images(asked.run_folder) if asked.run_folder else frozenset()
+    num_trained_on = 0
     console = Console(stderr=True, emoji=False)
     with (
         open_predictor(asked, options.replicas) as predictor,
@@ -91,8 +94,16 @@ def _run(options: argparse.Namespace) -> None:
         for batch in predictor.predict(items):
             count.add(batch.logits_NC, batch.items)
             unreadable += batch.unreadable
+            if trained_on:
+                num_trained_on += sum(each in trained_on for each in digests(batch.items))
             advance(len(batch.items) + len(batch.unreadable))
     tell_unreadable(unreadable, count.num_images)
+    if num_trained_on:
+        note(
+            f"warning: {num_trained_on:,} of {counted(count.num_images, 'image')} "
+            f"{'is' if num_trained_on == 1 else 'are'} among those that the run was trained on: "
+            "the accuracy is better than on others"
+        )
     evaluation = count.evaluation
     if options.json:
         print_json(asdict(evaluation), indent=2)

@@ -21,6 +21,7 @@ COMMANDS = {
     "data": "check a data set, or convert it to Parquet",
     "runs": "what there is, what came of it, how to go on",
     "ui": "MLflow's pages of the runs on this machine",
+    "keys": "who may use a served model, how much and how often",
     "settings": "every setting, what it may be, its default and its meaning",
     "tracking": "what waits to be sent to MLflow",
     "env": "what this machine has, and what would fail on it",

@@ -81,24 +81,30 @@ def _run(options: argparse.Namespace) -> None:
             f"root: {config.root} must hold at least one of the data sets, but misses\n  "
             + "\n  ".join(f"{name}: {path}" for name, path in missing.items())
         )
+    from craft_ray.reproduction.too_few import refusal, without_too_few
+
+    cells, left_out = without_too_few(found)
+    if not cells:
+        raise refusal(left_out)
+    headline = [*_describe(config, cells, missing), *(each.line() for each in left_out)]
     if options.dry_run:
-        _print_plan(config, document, found, missing)
+        _print_plan(config, document, cells, missing, headline)
         return
-    first = next(iter(found.values()))
-    with request.open(first.ray, lambda _: _describe(config, found, missing)) as (folder, console):
+    first = next(iter(cells.values()))
+    with request.open(first.ray, lambda _: headline) as (folder, console):
         from rich.console import Console
 
         from craft_ray.reproduction.run import run_reproduction
         from craft_ray.reproduction.tables import TABLE_FILE
         from craft_ray.tracking import tracking_folder, ui_command
 
-        summary = run_reproduction(config, found, missing, folder, console)
+        summary = run_reproduction(config, cells, missing, left_out, folder, console)
     if options.json:
         print_json(summary)
         return
     console = Console(emoji=False)
     console.print((folder / TABLE_FILE).read_text(), highlight=False, markup=False, soft_wrap=True)
-    lines = [f"Tables and plots: {folder}"]
+    lines = [*(each.line() for each in left_out), f"Tables and plots: {folder}"]
     if command := ui_command(first.mlflow, tracking_folder(folder.parent)):
         lines.append(f"Look at it: {command}")
     for line in lines:
@@ -126,6 +132,7 @@ def _print_plan(
     document: Mapping[str, Any],
     cells: Mapping[Cell, RunConfig],
     missing: Mapping[str, str],
+    headline: Sequence[str],
 ) -> None:
     from craft_ray.data.dataset import check_testable
     from craft_ray.metering.ledger import Spending
@@ -167,7 +174,7 @@ def _print_plan(
         f"cells: {len(cells)}, at most {config.max_concurrent_cells} at a time, each "
         f"a worker of {first.ray.cpus_per_worker:g} CPU",
     ]
-    print("\n".join([*_describe(config, cells, missing), *failed.values()]) + "\n")
+    print("\n".join([*headline, *failed.values()]) + "\n")
     price = first.price_per_thousand_predictions
     print_plan(ReproductionConfig, document, total, requests, price)
 

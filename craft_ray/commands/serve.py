@@ -100,8 +100,8 @@ def check_installed() -> None:
     """
     try:
         import fastapi  # noqa: F401
-        import multipart  # noqa: F401
         import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
         import ray.serve  # noqa: F401
     except ImportError as error:
         problem = f"needs packages beside craft-ray ({error.name}): pip install 'craft-ray[serve]'"

@@ -40,9 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="Example: craft-ray settings learning_rate",
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="only those with all these words")
-    parser.add_argument(
-        "--of", choices=MODELS, help="only settings of this (default: of all)"
-    )
+    parser.add_argument("--of", choices=MODELS, help="only settings of this (default: of all)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="as docs/settings.md")
     form.add_argument("--schema", action="store_true", help="JSON schema of --of, for editors")

@@ -66,14 +66,16 @@ def _parser() -> argparse.ArgumentParser:
         type=path_argument,
         metavar="PLACE",
         help="what is labelled already: the table of --out with some labels filled in, or a folder "
-        "of class folders; images like these are not named again",
+        "of class folders; images like these are not named again, and one whose label is - is "
+        "left out for good",
     )
     parser.add_argument(
         "--out",
         type=path_argument,
         metavar="FILE.csv",
         help="write a table path,label,split to be filled in, for train and tune; labels of "
-        "--labelled come first",
+        "--labelled come first. A label of - says that an image is of no class, or that nobody can "
+        "tell: it is not learned from, and with --labelled not named again",
     )
     parser.add_argument(
         "--sheet",
@@ -200,7 +202,7 @@ def _tell_next(options: argparse.Namespace, settings: Sequence[str]) -> None:
     if options.out is None:
         return
     words = [str(options.out), *ALL_OF_A_TABLE, *settings, *typed_flags(options)]
-    note(f"Fill in the column label of {options.out}, then type:")
+    note(f"Fill in the column label of {options.out} (- for an image of no class), then type:")
     note(f"  craft-ray train {shlex.join(words)}")
     note("If a class is on none of these images, add data.more_classes=[NAME, ...].")
 

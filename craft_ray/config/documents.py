@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,7 @@ def to_yaml(document: dict[str, Any]) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False)
 
 
+_NO_WHOLE_NUMBER = ("int_type", "int_parsing", "int_parsing_size", "int_from_float")
 _MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")
 """How pydantic calls the number and the word, in the path of an error, where both may be given."""
 
@@ -131,15 +133,15 @@ def shorten(value: Any) -> str:
 def describe_problems(error: ValidationError) -> list[str]:
     """One line a problem: the field, the law, the value."""
     problems: list[str] = []
-    for detail in error.errors():
+    for before, detail in pairwise([None, *error.errors()]):
+        assert detail is not None
         path = [str(part) for part in detail["loc"] if part not in (*UNION_KINDS, KEY)]
         if is_word := _MEMBER.fullmatch(path[-1] if path else ""):
             path.pop()
         field = ".".join(path)
         if is_word and detail["type"] == "literal_error":
             # The number that it might be is refused by the problem before.
-            law, got = problems.pop().rsplit(", but got ", 1)
-            problems.append(f"{law} or {_words_of(detail['ctx']['expected'])}, but got {got}")
+            problems[-1] = f"{field}: {_neither_number_nor_word(before, detail)}"
             continue
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
@@ -151,6 +153,16 @@ def describe_problems(error: ValidationError) -> list[str]:
             message = f"{message}, but got {shorten(detail['input'])}"
         problems.append(f"{field}: {message}" if field else message)
     return problems
+
+
+def _neither_number_nor_word(as_number: Any, as_word: Any) -> str:
+    """Of a setting that is one or the other: what pydantic says of each, as one law."""
+    law = as_number["msg"].replace("Input should be", "must be")
+    if as_number["type"] in _NO_WHOLE_NUMBER:
+        law = "must be a whole number"
+    expected, value = as_word["ctx"]["expected"], as_word["input"]
+    near = did_you_mean(value, re.findall(r"'(.*?)'", expected)) if isinstance(value, str) else ""
+    return f"{law}, or {_words_of(expected)}, but got {shorten(value)}{near}"
 
 
 def _missing(_: Any) -> tuple[str, str]:

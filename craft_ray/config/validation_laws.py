@@ -31,7 +31,8 @@ def check_without_training(
     if head is None or method != "head":
         raise ValueError(
             "data.shots >= 1 must hold unless method is head and head.kind is linear, probes or "
-            f"features, but got 0 and method {method}: there is nothing to search or to train with"
+            f"features, but got 0 and method {method}: there is nothing to search or to train "
+            "with. craft-ray train data.shots=0, without a file, gives the untouched model"
         )
     if data.validation == "few_shot":
         raise ValueError(

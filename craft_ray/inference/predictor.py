@@ -80,6 +80,7 @@ class Predictor:
         description = oracle.describe()
         artifact.check_oracle(description, any_precision=True)
         self.artifact = artifact
+        self._has_asked = False
         self.is_as_tuned = description.oracle_id == artifact.oracle_id
         """Whether the model computes as it did when the classifier was tuned, and not in another
         precision: then labels can differ, and the scores on its card are not those of here."""
@@ -113,7 +114,7 @@ class Predictor:
         """What an endpoint was asked for so far, and what that costs, in words; None: the model is
         here."""
         bill = getattr(self._first, "bill", None)
-        return None if bill is None else str(bill.words())
+        return None if bill is None else str(bill.words(is_needed=self._has_asked))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -149,6 +150,7 @@ class Predictor:
         if part.images is None:
             nothing = np.empty((0, len(self.class_names)), np.float32)
             return Batch([], nothing, part.unreadable, part.given)
+        self._has_asked = True
         oracle = self._free.get()
         try:
             images = oracle.register_images(part.images, keep=False)

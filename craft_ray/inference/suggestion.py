@@ -15,7 +15,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Item
 from craft_ray.data.sources.index import found_path
 from craft_ray.data.sources.listing import Files
-from craft_ray.data.sources.table import Columns, read_table
+from craft_ray.data.sources.table import SKIPPED, Columns, read_table
 from craft_ray.data.split_names import split_of
 from craft_ray.errors import ConfigError, DataError
 from craft_ray.inference.asked_once import (
@@ -38,17 +38,22 @@ FEWEST_NAMES = 20
 
 @dataclass(frozen=True)
 class Labelled:
-    """An image whose label is known.
+    """An image whose label is known, or that is to have none.
 
     Attributes:
         path: of its file.
-        label: its class.
+        label: its class, or `SKIPPED`.
         split: the word for it in the table; images to be learned from where there is none.
     """
 
     path: Path
     label: str
     split: str = TRAINING
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether it is left out for good."""
+        return self.label == SKIPPED
 
 
 @dataclass(frozen=True)
@@ -82,19 +87,23 @@ def labelled_so_far(place: Path) -> list[Labelled]:
     """What somebody has labelled.
 
     Args:
-        place: a table, as `suggest --out` writes it, some of whose labels may be missing; or a
-            folder of class folders, perhaps in folders of splits.
+        place: a table, as `suggest --out` writes it, some of whose labels may be missing, or
+            `SKIPPED`; or a folder of class folders, perhaps in folders of splits.
 
     Raises:
-        DataError: it cannot be read, or has no labelled image.
+        DataError: it cannot be read, or has no image that is labelled or skipped.
     """
     if place.is_dir():
         return [_in_class_folder(place, path) for path in map(_path_of, ImagesAt([place]))]
     files = Files()
     return [
-        Labelled(found_path(place.parent, row.path, files), row.label, row.split or TRAINING)
-        for row in read_table(place, Columns())
-        if row.label
+        Labelled(
+            found_path(place.parent, row.path, files),
+            SKIPPED if row.is_skipped else row.label,
+            row.split or TRAINING,
+        )
+        for row in read_table(place, Columns(), skipped_will_do=True)
+        if row.label or row.is_skipped
     ]
 
 
@@ -133,25 +142,32 @@ def gather(
 
     Args:
         images: that may be suggested.
-        labelled: that are known already, whether they are among `images` or not.
+        labelled: that are known already, whether they are among `images` or not. What is skipped
+            of them is in neither.
         progress: is told of each image that is read, by the number 1.
 
     Raises:
         DataError: an image is no file, or none can be read.
     """
     listed = [replace(item, encoded=_path_of(item)) for item in images]
-    of_labelled = [Item(each.path, NO_LABEL, str(each.path)) for each in labelled]
-    digests = list(digests_of(of_labelled, progress))
-    known_digests = set(digests)
+    looked_at = [Item(each.path, NO_LABEL, str(each.path)) for each in labelled]
+    found = list(zip(labelled, looked_at, digests_of(looked_at, progress), strict=True))
+    of_labelled = [(item, digest) for each, item, digest in found if not each.is_skipped]
+    known_digests = {digest for _, digest in of_labelled}
+    # Of copies, one of which has a label, that is what somebody knows.
+    skipped_digests = {digest for each, _, digest in found if each.is_skipped} - known_digests
     items: list[Item] = []
     known: list[int] = []
     seen: set[bytes] = set()
-    broken = twice = unwritable = 0
+    broken = twice = unwritable = skipped = 0
     for item, digest in zip(listed, digests_of(listed, progress), strict=True):
         if digest is None:
             broken += 1
         elif digest in seen:
             twice += 1
+        elif digest in skipped_digests:
+            seen.add(digest)
+            skipped += 1
         elif not _can_be_written(item.name):
             unwritable += 1
         else:
@@ -160,21 +176,25 @@ def gather(
                 known.append(len(items))
             items.append(item)
     num_to_choose = len(items) - len(known)
-    for item, digest in zip(of_labelled, digests, strict=True):
+    for item, digest in of_labelled:
         if digest is not None and digest not in seen:
             seen.add(digest)
             known.append(len(items))
             items.append(item)
     if not num_to_choose:
         raise DataError(
-            f"IMAGES: at least one image must be readable and not labelled yet, but of "
+            f"IMAGES: at least one image must be readable and not labelled or skipped yet, but of "
             f"{len(listed):,} none is"
         )
     reasons = (
         (broken, "that are broken"),
         (twice, "that are there twice"),
         (unwritable, "whose names are not UTF-8, so that no table can name them"),
-        (digests.count(None), "that are labelled and cannot be read"),
+        (skipped, f"whose label is {SKIPPED}"),
+        (
+            sum(digest is None for _, digest in of_labelled),
+            "that are labelled and cannot be read",
+        ),
     )
     left_out = tuple(f"{number:,} image(s) {reason}" for number, reason in reasons if number)
     return Pool(tuple(items), tuple(known), len(listed), left_out)

@@ -58,8 +58,8 @@ def check_sheet(path: Path) -> None:
 
 def write_table(path: Path, labelled: Sequence[Labelled], suggested: Sequence[Suggested]) -> None:
     """Columns path, label and split, as `data.source.kind: csv` reads them: the images that are
-    labelled, then those that are suggested, whose labels are empty. All of these are for training:
-    images that were chosen are no fair test.
+    labelled or skipped, then those that are suggested, whose labels are empty. All of
+    these are for training: images that were chosen are no fair test.
 
     Raises:
         ConfigError: it cannot be written.

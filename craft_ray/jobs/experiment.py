@@ -46,6 +46,7 @@ from craft_ray.task.preparation import (
 )
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.task.provenance import data_summary, versions
+from craft_ray.task.trained_on import TRAINING_IMAGES_FILE, write_training_images
 from craft_ray.tracking import NullTracker, Tracker, make_tracker, tracking_folder
 from craft_ray.tracking.base import STEP
 from craft_ray.tracking.vocabulary import pool_metrics
@@ -185,6 +186,8 @@ class Experiment:
             "versions": versions(),
             "settings": settings,
         }
+        with dispensable(self.folder / TRAINING_IMAGES_FILE, self.say):
+            write_training_images(self.folder, self.data.train)
         write_json(self.folder / SUMMARY_FILE, summary)
         with dispensable(self.folder / REPORT_FILE, self.say):
             write_run_report(self.folder, summary, curves, self.data.dataset)

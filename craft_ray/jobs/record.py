@@ -24,6 +24,7 @@ from craft_ray.errors import last_words
 from craft_ray.files.folders import on_this_disk
 from craft_ray.files.remote import Place
 from craft_ray.jobs.run_folder import SUMMARY_FILE
+from craft_ray.metering.ledger import has_needed_answers
 from craft_ray.oracle.gate.bill import Bill
 from craft_ray.task.preparation import FewShotData
 from craft_ray.task.provenance import manifest
@@ -218,14 +219,18 @@ def describe_result(
         lines.append(f"No test images: {alone.get(by, 'nothing')} says how good it is.{words}")
     if verdict := (result or {}).get("verdict"):
         lines.append(verdict)
+    lines += ((result or {}).get("head") or {}).get("sentences", ())
     bill = summary.get("bill")
     has_cost = summary["cost"] is not None and bill is None
     cost = f", cost {money(summary['cost'])}" if has_cost else ""
+    is_needed = has_needed_answers(ledger)
+    predictions = _so_many(ledger["image_predictions"], "image prediction", "image predictions")
+    training = f"{data['num_train']:,} training, " if data["num_train"] else ""
     lines += [
-        f"Spent: {ledger['candidate_queries']:,} queries, {ledger['image_predictions']:,} image "
-        f"predictions{cost}, {summary['seconds']:.0f} s",
-        *([] if bill is None else [Bill.from_dict(bill).sentence()]),
-        f"Data: {data['name']}, {data['num_classes']} classes, {data['num_train']:,} training, "
+        f"Spent: {_so_many(ledger['candidate_queries'], 'query', 'queries')}, {predictions}{cost}, "
+        f"{summary['seconds']:.0f} s",
+        *([] if bill is None else [Bill.from_dict(bill).sentence(is_needed=is_needed)]),
+        f"Data: {data['name']}, {_so_many(data['num_classes'], 'class', 'classes')}, {training}"
         f"{data['num_validation'] or 'no'} validation and {num_test} test images",
         f"Model: {model_name(config)}",
         f"Label images: `craft-ray predict {summary['name']} PHOTOS`",
@@ -234,3 +239,7 @@ def describe_result(
         lines.append(f'In Python: `mlflow.pyfunc.load_model("models:/{config.mlflow.register_as}')
         lines[-1] += '@champion")`'
     return "\n\n".join(lines)
+
+
+def _so_many(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

@@ -28,7 +28,7 @@ from craft_ray.jobs.record import (
 )
 from craft_ray.jobs.result import Scores, verdict_on
 from craft_ray.jobs.run_watcher import RunWatcher
-from craft_ray.jobs.tuning import Tuned, read_selected, read_tuned
+from craft_ray.jobs.tuned import Tuned, read_selected, read_tuned
 from craft_ray.task.preparation import FewShotData
 from craft_ray.tracking import tracked
 from craft_ray.tracking.base import STEP

@@ -1,4 +1,4 @@
-"""A fine-tuning from its first generation, or its last state, to its end; and its result.
+"""A fine-tuning from its first generation, or its last state, to its end.
 
 Runs in a slot's worker. After each evaluation a state is saved, and then reported: a successor of
 this worker repeats what was reported, as whoever waited for it may have died as well.
@@ -7,16 +7,12 @@ this worker repeats what was reported, as whoever waited for it may have died as
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, fields
 
-from craft_ray.classifiers.evidence import Evidence
 from craft_ray.classifiers.score import Score
-from craft_ray.classifiers.selection import Selected
 from craft_ray.config.run import RunConfig
-from craft_ray.errors import ArtifactError, MoneySpentError
+from craft_ray.errors import MoneySpentError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import (
     POINTS,
@@ -26,139 +22,25 @@ from craft_ray.jobs.job import (
     Outcome,
     Report,
     Reporter,
-    read_result,
     repeated,
 )
+from craft_ray.jobs.tuned import Tuned
 from craft_ray.metering.answer_cache import open_answer_cache
-from craft_ray.metering.journal import Journal, open_journal, spent_on_record
+from craft_ray.metering.journal import Journal, open_journal
 from craft_ray.metering.journal_sqlite import digest_of_question
-from craft_ray.metering.ledger import QueryLedger, Spending
+from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.arithmetic import last_bits
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.tuners.base import GenerationReport, Trainer
-from craft_ray.tuners.findings import HeadFindings
 from craft_ray.tuners.registry import make_trainer
-from craft_ray.tuners.state import keep_state, load_newest_state, selected_in
+from craft_ray.tuners.state import keep_state, load_newest_state
 
 SUBJECT, LAST_BITS = "subject", "last_bits"
 """Of a state: what was asked about, and `last_bits` of the machine that asked."""
 SEVERAL = "several"
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What a fine-tuning has come to.
-
-    Attributes:
-        outcome: how it ended; `running` if it has not, and was cut off.
-        reports: all of them, without their points; the last one speaks of the selected state.
-        spent: what it has paid for, reported or not.
-        curve: candidate queries and validation accuracy of the working state, from the start,
-            however often it was taken up.
-        points: the generations that belong to the last report.
-        right: the validation images that the selected state predicts rightly, see `Evidence`.
-        findings: of the last head that was fitted to answers.
-    """
-
-    outcome: Outcome
-    reports: list[Report]
-    spent: Spending
-    curve: list[tuple[int, float]]
-    points: list[dict[str, float]] = field(default_factory=list)
-    right: str = ""
-    findings: HeadFindings | None = None
-
-    @property
-    def last(self) -> Report | None:
-        """The last report; None before the first evaluation."""
-        return self.reports[-1] if self.reports else None
-
-    @property
-    def evidence(self) -> Evidence | None:
-        """Of the selected state."""
-        if self.last is None:
-            return None
-        known = {f.name: self.last[f"val_{f.name}"] for f in fields(Score)}
-        validation = None if known["accuracy"] is None else Score(**known)
-        held_out, before = self.last["held_out"], self.last.get("zero_shot_held_out")
-        return Evidence(
-            validation, held_out and Score(**held_out), self.right, before and Score(**before)
-        )
-
-    @property
-    def retried_chunks(self) -> int:
-        """Chunks that were sent again after they were lost; they are paid for once."""
-        return 0 if self.last is None else int(self.last["retried_chunks"])
-
-    @property
-    def seconds(self) -> float:
-        """In its workers, from the start, however often it was taken up."""
-        return 0.0 if self.last is None else float(self.last["train_seconds"])
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `result.json`."""
-        return {
-            "outcome": self.outcome,
-            REPORTS: self.reports,
-            "ledger": self.spent.as_dict(),
-            "curve": self.curve,
-            POINTS: self.points,
-            "right": self.right,
-            "findings": self.findings and self.findings.as_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Tuned:
-        """Inverse of `as_dict`.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is none.
-        """
-        return cls(
-            document["outcome"],
-            list(document[REPORTS]),
-            Spending.from_dict(document["ledger"]),
-            [(int(queries), float(accuracy)) for queries, accuracy in document["curve"]],
-            list(document[POINTS]),
-            str(document.get("right", "")),  # results of earlier versions have neither
-            HeadFindings.restore(found) if (found := document.get("findings")) else None,
-        )
-
-
-def read_tuned(folder: Place) -> Tuned:
-    """What the fine-tuning in `folder` has come to, also one that was cut off.
-
-    Raises:
-        ArtifactError: a file is damaged.
-        RunFailedError: the store does not answer.
-    """
-    if (document := read_result(folder)) is not None:
-        try:
-            return Tuned.from_dict(document)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{folder}: must hold a result, but: {error!r}") from error
-    state = load_newest_state(folder / STATES_FOLDER)
-    nothing: dict[str, Any] = {REPORTS: [], POINTS: [], "curve": []}
-    known = nothing
-    if state is not None:
-        known = {**state.values, "right": state.values.get("selected", {}).get("right", "")}
-    ledger = spent_on_record(folder).as_dict()
-    return Tuned.from_dict({"outcome": "running", **known, "ledger": ledger})
-
-
-def read_selected(folder: Place) -> Selected:
-    """What the fine-tuning in `folder` would return: each state that is kept has it.
-
-    Raises:
-        ArtifactError: no state can be read.
-    """
-    state = load_newest_state(folder / STATES_FOLDER)
-    if state is None:
-        raise ArtifactError(f"{folder}: must have a state, but has none")
-    return selected_in(state)
 
 
 def tune(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from craft_ray.errors import BudgetError
 
@@ -75,6 +76,12 @@ class Spending:
     def from_dict(cls, document: dict[str, int]) -> Spending:
         """Inverse of `as_dict`."""
         return cls(**{f.name: int(document[f.name]) for f in fields(cls)})
+
+
+def has_needed_answers(ledger: Mapping[str, Any]) -> bool:
+    """Whether there was anything to ask about, be it answered before: of the totals that a summary
+    has (`Spending.as_dict`)."""
+    return bool(ledger["image_predictions"] or ledger["cached_predictions"])
 
 
 def cost_of(

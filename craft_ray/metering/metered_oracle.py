@@ -1,9 +1,9 @@
-"""Every question to the oracle passes here: authorised before, counted and put on record after."""
+"""Every question to the oracle passes here; what is known of it already, and what it costs, is in
+`question_record`."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from craft_ray.metering.answer_cache import AnswerCache
 from craft_ray.metering.journal import Journal
-from craft_ray.metering.journal_sqlite import QueryId, RecordedPart, digest_of_question
+from craft_ray.metering.journal_sqlite import digest_of_question
 from craft_ray.metering.ledger import Purpose, QueryLedger, Spending, cost_of
+from craft_ray.metering.question_record import QuestionRecord, content_of
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (
     Answer,
@@ -67,13 +68,9 @@ class MeteredOracle:
         logit_scale: float = 1.0,
     ) -> None:
         self._oracle = oracle
-        self._journal = journal
-        self._cache = cache
-        self._generation = 0
-        self._asked: Counter[str] = Counter()
-        self._by_content = by_content
-        self._counted: set[QueryId] = set()
-        self._takes_by_place = False
+        self._questions = QuestionRecord(
+            ledger, journal, cache, self.describe, by_content=by_content
+        )
         self.ledger = ledger
         self.logit_scale = logit_scale
         """What every prediction is multiplied by, where the oracle answers with cosines. Answers on
@@ -82,12 +79,11 @@ class MeteredOracle:
     def take_by_place(self) -> None:
         """From here on an answer on record is that of the question in its place, as this machine
         arrives at the same questions with other last bits."""
-        self._takes_by_place = True
+        self._questions.take_by_place()
 
     def begin_generation(self, generation: int) -> None:
         """The questions from here on are those of `generation`, counted from its first."""
-        self._generation = generation
-        self._asked.clear()
+        self._questions.begin_generation(generation)
 
     def describe(self) -> OracleDescription:
         """Free."""
@@ -103,9 +99,9 @@ class MeteredOracle:
         cost = Spending(images_sent=len(images))
         question = digest_of_question(handle.digest)
         # Sending a set again after a resume is counted once: its answers are paid for once.
-        query = self._next_query("images", question)
-        if not self._on_record(query, question):
-            self._record(query, question, 0, cost, np.zeros((1, 0), dtype=np.uint8))
+        query = self._questions.next_query("images", question)
+        if not self._questions.parts(query, question):
+            self._questions.record(query, question, 0, cost, np.zeros((1, 0), dtype=np.uint8))
         return handle
 
     def expect(self, images: ImageHandle) -> None:
@@ -129,9 +125,7 @@ class MeteredOracle:
             RunFailedError: the journal has no room for an answer; nothing was asked.
         """
         cost = cost_of(purpose, len(contexts_KLE), images.num_images, task.num_classes)
-        question = digest_of_question(
-            task.digest, images.content, answer, _content_of(contexts_KLE)
-        )
+        question = digest_of_question(task.digest, images.content, answer, content_of(contexts_KLE))
         num_logits = len(contexts_KLE) * images.num_images * task.num_classes
         logits: FloatArray = self._ask(
             purpose,
@@ -175,13 +169,13 @@ class MeteredOracle:
         # Losses cannot be scaled afterwards: with another scale they are others.
         scale = [] if self.logit_scale == 1.0 else [repr(self.logit_scale)]
         question = digest_of_question(
-            task.digest, images.content, reduction.digest, _content_of(contexts_KLE), *scale
+            task.digest, images.content, reduction.digest, content_of(contexts_KLE), *scale
         )
-        query = self._next_query("search", question)
+        query = self._questions.next_query("search", question)
         losses_K = np.full(len(contexts_KLE), np.nan)
         missing_K = np.ones(len(contexts_KLE), dtype=bool)
         counts_K = missing_K.copy() if counts_K is None else counts_K
-        for part in self._on_record(query, question):
+        for part in self._questions.parts(query, question):
             losses_K[part.start : part.stop] = part.answer
             missing_K[part.start : part.stop] = False
 
@@ -189,27 +183,29 @@ class MeteredOracle:
             queries = int(counts_K[places].sum())
             return cost_of("search", len(places), images.num_images, task.num_classes, queries)
 
-        if missing_K.all() and (known := self._from_cache(question)) is not None:
-            self._record(query, question, 0, cost_at(np.arange(len(known))).saved, known)
+        if missing_K.all() and (known := self._questions.from_cache(question)) is not None:
+            self._questions.record(query, question, 0, cost_at(np.arange(len(known))).saved, known)
             return known
         places = np.flatnonzero(missing_K)
         if len(places) == 0:
             return losses_K
 
-        self._authorize(cost_at(places), len(places) * FLOAT64_BYTES)
+        self._questions.authorize(cost_at(places), len(places) * FLOAT64_BYTES)
 
         def on_part(start: int, losses: LossArray) -> None:
             # What is missing may lie apart: runs of neighbours are recorded each.
             own = places[start : start + len(losses)]
             for run in np.split(np.arange(len(own)), np.flatnonzero(np.diff(own) > 1) + 1):
-                self._record(query, question, int(own[run[0]]), cost_at(own[run]), losses[run])
+                self._questions.record(
+                    query, question, int(own[run[0]]), cost_at(own[run]), losses[run]
+                )
             losses_K[own] = losses
             missing_K[own] = False
 
         losses = self._score(task, images, contexts_KLE[places], reduction, on_part)
         if missing_K.any():  # an oracle that gives no parts
             on_part(0, losses)
-        self._to_cache(question, losses_K)
+        self._questions.to_cache(question, losses_K)
         return losses_K
 
     def _score(
@@ -309,65 +305,14 @@ class MeteredOracle:
         ask: Callable[[], Array],
     ) -> Array:
         """A question that is answered as a whole, in so many bytes."""
-        query = self._next_query(purpose, question)
-        for part in self._on_record(query, question):
+        query = self._questions.next_query(purpose, question)
+        for part in self._questions.parts(query, question):
             return part.answer
-        if (known := self._from_cache(question)) is not None:
-            self._record(query, question, 0, cost.saved, known)
+        if (known := self._questions.from_cache(question)) is not None:
+            self._questions.record(query, question, 0, cost.saved, known)
             return known
-        self._authorize(cost, num_bytes)
+        self._questions.authorize(cost, num_bytes)
         answer = ask()
-        self._record(query, question, 0, cost, answer)
-        self._to_cache(question, answer)
+        self._questions.record(query, question, 0, cost, answer)
+        self._questions.to_cache(question, answer)
         return answer
-
-    def _authorize(self, cost: Spending, num_bytes: int) -> None:
-        """Refuse before anything is spent, if the answer of so many bytes could not be kept."""
-        self.ledger.authorize(cost)
-        if self._journal is not None:
-            self._journal.ensure_room(num_bytes)
-
-    def _from_cache(self, question: bytes) -> Array | None:
-        """What others were answered, by content. Whole questions only: a part of a
-        population asked anew would be computed in other chunks, which shows in the last bits."""
-        return None if self._cache is None else self._cache.find(self._content(question))
-
-    def _to_cache(self, question: bytes, answer: Array) -> None:
-        if self._cache is not None:
-            self._cache.keep(self._content(question), answer)
-
-    def _content(self, question: bytes) -> bytes:
-        oracle = self._oracle.describe()
-        return digest_of_question(oracle.oracle_id, oracle.computed_by, question)
-
-    def _next_query(self, purpose: str, question: bytes) -> QueryId:
-        if self._by_content:
-            return QueryId(0, purpose, int.from_bytes(question[:7], "big"))
-        query = QueryId(self._generation, purpose, self._asked[purpose])
-        self._asked[purpose] += 1
-        return query
-
-    def _on_record(self, query: QueryId, question: bytes) -> list[RecordedPart]:
-        """What an earlier process has paid for; this run's totals do not have it yet."""
-        known = None if self._takes_by_place else question
-        parts = [] if self._journal is None else self._journal.parts(query, known)
-        if query not in self._counted:
-            self._counted.add(query)
-            for part in parts:
-                self.ledger.record(part.spending)
-        return parts
-
-    def _record(
-        self, query: QueryId, question: bytes, start: int, cost: Spending, answer: Array
-    ) -> None:
-        if self._journal is not None:
-            self._journal.record(query, question, start, cost, answer)
-        self.ledger.record(cost)
-
-
-def _content_of(contexts_KLE: FloatArray) -> bytes:
-    """One context for each of C classes has the bytes of C contexts, and contexts without words
-    have no bytes: their shapes tell such questions apart."""
-    is_told_by_bytes = contexts_KLE.ndim == 3 and contexts_KLE.size > 0
-    shape = b"" if is_told_by_bytes else repr(contexts_KLE.shape).encode()
-    return contexts_KLE.tobytes() + shape

@@ -124,7 +124,9 @@ def _check_head(head: Mapping[str, FloatArray], num_logits: int) -> None:
     if shapes != wanted or not hidden:
         told = {name: list(shape) for name, shape in sorted(shapes.items())}
         raise ValueError(f"head must be of {num_logits} classes, but has {told}")
-    if any(weights.dtype != np.float32 or not np.isfinite(weights).all() for weights in head.values()):
+    if any(
+        weights.dtype != np.float32 or not np.isfinite(weights).all() for weights in head.values()
+    ):
         raise ValueError("head must be of finite float32, but is not")
 
 

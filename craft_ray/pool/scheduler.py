@@ -189,9 +189,7 @@ class ChunkScheduler:
     def _has_room(self, replica: str) -> bool:
         return self._outstanding[replica] < self._max_in_flight
 
-    def _pick(
-        self, chunk: Chunk, awake: Sequence[str], elsewhere: Mapping[str, int]
-    ) -> str | None:
+    def _pick(self, chunk: Chunk, awake: Sequence[str], elsewhere: Mapping[str, int]) -> str | None:
         """Of the replicas that have lost the chunk least, one with room."""
         lost = self._lost_at.get(chunk.index, Counter())
         least = min(lost[replica] for replica in awake)

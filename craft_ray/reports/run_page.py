@@ -21,6 +21,7 @@ from craft_ray.classifiers.predictions import IndexArray, Predictions, Said
 from craft_ray.config.method_names import method_name
 from craft_ray.config.money import money, run_cost
 from craft_ray.config.run import RunConfig
+from craft_ray.metering.ledger import has_needed_answers
 from craft_ray.oracle.gate.bill import Bill
 from craft_ray.reports.charts import Curve, Estimate, curves, estimates
 from craft_ray.reports.measured import CHOSEN_ON, measured_on
@@ -267,7 +268,7 @@ def _cost(facts: RunPageFacts) -> Iterator[str]:
         "answer about one image."
     )
     if bill is not None:
-        yield dim(Bill.from_dict(bill).sentence())
+        yield dim(Bill.from_dict(bill).sentence(is_needed=has_needed_answers(ledger)))
 
 
 def _curves(facts: RunPageFacts) -> Iterator[str]:

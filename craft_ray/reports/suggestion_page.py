@@ -45,7 +45,8 @@ def _body(title: str, model: str, number: int, shown: Sequence[Shown]) -> Iterat
         f"These {number:,} images were chosen by what the model {model} sees in all of them: they "
         "are typical and differ from each other, and the first ones stand for most images. Their "
         "numbers are those of the lines without a label in the table. An image of no class, or of "
-        "one that you cannot tell, may stay without a label."
+        "one that you cannot tell, may stay without a label; with - as its label it is not named "
+        "again."
     )
     if len(shown) < number:
         yield dim(f"Shown are the first {len(shown):,} of them.")

@@ -18,7 +18,8 @@ from craft_ray.data.dataset import Dataset, check_testable
 from craft_ray.files.remote import Place
 from craft_ray.jobs.driver_oracle import driver_oracle
 from craft_ray.jobs.job import JobStoppedError, Reporter
-from craft_ray.jobs.tuning import Tuned, read_selected, tune
+from craft_ray.jobs.tuned import Tuned, read_selected
+from craft_ray.jobs.tuning import tune
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.pool.address import PoolAddress

@@ -38,6 +38,7 @@ from craft_ray.reproduction.plots import (
 )
 from craft_ray.reproduction.results import comparable, summarise
 from craft_ray.reproduction.tables import write_tables
+from craft_ray.reproduction.too_few import LeftOut
 from craft_ray.task.provenance import versions
 from craft_ray.tracking import make_tracker, tracked, tracking_folder
 
@@ -46,6 +47,7 @@ def run_reproduction(
     config: ReproductionConfig,
     settings: Mapping[Cell, RunConfig],
     missing: Mapping[str, str],
+    left_out: Sequence[LeftOut],
     folder: Place,
     console: Console,
 ) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def run_reproduction(
         config: the grid.
         settings: the cells, in the order in which they run, and their runs' settings.
         missing: data set -> the path that is not there; for the summary.
+        left_out: which cells of the grid cannot run; for the summary.
         folder: of the reproduction.
         console: where to print.
 
@@ -92,6 +95,7 @@ def run_reproduction(
         "name": folder.name,
         "rows": [row.as_dict() for row in rows],
         "missing": dict(missing),
+        "left_out": [each.as_dict() for each in left_out],
         "seconds": round(clock.total_s, 3),
         "versions": versions(),
         "settings": config.model_dump(mode="json"),

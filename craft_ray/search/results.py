@@ -10,7 +10,7 @@ from craft_ray.classifiers.evidence import Evidence, best_evidence
 from craft_ray.classifiers.score import Score
 from craft_ray.config.sampling import Objective
 from craft_ray.files.remote import Place
-from craft_ray.jobs.tuning import Tuned, read_tuned
+from craft_ray.jobs.tuned import Tuned, read_tuned
 from craft_ray.search.objectives import as_compared, objective_values, pareto_front
 from craft_ray.search.trials_on_disk import read_trials, trial_folder
 

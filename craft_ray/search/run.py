@@ -27,7 +27,7 @@ from craft_ray.jobs.result import Scores, verdict_on
 from craft_ray.jobs.run_folder import NUM_FAILED, is_finished
 from craft_ray.jobs.run_report import dispensable
 from craft_ray.jobs.single_run import tell_findings, zero_shot_scores
-from craft_ray.jobs.tuning import read_selected, read_tuned
+from craft_ray.jobs.tuned import read_selected, read_tuned
 from craft_ray.metering.planned_spending import plan_run
 from craft_ray.search.comparable import check_comparable
 from craft_ray.search.display import SearchDisplay

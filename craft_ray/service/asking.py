@@ -217,7 +217,7 @@ class Asker:
         """Images are read when nobody has them; they may be forgotten between two questions."""
         with self._lock:
             handle = self._sets.get(images.address)
-        if handle is not None and self._passing.find(handle.digest):
+        if handle is not None and self._passing.use(handle.digest):
             return ask(handle)
         handle = self._client().register_images(images.load(), keep=False)
         with self._lock:

@@ -6,11 +6,13 @@ Serve does no more than that. It would group questions by the moment of their ar
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from craft_ray.config.service import ServiceConfig
 from craft_ray.pool.address import PoolAddress
+from craft_ray.service.meter.actor import MeterClient
 
 APPLICATION = "craft-ray"
 RETRY_AFTER_S = 2.0
@@ -24,12 +26,14 @@ class IngressSettings:
     Attributes:
         config: of the service.
         pool: whom to ask.
+        meter: who counts.
         at_a_time: chunks that are asked at a time.
         image_bytes: that are held for questions about them.
     """
 
     config: ServiceConfig
     pool: PoolAddress
+    meter: MeterClient
     at_a_time: int
     image_bytes: int
 
@@ -40,18 +44,17 @@ class Ingress:
     def __init__(self, settings: IngressSettings) -> None:
         self._settings = settings
 
-    def __serve_build_asgi_app__(self) -> Any:  # noqa: N807 (Serve's name)
+    def __serve_build_asgi_app__(self) -> Any:
         """Of Serve, when the process is up."""
         from craft_ray.service.asking import Asker
         from craft_ray.service.http.app import make_app
         from craft_ray.service.http.desk import Desk
         from craft_ray.service.http.foreign import foreign_routes
-        from craft_ray.service.meter.actor import find_meter
 
         settings = self._settings
         config = settings.config
         asker = Asker(settings.pool, config.pool, settings.at_a_time, settings.image_bytes)
-        desk = Desk(config, find_meter(config.name), asker)
+        desk = Desk(config, settings.meter, asker)
         return make_app(desk, [foreign_routes(desk)])
 
 
@@ -65,10 +68,11 @@ def start_ingress(settings: IngressSettings) -> None:
     from ray.serve.config import BackpressureConfig, HTTPOptions
 
     from craft_ray.errors import RunFailedError, last_words
-    from craft_ray.pool.cluster import beside_driver
+    from craft_ray.pool.cluster import this_node
 
     config = settings.config
     bounds = config.bounds
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(
         proxy_location="HeadOnly",
         http_options=HTTPOptions(
@@ -86,7 +90,8 @@ def start_ingress(settings: IngressSettings) -> None:
         max_ongoing_requests=bounds.requests_at_a_time,
         max_queued_requests=bounds.requests_waiting,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S),
-        ray_actor_options={"num_cpus": 0},
+        # Its files are on this node.
+        ray_actor_options={"num_cpus": 0, "resources": {this_node(): 0.001}},
         graceful_shutdown_timeout_s=10.0,
     )(serve.ingress()(Ingress))
     try:

@@ -20,7 +20,7 @@ from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.lifecycle import ClipFactory, Keeper, starting_pool
 from craft_ray.pool.membership import PoolSize, decide_size, num_replicas
 from craft_ray.service.ingress import IngressSettings, start_ingress, stop_ingress
-from craft_ray.service.meter.actor import running_meter
+from craft_ray.service.meter.actor import MeterPlan, start_meter
 
 SHARE_FOR_IMAGES = 0.5
 """Of the object store, for images that are asked about."""
@@ -55,14 +55,14 @@ def running_service(config: ServiceConfig, console: Console) -> Iterator[Running
         size = decide_size(config.pool, nodes)
         number = num_replicas(size, nodes)
         made = ClipFactory(config.oracle, size.device, size.threads_per_replica)
-        stack.enter_context(running_meter(config))
+        meter = start_meter(_meter_plan(config), f"{config.name}/meter")
         with waiting(console, f"Starting {number} replica(s) of {config.oracle.model}"):
             pool = stack.enter_context(
                 starting_pool(config.name, made, config.pool, size, offered=True)
             )
             pool.keeper.wait_until_ready()
         settings = IngressSettings(
-            config, pool.address, _at_a_time(config, size, number), _image_bytes()
+            config, pool.address, meter, _at_a_time(config, size, number), _image_bytes()
         )
         with waiting(console, "Starting the ingress"):
             stack.callback(stop_ingress)
@@ -118,6 +118,14 @@ def _check_port(config: ServiceConfig) -> None:
         except OSError as error:
             problem = f"must be free at {config.host}, but {config.port}: {error.strerror}"
             raise ConfigError("port", [problem]) from None
+
+
+def _meter_plan(config: ServiceConfig) -> MeterPlan:
+    if config.keys is None:
+        path, needs_keys = Path(config.folder) / "meter.db", False
+    else:
+        path, needs_keys = Path(config.keys), True
+    return MeterPlan(path, needs_keys, config.bounds.keep_answers_h)
 
 
 def _at_a_time(config: ServiceConfig, size: PoolSize, number: int) -> int:

@@ -96,9 +96,7 @@ class Shelf:
 
     def _shrink(self, key_id: str, kept: _Kept) -> None:
         while len(kept.sizes) > self._most or (
-            self._max_bytes is not None
-            and kept.num_bytes > self._max_bytes
-            and len(kept.sizes) > 1
+            self._max_bytes is not None and kept.num_bytes > self._max_bytes and len(kept.sizes) > 1
         ):
             digest, size = kept.sizes.popitem(last=False)
             kept.num_bytes -= size

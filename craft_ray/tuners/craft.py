@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from craft_ray.classifiers.classifier import PromptClassifier
+from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.config.heads import ResidualMlpConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle

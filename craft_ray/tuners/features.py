@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from craft_ray.classifiers.classifier import FeaturesClassifier
+from craft_ray.classifiers.kinds import FeaturesClassifier
 from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import FeaturesHeadConfig
 from craft_ray.config.run import RunConfig

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from craft_ray.classifiers.classifier import ProbesClassifier, TunedClassifier
+from craft_ray.classifiers.classifier import TunedClassifier
+from craft_ray.classifiers.kinds import ProbesClassifier
 from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import ProbesHeadConfig, ProbingHeadConfig
 from craft_ray.config.run import RunConfig

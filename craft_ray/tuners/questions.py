@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from craft_ray.classifiers.classifier import ProbesClassifier, flatten_probes
+from craft_ray.classifiers.kinds import ProbesClassifier, flatten_probes
 from craft_ray.classifiers.score import score_logits
 from craft_ray.classifiers.selection import HeldOut
 from craft_ray.config.heads import ProbingHeadConfig

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from craft_ray.classifiers.classifier import ProbesClassifier
+from craft_ray.classifiers.kinds import ProbesClassifier
 from craft_ray.config.heads import ProbingHeadConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle

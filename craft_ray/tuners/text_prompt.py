@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from craft_ray.classifiers.classifier import TextClassifier
+from craft_ray.classifiers.kinds import TextClassifier
 from craft_ray.config.optimizers import TextConfig
 from craft_ray.config.prompt_words import fill, num_places, with_own_template
 from craft_ray.config.run import RunConfig

@@ -13,12 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from craft_ray.classifiers.classifier import (
-    ProbesClassifier,
-    PromptClassifier,
-    PromptedClassifier,
-    TunedClassifier,
-)
+from craft_ray.classifiers.classifier import PromptedClassifier, TunedClassifier
+from craft_ray.classifiers.kinds import ProbesClassifier, PromptClassifier
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.heads import LinearHead

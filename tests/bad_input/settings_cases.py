@@ -91,7 +91,12 @@ RUN_CONFIGS = [
         run_file("method: head\nhead: {kind: probes, offset: ensembel}"),
         r"head\.offset: must be template, ensemble, waffle, or a file .*but got 'ensembel'",
     ),
-    Case("below its range", run_file("data: {shots: -1}"), r"data\.shots: .*equal to 0 or all"),
+    Case("below its range", run_file("data: {shots: -1}"), r"data\.shots: .*equal to 0, or all"),
+    Case(
+        "neither a number nor the word",
+        run_file("data: {shots: al}"),
+        r"data\.shots: must be a whole number, or all, but got 'al': did you mean all\?",
+    ),
     Case(
         "a section is a value",
         run_file("data: 3"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_ray.classifiers.classifier import PromptClassifier
+from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.classifiers.score import Score, ScoreCount, score_logits, score_together
 from craft_ray.method.head import RefinementHead
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from craft_ray.classifiers import examiner as module
-from craft_ray.classifiers.classifier import PromptClassifier
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.classifiers.score import ScoreCount, score_logits
 from craft_ray.data.dataset import Item
 from craft_ray.metering import planned_spending

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from craft_ray.classifiers.classifier import PromptClassifier, TunedClassifier
+from craft_ray.classifiers.classifier import TunedClassifier
 from craft_ray.classifiers.evidence import Evidence
+from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.classifiers.score import Score
 from craft_ray.classifiers.selection import HeldOut, Selected, Selector
 from craft_ray.config.fidelity import Selection

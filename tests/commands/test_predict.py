@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from craft_ray.config.oracle import OracleConfig
 from craft_ray.data.dataset import Item
 from craft_ray.inference import parts, predictor
 from craft_ray.inference.predictor import Predictor
+from craft_ray.task.trained_on import write_training_images
 from tests.classifiers.test_artifact import DATA, trained
 from tests.support.fake_oracle import FakeOracle
 
@@ -157,6 +159,22 @@ def test_evaluate_says_the_price_too(here: Path, capsys: pytest.CaptureFixture[s
     out, err = capsys.readouterr()
     assert "Accuracy" in out
     assert err.startswith(f"{FIRST_LINE}\n{len(TEST)} images x 1 prediction: costs")
+
+
+def test_evaluate_warns_of_images_that_the_run_was_trained_on(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warning = "among those that the run was trained on"
+    assert evaluate.main(["one", "photos"]) == 0
+    assert warning not in capsys.readouterr().err, "the run does not say"
+    write_training_images(here / "runs" / "one", [*TEST[:3], *DATA.train])
+    assert evaluate.main(["one", "photos", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert f"warning: 3 of {len(TEST)} images are {warning}" in err
+    assert json.loads(out)["images"] == len(TEST)
+    write_training_images(here / "runs" / "one", DATA.train)
+    assert evaluate.main(["runs/one/best", "photos"]) == 0
+    assert warning not in capsys.readouterr().err
 
 
 def test_labels_that_may_be_wrong_are_written_down(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from craft_ray.classifiers.artifact import Artifact
-from craft_ray.classifiers.classifier import PromptClassifier
+from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.commands import predict
 from craft_ray.config.data import EmbeddedSource
 from craft_ray.config.oracle import OracleConfig

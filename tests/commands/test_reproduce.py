@@ -54,7 +54,8 @@ def words(place: Path, *more: str) -> list[str]:
 @pytest.fixture(scope="module")
 def reproduced(shared_ray: str, place: Path) -> tuple[Path, str]:
     """A finished reproduction and what it printed."""
-    grid = [f"methods=[{','.join(METHODS)}]", "shifted=[imagenetv2,imagenet_a,imagenet_r]"]
+    methods = ",".join([*METHODS, "probes_unlabelled"])
+    grid = [f"methods=[{methods}]", "shifted=[imagenetv2,imagenet_a,imagenet_r]"]
     result = call(shared_ray, place, "reproduce", *words(place, *grid), "name=whole")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
@@ -70,6 +71,16 @@ def test_what_is_there_is_run_and_what_is_missing_is_named(reproduced: tuple[Pat
     rows = {(row["dataset"], row["method"]) for row in summary["rows"]}
     assert {(name, method) for name in ("dtd", "imagenet") for method in METHODS} <= rows
     assert ("dtd", "zero_shot") in rows
+
+
+def test_cells_with_too_few_unlabelled_images_are_left_out_and_named(
+    reproduced: tuple[Path, str],
+) -> None:
+    place, output = reproduced
+    named = "Cannot run: dtd, 1 shot, probes_unlabelled: data.unlabelled: must have at least 10"
+    assert output.count(named) == 2, "at the start and at the end"
+    (left_out,) = summary_of(place, "whole")["left_out"]
+    assert (left_out["dataset"], left_out["method"]) == ("dtd", "probes_unlabelled")
 
 
 def test_shifted_sets_are_rows_of_the_classifiers_of_imagenet(

@@ -112,6 +112,30 @@ def test_a_second_round_goes_on_from_what_is_filled_in(
     assert "2 of 48 images, 3 of which are labelled." in capsys.readouterr().out
 
 
+def test_an_image_with_a_dash_for_a_label_is_left_out_for_good(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["photos", "--labels", "3", FEW_NAMES, "--out", "labels.csv"]
+    assert main(words) == 0
+    assert "(- for an image of no class), then type:" in capsys.readouterr().err
+    first = rows("labels.csv")
+    Path("labels.csv").write_text(
+        "path,label,split\n" + "".join(f"{row['path']},-,train\n" for row in first)
+    )
+    again = [*words, "--labelled", "labels.csv"]
+    for number in (2, 3):
+        assert main(again) == 0
+        out, err = capsys.readouterr()
+        assert "Left out: 3 image(s) whose label is -." in out
+        assert "asking embedded about 45 images" in err
+        found = rows("labels.csv")
+        assert [row["path"] for row in found[:3]] == [row["path"] for row in first]
+        assert [row["label"] for row in found] == ["-"] * 3 + [""] * 3, f"round {number}"
+        assert len({row["path"] for row in found}) == 6
+    assert train.main(["labels.csv", "data.shots=all", "data.validation=none", "--dry-run"]) == 2
+    assert "must have a label, but label is empty or - in all lines (6)" in capsys.readouterr().err
+
+
 def test_what_is_told_to_be_typed_next_takes_the_table(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

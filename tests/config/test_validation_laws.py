@@ -51,6 +51,7 @@ def test_no_training_images_leave_no_validation_unless_it_is_asked_for() -> None
     ("settings", "message"),
     [
         ({"data": {"shots": 0}}, r"data\.shots >= 1 must hold unless method is head"),
+        ({"data": {"shots": 0}}, r"craft-ray train data\.shots=0, without a file, gives"),
         ({"method": "head", "data": {"shots": 0}}, r"data\.shots >= 1 must hold"),
         ({**HEAD, "data": {"shots": 0, "validation": "few_shot"}}, r"must be none or full"),
         ({**HEAD, "data": {"shots": 0, "unlabelled": "rest"}}, r"data\.unlabelled must be null"),

@@ -104,6 +104,12 @@ def test_rows_without_a_label_are_left_out_and_told(root: Path) -> None:
     assert dataset.class_names == ("x", "y")
     (note,) = dataset.notes
     assert note.endswith("my pets.csv: 2 image(s) without a label are left out.")
+    skipped = load(root, text.replace("gone.png,,", "gone.png,-,"))
+    assert skipped.class_names == dataset.class_names
+    assert [each.rpartition(": ")[2] for each in skipped.notes] == [
+        "1 image(s) without a label are left out.",
+        "1 image(s) whose label is - are left out.",
+    ]
 
 
 FAULTS: dict[str, tuple[str | bytes, str]] = {

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from craft_ray.classifiers.artifact import Artifact
-from craft_ray.classifiers.classifier import PromptClassifier
+from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.config.base import Settings
 from craft_ray.errors import ArtifactError, ConfigError, StorageError, UserError
 from craft_ray.files.folders import on_this_disk, remove_folder

@@ -121,7 +121,7 @@ def test_what_cannot_be_named_or_read_is_left_out_and_told(tmp_path: Path) -> No
 def test_where_all_is_labelled_nothing_is_asked(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(encoded(noise()))
-    with pytest.raises(DataError, match="must be readable and not labelled yet, but of 1 none is"):
+    with pytest.raises(DataError, match="not labelled or skipped yet, but of 1 none is"):
         gather(ImagesAt([path]), [Labelled(path, "cat")])
 
 

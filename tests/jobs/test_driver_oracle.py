@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from craft_ray.classifiers.classifier import PromptClassifier
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.classifiers.score import Score
 from craft_ray.errors import ConfigError
 from craft_ray.jobs.driver_oracle import driver_oracle

@@ -12,7 +12,8 @@ import pytest
 from craft_ray.errors import ArtifactError
 from craft_ray.jobs import tuning
 from craft_ray.jobs.job import POINTS, REPLAYED, RESULT_FILE, STATES_FOLDER, Report, write_result
-from craft_ray.jobs.tuning import Tuned, read_selected, read_tuned, tune
+from craft_ray.jobs.tuned import Tuned, read_selected, read_tuned
+from craft_ray.jobs.tuning import tune
 from craft_ray.metering.journal import open_journal
 from craft_ray.method.arithmetic import last_bits
 from craft_ray.method.projection import PromptProjection

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from craft_ray.classifiers.classifier import PromptClassifier
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.config.run import RunConfig
 from craft_ray.metering import planned_spending
 from craft_ray.metering.ledger import QueryLedger, Spending

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from craft_ray.commands.reproduce import main
+from craft_ray.config.reproduction import ReproductionConfig
+from craft_ray.reproduction.grid import make_cells, settings_of
+from craft_ray.reproduction.too_few import without_too_few
 from tests.support import coop_trees
 from tests.support.coop_trees import write_coop
 
@@ -81,6 +84,34 @@ def test_cells_that_cannot_run_are_named_and_the_others_planned(
     text = capsys.readouterr().out
     assert text.count("Cannot run: dtd, 1 shot, probes_unlabelled: data.unlabelled: must have") == 1
     assert main([f"root={root}", *both[:1], "methods=[probes_unlabelled]", "--dry-run"]) == 2
+    refused = capsys.readouterr().err
+    assert "at least one cell must be able to run, but none is:" in refused
+    assert "Cannot run: dtd, 16 shots, probes_unlabelled: data.unlabelled: must have" in refused
+
+
+def test_too_few_unlabelled_images_of_one_data_set_leave_out_its_cells_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_coop(tmp_path, "dtd")
+    monkeypatch.setitem(coop_trees.IMAGES, "train", 12)
+    write_coop(tmp_path, "eurosat")
+    config = ReproductionConfig.model_validate(
+        {
+            "root": str(tmp_path),
+            "datasets": ["dtd", "eurosat"],
+            "shots": [1],
+            "seeds": [1, 2],
+            "methods": ["probes", "probes_unlabelled"],
+        }
+    )
+    cells = {cell: settings_of(cell, config) for cell in make_cells(config)}
+    kept, (left_out,) = without_too_few(cells)
+    assert (left_out.dataset, left_out.shots, left_out.method) == ("dtd", 1, "probes_unlabelled")
+    gone = [cell for cell in cells if cell not in kept]
+    assert [(cell.dataset, cell.method, cell.seed) for cell in gone] == [
+        ("dtd", "probes_unlabelled", 1),
+        ("dtd", "probes_unlabelled", 2),
+    ]
 
 
 def test_what_is_left_out_is_said(capsys: pytest.CaptureFixture[str], root: Path) -> None:

@@ -18,7 +18,7 @@ from craft_ray.jobs.experiment import Experiment
 from craft_ray.jobs.job import RESULT_FILE, STATES_FOLDER
 from craft_ray.jobs.run_folder import SUMMARY_FILE
 from craft_ray.jobs.run_report import REPORT_FILE
-from craft_ray.jobs.tuning import read_selected
+from craft_ray.jobs.tuned import read_selected
 from craft_ray.metering.journal import JOURNAL_FILE
 from craft_ray.search import run as search_run
 from craft_ray.search.results import TrialResult

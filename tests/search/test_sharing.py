@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from craft_ray.classifiers.classifier import ProbesClassifier
+from craft_ray.classifiers.kinds import ProbesClassifier
 from craft_ray.config.sections import AnswerCacheConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import locate
 from craft_ray.jobs.run_folder import is_finished
-from craft_ray.jobs.tuning import read_selected, read_tuned
+from craft_ray.jobs.tuned import read_selected, read_tuned
 from craft_ray.metering.journal import spent_on_record
 from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.metering.metered_oracle import MeteredOracle

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from craft_ray.classifiers.classifier import PromptClassifier, TunedClassifier
+from craft_ray.classifiers.classifier import TunedClassifier
+from craft_ray.classifiers.kinds import PromptClassifier
 
 
 def as_prompt(classifier: TunedClassifier) -> PromptClassifier:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from craft_ray.classifiers.score import Score
 from craft_ray.jobs.job import Report
-from craft_ray.jobs.tuning import Tuned
+from craft_ray.jobs.tuned import Tuned
 from craft_ray.metering.ledger import Spending
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from craft_ray.classifiers.artifact import Artifact
-from craft_ray.classifiers.classifier import FeaturesClassifier
 from craft_ray.classifiers.earlier_prompt import earlier_prompt
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.classifiers.kinds import FeaturesClassifier
 from craft_ray.config.loading import load_run_config
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.run import RunConfig

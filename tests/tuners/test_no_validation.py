@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from craft_ray.classifiers.classifier import PromptClassifier
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.classifiers.score import Score
 from craft_ray.classifiers.selection import HeldOut, Selector
 from craft_ray.config.run import RunConfig

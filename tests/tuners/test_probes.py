@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from craft_ray.classifiers.artifact import Artifact
-from craft_ray.classifiers.classifier import ProbesClassifier
 from craft_ray.classifiers.examiner import Examiner
+from craft_ray.classifiers.kinds import ProbesClassifier
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
 from craft_ray.metering.ledger import QueryLedger, Spending

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from craft_ray.classifiers.artifact import DESCRIPTION_FILE, Artifact
-from craft_ray.classifiers.classifier import TextClassifier
+from craft_ray.classifiers.kinds import TextClassifier
 from craft_ray.classifiers.selection import Selected
 from craft_ray.config.prompt_words import FRAMES
 from craft_ray.errors import ArtifactError, OracleError

@@ -12,7 +12,7 @@ from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
 from craft_ray.data.sources.class_order import in_order
 from craft_ray.data.sources.listing import Files, check_files_exist
 from craft_ray.data.sources.seeded_split import split_by_seed
-from craft_ray.data.sources.table import Row
+from craft_ray.data.sources.table import SKIPPED, Row
 from craft_ray.data.split_names import SPLIT_WORDS, split_of
 from craft_ray.errors import DataError
 
@@ -64,8 +64,11 @@ def index_of(name: str, tables: Sequence[RowsOf], settings: SeededSplit) -> Data
 
 
 def _left_out(table: RowsOf) -> Iterator[str]:
-    if number := sum(not row.label for row in table.rows):
+    skipped = sum(row.is_skipped for row in table.rows)
+    if number := sum(not row.label for row in table.rows) - skipped:
         yield f"{table.file}: {number:,} image(s) without a label are left out."
+    if skipped:
+        yield f"{table.file}: {skipped:,} image(s) whose label is {SKIPPED} are left out."
 
 
 def found_path(root: Path, path: str, files: Files) -> Path:

@@ -17,6 +17,8 @@ from craft_ray.errors import DataError
 PATH_COLUMNS = ("path", "file_name", "filename", "filepath", "file", "image")
 LABEL_COLUMNS = ("label", "class", "class_name", "labels")
 SPLIT_COLUMNS = ("split",)
+SKIPPED = "-"
+"""In place of a label: somebody has looked at the image, and it is to have none."""
 DELIMITERS = (",", ";", "\t", "|")
 
 Records = Iterable[tuple[int, Mapping[str, str]]]
@@ -40,18 +42,23 @@ class Row:
     """Its last line, from 1."""
     path: str
     label: str
-    """Empty: nobody has labelled the image."""
+    """Empty: nobody has labelled the image, or it is skipped."""
     split: str | None
     """None: the table has no such column."""
+    is_skipped: bool = False
+    """Whether it says `SKIPPED`."""
 
 
-def read_table(file: Path, columns: Columns, delimiter: str | None = None) -> list[Row]:
+def read_table(
+    file: Path, columns: Columns, delimiter: str | None = None, *, skipped_will_do: bool = False
+) -> list[Row]:
     """The rows of a CSV file in UTF-8 or UTF-16, or of a file of JSON objects, one a line.
 
     Args:
         file: its extension tells the kind.
         columns: their names.
         delimiter: between values of CSV; None: the one that the first line has.
+        skipped_will_do: whether a skipped row is enough where none has a label.
 
     Raises:
         DataError: the file cannot be read, a column or path is missing (with its line), or no row
@@ -73,13 +80,17 @@ def read_table(file: Path, columns: Columns, delimiter: str | None = None) -> li
                     more = ", and be text or a whole number" * _is_json(file)
                     raise DataError(f"{file} line {line}: {column} must not be empty{more}")
             found = None if split is None else record.get(split, "").strip()
-            rows.append(Row(line, record[path].strip(), record.get(label, "").strip(), found))
+            said = record.get(label, "").strip()
+            is_skipped = said == SKIPPED
+            known = "" if is_skipped else said
+            rows.append(Row(line, record[path].strip(), known, found, is_skipped))
     if not rows:
         raise DataError(f"{file}: must have at least one line after the header")
-    if not any(row.label for row in rows):
+    if not any(row.label or (row.is_skipped and skipped_will_do) for row in rows):
+        is_any_skipped = any(row.is_skipped for row in rows)
         raise DataError(
-            f"{file}: at least one image must have a label, but {label} is empty in all lines "
-            f"({len(rows):,})"
+            f"{file}: at least one image must have a label, but {label} is empty "
+            f"{f'or {SKIPPED} ' * is_any_skipped}in all lines ({len(rows):,})"
         )
     return rows
 

@@ -17,6 +17,10 @@ from craft_ray.errors import DataError
 NO_LABEL = -1
 
 
+class TooFewUnlabelledError(DataError):
+    """There are images without labels, and not enough to learn from."""
+
+
 def load_unlabelled(
     source: str | None, rest: Sequence[Item], decoding: Decoding
 ) -> tuple[Item, ...]:
@@ -86,11 +90,11 @@ def check_enough(items: Sequence[Item], dataset: Dataset) -> None:
     """That something is learned from so many, of the classes of a data set.
 
     Raises:
-        DataError: they are too few.
+        TooFewUnlabelledError: they are too few.
     """
     num_classes = len(dataset.class_names)
     if not are_enough(len(items), num_classes):
-        raise DataError(
+        raise TooFewUnlabelledError(
             f"data.unlabelled: must have at least {FEWEST_IMAGES} images a class, "
             f"{FEWEST_IMAGES * num_classes:,} for the {num_classes:,} classes of {dataset.name}, "
             f"but has {len(items):,} that can be read and are not labelled: fewer are not learned "

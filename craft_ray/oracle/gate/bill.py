@@ -116,11 +116,15 @@ class Bill:
             str(document["currency"]),
         )
 
-    def words(self) -> str:
+    def words(self, *, is_needed: bool = True) -> str:
         """For people: `640 images, 120 texts in 52 requests: 0.0213 USD; possibly billed 2
-        texts in 1 request more: 0.0004 USD`."""
+        texts in 1 request more: 0.0004 USD`.
+
+        Args:
+            is_needed: whether any answer was, so that what was not asked was there.
+        """
         if not (self.answered.requests or self.possibly.requests or self.refused):
-            return "nothing: all answers were there"
+            return f"nothing: {'all answers were there' if is_needed else 'no answer was needed'}"
         said = [_line(self.answered)]
         if self.possibly.requests:
             said.append(f"possibly billed {_line(self.possibly)} more")
@@ -133,9 +137,9 @@ class Bill:
             said.append(f"{_counted(self.refused, 'attempts')} refused, not billed")
         return "; ".join(said)
 
-    def sentence(self) -> str:
+    def sentence(self, *, is_needed: bool = True) -> str:
         """The same, as it stands alone."""
-        return f"The endpoint was asked for {self.words()}."
+        return f"The endpoint was asked for {self.words(is_needed=is_needed)}."
 
 
 def _line(units: BilledUnits) -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from craft_ray.config.money import billed_money
 from craft_ray.errors import MoneySpentError, RunFailedError
+from craft_ray.files.database import Database
 from craft_ray.oracle.endpoints.capabilities import Price
 from craft_ray.oracle.endpoints.wire import Request, Units
 from craft_ray.oracle.gate.answer_store import AnswerStore, Entry, array_of, row_of
@@ -25,7 +26,6 @@ from craft_ray.oracle.gate.bill import (
     TokensTold,
     settled,
 )
-from craft_ray.files.database import Database
 
 State = Literal["authorised", "sent", "answered", "refused", "unknown", "replayed"]
 """`replayed`: the endpoint has shown, by a replay, that this attempt is not billed beside

@@ -97,4 +97,3 @@ def _owners_routes(desk: Desk) -> APIRouter:
         return Response(desk.metrics.text(), media_type=Metrics.media_type)
 
     return router
-

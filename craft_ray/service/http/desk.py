@@ -23,7 +23,7 @@ from craft_ray.service.given_away import NotGivenError
 from craft_ray.service.http.bodies import bearer_token
 from craft_ray.service.http.metrics import Metrics
 from craft_ray.service.http.problems import Problem
-from craft_ray.service.meter.client import MeterClient
+from craft_ray.service.meter.actor import MeterClient
 from craft_ray.service.meter.terms import (
     Admitted,
     Asked,
@@ -103,7 +103,10 @@ class Desk:
         except RunFailedError as error:
             logger.error("the meter does not answer: %s", error)
             raise Problem(
-                503, "no_meter", "nothing is answered that cannot be counted; try again", TRY_AGAIN_S
+                503,
+                "no_meter",
+                "nothing is answered that cannot be counted; try again",
+                TRY_AGAIN_S,
             ) from error
 
     async def answer(

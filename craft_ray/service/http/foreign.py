@@ -141,9 +141,7 @@ def foreign_routes(desk: Desk) -> APIRouter:
     return router
 
 
-async def _features(
-    desk: Desk, key_id: str, inputs: list[str], modality: str | None
-) -> FloatArray:
+async def _features(desk: Desk, key_id: str, inputs: list[str], modality: str | None) -> FloatArray:
     """[I, F], in the order of the inputs."""
     is_image = [
         modality == "image" if modality else text.startswith("data:image/") for text in inputs

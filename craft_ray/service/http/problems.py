@@ -14,7 +14,7 @@ from craft_ray.service.meter.terms import Refusal
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 (of RFC 9457)
     """A request that is not answered.
 
     Args:

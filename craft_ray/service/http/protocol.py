@@ -157,7 +157,6 @@ async def _answered(desk: Desk, request: Request, *, is_score: bool) -> Response
     _check_size(desk, question, task, pairs)
     digest = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
     asked = Asked(route, pairs, key, digest, desk.holder)
-    del body
 
     async def work() -> bytes:
         if is_score:
@@ -290,7 +289,9 @@ def _check_size(desk: Desk, question: TaskQuestion, task: ClassificationTask, pa
     at_a_time = min(len(question.contexts), desk.config.pool.candidates_per_chunk)
     if question.reduction.num_known and 8 * at_a_time * columns**2 > MOMENTS_BYTES:
         raise Problem(
-            422, "bad_reduction", f"known: must be of fewer columns, but with the task's has {columns}"
+            422,
+            "bad_reduction",
+            f"known: must be of fewer columns, but with the task's has {columns}",
         )
 
 

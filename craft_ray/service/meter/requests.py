@@ -111,8 +111,12 @@ def parts_of(request_id: str) -> tuple[str, bytes, bytes]:
     Raises:
         ValueError: it is no id that was given out.
     """
-    key_id, place, nonce = request_id.rsplit("-", 2)
-    return key_id, bytes.fromhex(place), bytes.fromhex(nonce)
+    try:
+        key_id, place, nonce = request_id.rsplit("-", 2)
+        return key_id, bytes.fromhex(place), bytes.fromhex(nonce)
+    except ValueError:
+        problem = f"request_id must be one that was given out, but got {request_id!r}"
+        raise ValueError(problem) from None
 
 
 class Requests:

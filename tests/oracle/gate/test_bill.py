@@ -102,6 +102,8 @@ def test_words() -> None:
     )
     assert Bill(BilledUnits(1, images=1)).words() == "1 image in 1 request"
     assert Bill().words() == "nothing: all answers were there"
+    nothing = "The endpoint was asked for nothing: no answer was needed."
+    assert Bill().sentence(is_needed=False) == nothing
 
 
 def test_a_bill_goes_through_json_and_is_added() -> None:
