@@ -52,27 +52,27 @@ class PixelSet:
 
 
 class Asker:
-    """Answers as the pool gives them: the chunks are those of a `PoolOracle`, so the answers are
+    """Answers as the model gives them: the chunks are those of a `PoolOracle`, so the answers are
     the same to the bit, whoever else asks.
 
     Args:
-        address: of the pool.
-        config: of it.
+        make_client: of the model, for one thread.
+        use: whether an image set with this content address is still held for questions.
+        candidates_per_chunk: of the pool.
         at_a_time: chunks that are asked at a time, of all keys.
-        max_bytes: of images that are held for questions about them.
-
-    Raises:
-        PoolError: the pool is not running.
     """
 
     def __init__(
-        self, address: PoolAddress, config: PoolConfig, at_a_time: int, max_bytes: int
+        self,
+        make_client: Callable[[], Any],
+        use: Callable[[str], bool],
+        candidates_per_chunk: int,
+        at_a_time: int,
     ) -> None:
-        self._address, self._config = address, config
-        self._passing = PassingSets(IMAGE_SETS, max_bytes)
-        self._load = SharedLoad()
+        self._make_client, self._use = make_client, use
+        self._candidates_per_chunk = candidates_per_chunk
         self._own = threading.local()
-        self._description = self._client().describe()
+        self._description: OracleDescription = self._client().describe()
         self._workers = FairWorkers(at_a_time)
         self._lock = threading.Lock()
         self._sets: OrderedDict[str, ImageHandle] = OrderedDict()
@@ -170,12 +170,12 @@ class Asker:
         """Features [M, F]."""
         return self._workers.submit(key, lambda: self._client().embed_texts(texts), cost=1.0)
 
-    def run(self, key: str, work: Callable[[PoolOracle], Any], cost: float) -> Future[Any]:
-        """Whatever else is asked, in this key's turn: with the client of the thread that does it.
+    def run(self, key: str, work: Callable[[Any], Any], cost: float) -> Future[Any]:
+        """Whatever else is asked, in this key's turn.
 
         Args:
             key: whose turn.
-            work: is given the client.
+            work: is given the oracle of the thread that does it.
             cost: in chunks.
         """
         return self._workers.submit(key, lambda: work(self._client()), cost)
@@ -184,29 +184,28 @@ class Asker:
         self, key: str, contexts: FloatArray | None, ask: Callable[[slice], Any]
     ) -> list[Future[Any]]:
         number = 1 if contexts is None else len(contexts)
-        chunks = split_population(number, self._config.candidates_per_chunk)
+        chunks = split_population(number, self._candidates_per_chunk)
         return [
             self._workers.submit(
                 key,
                 lambda part=slice(chunk.start, chunk.stop): ask(part),  # type: ignore[misc]
-                cost=(chunk.stop - chunk.start) / self._config.candidates_per_chunk,
+                cost=(chunk.stop - chunk.start) / self._candidates_per_chunk,
             )
             for chunk in chunks
         ]
 
-    def _client(self) -> PoolOracle:
+    def _client(self) -> Any:
         """Of this thread."""
         if not hasattr(self._own, "client"):
-            self._own.client = PoolOracle(self._address, self._config, self._passing, self._load)
-        client: PoolOracle = self._own.client
-        return client
+            self._own.client = self._make_client()
+        return self._own.client
 
     def _registered(self, task: ClassificationTask) -> TaskHandle:
         with self._lock:
             if task.digest in self._tasks:
                 self._tasks.move_to_end(task.digest)
                 return self._tasks[task.digest]
-        handle = self._client().register_task(task)
+        handle: TaskHandle = self._client().register_task(task)
         with self._lock:
             self._tasks[task.digest] = handle
             while len(self._tasks) > TASKS:
@@ -217,7 +216,7 @@ class Asker:
         """Images are read when nobody has them; they may be forgotten between two questions."""
         with self._lock:
             handle = self._sets.get(images.address)
-        if handle is not None and self._passing.use(handle.digest):
+        if handle is not None and self._use(handle.digest):
             return ask(handle)
         handle = self._client().register_images(images.load(), keep=False)
         with self._lock:
@@ -226,6 +225,27 @@ class Asker:
             while len(self._sets) > IMAGE_SETS:
                 self._sets.popitem(last=False)
         return ask(handle)
+
+
+def pool_asker(address: PoolAddress, config: PoolConfig, at_a_time: int, max_bytes: int) -> Asker:
+    """Of a pool that is up.
+
+    Args:
+        address: of the pool.
+        config: of it.
+        at_a_time: chunks that are asked at a time.
+        max_bytes: of images that are held for questions about them.
+
+    Raises:
+        PoolError: the pool is not running.
+    """
+    passing, load = PassingSets(IMAGE_SETS, max_bytes), SharedLoad()
+    return Asker(
+        lambda: PoolOracle(address, config, passing, load),
+        passing.use,
+        config.candidates_per_chunk,
+        at_a_time,
+    )
 
 
 def set_address(key_id: str, digests: Sequence[str]) -> str:

@@ -46,14 +46,14 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> Any:
         """Of Serve, when the process is up."""
-        from craft_ray.service.asking import Asker
+        from craft_ray.service.asking import pool_asker
         from craft_ray.service.http.app import make_app
         from craft_ray.service.http.desk import Desk
         from craft_ray.service.http.foreign import foreign_routes
 
         settings = self._settings
         config = settings.config
-        asker = Asker(settings.pool, config.pool, settings.at_a_time, settings.image_bytes)
+        asker = pool_asker(settings.pool, config.pool, settings.at_a_time, settings.image_bytes)
         desk = Desk(config, settings.meter, asker)
         return make_app(desk, [foreign_routes(desk)])
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError as NeverBegunError
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +23,9 @@ from craft_ray.service.asking import Asker
 from craft_ray.service.given_away import NotGivenError
 from craft_ray.service.http.bodies import bearer_token
 from craft_ray.service.http.metrics import Metrics
-from craft_ray.service.http.problems import Problem
+from craft_ray.service.http.problems import Problem, rate_headers
 from craft_ray.service.meter.actor import MeterClient
+from craft_ray.service.meter.meter import Meter
 from craft_ray.service.meter.terms import (
     Admitted,
     Asked,
@@ -59,7 +61,7 @@ class Desk:
         asker: of its pool.
     """
 
-    def __init__(self, config: ServiceConfig, meter: MeterClient, asker: Asker) -> None:
+    def __init__(self, config: ServiceConfig, meter: Meter | MeterClient, asker: Asker) -> None:
         self.config, self.meter, self.asker = config, meter, asker
         self.holder = f"ingress-{secrets.token_hex(8)}"
         folder = Path(config.folder)
@@ -72,6 +74,7 @@ class Desk:
         self.tasks = Shelf(folder / "tasks", bounds.tasks_per_key, MOST_TASKS_BYTES)
         self.answers = folder / "answers"
         self.metrics = Metrics(asker.waiting)
+        self._given_up: list[str] = []
         self._works: set[asyncio.Task[Any]] = set()
 
     @property
@@ -87,6 +90,8 @@ class Desk:
         """
         said = await self.metered(self.meter.admit, bearer_token(request), scope, time.time())
         if isinstance(said, Refusal):
+            if said.caller is not None:
+                request.state.key_name = said.caller.name
             raise Problem.of(said)
         request.state.key_name = said.caller.name
         request.state.rate = said.rate
@@ -133,7 +138,13 @@ class Desk:
             Problem: what is wrong with it; nothing is charged.
         """
         caller = admitted.caller
-        begun = await self.metered(self.meter.begin_for, caller.key_id, asked, time.time())
+        asked = replace(asked, attempt=secrets.token_hex(8))
+        try:
+            begun = await self.metered(self.meter.begin_for, caller.key_id, asked, time.time())
+        except Problem:
+            # It may have begun, and nobody would end it for as long as this process lives.
+            self._given_up.append(asked.attempt)
+            raise
         if isinstance(begun, Refusal):
             raise Problem.of(begun)
         if isinstance(begun, Replayed):
@@ -150,7 +161,9 @@ class Desk:
         tidied_s = float("-inf")
         while True:
             try:
-                await asyncio.to_thread(self.meter.alive, self.holder, time.time())
+                given_up = list(self._given_up)
+                await asyncio.to_thread(self.meter.alive, self.holder, time.time(), given_up)
+                del self._given_up[: len(given_up)]
                 if time.monotonic() - tidied_s > TIDY_S:
                     tidied_s = time.monotonic()
                     for name in await asyncio.to_thread(self.meter.forget_old, time.time()):
@@ -169,7 +182,7 @@ class Desk:
     ) -> tuple[bytes, Balance]:
         try:
             body = await work()
-            name = f"{begun.caller.key_id}/{begun.request_id}"
+            name = f"{begun.caller.key_id}/{begun.request_id}"  # one folder would hold millions
             await asyncio.to_thread(_write, self.answers / name, body)
             stored = Stored(name, media_type, asked.pairs)
             balance = await self.metered(
@@ -201,16 +214,6 @@ def told(balance: Balance, pairs: int, rate: Rate | None) -> dict[str, str]:
     if balance.remaining is not None:
         headers["X-Craft-Remaining"] = str(balance.remaining)
     return {**headers, **rate_headers(rate)}
-
-
-def rate_headers(rate: Rate | None) -> dict[str, str]:
-    """Of the IETF's draft (draft-ietf-httpapi-ratelimit-headers-09)."""
-    if rate is None:
-        return {}
-    return {
-        "RateLimit-Policy": f'"key";q={rate.limit};w=60',
-        "RateLimit": f'"key";r={rate.remaining};t={max(1, round(rate.reset_s))}',
-    }
 
 
 def problem_of(error: BaseException) -> BaseException:

@@ -32,9 +32,9 @@ from craft_ray.service.http.bodies import (
     idempotency_key,
     read_body,
 )
-from craft_ray.service.http.desk import Desk, problem_of, rate_headers
+from craft_ray.service.http.desk import Desk, problem_of
 from craft_ray.service.http.metrics import counted
-from craft_ray.service.http.problems import Problem
+from craft_ray.service.http.problems import Problem, rate_headers
 from craft_ray.service.http.questions import (
     TaskQuestion,
     read_question,
