@@ -42,6 +42,11 @@ class Layout:
         """Where an upload lies until it is checked."""
         return self.folder / "files" / key_id / f".{file_id}.upload"
 
+    def remove_uploads(self) -> None:
+        """Those that nobody checks any more: the service has ended meanwhile."""
+        for path in self.folder.glob("files/*/.*"):
+            path.unlink(missing_ok=True)
+
     def runs(self, key_id: str) -> Path:
         """The key's folder of runs."""
         return self.folder / "tunings" / key_id

@@ -246,14 +246,13 @@ class TuningRunner:
         summary = summary_of(layout.run(job.key_id, job.id))
         assert summary is not None
         file_id = job.id.replace("ftjob-", "file-")
-        if self._records.file(job.key_id, file_id) is None:  # else this is a repetition
-            path = layout.file_of(job.key_id, file_id, ".json")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, results_of(summary))
-            size, name = path.stat().st_size, f"{job.id}.json"
-            self._records.add_file(
-                job.key_id, file_id, name, RESULT_PURPOSE, size, {}, sys.maxsize, self._clock()
-            )
+        path, name = layout.file_of(job.key_id, file_id, ".json"), f"{job.id}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, results_of(summary))
+        size = path.stat().st_size
+        self._records.add_file(
+            job.key_id, file_id, name, RESULT_PURPOSE, size, {}, sys.maxsize, self._clock()
+        )
         for sentence in sentences_of(summary):
             self._say(job, sentence)
         self._settle_and_end(job, "succeeded", result={**told_of(summary), "file": file_id})

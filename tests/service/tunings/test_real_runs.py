@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 from openai import OpenAI
 from starlette.testclient import TestClient
 
@@ -24,7 +23,7 @@ from craft_ray.pool.lifecycle import ClipFactory, starting_pool
 from craft_ray.pool.membership import decide_size
 from craft_ray.service.meter.meter import Meter
 from craft_ray.service.meter.terms import LOCAL_KEY
-from craft_ray.service.tunings.actor import start_records
+from craft_ray.service.tunings.actor import start_records, stop_records
 from craft_ray.service.tunings.runner import TuningRunner
 from craft_ray.zoo import EMBEDDED_DATASET
 from tests.support.small_data import small_data
@@ -44,8 +43,8 @@ def service(on_shared_ray: str, tmp_path: Path) -> Iterator[FakeService]:
         size = decide_size(POOL, cluster_nodes())
         made = ClipFactory(OracleConfig(), size.device, size.threads_per_replica)
         pool = stack.enter_context(starting_pool(NAME, made, POOL, size, offered=True))
-        records = start_records(f"{NAME}/tunings", service.layout.database)
-        stack.callback(lambda: ray.kill(ray.get_actor(f"{NAME}/tunings", namespace="craft_ray")))
+        records = start_records(NAME, service.layout.database)
+        stack.callback(stop_records, NAME)
         pool.keeper.wait_until_ready()
         meter = Meter(tmp_path / "keys.db", time.time(), needs_keys=False)
         stack.callback(meter.close)
