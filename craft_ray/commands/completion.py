@@ -48,6 +48,7 @@ OF_A_RUN = ("predict", "evaluate", "ui")
 ACTIONS = {
     "runs": ("list", "show", "compare", "resume", "remove", "export"),
     "data": ("check", "convert"),
+    "keys": ("add", "list", "revoke", "usage"),
 }
 """Command -> what its first word may be."""
 OF_SETTINGS = ("tune", "train", "reproduce", "settings")

@@ -12,6 +12,7 @@ from craft_ray.config.file_schema import file_schema
 from craft_ray.config.reference import Setting, all_settings
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.config.service import ServiceConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.errors import ConfigError
@@ -20,11 +21,13 @@ MODELS: dict[str, type[Settings]] = {
     "run": RunConfig,
     "space": SpaceConfig,
     "reproduction": ReproductionConfig,
+    "service": ServiceConfig,
 }
 TITLES = {
     "run": "Of a run: `craft-ray train`, and the base of a search",
     "space": "Of a search: `craft-ray tune`",
     "reproduction": "Of a reproduction: `craft-ray reproduce`",
+    "service": "Of a service: `craft-ray serve`",
 }
 
 
@@ -37,9 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="Example: craft-ray settings learning_rate",
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="only those with all these words")
-    parser.add_argument(
-        "--of", choices=MODELS, help="only settings of this (default: of all three)"
-    )
+    parser.add_argument("--of", choices=MODELS, help="only settings of this (default: of all)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="as docs/settings.md")
     form.add_argument("--schema", action="store_true", help="JSON schema of --of, for editors")

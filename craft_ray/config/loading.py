@@ -24,6 +24,7 @@ from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.search_tree import KIND_PATHS
 from craft_ray.config.secrets import mask
+from craft_ray.config.service import ServiceConfig
 from craft_ray.config.shipped import CRAFT_RUN, DEFAULT_RUN, find_settings_file
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError
@@ -274,6 +275,22 @@ def load_reproduction_config(path: Path, overrides: Sequence[str] = ()) -> Repro
             apply_words(document, [(key, value)], ReproductionConfig)
             words.append((key, value))
     return _validate(ReproductionConfig, document, str(path), words)
+
+
+def load_service_config(path: Path | None, overrides: Sequence[str] = ()) -> ServiceConfig:
+    """Read a service's settings.
+
+    Args:
+        path: a YAML file, or None for the defaults.
+        overrides: words `section.key=value`, applied in order; values are YAML.
+
+    Raises:
+        ConfigError: the file or a setting breaks a law.
+    """
+    document = {} if path is None else read_yaml(find_settings_file(path))
+    words = [split_override(override) for override in overrides]
+    apply_words(document, words, ServiceConfig)
+    return _validate(ServiceConfig, document, str(path) if path else COMMAND_LINE, words)
 
 
 def _check_is_space(document: dict[str, Any], path: Path) -> None:

@@ -47,8 +47,9 @@ class Database:
     def __init__(self, path: Path, schema: Sequence[str], what: str) -> None:
         self._path, self._what = path, what
         self._lock = threading.RLock()
-        self._works_lock = threading.Lock()
+        self._turn = threading.Condition()
         self._works: list[_Work] = []
+        self._is_writing = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
@@ -100,13 +101,25 @@ class Database:
             Exception: of the work.
         """
         own = _Work(work)
-        with self._works_lock:
-            self._works.append(own)
-        with self._lock:
-            if not own.is_done:  # by a thread that came here before
-                with self._works_lock:
+        works: list[_Work] = []
+        try:
+            with self._turn:
+                self._works.append(own)
+                # Not by the lock: whose work is done would wait behind whoever writes next.
+                self._turn.wait_for(lambda: own.is_done or not self._is_writing)
+                if not own.is_done:
                     works, self._works = self._works, []
-                self._do_together(works)
+                    self._is_writing = True
+            if works:
+                with self._lock:
+                    self._do_together(works)
+        finally:
+            if works:
+                with self._turn:
+                    # Of an interrupt that came before they were begun; another thread does them.
+                    self._works += [each for each in works if not (each.is_done or each is own)]
+                    self._is_writing = False
+                    self._turn.notify_all()
         if own.error is not None:
             raise own.error
         result: T = own.result

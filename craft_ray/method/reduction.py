@@ -56,11 +56,8 @@ class PromptLoss:
         _check_labels(self.labels_N, num_images, num_logits)
         if not (np.isfinite(self.consistency) and self.consistency >= 0):
             raise ValueError(f"consistency >= 0 must hold, but got {self.consistency}")
-        if self.head is not None and self.head["enter.weight"].shape[1] != num_logits:
-            raise ValueError(
-                f"head must be of {num_logits} classes, but is of "
-                f"{self.head['enter.weight'].shape[1]}"
-            )
+        if self.head is not None:
+            _check_head(self.head, num_logits)
 
 
 @dataclass(frozen=True)
@@ -112,6 +109,25 @@ class LinearHeadError:
 
 
 Reduction = PromptLoss | LinearHeadError
+
+
+def _check_head(head: Mapping[str, FloatArray], num_logits: int) -> None:
+    """It may come from anywhere: an endpoint's clients send it."""
+    hidden = len(head["enter.bias"]) if "enter.bias" in head else 0
+    wanted = {
+        "enter.weight": (hidden, num_logits),
+        "enter.bias": (hidden,),
+        "leave.weight": (num_logits, hidden),
+        "leave.bias": (num_logits,),
+    }
+    shapes = {name: weights.shape for name, weights in head.items()}
+    if shapes != wanted or not hidden:
+        told = {name: list(shape) for name, shape in sorted(shapes.items())}
+        raise ValueError(f"head must be of {num_logits} classes, but has {told}")
+    if any(
+        weights.dtype != np.float32 or not np.isfinite(weights).all() for weights in head.values()
+    ):
+        raise ValueError("head must be of finite float32, but is not")
 
 
 def _check_labels(labels_N: LabelArray, num_images: int, num_classes: int) -> None:

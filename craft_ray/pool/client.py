@@ -34,7 +34,7 @@ from craft_ray.oracle.contract_laws import (
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.answers import AnswerSheet
 from craft_ray.pool.cluster import this_driver
-from craft_ray.pool.dispatch import Dispatcher
+from craft_ray.pool.dispatch import Dispatcher, SharedLoad
 from craft_ray.pool.metrics import ClientTotals
 from craft_ray.pool.passing_sets import PassingSets
 from craft_ray.pool.scheduler import Chunk, split_population
@@ -53,16 +53,21 @@ class PoolOracle:
         config: chunk size, back-pressure, attempts and timeout.
         passing: image sets that are not kept by the pool; several clients of a process may share
             them.
+        load: of the replicas; several clients of a process may share it.
 
     Raises:
         PoolError: the pool is not running.
     """
 
     def __init__(
-        self, address: PoolAddress, config: PoolConfig, passing: PassingSets | None = None
+        self,
+        address: PoolAddress,
+        config: PoolConfig,
+        passing: PassingSets | None = None,
+        load: SharedLoad | None = None,
     ) -> None:
         self._config = config
-        self._dispatcher = Dispatcher(address, config)
+        self._dispatcher = Dispatcher(address, config, load)
         self._passing = passing or PassingSets()
         self._driver = this_driver()
 

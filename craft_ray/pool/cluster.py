@@ -62,3 +62,12 @@ def this_driver() -> str:
 def living_drivers() -> set[str]:
     """Ids of the jobs of the connected cluster that have not ended."""
     return {job["JobID"] for job in ray._private.state.jobs() if not job["IsDead"]}
+
+
+def this_node() -> str:
+    """The resource that only this node has, for whoever takes resources and no strategy."""
+    node_id = ray.get_runtime_context().get_node_id()
+    (resources,) = (node["Resources"] for node in ray.nodes() if node["NodeID"] == node_id)
+    head = "node:__internal_head__"
+    own = (str(name) for name in resources if name.startswith("node:") and name != head)
+    return next(own)

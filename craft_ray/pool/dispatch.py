@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -30,20 +32,40 @@ _InFlight = dict[Any, tuple[Assignment, float]]
 """Reference to a reply -> the chunk at its replica, and when it was sent."""
 
 
+class SharedLoad:
+    """Chunks at each replica, of all clients that share this: each of them alone would send its
+    only chunk to the replica that all of them prefer."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.chunks: Counter[str] = Counter()
+
+    def taken_back(self, replica: str) -> None:
+        """A chunk there is answered, or lost."""
+        with self.lock:
+            self.chunks[replica] -= 1
+            if self.chunks[replica] <= 0:  # names are used once, and replicas come and go
+                del self.chunks[replica]
+
+
 class Dispatcher:
     """One client's connection to a pool.
 
     Args:
         address: the pool.
         config: back-pressure, attempts, and how long a pool may be without replicas.
+        load: shared with other clients of this process; None: this one is alone.
 
     Raises:
         PoolError: the pool is not running.
     """
 
-    def __init__(self, address: PoolAddress, config: PoolConfig) -> None:
+    def __init__(
+        self, address: PoolAddress, config: PoolConfig, load: SharedLoad | None = None
+    ) -> None:
         self._config = config
         self._address = address
+        self._shared = load or SharedLoad()
         try:
             self._registry = ray.get_actor(address.registry, namespace=address.namespace)
         except ValueError as error:
@@ -130,15 +152,25 @@ class Dispatcher:
                     last_seen_s = now_s
                 elif now_s - last_seen_s > self._config.start_timeout_s:
                     raise PoolError(f"the pool has had no replica for {now_s - last_seen_s:.0f} s")
-                for assignment in scheduler.assign(now_s):
+                for assignment in self._assign(scheduler, in_flight, now_s):
                     reference = submit(self._replicas[assignment.replica], assignment.chunk)
                     in_flight[reference] = (assignment, now_s)
                 self._collect(scheduler, in_flight, receive)
                 self._load.waited(waiting, time.monotonic())
         finally:
-            for reference in in_flight:  # nobody waits for them any more
+            for reference, (assignment, _) in in_flight.items():  # nobody waits for them any more
+                self._shared.taken_back(assignment.replica)
                 ray.cancel(reference)
             self.metrics.record_retries(scheduler.retries)
+
+    def _assign(
+        self, scheduler: ChunkScheduler, in_flight: _InFlight, now_s: float
+    ) -> list[Assignment]:
+        own = Counter(assignment.replica for assignment, _ in in_flight.values())
+        with self._shared.lock:
+            assigned = scheduler.assign(now_s, self._shared.chunks - own)
+            self._shared.chunks.update(assignment.replica for assignment in assigned)
+        return assigned
 
     def _members(self) -> list[str]:
         """The replicas of the pool, read again now and then: they come and go."""
@@ -172,11 +204,14 @@ class Dispatcher:
             # Others may have come meanwhile: one look for all of them.
             ready, _ = ray.wait(list(in_flight), num_returns=len(in_flight), timeout=0)
         for reference in ready:
-            self._take(reference, *in_flight.pop(reference), scheduler, receive)
+            assignment, sent_s = in_flight.pop(reference)
+            self._shared.taken_back(assignment.replica)
+            self._take(reference, assignment, sent_s, scheduler, receive)
         now_s = time.monotonic()
         for reference, (assignment, _) in list(in_flight.items()):
             if scheduler.is_overdue(assignment, now_s):
                 del in_flight[reference]
+                self._shared.taken_back(assignment.replica)
                 scheduler.fail(assignment, "it is no member of the pool any more", now_s)
 
     def _take(

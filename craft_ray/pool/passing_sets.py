@@ -16,10 +16,11 @@ TWO_SETS = 2
 
 
 class PassingSets:
-    """The sets that were registered or asked about last; several threads may share them.
+    """The sets that were registered last; several threads may share them.
 
     Args:
-        most: sets; of more, the one that was asked about longest ago goes.
+        most: sets; of more, the one that was registered longest ago goes, however often it was
+            asked about since: the next one, which nobody has asked about, must stay.
         max_bytes: of all together; the last one stays, however large it is. None: no limit.
     """
 
@@ -31,10 +32,8 @@ class PassingSets:
 
     def add(self, digest: str, images: Images) -> None:
         """One that is there already becomes the last."""
-        with self._lock:
-            if digest in self._sets:
-                self._sets.move_to_end(digest)
-                return
+        if self.use(digest):
+            return
         size = sum(map(len, images)) if isinstance(images, tuple) else images.nbytes
         put = ray.put(images)
         with self._lock:
@@ -52,7 +51,12 @@ class PassingSets:
     def find(self, digest: str) -> list[ray.ObjectRef[Any]]:
         """The reference to a set in a list, or nothing: it was never here, or has gone."""
         with self._lock:
+            return [self._sets[digest][0]] if digest in self._sets else []
+
+    def use(self, digest: str) -> bool:
+        """As if it were registered again; False: it is not here (any more)."""
+        with self._lock:
             if digest not in self._sets:
-                return []
+                return False
             self._sets.move_to_end(digest)
-            return [self._sets[digest][0]]
+            return True

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from craft_ray.errors import PoolError
@@ -24,6 +24,7 @@ FIRST_REST_S = 0.5
 LONGEST_REST_S = 30.0
 LAST_ANSWERS_S = 10.0
 """More than a pool leaves to a replica that has to go."""
+NOTHING: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,13 @@ class ChunkScheduler:
         """Chunks sent again, counted each time."""
         return sum(attempts - 1 for attempts in self._attempts.values())
 
-    def assign(self, now_s: float) -> list[Assignment]:
-        """Take waiting chunks as far as back-pressure and rest allow."""
+    def assign(self, now_s: float, elsewhere: Mapping[str, int] = NOTHING) -> list[Assignment]:
+        """Take waiting chunks as far as back-pressure and rest allow.
+
+        Args:
+            now_s: the time.
+            elsewhere: chunks of other queries at each replica, as far as they are known.
+        """
         self._resting_until = {
             replica: until for replica, until in self._resting_until.items() if until > now_s
         }
@@ -124,7 +130,7 @@ class ChunkScheduler:
         assignments, passed_over = [], []
         while self._waiting and any(map(self._has_room, awake)):
             chunk = self._waiting.popleft()
-            replica = self._pick(chunk, awake)
+            replica = self._pick(chunk, awake, elsewhere)
             if replica is None:
                 passed_over.append(chunk)
                 continue
@@ -183,12 +189,15 @@ class ChunkScheduler:
     def _has_room(self, replica: str) -> bool:
         return self._outstanding[replica] < self._max_in_flight
 
-    def _pick(self, chunk: Chunk, awake: Sequence[str]) -> str | None:
+    def _pick(self, chunk: Chunk, awake: Sequence[str], elsewhere: Mapping[str, int]) -> str | None:
         """Of the replicas that have lost the chunk least, one with room."""
         lost = self._lost_at.get(chunk.index, Counter())
         least = min(lost[replica] for replica in awake)
         return min(
             (name for name in awake if lost[name] == least and self._has_room(name)),
-            key=lambda name: (self._outstanding[name], self._preference[name]),
+            key=lambda name: (
+                self._outstanding[name] + elsewhere.get(name, 0),
+                self._preference[name],
+            ),
             default=None,
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Scope = Literal["predict", "score", "features", "tune"]
+Scope = Literal["predict", "score", "features", "tune", "metrics"]
 """What a key may be good for. `predict`: logits or probabilities, and the Hugging Face route;
-`score`: losses; `features`: embeddings; `tune`: files, fine-tunings and their classifiers."""
+`score`: losses; `features`: embeddings; `tune`: files, fine-tunings and their classifiers;
+`metrics`: what all keys have asked, for the owner's Prometheus."""
 
 LOCAL_KEY = "local"
 """Id of the one caller of a service without keys, who has all scopes and no quota."""
@@ -24,6 +25,15 @@ class Caller:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """Requests of a key in the minute that runs."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Why a request is not taken, as an HTTP answer will say it.
 
@@ -33,21 +43,16 @@ class Refusal:
             `still_running`, `another_body`.
         detail: for people.
         retry_after_s: when the same request may be taken; None where waiting does not help.
+        caller: who was refused; None: nobody knows.
+        rate: of the caller; None: there is no limit of requests, or no caller.
     """
 
     status: int
     code: str
     detail: str
     retry_after_s: float | None = None
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Requests of a key in the minute that runs."""
-
-    limit: int
-    remaining: int
-    reset_s: float
+    caller: Caller | None = None
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,10 @@ class Asked:
         body_digest: SHA-256 of the body: the same key with another body is a mistake.
         holder: which process answers it; if it is not heard of any more (`Meter.alive`), somebody
             else may. Empty: the reservation stays until it is settled or refunded, as of a tuning.
+        attempt: names this one attempt of the holder's, so that `begin` may be repeated if its
+            reply was lost: the same attempt gets the same answer. Empty, with a holder: each call
+            is an attempt of its own (`MeterClient` names them); without a holder: all calls are
+            the same attempt, so that a tuning that is resumed finds its reservation.
     """
 
     route: str
@@ -78,6 +87,7 @@ class Asked:
     idempotency_key: str
     body_digest: str
     holder: str = ""
+    attempt: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,7 @@ class Stored:
     """An answer that is kept for its repetition."""
 
     file: str
-    """Below the folder of answers."""
+    """Below the folder of answers. Empty: it was settled without an answer, as a tuning is."""
     media_type: str
     pairs: int
     """That were charged for it."""

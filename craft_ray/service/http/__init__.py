@@ -1,0 +1,1 @@
+"""The routes of a service: from HTTP to questions, and from answers to HTTP."""

@@ -1,0 +1,239 @@
+"""What all routes need: who asks, what it costs, and an answer that is charged once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError as NeverBegunError
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from craft_ray.config.service import ServiceConfig
+from craft_ray.errors import DataError, OracleError, RunFailedError, UserError
+from craft_ray.service.asking import Asker
+from craft_ray.service.given_away import NotGivenError
+from craft_ray.service.http.bodies import bearer_token
+from craft_ray.service.http.metrics import Metrics
+from craft_ray.service.http.problems import Problem, rate_headers
+from craft_ray.service.meter.actor import MeterClient
+from craft_ray.service.meter.meter import Meter
+from craft_ray.service.meter.terms import (
+    Admitted,
+    Asked,
+    Balance,
+    Begun,
+    Rate,
+    Refusal,
+    Replayed,
+    Scope,
+    Stored,
+)
+from craft_ray.service.shelf import Shelf
+
+logger = logging.getLogger(__name__)
+
+BEAT_S = 2.0
+"""How often the meter hears that this process lives."""
+TIDY_S = 600.0
+"""How often answers that nobody may ask for again are deleted."""
+TRY_AGAIN_S = 5.0
+MOST_TASKS_BYTES = 1_000_000_000
+"""Of the tasks of a key."""
+
+Given = TypeVar("Given")
+
+
+class Desk:
+    """One ingress process.
+
+    Args:
+        config: of the service.
+        meter: of it.
+        asker: of its pool.
+    """
+
+    def __init__(self, config: ServiceConfig, meter: Meter | MeterClient, asker: Asker) -> None:
+        self.config, self.meter, self.asker = config, meter, asker
+        self.holder = f"ingress-{secrets.token_hex(8)}"
+        folder = Path(config.folder)
+        bounds = config.bounds
+        # Pixels are of one model: another start may have another, which wants other ones.
+        how = hashlib.sha256(repr(asker.describe().transform).encode()).hexdigest()[:12]
+        self.images = Shelf(
+            folder / "images" / how, bounds.images_per_key, bounds.images_mb_per_key * 10**6
+        )
+        self.tasks = Shelf(folder / "tasks", bounds.tasks_per_key, MOST_TASKS_BYTES)
+        self.answers = folder / "answers"
+        self.metrics = Metrics(asker.waiting)
+        self._given_up: list[str] = []
+        self._works: set[asyncio.Task[Any]] = set()
+
+    @property
+    def most_bytes(self) -> int:
+        """Of a body."""
+        return self.config.bounds.body_mb * 10**6
+
+    async def admit(self, request: Request, scope: Scope | None) -> Admitted:
+        """Let somebody in, for a request that costs nothing by itself.
+
+        Raises:
+            Problem: 401, 403 or 429.
+        """
+        said = await self.metered(self.meter.admit, bearer_token(request), scope, time.time())
+        if isinstance(said, Refusal):
+            if said.caller is not None:
+                request.state.key_name = said.caller.name
+            raise Problem.of(said)
+        request.state.key_name = said.caller.name
+        request.state.rate = said.rate
+        return said
+
+    async def metered(self, call: Callable[..., Given], *words: Any) -> Given:
+        """What the meter says; it may be starting again.
+
+        Raises:
+            Problem: 503, it does not answer.
+        """
+        try:
+            return await asyncio.to_thread(call, *words)
+        except RunFailedError as error:
+            logger.error("the meter does not answer: %s", error)
+            raise Problem(
+                503,
+                "no_meter",
+                "nothing is answered that cannot be counted; try again",
+                TRY_AGAIN_S,
+            ) from error
+
+    async def answer(
+        self,
+        request: Request,
+        admitted: Admitted,
+        asked: Asked,
+        work: Callable[[], Awaitable[bytes]],
+        media_type: str,
+    ) -> Response:
+        """Reserve, answer, keep the answer, settle; or repeat what was answered before.
+
+        Whoever asked may be gone meanwhile: the answer is finished, kept and charged, and whoever
+        sends the same Idempotency-Key has it.
+
+        Args:
+            request: for its headers.
+            admitted: who asks.
+            asked: what.
+            work: makes the answer's body.
+            media_type: of the answer.
+
+        Raises:
+            Problem: what is wrong with it; nothing is charged.
+        """
+        caller = admitted.caller
+        asked = replace(asked, attempt=secrets.token_hex(8))
+        try:
+            begun = await self.metered(self.meter.begin_for, caller.key_id, asked, time.time())
+        except Problem:
+            # It may have begun, and nobody would end it for as long as this process lives.
+            self._given_up.append(asked.attempt)
+            raise
+        if isinstance(begun, Refusal):
+            raise Problem.of(begun)
+        if isinstance(begun, Replayed):
+            return await self._replayed(begun, admitted.rate)
+        task = asyncio.create_task(self._work(begun, asked, caller.name, work, media_type))
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+        body, balance = await asyncio.shield(task)
+        headers = told(balance, asked.pairs, admitted.rate)
+        return Response(body, media_type=media_type, headers=headers)
+
+    async def keep_alive(self) -> None:
+        """Tell the meter that this process lives, and tidy up; ends when it is cancelled."""
+        tidied_s = float("-inf")
+        while True:
+            try:
+                given_up = list(self._given_up)
+                await asyncio.to_thread(self.meter.alive, self.holder, time.time(), given_up)
+                del self._given_up[: len(given_up)]
+                if time.monotonic() - tidied_s > TIDY_S:
+                    tidied_s = time.monotonic()
+                    for name in await asyncio.to_thread(self.meter.forget_old, time.time()):
+                        (self.answers / name).unlink(missing_ok=True)
+            except (RunFailedError, UserError, OSError) as error:
+                logger.error("the meter was not told that this ingress lives: %s", error)
+            await asyncio.sleep(BEAT_S)
+
+    async def _work(
+        self,
+        begun: Begun,
+        asked: Asked,
+        key_name: str,
+        work: Callable[[], Awaitable[bytes]],
+        media_type: str,
+    ) -> tuple[bytes, Balance]:
+        try:
+            body = await work()
+            name = f"{begun.caller.key_id}/{begun.request_id}"  # one folder would hold millions
+            await asyncio.to_thread(_write, self.answers / name, body)
+            stored = Stored(name, media_type, asked.pairs)
+            balance = await self.metered(
+                self.meter.settle, begun.request_id, asked.pairs, stored, time.time()
+            )
+        except BaseException as error:
+            with suppress(Problem):  # then the meter refunds it, when this process is gone
+                await self.metered(self.meter.refund, begun.request_id, time.time())
+            raise problem_of(error) from error
+        self.metrics.charged(key_name, asked.route, asked.pairs)
+        return body, balance
+
+    async def _replayed(self, replayed: Replayed, rate: Rate | None) -> Response:
+        answer = replayed.answer
+        try:
+            body = await asyncio.to_thread((self.answers / answer.file).read_bytes)
+        except FileNotFoundError:
+            raise Problem(
+                410, "answer_gone", "this question was answered, and its answer was deleted"
+            ) from None
+        headers = told(replayed.balance, answer.pairs, rate)
+        headers["Idempotency-Replayed"] = "true"
+        return Response(body, media_type=answer.media_type, headers=headers)
+
+
+def told(balance: Balance, pairs: int, rate: Rate | None) -> dict[str, str]:
+    """Headers about what was charged, and what is left."""
+    headers = {"X-Craft-Spent": str(pairs)}
+    if balance.remaining is not None:
+        headers["X-Craft-Remaining"] = str(balance.remaining)
+    return {**headers, **rate_headers(rate)}
+
+
+def problem_of(error: BaseException) -> BaseException:
+    """How an error is told; one that nobody has foreseen stays what it is."""
+    if isinstance(error, NotGivenError):
+        return Problem(403, "not_given", str(error))
+    if isinstance(error, DataError):
+        return Problem(422, "bad_image", str(error))
+    if isinstance(error, OracleError):
+        return Problem(422, "refused", str(error))
+    if isinstance(error, (RunFailedError, OSError, NeverBegunError)):
+        logger.error("a question was not answered: %s", error)
+        return Problem(
+            503, "not_answered", "the model could not answer now; nothing was charged", TRY_AGAIN_S
+        )
+    return error
+
+
+def _write(path: Path, body: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_bytes(body)
+    partial.replace(path)

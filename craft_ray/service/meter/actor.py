@@ -1,0 +1,209 @@
+"""The meter as an actor, which many processes ask, and its client.
+
+The actor is restarted when it dies: all that it knows is in its file. What was asked of it
+meanwhile is asked again, so each call may be repeated: a reply may be lost after the work was
+done.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    GetTimeoutError,
+    RayTaskError,
+)
+
+from craft_ray.errors import ConfigError, RunFailedError
+from craft_ray.pool.cluster import beside_driver
+from craft_ray.pool.lifecycle import NAMESPACE
+from craft_ray.service.meter.meter import Meter
+from craft_ray.service.meter.terms import (
+    Admitted,
+    Asked,
+    Balance,
+    Begun,
+    Refusal,
+    Replayed,
+    Scope,
+    Stored,
+    Usage,
+)
+
+CALLS_AT_ONCE = 32
+"""Threads of the actor: what they write at the same time is one write of the disk."""
+PATIENCE_S = 30.0
+"""How long a call is repeated while the actor restarts, which takes some seconds."""
+_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True)
+class MeterPlan:
+    """See `Meter`."""
+
+    path: Path
+    needs_keys: bool = True
+    keep_answers_h: float = 24.0
+
+
+class MeterActor:
+    """Opens the file with the first call: Ray restarts no actor whose constructor has failed.
+
+    Args:
+        plan: of the meter.
+    """
+
+    def __init__(self, plan: MeterPlan) -> None:
+        self._plan = plan
+        self._opening = threading.Lock()
+        self._meter: Meter | None = None
+
+    def ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        """Call a method of the meter; an empty name opens the file only."""
+        with self._opening:
+            if self._meter is None:
+                plan = self._plan
+                self._meter = Meter(
+                    plan.path,
+                    time.time(),
+                    needs_keys=plan.needs_keys,
+                    keep_answers_h=plan.keep_answers_h,
+                )
+        return getattr(self._meter, method)(*arguments) if method else None
+
+
+def start_meter(plan: MeterPlan, name: str) -> MeterClient:
+    """Start the actor on this node, where its file is. It ends with this process.
+
+    Args:
+        plan: of the meter.
+        name: of the actor, in the namespace of craft-ray.
+
+    Raises:
+        ArtifactError: the file is something else, or of another version.
+        ConfigError: there is an actor of this name.
+        RunFailedError: the file cannot be written.
+    """
+    remote: Any = ray.remote(MeterActor)
+    try:
+        actor = remote.options(
+            name=name,
+            namespace=NAMESPACE,
+            num_cpus=0,
+            max_restarts=-1,
+            # Calls are repeated by the client, which knows for how long somebody waits.
+            max_task_retries=0,
+            max_concurrency=CALLS_AT_ONCE,
+            scheduling_strategy=beside_driver(),
+            # Ray would keep the history of every call.
+            enable_task_events=False,
+        ).remote(replace(plan, path=plan.path.absolute()))
+    except ValueError as error:  # of Ray, which says that the name is taken
+        problem = f"must be of no other service on this cluster, but there is an actor {name!r}"
+        raise ConfigError("name", [problem]) from error
+    client = MeterClient(actor)
+    try:
+        client.ask("")
+    except BaseException:
+        ray.kill(actor)
+        raise
+    return client
+
+
+class MeterClient:
+    """Asks the actor as if it were a `Meter`; travels between processes, and threads may share it.
+
+    Args:
+        actor: of `start_meter`.
+        patience_s: how long a call is repeated while the actor restarts.
+
+    Raises:
+        RunFailedError: of each method, when the actor has not answered for so long.
+    """
+
+    def __init__(self, actor: ActorHandle[Any], patience_s: float = PATIENCE_S) -> None:
+        self._actor, self._patience_s = actor, patience_s
+        self._given_up: list[str] = []
+
+    def __reduce__(self) -> tuple[type[MeterClient], tuple[Any, float]]:
+        return MeterClient, (self._actor, self._patience_s)
+
+    def admit(self, token: str | None, scope: Scope | None, now: float) -> Admitted | Refusal:
+        """See `Meter.admit`."""
+        found: Admitted | Refusal = self.ask("admit", token, scope, now)
+        return found
+
+    def begin(
+        self, token: str | None, scope: Scope, asked: Asked, now: float
+    ) -> Begun | Replayed | Refusal:
+        """See `Meter.begin`. Names the attempt, if it has no name."""
+        asked = replace(asked, attempt=asked.attempt or secrets.token_hex(8))
+        try:
+            begun: Begun | Replayed | Refusal = self.ask("begin", token, scope, asked, now)
+        except RunFailedError:
+            # It may have begun: nobody would end it for as long as the holder lives.
+            self._given_up.append(asked.attempt)
+            raise
+        return begun
+
+    def begin_for(self, key_id: str, asked: Asked, now: float) -> Begun | Replayed | Refusal:
+        """See `Meter.begin_for`."""
+        begun: Begun | Replayed | Refusal = self.ask("begin_for", key_id, asked, now)
+        return begun
+
+    def settle(self, request_id: str, pairs: int, answer: Stored | None, now: float) -> Balance:
+        """See `Meter.settle`."""
+        balance: Balance = self.ask("settle", request_id, pairs, answer, now)
+        return balance
+
+    def refund(self, request_id: str, now: float) -> Balance:
+        """See `Meter.refund`."""
+        balance: Balance = self.ask("refund", request_id, now)
+        return balance
+
+    def alive(self, holder: str, now: float, given_up: Collection[str] = ()) -> None:
+        """See `Meter.alive`. Tells what this client itself has given up, too."""
+        own = list(self._given_up)
+        self.ask("alive", holder, now, (*given_up, *own))
+        del self._given_up[: len(own)]
+
+    def balance(self, key_id: str, now: float) -> Balance:
+        """See `Meter.balance`."""
+        balance: Balance = self.ask("balance", key_id, now)
+        return balance
+
+    def usage(self, key_id: str, now: float) -> Usage:
+        """See `Meter.usage`."""
+        usage: Usage = self.ask("usage", key_id, now)
+        return usage
+
+    def forget_old(self, now: float) -> list[str]:
+        """See `Meter.forget_old`."""
+        files: list[str] = self.ask("forget_old", now)
+        return files
+
+    def ask(self, method: str, *arguments: object) -> Any:
+        """Call a method of the meter, again and again while the actor restarts."""
+        until = time.monotonic() + self._patience_s
+        while True:
+            left_s = until - time.monotonic()
+            try:
+                return ray.get(self._actor.ask.remote(method, arguments), timeout=max(0.0, left_s))
+            except RayTaskError as error:  # of the meter itself: as if it had been called here
+                raise error.cause from None
+            except (ActorUnavailableError, ActorDiedError, GetTimeoutError) as error:
+                if time.monotonic() + _PAUSE_S > until:
+                    raise RunFailedError(
+                        f"the meter must answer within {self._patience_s:g} s, but: {error}"
+                    ) from error
+                time.sleep(_PAUSE_S)
