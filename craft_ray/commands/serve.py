@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--print-config", action="store_true", help="print all settings as YAML, and end"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     return exit_with(lambda: _run(options))
 
 

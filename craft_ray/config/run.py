@@ -12,12 +12,17 @@ from craft_ray.config.data import DEFAULT_SHOTS, DataConfig
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.endpoint_laws import check_endpoint_prices, check_endpoint_run
 from craft_ray.config.fidelity import FidelityConfig
+from craft_ray.config.fitted_head_laws import (
+    check_features_head,
+    check_fitted_head,
+    check_searched_contexts,
+)
 from craft_ray.config.heads import HeadConfig, ProbingHeadConfig, ResidualMlpConfig
+from craft_ray.config.optimizer_laws import check_descent, check_resampling
 from craft_ray.config.optimizers import (
     CmaEsConfig,
     OptimizerConfig,
     SamplingConfig,
-    SepCmaEsConfig,
     SharpZoConfig,
     SoftOptimizerConfig,
     TextConfig,
@@ -143,27 +148,9 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _linear_heads_see_all_prompts_alike(self) -> Self:
-        if (head := self.probing_head) is None:
-            return self
-        if self.method == "prompt":
-            raise ValueError(
-                f"method must be head or both when head.kind is {head.kind}, but got prompt"
-            )
-        if self.data.views == "fresh":
-            raise ValueError(
-                f"data.views must be a number when head.kind is {head.kind}, but got fresh: such a "
-                "head is fitted once, to the answers about a number of views"
-            )
-        if self.fidelity.head_inputs != "logits":
-            raise ValueError(
-                f"fidelity.head_inputs must be logits when head.kind is {head.kind}, but got "
-                f"{self.fidelity.head_inputs}"
-            )
-        if self.method == "head" and head.num_contexts > self.max_queries:
-            raise ValueError(
-                "1 + head.contexts <= max_queries must hold, but got contexts="
-                f"{head.num_contexts - 1} and max_queries={self.max_queries}"
-            )
+        if (head := self.probing_head) is not None:
+            views, most = self.data.views, self.max_queries
+            check_fitted_head(self.method, head, views, self.fidelity, most)
         return self
 
     @model_validator(mode="after")
@@ -178,24 +165,8 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _features_are_given_and_have_no_prompt(self) -> Self:
-        if self.head.kind != "features" or self.method not in ("head", "both"):
-            return self
-        if self.method == "both":
-            raise ValueError(
-                "method must be head when head.kind is features, but got both: features of images "
-                "have no prompt to search"
-            )
-        # Of an endpoint its dialect says it, before anything is started.
-        if isinstance(self.oracle, OracleConfig) and not self.oracle.serves_features:
-            raise ValueError(
-                "head.kind features needs oracle.features true, but got false: a black box that "
-                "gives no features can be asked about names instead, head.kind=probes"
-            )
-        if self.prompt.start is not None:
-            raise ValueError(
-                "prompt.start must be null when head.kind is features, but got "
-                f"{self.prompt.start}: features of images have no prompt to start from"
-            )
+        if self.head.kind == "features" and self.method in ("head", "both"):
+            check_features_head(self.method, self.oracle, self.prompt.start)
         return self
 
     @model_validator(mode="after")
@@ -248,19 +219,10 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _searched_contexts_can_be_judged(self) -> Self:
-        if (head := self.probing_head) is None or self.method != "both":
-            return self
-        if self.data.shots == "all" or self.data.shots < 2:
-            raise ValueError(
-                f"data.shots >= 2 must hold when method is both and head.kind is {head.kind}, but "
-                f"got {self.data.shots}: a class with one image leaves none to judge a prompt by"
-            )
-        if self.num_generations < head.num_contexts:
-            raise ValueError(
-                "max_queries >= optimizer.population * (1 + head.contexts) must hold when method "
-                f"is both, but got max_queries={self.max_queries}, population="
-                f"{self.optimizer.population} and contexts={head.num_contexts - 1}"
-            )
+        if (head := self.probing_head) is not None and self.method == "both":
+            shots, generations = self.data.shots, self.num_generations
+            population = self.optimizer.population
+            check_searched_contexts(head, shots, generations, self.max_queries, population)
         return self
 
     @model_validator(mode="after")
@@ -275,22 +237,9 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _budget_pays_the_descent(self) -> Self:
         optimizer = self.optimizer
-        if not isinstance(optimizer, SharpZoConfig) or self.method in ("head", "white_box"):
-            return self
-        of_a_search = self.num_generations // self.num_searches
-        if optimizer.warm_up_generations >= of_a_search:
-            searches = "" if self.num_searches == 1 else f" and {self.num_searches} searches"
-            raise ValueError(
-                "optimizer.warm_up_generations < max_queries // optimizer.population * batches must"
-                f" hold, but got warm_up_generations={optimizer.warm_up_generations}, max_queries="
-                f"{self.max_queries}, population={optimizer.population} and batches="
-                f"{self.num_batches}{searches}: nothing is left for the descent, and "
-                + (
-                    f"optimizer.warm_up_generations={of_a_search // 2} leaves half of them"
-                    if of_a_search > 1
-                    else "max_queries must be larger"
-                )
-            )
+        if isinstance(optimizer, SharpZoConfig) and self.method not in ("head", "white_box"):
+            generations, searches = self.num_generations, self.num_searches
+            check_descent(optimizer, generations, searches, self.num_batches, self.max_queries)
         return self
 
     @model_validator(mode="after")
@@ -365,17 +314,6 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _resampling_needs_csa(self) -> Self:
-        if self.fidelity.deployed_prompt != "resampled_mean":
-            return self
-        if not isinstance(self.optimizer, CmaEsConfig | SepCmaEsConfig):
-            raise ValueError(
-                "fidelity.deployed_prompt resampled_mean needs optimizer.kind cma_es or "
-                f"sep_cma_es, but got {self.optimizer.kind}: no other draws around its mean a "
-                "population that it is never told about; fidelity.deployed_prompt=mean takes any"
-            )
-        if self.optimizer.step_size_rule == "tpa":
-            raise ValueError(
-                "fidelity.deployed_prompt resampled_mean needs optimizer.step_size_rule csa, but "
-                "got tpa: two-point adaptation cannot draw a population it is never told about"
-            )
+        if self.fidelity.deployed_prompt == "resampled_mean":
+            check_resampling(self.optimizer)
         return self

@@ -13,6 +13,7 @@ from typing import Any
 from craft_ray.config.service import ServiceConfig
 from craft_ray.pool.address import PoolAddress
 from craft_ray.service.meter.actor import MeterClient
+from craft_ray.service.tunings.records import TuningRecords
 
 APPLICATION = "craft-ray"
 RETRY_AFTER_S = 2.0
@@ -27,6 +28,7 @@ class IngressSettings:
         config: of the service.
         pool: whom to ask.
         meter: who counts.
+        records: of tunings.
         at_a_time: chunks that are asked at a time.
         image_bytes: that are held for questions about them.
     """
@@ -34,6 +36,7 @@ class IngressSettings:
     config: ServiceConfig
     pool: PoolAddress
     meter: MeterClient
+    records: TuningRecords
     at_a_time: int
     image_bytes: int
 
@@ -50,12 +53,15 @@ class Ingress:
         from craft_ray.service.http.app import make_app
         from craft_ray.service.http.desk import Desk
         from craft_ray.service.http.foreign import foreign_routes
+        from craft_ray.service.http.tuning_desk import TuningDesk
+        from craft_ray.service.tunings.routes import tuning_routes
 
         settings = self._settings
         config = settings.config
         asker = pool_asker(settings.pool, config.pool, settings.at_a_time, settings.image_bytes)
         desk = Desk(config, settings.meter, asker)
-        return make_app(desk, [foreign_routes(desk)])
+        tuning = tuning_routes(TuningDesk(desk, settings.records))
+        return make_app(desk, [foreign_routes(desk), tuning])
 
 
 def start_ingress(settings: IngressSettings) -> None:

@@ -21,6 +21,10 @@ from craft_ray.pool.lifecycle import ClipFactory, Keeper, starting_pool
 from craft_ray.pool.membership import PoolSize, decide_size, num_replicas
 from craft_ray.service.ingress import IngressSettings, start_ingress, stop_ingress
 from craft_ray.service.meter.actor import MeterPlan, start_meter
+from craft_ray.service.tunings.actor import start_records
+from craft_ray.service.tunings.layout import Layout
+from craft_ray.service.tunings.preparation import Workplace
+from craft_ray.service.tunings.runner import TuningRunner
 
 SHARE_FOR_IMAGES = 0.5
 """Of the object store, for images that are asked about."""
@@ -61,12 +65,20 @@ def running_service(config: ServiceConfig, console: Console) -> Iterator[Running
                 starting_pool(config.name, made, config.pool, size, offered=True)
             )
             pool.keeper.wait_until_ready()
+        layout = Layout(folder.absolute())
+        records = start_records(f"{config.name}/tunings", layout.database)
         settings = IngressSettings(
-            config, pool.address, meter, _at_a_time(config, size, number), _image_bytes()
+            config, pool.address, meter, records, _at_a_time(config, size, number), _image_bytes()
         )
         with waiting(console, "Starting the ingress"):
             stack.callback(stop_ingress)
             start_ingress(settings)
+        if config.tuning.enabled:
+            runner = TuningRunner(
+                records, meter, _workplace(config, layout), config.tuning.at_a_time
+            )
+            stack.callback(runner.stop)
+            runner.start()
         yield RunningService(url_of(config), number, pool.keeper)
 
 
@@ -126,6 +138,18 @@ def _meter_plan(config: ServiceConfig) -> MeterPlan:
     else:
         path, needs_keys = Path(config.keys), True
     return MeterPlan(path, needs_keys, config.bounds.keep_answers_h)
+
+
+def _workplace(config: ServiceConfig, layout: Layout) -> Workplace:
+    return Workplace(
+        layout,
+        config.oracle,
+        config.pool,
+        config.mlflow,
+        config.ray,
+        attach=config.name,
+        address=ray.get_runtime_context().gcs_address,
+    )
 
 
 def _at_a_time(config: ServiceConfig, size: PoolSize, number: int) -> int:

@@ -18,6 +18,7 @@ from craft_ray.commands import runs
 from craft_ray.config.loading import load_default_run
 from craft_ray.metering.planned_spending import plan_driver, plan_run
 from craft_ray.task.preparation import load_data
+from craft_ray.task.trained_on import read_training_images
 from tests.support.known import known
 from tests.support.small_data import small_data
 
@@ -83,6 +84,7 @@ def test_held_out_images_tell_how_good_it_is(
     result = trained("four", settings, with_test=False)
     assert (result.validation, result.test, result.zero_shot) == (None, None, None)
     assert known(result.held_out).images == 40
+    assert len(read_training_images(result.folder)) == 40
     summary = result.summary
     assert (summary["data"]["num_validation"], summary["data"]["validation_manifest"]) == (0, None)
     assert summary["zero_shot"]["validation"] is None
@@ -133,6 +135,7 @@ def test_without_training_images_it_is_zero_shot(
     assert known(result.test).accuracy == known(result.zero_shot).accuracy
     assert result.gain == 0
     assert result.summary["data"]["num_train"] == 0
+    assert read_training_images(result.folder) == frozenset()
     assert result.spent.head_predictions == result.spent.search_predictions == 0
     assert "what the prompts alone give" in page_of(result)
     classifier = result.classifier()
