@@ -82,16 +82,11 @@ class _RecordsClient:
                 time.sleep(_PAUSE_S)
 
 
-def name_of(service: str) -> str:
-    """Of the actor of a service."""
-    return f"{service}/tunings"
-
-
-def start_records(service: str, path: Path) -> TuningRecords:
+def start_records(name: str, path: Path) -> TuningRecords:
     """Start the actor on this node, where its file is. It ends with this process.
 
     Args:
-        service: its name.
+        name: of the actor, in the namespace of craft-ray.
         path: of the database.
 
     Returns:
@@ -99,13 +94,13 @@ def start_records(service: str, path: Path) -> TuningRecords:
 
     Raises:
         ArtifactError: the file is something else.
-        ConfigError: there is an actor of this service.
+        ConfigError: there is an actor of this name.
         RunFailedError: the file cannot be written.
     """
     remote: Any = ray.remote(RecordsActor)
     try:
         actor = remote.options(
-            name=name_of(service),
+            name=name,
             namespace=NAMESPACE,
             num_cpus=0,
             max_restarts=-1,
@@ -115,7 +110,7 @@ def start_records(service: str, path: Path) -> TuningRecords:
             enable_task_events=False,  # Ray would keep the history of every call
         ).remote(path.absolute())
     except ValueError as error:  # of Ray, which says that the name is taken
-        problem = f"must be of no other service on this cluster, but there is one: {service!r}"
+        problem = f"must be of no other service on this cluster, but there is an actor {name!r}"
         raise ConfigError("name", [problem]) from error
     client = _RecordsClient(actor)
     try:
@@ -126,16 +121,6 @@ def start_records(service: str, path: Path) -> TuningRecords:
     return cast(TuningRecords, client)
 
 
-def find_records(service: str) -> TuningRecords:
-    """Who passes calls on to the actor of a service.
-
-    Raises:
-        ValueError: there is none.
-    """
-    actor = ray.get_actor(name_of(service), namespace=NAMESPACE)
-    return cast(TuningRecords, _RecordsClient(actor))
-
-
-def stop_records(service: str) -> None:
-    """End the actor of a service."""
-    ray.kill(ray.get_actor(name_of(service), namespace=NAMESPACE))
+def stop_records(name: str) -> None:
+    """End the actor of this name."""
+    ray.kill(ray.get_actor(name, namespace=NAMESPACE))

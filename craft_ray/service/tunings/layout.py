@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +43,13 @@ class Layout:
         """Where an upload lies until it is checked."""
         return self.folder / "files" / key_id / f".{file_id}.upload"
 
-    def remove_uploads(self) -> None:
-        """Those that nobody checks any more: the service has ended meanwhile."""
+    def remove_uploads(self, before: float) -> None:
+        """Those that began before a time and that nobody checks any more: the process that took
+        them has ended meanwhile."""
         for path in self.folder.glob("files/*/.*"):
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
     def runs(self, key_id: str) -> Path:
         """The key's folder of runs."""

@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 GRACE_S = 60.0
 """After Ctrl-C: a run ends its slots and writes its state."""
+OLD_UPLOAD_S = 3600.0
 MOST_TROUBLES = 5
 """Looks in a row or not at which something else than its process failed a job."""
 MOST_ATTEMPTS = 2
@@ -81,6 +82,7 @@ class TuningRunner:
 
     def start(self) -> None:
         """Begin, and go on with what was running when the service ended."""
+        self._place.layout.remove_uploads(self._clock() - OLD_UPLOAD_S)
         self._thread.start()
 
     def stop(self, grace_s: float = GRACE_S) -> None:
