@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from craft_ray.config.documents import to_yaml
@@ -15,7 +16,10 @@ from craft_ray.config.secrets import reveal
 from craft_ray.config.sections import MlflowConfig, RayConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import UserError
+from craft_ray.files.folders import remove_folder
 from craft_ray.files.whole_files import write_text
+from craft_ray.jobs.run_folder import SETTINGS_FILE as SETTINGS_OF_RUN
+from craft_ray.jobs.run_lock import RunTakenError, check_is_free
 from craft_ray.search.comparable import check_comparable
 from craft_ray.service.tunings.api_error import ApiError, bad_request
 from craft_ray.service.tunings.layout import TRAINING, VALIDATION, Layout, link_or_copy
@@ -75,7 +79,7 @@ class Workplace:
         words = [python, "-m", f"craft_ray.{plan.command}", str(file), "--json"]
         if self.address is not None:  # a cluster that was started anew has another one
             words.append(f"ray.address={self.address}")
-        begun = (layout.run(job.key_id, job.id) / "settings.json").is_file()
+        begun = (layout.run(job.key_id, job.id) / SETTINGS_OF_RUN).is_file()
         return [*words, "--resume"] if begun else words
 
 
@@ -134,6 +138,20 @@ def _file(records: TuningRecords, job: JobRecord, param: str) -> FileRecord:
     if file is None:
         raise bad_request(f"{param} must exist, but was removed", param, "file_not_found")
     return file
+
+
+def is_free(run: Path) -> bool:
+    """Whether no process works in the folder of a run. One that was made and left before anything
+    was asked is removed."""
+    if not run.exists():
+        return True
+    try:
+        check_is_free(run)
+    except RunTakenError:
+        return False
+    if not (run / SETTINGS_OF_RUN).is_file():
+        remove_folder(run)
+    return True
 
 
 @contextmanager

@@ -22,15 +22,15 @@ from craft_ray.service.tunings.api_error import ApiError, refused
 from craft_ray.service.tunings.jobs import RESULT_PURPOSE
 from craft_ray.service.tunings.outcome import (
     is_progress,
-    mistake_in,
     results_of,
     sentences_of,
     spending_of,
     summary_of,
     told_of,
+    users_mistake_in,
 )
 from craft_ray.service.tunings.pairs import pairs_of
-from craft_ray.service.tunings.preparation import Workplace, prepare_job
+from craft_ray.service.tunings.preparation import Workplace, is_free, prepare_job
 from craft_ray.service.tunings.process import TuningProcess
 from craft_ray.service.tunings.records import TuningRecords
 from craft_ray.service.tunings.rows import ENDED, JobRecord, Level, Status, new_id
@@ -187,6 +187,8 @@ class TuningRunner:
         if not is_new:  # settled, and then nobody could note its end
             self._settle_and_end(job, "failed", _MACHINE_FAILED)
             return
+        if not is_free(self._place.layout.run(job.key_id, job.id)):
+            return  # what a service that was killed has started is about to end
         work = self._place.layout.work(job.key_id, job.id)
         work.mkdir(parents=True, exist_ok=True)
         log = work / f"log-{new_id('part')}.txt"
@@ -227,8 +229,8 @@ class TuningRunner:
             self._succeed(job)
         elif job.is_cancelled:
             self._settle_and_end(job, "cancelled")
-        elif code == EXIT_CODE_USER_ERROR:
-            words = self._in_users_words(job, mistake_in(output)) or "the settings are wrong"
+        elif code == EXIT_CODE_USER_ERROR and (mistake := users_mistake_in(output)):
+            words = self._in_users_words(job, mistake)
             error = {"code": "invalid_value", "message": words, "param": None}
             self._settle_and_end(job, "failed", error)
         elif job.attempts + 1 < MOST_ATTEMPTS:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from craft_ray.jobs.run_lock import run_lock
 from craft_ray.service.tunings.methods import plan_of, read_method
 from craft_ray.service.tunings.rows import JobRecord, new_id
 from craft_ray.service.tunings.runner import TuningRunner
@@ -109,6 +110,38 @@ def test_a_users_mistake_is_told_without_places_of_the_machine(service: FakeServ
     error = state(service, job_id).error
     assert error is not None
     assert error == {"code": "invalid_value", "message": "the job: must be another", "param": None}
+
+
+def test_what_is_wrong_with_the_owners_settings_is_no_mistake_of_the_user(
+    service: FakeService,
+) -> None:
+    job_id = add_job(service)
+    script = "import sys; print('error: pool: must be up', file=sys.stderr); sys.exit(2)"
+    starts: list[str] = []
+
+    def command(job: JobRecord) -> list[str]:
+        starts.append(job.id)
+        return [sys.executable, "-c", script]
+
+    runner = service.runner(command)
+    look_until(runner, lambda: state(service, job_id).status == "failed")
+    error = state(service, job_id).error
+    assert error is not None
+    assert error["code"] == "server_error"
+    assert len(starts) == 2
+
+
+def test_a_run_that_another_process_still_works_in_is_waited_for(service: FakeService) -> None:
+    job_id = add_job(service)
+    run = service.layout.run("anna", job_id)
+    runner = service.runner(lambda job: fake_command(service, job))
+    run.mkdir(parents=True)
+    with run_lock(run):
+        for _ in range(3):
+            runner.look()
+        assert state(service, job_id).status == "running"
+        assert "The fine-tuning has started." not in messages(service, job_id)
+    look_until(runner, lambda: state(service, job_id).status == "succeeded")
 
 
 def test_a_machine_that_fails_is_tried_once_more(service: FakeService) -> None:
