@@ -27,6 +27,25 @@ logger = logging.getLogger(__name__)
 Answered = Callable[[str, str, int, float], None]
 """Is told of each request: name of the key (`request.state.key_name`), route, status, seconds."""
 NOBODY = "-"
+_TEXT = {"type": ["string", "null"]}
+_ERROR: dict[str, Any] = {
+    "description": "What is wrong, in OpenAI's shape.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error"],
+                "properties": {
+                    "error": {
+                        "type": "object",
+                        "required": ["message", "type", "param", "code"],
+                        "properties": dict.fromkeys(("message", "type", "param", "code"), _TEXT),
+                    }
+                },
+            }
+        }
+    },
+}
 
 
 def tuning_routes(desk: Desk, answered: Answered = lambda *_: None) -> APIRouter:
@@ -36,7 +55,11 @@ def tuning_routes(desk: Desk, answered: Answered = lambda *_: None) -> APIRouter
         desk: the service around them.
         answered: counts requests.
     """
-    router = APIRouter(route_class=_openai_route(answered), tags=["tuning"])
+    router = APIRouter(
+        route_class=_openai_route(answered),
+        tags=["tuning"],
+        responses={"4XX": _ERROR, "5XX": _ERROR},
+    )
     if desk.config.tuning.enabled:
         add_file_routes(router, desk)
         add_job_routes(router, desk)
