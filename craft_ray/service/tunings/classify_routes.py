@@ -57,6 +57,7 @@ BODY = {
                         "model": {"type": "string"},
                         "images": {
                             "type": "array",
+                            "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
                         },
                     },
