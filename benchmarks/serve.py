@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import statistics
 import tempfile
 import threading
@@ -90,7 +89,6 @@ class Direct:
 def connect(service: Service) -> None:
     """To the Ray that the service has started on this machine, whatever others there are."""
     set_environment()
-    os.environ["RAY_AUTH_MODE"] = "token"  # which a Ray of our own asks for
     ray.init(
         address=service.ray_address(),
         namespace=NAMESPACE,
