@@ -7,7 +7,7 @@ and what machine does it are the owner's (`owners_words`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from craft_ray.config.shipped import DEFAULT_SPACE, SPACES
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import ConfigError, UserError
 from craft_ray.search.plan import dearest_runs
-from craft_ray.service.tunings.allowed import allowed_settings
+from craft_ray.service.tunings.allowed import allowed_settings, check_bounds
 from craft_ray.service.tunings.api_error import ApiError, bad_request
 from craft_ray.service.tunings.upload import Facts
 
@@ -31,6 +31,8 @@ SEARCHES: dict[str, Path] = {
 }
 DEFAULT_SEARCH = "probes"
 """Its trials can be compared without validation images, too."""
+MOST_HYPERPARAMETERS = 20
+"""Each is an event of the job."""
 OPENAI_TYPES = ("supervised", "dpo", "reinforcement")
 
 SHOTS_OF_A_SEARCH = 16
@@ -112,7 +114,9 @@ def read_method(
             )
         own = given.pop("supervised", None) or {}
         _check_keys(own, {"hyperparameters"}, "method.supervised")
-        hyperparameters = {**(hyperparameters or {}), **(own.get("hyperparameters") or {})}
+        theirs = own.get("hyperparameters") or {}
+        _check_keys(theirs, theirs, "method.supervised.hyperparameters")
+        hyperparameters = {**(hyperparameters or {}), **theirs}
         kind = "probes"
     if kind not in ("probes", "craft", "search"):
         raise bad_request(
@@ -122,6 +126,11 @@ def read_method(
     _check_keys(given, {"preset", "settings", "budget", "trials"}, "method")
     preset = _preset_of(kind, given.get("preset"))
     settings = allowed_settings(given.get("settings") or {})
+    for name in ("budget", "trials"):
+        if given.get(name) is not None and type(given[name]) is not int:
+            raise bad_request(
+                f"method.{name} must be a whole number, but got {given[name]!r:.60}", "method"
+            )
     if (budget := given.get("budget")) is not None:
         settings["max_total_queries" if kind == "search" else "max_queries"] = budget
     if (trials := given.get("trials")) is not None:
@@ -131,13 +140,7 @@ def read_method(
             f"method.trials must be left out unless method.type is search, but got {kind}",
             "method",
         )
-    notes = tuple(
-        f"hyperparameters.{name}={value} has no effect: method.settings of this service are those "
-        "of craft-ray, such as data.shots, head.names or max_queries."
-        for name, value in (hyperparameters or {}).items()
-        if value not in (None, "auto")
-    )
-    return Method(kind, preset, settings, notes)
+    return Method(kind, preset, settings, _notes_on(hyperparameters or {}))
 
 
 def plan_of(
@@ -205,6 +208,7 @@ def _check_budget(config: RunConfig | SpaceConfig, run: RunConfig, most_queries:
             "gives no gradients",
             "method",
         )
+    check_bounds(run, config.trials if isinstance(config, SpaceConfig) else 1)
     budget = _queries_of(run)
     if isinstance(config, SpaceConfig):
         # Without a budget of its own a search may spend that of each trial.
@@ -224,11 +228,26 @@ def _queries_of(run: RunConfig) -> int:
     return head.num_contexts if head is not None and run.method == "head" else run.max_queries
 
 
+def _notes_on(hyperparameters: Mapping[str, Any]) -> tuple[str, ...]:
+    if len(hyperparameters) > MOST_HYPERPARAMETERS:
+        raise bad_request(
+            f"hyperparameters must be at most {MOST_HYPERPARAMETERS}, but are "
+            f"{len(hyperparameters):,}",
+            "hyperparameters",
+        )
+    return tuple(
+        f"hyperparameters.{name[:60]}={value!s:.60} has no effect: method.settings of this service "
+        "are those of craft-ray, such as data.shots, head.names or max_queries."
+        for name, value in hyperparameters.items()
+        if value not in (None, "auto")
+    )
+
+
 def _preset_of(kind: str, preset: Any) -> str:
     known = SEARCHES if kind == "search" else {kind: None}
     if preset is None:
         return DEFAULT_SEARCH if kind == "search" else kind
-    if preset not in known:
+    if preset not in list(known):
         raise bad_request(
             f"method.preset must be {' or '.join(known)} when method.type is {kind}, but got "
             f"{preset!r:.60}",
@@ -237,10 +256,10 @@ def _preset_of(kind: str, preset: Any) -> str:
     return str(preset)
 
 
-def _check_keys(given: Any, known: set[str], where: str) -> None:
+def _check_keys(given: Any, known: Collection[str], where: str) -> None:
     if not isinstance(given, dict):
         raise bad_request(f"{where} must be an object, but is a {type(given).__name__}", "method")
-    if strangers := sorted(given.keys() - known):
+    if strangers := sorted(given.keys() - set(known)):
         raise bad_request(
             f"{where} may have {', '.join(sorted(known))}, but has {strangers[0]!r:.60}", "method"
         )

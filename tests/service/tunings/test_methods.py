@@ -97,6 +97,23 @@ def test_openais_own_words() -> None:
         ({"type": "craft", "settings": {"prompt.start=/etc": 1}}, "named as section.key"),
         ({"type": "craft", "settings": {"optimizer.words": ["a"] * 3000}}, "2,000 entries"),
         ({"type": "probes", "settings": {"method": "white_box"}}, "oracle.white_box"),
+        # Texts are read as numbers: bounds hold for what was read.
+        ({"type": "craft", "settings": {"prompt.intrinsic_dim": "100000"}}, "at most 2048"),
+        ({"type": "craft", "settings": {"data.views": "200"}}, "views must be at most 16"),
+        ({"type": "search", "settings": {"trials": "500"}}, "trials must be at most 64"),
+        ({"type": "search", "trials": 500}, "trials must be at most 64"),
+        ({"type": "search", "trials": "9"}, "trials must be a whole number"),
+        ({"type": "craft", "budget": {"1": 5, "16": 10**9}}, "budget must be a whole number"),
+        ({"type": "craft", "settings": {"seed": 10**30}}, "seed must be a whole number"),
+        ({"type": "craft", "settings": {"seed": "5"}}, "seed must be a whole number"),
+        ({"type": "craft", "settings": {"data.template": "a" * 2000 + "{}"}}, "1,000 characters"),
+        ({"type": "probes", "settings": {"head.vocabulary": ["a" * 2000]}}, "1,000 characters"),
+        ({"type": "probes", "settings": {f"head.a{n}": 1 for n in range(101)}}, "100 entries"),
+        # What cannot be looked up in a table.
+        ({"type": ["probes"]}, "type must be"),
+        ({"type": "probes", "preset": ["probes"]}, "preset must be"),
+        ({"type": "probes", "settings": {"head.offset": ["waffle"]}}, "files are not read"),
+        ({"type": "supervised", "supervised": {"hyperparameters": [1]}}, "must be an object"),
     ],
 )
 def test_a_method_that_breaks_a_law(method: dict[str, Any], law: str) -> None:
@@ -104,6 +121,14 @@ def test_a_method_that_breaks_a_law(method: dict[str, Any], law: str) -> None:
         planned(method, has_validation=True)
     assert error.value.status == 400
     assert error.value.param == "method"
+
+
+def test_each_hyperparameter_without_effect_is_told_shortly_and_there_are_few() -> None:
+    plan = planned({"type": "probes"}, hyperparameters={"n_epochs": "x" * 10**5})
+    assert len(plan.notes[0]) < 300
+    many = {f"a{number}": 1 for number in range(21)}
+    with pytest.raises(ApiError, match="at most 20, but are 21"):
+        planned({"type": "supervised", "supervised": {"hyperparameters": many}})
 
 
 @pytest.mark.parametrize(
