@@ -87,7 +87,7 @@ def test_openais_own_words() -> None:
         ({"type": "probes", "extra": 3}, "method may have .* but has 'extra'"),
         ({"type": "probes", "settings": [1]}, "settings must be an object"),
         ({"type": "craft", "budget": 10_000}, "budget must be at most 9,000 queries"),
-        ({"type": "craft", "budget": "many"}, "max_queries"),
+        ({"type": "craft", "budget": "many"}, "budget must be a whole number"),
         ({"type": "search", "preset": "craft"}, "budget must be at most 9,000 .* 128,000"),
         ({"type": "probes", "settings": {"head.names": -1}}, "head.names"),
         ({"type": "probes", "settings": {"head.offset": "/etc/x.json"}}, "files are not read"),
