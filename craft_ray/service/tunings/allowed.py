@@ -54,8 +54,7 @@ def allowed_settings(given: Any) -> dict[str, Any]:
     settings = flatten(given)
     if len(settings) > MOST_SETTINGS:
         raise bad_request(
-            f"method.settings must have at most {MOST_SETTINGS} entries, but has "
-            f"{len(settings):,}",
+            f"method.settings must have at most {MOST_SETTINGS} entries, but has {len(settings):,}",
             "method",
         )
     for key, value in settings.items():

@@ -67,6 +67,11 @@ class Layout:
         """The Parquet files of a job. They are its own: the user may remove those uploaded."""
         return self.work(key_id, job_id) / "data"
 
+    def jobs_with_data(self) -> list[tuple[str, str]]:
+        """Key and job of each that has files."""
+        folders = self.folder.glob("tunings/*/work/*/data")
+        return [(path.parts[-4], path.parts[-2]) for path in folders]
+
     def in_users_words(self, text: str, key_id: str, job_id: str) -> str:
         """A message without paths of this machine."""
         data = self.data(key_id, job_id)
@@ -75,6 +80,7 @@ class Layout:
             (data / VALIDATION, "validation_file"),
             (data, "the files"),
             (self.run(key_id, job_id), "the job"),
+            (self.folder, "the service"),
         ):
             text = text.replace(str(path), word)
         return _A_PATH.sub("...", text)

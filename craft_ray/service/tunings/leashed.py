@@ -19,6 +19,7 @@ def main(arguments: Sequence[str]) -> None:
     processes in the one thread that lives as long as itself.
     """
     parent, command = int(arguments[0]), list(arguments[1:])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a service in the background may ignore it
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
     if os.getppid() != parent:  # it has ended in this moment

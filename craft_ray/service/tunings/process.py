@@ -66,8 +66,8 @@ class TuningProcess:
         with self._log.open("rb") as file:
             file.seek(self._offset)
             while (line := file.readline()).endswith(b"\n"):
-                self._offset = file.tell()
                 yield line[:MOST_LINE_BYTES].decode(errors="replace").rstrip()
+                self._offset = file.tell()  # what could not be noted comes again
 
     def last_words(self) -> str:
         """The end of what it has printed."""

@@ -183,8 +183,8 @@ class TuningRecords:
                 (key_id, job_id),
             )
             self._database.write(
-                "UPDATE jobs SET status = 'cancelled', finished_at = ? WHERE key_id = ? AND id = ? "
-                "AND status IN ('validating_files', 'queued')",
+                "UPDATE jobs SET status = 'cancelled', finished_at = ?, pairs = 0 WHERE key_id = ? "
+                "AND id = ? AND status IN ('validating_files', 'queued')",
                 (now, key_id, job_id),
             )
 

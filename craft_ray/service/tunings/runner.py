@@ -8,6 +8,7 @@ reserved before its first start under its id, and settled when it has ended.
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import time
@@ -15,21 +16,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from craft_ray.errors import EXIT_CODE_USER_ERROR
+from craft_ray.errors import EXIT_CODE_USER_ERROR, RunFailedError
+from craft_ray.files.folders import remove_folder
 from craft_ray.files.whole_files import write_json
-from craft_ray.service.meter.terms import Asked, Begun, Refusal
-from craft_ray.service.tunings.api_error import ApiError, refused
+from craft_ray.service.tunings.api_error import ApiError
+from craft_ray.service.tunings.charging import Charging
 from craft_ray.service.tunings.jobs import RESULT_PURPOSE
 from craft_ray.service.tunings.outcome import (
     is_progress,
     results_of,
     sentences_of,
-    spending_of,
     summary_of,
     told_of,
     users_mistake_in,
 )
-from craft_ray.service.tunings.pairs import pairs_of
 from craft_ray.service.tunings.preparation import Workplace, is_free, prepare_job
 from craft_ray.service.tunings.process import TuningProcess
 from craft_ray.service.tunings.records import TuningRecords
@@ -47,7 +47,6 @@ MOST_TROUBLES = 5
 """Looks in a row or not at which something else than its process failed a job."""
 MOST_ATTEMPTS = 2
 """Starts of a job whose machine fails."""
-ROUTE = "tuning"
 
 
 class TuningRunner:
@@ -71,11 +70,13 @@ class TuningRunner:
         command_of: Callable[[JobRecord], Sequence[str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._records, self._meter, self._place = records, meter, place
+        self._records, self._place = records, place
+        self._charging = Charging(records, meter, place.layout, clock)
         self._at_a_time, self._clock = at_a_time, clock
         self._command_of = command_of or (lambda job: place.command_of(job, sys.executable))
         self._processes: dict[str, TuningProcess] = {}
         self._troubles: Counter[str] = Counter()
+        self._seen: dict[str, JobRecord] = {}
         self._grace_s = GRACE_S
         self._must_stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_looking, name="tunings", daemon=True)
@@ -83,6 +84,10 @@ class TuningRunner:
     def start(self) -> None:
         """Begin, and go on with what was running when the service ended."""
         self._place.layout.remove_uploads(self._clock() - OLD_UPLOAD_S)
+        for key_id, job_id in self._place.layout.jobs_with_data():
+            job = self._records.job(key_id, job_id)
+            if job is None or job.status in ENDED:
+                remove_folder(self._place.layout.data(key_id, job_id))
         self._thread.start()
 
     def stop(self, grace_s: float = GRACE_S) -> None:
@@ -97,9 +102,14 @@ class TuningRunner:
     def look(self) -> None:
         """One look at the records and the processes. Called by one thread at a time."""
         jobs = {job.id: job for job in self._records.unfinished()}
+        for job in [job for job in self._seen.values() if job.id not in jobs]:
+            # Images that the user has removed would stay here, and beside the room that a key has.
+            remove_folder(self._place.layout.data(job.key_id, job.id))
+            self._troubles.pop(job.id, None)
+        self._seen = jobs
         for job in jobs.values():
             if job.id in self._processes:
-                self._watch(job)
+                self._apart(job, self._watch)
         for job in jobs.values():
             if job.status == "validating_files":
                 self._guarded(job, self._validate)
@@ -120,30 +130,31 @@ class TuningRunner:
             process.wait()
         self._processes.clear()
 
+    def _apart(self, job: JobRecord, step: Callable[[JobRecord], None]) -> None:
+        """What cannot be noted of one job now keeps no other waiting."""
+        try:
+            step(job)
+        except Exception:  # a full disk passes, and so does an actor that starts anew
+            logger.exception("job %s", job.id)
+
     def _guarded(self, job: JobRecord, step: Callable[[JobRecord], None]) -> None:
-        """A job that cannot be got on with has failed, and the others go on. What comes of the
-        machine may pass: the step is tried again at the next looks."""
+        """A job that cannot be got on with has failed; what may pass is tried at the next looks."""
         try:
             step(job)
         except ApiError as error:
-            self._settle_and_end(job, "failed", error.as_dict())
+            said = error.as_dict()
+            self._apart(job, lambda job: self._settle_and_end(job, "failed", said))
+        except RunFailedError as error:  # the meter or the records, which start again
+            logger.error("job %s: %s", job.id, error)
         except Exception:
             logger.exception("job %s", job.id)
             self._troubles[job.id] += 1
             if self._troubles[job.id] >= MOST_TROUBLES:
-                self._settle_and_end(job, "failed", _MACHINE_FAILED)
+                self._apart(job, lambda job: self._settle_and_end(job, "failed", _MACHINE_FAILED))
 
     def _validate(self, job: JobRecord) -> None:
         prepared = prepare_job(job, self._records, self._place)
-        left = self._meter.balance(job.key_id, self._clock()).remaining
-        if left is not None and prepared.pairs > left:
-            raise ApiError(
-                403,
-                f"quota must have {prepared.pairs:,} pairs left for this job, but has {left:,}: "
-                "fewer data.shots, data.views, head.names or a smaller budget cost less",
-                "quota_exhausted",
-                "method",
-            )
+        self._charging.check_quota(job, prepared.pairs)
         plan = {**job.plan, "texts": prepared.texts}
         if self._change(job, status="queued", plan=plan, pairs=prepared.pairs):
             self._say(job, prepared.description)
@@ -170,46 +181,33 @@ class TuningRunner:
             self._guarded(queued[chosen.job_id], self._begin)
 
     def _begin(self, job: JobRecord) -> None:
-        now = self._clock()
-        if self._change(job, status="running", started_at=now):  # else it was cancelled
+        # Turns go by it: after all others, also where the clock was set back.
+        last = max(self._records.last_started().values(), default=0.0)
+        started_at = max(self._clock(), math.nextafter(last, math.inf))
+        if self._change(job, status="running", started_at=started_at):  # else it was cancelled
             self._go_on(self._now(job))
 
     def _go_on(self, job: JobRecord) -> None:
         """Start the process of a job that counts as running."""
+        run = self._place.layout.run(job.key_id, job.id)
+        if not is_free(run):
+            return  # what a service that was killed has started is about to end
         if job.is_cancelled:
             self._settle_and_end(job, "cancelled")
             return
-        is_new = self._reserve(job)
+        is_new = self._charging.reserve(job)
         job = self._now(job)
-        if summary_of(self._place.layout.run(job.key_id, job.id)) is not None and job.attempts == 0:
+        if summary_of(run) is not None and (job.attempts == 0 or not is_new):
             self._succeed(job)  # it ended when nobody looked
             return
         if not is_new:  # settled, and then nobody could note its end
             self._settle_and_end(job, "failed", _MACHINE_FAILED)
             return
-        if not is_free(self._place.layout.run(job.key_id, job.id)):
-            return  # what a service that was killed has started is about to end
         work = self._place.layout.work(job.key_id, job.id)
         work.mkdir(parents=True, exist_ok=True)
         log = work / f"log-{new_id('part')}.txt"
         self._processes[job.id] = TuningProcess(self._command_of(job), log, work)
         self._say(job, "The fine-tuning has started.")
-
-    def _reserve(self, job: JobRecord) -> bool:
-        """The pairs of a job; a repetition, after a restart too, is the same reservation. False:
-        they were settled already.
-
-        Raises:
-            ApiError: the key has too few.
-        """
-        assert job.pairs is not None
-        asked = Asked(ROUTE, job.pairs, job.id, job.id, holder="")
-        begun = self._meter.begin_for(job.key_id, asked, self._clock())
-        if isinstance(begun, Refusal):
-            raise refused(begun)
-        if isinstance(begun, Begun) and job.hold != begun.request_id:
-            self._change(job, hold=begun.request_id)
-        return isinstance(begun, Begun)
 
     def _watch(self, job: JobRecord) -> None:
         process = self._processes[job.id]
@@ -257,9 +255,8 @@ class TuningRunner:
         self._records.add_file(
             job.key_id, file_id, name, RESULT_PURPOSE, size, {}, sys.maxsize, self._clock()
         )
-        for sentence in sentences_of(summary):
-            self._say(job, sentence)
-        self._settle_and_end(job, "succeeded", result={**told_of(summary), "file": file_id})
+        result = {**told_of(summary), "file": file_id}
+        self._settle_and_end(job, "succeeded", None, result, list(sentences_of(summary)))
 
     def _settle_and_end(
         self,
@@ -267,17 +264,14 @@ class TuningRunner:
         status: Status,
         error: Mapping[str, Any] | None = None,
         result: Mapping[str, Any] | None = None,
+        sentences: Sequence[str] = (),
     ) -> None:
-        """Charge what the run has asked for; if nobody can tell that, all that was reserved."""
         job = self._now(job)
         if job.status in ENDED:  # it was cancelled while it waited
             return
-        pairs = 0
-        if job.hold is not None and job.pairs is not None:
-            spent = spending_of(self._place.layout.run(job.key_id, job.id))
-            texts = int(job.plan["texts"])
-            pairs = job.pairs if spent is None else pairs_of(spent, texts, job.pairs)
-            self._meter.settle(job.hold, pairs, None, self._clock())
+        pairs = self._charging.settle(job)
+        for sentence in sentences:  # before the end, at which clients stop to ask
+            self._say(job, sentence)
         values = {"error": error, "result": result, "pairs": pairs}
         if self._change(job, status=status, finished_at=self._clock(), **values):
             words = f"The job {_IN_WORDS[status]}." if error is None else error["message"]
