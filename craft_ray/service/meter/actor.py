@@ -176,17 +176,12 @@ class MeterClient:
         self, token: str | None, scope: Scope, asked: Asked, now: float
     ) -> Begun | Replayed | Refusal:
         """See `Meter.begin`. Names the attempt, if it has no name."""
-        asked = replace(asked, attempt=asked.attempt or secrets.token_hex(8))
-        try:
-            begun: Begun | Replayed | Refusal = self.ask("begin", token, scope, asked, now)
-        except RunFailedError:
-            # It may have begun: nobody would end it for as long as the holder lives.
-            self._given_up.append(asked.attempt)
-            raise
-        return begun
+        return self._attempt("begin", token, scope, asked=asked, now=now)
 
     def begin_for(self, key_id: str, asked: Asked, now: float) -> Begun | Replayed | Refusal:
-        """See `Meter.begin_for`."""
+        """See `Meter.begin_for`. Names the attempt, if it has a holder and no name."""
+        if asked.holder:
+            return self._attempt("begin_for", key_id, asked=asked, now=now)
         begun: Begun | Replayed | Refusal = self.ask("begin_for", key_id, asked, now)
         return begun
 
@@ -238,6 +233,18 @@ class MeterClient:
             if error is not None:  # as if it had been called here
                 raise error
             return value
+
+    def _attempt(
+        self, method: str, *who: object, asked: Asked, now: float
+    ) -> Begun | Replayed | Refusal:
+        asked = replace(asked, attempt=asked.attempt or secrets.token_hex(8))
+        try:
+            begun: Begun | Replayed | Refusal = self.ask(method, *who, asked, now)
+        except RunFailedError:
+            # It may have begun: nobody would end it for as long as the holder lives.
+            self._given_up.append(asked.attempt)
+            raise
+        return begun
 
     def _ask_alone(self, call: Call) -> Told:
         return self._ask([call])[0]

@@ -7,6 +7,8 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -15,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from craft_ray.errors import DataError
+from craft_ray.errors import DataError, RunFailedError
 from craft_ray.files.whole_files import write_whole
 from craft_ray.service.meter.terms import Asked, Caller, Refusal, Replayed, Stored
 from craft_ray.service.tunings.api_error import ApiError, bad_request, not_found, refused
@@ -77,16 +79,20 @@ def add_classify_routes(router: APIRouter, desk: Desk) -> None:
         most = desk.config.bounds.body_mb * MB
         if has_form(request):
             async with read_form(request, most, MOST_IMAGES) as form:
-                model = form.get("model")
+                word = form.get("model")
                 parts = [each for each in form.getlist("images") if isinstance(each, UploadFile)]
                 images = [await each.read() for each in parts]
-            if not isinstance(model, str) or not images:
+            if not isinstance(word, str) or not images:
                 raise bad_request("model must be a field and images one or more files", "images")
+            model = word
         else:
-            model, images = _read(await read_json(request, most))
+            document = await read_json(request, most)
+            # In a thread: others are answered meanwhile.
+            model, images = await run_in_threadpool(_read, document)
         key = request.headers.get("idempotency-key")
-        content = await run_in_threadpool(_answer, desk, caller, model, images, key)
-        return Response(content, media_type=JSON)
+        content, is_replayed = await run_in_threadpool(_answer, desk, caller, model, images, key)
+        headers = {"Idempotency-Replayed": "true"} if is_replayed else None
+        return Response(content, media_type=JSON, headers=headers)
 
     @router.get("/v1/models")
     def list_models(request: Request) -> dict[str, Any]:
@@ -141,8 +147,9 @@ def _read(document: Any) -> tuple[str, list[bytes]]:
 
 def _answer(
     desk: Desk, caller: Caller, model: str, images: Sequence[bytes], key: str | None
-) -> bytes:
-    """The answer; charged when it is there, and kept for a repetition if the request has a key."""
+) -> tuple[bytes, bool]:
+    """The answer; charged when it is there, and kept for a repetition if the request has a key.
+    And whether it is such a repetition."""
     job = _job_of(desk, caller, model)
     _check_images(images, UploadBounds.of(desk.config.tuning, desk.config.bounds))
     artifact = desk.classifiers.of_run(desk.layout.run(caller.key_id, job.id))
@@ -157,7 +164,7 @@ def _answer(
     if isinstance(begun, Refusal):
         raise refused(begun)
     if isinstance(begun, Replayed):
-        return (answers / begun.answer.file).read_bytes()
+        return _kept(answers / begun.answer.file), True
     try:
         probabilities_NC = desk.ask(
             caller.key_id, lambda oracle: classify(artifact, oracle, images), pairs
@@ -167,15 +174,25 @@ def _answer(
         content = json.dumps(document).encode()
         stored = None
         if key is not None:
-            name = f"classify-{secrets.token_hex(16)}"
-            answers.mkdir(parents=True, exist_ok=True)
+            name = f"{caller.key_id}/{begun.request_id}"  # one folder would hold millions
+            (answers / name).parent.mkdir(parents=True, exist_ok=True)
             write_whole(answers / name, content)
             stored = Stored(name, JSON, pairs)
+        desk.meter.settle(begun.request_id, pairs, stored, time.time())
     except BaseException:
-        desk.meter.refund(begun.request_id, time.time())
+        with suppress(RunFailedError):  # then the meter refunds it, when this process is gone
+            desk.meter.refund(begun.request_id, time.time())
         raise
-    desk.meter.settle(begun.request_id, pairs, stored, time.time())
-    return content
+    return content, False
+
+
+def _kept(answer: Path) -> bytes:
+    try:
+        return answer.read_bytes()
+    except OSError:
+        raise ApiError(
+            410, "this request was answered, and its answer was deleted", "answer_gone"
+        ) from None
 
 
 def _check_images(images: Sequence[bytes], bounds: UploadBounds) -> None:
