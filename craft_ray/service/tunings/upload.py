@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +169,14 @@ def _write(
     with pq.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
         for start in range(0, len(labels), ROWS_PER_GROUP):
             part = labels[start : start + ROWS_PER_GROUP]
+            encoded = list(islice(images, len(part)))
+            if len(encoded) < len(part):
+                raise DataError(
+                    f"file: must have an image for each of its {len(labels):,} labels, but has "
+                    f"{start + len(encoded):,}"
+                )
             columns: dict[str, list[Any]] = {
-                IMAGE_COLUMN: [{"bytes": next(images), "path": None} for _ in part],
+                IMAGE_COLUMN: [{"bytes": each, "path": None} for each in encoded],
                 LABEL_COLUMN: list(part),
             }
             writer.write_table(pa.table(columns, schema=schema), row_group_size=ROWS_PER_GROUP)

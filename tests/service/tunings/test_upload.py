@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from craft_ray.config.data import ParquetSource
 from craft_ray.data.sources.parquet import load_parquet
@@ -171,6 +175,59 @@ def test_what_unpacks_to_more_than_a_file_may_have(tmp_path: Path) -> None:
     assert path.stat().st_size < 10_000
     with pytest.raises(DataError, match="at most 1,000,000 bytes when they are unpacked"):
         take_upload(path, tmp_path / "kept.parquet", BOUNDS)
+
+
+def large_in_each_row(path: Path, image: bytes, label: str) -> Path:
+    """A file of some kB: a value that is in each of a thousand rows is there once."""
+    schema = pa.schema({"image": pa.binary(), "label": pa.string()})
+    with pq.ParquetWriter(
+        path, schema, compression="zstd", dictionary_pagesize_limit=10**9
+    ) as writer:
+        for _ in range(10):
+            rows = {"image": [image] * 100, "label": [label, "b"] * 50}
+            writer.write_table(pa.table(rows, schema=schema))
+    assert path.stat().st_size < 20_000
+    return path
+
+
+def test_a_value_in_each_row_does_not_fill_memory_or_disk(tmp_path: Path) -> None:
+    import resource
+
+    bounds = UploadBounds(10**9, 2_000_000, 100_000_000, 10_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    path = large_in_each_row(tmp_path / "x", b"1", "a" * 3_000_000)
+    with pytest.raises(DataError, match="row 0, column label: must have at most 500 characters"):
+        take_upload(path, tmp_path / "kept.parquet", bounds)
+    path = large_in_each_row(tmp_path / "y", encoded(noise(1, 1).resize((3000, 3000))), "a")
+    bounds = UploadBounds(500_000, 2_000_000, 100_000_000, 10_000)
+    with pytest.raises(DataError, match="at most 500,000 bytes when they are unpacked, but have m"):
+        take_upload(path, tmp_path / "kept.parquet", bounds)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000  # kB
+    assert not (tmp_path / "kept.parquet").exists()
+
+
+def test_columns_whose_names_are_those_of_parts(tmp_path: Path) -> None:
+    kind = pa.struct({"bytes": pa.binary()})
+    schema = pa.schema([("image.bytes", pa.binary()), ("image", kind), ("label", pa.string())])
+    columns = [pa.array([b"1", b"2"]), pa.array([{"bytes": b"1"}] * 2, kind), pa.array(["a", "b"])]
+    pq.write_table(pa.table(columns, schema=schema), tmp_path / "x")
+    with pytest.raises(DataError, match=r"must have no column 'image\.bytes'"):
+        take_upload(tmp_path / "x", tmp_path / "kept.parquet", BOUNDS)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_parquet_file_with_any_bytes_changed_is_taken_or_refused(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = [(struct(image), n % 2) for n, image in enumerate(IMAGES)]
+        content = bytearray(parquet(folder / "x", rows).read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            place = data.draw(st.integers(4, len(content) - 9))
+            content[place] = data.draw(st.integers(0, 255))
+        (folder / "x").write_bytes(content)
+        with suppress(DataError):
+            take_upload(folder / "x", folder / "kept.parquet", BOUNDS)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", b"PAR1 and no more", b"[1]"])
