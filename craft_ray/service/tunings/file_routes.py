@@ -14,6 +14,7 @@ from starlette.responses import FileResponse
 from craft_ray.service.meter.terms import Caller
 from craft_ray.service.tunings.api_error import ApiError, bad_request, not_found
 from craft_ray.service.tunings.body import read_form
+from craft_ray.service.tunings.checking import take_upload_apart
 from craft_ray.service.tunings.desk import Desk
 from craft_ray.service.tunings.jobs import (
     PURPOSE,
@@ -23,7 +24,7 @@ from craft_ray.service.tunings.jobs import (
     page_of,
 )
 from craft_ray.service.tunings.rows import FileRecord, new_id
-from craft_ray.service.tunings.upload import MB, UploadBounds, take_upload
+from craft_ray.service.tunings.upload import MB, UploadBounds
 
 FORM = {
     "requestBody": {
@@ -123,7 +124,7 @@ def _take(desk: Desk, caller: Caller, form: FormData) -> FileObject:
         with raw.open("wb") as copy:
             shutil.copyfileobj(upload.file, copy, MB)
         bounds = UploadBounds.of(desk.config.tuning, desk.config.bounds)
-        facts = take_upload(raw, kept, bounds)
+        facts = take_upload_apart(raw, kept, bounds)
         name = (upload.filename or "file")[:200]
         file = desk.records.add_file(
             key_id,
