@@ -76,8 +76,13 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-def counted(metrics: Metrics) -> type[APIRoute]:
-    """A kind of route whose requests are counted, by the key's name (`request.state.key_name`)."""
+def counted(metrics: Metrics, kind: type[APIRoute] = APIRoute) -> type[APIRoute]:
+    """A kind of route whose requests are counted, by the key's name (`request.state.key_name`).
+
+    Args:
+        metrics: where.
+        kind: of route that is counted; what it answers is seen as it is sent.
+    """
 
     class CountedRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -98,4 +103,4 @@ def counted(metrics: Metrics) -> type[APIRoute]:
 
             return measured
 
-    return CountedRoute
+    return CountedRoute if kind is APIRoute else type("CountedRoute", (CountedRoute, kind), {})

@@ -23,13 +23,17 @@ from craft_ray.service.tunings.job_routes import add_job_routes
 logger = logging.getLogger(__name__)
 
 
-def tuning_routes(desk: Desk) -> APIRouter:
+def tuning_routes(
+    desk: Desk, counted: Callable[[type[APIRoute]], type[APIRoute]] | None = None
+) -> APIRouter:
     """All of them. Errors are in OpenAI's shape, so that its clients raise their own.
 
     Args:
         desk: the service around them.
+        counted: makes a kind of route one whose requests are counted.
     """
-    router = APIRouter(route_class=_OpenAiRoute, tags=["tuning"])
+    kind = _OpenAiRoute if counted is None else counted(_OpenAiRoute)
+    router = APIRouter(route_class=kind, tags=["tuning"])
     if desk.config.tuning.enabled:
         add_file_routes(router, desk)
         add_job_routes(router, desk)
