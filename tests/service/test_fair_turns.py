@@ -68,10 +68,10 @@ def test_keys_that_have_gone_are_forgotten() -> None:
 
 def test_workers_tell_results_and_errors_and_end() -> None:
     workers = FairWorkers(2)
-    begun, end = threading.Event(), threading.Event()
+    begun, end = threading.Semaphore(0), threading.Event()
 
     def hold() -> str:
-        begun.set()
+        begun.release()
         end.wait(30)
         return "held"
 
@@ -82,7 +82,7 @@ def test_workers_tell_results_and_errors_and_end() -> None:
     with pytest.raises(ValueError, match="no"):
         workers.submit("a", fail, 1.0).result(30)
     holding = [workers.submit("a", hold, 1.0) for _ in range(2)]
-    assert begun.wait(30)
+    assert all(begun.acquire(timeout=30) for _ in holding)
     cancelled = workers.submit("a", lambda: 4, 1.0)
     assert cancelled.cancel()
     late = workers.submit("b", lambda: 5, 1.0)
