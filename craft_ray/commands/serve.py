@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> None:
 
     from craft_ray.light_imports import imported_meanwhile
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     with imported_meanwhile("torch"):
         from craft_ray.service.run import running_service
 
