@@ -121,7 +121,12 @@ def start_service(folder: Path, port: int, *words: str) -> Service:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            # No token: only the address of its Ray is handed over.
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "RAY_AUTH_MODE": "disabled",
+            },
         )
     assert process.stdout is not None
     line = process.stdout.readline()

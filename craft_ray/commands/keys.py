@@ -90,8 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_SCOPES,
         metavar="LIST",
         help="what it is good for, with commas between: predict (answers), score (losses), "
-        "features (embeddings), tune (files, fine-tunings, classifiers), metrics (figures of all keys, for "
-        f"Prometheus) (default: {DEFAULT_SCOPES})",
+        "features (embeddings), tune (files, fine-tunings, classifiers), metrics (figures of all "
+        f"keys, for Prometheus) (default: {DEFAULT_SCOPES})",
     )
     add("list", "list the keys", "list --json")
     revoke = add("revoke", "end a key; what it has used stays on record", "revoke Ada")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from craft_ray.config.service import ServiceConfig
@@ -54,7 +53,6 @@ class Ingress:
         from craft_ray.service.http.app import make_app
         from craft_ray.service.http.desk import Desk
         from craft_ray.service.http.foreign import foreign_routes
-        from craft_ray.service.http.metrics import counted
         from craft_ray.service.http.tuning_desk import TuningDesk
         from craft_ray.service.tunings.routes import tuning_routes
 
@@ -62,7 +60,7 @@ class Ingress:
         config = settings.config
         asker = pool_asker(settings.pool, config.pool, settings.at_a_time, settings.image_bytes)
         desk = Desk(config, settings.meter, asker)
-        tuning = tuning_routes(TuningDesk(desk, settings.records), partial(counted, desk.metrics))
+        tuning = tuning_routes(TuningDesk(desk, settings.records), desk.metrics.answered)
         return make_app(desk, [foreign_routes(desk), tuning])
 
 

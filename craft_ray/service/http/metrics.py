@@ -76,13 +76,8 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-def counted(metrics: Metrics, kind: type[APIRoute] = APIRoute) -> type[APIRoute]:
-    """A kind of route whose requests are counted, by the key's name (`request.state.key_name`).
-
-    Args:
-        metrics: where.
-        kind: of route that is counted; what it answers is seen as it is sent.
-    """
+def counted(metrics: Metrics) -> type[APIRoute]:
+    """A kind of route whose requests are counted, by the key's name (`request.state.key_name`)."""
 
     class CountedRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -103,4 +98,4 @@ def counted(metrics: Metrics, kind: type[APIRoute] = APIRoute) -> type[APIRoute]
 
             return measured
 
-    return CountedRoute if kind is APIRoute else type("CountedRoute", (CountedRoute, kind), {})
+    return CountedRoute

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from craft_ray.service.http.metrics import Metrics, counted
+from craft_ray.service.http.metrics import Metrics
 from craft_ray.service.tunings.routes import tuning_routes
 from tests.support.tuning_service import fake_service
 
@@ -16,7 +15,7 @@ from tests.support.tuning_service import fake_service
 def test_requests_of_tunings_are_counted_with_the_status_that_is_sent(tmp_path: Path) -> None:
     service, metrics = fake_service(tmp_path), Metrics(lambda: 0)
     app = FastAPI()
-    app.include_router(tuning_routes(service, partial(counted, metrics)))
+    app.include_router(tuning_routes(service, metrics.answered))
     with TestClient(app) as client:
         headers = {"Authorization": "Bearer anna"}
         assert client.get("/v1/files", headers=headers).status_code == 200
