@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,9 +52,6 @@ class Workplace:
     def settings_of(self, job: JobRecord) -> list[str]:
         """Words after those of the user, who can name none of these."""
         layout, key_id = self.layout, job.key_id
-        mlflow = self.mlflow.model_dump(mode="json")
-        if self.mlflow.tracking_uri is not None:
-            mlflow["tracking_uri"] = reveal(self.mlflow.tracking_uri)
         # Of a Ray that is up nothing can be chosen.
         own_ray = {"num_cpus", "object_store_mb", "dashboard"}
         values: dict[str, Any] = {
@@ -64,7 +60,7 @@ class Workplace:
             "data.source": {"kind": "parquet", "root": str(layout.data(key_id, job.id))},
             "oracle": self.oracle.model_dump(mode="json"),
             "pool": {**self.pool.model_dump(mode="json"), "attach": self.attach},
-            "mlflow": mlflow,
+            "mlflow": self.mlflow.model_dump(mode="json"),
             "ray": {
                 **self.ray.model_dump(mode="json", exclude=own_ray),
                 "address": self.address,
@@ -122,8 +118,13 @@ def prepare_job(job: JobRecord, records: TuningRecords, place: Workplace) -> Pre
         if isinstance(config, SpaceConfig):
             check_comparable(config, data)
     file = layout.work(job.key_id, job.id) / SETTINGS_FILE
-    write_text(file, to_yaml(config.model_dump(mode="json")))
-    os.chmod(file, 0o600)  # the address of a tracker may have a password
+    document = config.model_dump(mode="json")
+    of_run = document["base"] if isinstance(config, SpaceConfig) else document
+    if place.mlflow.tracking_uri is not None:  # models know addresses without their passwords
+        of_run["mlflow"]["tracking_uri"] = reveal(place.mlflow.tracking_uri)
+    file.touch(mode=0o600)
+    write_text(file, to_yaml(document))
+    file.chmod(0o600)
     pairs = planned_pairs(config, data.size)
     size = data.size
     description = (

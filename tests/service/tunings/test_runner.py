@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from craft_ray.config.sections import MlflowConfig
 from craft_ray.jobs.run_lock import run_lock
 from craft_ray.service.tunings.methods import plan_of, read_method
+from craft_ray.service.tunings.preparation import SETTINGS_FILE, prepare_job
 from craft_ray.service.tunings.rows import JobRecord, new_id
 from craft_ray.service.tunings.runner import TuningRunner
 from craft_ray.service.tunings.upload import Facts, UploadBounds, take_upload
@@ -209,6 +212,18 @@ def test_a_file_that_was_removed_before_the_job_began(service: FakeService) -> N
     error = state(service, job_id).error
     assert error is not None
     assert (error["code"], error["param"]) == ("file_not_found", "training_file")
+
+
+def test_the_password_of_a_tracker_reaches_the_run_and_nobody_else(service: FakeService) -> None:
+    job_id = add_job(service)
+    address = "http://someone:a-password@tracker:5000"
+    place = replace(service.workplace(), mlflow=MlflowConfig(tracking_uri=address))
+    job = state(service, job_id)
+    prepare_job(job, service.records, place)
+    file = service.layout.work("anna", job_id) / SETTINGS_FILE
+    assert address in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    assert "a-password" not in str(place.settings_of(job))
 
 
 STARTER = """
