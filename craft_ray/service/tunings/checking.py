@@ -14,6 +14,7 @@ import sys
 import threading
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from craft_ray.errors import DataError, RunFailedError
 from craft_ray.service.tunings.upload import Facts, UploadBounds, take_upload
@@ -69,7 +70,7 @@ def main(arguments: list[str]) -> None:
     path, destination, bounds = arguments
     try:
         facts = take_upload(Path(path), Path(destination), UploadBounds(**json.loads(bounds)))
-        said = {"facts": facts.as_dict()}
+        said: dict[str, Any] = {"facts": facts.as_dict()}
     except DataError as error:
         said = {"refused": str(error)}
     except MemoryError:

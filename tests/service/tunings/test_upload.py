@@ -197,7 +197,7 @@ def test_a_value_in_each_row_does_not_fill_memory_or_disk(tmp_path: Path) -> Non
     path = large_in_each_row(tmp_path / "x", b"1", "a" * 3_000_000)
     with pytest.raises(DataError, match="row 0, column label: must have at most 500 characters"):
         take_upload(path, tmp_path / "kept.parquet", bounds)
-    path = large_in_each_row(tmp_path / "y", encoded(noise(1, 1).resize((3000, 3000))), "a")
+    path = large_in_each_row(tmp_path / "y", encoded(noise(1, 1).resize((2000, 2000))), "a")
     bounds = UploadBounds(500_000, 2_000_000, 100_000_000, 10_000)
     with pytest.raises(DataError, match="at most 500,000 bytes when they are unpacked, but have m"):
         take_upload(path, tmp_path / "kept.parquet", bounds)
