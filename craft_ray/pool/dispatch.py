@@ -140,6 +140,7 @@ class Dispatcher:
             self._config.max_attempts,
         )
         in_flight: _InFlight = {}
+        unsent: list[Assignment] = []
         last_seen_s = time.monotonic()
         self._load.start(last_seen_s)
         try:
@@ -152,12 +153,15 @@ class Dispatcher:
                     last_seen_s = now_s
                 elif now_s - last_seen_s > self._config.start_timeout_s:
                     raise PoolError(f"the pool has had no replica for {now_s - last_seen_s:.0f} s")
-                for assignment in self._assign(scheduler, in_flight, now_s):
-                    reference = submit(self._replicas[assignment.replica], assignment.chunk)
-                    in_flight[reference] = (assignment, now_s)
+                unsent = self._assign(scheduler, in_flight, now_s)
+                while unsent:
+                    reference = submit(self._replicas[unsent[0].replica], unsent[0].chunk)
+                    in_flight[reference] = (unsent.pop(0), now_s)
                 self._collect(scheduler, in_flight, receive)
                 self._load.waited(waiting, time.monotonic())
         finally:
+            for assignment in unsent:  # what sends them has raised
+                self._shared.taken_back(assignment.replica)
             for reference, (assignment, _) in in_flight.items():  # nobody waits for them any more
                 self._shared.taken_back(assignment.replica)
                 ray.cancel(reference)
