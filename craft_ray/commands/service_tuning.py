@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def tune_at_service(options: argparse.Namespace) -> None:
     """
     place, method, seed, output_dir = _read(options)
     key = _key_of(options.key_env)
-    from craft_ray.service.tunings.client import TuningClient, cancelled_with
+    from craft_ray.service.tunings.client import TuningClient, cancelled_with, removed_after
 
     console = progress_console(options)
 
@@ -58,10 +59,13 @@ def tune_at_service(options: argparse.Namespace) -> None:
 
     with TuningClient(options.service, key) as client:
         files = _send(place, client, console)
-        job_id = client.create(files["training_file"], files.get("validation_file"), method, seed)
-        with cancelled_with(client, job_id):
-            job = client.follow(job_id, say)
-        folder = client.fetch(job_id, output_dir / job_id)
+        with removed_after(client, files.values()):
+            job_id = client.create(
+                files["training_file"], files.get("validation_file"), method, seed
+            )
+            with cancelled_with(client, job_id):
+                job = client.follow(job_id, say)
+            folder = client.fetch(job_id, output_dir / job_id)
     if options.json:
         from craft_ray.commands.as_json import print_json
 
@@ -76,6 +80,9 @@ def _read(options: argparse.Namespace) -> tuple[str, dict[str, Any], int | None,
     file, place, words = split_words(options.words)
     if place is None or file is not None:
         problem = "needs the images to send, and no file of settings: craft-ray tune IMAGES"
+        raise ConfigError("--service", [problem])
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", options.service):
+        problem = f"must be such as https://host:8080, but got {options.service!r}"
         raise ConfigError("--service", [problem])
     for name in ("model", "endpoint", "dialect", "budget", "time_limit"):
         if getattr(options, name) is not None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import io
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -112,8 +112,15 @@ class TuningClient:
         """
         told: set[str] = set()
         while True:
-            job = self.job(job_id)
-            for event in reversed(list(self._events(job_id, told))):
+            try:
+                job = self.job(job_id)
+                events = list(self._events(job_id, told))
+            except RunFailedError as lost:
+                raise RunFailedError(
+                    f"{lost}. The job goes on there; when it has succeeded, its classifier is at "
+                    f"{self._http.base_url}fine_tuning/jobs/{job_id}/artifact"
+                ) from lost
+            for event in reversed(events):
                 told.add(event["id"])
                 say(event["message"])
             if job["status"] in ENDED:
@@ -132,6 +139,10 @@ class TuningClient:
     def cancel(self, job_id: str) -> None:
         """End a job; what it has asked is charged."""
         self._ask("POST", f"fine_tuning/jobs/{job_id}/cancel")
+
+    def remove(self, file_id: str) -> None:
+        """Have the service forget a file. A job that has begun goes on without it."""
+        self._ask("DELETE", f"files/{file_id}")
 
     def fetch(self, job_id: str, folder: Path) -> Path:
         """Write the classifier of a job into `folder/best`, which `craft-ray predict` takes.
@@ -218,6 +229,26 @@ def _files_in(content: bytes) -> Iterator[tuple[str, bytes]]:
             if len(parts) != 2 or is_odd:
                 raise ValueError(f"{each.filename[:60]!r} is no file of a classifier")
             yield parts[1], archive.read(each)
+
+
+@contextmanager
+def removed_after(client: TuningClient, files: Collection[str]) -> Iterator[None]:
+    """The files go after the block: they would fill the room that a key has. They stay where the
+    service was lost, as a job may need them yet."""
+    try:
+        yield
+    except RunFailedError:
+        raise
+    except BaseException:
+        _remove(client, files)
+        raise
+    _remove(client, files)
+
+
+def _remove(client: TuningClient, files: Collection[str]) -> None:
+    for file_id in files:
+        with suppress(UserError, RunFailedError):  # what was to be told is something else
+            client.remove(file_id)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from craft_ray.classifiers.artifact import Artifact
 from craft_ray.errors import RunFailedError, UserError
 from craft_ray.service.tunings import client as module
-from craft_ray.service.tunings.client import TuningClient
+from craft_ray.service.tunings.client import TuningClient, removed_after
 from tests.classifiers.test_artifact import trained
 from tests.service.tunings.test_openai_client import LINES
 from tests.support.tuning_service import FakeService, fake_command, fake_service
@@ -129,3 +129,19 @@ def test_a_busy_service_is_asked_again_and_one_that_is_gone_is_said(
         pytest.raises(RunFailedError, match="http://x must answer, but: nobody listens"),
     ):
         client.job("ftjob-1")
+
+
+def test_a_service_that_is_lost_while_it_tunes_keeps_what_the_job_needs() -> None:
+    asked: list[str] = []
+
+    def gone(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.method)
+        return httpx2.Response(500)
+
+    with (
+        TuningClient("http://x", None, httpx2.MockTransport(gone)) as client,
+        pytest.raises(RunFailedError, match=r"The job goes on .* http://x/v1/.*/j1/artifact"),
+        removed_after(client, ["file-1"]),
+    ):
+        client.follow("j1", print)
+    assert asked == ["GET"]

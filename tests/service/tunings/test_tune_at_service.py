@@ -50,6 +50,12 @@ def url(service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         thread.join()
 
 
+def said(service: FakeService, job_id: str) -> str:
+    """To whom asks about a job."""
+    events = service.records.events("anna", job_id, None, 100) or []
+    return "\n".join(event.message for event in events)
+
+
 def test_images_go_and_a_classifier_comes(
     service: FakeService,
     url: str,
@@ -68,8 +74,8 @@ def test_images_go_and_a_classifier_comes(
         "settings": {"data.views": 0},
     }
     assert (job.request["seed"], job.request["validation_file"] is None) == (4, False)
-    files = service.records.files("anna", "fine-tune", None, 10, False) or []
-    assert [file.facts["images_per_class"] for file in files] == [[3, 3], [3, 3]]
+    assert "6 training and 6 validation images of 2 classes" in said(service, job.id)
+    assert service.records.files("anna", "fine-tune", None, 10, False) == []
     artifact = Artifact.load(tmp_path / "runs" / job.id / "best")
     assert artifact.content_id == Artifact.load(tmp_path / "artifact").content_id
     printed = capsys.readouterr().out
@@ -102,3 +108,11 @@ def test_what_is_the_owners_is_refused(
     assert main([str(images), *words, "--service", url, *key]) == 2
     assert law in capsys.readouterr().err
     assert service.records.jobs("anna", None, 10) == []
+    assert service.records.files("anna", None, None, 10, False) == []
+
+
+def test_an_address_without_its_kind_is_refused_before_images_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path), "--service", "127.0.0.1:8080"]) == 2
+    assert "--service: must be such as https://host:8080" in capsys.readouterr().err
