@@ -7,7 +7,6 @@ Parquet file), or have it fill its memory. Then the file is refused, and the ser
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from craft_ray.errors import DataError, RunFailedError
+from craft_ray.service.tunings.process import as_found_here
 from craft_ray.service.tunings.upload import Facts, UploadBounds, take_upload
 
 AT_A_TIME = 2
@@ -35,15 +35,13 @@ def take_upload_apart(path: Path, destination: Path, bounds: UploadBounds) -> Fa
         RunFailedError: there is no reader.
     """
     words = [str(path), str(destination), json.dumps(asdict(bounds))]
-    # As this process finds its modules: Ray's workers have a path of their own.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with _turns:
         try:
             done = subprocess.run(
                 [sys.executable, "-m", __name__, *words],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                env=environment,
+                env=as_found_here(),
                 timeout=MOST_SECONDS,
             )
         except subprocess.TimeoutExpired:

@@ -15,6 +15,13 @@ MOST_LINE_BYTES = 2_000
 ERROR_BYTES = 8_000
 
 
+def as_found_here() -> dict[str, str]:
+    """The environment of a process that is to find the modules that this one finds, wherever it
+    runs: the project may be a folder that this one was started in, and Ray's workers have a path of
+    their own."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
 class TuningProcess:
     """One `python -m craft_ray.train` or `tune`, in a session of its own, on a leash.
 
@@ -34,6 +41,7 @@ class TuningProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=output,
                 start_new_session=True,
+                env=as_found_here(),
                 cwd=cwd,
             )
         self._kill_at: float | None = None

@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from craft_ray.errors import ArtifactError
 from craft_ray.files.database import Database
 from craft_ray.service.tunings.rows import (
     ENDED,
@@ -21,6 +22,7 @@ from craft_ray.service.tunings.rows import (
     JOB_COLUMNS,
     JSON_COLUMNS,
     SCHEMA,
+    VERSION,
     EventRecord,
     FileRecord,
     JobRecord,
@@ -37,12 +39,22 @@ class TuningRecords:
     actor can have them; they may be called from several threads.
 
     Raises:
-        ArtifactError: the file is something else.
+        ArtifactError: the file is something else, or of a later version.
         RunFailedError: it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, SCHEMA, "the files and jobs of a service")
+        what = "the files and jobs of a service"
+        self._database = Database(path, (), what)
+        [(version,)] = self._database.read("PRAGMA user_version")
+        if version > VERSION:
+            self.close()
+            raise ArtifactError(
+                f"{path}: must be {what} of version {VERSION} or earlier, but is of {version}: a "
+                "later craft-ray has written it"
+            )
+        for statement in SCHEMA:
+            self._database.write(statement)
 
     def close(self) -> None:
         """No more is read or written."""

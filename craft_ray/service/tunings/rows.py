@@ -12,7 +12,9 @@ Level = Literal["info", "warn", "error"]
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
 NOT_STARTED: tuple[Status, ...] = ("validating_files", "queued")
 
+VERSION = 1
 SCHEMA = (
+    f"PRAGMA user_version = {VERSION}",
     "CREATE TABLE IF NOT EXISTS files (number INTEGER PRIMARY KEY AUTOINCREMENT, key_id TEXT NOT "
     "NULL, id TEXT NOT NULL, created_at REAL NOT NULL, filename TEXT NOT NULL, purpose TEXT NOT "
     "NULL, num_bytes INTEGER NOT NULL, facts TEXT NOT NULL, UNIQUE (key_id, id))",

@@ -285,6 +285,19 @@ def test_a_line_that_could_not_be_noted_comes_again(tmp_path: Path) -> None:
     assert list(process.new_lines()) == []
 
 
+def test_a_process_finds_the_modules_that_the_service_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkout").mkdir()
+    (tmp_path / "checkout" / "not_installed.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "checkout")
+    process = TuningProcess(
+        [sys.executable, "-c", "import not_installed"], tmp_path / "log", tmp_path
+    )
+    wait_until(lambda: process.exit_code() is not None)
+    assert process.exit_code() == 0, process.last_words()
+
+
 def wait_until(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
     while not is_so():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from craft_ray.errors import ArtifactError
 from craft_ray.service.tunings.records import TuningRecords
 
 
@@ -97,3 +100,14 @@ def test_all_is_there_after_a_restart(tmp_path: Path) -> None:
     again = TuningRecords(tmp_path / "x.db")
     assert again.unfinished() == [added]
     again.close()
+
+
+def test_a_file_of_a_later_version_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "tunings.db"
+    TuningRecords(path).close()
+    TuningRecords(path).close()
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA user_version = 2")
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match="of version 1 or earlier, but is of 2"):
+            TuningRecords(path)
