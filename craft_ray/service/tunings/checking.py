@@ -46,6 +46,9 @@ def take_upload_apart(path: Path, destination: Path, bounds: UploadBounds) -> Fa
             )
         except subprocess.TimeoutExpired:
             raise _ended(f"is not read within {MOST_SECONDS:,} s") from None
+        finally:
+            for partial in destination.parent.glob(f".{destination.name}.*.part"):
+                partial.unlink(missing_ok=True)  # of a reader that was ended
     if done.returncode < 0:
         raise _ended("ends what reads it")
     if done.returncode:

@@ -274,6 +274,14 @@ def test_a_process_of_a_service_in_the_background_can_be_interrupted(tmp_path: P
     assert process.wait() == 130
 
 
+def test_a_process_that_does_not_listen_is_killed(tmp_path: Path) -> None:
+    deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);" + WAITER
+    process = TuningProcess([sys.executable, "-c", deaf], tmp_path / "log", tmp_path)
+    wait_until(lambda: "up" in process.last_words())
+    process.interrupt(grace_s=0.2)
+    assert process.wait() == -signal.SIGKILL
+
+
 def test_a_line_that_could_not_be_noted_comes_again(tmp_path: Path) -> None:
     script = "import sys; print('one', file=sys.stderr); print('two', file=sys.stderr)"
     process = TuningProcess([sys.executable, "-c", script], tmp_path / "log", tmp_path)
