@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +20,7 @@ from craft_ray.service.http.desk import Desk
 from craft_ray.service.http.metrics import Metrics, counted
 from craft_ray.service.http.problems import Problem
 from craft_ray.service.http.protocol import protocol_routes
+from craft_ray.service.http.upkeep import keep_alive, tidy
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +37,18 @@ def make_app(desk: Desk, more: Sequence[APIRouter] = ()) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        beat = asyncio.create_task(desk.keep_alive())
+        upkeep = [
+            asyncio.create_task(keep_alive(desk.meter, desk.holder, desk.given_up)),
+            asyncio.create_task(tidy(desk.meter, desk.answers, desk.config.bounds.keep_answers_h)),
+        ]
         try:
             yield
         finally:
-            beat.cancel()
-            with suppress(asyncio.CancelledError):
-                await beat
-            desk.asker.close()
+            desk.asker.close()  # what has not begun is refused
+            await desk.finish()
+            for task in upkeep:
+                task.cancel()
+            await asyncio.gather(*upkeep, return_exceptions=True)
 
     app = FastAPI(
         title="craft-ray",

@@ -9,7 +9,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError as NeverBegunError
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from craft_ray.config.service import ServiceConfig
-from craft_ray.errors import DataError, OracleError, RunFailedError, UserError
+from craft_ray.errors import DataError, OracleError, RunFailedError
 from craft_ray.service.asking import Asker
 from craft_ray.service.given_away import NotGivenError
 from craft_ray.service.http.bodies import bearer_token
@@ -41,10 +40,8 @@ from craft_ray.service.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 2.0
-"""How often the meter hears that this process lives."""
-TIDY_S = 600.0
-"""How often answers that nobody may ask for again are deleted."""
+LAST_WORKS_S = 5.0
+"""How long an ingress that ends waits for what it has begun; Serve gives it ten seconds."""
 TRY_AGAIN_S = 5.0
 MOST_TASKS_BYTES = 1_000_000_000
 """Of the tasks of a key."""
@@ -74,7 +71,8 @@ class Desk:
         self.tasks = Shelf(folder / "tasks", bounds.tasks_per_key, MOST_TASKS_BYTES)
         self.answers = folder / "answers"
         self.metrics = Metrics(asker.waiting)
-        self._given_up: list[str] = []
+        self.given_up: list[str] = []
+        """Attempts of which the meter may know more than is known here."""
         self._works: set[asyncio.Task[Any]] = set()
 
     @property
@@ -137,40 +135,45 @@ class Desk:
         Raises:
             Problem: what is wrong with it; nothing is charged.
         """
+        # A task of its own from the first: of a request that ends between the two, nobody would
+        # know that its pairs are reserved.
+        task = asyncio.create_task(self._answered(admitted, asked, work, media_type))
+        self._works.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def finish(self) -> None:
+        """Wait until whatever was begun is settled or given back, for a time."""
+        if self._works:
+            await asyncio.wait(set(self._works), timeout=LAST_WORKS_S)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._works.discard(task)
+        if not task.cancelled():
+            task.exception()  # is told to whoever waits, if anybody still does
+
+    async def _answered(
+        self,
+        admitted: Admitted,
+        asked: Asked,
+        work: Callable[[], Awaitable[bytes]],
+        media_type: str,
+    ) -> Response:
         caller = admitted.caller
         asked = replace(asked, attempt=secrets.token_hex(8))
         try:
             begun = await self.metered(self.meter.begin_for, caller.key_id, asked, time.time())
-        except Problem:
+        except BaseException:
             # It may have begun, and nobody would end it for as long as this process lives.
-            self._given_up.append(asked.attempt)
+            self.given_up.append(asked.attempt)
             raise
         if isinstance(begun, Refusal):
             raise Problem.of(begun)
         if isinstance(begun, Replayed):
             return await self._replayed(begun, admitted.rate)
-        task = asyncio.create_task(self._work(begun, asked, caller.name, work, media_type))
-        self._works.add(task)
-        task.add_done_callback(self._works.discard)
-        body, balance = await asyncio.shield(task)
+        body, balance = await self._work(begun, asked, caller.name, work, media_type)
         headers = told(balance, asked.pairs, admitted.rate)
         return Response(body, media_type=media_type, headers=headers)
-
-    async def keep_alive(self) -> None:
-        """Tell the meter that this process lives, and tidy up; ends when it is cancelled."""
-        tidied_s = float("-inf")
-        while True:
-            try:
-                given_up = list(self._given_up)
-                await asyncio.to_thread(self.meter.alive, self.holder, time.time(), given_up)
-                del self._given_up[: len(given_up)]
-                if time.monotonic() - tidied_s > TIDY_S:
-                    tidied_s = time.monotonic()
-                    for name in await asyncio.to_thread(self.meter.forget_old, time.time()):
-                        (self.answers / name).unlink(missing_ok=True)
-            except (RunFailedError, UserError, OSError) as error:
-                logger.error("the meter was not told that this ingress lives: %s", error)
-            await asyncio.sleep(BEAT_S)
 
     async def _work(
         self,
@@ -180,17 +183,19 @@ class Desk:
         work: Callable[[], Awaitable[bytes]],
         media_type: str,
     ) -> tuple[bytes, Balance]:
+        name = f"{begun.caller.key_id}/{begun.request_id}"  # one folder would hold millions
         try:
             body = await work()
-            name = f"{begun.caller.key_id}/{begun.request_id}"  # one folder would hold millions
             await asyncio.to_thread(_write, self.answers / name, body)
             stored = Stored(name, media_type, asked.pairs)
             balance = await self.metered(
                 self.meter.settle, begun.request_id, asked.pairs, stored, time.time()
             )
         except BaseException as error:
-            with suppress(Problem):  # then the meter refunds it, when this process is gone
+            try:
                 await self.metered(self.meter.refund, begun.request_id, time.time())
+            except Problem:  # with one of the next beats, then
+                self.given_up.append(asked.attempt)
             raise problem_of(error) from error
         self.metrics.charged(key_name, asked.route, asked.pairs)
         return body, balance

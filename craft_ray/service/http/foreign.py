@@ -215,7 +215,7 @@ def _images_of(desk: Desk, texts: list[str]) -> PixelSet:
         arrays.append(decoded(desk, data, str(row)))
     pixels = np.stack(arrays)
     # Nobody asks about them again by an address.
-    return PixelSet(secrets.token_hex(16), lambda: pixels)
+    return PixelSet(secrets.token_hex(16), len(pixels), lambda: pixels)
 
 
 def _body_of(kind: type[BaseModel]) -> dict[str, Any]:

@@ -150,9 +150,7 @@ async def _answered(desk: Desk, request: Request, *, is_score: bool) -> Response
     question = await asyncio.to_thread(read_question, body, is_score=is_score)
     key_id = admitted.caller.key_id
     task = await asyncio.to_thread(_task_of, desk, key_id, question.task)
-    for digest in question.images:
-        if not desk.images.has(key_id, digest):
-            raise not_registered("image", digest)
+    await asyncio.to_thread(_check_registered, desk, key_id, question.images)
     pairs = len(question.contexts) * len(question.images) * task.num_texts
     _check_size(desk, question, task, pairs)
     digest = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
@@ -218,12 +216,22 @@ def _task_of(desk: Desk, key_id: str, digest: str) -> ClassificationTask:
     stored = desk.tasks.get(key_id, digest)
     if stored is None:
         raise not_registered("task", digest)
-    task = read_task(stored)
+    try:
+        task = read_task(stored)
+    except Problem:  # as of an image
+        desk.tasks.drop(key_id, digest)
+        raise not_registered("task", digest) from None
     try:
         check_task(task, desk.config.gives)  # the owner may have changed them since
     except Exception as error:
         raise problem_of(error) from error
     return task
+
+
+def _check_registered(desk: Desk, key_id: str, images: Sequence[str]) -> None:
+    for digest in images:
+        if not desk.images.has(key_id, digest):
+            raise not_registered("image", digest)
 
 
 def _pixel_set(desk: Desk, key_id: str, question: TaskQuestion) -> PixelSet:
@@ -233,12 +241,14 @@ def _pixel_set(desk: Desk, key_id: str, question: TaskQuestion) -> PixelSet:
         arrays = []
         for digest in question.images:
             data = desk.images.get(key_id, digest)
-            if data is None:
+            if data is None or len(data) != 3 * size**2:  # a disk was full, or lost its power
+                desk.images.drop(key_id, digest)
                 raise not_registered("image", digest)
             arrays.append(data)
         return stacked(arrays, size)
 
-    return PixelSet(set_address(key_id, question.images), load)
+    address = set_address(key_id, question.images)
+    return PixelSet(address, len(question.images), load)
 
 
 def _keep_image(desk: Desk, key_id: str, digest: str, data: bytes) -> bool:
@@ -249,7 +259,7 @@ def _keep_image(desk: Desk, key_id: str, digest: str, data: bytes) -> bool:
     """
     if hashlib.sha256(data).hexdigest() != digest:
         raise Problem(422, "other_digest", "digest: must be the SHA-256 of the body, but is not")
-    if desk.images.has(key_id, digest):
+    if desk.images.has(key_id, digest, look=True):
         return False
     return desk.images.put(key_id, digest, decoded(desk, data, digest[:12]).tobytes())
 

@@ -22,6 +22,9 @@ from craft_ray.service.tunings.records import TuningRecords
 
 T = TypeVar("T")
 
+MOST_FORWARDS = 2_000
+"""Of one request: each image, and each text, is seen by the model once, whatever the pairs."""
+
 
 class TuningDesk:
     """Implements `craft_ray.service.tunings.desk.Desk`.
@@ -72,5 +75,6 @@ class TuningDesk:
 
     def ask(self, key_id: str, work: Callable[[Oracle], T], pairs: int) -> T:
         """Do what asks the model, when it is the key's turn; blocks until it is done."""
-        done: T = self._desk.asker.run(key_id, work, cost=1.0).result()
+        cost = min(pairs, MOST_FORWARDS)
+        done: T = self._desk.asker.run(key_id, work, cost).result()
         return done
