@@ -18,13 +18,12 @@ from craft_ray import __version__
 from craft_ray.errors import RunFailedError
 from craft_ray.service.http.desk import Desk
 from craft_ray.service.http.metrics import Metrics, counted
+from craft_ray.service.http.page import ADMISSION, problems
 from craft_ray.service.http.problems import Problem
 from craft_ray.service.http.protocol import protocol_routes
 from craft_ray.service.http.upkeep import keep_alive, tidy
 
 logger = logging.getLogger(__name__)
-
-SECURITY = {"craft-ray key": {"type": "http", "scheme": "bearer"}}
 
 
 def make_app(desk: Desk, more: Sequence[APIRouter] = ()) -> FastAPI:
@@ -86,7 +85,7 @@ def _owners_routes(desk: Desk) -> APIRouter:
     """For whoever watches the service."""
     router = APIRouter(route_class=counted(desk.metrics), tags=["owner"])
 
-    @router.get("/healthz")
+    @router.get("/healthz", responses=problems(503))
     async def healthz() -> JSONResponse:
         """200 where questions are answered now, else 503."""
         try:
@@ -95,7 +94,11 @@ def _owners_routes(desk: Desk) -> APIRouter:
             raise Problem(503, "no_meter", "the meter does not answer") from None
         return JSONResponse({"status": "ok", "version": __version__})
 
-    @router.get("/metrics", response_class=Response)
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}, **problems(*ADMISSION)},
+    )
     async def metrics(request: Request) -> Response:
         """In Prometheus' form; a service with keys asks for one of scope `metrics`."""
         await desk.admit(request, "metrics")

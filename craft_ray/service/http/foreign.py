@@ -9,10 +9,12 @@ import binascii
 import hashlib
 import json
 import secrets
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +26,7 @@ from craft_ray.service.given_away import check_task, limited
 from craft_ray.service.http.bodies import idempotency_key, read_body
 from craft_ray.service.http.desk import Desk, problem_of
 from craft_ray.service.http.metrics import counted
+from craft_ray.service.http.page import ADMISSION, BODY, problems
 from craft_ray.service.http.problems import Problem
 from craft_ray.service.http.protocol import all_of, decoded
 from craft_ray.service.http.questions import MOST_TEXTS, Text, first_words
@@ -32,6 +35,7 @@ from craft_ray.service.meter.terms import Asked
 JSON = "application/json"
 HF_TEMPLATE = "This is a photo of {}."
 """Of the zero-shot pipeline of transformers, where none is sent."""
+_ANY_JSON: dict[str, Any] = {"content": {JSON: {"schema": {}}}}
 MOST_INPUTS = 2048
 """Of one request for embeddings, as OpenAI has it."""
 
@@ -66,10 +70,15 @@ class EmbeddingsBody(BaseModel):
 
 def foreign_routes(desk: Desk) -> APIRouter:
     """Those that the owner gives."""
-    router = APIRouter(route_class=counted(desk.metrics), tags=["others' clients"])
+    router = APIRouter(route_class=_told_as_others_do(desk), tags=["others' clients"])
     if desk.config.gives.hugging_face:
 
-        @router.post("/hf", response_class=Response, openapi_extra=_body_of(ZeroShotBody))
+        @router.post(
+            "/hf",
+            response_class=Response,
+            responses={200: _ANY_JSON, **problems(*ADMISSION, *BODY, 409, 410, 415)},
+            openapi_extra=_body_of(ZeroShotBody),
+        )
         async def zero_shot(request: Request) -> Response:
             """All labels with their probabilities, the most probable one first."""
             admitted = await desk.admit(request, "predict")
@@ -112,7 +121,10 @@ def foreign_routes(desk: Desk) -> APIRouter:
     if desk.config.gives.embeddings:
 
         @router.post(
-            "/v1/embeddings", response_class=Response, openapi_extra=_body_of(EmbeddingsBody)
+            "/v1/embeddings",
+            response_class=Response,
+            responses={200: _ANY_JSON, **problems(*ADMISSION, *BODY, 409, 410, 415)},
+            openapi_extra=_body_of(EmbeddingsBody),
         )
         async def embeddings(request: Request) -> Response:
             """Features of unit length, of texts and of images."""
@@ -139,6 +151,28 @@ def foreign_routes(desk: Desk) -> APIRouter:
             )
 
     return router
+
+
+def _told_as_others_do(desk: Desk) -> type[APIRoute]:
+    """A problem has, beside its own members, the one that the official clients show."""
+
+    class ForeignRoute(counted(desk.metrics)):  # type: ignore[misc]
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def told(request: Request) -> Response:
+                try:
+                    response: Response = await handle(request)
+                    return response
+                except Problem as problem:
+                    if self.path == "/hf":
+                        return problem.response(error=problem.detail)
+                    error = {"message": problem.detail, "code": problem.code, "param": None}
+                    return problem.response(error={**error, "type": "invalid_request_error"})
+
+            return told
+
+    return ForeignRoute
 
 
 async def _features(desk: Desk, key_id: str, inputs: list[str], modality: str | None) -> FloatArray:

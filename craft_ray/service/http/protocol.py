@@ -34,6 +34,16 @@ from craft_ray.service.http.bodies import (
 )
 from craft_ray.service.http.desk import Desk, problem_of
 from craft_ray.service.http.metrics import counted
+from craft_ray.service.http.page import (
+    ADMISSION,
+    ANSWERS,
+    BODY,
+    IMAGE,
+    QUESTION,
+    TASK,
+    TENSORS,
+    problems,
+)
 from craft_ray.service.http.problems import Problem, rate_headers
 from craft_ray.service.http.questions import (
     TaskQuestion,
@@ -46,15 +56,17 @@ from craft_ray.service.meter.terms import Asked
 MOST_TASK_BYTES = 16_000_000
 MOMENTS_BYTES = 2_000_000_000
 """Of the sums of squares that `linear_head_error` needs for one chunk of contexts."""
-TENSORS = {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
-"""Of the OpenAPI page: what a body is."""
 
 
 def protocol_routes(desk: Desk) -> APIRouter:
     """All of them."""
     router = APIRouter(route_class=counted(desk.metrics), tags=["craft-ray"])
 
-    @router.get("/v1/describe", response_class=Response, responses={200: TENSORS})
+    @router.get(
+        "/v1/describe",
+        response_class=Response,
+        responses={200: TENSORS, **problems(*ADMISSION)},
+    )
     async def describe(request: Request) -> Response:
         """What the owner declares about the model."""
         admitted = await desk.admit(request, None)
@@ -66,8 +78,8 @@ def protocol_routes(desk: Desk) -> APIRouter:
     @router.post(
         "/v1/tasks",
         response_class=Response,
-        responses={200: TENSORS},
-        openapi_extra=_JSON_TASK,
+        responses={200: TENSORS, **problems(*ADMISSION, *BODY, 415, 503)},
+        openapi_extra=TASK,
     )
     async def register_task(request: Request) -> Response:
         """Register class names and a template; free, and repeating it changes nothing."""
@@ -86,7 +98,12 @@ def protocol_routes(desk: Desk) -> APIRouter:
         packed = pack({"initial_context": handle.initial_context}, told)
         return Response(packed, media_type=MEDIA_TYPE, headers=rate_headers(admitted.rate))
 
-    @router.put("/v1/images/{digest}", response_class=Response, openapi_extra=_IMAGE)
+    @router.put(
+        "/v1/images/{digest}",
+        response_class=Response,
+        responses={201: {"description": "It is new."}, **problems(*ADMISSION, *BODY, 415)},
+        openapi_extra=IMAGE,
+    )
     async def register_image(request: Request, digest: str) -> Response:
         """Register an image's file under its SHA-256; free, and only this key can ask about it."""
         admitted = await desk.admit(request, None)
@@ -100,8 +117,8 @@ def protocol_routes(desk: Desk) -> APIRouter:
     @router.post(
         "/v1/predict",
         response_class=Response,
-        responses={200: TENSORS},
-        openapi_extra=_QUESTION,
+        responses={200: TENSORS, **problems(*ADMISSION, *BODY, *ANSWERS)},
+        openapi_extra=QUESTION,
     )
     async def predict(request: Request) -> Response:
         """Logits of contexts, registered images and classes."""
@@ -110,8 +127,8 @@ def protocol_routes(desk: Desk) -> APIRouter:
     @router.post(
         "/v1/score",
         response_class=Response,
-        responses={200: TENSORS},
-        openapi_extra=_QUESTION,
+        responses={200: TENSORS, **problems(*ADMISSION, *BODY, *ANSWERS)},
+        openapi_extra=QUESTION,
     )
     async def score(request: Request) -> Response:
         """One loss a context, of registered images with labels."""
@@ -120,7 +137,7 @@ def protocol_routes(desk: Desk) -> APIRouter:
             raise Problem(403, "not_given", "scores are not given by this service: ask /v1/predict")
         return await _answered(desk, request, is_score=True)
 
-    @router.get("/v1/usage")
+    @router.get("/v1/usage", responses=problems(*ADMISSION))
     async def usage(request: Request) -> JSONResponse:
         """What this key has used in the period that runs, in pairs."""
         admitted = await desk.admit(request, None)
@@ -303,47 +320,3 @@ def _check_size(desk: Desk, question: TaskQuestion, task: ClassificationTask, pa
             "bad_reduction",
             f"known: must be of fewer columns, but with the task's has {columns}",
         )
-
-
-_JSON_TASK = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["class_names", "template"],
-                    "properties": {
-                        "class_names": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {"type": "string", "minLength": 1},
-                        },
-                        "template": {"type": "string", "pattern": r"\{\}"},
-                        "prompts": {
-                            "type": "array",
-                            "items": {"type": "string", "minLength": 1},
-                        },
-                    },
-                }
-            }
-        },
-    }
-}
-_IMAGE = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
-_QUESTION = {
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": True,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-        }
-    ],
-    "requestBody": {"required": True, **TENSORS},
-}

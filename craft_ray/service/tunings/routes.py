@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter
@@ -22,6 +23,31 @@ from craft_ray.service.tunings.job_routes import add_job_routes
 
 logger = logging.getLogger(__name__)
 
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code", "param"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "code": {"type": ["string", "null"]},
+                "param": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/json": {"schema": _ERROR}},
+    }
+    for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)
+}
+"""Of the OpenAPI page: what any of these routes may refuse with."""
+
 
 def tuning_routes(desk: Desk) -> APIRouter:
     """All of them. Errors are in OpenAI's shape, so that its clients raise their own.
@@ -29,7 +55,7 @@ def tuning_routes(desk: Desk) -> APIRouter:
     Args:
         desk: the service around them.
     """
-    router = APIRouter(route_class=_OpenAiRoute, tags=["tuning"])
+    router = APIRouter(route_class=_OpenAiRoute, tags=["tuning"], responses=ERRORS)
     if desk.config.tuning.enabled:
         add_file_routes(router, desk)
         add_job_routes(router, desk)
