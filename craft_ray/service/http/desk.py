@@ -8,7 +8,6 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import CancelledError as NeverBegunError
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -229,7 +228,7 @@ def problem_of(error: BaseException) -> BaseException:
         return Problem(422, "bad_image", str(error))
     if isinstance(error, OracleError):
         return Problem(422, "refused", str(error))
-    if isinstance(error, (RunFailedError, OSError, NeverBegunError)):
+    if isinstance(error, (RunFailedError, OSError)):
         logger.error("a question was not answered: %s", error)
         return Problem(
             503, "not_answered", "the model could not answer now; nothing was charged", TRY_AGAIN_S

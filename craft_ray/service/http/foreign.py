@@ -28,7 +28,7 @@ from craft_ray.service.http.desk import Desk, problem_of
 from craft_ray.service.http.metrics import counted
 from craft_ray.service.http.page import ADMISSION, BODY, problems
 from craft_ray.service.http.problems import Problem
-from craft_ray.service.http.protocol import all_of, decoded
+from craft_ray.service.http.protocol import decoded, one_of
 from craft_ray.service.http.questions import MOST_TEXTS, Text, first_words
 from craft_ray.service.meter.terms import Asked
 
@@ -102,7 +102,7 @@ def foreign_routes(desk: Desk) -> APIRouter:
 
             async def work() -> bytes:
                 futures = desk.asker.predict(key_id, task, image, None)
-                (logits_1NC,) = await all_of(futures)
+                logits_1NC = await one_of(futures[0])
                 logs_C = limited(logits_1NC, desk.config.gives)[0, 0].astype(np.float64)
                 scores_C = softmax(logs_C[None])[0]
                 order = np.argsort(-scores_C, kind="stable")
@@ -185,9 +185,9 @@ async def _features(desk: Desk, key_id: str, inputs: list[str], modality: str | 
     found: dict[bool, FloatArray] = {}
     if images:
         pixels = await asyncio.to_thread(_images_of, desk, images)
-        found[True] = (await all_of([desk.asker.embed_images(key_id, pixels)]))[0]
+        found[True] = await one_of(desk.asker.embed_images(key_id, pixels))
     if texts:
-        found[False] = (await all_of([desk.asker.embed_texts(key_id, texts)]))[0]
+        found[False] = await one_of(desk.asker.embed_texts(key_id, texts))
     width = next(iter(found.values())).shape[1]
     features_IF = np.empty((len(inputs), width), np.float32)
     for kind, rows in found.items():

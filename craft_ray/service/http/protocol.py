@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from craft_ray.data.decoding import opened
 from craft_ray.data.pixels import PixelArray
-from craft_ray.errors import DataError
+from craft_ray.errors import DataError, RunFailedError
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.endpoints.tensor_body import MEDIA_TYPE, pack
 from craft_ray.service.asking import PixelSet, set_address, stacked
@@ -89,7 +89,7 @@ def protocol_routes(desk: Desk) -> APIRouter:
         task = await asyncio.to_thread(read_task, body)
         try:
             check_task(task, desk.config.gives)
-            handle = await asyncio.wrap_future(desk.asker.task(admitted.caller.key_id, task))
+            handle = await one_of(desk.asker.task(admitted.caller.key_id, task))
         except Exception as error:
             raise problem_of(error) from error
         put = desk.tasks.put
@@ -184,7 +184,7 @@ async def _answered(desk: Desk, request: Request, *, is_score: bool) -> Response
 async def _predicted(
     desk: Desk, key_id: str, task: ClassificationTask, question: TaskQuestion
 ) -> bytes:
-    handle = await asyncio.wrap_future(desk.asker.task(key_id, task))
+    handle = await one_of(desk.asker.task(key_id, task))
     check_contexts_given(question.contexts, handle, desk.config.gives)
     images = _pixel_set(desk, key_id, question)
     futures = desk.asker.predict(key_id, task, images, question.contexts, question.answer)
@@ -201,7 +201,7 @@ async def _scored(
     desk: Desk, key_id: str, task: ClassificationTask, question: TaskQuestion
 ) -> bytes:
     assert question.reduction is not None
-    handle = await asyncio.wrap_future(desk.asker.task(key_id, task))
+    handle = await one_of(desk.asker.task(key_id, task))
     check_contexts_given(question.contexts, handle, desk.config.gives)
     images = _pixel_set(desk, key_id, question)
     reduction = question.reduction
@@ -214,14 +214,23 @@ async def all_of(futures: Sequence[Future[Any]]) -> list[Any]:
     begun.
 
     Raises:
+        RunFailedError: the service ends before they are begun.
         Exception: of the first that failed.
     """
     try:
         return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
-    except BaseException:
+    except BaseException as error:
         for future in futures:
             future.cancel()
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task and not task.cancelling():
+            raise RunFailedError("the service ends") from error
         raise
+
+
+async def one_of(future: Future[Any]) -> Any:
+    """Its result; see `all_of`."""
+    return (await all_of([future]))[0]
 
 
 def not_registered(what: str, digest: str) -> Problem:

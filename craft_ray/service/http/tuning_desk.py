@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TypeVar
 
 from starlette.requests import Request
 
 from craft_ray.config.service import ServiceConfig
+from craft_ray.errors import RunFailedError
 from craft_ray.oracle.contract import Oracle
 from craft_ray.service.http.bodies import bearer_token
 from craft_ray.service.http.desk import Desk
@@ -76,5 +78,8 @@ class TuningDesk:
     def ask(self, key_id: str, work: Callable[[Oracle], T], pairs: int) -> T:
         """Do what asks the model, when it is the key's turn; blocks until it is done."""
         cost = min(pairs, MOST_FORWARDS)
-        done: T = self._desk.asker.run(key_id, work, cost).result()
+        try:
+            done: T = self._desk.asker.run(key_id, work, cost).result()
+        except CancelledError as error:
+            raise RunFailedError("the service ends") from error
         return done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,9 +58,9 @@ def test_zero_shot_of_hugging_face(served: TestClient, embedded: OneAtATime) -> 
 
 
 @pytest.fixture
-def openai_client(served: TestClient) -> Iterator[OpenAI]:
+def openai_client(served: TestClient) -> OpenAI:
     url = f"{served.base_url}/v1"
-    yield OpenAI(api_key="nobody's", base_url=url, http_client=served, max_retries=0)
+    return OpenAI(api_key="nobody's", base_url=url, http_client=served, max_retries=0)
 
 
 def test_embeddings_of_openai(
