@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from craft_ray.commands.common import exit_with, path_argument
 from craft_ray.commands.mistyped import Parser
@@ -14,6 +15,9 @@ from craft_ray.config.documents import to_yaml
 from craft_ray.config.loading import load_service_config
 from craft_ray.config.service import LOOPBACK, ServiceConfig
 from craft_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from craft_ray.service.run import RunningService
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,13 +65,13 @@ def _run(options: argparse.Namespace) -> None:
 
     from craft_ray.light_imports import imported_meanwhile
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     with imported_meanwhile("torch"):
         from craft_ray.service.run import running_service
 
     with running_service(config, console) as service:
         print(f"{service.url} answers about {config.oracle.model}", flush=True)
-        for line in hints(config, service.url):
+        for line in hints(config, service):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         _wait_for_the_end()
         with console.status("Ending the service"):
@@ -108,8 +112,9 @@ def check_installed() -> None:
         raise ConfigError("craft-ray serve", [problem]) from None
 
 
-def hints(config: ServiceConfig, url: str) -> list[str]:
+def hints(config: ServiceConfig, service: RunningService) -> list[str]:
     """What to do next, on the screen."""
+    url = service.url
     lines = [f"OpenAPI page: {url}/docs. Ctrl-C ends the service."]
     if config.keys is None:
         lines.append("No keys: whoever is on this machine may ask (craft-ray keys add, --keys).")
@@ -117,6 +122,10 @@ def hints(config: ServiceConfig, url: str) -> list[str]:
         lines.append(f"A key for somebody: craft-ray keys add NAME --file {config.keys}")
     if config.host in LOOPBACK:
         lines.append(f"Ask it: craft-ray train --endpoint {url} --dialect craft_ray")
+    lines.append(
+        "Search at its pool, on this cluster: RAY_AUTH_MODE=token craft-ray tune "
+        f"ray.address={service.ray_address} pool.attach={config.name}"
+    )
     return lines
 
 

@@ -23,6 +23,7 @@ from craft_ray.commands.dry_run import (
 )
 from craft_ray.commands.frame import RunRequest
 from craft_ray.commands.planned_bill import PlannedBill, bill_line, planned_search_bill
+from craft_ray.commands.service_tuning import add_service_option, tune_at_service
 from craft_ray.commands.shorthand import (
     Asked,
     about_model,
@@ -66,12 +67,16 @@ def main(arguments: Sequence[str] | None = None, again: Sequence[str] | None = N
         "settings in a file",
     )
     add_shorthand(parser, PRESETS)
+    add_service_option(parser)
     options = parser.parse_intermixed_args(arguments)
     options.again = again
     return exit_with(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.service is not None:
+        tune_at_service(options)
+        return
     asked = what_is_asked(options, PRESETS)
     space = load_space_config(asked.file or _default_space(asked), asked.words)
     settings = space.model_dump(mode="json", exclude={"base": {"name"}})

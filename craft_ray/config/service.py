@@ -137,6 +137,11 @@ class ServiceConfig(Settings):
                     "tls_cert and tls_key must be given when host is not loopback, or "
                     f"behind_proxy=true where a proxy takes TLS, but host is {self.host!r}"
                 )
+        if self.mlflow.register_as is not None:
+            raise ValueError(
+                "mlflow.register_as must be null, because each key's classifier would become a "
+                f"version of the same model, but got {self.mlflow.register_as!r}"
+            )
         if self.pool.attach is not None:
             raise ValueError(
                 "pool.attach must be null, because a service has a pool of its own, but got "

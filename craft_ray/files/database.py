@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from craft_ray.errors import ArtifactError, RunFailedError
+from craft_ray.files.together import Together
 
 T = TypeVar("T")
 
@@ -27,8 +28,7 @@ class _Work:
 
     do: Callable[[], Any]
     result: Any = None
-    error: BaseException | None = None
-    is_done: bool = False
+    error: Exception | None = None
 
 
 class Database:
@@ -47,9 +47,7 @@ class Database:
     def __init__(self, path: Path, schema: Sequence[str], what: str) -> None:
         self._path, self._what = path, what
         self._lock = threading.RLock()
-        self._turn = threading.Condition()
-        self._works: list[_Work] = []
-        self._is_writing = False
+        self._together = Together(self._do_together)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
@@ -100,50 +98,25 @@ class Database:
             RunFailedError: the file cannot be written.
             Exception: of the work.
         """
-        own = _Work(work)
-        works: list[_Work] = []
-        try:
-            with self._turn:
-                self._works.append(own)
-                # Not by the lock: whose work is done would wait behind whoever writes next.
-                self._turn.wait_for(lambda: own.is_done or not self._is_writing)
-                if not own.is_done:
-                    works, self._works = self._works, []
-                    self._is_writing = True
-            if works:
-                with self._lock:
-                    self._do_together(works)
-        finally:
-            if works:
-                with self._turn:
-                    # Of an interrupt that came before they were begun; another thread does them.
-                    self._works += [each for each in works if not (each.is_done or each is own)]
-                    self._is_writing = False
-                    self._turn.notify_all()
+        own = self._together(_Work(work))
         if own.error is not None:
             raise own.error
         result: T = own.result
         return result
 
-    def _do_together(self, works: Sequence[_Work]) -> None:
-        try:
-            with self.transaction():
-                for work in works:
-                    self.write("SAVEPOINT work")
-                    try:
-                        work.result = work.do()
-                    except Exception as error:
-                        if not self._connection.in_transaction:
-                            raise  # a full disk has rolled back all of it
-                        work.error = error
-                        self.write("ROLLBACK TO work")
-                    self.write("RELEASE work")
-        except BaseException as error:
+    def _do_together(self, works: Sequence[_Work]) -> Sequence[_Work]:
+        with self.transaction():
             for work in works:
-                work.error = error
-        finally:
-            for work in works:
-                work.is_done = True
+                self.write("SAVEPOINT work")
+                try:
+                    work.result = work.do()
+                except Exception as error:
+                    if not self._connection.in_transaction:
+                        raise  # a full disk has rolled back all of it
+                    work.error = error
+                    self.write("ROLLBACK TO work")
+                self.write("RELEASE work")
+        return works
 
     def write(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """One statement of a transaction."""

@@ -58,7 +58,12 @@ class FairTurns(Generic[Work]):
         return work
 
     def _forget_the_idle(self) -> None:
-        """Whoever has no work here and is not ahead of the others starts where they are."""
+        """Whoever has no work here and is not ahead of the others starts where they are; where
+        nobody waits, all start anew."""
+        if not self._waiting:
+            self._now = 0.0
+            self._served.clear()
+            return
         self._served = {
             key: served
             for key, served in self._served.items()

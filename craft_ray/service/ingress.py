@@ -60,7 +60,7 @@ class Ingress:
         config = settings.config
         asker = pool_asker(settings.pool, config.pool, settings.at_a_time, settings.image_bytes)
         desk = Desk(config, settings.meter, asker)
-        tuning = tuning_routes(TuningDesk(desk, settings.records))
+        tuning = tuning_routes(TuningDesk(desk, settings.records), desk.metrics.answered)
         return make_app(desk, [foreign_routes(desk), tuning])
 
 

@@ -17,7 +17,7 @@ from craft_ray.errors import ConfigError
 from craft_ray.jobs.live import waiting
 from craft_ray.jobs.ray_session import ray_session
 from craft_ray.pool.cluster import cluster_nodes
-from craft_ray.pool.lifecycle import ClipFactory, Keeper, starting_pool
+from craft_ray.pool.lifecycle import ClipFactory, starting_pool
 from craft_ray.pool.membership import PoolSize, decide_size, num_replicas
 from craft_ray.service.ingress import IngressSettings, start_ingress, stop_ingress
 from craft_ray.service.meter.actor import MeterPlan, start_meter
@@ -35,8 +35,8 @@ class RunningService:
     """Requests are answered."""
 
     url: str
-    num_replicas: int
-    keeper: Keeper
+    ray_address: str
+    """Of the cluster that it runs on."""
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def running_service(config: ServiceConfig, console: Console) -> Iterator[Running
             )
             stack.callback(runner.stop)
             runner.start()
-        yield RunningService(url_of(config), number, pool.keeper)
+        yield RunningService(url_of(config), ray.get_runtime_context().gcs_address)
 
 
 def url_of(config: ServiceConfig) -> str:

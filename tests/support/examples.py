@@ -8,5 +8,3 @@ _all = settings.default
 assert _all is not None
 few = settings(max_examples=_all.max_examples // 8)
 """For what takes a training each."""
-half = settings(max_examples=_all.max_examples // 2)
-"""For what writes to a disk."""

@@ -116,8 +116,9 @@ class FakeService:
 
     config: ServiceConfig
     records: TuningRecords
-    meter: FakeMeter
-    model: FakeOracle = field(default_factory=FakeOracle)
+    meter: Any
+    """A `TuningMeter`; mostly the fake one."""
+    model: Oracle = field(default_factory=FakeOracle)
     keys: Sequence[str] = ("anna", "bert")
     models: Sequence[str] = ("service", "embedded")
     holder: str = "ingress-1"

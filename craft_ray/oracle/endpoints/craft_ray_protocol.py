@@ -11,8 +11,7 @@ It carries the whole contract of `Oracle`, so it has calls of its own beside `Ad
 A server that does not know the task or an image, as after it was started again, says so by status
 404 with the code `not_registered`; whoever asks registers it again.
 
-Bodies are of `tensor_body`. The server is a later issue; `tests/oracle/endpoints` has a model of
-it.
+Bodies are of `tensor_body`. The server is `craft-ray serve` (`craft_ray.service.http.protocol`).
 """
 
 from __future__ import annotations

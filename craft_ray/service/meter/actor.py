@@ -10,7 +10,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ from ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
     GetTimeoutError,
-    RayTaskError,
 )
 
 from craft_ray.errors import ConfigError, RunFailedError
+from craft_ray.files.together import Together
 from craft_ray.pool.cluster import beside_driver
 from craft_ray.pool.lifecycle import NAMESPACE
 from craft_ray.service.meter.meter import Meter
@@ -40,8 +41,15 @@ from craft_ray.service.meter.terms import (
     Usage,
 )
 
+Call = tuple[str, tuple[Any, ...]]
+"""A method's name, and its arguments."""
+Told = tuple[Any, Exception | None]
+"""What it has returned, or raised."""
+
+SLOW = ("forget_old",)
+"""Methods on which others are not to wait."""
 CALLS_AT_ONCE = 32
-"""Threads of the actor: what they write at the same time is one write of the disk."""
+"""Threads of the actor."""
 PATIENCE_S = 30.0
 """How long a call is repeated while the actor restarts, which takes some seconds."""
 _PAUSE_S = 0.1
@@ -66,10 +74,21 @@ class MeterActor:
     def __init__(self, plan: MeterPlan) -> None:
         self._plan = plan
         self._opening = threading.Lock()
+        self._threads = ThreadPoolExecutor(CALLS_AT_ONCE)
         self._meter: Meter | None = None
 
-    def ask(self, method: str, arguments: tuple[Any, ...]) -> Any:
-        """Call a method of the meter; an empty name opens the file only."""
+    def ask(self, calls: Sequence[Call]) -> list[Told]:
+        """Call methods of the meter, all at once; an empty name opens the file only."""
+        try:
+            meter = self._opened()
+        except Exception as error:
+            return [(None, error)] * len(calls)
+        if len(calls) == 1:
+            return [_told(meter, calls[0])]
+        # In threads: what they write at the same time is one write of the disk.
+        return list(self._threads.map(lambda call: _told(meter, call), calls))
+
+    def _opened(self) -> Meter:
         with self._opening:
             if self._meter is None:
                 plan = self._plan
@@ -79,7 +98,15 @@ class MeterActor:
                     needs_keys=plan.needs_keys,
                     keep_answers_h=plan.keep_answers_h,
                 )
-        return getattr(self._meter, method)(*arguments) if method else None
+            return self._meter
+
+
+def _told(meter: Meter, call: Call) -> Told:
+    method, arguments = call
+    try:
+        return (getattr(meter, method)(*arguments) if method else None), None
+    except Exception as error:
+        return None, error
 
 
 def start_meter(plan: MeterPlan, name: str) -> MeterClient:
@@ -134,6 +161,8 @@ class MeterClient:
     def __init__(self, actor: ActorHandle[Any], patience_s: float = PATIENCE_S) -> None:
         self._actor, self._patience_s = actor, patience_s
         self._given_up: list[str] = []
+        # A call of Ray takes a millisecond of CPU, which calls of several threads share.
+        self._together = Together(self._ask)
 
     def __reduce__(self) -> tuple[type[MeterClient], tuple[Any, float]]:
         return MeterClient, (self._actor, self._patience_s)
@@ -201,15 +230,24 @@ class MeterClient:
     def ask(self, method: str, *arguments: object) -> Any:
         """Call a method of the meter, again and again while the actor restarts."""
         until = time.monotonic() + self._patience_s
+        ask = self._ask_alone if method in SLOW else self._together
         while True:
-            left_s = until - time.monotonic()
             try:
-                return ray.get(self._actor.ask.remote(method, arguments), timeout=max(0.0, left_s))
-            except RayTaskError as error:  # of the meter itself: as if it had been called here
-                raise error.cause from None
+                value, error = ask((method, arguments))
             except (ActorUnavailableError, ActorDiedError, GetTimeoutError) as error:
                 if time.monotonic() + _PAUSE_S > until:
                     raise RunFailedError(
                         f"the meter must answer within {self._patience_s:g} s, but: {error}"
                     ) from error
                 time.sleep(_PAUSE_S)
+                continue
+            if error is not None:  # as if it had been called here
+                raise error
+            return value
+
+    def _ask_alone(self, call: Call) -> Told:
+        return self._ask([call])[0]
+
+    def _ask(self, calls: Sequence[Call]) -> Sequence[Told]:
+        told: list[Told] = ray.get(self._actor.ask.remote(calls), timeout=self._patience_s)
+        return told

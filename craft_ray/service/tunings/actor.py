@@ -1,72 +1,126 @@
-"""The records in a process of their own on a cluster: one writes, whoever asks."""
+"""The records in a process of their own on a cluster: one writes, whoever asks.
+
+The actor is restarted when it dies: all that it knows is in its file. What was asked of it
+meanwhile is asked again, so each method may be repeated.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any, cast
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayTaskError
 
-from craft_ray.errors import RunFailedError, last_words
+from craft_ray.errors import ConfigError, RunFailedError
 from craft_ray.pool.cluster import beside_driver
+from craft_ray.pool.lifecycle import NAMESPACE
 from craft_ray.service.tunings.records import TuningRecords
 
-NAMESPACE = "craft_ray"
+CALLS_AT_ONCE = 16
+PATIENCE_S = 30.0
+"""How long a call is repeated while the actor restarts, which takes some seconds."""
+_PAUSE_S = 0.1
 
 
-def start_records(name: str, path: Path) -> TuningRecords:
-    """Start the process, on this node; it is started again if it is lost, and reads its file.
+class RecordsActor:
+    """Opens the file with the first call: Ray restarts no actor whose constructor has failed.
 
     Args:
-        name: of the actor.
         path: of the database.
-
-    Returns:
-        Who passes calls on to it.
     """
-    actor_class: Any = ray.remote(TuningRecords)
-    actor = actor_class.options(
-        name=name,
-        namespace=NAMESPACE,
-        num_cpus=0,
-        max_restarts=-1,
-        max_task_retries=0,  # a call that may have been done is not done again unasked
-        scheduling_strategy=beside_driver(),
-    ).remote(path)
-    return records_of(actor)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opening = threading.Lock()
+        self._records: TuningRecords | None = None
+
+    def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Call a method of the records; an empty name opens the file only."""
+        with self._opening:
+            if self._records is None:
+                self._records = TuningRecords(self._path)
+        return getattr(self._records, method)(*arguments, **named) if method else None
 
 
-def find_records(name: str) -> TuningRecords:
-    """Who passes calls on to the actor of this name.
+class _RecordsClient:
+    """Asks the actor as if it were the records; travels between processes.
 
     Raises:
-        ValueError: there is none.
+        RunFailedError: of each method, when the actor has not answered for `PATIENCE_S`.
     """
-    return records_of(ray.get_actor(name, namespace=NAMESPACE))
 
-
-def records_of(actor: Any) -> TuningRecords:
-    """Who has the methods of `TuningRecords`, each of which is done by the actor."""
-    return cast(TuningRecords, _Passing(actor))
-
-
-class _Passing:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # of Python, which asks while this is unpickled
             raise AttributeError(name)
-        method = getattr(self._actor, name)
 
         def call(*arguments: Any, **named: Any) -> Any:
-            try:
-                return ray.get(method.remote(*arguments, **named))
-            except RayTaskError as error:
-                raise error.as_instanceof_cause() from error
-            except RayError as error:
-                words = f"the records of tunings do not answer: {last_words(error)}"
-                raise RunFailedError(words) from error
+            return self.ask(name, arguments, named)
 
         return call
+
+    def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Call a method, again and again while the actor restarts."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            left_s = max(0.0, until - time.monotonic())
+            try:
+                return ray.get(self._actor.ask.remote(method, arguments, named), timeout=left_s)
+            except RayTaskError as error:  # of the records: as if they had been called here
+                raise error.cause from None
+            except (ActorUnavailableError, ActorDiedError, GetTimeoutError) as error:
+                if time.monotonic() + _PAUSE_S > until:
+                    raise RunFailedError(
+                        f"the records of fine-tunings must answer within {PATIENCE_S:g} s, but: "
+                        f"{error}"
+                    ) from error
+                time.sleep(_PAUSE_S)
+
+
+def start_records(name: str, path: Path) -> TuningRecords:
+    """Start the actor on this node, where its file is. It ends with this process.
+
+    Args:
+        name: of the actor, in the namespace of craft-ray.
+        path: of the database.
+
+    Returns:
+        Who passes calls on to it.
+
+    Raises:
+        ArtifactError: the file is something else.
+        ConfigError: there is an actor of this name.
+        RunFailedError: the file cannot be written.
+    """
+    remote: Any = ray.remote(RecordsActor)
+    try:
+        actor = remote.options(
+            name=name,
+            namespace=NAMESPACE,
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=0,  # calls are repeated by the client
+            max_concurrency=CALLS_AT_ONCE,
+            scheduling_strategy=beside_driver(),
+            enable_task_events=False,  # Ray would keep the history of every call
+        ).remote(path.absolute())
+    except ValueError as error:  # of Ray, which says that the name is taken
+        problem = f"must be of no other service on this cluster, but there is an actor {name!r}"
+        raise ConfigError("name", [problem]) from error
+    client = _RecordsClient(actor)
+    try:
+        client.ask("", (), {})
+    except BaseException:
+        ray.kill(actor)
+        raise
+    return cast(TuningRecords, client)
+
+
+def stop_records(name: str) -> None:
+    """End the actor of this name."""
+    ray.kill(ray.get_actor(name, namespace=NAMESPACE))

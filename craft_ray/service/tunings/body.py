@@ -28,6 +28,7 @@ async def read_json(request: Request, most_bytes: int) -> Any:
         content += part
     try:
         document = json.loads(content)
+        json.dumps(document, ensure_ascii=False).encode()  # half a character cannot be told again
     except (ValueError, RecursionError) as error:
         raise bad_request(f"the body must be JSON, but: {str(error)[:200]}") from error
     if not isinstance(document, dict):

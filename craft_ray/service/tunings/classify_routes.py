@@ -57,6 +57,7 @@ BODY = {
                         "model": {"type": "string"},
                         "images": {
                             "type": "array",
+                            "minItems": 1,
                             "items": {"type": "string", "format": "binary"},
                         },
                     },
@@ -150,7 +151,8 @@ def _answer(
     for image in images:
         digest.update(hashlib.sha256(image).digest())
     idempotency_key = key or secrets.token_hex(16)
-    asked = Asked(ROUTE, pairs, idempotency_key, digest.hexdigest(), desk.holder)
+    attempt = secrets.token_hex(8)  # a call whose reply is lost is repeated, and is the same one
+    asked = Asked(ROUTE, pairs, idempotency_key, digest.hexdigest(), desk.holder, attempt)
     begun = desk.meter.begin_for(caller.key_id, asked, time.time())
     answers = desk.layout.folder / "answers"
     if isinstance(begun, Refusal):

@@ -143,16 +143,6 @@ class ModelObject(BaseModel):
     owned_by: str
 
 
-class Page(BaseModel):
-    """Some of many."""
-
-    object: Literal["list"] = "list"
-    data: Sequence[BaseModel]
-    first_id: str | None = None
-    last_id: str | None = None
-    has_more: bool = False
-
-
 def page_of(found: Sequence[BaseModel], limit: int) -> dict[str, Any]:
     """A page of what was looked for with one more than the limit, as JSON holds it."""
     shown = [each.model_dump(mode="json") for each in found[:limit]]

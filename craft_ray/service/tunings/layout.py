@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,14 @@ class Layout:
     def upload(self, key_id: str, file_id: str) -> Path:
         """Where an upload lies until it is checked."""
         return self.folder / "files" / key_id / f".{file_id}.upload"
+
+    def remove_uploads(self, before: float) -> None:
+        """Those that began before a time and that nobody checks any more: the process that took
+        them has ended meanwhile."""
+        for path in self.folder.glob("files/*/.*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
     def runs(self, key_id: str) -> Path:
         """The key's folder of runs."""

@@ -17,7 +17,9 @@ _PROGRESS = re.compile(
     r"Zero-shot: |Tuning, at most |At most \d+ trials? |\d+ trials?[, ]|For [\d,]+ quer|"
     r"The prompt that was found: |\s+generation \d|\s+trial \d"
 )
-_MISTAKE = re.compile(r"^(?:error|failed): (.*)", re.MULTILINE | re.DOTALL)
+_MISTAKE = re.compile(r"^error: (.*)", re.MULTILINE | re.DOTALL)
+_OWNERS = re.compile(r"(?:ray|pool|oracle|output_dir|name|--resume|mlflow)[.:]")
+"""How a message about a setting begins that no user of a service has set."""
 TOLD = ("zero_shot", "tuned", "best", "importances", "ledger", "seconds", "data", "versions")
 """Of a summary, in the file of results; the rest names places of the owner's machine."""
 
@@ -102,7 +104,10 @@ def is_progress(line: str) -> bool:
     return _PROGRESS.match(line) is not None
 
 
-def mistake_in(output: str) -> str:
-    """The last message of an error in what a command has printed; empty if there is none."""
+def users_mistake_in(output: str) -> str | None:
+    """The message of an error in what a command has printed; None if there is none, or it is about
+    what the owner decides, such as a cluster that does not answer."""
     found = _MISTAKE.search(output)
-    return "" if found is None else found[1].strip()
+    if found is None or _OWNERS.match(found[1]):
+        return None
+    return found[1].strip()

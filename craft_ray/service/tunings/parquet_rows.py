@@ -92,7 +92,10 @@ class ParquetRows:
     def _read_labels(
         self, schema: pa.Schema, values: pa.ChunkedArray
     ) -> tuple[list[int], tuple[str, ...]]:
-        given = values.to_pylist()
+        try:
+            given = values.to_pylist()
+        except ValueError as error:  # bytes that are no text
+            raise DataError(f"column {LABEL_COLUMN}: must be readable, but: {error}") from error
         if None in given:
             raise DataError(
                 f"row {given.index(None)}, column {LABEL_COLUMN}: must have a label, but is null"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from craft_ray.config.documents import to_yaml
@@ -15,7 +15,10 @@ from craft_ray.config.secrets import reveal
 from craft_ray.config.sections import MlflowConfig, RayConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.errors import UserError
+from craft_ray.files.folders import remove_folder
 from craft_ray.files.whole_files import write_text
+from craft_ray.jobs.run_folder import SETTINGS_FILE as SETTINGS_OF_RUN
+from craft_ray.jobs.run_lock import RunTakenError, check_is_free
 from craft_ray.search.comparable import check_comparable
 from craft_ray.service.tunings.api_error import ApiError, bad_request
 from craft_ray.service.tunings.layout import TRAINING, VALIDATION, Layout, link_or_copy
@@ -49,9 +52,6 @@ class Workplace:
     def settings_of(self, job: JobRecord) -> list[str]:
         """Words after those of the user, who can name none of these."""
         layout, key_id = self.layout, job.key_id
-        mlflow = self.mlflow.model_dump(mode="json")
-        if self.mlflow.tracking_uri is not None:
-            mlflow["tracking_uri"] = reveal(self.mlflow.tracking_uri)
         # Of a Ray that is up nothing can be chosen.
         own_ray = {"num_cpus", "object_store_mb", "dashboard"}
         values: dict[str, Any] = {
@@ -60,7 +60,7 @@ class Workplace:
             "data.source": {"kind": "parquet", "root": str(layout.data(key_id, job.id))},
             "oracle": self.oracle.model_dump(mode="json"),
             "pool": {**self.pool.model_dump(mode="json"), "attach": self.attach},
-            "mlflow": mlflow,
+            "mlflow": self.mlflow.model_dump(mode="json"),
             "ray": {
                 **self.ray.model_dump(mode="json", exclude=own_ray),
                 "address": self.address,
@@ -75,7 +75,7 @@ class Workplace:
         words = [python, "-m", f"craft_ray.{plan.command}", str(file), "--json"]
         if self.address is not None:  # a cluster that was started anew has another one
             words.append(f"ray.address={self.address}")
-        begun = (layout.run(job.key_id, job.id) / "settings.json").is_file()
+        begun = (layout.run(job.key_id, job.id) / SETTINGS_OF_RUN).is_file()
         return [*words, "--resume"] if begun else words
 
 
@@ -118,8 +118,13 @@ def prepare_job(job: JobRecord, records: TuningRecords, place: Workplace) -> Pre
         if isinstance(config, SpaceConfig):
             check_comparable(config, data)
     file = layout.work(job.key_id, job.id) / SETTINGS_FILE
-    write_text(file, to_yaml(config.model_dump(mode="json")))
-    os.chmod(file, 0o600)  # the address of a tracker may have a password
+    document = config.model_dump(mode="json")
+    of_run = document["base"] if isinstance(config, SpaceConfig) else document
+    if place.mlflow.tracking_uri is not None:  # models know addresses without their passwords
+        of_run["mlflow"]["tracking_uri"] = reveal(place.mlflow.tracking_uri)
+    file.touch(mode=0o600)
+    write_text(file, to_yaml(document))
+    file.chmod(0o600)
     pairs = planned_pairs(config, data.size)
     size = data.size
     description = (
@@ -134,6 +139,20 @@ def _file(records: TuningRecords, job: JobRecord, param: str) -> FileRecord:
     if file is None:
         raise bad_request(f"{param} must exist, but was removed", param, "file_not_found")
     return file
+
+
+def is_free(run: Path) -> bool:
+    """Whether no process works in the folder of a run. One that was made and left before anything
+    was asked is removed."""
+    if not run.exists():
+        return True
+    try:
+        check_is_free(run)
+    except RunTakenError:
+        return False
+    if not (run / SETTINGS_OF_RUN).is_file():
+        remove_folder(run)
+    return True
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The files, jobs and events of all keys, in SQLite that one process owns.
 
 What is read is read for one key: what belongs to another key is not found, by the same search of
-one index as what does not exist. The exception is `unfinished`, which is for the runner.
+one index as what does not exist. The exceptions are `unfinished` and `last_started`, which are for
+the runner. What is added may be added again: a reply may be lost.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ class TuningRecords:
         more than `most_bytes`."""
 
         def add() -> FileRecord | None:
+            if (known := self.file(key_id, file_id)) is not None:
+                return known
             if self.bytes_of_files(key_id) + num_bytes > most_bytes:
                 return None
             self._database.write(
@@ -122,7 +125,7 @@ class TuningRecords:
 
         def add() -> None:
             self._database.write(
-                "INSERT INTO jobs (key_id, id, created_at, status, request, plan) "
+                "INSERT OR IGNORE INTO jobs (key_id, id, created_at, status, request, plan) "
                 "VALUES (?, ?, ?, 'validating_files', ?, ?)",
                 (key_id, job_id, now, json.dumps(request), json.dumps(plan)),
             )

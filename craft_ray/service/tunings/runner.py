@@ -22,15 +22,15 @@ from craft_ray.service.tunings.api_error import ApiError, refused
 from craft_ray.service.tunings.jobs import RESULT_PURPOSE
 from craft_ray.service.tunings.outcome import (
     is_progress,
-    mistake_in,
     results_of,
     sentences_of,
     spending_of,
     summary_of,
     told_of,
+    users_mistake_in,
 )
 from craft_ray.service.tunings.pairs import pairs_of
-from craft_ray.service.tunings.preparation import Workplace, prepare_job
+from craft_ray.service.tunings.preparation import Workplace, is_free, prepare_job
 from craft_ray.service.tunings.process import TuningProcess
 from craft_ray.service.tunings.records import TuningRecords
 from craft_ray.service.tunings.rows import ENDED, JobRecord, Level, Status, new_id
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0
 GRACE_S = 60.0
 """After Ctrl-C: a run ends its slots and writes its state."""
+OLD_UPLOAD_S = 3600.0
 MOST_TROUBLES = 5
 """Looks in a row or not at which something else than its process failed a job."""
 MOST_ATTEMPTS = 2
@@ -81,6 +82,7 @@ class TuningRunner:
 
     def start(self) -> None:
         """Begin, and go on with what was running when the service ended."""
+        self._place.layout.remove_uploads(self._clock() - OLD_UPLOAD_S)
         self._thread.start()
 
     def stop(self, grace_s: float = GRACE_S) -> None:
@@ -185,6 +187,8 @@ class TuningRunner:
         if not is_new:  # settled, and then nobody could note its end
             self._settle_and_end(job, "failed", _MACHINE_FAILED)
             return
+        if not is_free(self._place.layout.run(job.key_id, job.id)):
+            return  # what a service that was killed has started is about to end
         work = self._place.layout.work(job.key_id, job.id)
         work.mkdir(parents=True, exist_ok=True)
         log = work / f"log-{new_id('part')}.txt"
@@ -225,8 +229,8 @@ class TuningRunner:
             self._succeed(job)
         elif job.is_cancelled:
             self._settle_and_end(job, "cancelled")
-        elif code == EXIT_CODE_USER_ERROR:
-            words = self._in_users_words(job, mistake_in(output)) or "the settings are wrong"
+        elif code == EXIT_CODE_USER_ERROR and (mistake := users_mistake_in(output)):
+            words = self._in_users_words(job, mistake)
             error = {"code": "invalid_value", "message": words, "param": None}
             self._settle_and_end(job, "failed", error)
         elif job.attempts + 1 < MOST_ATTEMPTS:
@@ -246,14 +250,13 @@ class TuningRunner:
         summary = summary_of(layout.run(job.key_id, job.id))
         assert summary is not None
         file_id = job.id.replace("ftjob-", "file-")
-        if self._records.file(job.key_id, file_id) is None:  # else this is a repetition
-            path = layout.file_of(job.key_id, file_id, ".json")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, results_of(summary))
-            size, name = path.stat().st_size, f"{job.id}.json"
-            self._records.add_file(
-                job.key_id, file_id, name, RESULT_PURPOSE, size, {}, sys.maxsize, self._clock()
-            )
+        path, name = layout.file_of(job.key_id, file_id, ".json"), f"{job.id}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, results_of(summary))
+        size = path.stat().st_size
+        self._records.add_file(
+            job.key_id, file_id, name, RESULT_PURPOSE, size, {}, sys.maxsize, self._clock()
+        )
         for sentence in sentences_of(summary):
             self._say(job, sentence)
         self._settle_and_end(job, "succeeded", result={**told_of(summary), "file": file_id})

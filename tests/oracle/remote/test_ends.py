@@ -20,6 +20,7 @@ from craft_ray.oracle.gate.bill import Bill
 from craft_ray.oracle.gate.bill_ledger import BillLedger
 from craft_ray.oracle.remote.records import records_of_run
 from craft_ray.pool.client import PoolOracle
+from craft_ray.pool.keeper import PoolKeeper
 from craft_ray.pool.lifecycle import EndpointFactory, running_pool
 from craft_ray.pool.membership import ONE_GATE
 from tests.oracle.remote.test_text_oracle import FILES, NOTHING, TASK, cosines
@@ -98,6 +99,7 @@ def test_the_successor_of_a_killed_gate_goes_on_with_its_files(tmp_path: Path) -
     with model_server(slow.serve) as server:
         factory = factory_for(server, tmp_path / "run")
         with running_pool("killed", factory, CONFIG, ONE_GATE) as pool:
+            assert isinstance(pool.keeper, PoolKeeper)
             actor = next(seat.replica.actor for seat in pool.keeper._seats.values())
             process: int = ray.get(actor.__ray_call__.remote(lambda replica: os.getpid()))
             found: list[object] = []

@@ -84,4 +84,5 @@ def test_the_command_changes_keys_of_a_meter_that_works(tmp_path: Path) -> None:
         is_over.set()
         thread.join()
         meter.close()
-    assert f"predict: {len(answered)} requests, {len(answered)} pairs in all" in keys("usage")
+    number = f"{len(answered):,}"
+    assert f"predict: {number} requests, {number} pairs in all" in keys("usage")

@@ -248,6 +248,12 @@ def test_own_methods_and_what_is_refused(anna: OpenAI, service: FakeService) -> 
     with pytest.raises(openai.BadRequestError, match="may have") as error:
         create(model="service", training_file=file, extra_body=owners)
     assert error.value.param == "method"
+    half = anna._client.post(
+        "http://service/v1/fine_tuning/jobs",
+        content=b'{"model": "service", "training_file": "x", "hyperparameters": {"a": "\\ud800"}}',
+        headers={"Authorization": "Bearer anna"},
+    )
+    assert half.status_code == 400
     mice = LINES.replace(b"dog", b"mouse")
     other = anna.files.create(file=("mice.jsonl", mice), purpose="fine-tune").id
     with pytest.raises(openai.BadRequestError, match="'mouse' is not one of them"):

@@ -8,13 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from craft_ray.config.sections import MlflowConfig
+from craft_ray.jobs.run_lock import run_lock
 from craft_ray.service.tunings.methods import plan_of, read_method
+from craft_ray.service.tunings.preparation import SETTINGS_FILE, prepare_job
 from craft_ray.service.tunings.rows import JobRecord, new_id
 from craft_ray.service.tunings.runner import TuningRunner
 from craft_ray.service.tunings.upload import Facts, UploadBounds, take_upload
@@ -111,6 +115,38 @@ def test_a_users_mistake_is_told_without_places_of_the_machine(service: FakeServ
     assert error == {"code": "invalid_value", "message": "the job: must be another", "param": None}
 
 
+def test_what_is_wrong_with_the_owners_settings_is_no_mistake_of_the_user(
+    service: FakeService,
+) -> None:
+    job_id = add_job(service)
+    script = "import sys; print('error: pool: must be up', file=sys.stderr); sys.exit(2)"
+    starts: list[str] = []
+
+    def command(job: JobRecord) -> list[str]:
+        starts.append(job.id)
+        return [sys.executable, "-c", script]
+
+    runner = service.runner(command)
+    look_until(runner, lambda: state(service, job_id).status == "failed")
+    error = state(service, job_id).error
+    assert error is not None
+    assert error["code"] == "server_error"
+    assert len(starts) == 2
+
+
+def test_a_run_that_another_process_still_works_in_is_waited_for(service: FakeService) -> None:
+    job_id = add_job(service)
+    run = service.layout.run("anna", job_id)
+    runner = service.runner(lambda job: fake_command(service, job))
+    run.mkdir(parents=True)
+    with run_lock(run):
+        for _ in range(3):
+            runner.look()
+        assert state(service, job_id).status == "running"
+        assert "The fine-tuning has started." not in messages(service, job_id)
+    look_until(runner, lambda: state(service, job_id).status == "succeeded")
+
+
 def test_a_machine_that_fails_is_tried_once_more(service: FakeService) -> None:
     first, second = add_job(service), add_job(service)
     starts: list[str] = []
@@ -176,6 +212,18 @@ def test_a_file_that_was_removed_before_the_job_began(service: FakeService) -> N
     error = state(service, job_id).error
     assert error is not None
     assert (error["code"], error["param"]) == ("file_not_found", "training_file")
+
+
+def test_the_password_of_a_tracker_reaches_the_run_and_nobody_else(service: FakeService) -> None:
+    job_id = add_job(service)
+    address = "http://someone:a-password@tracker:5000"
+    place = replace(service.workplace(), mlflow=MlflowConfig(tracking_uri=address))
+    job = state(service, job_id)
+    prepare_job(job, service.records, place)
+    file = service.layout.work("anna", job_id) / SETTINGS_FILE
+    assert address in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    assert "a-password" not in str(place.settings_of(job))
 
 
 STARTER = """

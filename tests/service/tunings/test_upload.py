@@ -104,6 +104,18 @@ def test_a_row_that_breaks_a_law(tmp_path: Path, rows: list[Row], law: str) -> N
     assert list((tmp_path / "kept").iterdir()) == []
 
 
+def test_bytes_and_characters_that_are_no_text(tmp_path: Path) -> None:
+    half = ("cat", "\ud800")
+    lines = [line(image, half[n % 2]) for n, image in enumerate(IMAGES)]
+    with pytest.raises(DataError, match="must have printable characters"):
+        taken(jsonl(tmp_path / "x.jsonl", lines))
+    labels = pa.array([b"\xff\xfe", b"cat"]).view(pa.string())
+    schema = pa.schema({"image": pa.binary(), "label": pa.string()})
+    pq.write_table(pa.table([pa.array(IMAGES[:2]), labels], schema=schema), tmp_path / "y")
+    with pytest.raises(DataError, match="column label: must be readable"):
+        take_upload(tmp_path / "y", tmp_path / "kept.parquet", BOUNDS)
+
+
 def test_columns_and_names(tmp_path: Path) -> None:
     def refused(law: str, *given: Any, **more: Any) -> None:
         path = parquet(tmp_path / "x.parquet", *given, **more)
