@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 LAST_WORKS_S = 5.0
 """How long an ingress that ends waits for what it has begun; Serve gives it ten seconds."""
 TRY_AGAIN_S = 5.0
+SHARE_OF_A_KEY = 0.75
+"""Of `bounds.requests_at_a_time`, at most."""
 MOST_TASKS_BYTES = 1_000_000_000
 """Of the tasks of a key."""
 
@@ -72,7 +74,8 @@ class Desk:
         self.metrics = Metrics(asker.waiting)
         self.given_up: list[str] = []
         """Attempts of which the meter may know more than is known here."""
-        self._works: set[asyncio.Task[Any]] = set()
+        self._works: dict[asyncio.Task[Any], str] = {}
+        """Whose each of them is."""
 
     @property
     def most_bytes(self) -> int:
@@ -134,20 +137,38 @@ class Desk:
         Raises:
             Problem: what is wrong with it; nothing is charged.
         """
+        key_id = admitted.caller.key_id
+        self._check_room(key_id, admitted.rate)
         # A task of its own from the first: of a request that ends between the two, nobody would
         # know that its pairs are reserved.
         task = asyncio.create_task(self._answered(admitted, asked, work, media_type))
-        self._works.add(task)
+        self._works[task] = key_id
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _check_room(self, key_id: str, rate: Rate | None) -> None:
+        """Whoever hangs up gives up Serve's place, and its question is still here: there must be
+        an end to it. And others must have places, whatever one key asks."""
+        most = self.config.bounds.requests_at_a_time
+        if self.config.keys is not None:
+            most = max(1, int(most * SHARE_OF_A_KEY))
+        if list(self._works.values()).count(key_id) >= most:
+            raise Problem(
+                429,
+                "too_many_at_a_time",
+                f"questions of a key must be at most {most} at a time, and so many are being "
+                "answered",
+                1.0,
+                rate,
+            )
 
     async def finish(self) -> None:
         """Wait until whatever was begun is settled or given back, for a time."""
         if self._works:
-            await asyncio.wait(set(self._works), timeout=LAST_WORKS_S)
+            await asyncio.wait(list(self._works), timeout=LAST_WORKS_S)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._works.discard(task)
+        del self._works[task]
         if not task.cancelled():
             task.exception()  # is told to whoever waits, if anybody still does
 

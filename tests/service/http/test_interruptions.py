@@ -220,6 +220,40 @@ def test_a_service_that_ends_settles_what_was_begun_and_refuses_the_rest(
     assert spent(meter) == 2 * PAIRS
 
 
+def test_a_key_that_hangs_up_again_and_again_leaves_places_for_others(
+    tmp_path: Path, embedded: OneAtATime, meter: Meter
+) -> None:
+    bounds = {"requests_at_a_time": 4}
+    desk = desk_of(tmp_path, embedded, meter, keys="keys.db", bounds=bounds)
+    may_end = asyncio.Event()
+
+    async def work() -> bytes:
+        await may_end.wait()
+        return b"done"
+
+    async def ask_for(key: str) -> Response:
+        asked = Asked("predict", PAIRS, key, "digest", desk.holder)
+        return await desk.answer(request_of(), ADMITTED, asked, work, "text/plain")
+
+    async def story() -> None:
+        for number in range(3):
+            gone = asyncio.create_task(ask_for(str(number)))
+            await asyncio.sleep(0)
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+        with pytest.raises(Problem) as refused:
+            await ask_for("one more")
+        assert refused.value.headers() == {"Retry-After": "1"}
+        assert (refused.value.status, refused.value.code) == (429, "too_many_at_a_time")
+        may_end.set()
+        await desk.finish()
+        assert (await ask_for("one more")).body == b"done"
+
+    asyncio.run(story())
+    assert spent(meter) == 4 * PAIRS
+    desk.asker.close()
+
+
 def test_bodies_that_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_S", 0.2)
     slow = request_of(*[b"x"] * 100, pause_s=0.05)
