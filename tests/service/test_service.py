@@ -129,7 +129,7 @@ def until(is_so: Callable[[], bool], timeout_s: float = 120.0) -> None:
         time.sleep(0.2)
 
 
-PARTS = ("ServeReplica:craft-ray:ingress", "MeterActor", "OracleReplica", "TuningRecords")
+PARTS = ("ServeReplica:craft-ray:ingress", "MeterActor", "OracleReplica", "RecordsActor")
 
 
 def test_parts_that_are_killed_in_the_middle_of_populations(

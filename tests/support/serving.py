@@ -16,6 +16,9 @@ import psutil
 START_S = 300.0
 """Of a machine with a few slow cores that others use as well."""
 
+PART_S = 60.0
+"""Of a part that starts again."""
+
 
 def free_port() -> int:
     """One that nobody listens at now."""
@@ -74,7 +77,7 @@ class Serving:
 
     def process_of(self, title: str) -> psutil.Process:
         """The process of a part, by what Ray calls it."""
-        until = time.monotonic() + START_S
+        until = time.monotonic() + PART_S
         while time.monotonic() < until:
             for process in psutil.Process(self.process.pid).children(recursive=True):
                 try:

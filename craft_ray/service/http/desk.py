@@ -121,6 +121,8 @@ class Desk:
         asked: Asked,
         work: Callable[[], Awaitable[bytes]],
         media_type: str,
+        *,
+        keep: bool = True,
     ) -> Response:
         """Reserve, answer, keep the answer, settle; or repeat what was answered before.
 
@@ -133,6 +135,7 @@ class Desk:
             asked: what.
             work: makes the answer's body.
             media_type: of the answer.
+            keep: whether the answer is kept for a repetition.
 
         Raises:
             Problem: what is wrong with it; nothing is charged.
@@ -141,7 +144,7 @@ class Desk:
         self._check_room(key_id, admitted.rate)
         # A task of its own from the first: of a request that ends between the two, nobody would
         # know that its pairs are reserved.
-        task = asyncio.create_task(self._answered(admitted, asked, work, media_type))
+        task = asyncio.create_task(self._answered(admitted, asked, work, media_type, keep))
         self._works[task] = key_id
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -178,6 +181,7 @@ class Desk:
         asked: Asked,
         work: Callable[[], Awaitable[bytes]],
         media_type: str,
+        keep: bool,
     ) -> Response:
         caller = admitted.caller
         asked = replace(asked, attempt=secrets.token_hex(8))
@@ -191,7 +195,9 @@ class Desk:
             raise Problem.of(begun)
         if isinstance(begun, Replayed):
             return await self._replayed(begun, admitted.rate)
-        body, balance = await self._work(begun, asked, caller.name, work, media_type)
+        body, balance = await self._work(
+            begun, asked, caller.name, work, media_type if keep else None
+        )
         headers = told(balance, asked.pairs, admitted.rate)
         return Response(body, media_type=media_type, headers=headers)
 
@@ -201,13 +207,14 @@ class Desk:
         asked: Asked,
         key_name: str,
         work: Callable[[], Awaitable[bytes]],
-        media_type: str,
+        kept_as: str | None,
     ) -> tuple[bytes, Balance]:
         name = f"{begun.caller.key_id}/{begun.request_id}"  # one folder would hold millions
+        stored = None if kept_as is None else Stored(name, kept_as, asked.pairs)
         try:
             body = await work()
-            await asyncio.to_thread(_write, self.answers / name, body)
-            stored = Stored(name, media_type, asked.pairs)
+            if stored is not None:
+                await asyncio.to_thread(_write, self.answers / name, body)
             balance = await self.metered(
                 self.meter.settle, begun.request_id, asked.pairs, stored, time.time()
             )

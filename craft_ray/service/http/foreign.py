@@ -83,7 +83,7 @@ def foreign_routes(desk: Desk) -> APIRouter:
             """All labels with their probabilities, the most probable one first."""
             admitted = await desk.admit(request, "predict")
             body = await read_body(request, desk.most_bytes)
-            asked = _read(ZeroShotBody, body)
+            asked = await asyncio.to_thread(_read, ZeroShotBody, body)
             labels = asked.parameters.candidate_labels
             template = asked.parameters.hypothesis_template
             if template.count("{}") != 1:
@@ -114,9 +114,8 @@ def foreign_routes(desk: Desk) -> APIRouter:
                 ).encode()
 
             pairs = len(task.class_names)
-            return await desk.answer(
-                request, admitted, _asked(request, desk, "hf", pairs, body), work, JSON
-            )
+            question, keep = await asyncio.to_thread(_asked, request, desk, "hf", pairs, body)
+            return await desk.answer(request, admitted, question, work, JSON, keep=keep)
 
     if desk.config.gives.embeddings:
 
@@ -130,7 +129,7 @@ def foreign_routes(desk: Desk) -> APIRouter:
             """Features of unit length, of texts and of images."""
             admitted = await desk.admit(request, "features")
             body = await read_body(request, desk.most_bytes)
-            asked = _read(EmbeddingsBody, body)
+            asked = await asyncio.to_thread(_read, EmbeddingsBody, body)
             inputs = [asked.input] if isinstance(asked.input, str) else asked.input
             if any(not text.strip() for text in inputs):
                 raise Problem(422, "bad_input", "input: must not be blank")
@@ -142,13 +141,10 @@ def foreign_routes(desk: Desk) -> APIRouter:
                     _as_openai, features_IF, asked.encoding_format, desk.config.name
                 )
 
-            return await desk.answer(
-                request,
-                admitted,
-                _asked(request, desk, "embeddings", len(inputs), body),
-                work,
-                JSON,
+            question, keep = await asyncio.to_thread(
+                _asked, request, desk, "embeddings", len(inputs), body
             )
+            return await desk.answer(request, admitted, question, work, JSON, keep=keep)
 
     return router
 
@@ -210,11 +206,12 @@ def _as_openai(features_IF: FloatArray, encoding: str, model: str) -> bytes:
     return json.dumps({"object": "list", "model": model, "data": data, "usage": usage}).encode()
 
 
-def _asked(request: Request, desk: Desk, route: str, pairs: int, body: bytes) -> Asked:
-    """The clients of others send no Idempotency-Key: each of their requests is a new one."""
+def _asked(request: Request, desk: Desk, route: str, pairs: int, body: bytes) -> tuple[Asked, bool]:
+    """And whether it may be repeated. The clients of others send no Idempotency-Key: each of their
+    requests is a new one."""
     has_key = "idempotency-key" in request.headers
     key = idempotency_key(request) if has_key else f"once-{secrets.token_hex(16)}"
-    return Asked(route, pairs, key, hashlib.sha256(body).hexdigest(), desk.holder)
+    return Asked(route, pairs, key, hashlib.sha256(body).hexdigest(), desk.holder), has_key
 
 
 def _read(kind: type[Any], body: bytes) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -54,8 +56,12 @@ from craft_ray.service.http.questions import (
 from craft_ray.service.meter.terms import Asked
 
 MOST_TASK_BYTES = 16_000_000
+LARGE_PIXELS = 10_000_000
+"""Of an image that takes hundreds of megabytes while it is decoded: two at a time."""
 MOMENTS_BYTES = 2_000_000_000
 """Of the sums of squares that `linear_head_error` needs for one chunk of contexts."""
+
+_large_images = threading.Semaphore(2)
 
 
 def protocol_routes(desk: Desk) -> APIRouter:
@@ -306,7 +312,8 @@ def decoded(desk: Desk, data: bytes, name: str) -> PixelArray:
                 "image_too_large",
                 f"image {name}: must have at most {most} pixels, but has {width} x {height}",
             )
-        return desk.asker.decode(data, name)
+        with _large_images if width * height > LARGE_PIXELS else nullcontext():
+            return desk.asker.decode(data, name)
     except DataError as error:
         raise Problem(422, "bad_image", str(error)) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,9 @@ def pixels_of(oracle: OneAtATime, *pictures: bytes) -> Any:
     return plain_pixels(items, oracle.describe().transform)
 
 
-def test_zero_shot_of_hugging_face(served: TestClient, embedded: OneAtATime) -> None:
+def test_zero_shot_of_hugging_face(
+    served: TestClient, embedded: OneAtATime, tmp_path: Path
+) -> None:
     client = InferenceClient(f"{served.base_url}/hf")
     told = client.zero_shot_image_classification(
         PICTURES[0], candidate_labels=LABELS, hypothesis_template="a photo of a {}."
@@ -55,6 +58,20 @@ def test_zero_shot_of_hugging_face(served: TestClient, embedded: OneAtATime) -> 
         client.zero_shot_image_classification(b"no image", candidate_labels=["cat", "dog"])
     assert refused.value.response.status_code == 422
     assert served.get("/v1/usage").json()["pairs_by_route"] == {"hf": 3}
+    assert not list(tmp_path.rglob("answers/*/*"))  # nobody can ask for it once more
+    told_again = [
+        served.post(
+            "/hf",
+            headers={"Idempotency-Key": "one"},
+            json={
+                "inputs": base64.b64encode(PICTURES[0]).decode(),
+                "parameters": {"candidate_labels": ["cat", "dog"]},
+            },
+        )
+        for _ in range(2)
+    ]
+    assert told_again[1].headers["idempotency-replayed"] == "true"
+    assert told_again[1].json() == told_again[0].json()
 
 
 @pytest.fixture
