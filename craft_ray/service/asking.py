@@ -41,7 +41,6 @@ TASKS = TASKS_OF_A_DRIVER // 2
 """Whose handles are remembered, those that were registered last. Fewer than the pool remembers: a
 task whose handle is here is known there, however often others are registered meanwhile."""
 TASK_BYTES = TASK_BYTES_OF_A_DRIVER // 2
-"""Of these tasks; for the same reason."""
 
 
 ATTEMPTS = 3
@@ -65,16 +64,15 @@ class PixelSet:
 
 class Asker:
     """Answers as the model gives them: the chunks are those of a `PoolOracle`, so the answers are
-    the same to the bit, whoever else asks.
-
-    Turns are by the cost of what was served: forwards of images and texts, as far as they can be
-    told before.
+    the same to the bit, whoever else asks. Turns are by forwards of images and texts, as far as
+    these can be told before.
 
     Args:
         make_client: of the model, for one thread.
         use: whether an image set with this content address is still held for questions.
         candidates_per_chunk: of the pool.
         at_a_time: chunks that are asked at a time, of all keys.
+        is_ready: whether anybody answers now; asks nobody's turn.
     """
 
     def __init__(
@@ -83,7 +81,9 @@ class Asker:
         use: Callable[[str], bool],
         candidates_per_chunk: int,
         at_a_time: int,
+        is_ready: Callable[[], bool] = lambda: True,
     ) -> None:
+        self.is_ready = is_ready
         self._make_client, self._use = make_client, use
         self._candidates_per_chunk = candidates_per_chunk
         self._own = threading.local()
@@ -271,11 +271,13 @@ def pool_asker(address: PoolAddress, config: PoolConfig, at_a_time: int, max_byt
         PoolError: the pool is not running.
     """
     passing, load = PassingSets(IMAGE_SETS, max_bytes), SharedLoad()
+    looking = PoolOracle(address, config)
     return Asker(
         lambda: PoolOracle(address, config, passing, load),
         passing.use,
         config.candidates_per_chunk,
         at_a_time,
+        looking.is_ready,
     )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import re
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +26,11 @@ from craft_ray.data.encoded import png_files
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask, FloatArray
 from craft_ray.oracle.endpoints.tensor_body import MEDIA_TYPE, pack, unpack
+from craft_ray.service.meter.key_file import open_keys
+from craft_ray.service.meter.key_table import KeyTable
+from craft_ray.service.meter.keys import SCOPES, Key
 from craft_ray.service.tunings.outcome import spending_of
 from tests.service.http.test_protocol import PICTURES, digest_of
-from tests.service.meter.world import add_key
 from tests.support.asked_endpoint import endpoint, soft_oracle
 from tests.support.serving import Serving
 
@@ -53,7 +58,15 @@ class World:
             "gives.hugging_face=true",
             "mlflow.enabled=false",
         )
-        self.tokens = {name: add_key(self.serving.keys, name)[1] for name in ("Ada", "Bob", "Cy")}
+        self.tokens = {name: self._add_key(name) for name in ("Ada", "Bob", "Cy")}
+
+    def _add_key(self, name: str) -> str:
+        database = open_keys(self.serving.keys)
+        try:
+            key = Key("", name, b"", frozenset(SCOPES), created=time.time())
+            return KeyTable(database).add(key)[1]
+        finally:
+            database.close()
 
     def client(self, name: str) -> httpx2.Client:
         return httpx2.Client(base_url=self.serving.url, headers=self.headers(name), timeout=60.0)
@@ -219,6 +232,31 @@ def test_more_requests_than_may_wait(world: World, clip: ClipOracle) -> None:
         assert world.usage("Bob")["pairs"] - before == 200 * len(images) * C
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the page is not written yet")
+def test_lines_of_curl_in_the_documents(world: World) -> None:
+    blocks = re.findall(r"^```bash\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    lines = [block for block in blocks if "curl" in block and "$URL" in block]
+    assert lines
+    (world.folder / "photos").mkdir()
+    (world.folder / "photos" / "0.png").write_bytes(PICTURES[0])
+    program = 'set -euo pipefail\ncurl() { command curl -sS --fail-with-body "$@"; }\n'
+    variables = {"URL": world.serving.url, "CRAFT_KEY": world.tokens["Cy"]}
+    for block in lines:
+        done = subprocess.run(
+            ["bash", "-c", program + block],
+            cwd=world.folder,
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def _lines() -> bytes:
     rows = []
     for number in range(40):
@@ -230,10 +268,18 @@ def _lines() -> bytes:
     return "\n".join(rows).encode()
 
 
-def test_a_service_that_is_killed_goes_on_where_it_was(world: World, clip: ClipOracle) -> None:
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_a_service_that_is_killed_goes_on_where_it_was(
+    world: World, clip: ClipOracle, stack: ExitStack
+) -> None:
     serving = world.serving
     url = f"{serving.url}/v1"
-    openai = OpenAI(api_key=world.tokens["Cy"], base_url=url, max_retries=5)
+    openai = stack.enter_context(OpenAI(api_key=world.tokens["Cy"], base_url=url, max_retries=5))
     with world.client("Cy") as client:
         images = register(client)
         answered = post(client, question(clip, images), "before")

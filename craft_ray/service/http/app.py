@@ -92,6 +92,8 @@ def _owners_routes(desk: Desk) -> APIRouter:
             await asyncio.to_thread(desk.meter.alive, desk.holder, time.time())
         except RunFailedError:
             raise Problem(503, "no_meter", "the meter does not answer") from None
+        if not await asyncio.to_thread(desk.asker.is_ready):
+            raise Problem(503, "no_pool", "no replica of the model answers")
         return JSONResponse({"status": "ok", "version": __version__})
 
     @router.get(

@@ -24,6 +24,7 @@ from craft_ray.oracle.contract import ClassificationTask, ImageHandle
 from craft_ray.service.asking import Asker, PixelSet
 from craft_ray.service.fair_turns import FairWorkers
 from craft_ray.service.http import bodies
+from craft_ray.service.http.app import make_app
 from craft_ray.service.http.bodies import read_body
 from craft_ray.service.http.desk import Desk
 from craft_ray.service.http.problems import Problem
@@ -339,6 +340,14 @@ def test_images_that_are_gone_from_the_disk_are_asked_for_again(
     assert ask(client, body).json()["code"] == "not_registered"
     register(client)
     assert ask(client, body).status_code == 200
+
+
+def test_a_service_without_a_model_is_not_healthy(desk: Desk) -> None:
+    with TestClient(make_app(desk)) as client:
+        assert client.get("/healthz").status_code == 200
+        desk.asker.is_ready = lambda: False
+        told = client.get("/healthz")
+        assert (told.status_code, told.json()["code"]) == (503, "no_pool")
 
 
 def test_workers_that_have_ended_say_so() -> None:
