@@ -293,7 +293,7 @@ def test_a_service_that_is_killed_goes_on_where_it_was(
 
         def has_begun() -> bool:
             events = openai.fine_tuning.jobs.list_events(job.id, limit=100).data
-            return any("generation" in event.message for event in events)
+            return any(re.search(r"generation \d", event.message) for event in events)
 
         until(has_begun)
     serving.kill()
