@@ -286,7 +286,7 @@ def test_a_service_that_is_killed_goes_on_where_it_was(
         assert answered.status_code == 200, answered.text
         used = world.usage("Cy")["pairs"]
         file = openai.files.create(file=("pets.jsonl", _lines()), purpose="fine-tune")
-        method: Any = {"type": "craft", "budget": 400, "settings": {"data.shots": 4}}
+        method: Any = {"type": "craft", "budget": 200, "settings": {"data.shots": 4}}
         job = openai.fine_tuning.jobs.create(
             model="service", training_file=file.id, extra_body={"method": method}, seed=1
         )
@@ -316,5 +316,5 @@ def test_a_service_that_is_killed_goes_on_where_it_was(
         (run,) = (world.folder / "service" / "tunings").glob(f"*/{job.id}")
         spent = spending_of(run)
         assert spent is not None
-        assert usage["pairs_by_route"]["tuning"] == spent.image_predictions, spent
+        assert usage["pairs_by_route"]["tuning"] == 2 * spent.image_predictions, spent  # texts
         assert usage["pairs"] == sum(usage["pairs_by_route"].values())
