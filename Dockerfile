@@ -1,4 +1,5 @@
-# The environment of `python -m craft_ray.tune`, on one machine or as a node of a cluster.
+# The environment of `python -m craft_ray.tune` and `craft_ray.serve`, on one machine or as a node of
+# a cluster.
 #
 #   docker build -t craft-ray:0.1.0 .
 #   mkdir -p runs
@@ -9,7 +10,7 @@
 # --shm-size holds Ray's object store (`ray.object_store_mb`); Docker's default of 64 MB does not.
 # The container's user has uid 1000 and must be able to write to the mounted `runs/`.
 # Another command: --entrypoint python craft-ray:0.1.0 -m craft_ray.train ...
-# Head, worker and tracking server together: docker-compose.yaml.
+# Head, worker and tracking server together, or a service: docker-compose.yaml.
 #
 # A plain Python base: torch's wheels bring CUDA, and the driver comes from the host.
 FROM python:3.11.14-slim-bookworm AS base
@@ -27,7 +28,8 @@ WORKDIR /craft-ray
 RUN python -m venv /opt/craft
 COPY constraints.txt pyproject.toml README.md ./
 COPY craft_ray/__init__.py craft_ray/
-RUN pip install --constraint constraints.txt --editable . 'ray[default,tune,train]==2.60.0'
+RUN pip install --constraint constraints.txt --editable '.[serve]' \
+    'ray[default,serve,tune,train]==2.60.0'
 
 # The tracking server of docker-compose.yaml: MLflow and a driver for PostgreSQL, no torch.
 FROM base AS mlflow-build
@@ -56,7 +58,7 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     RAY_USAGE_STATS_ENABLED=0
 COPY --from=build /opt/craft /opt/craft
-RUN install -d -o craft -g craft /craft-ray/runs
+RUN install -d -o craft -g craft /craft-ray/runs /craft-ray/service
 WORKDIR /craft-ray
 COPY pyproject.toml README.md LICENSE ./
 COPY craft_ray/ craft_ray/

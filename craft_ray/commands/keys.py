@@ -45,13 +45,14 @@ def _parser() -> argparse.ArgumentParser:
         type=expand_home,
         default=DEFAULT_FILE,
         metavar="FILE",
-        help=f"that `craft-ray serve --keys FILE` reads (default: {DEFAULT_FILE})",
+        help=f"where the keys are: the FILE of `craft-ray serve --keys` (default: {DEFAULT_FILE})",
     )
     common.add_argument("--json", action="store_true", help="print JSON")
     parser = argparse.ArgumentParser(
         prog="craft-ray keys",
-        description="Keys of a served model. A service that runs notices a change within a second.",
-        epilog="Example: craft-ray keys add 'Ada' --pairs 1e6 --per 30d --rpm 600",
+        description="Who may ask a served model, for what, how much and how often. A service that "
+        "runs notices a change within a second. Guide: docs/serving.md.",
+        epilog="Example: craft-ray keys add Ada --pairs 1e6 --per 30d --rpm 600",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
@@ -65,27 +66,32 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     new = add(
-        "add", "make a key, and print its token, which is shown this once only", "add Ada --rpm 600"
+        "add",
+        "make a key, and print its token: what the user sends; it is not shown again",
+        "add Ada --pairs 1e6 --per 30d > ada.key",
     )
-    new.add_argument("name", metavar="NAME", help="whose it is")
+    new.add_argument("name", metavar="NAME", help="of whoever will use it, for lists and metrics")
     new.add_argument(
         "--pairs",
         metavar="NUMBER",
-        help="that may be asked in a period, such as 1e6; a pair is one image compared with one "
-        "prompt (default: any number)",
+        help="most pairs in a period, such as 1e6; a pair is one image compared with one prompt "
+        "(default: any number)",
     )
     new.add_argument(
         "--per",
         default=TOTAL,
         metavar="TIME",
-        help=f"the period: 30d, 1h and the like, or {TOTAL}: all time (default: {TOTAL})",
+        help=f"length of the period, such as 30d or 1h; {TOTAL}: once and for all "
+        f"(default: {TOTAL})",
     )
-    new.add_argument("--rpm", metavar="NUMBER", help="requests a minute (default: any number)")
+    new.add_argument("--rpm", metavar="NUMBER", help="most requests a minute (default: any number)")
     new.add_argument(
         "--scopes",
         default=DEFAULT_SCOPES,
         metavar="LIST",
-        help=f"what it is good for: some of {','.join(SCOPES)} (default: {DEFAULT_SCOPES})",
+        help="what it is good for, with commas between: predict (answers), score (losses), "
+        "features (embeddings), tune (files, fine-tunings, classifiers), metrics (figures of all "
+        f"keys, for Prometheus) (default: {DEFAULT_SCOPES})",
     )
     add("list", "list the keys", "list --json")
     revoke = add("revoke", "end a key; what it has used stays on record", "revoke Ada")

@@ -24,29 +24,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = Parser(
         prog="craft-ray serve",
-        description="Offer a model to others: it answers over HTTP, counts what each key asks, and "
-        "tunes classifiers for those who ask for that. Ends with Ctrl-C; what is on record in "
-        "the folder is there again at the next start. docs/serving.md tells how to go on.",
-        epilog="Example: craft-ray serve oracle.model=ViT-B-32 oracle.pretrained=openai "
-        "--keys keys.db",
+        description="Offer a model to others over HTTP: it answers, counts what each key asks, and "
+        "tunes classifiers for those who want one. Ctrl-C ends it, and the same words start it "
+        "again where it was. Guide: docs/serving.md.",
+        epilog="Example: craft-ray serve --keys keys.db oracle.model=ViT-B-32 "
+        "oracle.pretrained=openai",
     )
     parser.add_argument(
         "words",
         nargs="*",
         metavar="CONFIG.yaml | key=value",
-        help="settings of the service (`craft-ray settings --of service`), then overrides",
+        help="a file of settings, and settings, such as port=8080; `craft-ray settings --of "
+        "service` lists all (default: the small model that is part of craft-ray)",
     )
     parser.add_argument(
         "--keys",
         type=path_argument,
         metavar="FILE",
-        help="of `craft-ray keys`: who may ask, and how much (keys=FILE); without it, whoever is "
-        "on this machine",
+        help="who may ask, and how much: `craft-ray keys add NAME` makes it; the same as keys=FILE "
+        "(default: whoever is on this machine may ask)",
     )
     parser.add_argument(
         "--behind-proxy",
         action="store_true",
-        help="a proxy of yours takes TLS and passes requests on (behind_proxy=true)",
+        help="permit host=ADDRESS without tls_cert and tls_key, because a proxy of yours takes "
+        "TLS; the same as behind_proxy=true",
     )
     parser.add_argument(
         "--print-config", action="store_true", help="print all settings as YAML, and end"
@@ -117,11 +119,13 @@ def hints(config: ServiceConfig, service: RunningService) -> list[str]:
     url = service.url
     lines = [f"OpenAPI page: {url}/docs. Ctrl-C ends the service."]
     if config.keys is None:
-        lines.append("No keys: whoever is on this machine may ask (craft-ray keys add, --keys).")
+        lines.append("No keys: whoever is on this machine may ask. With keys: --keys FILE.")
     else:
         lines.append(f"A key for somebody: craft-ray keys add NAME --file {config.keys}")
     if config.host in LOOPBACK:
-        lines.append(f"Ask it: craft-ray train --endpoint {url} --dialect craft_ray")
+        # The variable that has the key: docs/serving.md.
+        key = "" if config.keys is None else " --key-env CRAFT_KEY"
+        lines.append(f"Ask it: craft-ray train images/ --endpoint {url} --dialect craft_ray{key}")
     lines.append(
         "Search at its pool, on this cluster: RAY_AUTH_MODE=token craft-ray tune "
         f"ray.address={service.ray_address} pool.attach={config.name}"

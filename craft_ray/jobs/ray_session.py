@@ -17,7 +17,7 @@ from ray.exceptions import AuthenticationError
 
 from craft_ray.config.sections import RayConfig
 from craft_ray.environment import ENVIRONMENT, set_environment
-from craft_ray.errors import FULL_DISK, ConfigError
+from craft_ray.errors import FULL_DISK, ConfigError, RunFailedError
 from craft_ray.interrupts import treat_sigterm_as_ctrl_c
 from craft_ray.jobs.cluster_address import check_reachable
 from craft_ray.jobs.own_ray import available_cpus, little_shared_memory, place_for_sockets
@@ -25,6 +25,8 @@ from craft_ray.pool.lifecycle import NAMESPACE
 
 logger = logging.getLogger(__name__)
 
+TOO_SLOW = "timed out during startup"
+"""In the words of Ray's bare exception about a node that is not up after 30 s."""
 SECONDS_TO_DIE = 10  # of Ray's workers whose raylet is gone; they take about one
 
 
@@ -92,6 +94,13 @@ def _connect(config: RayConfig, stack: ExitStack) -> None:
             "is short here, docs/troubleshooting.md what helps"
         )
         raise ConfigError("ray", [problem]) from error
+    except Exception as error:
+        if TOO_SLOW not in str(error):
+            raise
+        raise RunFailedError(
+            "a Ray of our own did not start in time: this machine is too busy or has too little "
+            "memory now; `craft-ray env` says what it has"
+        ) from error
 
 
 def _leave(elsewhere: list[psutil.Process]) -> None:

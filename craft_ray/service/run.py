@@ -26,6 +26,8 @@ from craft_ray.service.tunings.layout import Layout
 from craft_ray.service.tunings.preparation import Workplace
 from craft_ray.service.tunings.runner import TuningRunner
 
+EVERYWHERE = ("0.0.0.0", "::")
+"""Addresses to listen at, and not to go to."""
 SHARE_FOR_IMAGES = 0.5
 """Of the object store, for images that are asked about."""
 
@@ -84,7 +86,8 @@ def running_service(config: ServiceConfig, console: Console) -> Iterator[Running
 
 def url_of(config: ServiceConfig) -> str:
     """Where requests go."""
-    host = f"[{config.host}]" if ":" in config.host else config.host
+    host = socket.gethostname() if config.host in EVERYWHERE else config.host
+    host = f"[{host}]" if ":" in host else host
     return f"{'https' if config.tls_cert else 'http'}://{host}:{config.port}"
 
 

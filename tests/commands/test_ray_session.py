@@ -12,7 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from craft_ray.jobs.ray_session import keep_token_private
+from craft_ray.config.sections import RayConfig
+from craft_ray.errors import RunFailedError
+from craft_ray.jobs.ray_session import keep_token_private, ray_session
 
 SESSION = """
 import subprocess, sys, ray
@@ -43,6 +45,16 @@ def mode_of(path: Path) -> int:
 def _no_ray_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
+
+
+def test_a_machine_that_is_too_busy_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_slow(**_: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.init", too_slow)
+    with pytest.raises(RunFailedError, match="too busy"), ray_session(RayConfig(num_cpus=1)):
+        pass
 
 
 @pytest.mark.usefixtures("_no_ray_settings")

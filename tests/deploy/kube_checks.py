@@ -12,6 +12,7 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 
 from .cluster_checks import unknown_keys
+from .kube_service_checks import service_problems
 
 POD_SECURITY = {
     "runAsNonRoot": None,
@@ -22,6 +23,7 @@ POD_SECURITY = {
 }
 PROBE = {
     "exec": {"command": None},
+    "httpGet": {"path": None, "port": None, "scheme": None},
     "initialDelaySeconds": None,
     "periodSeconds": None,
     "timeoutSeconds": None,
@@ -31,12 +33,15 @@ CONTAINER = {
     "name": None,
     "image": None,
     "command": None,
+    "args": None,
+    "ports": {"name": None, "containerPort": None},
     "env": {"name": None, "value": None, "valueFrom": None},
     "resources": {"requests": None, "limits": None},
     "securityContext": {"allowPrivilegeEscalation": None, "capabilities": {"drop": None}},
+    "startupProbe": PROBE,
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,
-    "volumeMounts": {"name": None, "mountPath": None},
+    "volumeMounts": {"name": None, "mountPath": None, "readOnly": None},
 }
 TEMPLATE = {
     "metadata": {"labels": None, "annotations": None},
@@ -45,11 +50,13 @@ TEMPLATE = {
         "containers": CONTAINER,
         "nodeSelector": None,
         "securityContext": POD_SECURITY,
+        "terminationGracePeriodSeconds": None,
         "tolerations": {"key": None, "operator": None, "value": None, "effect": None},
         "volumes": {
             "name": None,
             "emptyDir": {"medium": None, "sizeLimit": None},
             "persistentVolumeClaim": {"claimName": None},
+            "secret": {"secretName": None, "defaultMode": None},
         },
     },
 }
@@ -79,28 +86,47 @@ RAY_JOB = {
 }
 
 
+ITEMS = {
+    "PersistentVolumeClaim/craft-ray",
+    "NetworkPolicy/craft-ray",
+    "RayCluster/craft-ray",
+    "RayJob/craft-ray-search",
+    "RayCluster/craft-ray-service",
+    "Service/craft-ray-service",
+    "NetworkPolicy/craft-ray-service",
+}
+
+
 def find_problems(manifest: Mapping[str, Any], ray_allowed: SpecifierSet) -> list[str]:
     """Every law that the file's content breaks, in words."""
-    items = {item["kind"]: item for item in manifest["items"]}
-    expected = {"PersistentVolumeClaim", "NetworkPolicy", "RayCluster", "RayJob"}
-    if items.keys() != expected or len(manifest["items"]) != len(expected):
-        return [f"items: must be one each of {sorted(expected)}, but got {sorted(items)}"]
-    cluster, job = items["RayCluster"]["spec"], items["RayJob"]["spec"]
+    items = {f"{item['kind']}/{item['metadata']['name']}": item for item in manifest["items"]}
+    if items.keys() != ITEMS or len(manifest["items"]) != len(ITEMS):
+        return [f"items: must be one each of {sorted(ITEMS)}, but got {sorted(items)}"]
+    cluster = items["RayCluster/craft-ray"]["spec"]
+    job = items["RayJob/craft-ray-search"]["spec"]
+    service = items["RayCluster/craft-ray-service"]["spec"]
     problems = [
-        f"{kind}: apiVersion must be ray.io/v1, but got {items[kind]['apiVersion']}"
-        for kind in ("RayCluster", "RayJob")
-        if items[kind]["apiVersion"] != "ray.io/v1"
+        f"{name}: apiVersion must be ray.io/v1, but got {item['apiVersion']}"
+        for name, item in items.items()
+        if name.startswith("Ray") and item["apiVersion"] != "ray.io/v1"
     ]
     return [
         *problems,
         *unknown_keys(cluster, RAY_CLUSTER, "RayCluster.spec"),
         *unknown_keys(job, RAY_JOB, "RayJob.spec"),
+        *unknown_keys(service, RAY_CLUSTER, "service.spec"),
         *_cluster_problems(cluster, "127.0.0.1", "RayCluster.spec", ray_allowed),
         *_cluster_problems(
             job["rayClusterSpec"], "$POD_IP", "RayJob.spec.rayClusterSpec", ray_allowed
         ),
-        *_policy_problems(items["NetworkPolicy"]["spec"]),
+        *_cluster_problems(service, "127.0.0.1", "service.spec", ray_allowed),
+        *_policy_problems(items["NetworkPolicy/craft-ray"]["spec"]),
         *_job_problems(job),
+        *service_problems(
+            items["RayCluster/craft-ray-service"],
+            items["Service/craft-ray-service"]["spec"],
+            items["NetworkPolicy/craft-ray-service"]["spec"],
+        ),
     ]
 
 

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CLUSTER_FILES = tuple(ROOT / "clusters" / f"{name}.yaml" for name in ("gcp", "gpu", "local"))
 KUBERAY_FILE = ROOT / "clusters" / "kuberay.yaml"
 JOB_FILE = ROOT / "clusters" / "job.yaml"
+PROMETHEUS_FILE = ROOT / "clusters" / "prometheus.yml"
+DASHBOARD = ROOT / "clusters" / "grafana" / "craft-ray.json"
 CLUSTER_GUIDE = ROOT / "docs" / "cluster.md"
 
 

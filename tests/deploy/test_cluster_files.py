@@ -10,7 +10,16 @@ import pytest
 import yaml
 
 from .cluster_checks import Config, find_problems, version_problems
-from .project import CLUSTER_FILES, CLUSTER_GUIDE, JOB_FILE, KUBERAY_FILE, ROOT, ray_allowed
+from .project import (
+    CLUSTER_FILES,
+    CLUSTER_GUIDE,
+    DASHBOARD,
+    JOB_FILE,
+    KUBERAY_FILE,
+    PROMETHEUS_FILE,
+    ROOT,
+    ray_allowed,
+)
 
 GPU_FILE = ROOT / "clusters" / "gpu.yaml"
 
@@ -26,8 +35,9 @@ def test_a_cluster_file_has_no_problems(path: Path) -> None:
 
 
 def test_every_file_is_checked() -> None:
-    checked = {*CLUSTER_FILES, KUBERAY_FILE, JOB_FILE}
-    assert set((ROOT / "clusters").iterdir()) == checked
+    checked = {*CLUSTER_FILES, KUBERAY_FILE, JOB_FILE, PROMETHEUS_FILE, DASHBOARD}
+    files = {path for path in (ROOT / "clusters").rglob("*") if path.is_file()}
+    assert files == checked
 
 
 def test_one_version_of_ray_in_all_files() -> None:

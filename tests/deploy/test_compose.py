@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from craft_ray.config.loading import load_service_config
+from craft_ray.service.tunings.runner import GRACE_S
 from tests.support.shell import shell_error
 
 from .dockerfile_checks import FIXED_IMAGE, parse, stages
@@ -79,6 +82,24 @@ def test_ray_understands_how_it_is_started_and_asked(name: str) -> None:
     _, ray_word, check, *words = SERVICES[name]["healthcheck"]["test"]
     assert (ray_word, check) == ("ray", "health-check")
     scripts.healthcheck.make_context("health-check", words)
+
+
+def test_the_service_has_keys_tls_and_a_volume_from_its_first_start() -> None:
+    service = SERVICES["serve"]
+    assert service["entrypoint"] == ["python", "-m", "craft_ray.serve"]
+    config = load_service_config(None, service["command"])
+    assert service["ports"] == [f"127.0.0.1:{config.port}:{config.port}"]
+    for secret in (config.tls_cert, config.tls_key):
+        assert str(secret).removeprefix("/run/secrets/") in service["secrets"]
+    (volume,) = service["volumes"]
+    assert volume.endswith(f":{config.folder}")
+    assert Path(str(config.keys)).parent == Path(config.folder)
+    # The image makes the folder, so that a new volume is its user's.
+    assert f" {config.folder}" in (ROOT / "Dockerfile").read_text()
+    assert int(service["stop_grace_period"].removesuffix("s")) > GRACE_S
+    script = service["healthcheck"]["test"][-1]
+    assert f"https://127.0.0.1:{config.port}/healthz" in script
+    compile(script, "healthcheck", "exec")
 
 
 @pytest.mark.slow  # its command line imports its server

@@ -11,8 +11,10 @@ import yaml
 
 from craft_ray.commands.shorthand import split_words
 from craft_ray.config.loading import load_space_config
+from craft_ray.service.tunings.runner import GRACE_S
 
 from .kube_checks import find_problems
+from .kube_service_checks import settings_of
 from .project import KUBERAY_FILE, ROOT, ray_allowed
 
 
@@ -22,7 +24,13 @@ def load() -> dict[str, Any]:
 
 
 def spec_of(manifest: dict[str, Any], kind: str) -> dict[str, Any]:
-    spec: dict[str, Any] = next(i["spec"] for i in manifest["items"] if i["kind"] == kind)
+    """Of the first of the kind, or of `KIND/NAME`."""
+    kind, _, name = kind.partition("/")
+    spec: dict[str, Any] = next(
+        item["spec"]
+        for item in manifest["items"]
+        if item["kind"] == kind and name in ("", item["metadata"]["name"])
+    )
     return spec
 
 
@@ -48,6 +56,31 @@ def test_the_search_of_the_job_is_valid_and_stays_within_the_cluster() -> None:
     assert search.base.output_dir in [mount["mountPath"] for mount in mounts]
 
 
+def test_the_service_asks_for_no_more_than_its_cluster_may_have() -> None:
+    spec = spec_of(load(), SERVICE)
+    config = settings_of(spec)
+    (workers,) = spec["workerGroupSpecs"]
+    assert config.pool.max_replicas == workers["maxReplicas"]
+    assert config.pool.cpus_per_replica == int(workers["rayStartParams"]["num-cpus"])
+    grace_s = spec["headGroupSpec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace_s > GRACE_S, "a fine-tuning writes its state when the service ends"
+
+
+def in_command(old: str, new: str) -> Callable[[dict[str, Any]], None]:
+    def change(manifest: dict[str, Any]) -> None:
+        container = spec_of(manifest, SERVICE)["headGroupSpec"]["template"]["spec"]["containers"][0]
+        (before,) = container["args"]
+        container["args"] = [before.replace(old, new)]
+        assert container["args"] != [before]
+
+    return change
+
+
+def without_annotations(manifest: dict[str, Any]) -> None:
+    for item in manifest["items"]:
+        item["metadata"].pop("annotations", None)
+
+
 def set_in(kind: str, *path: str | int, value: object) -> Callable[[dict[str, Any]], None]:
     def change(manifest: dict[str, Any]) -> None:
         node: Any = spec_of(manifest, kind)
@@ -58,6 +91,7 @@ def set_in(kind: str, *path: str | int, value: object) -> Callable[[dict[str, An
     return change
 
 
+SERVICE = "RayCluster/craft-ray-service"
 HEAD = ("headGroupSpec", "rayStartParams")
 POD = ("headGroupSpec", "template", "spec")
 WORKERS = ("workerGroupSpecs", 0)
@@ -115,6 +149,38 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "a cluster that stays": (
         set_in("RayJob", "shutdownAfterJobFinishes", value=False),
         "shutdownAfterJobFinishes",
+    ),
+    "a service's setting typo": (in_command("pool.max_rep", "pool.most_rep"), "most_rep"),
+    "a service without keys": (in_command("keys=/craft", "name="), "service: "),
+    "a service without TLS": (
+        in_command("tls_cert=/craft-ray/tls/tls.crt tls_key=/craft-ray/tls/tls.key", ""),
+        "service: ",
+    ),
+    "a service behind a proxy that is not there": (
+        in_command(
+            "tls_cert=/craft-ray/tls/tls.crt tls_key=/craft-ray/tls/tls.key", "behind_proxy=true"
+        ),
+        "tls_cert must be given",
+    ),
+    "keys that go with the pod": (
+        in_command("/craft-ray/runs/service/keys.db", "/tmp/keys.db"),
+        "keys must lie on the volume",
+    ),
+    "another port": (in_command("port=8443", "port=8444"), "ports [8443]"),
+    "no Ray": (in_command("$KUBERAY_GEN_RAY_START_CMD &", ""), "start Ray"),
+    "a script with a mistake": (in_command("done;", ""), "syntax error"),
+    "the operator's command": (without_annotations, "annotation"),
+    "a Service for other pods": (
+        set_in("Service/craft-ray-service", "selector", value={"app": "other"}),
+        "must be labels of the head",
+    ),
+    "a probe of nothing": (
+        set_in(SERVICE, *POD, "containers", 0, "livenessProbe", "httpGet", "path", value="/"),
+        "livenessProbe must ask",
+    ),
+    "a start that is cut short": (
+        set_in(SERVICE, *POD, "containers", 0, "startupProbe", "failureThreshold", value=3),
+        "must wait for pool.start_timeout_s",
     ),
     "a job without end": (
         set_in("RayJob", "activeDeadlineSeconds", value=None),

@@ -62,14 +62,18 @@ def blocks_of(document: Path) -> list[Block]:
 
 
 def commands_in(block: Block) -> Iterator[list[str]]:
-    """The words of each command of a shell block; of pipes and lists each part."""
+    """The words of each command of a shell block; of pipes and lists each part. Where its output
+    goes (`> FILE`) is left out: that is the shell's."""
     lines = block.text.replace("\\\n", " ").splitlines()
     for line in lines:
         lexer = shlex.shlex(line, posix=True, punctuation_chars="&|;")
         lexer.whitespace_split = True
         words: list[str] = []
+        is_target = False
         for word in [*lexer, ";"]:
-            if set(word) <= set("&|;"):
+            if is_target or word == ">":
+                is_target = word == ">"
+            elif set(word) <= set("&|;"):
                 if words:
                     yield words
                 words = []

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import pytest
 
+from craft_ray.commands import serve, service_tuning
 from craft_ray.commands.frame import RunRequest
 from craft_ray.commands.program import main
 
@@ -22,8 +23,9 @@ class _Understood(BaseException):
 def mistake_in(words: Sequence[str], folder: Path) -> str | None:
     """What `craft-ray WORDS` has against its words, typed in `folder`; None if nothing.
 
-    `tune`, `train` and `reproduce` read their settings before they make a `RunRequest`; of the
-    other commands options and arguments are parsed, and no more.
+    `tune`, `train` and `reproduce` read their settings before they make a `RunRequest`, `serve`
+    before it looks for what it needs, and `tune --service` before it needs a key; of the other
+    commands options and arguments are parsed, and no more.
     """
     parse = argparse.ArgumentParser.parse_args
 
@@ -31,13 +33,15 @@ def mistake_in(words: Sequence[str], folder: Path) -> str | None:
         parse(self, *given)  # type: ignore[call-overload]
         raise _Understood
 
-    def understood(self: RunRequest) -> NoReturn:
+    def understood(*_: object) -> NoReturn:
         raise _Understood
 
     errors = StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stderr(errors), redirect_stdout(errors):
         patch.setattr(argparse.ArgumentParser, "parse_args", only_parsed)
         patch.setattr(RunRequest, "check", understood)
+        patch.setattr(serve, "check_installed", understood)
+        patch.setattr(service_tuning, "_key_of", understood)
         patch.chdir(folder)
         try:
             code = main(words)

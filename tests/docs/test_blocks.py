@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from craft_ray.config.loading import load_run_config, load_space_config
+from craft_ray.config.loading import load_run_config, load_service_config, load_space_config
 from craft_ray.config.run import RunConfig
+from craft_ray.config.service import ServiceConfig
 from craft_ray.config.shipped import DEFAULT_SPACE
 from craft_ray.config.space import SpaceConfig
 from tests.docs.blocks import DOCUMENTS, ROOT, SHELL, Block, blocks_of, commands_in, craft_ray_words
@@ -63,7 +64,14 @@ def test_settings_in_yaml_are_taken(block: Block, tmp_path: Path) -> None:
         file.write_text(block.text)
         load_run_config(file)
         return
-    assert document.keys() <= SpaceConfig.model_fields.keys(), f"{block}: neither run nor search"
+    if document.keys() <= ServiceConfig.model_fields.keys():
+        file = tmp_path / "service.yaml"
+        file.write_text(block.text)
+        load_service_config(file)
+        return
+    assert document.keys() <= SpaceConfig.model_fields.keys(), (
+        f"{block}: neither run, search nor service"
+    )
     # A part of a search stands in the default one.
     default = yaml.safe_load((ROOT / DEFAULT_SPACE).read_text())
     whole = document if "parameters" in document else default | document
@@ -78,6 +86,8 @@ def test_a_comment_is_about_the_block_below_it(tmp_path: Path) -> None:
     (block,) = blocks_of(page)
     assert (block.not_run, block.line) == ("asks a network", 2)
     assert list(commands_in(block)) == [["a", "b"], ["c"]]
+    page.write_text("```bash\na > f\nb\n```\n")
+    assert list(commands_in(blocks_of(page)[0])) == [["a"], ["b"]]
     page.write_text("<!-- not run: asks a network -->\nWords.\n")
     with pytest.raises(AssertionError, match="has no block below it"):
         blocks_of(page)

@@ -11,10 +11,11 @@ from markdown_it import MarkdownIt
 from craft_ray.config.reference import all_settings
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
+from craft_ray.config.service import ServiceConfig
 from craft_ray.config.space import SpaceConfig
 from tests.docs.blocks import DOCUMENTS
 
-MODELS = (RunConfig, SpaceConfig, ReproductionConfig)
+MODELS = (RunConfig, SpaceConfig, ReproductionConfig, ServiceConfig)
 SETTINGS = {setting.path for model in MODELS for setting in all_settings(model)}
 SECTIONS = {path.split(".")[0] for path in SETTINGS if "." in path}
 NAMED = re.compile(r"([a-z_]+(?:\.[a-z0-9_]+)+)(?:[=:].*)?")
