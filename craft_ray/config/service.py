@@ -72,7 +72,7 @@ class BoundsConfig(Settings):
     images_mb_per_key: int = Field(10_000, ge=1)
     tasks_per_key: int = Field(10_000, ge=1)
     requests_at_a_time: int = Field(64, ge=1)
-    """Of all keys; more wait."""
+    """Of all keys, of which one has three quarters at most, with `keys`; more wait."""
     requests_waiting: int = Field(128, ge=0)
     """More are refused with 429 and Retry-After."""
     timeout_s: float = Field(900.0, gt=0)

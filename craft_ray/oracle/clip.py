@@ -49,6 +49,8 @@ MAX_TEXT_BYTES = 64 * 2**20
 """Of features of contexts that are kept for the next question."""
 MOST_TASKS = 1024
 """Of more, the one that was asked about longest ago must be registered again."""
+MOST_TEXTS = 500_000
+"""Of all tasks together; of more as well. A text's tokens take about half a kilobyte."""
 IMAGES_PER_FORWARD = {"cpu": 6, "cuda": 256}
 
 
@@ -77,6 +79,7 @@ class ClipOracle:
         self._images = ImageStore(self._encode_pixels, config.feature_cache_mb * 2**20)
         self._tasks: OrderedDict[str, PromptTokens] = OrderedDict()
         """Of the classes, by the task's content address; the one in use is the last."""
+        self._num_texts = 0
         self._prompts: dict[str, PromptTokens] = {}
         """Of the whole prompts of tasks that have some."""
         self._last_text: tuple[str, FloatArray, torch.Tensor] | None = None
@@ -135,15 +138,23 @@ class ClipOracle:
             if task.prompts:
                 self._prompts[task.digest] = self._text.tokenize_texts(task.prompts)
             self._tasks[task.digest] = tokens
-            while len(self._tasks) > MOST_TASKS:
-                forgotten, _ = self._tasks.popitem(last=False)
-                self._prompts.pop(forgotten, None)
+            self._num_texts += task.num_texts
+            self._forget_tasks()
         return TaskHandle(
             digest=task.digest,
             num_classes=task.num_texts,
             initial_context=self._text.embed(tokens.prefix_L).cpu().numpy(),
             alike=alike_classes(tokens),
         )
+
+    def _forget_tasks(self) -> None:
+        while len(self._tasks) > MOST_TASKS or (
+            self._num_texts > MOST_TEXTS and len(self._tasks) > 1
+        ):
+            forgotten, tokens = self._tasks.popitem(last=False)
+            self._num_texts -= len(tokens.suffixes)
+            if prompts := self._prompts.pop(forgotten, None):
+                self._num_texts -= len(prompts.suffixes)
 
     def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
         """Here every set may be forgotten, by the limit on features."""

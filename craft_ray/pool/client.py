@@ -79,6 +79,13 @@ class PoolOracle:
     def describe(self) -> OracleDescription:
         return self._dispatcher.describe()
 
+    def is_ready(self) -> bool:
+        """Whether there is somebody who answers."""
+        try:
+            return bool(self._dispatcher.of_registry("members"))
+        except PoolError:
+            return False
+
     def register_task(self, task: ClassificationTask) -> TaskHandle:
         known = self._dispatcher.of_registry("task", task.digest, self._driver)
         if known is not None:

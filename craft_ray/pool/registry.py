@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import sys
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,13 @@ from craft_ray.pool.cluster import living_drivers
 
 TASKS_OF_A_DRIVER = 4096
 """Of more, the one that was asked for longest ago is forgotten."""
+TASK_BYTES_OF_A_DRIVER = 512 * 2**20
+"""As `size_of_task` counts; of more as well."""
+
+
+def size_of_task(task: ClassificationTask) -> int:
+    """Bytes of memory, about."""
+    return sum(map(sys.getsizeof, (*task.class_names, task.template, *task.prompts)))
 
 
 class Registry:
@@ -39,8 +47,10 @@ class Registry:
         self._chunk_seconds = 0.0
         self._description: OracleDescription | None = None
         self._tasks: dict[str, tuple[ClassificationTask, TaskHandle]] = {}
-        self._tasks_of: dict[str, OrderedDict[str, None]] = {}
-        """Digests by driver, the one that was asked for last at the end."""
+        self._tasks_of: dict[str, OrderedDict[str, int]] = {}
+        """Digests and sizes by driver, the one that was asked for last at the end."""
+        self._bytes_of: Counter[str] = Counter()
+        """Of the tasks, by driver."""
         self._images: dict[str, ray.ObjectRef[Any]] = {}
         self._images_of: dict[str, set[str]] = {}
 
@@ -109,9 +119,16 @@ class Registry:
 
     def _use(self, digest: str, driver: str) -> None:
         used = self._tasks_of.setdefault(driver, OrderedDict())
-        used[digest] = used.pop(digest, None)
-        while len(used) > TASKS_OF_A_DRIVER:
-            used.popitem(last=False)
+        size = size_of_task(self._tasks[digest][0])
+        self._bytes_of[driver] += size - used.pop(digest, 0)
+        used[digest] = size
+        full = len(used)
+        while len(used) > 1 and (
+            len(used) > TASKS_OF_A_DRIVER or self._bytes_of[driver] > TASK_BYTES_OF_A_DRIVER
+        ):
+            _, gone = used.popitem(last=False)
+            self._bytes_of[driver] -= gone
+        if len(used) < full:
             self._drop_unused_tasks()
 
     def _drop_unused_tasks(self) -> None:
@@ -124,6 +141,7 @@ class Registry:
             return
         for gone in drivers - living_drivers():
             self._tasks_of.pop(gone, None)
+            del self._bytes_of[gone]
             self._images_of.pop(gone, None)
         self._drop_unused_tasks()
         used = {digest for each in self._images_of.values() for digest in each}

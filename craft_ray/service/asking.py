@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,20 @@ from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.client import PoolOracle
 from craft_ray.pool.dispatch import SharedLoad
 from craft_ray.pool.passing_sets import PassingSets
+from craft_ray.pool.registry import TASK_BYTES_OF_A_DRIVER, TASKS_OF_A_DRIVER, size_of_task
 from craft_ray.pool.scheduler import split_population
 from craft_ray.service.fair_turns import FairWorkers
 
 IMAGE_SETS = 4096
 """Whose handles are remembered."""
-TASKS = 4096
+TASKS = TASKS_OF_A_DRIVER // 2
+"""Whose handles are remembered, those that were registered last. Fewer than the pool remembers: a
+task whose handle is here is known there, however often others are registered meanwhile."""
+TASK_BYTES = TASK_BYTES_OF_A_DRIVER // 2
+
+
+ATTEMPTS = 3
+"""To ask about images that others' images have driven out meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +53,26 @@ class PixelSet:
 
     Attributes:
         address: of the set, for the key that asks; equal addresses, equal images.
+        num_images: N.
         load: reads them, uint8 [N, 3, S, S]; called when they are not in memory.
     """
 
     address: str
+    num_images: int
     load: Callable[[], PixelArray]
 
 
 class Asker:
     """Answers as the model gives them: the chunks are those of a `PoolOracle`, so the answers are
-    the same to the bit, whoever else asks.
+    the same to the bit, whoever else asks. Turns are by forwards of images and texts, as far as
+    these can be told before.
 
     Args:
         make_client: of the model, for one thread.
         use: whether an image set with this content address is still held for questions.
         candidates_per_chunk: of the pool.
         at_a_time: chunks that are asked at a time, of all keys.
+        is_ready: whether anybody answers now; asks nobody's turn.
     """
 
     def __init__(
@@ -68,7 +81,9 @@ class Asker:
         use: Callable[[str], bool],
         candidates_per_chunk: int,
         at_a_time: int,
+        is_ready: Callable[[], bool] = lambda: True,
     ) -> None:
+        self.is_ready = is_ready
         self._make_client, self._use = make_client, use
         self._candidates_per_chunk = candidates_per_chunk
         self._own = threading.local()
@@ -76,7 +91,9 @@ class Asker:
         self._workers = FairWorkers(at_a_time)
         self._lock = threading.Lock()
         self._sets: OrderedDict[str, ImageHandle] = OrderedDict()
-        self._tasks: OrderedDict[str, TaskHandle] = OrderedDict()
+        self._tasks: OrderedDict[str, tuple[TaskHandle, int]] = OrderedDict()
+        """And the size of each task."""
+        self._task_bytes = 0
 
     def describe(self) -> OracleDescription:
         """Of the pool."""
@@ -107,7 +124,9 @@ class Asker:
         Raises:
             OracleError: in the future: a prompt does not fit.
         """
-        return self._workers.submit(key, lambda: self._registered(task), cost=1.0)
+        with self._lock:
+            cost = 1 if task.digest in self._tasks else task.num_texts
+        return self._workers.submit(key, lambda: self._registered(task), cost)
 
     def predict(
         self,
@@ -131,7 +150,7 @@ class Asker:
             )
             return logits_kNC
 
-        return self._in_chunks(key, contexts_KLE, ask)
+        return self._in_chunks(key, task, images, contexts_KLE, ask)
 
     def score(
         self,
@@ -155,7 +174,7 @@ class Asker:
             )
             return losses_k
 
-        return self._in_chunks(key, contexts_KLE, ask)
+        return self._in_chunks(key, task, images, contexts_KLE, ask)
 
     def embed_images(self, key: str, images: PixelSet) -> Future[FloatArray]:
         """Features [N, F]."""
@@ -164,11 +183,11 @@ class Asker:
             features_NF: FloatArray = self._about(images, self._client().embed_images)
             return features_NF
 
-        return self._workers.submit(key, ask, cost=1.0)
+        return self._workers.submit(key, ask, images.num_images)
 
     def embed_texts(self, key: str, texts: Sequence[str]) -> Future[FloatArray]:
         """Features [M, F]."""
-        return self._workers.submit(key, lambda: self._client().embed_texts(texts), cost=1.0)
+        return self._workers.submit(key, lambda: self._client().embed_texts(texts), len(texts))
 
     def run(self, key: str, work: Callable[[Any], Any], cost: float) -> Future[Any]:
         """Whatever else is asked, in this key's turn.
@@ -176,23 +195,27 @@ class Asker:
         Args:
             key: whose turn.
             work: is given the oracle of the thread that does it.
-            cost: in chunks.
+            cost: in forwards of images and texts.
         """
         return self._workers.submit(key, lambda: work(self._client()), cost)
 
     def _in_chunks(
-        self, key: str, contexts: FloatArray | None, ask: Callable[[slice], Any]
+        self,
+        key: str,
+        task: ClassificationTask,
+        images: PixelSet,
+        contexts: FloatArray | None,
+        ask: Callable[[slice], Any],
     ) -> list[Future[Any]]:
         number = 1 if contexts is None else len(contexts)
-        chunks = split_population(number, self._candidates_per_chunk)
-        return [
-            self._workers.submit(
-                key,
-                lambda part=slice(chunk.start, chunk.stop): ask(part),  # type: ignore[misc]
-                cost=(chunk.stop - chunk.start) / self._candidates_per_chunk,
-            )
-            for chunk in chunks
-        ]
+        with self._lock:
+            new_images = 0 if images.address in self._sets else images.num_images
+        futures = []
+        for chunk in split_population(number, self._candidates_per_chunk):
+            cost = new_images + (chunk.stop - chunk.start) * task.num_texts
+            part, new_images = slice(chunk.start, chunk.stop), 0
+            futures.append(self._workers.submit(key, partial(ask, part), cost))
+        return futures
 
     def _client(self) -> Any:
         """Of this thread."""
@@ -203,28 +226,36 @@ class Asker:
     def _registered(self, task: ClassificationTask) -> TaskHandle:
         with self._lock:
             if task.digest in self._tasks:
-                self._tasks.move_to_end(task.digest)
-                return self._tasks[task.digest]
+                return self._tasks[task.digest][0]
         handle: TaskHandle = self._client().register_task(task)
         with self._lock:
-            self._tasks[task.digest] = handle
-            while len(self._tasks) > TASKS:
-                self._tasks.popitem(last=False)
+            if task.digest not in self._tasks:
+                self._tasks[task.digest] = handle, size_of_task(task)
+                self._task_bytes += size_of_task(task)
+            while len(self._tasks) > TASKS or self._task_bytes > TASK_BYTES:
+                _, (_, gone) = self._tasks.popitem(last=False)
+                self._task_bytes -= gone
         return handle
 
     def _about(self, images: PixelSet, ask: Callable[[ImageHandle], Any]) -> Any:
-        """Images are read when nobody has them; they may be forgotten between two questions."""
-        with self._lock:
-            handle = self._sets.get(images.address)
-        if handle is not None and self._use(handle.digest):
-            return ask(handle)
-        handle = self._client().register_images(images.load(), keep=False)
-        with self._lock:
-            self._sets[images.address] = handle
-            self._sets.move_to_end(images.address)
-            while len(self._sets) > IMAGE_SETS:
-                self._sets.popitem(last=False)
-        return ask(handle)
+        """Images are read when nobody has them; they may be forgotten between two questions, and,
+        where others bring many, before the question that they were read for."""
+        for attempt in range(ATTEMPTS):
+            with self._lock:
+                handle = self._sets.get(images.address)
+            if handle is None or not self._use(handle.digest):
+                handle = self._client().register_images(images.load(), keep=False)
+                with self._lock:
+                    self._sets[images.address] = handle
+                    self._sets.move_to_end(images.address)
+                    while len(self._sets) > IMAGE_SETS:
+                        self._sets.popitem(last=False)
+            try:
+                return ask(handle)
+            except OracleError:
+                if attempt == ATTEMPTS - 1 or self._use(handle.digest):
+                    raise  # it is the question that is wrong
+        raise AssertionError("the last attempt returns or raises")
 
 
 def pool_asker(address: PoolAddress, config: PoolConfig, at_a_time: int, max_bytes: int) -> Asker:
@@ -240,11 +271,13 @@ def pool_asker(address: PoolAddress, config: PoolConfig, at_a_time: int, max_byt
         PoolError: the pool is not running.
     """
     passing, load = PassingSets(IMAGE_SETS, max_bytes), SharedLoad()
+    looking = PoolOracle(address, config)
     return Asker(
         lambda: PoolOracle(address, config, passing, load),
         passing.use,
         config.candidates_per_chunk,
         at_a_time,
+        looking.is_ready,
     )
 
 

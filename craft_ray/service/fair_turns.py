@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
+from craft_ray.errors import RunFailedError
+
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
@@ -91,12 +93,12 @@ class FairWorkers:
         """Have work done when its turn comes. One that is cancelled before that is passed over.
 
         Raises:
-            RuntimeError: the workers are closed.
+            RunFailedError: the workers are closed.
         """
         future: Future[Result] = Future()
         with self._changed:
             if self._is_closed:
-                raise RuntimeError("the service ends")
+                raise RunFailedError("the service ends")
             self._turns.add(key, (future, work), cost)
             self._changed.notify()
         return future

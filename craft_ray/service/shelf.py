@@ -14,9 +14,24 @@ from pathlib import Path
 class _Kept:
     """Of one key: digest -> bytes, the one that was used longest ago first."""
 
-    sizes: OrderedDict[str, int]
-    num_bytes: int
+    folder: Path
+    sizes: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    num_bytes: int = 0
+    is_known: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def look(self) -> None:
+        """Find what an earlier start has kept, in the order of its use as far as the disk knows."""
+        found = []
+        for parent in self.folder.iterdir() if self.folder.is_dir() else ():
+            for entry in os.scandir(parent):
+                if entry.name.endswith(".part"):  # of a process that was killed
+                    os.unlink(entry.path)
+                    continue
+                status = entry.stat()
+                found.append((status.st_mtime, entry.name, status.st_size))
+        self.sizes = OrderedDict((name, size) for _, name, size in sorted(found))
+        self.num_bytes, self.is_known = sum(self.sizes.values()), True
 
 
 class Shelf:
@@ -45,10 +60,8 @@ class Shelf:
         """
         kept = self._of(key_id)
         path = self._path(key_id, digest)
-        with kept.lock:
-            if digest in kept.sizes:
-                kept.sizes.move_to_end(digest)
-                return False
+        if self.has(key_id, digest, look=True):
+            return False
         # Whole or not at all: a reader, and whoever comes after a kill, finds no half of it.
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
@@ -64,14 +77,29 @@ class Shelf:
             self._shrink(key_id, kept)
         return True
 
-    def has(self, key_id: str, digest: str) -> bool:
-        """Whether it is here; it is then in use."""
+    def has(self, key_id: str, digest: str, *, look: bool = False) -> bool:
+        """Whether it is here; it is then in use.
+
+        Args:
+            key_id: whose.
+            digest: of it.
+            look: whether to look for the file, too, which its owner may have deleted.
+        """
         kept = self._of(key_id)
         with kept.lock:
             if digest not in kept.sizes:
                 return False
             kept.sizes.move_to_end(digest)
-            return True
+        if look and not self._path(key_id, digest).is_file():
+            self.drop(key_id, digest)
+            return False
+        return True
+
+    def drop(self, key_id: str, digest: str) -> None:
+        """It is not here, or is of no use."""
+        kept = self._of(key_id)
+        with kept.lock:
+            kept.num_bytes -= kept.sizes.pop(digest, 0)
 
     def get(self, key_id: str, digest: str) -> bytes | None:
         """A file's bytes; None: it is not here (any more)."""
@@ -80,16 +108,16 @@ class Shelf:
         try:
             return self._path(key_id, digest).read_bytes()
         except FileNotFoundError:  # the owner has deleted it
-            kept = self._of(key_id)
-            with kept.lock:
-                kept.num_bytes -= kept.sizes.pop(digest, 0)
+            self.drop(key_id, digest)
             return None
 
     def _of(self, key_id: str) -> _Kept:
         with self._lock:
-            if key_id not in self._keys:
-                self._keys[key_id] = _found_in(self._folder / key_id)
-            return self._keys[key_id]
+            kept = self._keys.setdefault(key_id, _Kept(self._folder / key_id))
+        with kept.lock:  # nobody else waits while the files of this key are looked for
+            if not kept.is_known:
+                kept.look()
+        return kept
 
     def _path(self, key_id: str, digest: str) -> Path:
         return self._folder / key_id / digest[:2] / digest
@@ -101,17 +129,3 @@ class Shelf:
             digest, size = kept.sizes.popitem(last=False)
             kept.num_bytes -= size
             self._path(key_id, digest).unlink(missing_ok=True)
-
-
-def _found_in(folder: Path) -> _Kept:
-    """What an earlier start has kept, in the order of its use as far as the disk knows it."""
-    found = []
-    for parent in folder.iterdir() if folder.is_dir() else ():
-        for entry in os.scandir(parent):
-            if entry.name.endswith(".part"):  # of a process that was killed
-                os.unlink(entry.path)
-                continue
-            status = entry.stat()
-            found.append((status.st_mtime, entry.name, status.st_size))
-    sizes = OrderedDict((name, size) for _, name, size in sorted(found))
-    return _Kept(sizes, sum(sizes.values()))

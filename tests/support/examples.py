@@ -8,3 +8,5 @@ _all = settings.default
 assert _all is not None
 few = settings(max_examples=_all.max_examples // 8)
 """For what takes a training each."""
+half = settings(max_examples=_all.max_examples // 2)
+"""For what asks a model each time."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -18,12 +18,12 @@ from craft_ray import __version__
 from craft_ray.errors import RunFailedError
 from craft_ray.service.http.desk import Desk
 from craft_ray.service.http.metrics import Metrics, counted
+from craft_ray.service.http.page import ADMISSION, problems
 from craft_ray.service.http.problems import Problem
 from craft_ray.service.http.protocol import protocol_routes
+from craft_ray.service.http.upkeep import keep_alive, tidy
 
 logger = logging.getLogger(__name__)
-
-SECURITY = {"craft-ray key": {"type": "http", "scheme": "bearer"}}
 
 
 def make_app(desk: Desk, more: Sequence[APIRouter] = ()) -> FastAPI:
@@ -36,14 +36,18 @@ def make_app(desk: Desk, more: Sequence[APIRouter] = ()) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        beat = asyncio.create_task(desk.keep_alive())
+        upkeep = [
+            asyncio.create_task(keep_alive(desk.meter, desk.holder, desk.given_up)),
+            asyncio.create_task(tidy(desk.meter, desk.answers, desk.config.bounds.keep_answers_h)),
+        ]
         try:
             yield
         finally:
-            beat.cancel()
-            with suppress(asyncio.CancelledError):
-                await beat
-            desk.asker.close()
+            desk.asker.close()  # what has not begun is refused
+            await desk.finish()
+            for task in upkeep:
+                task.cancel()
+            await asyncio.gather(*upkeep, return_exceptions=True)
 
     app = FastAPI(
         title="craft-ray",
@@ -81,16 +85,22 @@ def _owners_routes(desk: Desk) -> APIRouter:
     """For whoever watches the service."""
     router = APIRouter(route_class=counted(desk.metrics), tags=["owner"])
 
-    @router.get("/healthz")
+    @router.get("/healthz", responses=problems(503))
     async def healthz() -> JSONResponse:
         """200 where questions are answered now, else 503."""
         try:
             await asyncio.to_thread(desk.meter.alive, desk.holder, time.time())
         except RunFailedError:
             raise Problem(503, "no_meter", "the meter does not answer") from None
+        if not await asyncio.to_thread(desk.asker.is_ready):
+            raise Problem(503, "no_pool", "no replica of the model answers")
         return JSONResponse({"status": "ok", "version": __version__})
 
-    @router.get("/metrics", response_class=Response)
+    @router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}, **problems(*ADMISSION)},
+    )
     async def metrics(request: Request) -> Response:
         """In Prometheus' form; a service with keys asks for one of scope `metrics`."""
         await desk.admit(request, "metrics")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -11,6 +12,12 @@ from craft_ray.service.http.problems import Problem
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEY_LENGTH = 255
+_DIGITS = 20
+"""Of a number of bytes: Python refuses to read one of thousands of digits."""
+BODY_S = 20.0
+BYTES_A_SECOND = 50_000
+"""A body that comes more slowly, after the first `BODY_S`, is not waited for: it holds one of the
+places of requests."""
 
 
 async def read_body(request: Request, most: int) -> bytes:
@@ -27,16 +34,27 @@ async def read_body(request: Request, most: int) -> bytes:
             f"be told, but got {request.headers['content-encoding']!r:.40}",
         )
     told = request.headers.get("content-length", "")
-    if told.isascii() and told.isdecimal() and int(told) > most:
-        raise _too_large(most, f"is {told}")
+    if told.isascii() and told.isdecimal() and int(told[:_DIGITS]) > most:
+        raise _too_large(most, f"is {told[:_DIGITS]}")
     body = bytearray()
     try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > most:
-                raise _too_large(most, "is more")
+        async with asyncio.timeout(BODY_S) as patience:
+            until = patience.when()
+            assert until is not None
+            async for piece in request.stream():
+                body += piece
+                if len(body) > most:
+                    raise _too_large(most, "is more")
+                patience.reschedule(until + len(body) / BYTES_A_SECOND)
     except ClientDisconnect:
         raise Problem(400, "half_a_body", "the connection has ended before the body") from None
+    except TimeoutError:
+        raise Problem(
+            408,
+            "slow_body",
+            f"body: must come within {BODY_S:g} s and one more for each {BYTES_A_SECOND:,} bytes, "
+            f"because others wait for its place, but of it {len(body)} bytes have come",
+        ) from None
     return bytes(body)
 
 

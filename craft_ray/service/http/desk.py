@@ -8,8 +8,6 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import CancelledError as NeverBegunError
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from craft_ray.config.service import ServiceConfig
-from craft_ray.errors import DataError, OracleError, RunFailedError, UserError
+from craft_ray.errors import DataError, OracleError, RunFailedError
 from craft_ray.service.asking import Asker
 from craft_ray.service.given_away import NotGivenError
 from craft_ray.service.http.bodies import bearer_token
@@ -41,11 +39,11 @@ from craft_ray.service.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 2.0
-"""How often the meter hears that this process lives."""
-TIDY_S = 600.0
-"""How often answers that nobody may ask for again are deleted."""
+LAST_WORKS_S = 5.0
+"""How long an ingress that ends waits for what it has begun; Serve gives it ten seconds."""
 TRY_AGAIN_S = 5.0
+SHARE_OF_A_KEY = 0.75
+"""Of `bounds.requests_at_a_time`, at most."""
 MOST_TASKS_BYTES = 1_000_000_000
 """Of the tasks of a key."""
 
@@ -74,8 +72,10 @@ class Desk:
         self.tasks = Shelf(folder / "tasks", bounds.tasks_per_key, MOST_TASKS_BYTES)
         self.answers = folder / "answers"
         self.metrics = Metrics(asker.waiting)
-        self._given_up: list[str] = []
-        self._works: set[asyncio.Task[Any]] = set()
+        self.given_up: list[str] = []
+        """Attempts of which the meter may know more than is known here."""
+        self._works: dict[asyncio.Task[Any], str] = {}
+        """Whose each of them is."""
 
     @property
     def most_bytes(self) -> int:
@@ -121,6 +121,8 @@ class Desk:
         asked: Asked,
         work: Callable[[], Awaitable[bytes]],
         media_type: str,
+        *,
+        keep: bool = True,
     ) -> Response:
         """Reserve, answer, keep the answer, settle; or repeat what was answered before.
 
@@ -133,44 +135,71 @@ class Desk:
             asked: what.
             work: makes the answer's body.
             media_type: of the answer.
+            keep: whether the answer is kept for a repetition.
 
         Raises:
             Problem: what is wrong with it; nothing is charged.
         """
+        key_id = admitted.caller.key_id
+        self._check_room(key_id, admitted.rate)
+        # A task of its own from the first: of a request that ends between the two, nobody would
+        # know that its pairs are reserved.
+        task = asyncio.create_task(self._answered(admitted, asked, work, media_type, keep))
+        self._works[task] = key_id
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _check_room(self, key_id: str, rate: Rate | None) -> None:
+        """Whoever hangs up gives up Serve's place, and its question is still here: there must be
+        an end to it. And others must have places, whatever one key asks."""
+        most = self.config.bounds.requests_at_a_time
+        if self.config.keys is not None:
+            most = max(1, int(most * SHARE_OF_A_KEY))
+        if list(self._works.values()).count(key_id) >= most:
+            raise Problem(
+                429,
+                "too_many_at_a_time",
+                f"questions of a key must be at most {most} at a time, and so many are being "
+                "answered",
+                1.0,
+                rate,
+            )
+
+    async def finish(self) -> None:
+        """Wait until whatever was begun is settled or given back, for a time."""
+        if self._works:
+            await asyncio.wait(list(self._works), timeout=LAST_WORKS_S)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        del self._works[task]
+        if not task.cancelled():
+            task.exception()  # is told to whoever waits, if anybody still does
+
+    async def _answered(
+        self,
+        admitted: Admitted,
+        asked: Asked,
+        work: Callable[[], Awaitable[bytes]],
+        media_type: str,
+        keep: bool,
+    ) -> Response:
         caller = admitted.caller
         asked = replace(asked, attempt=secrets.token_hex(8))
         try:
             begun = await self.metered(self.meter.begin_for, caller.key_id, asked, time.time())
-        except Problem:
+        except BaseException:
             # It may have begun, and nobody would end it for as long as this process lives.
-            self._given_up.append(asked.attempt)
+            self.given_up.append(asked.attempt)
             raise
         if isinstance(begun, Refusal):
             raise Problem.of(begun)
         if isinstance(begun, Replayed):
             return await self._replayed(begun, admitted.rate)
-        task = asyncio.create_task(self._work(begun, asked, caller.name, work, media_type))
-        self._works.add(task)
-        task.add_done_callback(self._works.discard)
-        body, balance = await asyncio.shield(task)
+        body, balance = await self._work(
+            begun, asked, caller.name, work, media_type if keep else None
+        )
         headers = told(balance, asked.pairs, admitted.rate)
         return Response(body, media_type=media_type, headers=headers)
-
-    async def keep_alive(self) -> None:
-        """Tell the meter that this process lives, and tidy up; ends when it is cancelled."""
-        tidied_s = float("-inf")
-        while True:
-            try:
-                given_up = list(self._given_up)
-                await asyncio.to_thread(self.meter.alive, self.holder, time.time(), given_up)
-                del self._given_up[: len(given_up)]
-                if time.monotonic() - tidied_s > TIDY_S:
-                    tidied_s = time.monotonic()
-                    for name in await asyncio.to_thread(self.meter.forget_old, time.time()):
-                        (self.answers / name).unlink(missing_ok=True)
-            except (RunFailedError, UserError, OSError) as error:
-                logger.error("the meter was not told that this ingress lives: %s", error)
-            await asyncio.sleep(BEAT_S)
 
     async def _work(
         self,
@@ -178,19 +207,22 @@ class Desk:
         asked: Asked,
         key_name: str,
         work: Callable[[], Awaitable[bytes]],
-        media_type: str,
+        kept_as: str | None,
     ) -> tuple[bytes, Balance]:
+        name = f"{begun.caller.key_id}/{begun.request_id}"  # one folder would hold millions
+        stored = None if kept_as is None else Stored(name, kept_as, asked.pairs)
         try:
             body = await work()
-            name = f"{begun.caller.key_id}/{begun.request_id}"  # one folder would hold millions
-            await asyncio.to_thread(_write, self.answers / name, body)
-            stored = Stored(name, media_type, asked.pairs)
+            if stored is not None:
+                await asyncio.to_thread(_write, self.answers / name, body)
             balance = await self.metered(
                 self.meter.settle, begun.request_id, asked.pairs, stored, time.time()
             )
         except BaseException as error:
-            with suppress(Problem):  # then the meter refunds it, when this process is gone
+            try:
                 await self.metered(self.meter.refund, begun.request_id, time.time())
+            except Problem:  # with one of the next beats, then
+                self.given_up.append(asked.attempt)
             raise problem_of(error) from error
         self.metrics.charged(key_name, asked.route, asked.pairs)
         return body, balance
@@ -224,7 +256,7 @@ def problem_of(error: BaseException) -> BaseException:
         return Problem(422, "bad_image", str(error))
     if isinstance(error, OracleError):
         return Problem(422, "refused", str(error))
-    if isinstance(error, (RunFailedError, OSError, NeverBegunError)):
+    if isinstance(error, (RunFailedError, OSError)):
         logger.error("a question was not answered: %s", error)
         return Problem(
             503, "not_answered", "the model could not answer now; nothing was charged", TRY_AGAIN_S

@@ -9,10 +9,12 @@ import binascii
 import hashlib
 import json
 import secrets
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,14 +26,16 @@ from craft_ray.service.given_away import check_task, limited
 from craft_ray.service.http.bodies import idempotency_key, read_body
 from craft_ray.service.http.desk import Desk, problem_of
 from craft_ray.service.http.metrics import counted
+from craft_ray.service.http.page import ADMISSION, BODY, problems
 from craft_ray.service.http.problems import Problem
-from craft_ray.service.http.protocol import all_of, decoded
+from craft_ray.service.http.protocol import decoded, one_of
 from craft_ray.service.http.questions import MOST_TEXTS, Text, first_words
 from craft_ray.service.meter.terms import Asked
 
 JSON = "application/json"
 HF_TEMPLATE = "This is a photo of {}."
 """Of the zero-shot pipeline of transformers, where none is sent."""
+_ANY_JSON: dict[str, Any] = {"content": {JSON: {"schema": {}}}}
 MOST_INPUTS = 2048
 """Of one request for embeddings, as OpenAI has it."""
 
@@ -66,15 +70,20 @@ class EmbeddingsBody(BaseModel):
 
 def foreign_routes(desk: Desk) -> APIRouter:
     """Those that the owner gives."""
-    router = APIRouter(route_class=counted(desk.metrics), tags=["others' clients"])
+    router = APIRouter(route_class=_told_as_others_do(desk), tags=["others' clients"])
     if desk.config.gives.hugging_face:
 
-        @router.post("/hf", response_class=Response, openapi_extra=_body_of(ZeroShotBody))
+        @router.post(
+            "/hf",
+            response_class=Response,
+            responses={200: _ANY_JSON, **problems(*ADMISSION, *BODY, 409, 410, 415)},
+            openapi_extra=_body_of(ZeroShotBody),
+        )
         async def zero_shot(request: Request) -> Response:
             """All labels with their probabilities, the most probable one first."""
             admitted = await desk.admit(request, "predict")
             body = await read_body(request, desk.most_bytes)
-            asked = _read(ZeroShotBody, body)
+            asked = await asyncio.to_thread(_read, ZeroShotBody, body)
             labels = asked.parameters.candidate_labels
             template = asked.parameters.hypothesis_template
             if template.count("{}") != 1:
@@ -93,7 +102,7 @@ def foreign_routes(desk: Desk) -> APIRouter:
 
             async def work() -> bytes:
                 futures = desk.asker.predict(key_id, task, image, None)
-                (logits_1NC,) = await all_of(futures)
+                logits_1NC = await one_of(futures[0])
                 logs_C = limited(logits_1NC, desk.config.gives)[0, 0].astype(np.float64)
                 scores_C = softmax(logs_C[None])[0]
                 order = np.argsort(-scores_C, kind="stable")
@@ -105,20 +114,22 @@ def foreign_routes(desk: Desk) -> APIRouter:
                 ).encode()
 
             pairs = len(task.class_names)
-            return await desk.answer(
-                request, admitted, _asked(request, desk, "hf", pairs, body), work, JSON
-            )
+            question, keep = await asyncio.to_thread(_asked, request, desk, "hf", pairs, body)
+            return await desk.answer(request, admitted, question, work, JSON, keep=keep)
 
     if desk.config.gives.embeddings:
 
         @router.post(
-            "/v1/embeddings", response_class=Response, openapi_extra=_body_of(EmbeddingsBody)
+            "/v1/embeddings",
+            response_class=Response,
+            responses={200: _ANY_JSON, **problems(*ADMISSION, *BODY, 409, 410, 415)},
+            openapi_extra=_body_of(EmbeddingsBody),
         )
         async def embeddings(request: Request) -> Response:
             """Features of unit length, of texts and of images."""
             admitted = await desk.admit(request, "features")
             body = await read_body(request, desk.most_bytes)
-            asked = _read(EmbeddingsBody, body)
+            asked = await asyncio.to_thread(_read, EmbeddingsBody, body)
             inputs = [asked.input] if isinstance(asked.input, str) else asked.input
             if any(not text.strip() for text in inputs):
                 raise Problem(422, "bad_input", "input: must not be blank")
@@ -130,15 +141,34 @@ def foreign_routes(desk: Desk) -> APIRouter:
                     _as_openai, features_IF, asked.encoding_format, desk.config.name
                 )
 
-            return await desk.answer(
-                request,
-                admitted,
-                _asked(request, desk, "embeddings", len(inputs), body),
-                work,
-                JSON,
+            question, keep = await asyncio.to_thread(
+                _asked, request, desk, "embeddings", len(inputs), body
             )
+            return await desk.answer(request, admitted, question, work, JSON, keep=keep)
 
     return router
+
+
+def _told_as_others_do(desk: Desk) -> type[APIRoute]:
+    """A problem has, beside its own members, the one that the official clients show."""
+
+    class ForeignRoute(counted(desk.metrics)):  # type: ignore[misc]
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def told(request: Request) -> Response:
+                try:
+                    response: Response = await handle(request)
+                    return response
+                except Problem as problem:
+                    if self.path == "/hf":
+                        return problem.response(error=problem.detail)
+                    error = {"message": problem.detail, "code": problem.code, "param": None}
+                    return problem.response(error={**error, "type": "invalid_request_error"})
+
+            return told
+
+    return ForeignRoute
 
 
 async def _features(desk: Desk, key_id: str, inputs: list[str], modality: str | None) -> FloatArray:
@@ -151,9 +181,9 @@ async def _features(desk: Desk, key_id: str, inputs: list[str], modality: str | 
     found: dict[bool, FloatArray] = {}
     if images:
         pixels = await asyncio.to_thread(_images_of, desk, images)
-        found[True] = (await all_of([desk.asker.embed_images(key_id, pixels)]))[0]
+        found[True] = await one_of(desk.asker.embed_images(key_id, pixels))
     if texts:
-        found[False] = (await all_of([desk.asker.embed_texts(key_id, texts)]))[0]
+        found[False] = await one_of(desk.asker.embed_texts(key_id, texts))
     width = next(iter(found.values())).shape[1]
     features_IF = np.empty((len(inputs), width), np.float32)
     for kind, rows in found.items():
@@ -176,11 +206,12 @@ def _as_openai(features_IF: FloatArray, encoding: str, model: str) -> bytes:
     return json.dumps({"object": "list", "model": model, "data": data, "usage": usage}).encode()
 
 
-def _asked(request: Request, desk: Desk, route: str, pairs: int, body: bytes) -> Asked:
-    """The clients of others send no Idempotency-Key: each of their requests is a new one."""
+def _asked(request: Request, desk: Desk, route: str, pairs: int, body: bytes) -> tuple[Asked, bool]:
+    """And whether it may be repeated. The clients of others send no Idempotency-Key: each of their
+    requests is a new one."""
     has_key = "idempotency-key" in request.headers
     key = idempotency_key(request) if has_key else f"once-{secrets.token_hex(16)}"
-    return Asked(route, pairs, key, hashlib.sha256(body).hexdigest(), desk.holder)
+    return Asked(route, pairs, key, hashlib.sha256(body).hexdigest(), desk.holder), has_key
 
 
 def _read(kind: type[Any], body: bytes) -> Any:
@@ -215,7 +246,7 @@ def _images_of(desk: Desk, texts: list[str]) -> PixelSet:
         arrays.append(decoded(desk, data, str(row)))
     pixels = np.stack(arrays)
     # Nobody asks about them again by an address.
-    return PixelSet(secrets.token_hex(16), lambda: pixels)
+    return PixelSet(secrets.token_hex(16), len(pixels), lambda: pixels)
 
 
 def _body_of(kind: type[BaseModel]) -> dict[str, Any]:

@@ -72,9 +72,13 @@ class Problem(Exception):  # noqa: N818 (of RFC 9457)
             "detail": self.detail,
         }
 
-    def response(self, more: Mapping[str, str] | None = None) -> JSONResponse:
-        """As it is sent."""
+    def response(self, more: Mapping[str, str] | None = None, **members: object) -> JSONResponse:
+        """As it is sent.
+
+        Args:
+            more: headers.
+            members: of the document, which whoever does not know them passes over.
+        """
         headers = {**self.headers(), **(more or {})}
-        return JSONResponse(
-            self.document(), status_code=self.status, headers=headers, media_type=MEDIA_TYPE
-        )
+        document = {**self.document(), **members}
+        return JSONResponse(document, self.status, headers, MEDIA_TYPE)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from craft_ray.data.decoding import opened
 from craft_ray.data.pixels import PixelArray
-from craft_ray.errors import DataError
+from craft_ray.errors import DataError, RunFailedError
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.endpoints.tensor_body import MEDIA_TYPE, pack
 from craft_ray.service.asking import PixelSet, set_address, stacked
@@ -34,6 +36,16 @@ from craft_ray.service.http.bodies import (
 )
 from craft_ray.service.http.desk import Desk, problem_of
 from craft_ray.service.http.metrics import counted
+from craft_ray.service.http.page import (
+    ADMISSION,
+    ANSWERS,
+    BODY,
+    IMAGE,
+    QUESTION,
+    TASK,
+    TENSORS,
+    problems,
+)
 from craft_ray.service.http.problems import Problem, rate_headers
 from craft_ray.service.http.questions import (
     TaskQuestion,
@@ -44,17 +56,23 @@ from craft_ray.service.http.questions import (
 from craft_ray.service.meter.terms import Asked
 
 MOST_TASK_BYTES = 16_000_000
+LARGE_PIXELS = 10_000_000
+"""Of an image that takes hundreds of megabytes while it is decoded: two at a time."""
 MOMENTS_BYTES = 2_000_000_000
 """Of the sums of squares that `linear_head_error` needs for one chunk of contexts."""
-TENSORS = {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
-"""Of the OpenAPI page: what a body is."""
+
+_large_images = threading.Semaphore(2)
 
 
 def protocol_routes(desk: Desk) -> APIRouter:
     """All of them."""
     router = APIRouter(route_class=counted(desk.metrics), tags=["craft-ray"])
 
-    @router.get("/v1/describe", response_class=Response, responses={200: TENSORS})
+    @router.get(
+        "/v1/describe",
+        response_class=Response,
+        responses={200: TENSORS, **problems(*ADMISSION)},
+    )
     async def describe(request: Request) -> Response:
         """What the owner declares about the model."""
         admitted = await desk.admit(request, None)
@@ -66,8 +84,8 @@ def protocol_routes(desk: Desk) -> APIRouter:
     @router.post(
         "/v1/tasks",
         response_class=Response,
-        responses={200: TENSORS},
-        openapi_extra=_JSON_TASK,
+        responses={200: TENSORS, **problems(*ADMISSION, *BODY, 415, 503)},
+        openapi_extra=TASK,
     )
     async def register_task(request: Request) -> Response:
         """Register class names and a template; free, and repeating it changes nothing."""
@@ -77,7 +95,7 @@ def protocol_routes(desk: Desk) -> APIRouter:
         task = await asyncio.to_thread(read_task, body)
         try:
             check_task(task, desk.config.gives)
-            handle = await asyncio.wrap_future(desk.asker.task(admitted.caller.key_id, task))
+            handle = await one_of(desk.asker.task(admitted.caller.key_id, task))
         except Exception as error:
             raise problem_of(error) from error
         put = desk.tasks.put
@@ -86,7 +104,12 @@ def protocol_routes(desk: Desk) -> APIRouter:
         packed = pack({"initial_context": handle.initial_context}, told)
         return Response(packed, media_type=MEDIA_TYPE, headers=rate_headers(admitted.rate))
 
-    @router.put("/v1/images/{digest}", response_class=Response, openapi_extra=_IMAGE)
+    @router.put(
+        "/v1/images/{digest}",
+        response_class=Response,
+        responses={201: {"description": "It is new."}, **problems(*ADMISSION, *BODY, 415)},
+        openapi_extra=IMAGE,
+    )
     async def register_image(request: Request, digest: str) -> Response:
         """Register an image's file under its SHA-256; free, and only this key can ask about it."""
         admitted = await desk.admit(request, None)
@@ -100,8 +123,8 @@ def protocol_routes(desk: Desk) -> APIRouter:
     @router.post(
         "/v1/predict",
         response_class=Response,
-        responses={200: TENSORS},
-        openapi_extra=_QUESTION,
+        responses={200: TENSORS, **problems(*ADMISSION, *BODY, *ANSWERS)},
+        openapi_extra=QUESTION,
     )
     async def predict(request: Request) -> Response:
         """Logits of contexts, registered images and classes."""
@@ -110,8 +133,8 @@ def protocol_routes(desk: Desk) -> APIRouter:
     @router.post(
         "/v1/score",
         response_class=Response,
-        responses={200: TENSORS},
-        openapi_extra=_QUESTION,
+        responses={200: TENSORS, **problems(*ADMISSION, *BODY, *ANSWERS)},
+        openapi_extra=QUESTION,
     )
     async def score(request: Request) -> Response:
         """One loss a context, of registered images with labels."""
@@ -120,7 +143,7 @@ def protocol_routes(desk: Desk) -> APIRouter:
             raise Problem(403, "not_given", "scores are not given by this service: ask /v1/predict")
         return await _answered(desk, request, is_score=True)
 
-    @router.get("/v1/usage")
+    @router.get("/v1/usage", responses=problems(*ADMISSION))
     async def usage(request: Request) -> JSONResponse:
         """What this key has used in the period that runs, in pairs."""
         admitted = await desk.admit(request, None)
@@ -150,9 +173,7 @@ async def _answered(desk: Desk, request: Request, *, is_score: bool) -> Response
     question = await asyncio.to_thread(read_question, body, is_score=is_score)
     key_id = admitted.caller.key_id
     task = await asyncio.to_thread(_task_of, desk, key_id, question.task)
-    for digest in question.images:
-        if not desk.images.has(key_id, digest):
-            raise not_registered("image", digest)
+    await asyncio.to_thread(_check_registered, desk, key_id, question.images)
     pairs = len(question.contexts) * len(question.images) * task.num_texts
     _check_size(desk, question, task, pairs)
     digest = await asyncio.to_thread(lambda: hashlib.sha256(body).hexdigest())
@@ -169,7 +190,7 @@ async def _answered(desk: Desk, request: Request, *, is_score: bool) -> Response
 async def _predicted(
     desk: Desk, key_id: str, task: ClassificationTask, question: TaskQuestion
 ) -> bytes:
-    handle = await asyncio.wrap_future(desk.asker.task(key_id, task))
+    handle = await one_of(desk.asker.task(key_id, task))
     check_contexts_given(question.contexts, handle, desk.config.gives)
     images = _pixel_set(desk, key_id, question)
     futures = desk.asker.predict(key_id, task, images, question.contexts, question.answer)
@@ -186,7 +207,7 @@ async def _scored(
     desk: Desk, key_id: str, task: ClassificationTask, question: TaskQuestion
 ) -> bytes:
     assert question.reduction is not None
-    handle = await asyncio.wrap_future(desk.asker.task(key_id, task))
+    handle = await one_of(desk.asker.task(key_id, task))
     check_contexts_given(question.contexts, handle, desk.config.gives)
     images = _pixel_set(desk, key_id, question)
     reduction = question.reduction
@@ -199,14 +220,23 @@ async def all_of(futures: Sequence[Future[Any]]) -> list[Any]:
     begun.
 
     Raises:
+        RunFailedError: the service ends before they are begun.
         Exception: of the first that failed.
     """
     try:
         return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
-    except BaseException:
+    except BaseException as error:
         for future in futures:
             future.cancel()
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task and not task.cancelling():
+            raise RunFailedError("the service ends") from error
         raise
+
+
+async def one_of(future: Future[Any]) -> Any:
+    """Its result; see `all_of`."""
+    return (await all_of([future]))[0]
 
 
 def not_registered(what: str, digest: str) -> Problem:
@@ -218,12 +248,22 @@ def _task_of(desk: Desk, key_id: str, digest: str) -> ClassificationTask:
     stored = desk.tasks.get(key_id, digest)
     if stored is None:
         raise not_registered("task", digest)
-    task = read_task(stored)
+    try:
+        task = read_task(stored)
+    except Problem:  # as of an image
+        desk.tasks.drop(key_id, digest)
+        raise not_registered("task", digest) from None
     try:
         check_task(task, desk.config.gives)  # the owner may have changed them since
     except Exception as error:
         raise problem_of(error) from error
     return task
+
+
+def _check_registered(desk: Desk, key_id: str, images: Sequence[str]) -> None:
+    for digest in images:
+        if not desk.images.has(key_id, digest):
+            raise not_registered("image", digest)
 
 
 def _pixel_set(desk: Desk, key_id: str, question: TaskQuestion) -> PixelSet:
@@ -233,12 +273,14 @@ def _pixel_set(desk: Desk, key_id: str, question: TaskQuestion) -> PixelSet:
         arrays = []
         for digest in question.images:
             data = desk.images.get(key_id, digest)
-            if data is None:
+            if data is None or len(data) != 3 * size**2:  # a disk was full, or lost its power
+                desk.images.drop(key_id, digest)
                 raise not_registered("image", digest)
             arrays.append(data)
         return stacked(arrays, size)
 
-    return PixelSet(set_address(key_id, question.images), load)
+    address = set_address(key_id, question.images)
+    return PixelSet(address, len(question.images), load)
 
 
 def _keep_image(desk: Desk, key_id: str, digest: str, data: bytes) -> bool:
@@ -249,7 +291,7 @@ def _keep_image(desk: Desk, key_id: str, digest: str, data: bytes) -> bool:
     """
     if hashlib.sha256(data).hexdigest() != digest:
         raise Problem(422, "other_digest", "digest: must be the SHA-256 of the body, but is not")
-    if desk.images.has(key_id, digest):
+    if desk.images.has(key_id, digest, look=True):
         return False
     return desk.images.put(key_id, digest, decoded(desk, data, digest[:12]).tobytes())
 
@@ -270,7 +312,8 @@ def decoded(desk: Desk, data: bytes, name: str) -> PixelArray:
                 "image_too_large",
                 f"image {name}: must have at most {most} pixels, but has {width} x {height}",
             )
-        return desk.asker.decode(data, name)
+        with _large_images if width * height > LARGE_PIXELS else nullcontext():
+            return desk.asker.decode(data, name)
     except DataError as error:
         raise Problem(422, "bad_image", str(error)) from None
 
@@ -293,47 +336,3 @@ def _check_size(desk: Desk, question: TaskQuestion, task: ClassificationTask, pa
             "bad_reduction",
             f"known: must be of fewer columns, but with the task's has {columns}",
         )
-
-
-_JSON_TASK = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["class_names", "template"],
-                    "properties": {
-                        "class_names": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {"type": "string", "minLength": 1},
-                        },
-                        "template": {"type": "string", "pattern": r"\{\}"},
-                        "prompts": {
-                            "type": "array",
-                            "items": {"type": "string", "minLength": 1},
-                        },
-                    },
-                }
-            }
-        },
-    }
-}
-_IMAGE = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
-_QUESTION = {
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": True,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-        }
-    ],
-    "requestBody": {"required": True, **TENSORS},
-}

@@ -24,6 +24,9 @@ from craft_ray.service.tunings.records import TuningRecords
 
 T = TypeVar("T")
 
+MOST_FORWARDS = 2_000
+"""Of one request: each image, and each text, is seen by the model once, whatever the pairs."""
+
 
 class TuningDesk:
     """Implements `craft_ray.service.tunings.desk.Desk`.
@@ -78,8 +81,9 @@ class TuningDesk:
         Raises:
             RunFailedError: the service ends before that.
         """
+        cost = min(pairs, MOST_FORWARDS)
         try:
-            done: T = self._desk.asker.run(key_id, work, cost=1.0).result()
+            done: T = self._desk.asker.run(key_id, work, cost).result()
         except CancelledError as error:
             raise RunFailedError("the service ends") from error
         return done

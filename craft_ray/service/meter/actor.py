@@ -176,14 +176,11 @@ class MeterClient:
         self, token: str | None, scope: Scope, asked: Asked, now: float
     ) -> Begun | Replayed | Refusal:
         """See `Meter.begin`. Names the attempt, if it has no name."""
-        return self._attempt("begin", token, scope, asked=asked, now=now)
+        return self._begun("begin", (token, scope), asked, now)
 
     def begin_for(self, key_id: str, asked: Asked, now: float) -> Begun | Replayed | Refusal:
-        """See `Meter.begin_for`. Names the attempt, if it has a holder and no name."""
-        if asked.holder:
-            return self._attempt("begin_for", key_id, asked=asked, now=now)
-        begun: Begun | Replayed | Refusal = self.ask("begin_for", key_id, asked, now)
-        return begun
+        """See `Meter.begin_for`. Names the attempt of a holder, if it has no name."""
+        return self._begun("begin_for", (key_id,), asked, now)
 
     def settle(self, request_id: str, pairs: int, answer: Stored | None, now: float) -> Balance:
         """See `Meter.settle`."""
@@ -216,6 +213,20 @@ class MeterClient:
         files: list[str] = self.ask("forget_old", now)
         return files
 
+    def _begun(
+        self, method: str, who: tuple[object, ...], asked: Asked, now: float
+    ) -> Begun | Replayed | Refusal:
+        if asked.holder and not asked.attempt:
+            asked = replace(asked, attempt=secrets.token_hex(8))
+        try:
+            begun: Begun | Replayed | Refusal = self.ask(method, *who, asked, now)
+        except RunFailedError:
+            # It may have begun: nobody would end it for as long as the holder lives.
+            if asked.holder:
+                self._given_up.append(asked.attempt)
+            raise
+        return begun
+
     def ask(self, method: str, *arguments: object) -> Any:
         """Call a method of the meter, again and again while the actor restarts."""
         until = time.monotonic() + self._patience_s
@@ -233,18 +244,6 @@ class MeterClient:
             if error is not None:  # as if it had been called here
                 raise error
             return value
-
-    def _attempt(
-        self, method: str, *who: object, asked: Asked, now: float
-    ) -> Begun | Replayed | Refusal:
-        asked = replace(asked, attempt=asked.attempt or secrets.token_hex(8))
-        try:
-            begun: Begun | Replayed | Refusal = self.ask(method, *who, asked, now)
-        except RunFailedError:
-            # It may have begun: nobody would end it for as long as the holder lives.
-            self._given_up.append(asked.attempt)
-            raise
-        return begun
 
     def _ask_alone(self, call: Call) -> Told:
         return self._ask([call])[0]
