@@ -163,7 +163,8 @@ class Client:
                 self.retries.append(0)
                 time.sleep(0.5)
                 continue
-            if reply.status_code not in RETRIED:
+            starts = reply.status_code == 404 and "/-/routes" in reply.text
+            if reply.status_code not in RETRIED and not starts:
                 return reply
             self.retries.append(reply.status_code)
             time.sleep(min(float(reply.headers.get("retry-after", "0.5")), 2.0))

@@ -51,6 +51,7 @@ LIMITS = Limits(images=16_384, contexts=256, bytes=64_000_000, answer_bytes=64_0
 NOT_REGISTERED = "not_registered"
 ROOM = 65_536
 """Bytes of a body beside contexts and digests."""
+_NO_ROUTES_NOW = b"/-/routes"
 _DIGEST_BYTES = 70
 _SPENT = "x-craft-spent"
 
@@ -273,7 +274,11 @@ class CraftRayProtocol:
         return joined
 
     def classify(self, request: Request, reply: Reply, now: float) -> Verdict | None:
-        """What a refusal means. 409: the same question is being answered; its answer is kept."""
+        """What a refusal means. 409: the same question is being answered; its answer is kept. A
+        server that starts or ends says by 404, in the words of Ray Serve, that it has no routes
+        now."""
+        if reply.status == 404 and _NO_ROUTES_NOW in reply.body:
+            return Verdict("retry", "no", "status 404: the service starts or ends")
         return classify_status(request, reply, now)
 
     def has_forgotten(self, reply: Reply) -> bool:

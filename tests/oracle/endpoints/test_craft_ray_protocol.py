@@ -235,6 +235,7 @@ def test_refusals() -> None:
     for status, body, action in (
         (403, b'{"title": "quota_exhausted", "detail": "0 of 10 left"}', "never"),
         (409, b"", "retry"),
+        (404, b"Path '/v1/predict' not found. Ping http://.../-/routes for", "retry"),
         (413, b"", "never"),  # one context, and a score is not split by images
         (429, b"", "retry"),
     ):
