@@ -132,7 +132,13 @@ def test_scores_are_split_by_contexts_only(
     num_contexts: int, most: int, data: st.DataObject
 ) -> None:
     labels = np.array([0, 2, 1, 1])
-    head = {"enter.weight": np.ones((2, 3), dtype=np.float32)}
+    shapes = {
+        "enter.weight": (2, 3),
+        "enter.bias": (2,),
+        "leave.weight": (3, 2),
+        "leave.bias": (3,),
+    }
+    head = {name: np.ones(shape, dtype=np.float32) for name, shape in shapes.items()}
     for reduction in (
         PromptLoss(labels, head, 0.5),
         PromptLoss(labels, None, 0.0),
