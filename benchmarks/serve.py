@@ -48,9 +48,8 @@ from craft_ray.task.few_shot_data import sample_data
 
 TASK = ClassificationTask(CIFAR10)
 PORT = 8177
-"""No thread of a replica more than the machine has cores; one replica, so that both sides ask the
-same one."""
 WORDS = ("pool.replicas=1", "pool.threads_per_replica=1", "tuning.enabled=false")
+"""One replica, so that both sides ask the same one; the other core is for clients and HTTP."""
 
 
 def files_of(number: int) -> list[bytes]:
