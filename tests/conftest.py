@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from tests.support.shared_ray import running_ray
 
 # The models of the tests are tiny: threads only wait for each other, and for other processes.
 torch.set_num_threads(1)
+
+# Ray asks for a token on one machine unless it is told not to, and a process that has had one is not
+# answered by a Ray that has none, such as the shared one. `test_ray_session` and `test_ray_up` ask.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 # A shell starts what it runs in the background (`pytest &`) with Ctrl-C ignored.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
