@@ -20,8 +20,9 @@ from tests.support.shared_ray import running_ray
 # The models of the tests are tiny: threads only wait for each other, and for other processes.
 torch.set_num_threads(1)
 
-# Ray asks for a token on one machine unless it is told not to, and a process that has had one is not
-# answered by a Ray that has none, such as the shared one. `test_ray_session` and `test_ray_up` ask.
+# Ray asks for a token on one machine unless it is told not to, and a process that has had one is
+# not answered by a Ray that has none, such as the shared one. `test_ray_session` and `test_ray_up`
+# ask for it.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 # A shell starts what it runs in the background (`pytest &`) with Ctrl-C ignored.
