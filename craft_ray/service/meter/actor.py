@@ -18,16 +18,10 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import (
-    ActorDiedError,
-    ActorUnavailableError,
-    GetTimeoutError,
-)
 
-from craft_ray.errors import ConfigError, RunFailedError
+from craft_ray.errors import RunFailedError
 from craft_ray.files.together import Together
-from craft_ray.pool.cluster import beside_driver
-from craft_ray.pool.lifecycle import NAMESPACE
+from craft_ray.service.lasting_actor import PATIENCE_S, ask_patiently, start_lasting
 from craft_ray.service.meter.meter import Meter
 from craft_ray.service.meter.terms import (
     Admitted,
@@ -50,9 +44,6 @@ SLOW = ("forget_old",)
 """Methods on which others are not to wait."""
 CALLS_AT_ONCE = 32
 """Threads of the actor."""
-PATIENCE_S = 30.0
-"""How long a call is repeated while the actor restarts, which takes some seconds."""
-_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -121,23 +112,8 @@ def start_meter(plan: MeterPlan, name: str) -> MeterClient:
         ConfigError: there is an actor of this name.
         RunFailedError: the file cannot be written.
     """
-    remote: Any = ray.remote(MeterActor)
-    try:
-        actor = remote.options(
-            name=name,
-            namespace=NAMESPACE,
-            num_cpus=0,
-            max_restarts=-1,
-            # Calls are repeated by the client, which knows for how long somebody waits.
-            max_task_retries=0,
-            max_concurrency=CALLS_AT_ONCE,
-            scheduling_strategy=beside_driver(),
-            # Ray would keep the history of every call.
-            enable_task_events=False,
-        ).remote(replace(plan, path=plan.path.absolute()))
-    except ValueError as error:  # of Ray, which says that the name is taken
-        problem = f"must be of no other service on this cluster, but there is an actor {name!r}"
-        raise ConfigError("name", [problem]) from error
+    whole = replace(plan, path=plan.path.absolute())
+    actor = start_lasting(MeterActor, whole, name, CALLS_AT_ONCE)
     client = MeterClient(actor)
     try:
         client.ask("")
@@ -229,21 +205,12 @@ class MeterClient:
 
     def ask(self, method: str, *arguments: object) -> Any:
         """Call a method of the meter, again and again while the actor restarts."""
-        until = time.monotonic() + self._patience_s
         ask = self._ask_alone if method in SLOW else self._together
-        while True:
-            try:
-                value, error = ask((method, arguments))
-            except (ActorUnavailableError, ActorDiedError, GetTimeoutError) as error:
-                if time.monotonic() + _PAUSE_S > until:
-                    raise RunFailedError(
-                        f"the meter must answer within {self._patience_s:g} s, but: {error}"
-                    ) from error
-                time.sleep(_PAUSE_S)
-                continue
-            if error is not None:  # as if it had been called here
-                raise error
-            return value
+        call = (method, arguments)
+        value, error = ask_patiently(lambda _: ask(call), "the meter", self._patience_s)
+        if error is not None:  # as if it had been called here
+            raise error
+        return value
 
     def _ask_alone(self, call: Call) -> Told:
         return self._ask([call])[0]

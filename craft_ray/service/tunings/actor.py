@@ -7,22 +7,17 @@ meanwhile is asked again, so each method may be repeated.
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any, cast
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayTaskError
+from ray.exceptions import RayTaskError
 
-from craft_ray.errors import ConfigError, RunFailedError
-from craft_ray.pool.cluster import beside_driver
 from craft_ray.pool.lifecycle import NAMESPACE
+from craft_ray.service.lasting_actor import PATIENCE_S, ask_patiently, start_lasting
 from craft_ray.service.tunings.records import TuningRecords
 
 CALLS_AT_ONCE = 16
-PATIENCE_S = 30.0
-"""How long a call is repeated while the actor restarts, which takes some seconds."""
-_PAUSE_S = 0.1
 
 
 class RecordsActor:
@@ -66,20 +61,14 @@ class _RecordsClient:
 
     def ask(self, method: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Call a method, again and again while the actor restarts."""
-        until = time.monotonic() + PATIENCE_S
-        while True:
-            left_s = max(0.0, until - time.monotonic())
+
+        def ask(left_s: float) -> Any:
             try:
                 return ray.get(self._actor.ask.remote(method, arguments, named), timeout=left_s)
             except RayTaskError as error:  # of the records: as if they had been called here
                 raise error.cause from None
-            except (ActorUnavailableError, ActorDiedError, GetTimeoutError) as error:
-                if time.monotonic() + _PAUSE_S > until:
-                    raise RunFailedError(
-                        f"the records of fine-tunings must answer within {PATIENCE_S:g} s, but: "
-                        f"{error}"
-                    ) from error
-                time.sleep(_PAUSE_S)
+
+        return ask_patiently(ask, "the records of fine-tunings", PATIENCE_S)
 
 
 def start_records(name: str, path: Path) -> TuningRecords:
@@ -97,21 +86,7 @@ def start_records(name: str, path: Path) -> TuningRecords:
         ConfigError: there is an actor of this name.
         RunFailedError: the file cannot be written.
     """
-    remote: Any = ray.remote(RecordsActor)
-    try:
-        actor = remote.options(
-            name=name,
-            namespace=NAMESPACE,
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=0,  # calls are repeated by the client
-            max_concurrency=CALLS_AT_ONCE,
-            scheduling_strategy=beside_driver(),
-            enable_task_events=False,  # Ray would keep the history of every call
-        ).remote(path.absolute())
-    except ValueError as error:  # of Ray, which says that the name is taken
-        problem = f"must be of no other service on this cluster, but there is an actor {name!r}"
-        raise ConfigError("name", [problem]) from error
+    actor = start_lasting(RecordsActor, path.absolute(), name, CALLS_AT_ONCE)
     client = _RecordsClient(actor)
     try:
         client.ask("", (), {})
