@@ -48,7 +48,8 @@ CALLS_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class MeterPlan:
-    """See `Meter`."""
+    """How the actor opens its `Meter`: the file, whether callers need keys, and for how many hours
+    answers may be repeated."""
 
     path: Path
     needs_keys: bool = True
@@ -144,48 +145,42 @@ class MeterClient:
         return MeterClient, (self._actor, self._patience_s)
 
     def admit(self, token: str | None, scope: Scope | None, now: float) -> Admitted | Refusal:
-        """See `Meter.admit`."""
         found: Admitted | Refusal = self.ask("admit", token, scope, now)
         return found
 
     def begin(
         self, token: str | None, scope: Scope, asked: Asked, now: float
     ) -> Begun | Replayed | Refusal:
-        """See `Meter.begin`. Names the attempt, if it has no name."""
+        """Names the attempt, if it has no name."""
         return self._begun("begin", (token, scope), asked, now)
 
     def begin_for(self, key_id: str, asked: Asked, now: float) -> Begun | Replayed | Refusal:
-        """See `Meter.begin_for`. Names the attempt of a holder, if it has no name."""
+        """Names the attempt of a holder, if it has no name."""
         return self._begun("begin_for", (key_id,), asked, now)
 
     def settle(self, request_id: str, pairs: int, answer: Stored | None, now: float) -> Balance:
-        """See `Meter.settle`."""
         balance: Balance = self.ask("settle", request_id, pairs, answer, now)
         return balance
 
     def refund(self, request_id: str, now: float) -> Balance:
-        """See `Meter.refund`."""
         balance: Balance = self.ask("refund", request_id, now)
         return balance
 
     def alive(self, holder: str, now: float, given_up: Collection[str] = ()) -> None:
-        """See `Meter.alive`. Tells what this client itself has given up, too."""
+        """Tells what this client itself has given up, too."""
         own = list(self._given_up)
         self.ask("alive", holder, now, (*given_up, *own))
         del self._given_up[: len(own)]
 
     def balance(self, key_id: str, now: float) -> Balance:
-        """See `Meter.balance`."""
         balance: Balance = self.ask("balance", key_id, now)
         return balance
 
     def usage(self, key_id: str, now: float) -> Usage:
-        """See `Meter.usage`."""
         usage: Usage = self.ask("usage", key_id, now)
         return usage
 
     def forget_old(self, now: float) -> list[str]:
-        """See `Meter.forget_old`."""
         files: list[str] = self.ask("forget_old", now)
         return files
 
