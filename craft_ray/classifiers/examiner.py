@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from craft_ray.classifiers.classifier import Classifier, TunedClassifier
@@ -10,14 +11,18 @@ from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.classifiers.predictions import PredictionLog
 from craft_ray.classifiers.score import Score, ScoreCount, score_logits
 from craft_ray.data.dataset import Dataset, Item, labels_of
+from craft_ray.data.threads import made_ahead
 from craft_ray.errors import DataError
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import examined_blocks
-from craft_ray.oracle.contract import ImageHandle, OracleDescription
+from craft_ray.oracle.contract import ImageHandle, Images, OracleDescription
 from craft_ray.task.preparation import FewShotData
 from craft_ray.task.prepared import PreparedTask
-from craft_ray.task.sending import plain_images
+from craft_ray.task.sending import passing_images
+
+MOST_BLOCKS_AT_ONCE = 64
+"""Twice as many are in the object store: 6 GB of photographs as ImageNet has them."""
 
 
 class Examiner:
@@ -69,8 +74,8 @@ class Examiner:
             on: another data set with the same classes; None: the one they were tuned on.
             log: takes down what they say of each image; nothing more is asked for it.
 
-        Images are decoded, sent and asked about in blocks that nobody keeps, so that memory does
-        not grow with the split. All classifiers are tested on a block while it is there.
+        Images are read, sent and asked about in blocks that nobody keeps, so that memory does not
+        grow with the split. All classifiers are tested on a block while it is there.
 
         Raises:
             DataError: `on` has other classes.
@@ -81,27 +86,41 @@ class Examiner:
                 f"{dataset.name}: must have the classes of {self._data.dataset.name}, which the "
                 "classifier was tuned for, but has others"
             )
-        items = dataset.splits["test"]
-        blocks = [items[block.start : block.stop] for block in examined_blocks(len(items))]
         counts = [ScoreCount(dataset.scored_classes) for _ in classifiers]
-        sent = map(self._send, blocks)
-        following = next(sent, None)
-        for block in blocks:
-            # While one replica is asked about this block, another may encode the next.
-            images, following = following, next(sent, None)
-            assert images is not None
-            labels_N = labels_of(block)
+        for items, images in self._sent(dataset.splits["test"]):
+            labels_N = labels_of(items)
             answers = []
             for classifier, count in zip(classifiers, counts, strict=True):
                 logits_NC = classifier.predict(self._oracle, self._prepared.classes, images)
                 count.add(logits_NC, labels_N)
                 answers.append(logits_NC)
             if log is not None:
-                log.add(block, answers)
+                log.add(items, answers)
         return [count.score for count in counts]
 
-    def _send(self, block: Sequence[Item]) -> ImageHandle:
-        images = plain_images(block, self._oracle.describe())
-        handle = self._oracle.register_images(images, keep=False)
-        self._oracle.expect(handle)
-        return handle
+    def _sent(self, items: Sequence[Item]) -> Iterator[tuple[Sequence[Item], ImageHandle]]:
+        """All of them in parts: as many blocks as the oracle works on at once.
+
+        While one part is asked about, the next is there for who has nothing to do, and the one
+        behind that is read.
+        """
+        blocks = [items[block.start : block.stop] for block in examined_blocks(len(items))]
+        at_once = min(self._oracle.sets_at_once(), MOST_BLOCKS_AT_ONCE)
+        parts = [blocks[at : at + at_once] for at in range(0, len(blocks), at_once)]
+        description = self._oracle.describe()
+
+        def read(part: Sequence[Sequence[Item]]) -> list[Images]:
+            return [passing_images(block, description) for block in part]
+
+        sent = map(self._send, made_ahead(read, parts))
+        following = next(sent, None)
+        for part in parts:
+            images, following = following, next(sent, None)
+            assert images is not None
+            yield list(itertools.chain.from_iterable(part)), images
+
+    def _send(self, blocks: Sequence[Images]) -> ImageHandle:
+        handles = [self._oracle.register_images(images, keep=False) for images in blocks]
+        for handle in handles:
+            self._oracle.expect(handle)
+        return ImageHandle.in_a_row(handles, apart=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ def map_in_threads(
         Exception: what `function` raised for the first input that it failed on, whichever thread
             was faster; later inputs are given up.
     """
-    num_threads = min(MAX_THREADS, os.cpu_count() or 1)
+    num_threads = min(MAX_THREADS, len(os.sched_getaffinity(0)))
     waiting: deque[Future[Output]] = deque()
     with ThreadPoolExecutor(num_threads) as executor:
         try:
@@ -38,3 +38,19 @@ def map_in_threads(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def made_ahead(function: Callable[[Input], Output], inputs: Sequence[Input]) -> Iterator[Output]:
+    """`map(function, inputs)`, where one result is used while the next is made in a thread.
+
+    Raises:
+        Exception: what `function` raised.
+    """
+    if not inputs:
+        return
+    with ThreadPoolExecutor(1) as ahead:
+        following = ahead.submit(function, inputs[0])
+        for value in inputs[1:]:
+            result, following = following.result(), ahead.submit(function, value)
+            yield result
+        yield following.result()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from craft_ray.metering.answer_cache import AnswerCache
 from craft_ray.metering.journal import Journal
 from craft_ray.metering.journal_sqlite import digest_of_question
 from craft_ray.metering.ledger import Purpose, QueryLedger, Spending, cost_of
-from craft_ray.metering.question_record import QuestionRecord, content_of
+from craft_ray.metering.question_record import QuestionRecord, WholeQuestion, content_of
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (
     Answer,
@@ -28,6 +28,7 @@ from craft_ray.oracle.contract import (
     OnPart,
     Oracle,
     OracleDescription,
+    RecipeOracle,
     ScoringOracle,
     TaskHandle,
     WhiteBoxOracle,
@@ -124,17 +125,67 @@ class MeteredOracle:
             BudgetError: the candidate budget does not cover it; nothing was asked.
             RunFailedError: the journal has no room for an answer; nothing was asked.
         """
-        cost = cost_of(purpose, len(contexts_KLE), images.num_images, task.num_classes)
-        question = digest_of_question(task.digest, images.content, answer, content_of(contexts_KLE))
-        num_logits = len(contexts_KLE) * images.num_images * task.num_classes
-        logits: FloatArray = self._ask(
-            purpose,
-            question,
-            cost,
-            num_logits * FLOAT32_BYTES,
-            lambda: self._oracle.predict(task, images, contexts_KLE, answer),
-        )
-        return self._scaled(logits)
+        asked = [(each, purpose) for each in _questions_about(images)]
+        logits = self.predict_each(task, asked, contexts_KLE, answer=answer)
+        return logits[0] if len(logits) == 1 else np.concatenate(logits, axis=1)
+
+    def predict_each(
+        self,
+        task: TaskHandle,
+        asked: Sequence[tuple[ImageHandle, Purpose]],
+        contexts_KLE: FloatArray,
+        *,
+        answer: Answer = "logits",
+    ) -> list[FloatArray]:
+        """The same of several image sets under the same contexts: each is a question of its own,
+        and replicas answer those about different sets at the same time.
+
+        Raises:
+            BudgetError: the candidate budget does not cover all of them; nothing was asked.
+            RunFailedError: the journal has no room for the answers; nothing was asked.
+        """
+        contexts = content_of(contexts_KLE)
+        questions = []
+        for images, purpose in asked:
+            num_logits = len(contexts_KLE) * images.num_images * task.num_classes
+            questions.append(
+                WholeQuestion(
+                    purpose,
+                    digest_of_question(task.digest, images.content, answer, contexts),
+                    cost_of(purpose, len(contexts_KLE), images.num_images, task.num_classes),
+                    num_logits * FLOAT32_BYTES,
+                )
+            )
+
+        def ask(places: list[int]) -> Iterator[FloatArray]:
+            rows = (asked[place][0] for place in places)
+            return self._predict(task, list(rows), contexts_KLE, answer)
+
+        return [self._scaled(logits) for logits in self._questions.answered(questions, ask)]
+
+    def _predict(
+        self,
+        task: TaskHandle,
+        asked: Sequence[ImageHandle],
+        contexts_KLE: FloatArray,
+        answer: Answer,
+    ) -> Iterator[FloatArray]:
+        """About sets that stand in a row, if the oracle knows such, the oracle is asked once."""
+        takes_rows = self._oracle.describe().takes_recipes
+        if len(asked) == 1 or not takes_rows or any(images.rows is not None for images in asked):
+            for images in asked:
+                yield self._oracle.predict(task, images, contexts_KLE, answer)
+            return
+        row = ImageHandle.in_a_row([block for images in asked for block in images.registered])
+        logits_KNC = self._oracle.predict(task, row, contexts_KLE, answer)
+        stops = np.cumsum([images.num_images for images in asked])
+        yield from np.split(logits_KNC, stops[:-1], axis=1)
+
+    def sets_at_once(self) -> int:
+        """Registered sets of a `predict_each` that are worked on at once."""
+        if not self._oracle.describe().takes_recipes:
+            return 1
+        return cast(RecipeOracle, self._oracle).sets_at_once()
 
     def _scaled(self, answers: FloatArray) -> FloatArray:
         if self.logit_scale == 1.0:
@@ -235,13 +286,17 @@ class MeteredOracle:
             RunFailedError: the journal has no room for an answer; nothing was asked.
         """
         giver = self._features()
-        cost = cost_of(purpose, 1, images.num_images, num_classes=0)
-        question = digest_of_question("features", images.content)
-        num_bytes = self._bytes_of_features(images.num_images)
-        features: FloatArray = self._ask(
-            purpose, question, cost, num_bytes, lambda: giver.embed_images(images)[None]
-        )[0]
-        return features
+
+        def ask(asked: ImageHandle) -> FloatArray:
+            cost = cost_of(purpose, 1, asked.num_images, num_classes=0)
+            question = digest_of_question("features", asked.content)
+            num_bytes = self._bytes_of_features(asked.num_images)
+            features: FloatArray = self._ask(
+                purpose, question, cost, num_bytes, lambda: giver.embed_images(asked)[None]
+            )[0]
+            return features
+
+        return np.concatenate([ask(asked) for asked in _questions_about(images)])
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Features of unit length, float32 [M, F]; counted as prompts encoded.
@@ -305,14 +360,9 @@ class MeteredOracle:
         ask: Callable[[], Array],
     ) -> Array:
         """A question that is answered as a whole, in so many bytes."""
-        query = self._questions.next_query(purpose, question)
-        for part in self._questions.parts(query, question):
-            return part.answer
-        if (known := self._questions.from_cache(question)) is not None:
-            self._questions.record(query, question, 0, cost.saved, known)
-            return known
-        self._questions.authorize(cost, num_bytes)
-        answer = ask()
-        self._questions.record(query, question, 0, cost, answer)
-        self._questions.to_cache(question, answer)
-        return answer
+        asked = WholeQuestion(purpose, question, cost, num_bytes)
+        return self._questions.answered([asked], lambda _: [ask()])[0]
+
+
+def _questions_about(images: ImageHandle) -> Sequence[ImageHandle]:
+    return images.blocks if images.apart else (images,)

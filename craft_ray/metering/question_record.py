@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,23 @@ from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.oracle.contract import FloatArray, OracleDescription
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class WholeQuestion:
+    """A question that is answered as a whole.
+
+    Attributes:
+        purpose: of it.
+        content: content address of what is asked, whoever answers.
+        cost: if it is asked.
+        num_bytes: of the answer.
+    """
+
+    purpose: str
+    content: bytes
+    cost: Spending
+    num_bytes: int
 
 
 class QuestionRecord:
@@ -98,6 +116,39 @@ class QuestionRecord:
             for part in parts:
                 self.ledger.record(part.spending)
         return parts
+
+    def answered(
+        self, questions: Sequence[WholeQuestion], ask: Callable[[list[int]], Iterable[Array]]
+    ) -> list[Array]:
+        """The answers to questions that are each answered as a whole, in order.
+
+        Args:
+            questions: that are asked now.
+            ask: has those in these places answered, in order, and is not called for none. Each
+                answer is on record before the next one is taken.
+
+        Raises:
+            BudgetError, RunFailedError: see `authorize`; nothing was asked.
+        """
+        answers: dict[int, Array] = {}
+        queries = [self.next_query(asked.purpose, asked.content) for asked in questions]
+        for place, (query, asked) in enumerate(zip(queries, questions, strict=True)):
+            for part in self.parts(query, asked.content):
+                answers[place] = part.answer
+            if place not in answers and (known := self.from_cache(asked.content)) is not None:
+                self.record(query, asked.content, 0, asked.cost.saved, known)
+                answers[place] = known
+        missing = [place for place in range(len(questions)) if place not in answers]
+        if missing:
+            costs = (questions[place].cost for place in missing)
+            num_bytes = sum(questions[place].num_bytes for place in missing)
+            self.authorize(sum(costs, Spending()), num_bytes)
+            for place, answer in zip(missing, ask(missing), strict=True):
+                asked = questions[place]
+                self.record(queries[place], asked.content, 0, asked.cost, answer)
+                self.to_cache(asked.content, answer)
+                answers[place] = answer
+        return [answers[place] for place in range(len(questions))]
 
     def record(
         self, query: QueryId, question: bytes, start: int, cost: Spending, answer: Array

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
 from craft_ray.config.oracle import OracleConfig
+from craft_ray.data.recipe import Recipe
 from craft_ray.errors import OracleError
 from craft_ray.method.reduction import Reduction
 from craft_ray.method.scoring import images_per_block, reduce_blocks
@@ -33,12 +34,13 @@ from craft_ray.oracle.contract import (
 from craft_ray.oracle.contract_laws import (
     check_contexts,
     check_pixels,
+    check_recipe,
     check_reduction,
     digest_of_images,
 )
 from craft_ray.oracle.devices import compute_in_full_precision, device_and_versions, works
 from craft_ray.oracle.forwards import Forwards
-from craft_ray.oracle.images import ImageStore
+from craft_ray.oracle.images import ImageStore, Source
 from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import DTYPES, TextTower
 from craft_ray.oracle.text.foreign import tokenizer_address
@@ -52,6 +54,8 @@ MOST_TASKS = 1024
 MOST_TEXTS = 500_000
 """Of all tasks together; of more as well. A text's tokens take about half a kilobyte."""
 IMAGES_PER_FORWARD = {"cpu": 6, "cuda": 256}
+DECODED_AT_A_TIME = 64
+"""Images at least, while as many are encoded."""
 
 
 class ClipOracle:
@@ -76,7 +80,7 @@ class ClipOracle:
         if images == "auto":
             images = IMAGES_PER_FORWARD[self._text.device.type]
         self._image_forwards = Forwards(images, "images")
-        self._images = ImageStore(self._encode_pixels, config.feature_cache_mb * 2**20)
+        self._images = ImageStore(self._encode_images, config.feature_cache_mb * 2**20)
         self._tasks: OrderedDict[str, PromptTokens] = OrderedDict()
         """Of the classes, by the task's content address; the one in use is the last."""
         self._num_texts = 0
@@ -99,6 +103,7 @@ class ClipOracle:
             computed_by=device_and_versions(self._text.device),
             scores=True,
             expects=True,
+            takes_recipes=True,
             image_mean=tuple(float(value) for value in loaded.image_mean),
             image_std=tuple(float(value) for value in loaded.image_std),
             resize_mode=loaded.transform.resize_mode,
@@ -158,15 +163,22 @@ class ClipOracle:
 
     def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
         """Here every set may be forgotten, by the limit on features."""
-        pixels_NSS = check_pixels(images, self._loaded.image_size)
-        handle = ImageHandle(digest_of_images(pixels_NSS), len(pixels_NSS))
-        self._images.add(handle, pixels_NSS)
+        if isinstance(images, Recipe):
+            check_recipe(images, self._description)
+        else:
+            images = check_pixels(images, self._loaded.image_size)
+        handle = ImageHandle(digest_of_images(images), len(images))
+        self._images.add(handle, images)
         return handle
+
+    def sets_at_once(self) -> int:
+        """One."""
+        return 1
 
     @torch.inference_mode()
     def expect(self, images: ImageHandle) -> None:
         """Encode them now."""
-        self._images.features(images)
+        self._images.blocks(images)
 
     def knows(self, digest: str) -> bool:
         """Whether a task or an image set with this content address is registered."""
@@ -189,11 +201,12 @@ class ClipOracle:
                 f"answer: must be one of {self._description.answers}, but got {answer!r}"
             )
         text_KCF = self._known_text(task, contexts_KLE)
-        image_NF = self._images.features(images)
-        if answer == "logits":
-            image_NF = F.normalize(image_NF, dim=-1)
-        result: FloatArray = self._logits(image_NF, text_KCF).contiguous().cpu().numpy()
-        return result
+        blocks = []
+        # Each by itself, as a pool asks about them: so it is the same arithmetic.
+        for image_NF in self._images.blocks(images):
+            normal_NF = F.normalize(image_NF, dim=-1) if answer == "logits" else image_NF
+            blocks.append(self._logits(normal_NF, text_KCF).contiguous().cpu().numpy())
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
 
     @torch.inference_mode()
     def score(
@@ -249,8 +262,15 @@ class ClipOracle:
         cosine_KNC = torch.einsum("nf,kcf->knc", image_NF, text_KCF)
         return cosine_KNC.mul_(self._description.logit_scale).add_(self._description.logit_bias)
 
-    def _encode_pixels(self, pixels_NSS: PixelArray) -> Iterator[torch.Tensor]:
+    def _encode_images(self, images: Source) -> Iterator[torch.Tensor]:
         """Unnormalised features, [n, F] of each forward."""
+        if isinstance(images, Recipe):
+            for pixels_NSS in images.parts(self._image_forwards.whole(DECODED_AT_A_TIME)):
+                yield from self._encode_pixels(pixels_NSS)
+        else:
+            yield from self._encode_pixels(images)
+
+    def _encode_pixels(self, pixels_NSS: PixelArray) -> Iterator[torch.Tensor]:
         device = self._text.device
         mean = torch.tensor(self._loaded.image_mean, device=device).view(1, 3, 1, 1)
         std = torch.tensor(self._loaded.image_std, device=device).view(1, 3, 1, 1)
@@ -258,7 +278,9 @@ class ClipOracle:
         def encode(part: slice) -> torch.Tensor:
             # The array may be read-only memory of an object store: torch.tensor copies it.
             batch = torch.tensor(pixels_NSS[part])
-            x = (batch.to(device).float() / 255 - mean) / std
+            if device.type == "cuda":  # the copy runs beside what is computed
+                batch = batch.pin_memory()
+            x = (batch.to(device, non_blocking=True).float() / 255 - mean) / std
             with autocast(device, DTYPES[self._config.precision]):
                 encoded = self._loaded.model.encode_image(
                     x.contiguous(memory_format=torch.channels_last)

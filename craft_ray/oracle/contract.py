@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from craft_ray.config.oracle import Interpolation, ResizeMode
+from craft_ray.data.recipe import Recipe
 from craft_ray.data.transform import ImageTransform
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.endpoints.capabilities import Capabilities, Served
@@ -36,7 +37,7 @@ LossArray = npt.NDArray[np.float64]
 PixelArray = npt.NDArray[np.uint8]
 Files = tuple[bytes, ...]
 """Encoded images (JPEG, PNG, ...), each as the bytes of its file."""
-Images = PixelArray | Files
+Images = PixelArray | Files | Recipe
 
 Answer = Literal["logits", "unnormalized_logits"]
 
@@ -95,6 +96,9 @@ class OracleDescription:
     takes_files: bool = False
     """Whether images are registered as files, which the owner decodes and resizes; else as
     pixels."""
+    takes_recipes: bool = False
+    """Whether pixels may also be registered before they exist, as a `Recipe`; and whether a
+    question may be about several registered sets in a row (`ImageHandle.in_a_row`)."""
     capabilities: Capabilities = SOFT_AND_TEXT
     """Which prompts are taken, and what is answered, bounded and charged."""
     scale_is_known: bool = True
@@ -167,6 +171,26 @@ class ImageHandle:
     """That are asked about."""
     rows: tuple[int, ...] | None = None
     """Which of the registered ones, in which order. None: all."""
+    blocks: tuple[ImageHandle, ...] = ()
+    """The registered sets that this is the sequence of; none: it is one by itself."""
+
+    apart: bool = False
+    """Whether each of the blocks is a question of its own, on record and in the bill; what answers
+    them need not know."""
+
+    @classmethod
+    def in_a_row(cls, handles: Sequence[ImageHandle], *, apart: bool = False) -> ImageHandle:
+        """Several registered sets as one, in this order."""
+        if len(handles) == 1:
+            return handles[0]
+        digest = hashlib.sha256("".join(handle.digest for handle in handles).encode())
+        num_images = sum(handle.num_images for handle in handles)
+        return cls(digest.hexdigest(), num_images, blocks=tuple(handles), apart=apart)
+
+    @property
+    def registered(self) -> tuple[ImageHandle, ...]:
+        """The registered sets that it is about, as wholes."""
+        return self.blocks or (ImageHandle(self.digest, self.num_images),)
 
     @property
     def content(self) -> str:
@@ -178,7 +202,7 @@ class ImageHandle:
     def part(self, rows: Sequence[int]) -> ImageHandle:
         """Some images of this set; nothing is sent."""
         chosen = tuple(int(row) if self.rows is None else self.rows[row] for row in rows)
-        return ImageHandle(self.digest, len(chosen), chosen)
+        return ImageHandle(self.digest, len(chosen), chosen, self.blocks)
 
 
 class Oracle(Protocol):
@@ -197,7 +221,8 @@ class Oracle(Protocol):
         ...
 
     def register_images(self, images: Images, *, keep: bool = True) -> ImageHandle:
-        """Register images: uint8 [N, 3, S, S], or files, as `OracleDescription.takes_files` says.
+        """Register images: uint8 [N, 3, S, S], or files, as `OracleDescription.takes_files` says,
+        or a recipe, if it `takes_recipes`.
 
         Args:
             images: what is registered.
@@ -264,6 +289,14 @@ class ScoringOracle(Oracle, Protocol):
         Raises:
             OracleError: as `predict`; or the reduction does not fit the images or the task.
         """
+        ...
+
+
+class RecipeOracle(Oracle, Protocol):
+    """An oracle whose description says `takes_recipes`."""
+
+    def sets_at_once(self) -> int:
+        """Registered sets that it works on at once, if a question is about as many."""
         ...
 
 

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 
+from craft_ray.data.recipe import Recipe
 from craft_ray.errors import OracleError
 from craft_ray.method.reduction import Reduction
 from craft_ray.oracle.contract import (
@@ -21,7 +22,9 @@ from craft_ray.oracle.contract import (
 
 
 def digest_of_images(images: Images) -> str:
-    """Content address of an image set: shape and bytes."""
+    """Content address of an image set: shape and bytes, or what a recipe makes them of."""
+    if isinstance(images, Recipe):
+        return images.digest
     if isinstance(images, tuple):
         files = [hashlib.sha256(file).hexdigest() for file in images]
         return hashlib.sha256(json.dumps(files).encode()).hexdigest()
@@ -33,14 +36,31 @@ def digest_of_images(images: Images) -> str:
 
 def check_images(images: Images, description: OracleDescription) -> None:
     """Raise OracleError unless these are images as the oracle takes them, at least one."""
-    if not description.takes_files:
+    if isinstance(images, Recipe):
+        check_recipe(images, description)
+    elif not description.takes_files:
         check_pixels(images, description.image_size)
     elif not isinstance(images, tuple) or not images or not all(images):
         raise OracleError("images: must be files, at least one and none of them empty")
 
 
+def check_recipe(recipe: Recipe, description: OracleDescription) -> None:
+    """Raise OracleError unless it makes at least one image, as the model takes them."""
+    if not description.takes_recipes:
+        raise OracleError("images: must not be a recipe, as the oracle makes no pixels")
+    if recipe.plan.transform.size != description.image_size:
+        raise OracleError(
+            f"images: must have {description.image_size} pixels a side, but the recipe is for "
+            f"{recipe.plan.transform.size}"
+        )
+    if len(recipe) == 0:
+        raise OracleError("images: must have at least one image, but got 0")
+
+
 def check_pixels(images: Images, image_size: int) -> PixelArray:
     """The images, if they are uint8 [N >= 1, 3, S, S]; else raise OracleError."""
+    if isinstance(images, Recipe):
+        raise OracleError("images: must be pixels, uint8 [N, 3, S, S], but got a recipe")
     if isinstance(images, tuple):
         raise OracleError("images: must be pixels, uint8 [N, 3, S, S], but got files")
     pixels_NSS = images

@@ -25,6 +25,10 @@ class Forwards:
         self._size = size
         self._unit = unit
 
+    def whole(self, least: int) -> int:
+        """The fewest inputs, but `least`, that fill forwards."""
+        return -(-least // self._size) * self._size
+
     def run(
         self, count: int, forward: Callable[[slice], torch.Tensor], *, each: int = 1
     ) -> Iterator[torch.Tensor]:

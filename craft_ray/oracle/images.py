@@ -7,22 +7,27 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from craft_ray.data.recipe import Recipe
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ImageHandle, PixelArray
 from craft_ray.oracle.contract_laws import rows_of
 
-Encode = Callable[[PixelArray], Iterable[torch.Tensor]]
+Source = PixelArray | Recipe
+"""What images are encoded from."""
+Encode = Callable[[Source], Iterable[torch.Tensor]]
 
 
 class ImageStore:
     """Content-addressed image sets.
 
-    Pixels wait until the first question about them; from then on only their features are kept. When
-    the features exceed the limit, the set that was asked for longest ago is forgotten and must be
-    registered again. The set in use always stays, however large it is.
+    Pixels and recipes wait until the first question about them; from then on only their features
+    are kept. When the features exceed the limit, the set that was asked for longest ago is
+    forgotten and must be registered again. The sets of the question at work always stay, however
+    large they are.
 
     Args:
-        encode: uint8 [N, 3, S, S] -> unnormalised features, [n, F] at a time.
+        encode: uint8 [N, 3, S, S], or what they are made of -> unnormalised features, [n, F] at a
+            time.
         max_bytes: limit of all features together.
 
     Attributes:
@@ -32,46 +37,57 @@ class ImageStore:
     def __init__(self, encode: Encode, max_bytes: int) -> None:
         self._encode = encode
         self._max_bytes = max_bytes
-        self._pixels: dict[str, PixelArray] = {}
+        self._sources: dict[str, Source] = {}
         self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
         self.num_encoded = 0
 
     def __contains__(self, digest: str) -> bool:
-        return digest in self._pixels or digest in self._features
+        return digest in self._sources or digest in self._features
 
-    def add(self, handle: ImageHandle, pixels_NSS: PixelArray) -> None:
+    def add(self, handle: ImageHandle, images: Source) -> None:
         """Register an image set; one that is known already is left alone."""
-        if handle.digest not in self:
+        if handle.digest in self:
+            return
+        if not isinstance(images, Recipe) and images.flags.writeable:
             # They are encoded later: a caller's later changes must not reach this address.
-            writeable = pixels_NSS.flags.writeable
-            self._pixels[handle.digest] = pixels_NSS.copy() if writeable else pixels_NSS
+            images = images.copy()
+        self._sources[handle.digest] = images
 
-    def features(self, handle: ImageHandle) -> torch.Tensor:
-        """Unnormalised features [N, F].
+    def blocks(self, handle: ImageHandle) -> list[torch.Tensor]:
+        """Unnormalised features of each registered set that is asked about, [n, F]; of some rows of
+        them, in one.
 
         Raises:
-            OracleError: the set is not registered, or was forgotten, or has no such rows.
+            OracleError: a set is not registered, or was forgotten, or has no such rows.
         """
-        features_NF = self._all_features(handle)
+        blocks = [self._all_features(block.digest) for block in handle.registered]
+        in_use = {block.digest for block in handle.registered}
+        others = [digest for digest in self._features if digest not in in_use]
+        while others and self._num_bytes() > self._max_bytes:
+            del self._features[others.pop(0)]
         if handle.rows is None:
-            return features_NF
-        return features_NF[rows_of(handle, len(features_NF))]
+            return blocks
+        features_NF = torch.cat(blocks)
+        return [features_NF[rows_of(handle, len(features_NF))]]
 
-    def _all_features(self, handle: ImageHandle) -> torch.Tensor:
-        if handle.digest not in self:
-            raise OracleError(f"images: {handle.digest[:12]} must be registered first")
-        if handle.digest in self._features:
-            self._features.move_to_end(handle.digest)
-            return self._features[handle.digest]
+    def features(self, handle: ImageHandle) -> torch.Tensor:
+        """The same of all of them, [N, F]."""
+        blocks = self.blocks(handle)
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+
+    def _all_features(self, digest: str) -> torch.Tensor:
+        if digest not in self:
+            raise OracleError(f"images: {digest[:12]} must be registered first")
+        if digest in self._features:
+            self._features.move_to_end(digest)
+            return self._features[digest]
         parts = []
-        for part_nF in self._encode(self._pixels[handle.digest]):
+        for part_nF in self._encode(self._sources[digest]):
             parts.append(part_nF)
             self.num_encoded += len(part_nF)
         features_NF = torch.cat(parts)
-        self._features[handle.digest] = features_NF
-        del self._pixels[handle.digest]
-        while len(self._features) > 1 and self._num_bytes() > self._max_bytes:
-            self._features.popitem(last=False)
+        self._features[digest] = features_NF
+        del self._sources[digest]
         return features_NF
 
     def _num_bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,18 @@ class AnswerSheet:
 
     Args:
         answers_K: has a row for each candidate; is filled.
+        blocks: which of its columns, the images, are those of each image set that is asked about.
         on_part: told the first candidate of a part, and the part.
     """
 
     def __init__(
-        self, answers_K: np.ndarray[Any, Any], on_part: Callable[[int, Any], None] = ignore_part
+        self,
+        answers_K: np.ndarray[Any, Any],
+        on_part: Callable[[int, Any], None] = ignore_part,
+        blocks: Sequence[slice] = (),
     ) -> None:
         self._answers_K = answers_K
+        self._blocks = blocks
         self._on_part = on_part
         self._doubted: set[int] = set()
 
@@ -38,6 +43,8 @@ class AnswerSheet:
                 may really overflow: what is said a second time is believed.
         """
         place = self._answers_K[chunk.start : chunk.stop]
+        if self._blocks:
+            place = place[:, self._blocks[chunk.block]]
         if getattr(rows, "shape", None) != place.shape or rows.dtype != place.dtype:
             raise BadAnswerError(f"its answer must be {place.dtype} {list(place.shape)}")
         if not np.isfinite(rows).all() and chunk.index not in self._doubted:

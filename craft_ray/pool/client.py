@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import RayError
 
 from craft_ray.config.oracle import PoolConfig
+from craft_ray.data.recipe import Recipe
 from craft_ray.errors import PoolError
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (
@@ -37,7 +38,8 @@ from craft_ray.pool.cluster import this_driver
 from craft_ray.pool.dispatch import Dispatcher, SharedLoad
 from craft_ray.pool.metrics import ClientTotals
 from craft_ray.pool.passing_sets import PassingSets
-from craft_ray.pool.scheduler import Chunk, split_population
+from craft_ray.pool.scheduler import Chunk, split_question
+from craft_ray.pool.sent_images import Sent
 
 INLINE_BYTES = 100_000
 """Up to this size Ray sends an argument by value in any case."""
@@ -100,18 +102,33 @@ class PoolOracle:
         questions about them."""
         check_images(images, self.describe())
         handle = ImageHandle(digest_of_images(images), len(images))
+        ask = self._dispatcher.of_registry
         if keep:
-            if not self._dispatcher.of_registry("images", handle.digest, self._driver):
-                self._dispatcher.of_registry("add_images", handle, images, self._driver)
+            if ask("images", handle.digest, self._driver) is None:
+                if not isinstance(images, Recipe):
+                    ask("add_images", handle.digest, images, self._driver)
+                elif not ask("add_plan", images.plan, None, self._driver):
+                    ask("add_plan", images.plan, images.pack(), self._driver)
             return handle
-        self._passing.add(handle.digest, images)
+        if not self._passing.use(handle.digest):
+            files = None
+            if isinstance(images, Recipe):
+                files = ask("files", images.plan.files_digest)
+                # Those that are asked about together, and the next ones.
+                self._passing.most = max(self._passing.most, 2 * self.sets_at_once() + 1)
+            self._passing.add(handle.digest, images, files)
         return handle
+
+    def sets_at_once(self) -> int:
+        """As many as there are replicas."""
+        return max(len(self._dispatcher.members()), 1)
 
     def expect(self, images: ImageHandle) -> None:
         """The replica that will be asked first encodes them meanwhile."""
         with suppress(PoolError, RayError):  # the question itself will tell
-            if replica := self._dispatcher.preferred(images.digest):
-                replica.expect.remote(images, self._pixels(images))
+            for block in images.registered:
+                if replica := self._dispatcher.preferred(block.digest):
+                    replica.expect.remote(block, self._sent(block))
 
     def predict(
         self,
@@ -129,9 +146,9 @@ class PoolOracle:
         check_contexts(contexts_KLE, self.describe().embed_dim, task.num_classes)
         shape = (len(contexts_KLE), images.num_images, task.num_classes)
         answers_KNC = np.empty(shape, dtype=np.float32)
-        self._ask_candidates(
-            "predict", task, images, contexts_KLE, answer, AnswerSheet(answers_KNC)
-        )
+        blocks = _blocks_of(images)
+        sheet = AnswerSheet(answers_KNC, blocks=_places_of(blocks))
+        self._ask_candidates("predict", task, blocks, contexts_KLE, answer, sheet)
         return answers_KNC
 
     def score(
@@ -155,17 +172,19 @@ class PoolOracle:
         is_large = reduction.num_bytes > INLINE_BYTES
         sent = ray.put(reduction) if is_large else reduction
         sheet = AnswerSheet(losses_K, on_part)
-        self._ask_candidates("score", task, images, contexts_KLE, sent, sheet)
+        # Not split by images: each part would encode the candidates' texts, nearly all of the work.
+        self._ask_candidates("score", task, [images], contexts_KLE, sent, sheet)
         return losses_K
 
     def embed_images(self, images: ImageHandle) -> FloatArray:
-        """One replica answers.
+        """Each registered set by one replica.
 
         Raises:
             OracleError: features are not served, or as `predict`.
         """
-        features: FloatArray = self._ask_once("embed_images", None, images)
-        return features
+        blocks = _blocks_of(images)
+        features = self._ask_about("embed_images", None, blocks)
+        return np.concatenate([features[place] for place in range(len(blocks))])
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """One replica answers.
@@ -189,39 +208,69 @@ class PoolOracle:
         )
         return loss_and_gradient
 
-    def _pixels(self, images: ImageHandle | None) -> list[ray.ObjectRef[Any]]:
-        """What a replica that does not know the images reads them from, if not the registry."""
-        return [] if images is None else self._passing.find(images.digest)
+    def _sent(self, images: ImageHandle | None) -> Sent:
+        """Which of the sets a replica that does not know them finds here, and not at the
+        registry."""
+        blocks = () if images is None else images.registered
+        found = {block.digest: self._passing.find(block.digest) for block in blocks}
+        return {digest: sent for digest, sent in found.items() if sent is not None}
 
     def _ask_once(
         self, method: str, task: TaskHandle | None, images: ImageHandle | None, *arguments: Any
     ) -> Any:
         """The answer to a question without candidates."""
-        pixels = self._pixels(images)
-        answers: list[Any] = []
-        self._dispatcher.ask(
-            [Chunk(index=0, start=0, stop=0)],
-            images.digest if images is not None else method,
-            lambda replica, _: replica.answer.remote(method, task, images, pixels, *arguments),
-            lambda _, answer: answers.append(answer),
-        )
-        return answers[0]
+        return self._ask_about(method, task, [images], *arguments)[0]
+
+    def _ask_about(
+        self,
+        method: str,
+        task: TaskHandle | None,
+        blocks: Sequence[ImageHandle | None],
+        *arguments: Any,
+    ) -> dict[int, Any]:
+        """The same of several image sets, by their places."""
+        answers: dict[int, Any] = {}
+        keys = [method if block is None else block.digest for block in blocks]
+
+        def submit(replica: Any, chunk: Chunk) -> Any:
+            images = blocks[chunk.block]
+            return replica.answer.remote(method, task, images, self._sent(images), *arguments)
+
+        def receive(chunk: Chunk, answer: Any) -> None:
+            answers[chunk.block] = answer
+
+        self._dispatcher.ask(split_question(0, 1, keys), keys[0], submit, receive)
+        return answers
 
     def _ask_candidates(
         self,
         method: str,
         task: TaskHandle,
-        images: ImageHandle,
+        blocks: Sequence[ImageHandle],
         contexts_KLE: FloatArray,
         argument: Any,
         sheet: AnswerSheet,
     ) -> None:
         """Fill the sheet, which has a row for each candidate."""
-        pixels = self._pixels(images)
+        sent = [self._sent(block) for block in blocks]
 
         def submit(replica: Any, chunk: Chunk) -> Any:
             part = contexts_KLE[chunk.start : chunk.stop]
-            return replica.answer.remote(method, task, images, pixels, part, argument)
+            images = blocks[chunk.block]
+            return replica.answer.remote(method, task, images, sent[chunk.block], part, argument)
 
-        chunks = split_population(len(contexts_KLE), self._config.candidates_per_chunk)
-        self._dispatcher.ask(chunks, images.digest, submit, sheet.receive)
+        keys = [block.digest for block in blocks]
+        chunks = split_question(len(contexts_KLE), self._config.candidates_per_chunk, keys)
+        self._dispatcher.ask(chunks, keys[0], submit, sheet.receive)
+
+
+def _blocks_of(images: ImageHandle) -> Sequence[ImageHandle]:
+    """What is asked about in chunks of their own: the registered sets, or the chosen rows of
+    them."""
+    return images.registered if images.rows is None else [images]
+
+
+def _places_of(blocks: Sequence[ImageHandle]) -> list[slice]:
+    """Where the images of each are among all."""
+    stops = np.cumsum([block.num_images for block in blocks]).tolist()
+    return [slice(stop - block.num_images, stop) for block, stop in zip(blocks, stops, strict=True)]

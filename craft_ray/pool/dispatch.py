@@ -115,7 +115,7 @@ class Dispatcher:
         Raises:
             PoolError: as `of_registry`.
         """
-        members = rank_replicas(self._members(), key)
+        members = rank_replicas(self.members(), key)
         return self._replicas[members[0]] if members else None
 
     def ask(self, chunks: Sequence[Chunk], key: str, submit: Submit, receive: Receive) -> None:
@@ -132,7 +132,7 @@ class Dispatcher:
             PoolError: a chunk was lost more often than `max_attempts`, or there was no replica for
                 `start_timeout_s`.
         """
-        members = self._members()
+        members = self.members()
         scheduler = ChunkScheduler(
             chunks,
             rank_replicas(members, key),
@@ -145,7 +145,7 @@ class Dispatcher:
         self._load.start(last_seen_s)
         try:
             while waiting := scheduler.num_unfinished:
-                present, now_s = self._members(), time.monotonic()
+                present, now_s = self.members(), time.monotonic()
                 if present != members:
                     members = present
                     scheduler.set_replicas(rank_replicas(members, key), now_s)
@@ -176,7 +176,7 @@ class Dispatcher:
             self._shared.chunks.update(assignment.replica for assignment in assigned)
         return assigned
 
-    def _members(self) -> list[str]:
+    def members(self) -> list[str]:
         """The replicas of the pool, read again now and then: they come and go."""
         if time.monotonic() - self._members_read_s > MEMBERS_VALID_S:
             replicas = {}

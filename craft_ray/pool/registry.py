@@ -10,14 +10,15 @@ from typing import Any
 import ray
 
 from craft_ray.config.oracle import OracleConfig
+from craft_ray.data.recipe import PackedFiles, Plan
 from craft_ray.oracle.contract import (
     ClassificationTask,
-    ImageHandle,
     Images,
     OracleDescription,
     TaskHandle,
 )
 from craft_ray.pool.cluster import living_drivers
+from craft_ray.pool.sent_images import SentImages
 
 TASKS_OF_A_DRIVER = 4096
 """Of more, the one that was asked for longest ago is forgotten."""
@@ -51,7 +52,9 @@ class Registry:
         """Digests and sizes by driver, the one that was asked for last at the end."""
         self._bytes_of: Counter[str] = Counter()
         """Of the tasks, by driver."""
-        self._images: dict[str, ray.ObjectRef[Any]] = {}
+        self._images: dict[str, SentImages] = {}
+        self._files: dict[str, ray.ObjectRef[Any]] = {}
+        """Encoded images, by content; several sets may be made of the same ones."""
         self._images_of: dict[str, set[str]] = {}
 
     def model(self) -> OracleConfig | None:
@@ -97,21 +100,42 @@ class Registry:
         self._tasks[handle.digest] = (task, handle)
         self._use(handle.digest, driver)
 
-    def add_images(self, handle: ImageHandle, images: Images, driver: str) -> None:
+    def add_images(self, digest: str, images: Images, driver: str) -> None:
         """Keep an image set as long as the driver lives."""
         self._forget_the_dead()
-        self._images_of.setdefault(driver, set()).add(handle.digest)
-        if handle.digest not in self._images:
-            self._images[handle.digest] = ray.put(images)
-
-    def images(self, digest: str, driver: str = "") -> list[ray.ObjectRef[Any]]:
-        """The reference to an image set in a list (a bare one would be resolved), or nothing. Of a
-        `driver` that asks, it is kept from now on."""
+        self._images_of.setdefault(driver, set()).add(digest)
         if digest not in self._images:
-            return []
-        if driver:
+            self._images[digest] = SentImages(ray.put(images))
+
+    def add_plan(self, plan: Plan, files: PackedFiles | None, driver: str) -> bool:
+        """The same of a set that is to be made.
+
+        Args:
+            plan: how.
+            files: of what.
+            driver: see above.
+
+        Returns:
+            False if the files are not here, and must be given: nothing is kept.
+        """
+        self._forget_the_dead()
+        if plan.files_digest not in self._files:
+            if files is None:
+                return False
+            self._files[plan.files_digest] = ray.put(files)
+        self._images_of.setdefault(driver, set()).add(plan.digest)
+        self._images.setdefault(plan.digest, SentImages(self._files[plan.files_digest], plan))
+        return True
+
+    def files(self, digest: str) -> ray.ObjectRef[Any] | None:
+        """Encoded images that sets are made of, if they are here."""
+        return self._files.get(digest)
+
+    def images(self, digest: str, driver: str = "") -> SentImages | None:
+        """An image set, or nothing. Of a `driver` that asks, it is kept from now on."""
+        if digest in self._images and driver:
             self._images_of.setdefault(driver, set()).add(digest)
-        return [self._images[digest]]
+        return self._images.get(digest)
 
     def size(self) -> tuple[int, int]:
         """Tasks and image sets that are kept."""
@@ -146,3 +170,5 @@ class Registry:
         self._drop_unused_tasks()
         used = {digest for each in self._images_of.values() for digest in each}
         self._images = {digest: kept for digest, kept in self._images.items() if digest in used}
+        needed = {kept.plan.files_digest for kept in self._images.values() if kept.plan}
+        self._files = {digest: kept for digest, kept in self._files.items() if digest in needed}

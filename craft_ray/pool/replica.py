@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from ray.exceptions import RayError
 
 from craft_ray.errors import (
     ArtifactError,
+    DataError,
     EndpointUnavailableError,
     MoneySpentError,
     OracleError,
@@ -26,6 +27,7 @@ from craft_ray.oracle.contract import ImageHandle, Oracle, OracleDescription, Ta
 from craft_ray.oracle.contract_laws import check_features, check_white_box
 from craft_ray.pool.address import Answered, Failed, Refused, Reply
 from craft_ray.pool.metrics import ReplicaMetrics
+from craft_ray.pool.sent_images import Sent
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +43,11 @@ REFUSALS: tuple[type[UserError | RunFailedError], ...] = (
     OracleError,
     MoneySpentError,
     ArtifactError,
+    DataError,
     EndpointUnavailableError,
     RunFailedError,
 )
 """Whoever is asked, it would be the same: records that cannot be read or written, too."""
-
-Pixels = Sequence["ray.ObjectRef[Any]"]
-"""The images of a question where its asker holds them, or nothing: then the registry does."""
 
 
 class HostedOracle(Oracle, Protocol):
@@ -159,17 +159,17 @@ class OracleReplica:
         if close is not None:
             close()
 
-    def expect(self, images: ImageHandle, pixels: Pixels) -> None:
+    def expect(self, images: ImageHandle, sent: Sent) -> None:
         """Encode them, if the oracle can; nobody waits for it."""
         if self._oracle.describe().expects:
-            self.answer("expect", None, images, pixels)
+            self.answer("expect", None, images, sent)
 
     def answer(
         self,
         method: str,
         task: TaskHandle | None,
         images: ImageHandle | None,
-        pixels: Pixels,
+        sent: Sent,
         *arguments: Any,
     ) -> Reply:
         """Answer a question.
@@ -179,7 +179,7 @@ class OracleReplica:
             task: that it is about, or None; fetched from the registry if it is new here, as are
                 the images.
             images: that it is about, or None.
-            pixels: of them.
+            sent: the sets that their asker holds; the registry holds the others.
             arguments: what else the method takes. Of `predict` and `score` the first are the
                 candidates.
         """
@@ -187,7 +187,7 @@ class OracleReplica:
         encoded_before = self._oracle.num_images_encoded
 
         def work() -> Any:
-            self._fetch_what_is_missing(task, images, pixels)
+            self._fetch_what_is_missing(task, images, sent)
             if method in WHITE_BOX:
                 check_white_box(self._oracle.describe())
             if method in FEATURES:
@@ -223,15 +223,18 @@ class OracleReplica:
             return Failed(failed(error).message, may_pass=True)
 
     def _fetch_what_is_missing(
-        self, task: TaskHandle | None, images: ImageHandle | None, pixels: Pixels
+        self, task: TaskHandle | None, images: ImageHandle | None, sent: Sent
     ) -> None:
         if task is not None and not self._oracle.knows(task.digest):
             known = ray.get(self._registry.task.remote(task.digest))
             if known is not None:
                 self._oracle.register_task(known[0])
-        if images is not None and not self._oracle.knows(images.digest):
-            for reference in pixels or ray.get(self._registry.images.remote(images.digest)):
-                self._oracle.register_images(ray.get(reference))
+        for block in () if images is None else images.registered:
+            if not self._oracle.knows(block.digest):
+                found = sent.get(block.digest)
+                found = found or ray.get(self._registry.images.remote(block.digest))
+                if found is not None:
+                    self._oracle.register_images(found.fetch())
 
 
 def _refusal(error: Exception) -> type[UserError | RunFailedError]:

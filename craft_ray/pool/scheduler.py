@@ -3,7 +3,9 @@
 Chunks have a fixed size, so the arithmetic of a candidate does not depend on how many replicas
 there are or in which order they answer. Routing is least outstanding work; ties go to the replica
 that rendezvous hashing ranks first for the image set, so that all clients send a small question
-about the same images to the same replica, which then is the only one that encodes them.
+about the same images to the same replica, which then is the only one that encodes them. Of a
+question about several image sets each chunk is about one, and goes to the replica that is ranked
+first for it; only one that has nothing to do takes others'.
 
 Each client schedules its own queries; no process stands in the middle. A replica serves chunks in
 the order in which they come, and a client may have only `max_in_flight` chunks at a replica, so
@@ -14,6 +16,7 @@ are, however large their populations.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +32,17 @@ NOTHING: Mapping[str, int] = {}
 
 @dataclass(frozen=True)
 class Chunk:
-    """Candidates [start, stop) of a population."""
+    """Candidates [start, stop) of a population, about one of the image sets that are asked about.
+
+    Attributes:
+        key: of the set, for its rank among replicas; None: that of the whole question.
+    """
 
     index: int
     start: int
     stop: int
+    block: int = 0
+    key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,27 @@ def split_population(num_candidates: int, candidates_per_chunk: int) -> list[Chu
     return [
         Chunk(index, start, min(start + candidates_per_chunk, num_candidates))
         for index, start in enumerate(starts)
+    ]
+
+
+def split_question(
+    num_candidates: int, candidates_per_chunk: int, keys: Sequence[str]
+) -> list[Chunk]:
+    """Chunks of a question about several image sets; those of the same candidates follow each
+    other, so that a replica encodes the candidates once.
+
+    Args:
+        num_candidates: of the question; 0: it has none, and is asked once about each set.
+        candidates_per_chunk: at most.
+        keys: of the sets.
+    """
+    population = split_population(num_candidates, candidates_per_chunk) or [Chunk(0, 0, 0)]
+    if len(keys) == 1:
+        return population
+    chunks = itertools.product(population, enumerate(keys))
+    return [
+        Chunk(index, part.start, part.stop, block, key)
+        for index, (part, (block, key)) in enumerate(chunks)
     ]
 
 
@@ -84,6 +114,8 @@ class ChunkScheduler:
     ) -> None:
         self._waiting = deque(chunks)
         self._preference = {replica: rank for rank, replica in enumerate(replicas)}
+        self._homes: dict[str, str] = {}
+        """Key of a set -> the replica that is ranked first for it."""
         self._gone_since: dict[str, float] = {}
         self._max_in_flight = max_in_flight
         self._max_attempts = max_attempts
@@ -105,6 +137,7 @@ class ChunkScheduler:
         gone = (self._preference.keys() | self._gone_since.keys()) - set(replicas)
         self._gone_since = {replica: self._gone_since.get(replica, now_s) for replica in gone}
         self._preference = {replica: rank for rank, replica in enumerate(replicas)}
+        self._homes = {}
 
     @property
     def num_unfinished(self) -> int:
@@ -127,17 +160,19 @@ class ChunkScheduler:
             replica: until for replica, until in self._resting_until.items() if until > now_s
         }
         awake = [replica for replica in self._preference if replica not in self._resting_until]
-        assignments, passed_over = [], []
-        while self._waiting and any(map(self._has_room, awake)):
-            chunk = self._waiting.popleft()
-            replica = self._pick(chunk, awake, elsewhere)
-            if replica is None:
-                passed_over.append(chunk)
-                continue
-            self._outstanding[replica] += 1
-            self._attempts[chunk.index] += 1
-            assignments.append(Assignment(chunk, replica))
-        self._waiting.extendleft(reversed(passed_over))
+        assignments: list[Assignment] = []
+        for pick in (self._pick_home, self._pick):
+            passed_over = []
+            while self._waiting and any(map(self._has_room, awake)):
+                chunk = self._waiting.popleft()
+                replica = pick(chunk, awake, elsewhere)
+                if replica is None:
+                    passed_over.append(chunk)
+                    continue
+                self._outstanding[replica] += 1
+                self._attempts[chunk.index] += 1
+                assignments.append(Assignment(chunk, replica))
+            self._waiting.extendleft(reversed(passed_over))
         return assignments
 
     def wakes_at(self) -> float | None:
@@ -189,12 +224,32 @@ class ChunkScheduler:
     def _has_room(self, replica: str) -> bool:
         return self._outstanding[replica] < self._max_in_flight
 
+    def _home(self, key: str) -> str | None:
+        if key not in self._homes and self._preference:
+            self._homes[key] = rank_replicas(list(self._preference), key)[0]
+        return self._homes.get(key)
+
+    def _pick_home(self, chunk: Chunk, awake: Sequence[str], _: Mapping[str, int]) -> str | None:
+        """The replica that is ranked first for the chunk's own set, if it has room and has not lost
+        the chunk."""
+        home = None if chunk.key is None else self._home(chunk.key)
+        if home is None or home not in awake or not self._has_room(home):
+            return None
+        return None if self._lost_at.get(chunk.index, NOTHING).get(home) else home
+
     def _pick(self, chunk: Chunk, awake: Sequence[str], elsewhere: Mapping[str, int]) -> str | None:
-        """Of the replicas that have lost the chunk least, one with room."""
+        """Of the replicas that have lost the chunk least, one with room; or, of a chunk that has a
+        home, one that has nothing to do."""
         lost = self._lost_at.get(chunk.index, Counter())
         least = min(lost[replica] for replica in awake)
         return min(
-            (name for name in awake if lost[name] == least and self._has_room(name)),
+            (
+                name
+                for name in awake
+                if lost[name] == least
+                and self._has_room(name)
+                and (chunk.key is None or not self._outstanding[name])
+            ),
             key=lambda name: (
                 self._outstanding[name] + elsewhere.get(name, 0),
                 self._preference[name],

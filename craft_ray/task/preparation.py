@@ -6,14 +6,14 @@ encoded once a replica.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from craft_ray.config.run import RunConfig
-from craft_ray.data.dataset import Dataset, Item, labels_of
+from craft_ray.data.crops import sizes_of
+from craft_ray.data.dataset import Dataset, labels_of
+from craft_ray.data.recipe import Sources
 from craft_ray.errors import ConfigError, DataError, OracleError
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.projection import check_dimensions
@@ -32,9 +32,9 @@ from craft_ray.task.prepared import (
     PreparedTask,
     ViewBank,
 )
-from craft_ray.task.sending import plain_images, view_images
+from craft_ray.task.sending import send
 from craft_ray.task.temperature import ask_temperature
-from craft_ray.task.views import FITNESS_STREAM, augmented_view, send_view
+from craft_ray.task.views import FITNESS_STREAM, HEAD_STREAM, view_crops
 from craft_ray.task.vocabulary import extra_names
 
 MAX_PROJECTION_BYTES = 4 * 2**30
@@ -87,23 +87,22 @@ def prepare(
     _check_projection_fits(config, handle)
     validation = None
     if data.validation:
-        validation = LabelledImages(
-            oracle.register_images(plain_images(data.validation, description)),
-            labels_of(data.validation),
-        )
+        handle_of_validation = send(oracle, Sources.of(data.validation))
+        validation = LabelledImages(handle_of_validation, labels_of(data.validation))
         oracle.expect(validation.handle)
-    augmentation = Augmentation(config.seed, description.transform, config.data.crop_scale_min)
+    training = Sources.of(data.train)
+    fitness, views = _register_training(config, training, oracle)
     prepared = PreparedTask(
         task=handle,
         class_names=task.class_names,
         template=task.template,
         oracle_id=description.oracle_id,
         weights_id=description.weights_id,
-        fitness=_register_training(config, data, augmentation, oracle),
-        views=_views(config, data, augmentation, oracle),
+        fitness=LabelledImages(fitness, labels_of(data.train)),
+        views=views,
         validation=validation,
         earlier_prompt_LE=earlier_prompt_LE,
-        first_copy_N=first_copies(data.train),
+        first_copy_N=first_copies(training),
         unlabelled=_register_unlabelled(data, oracle),
         descriptions=data.descriptions,
     )
@@ -116,37 +115,35 @@ def prepare(
 
 
 def _register_training(
-    config: RunConfig, data: FewShotData, augmentation: Augmentation, oracle: MeteredOracle
-) -> LabelledImages:
-    labels_N = labels_of(data.train)
-    if not data.train:
-        return LabelledImages(NO_IMAGES, labels_N)
-    description = oracle.describe()
-    if config.fidelity.fitness_images == "plain":
-        images = plain_images(data.train, description)
-    else:
-        pixels = augmented_view(data.train, augmentation, FITNESS_STREAM, 0)
-        images = view_images(pixels, description)
-    return LabelledImages(oracle.register_images(images), labels_N)
+    config: RunConfig, training: Sources, oracle: MeteredOracle
+) -> tuple[ImageHandle, ViewBank | FreshViews]:
+    """What candidates are scored on, and what heads are trained on."""
+    # Also for a base run without a head: a trial may have one. What is not asked is not encoded.
+    number = config.data.views
+    is_plain = config.fidelity.fitness_images == "plain"
+    sizes_N2 = sizes_of(training.items if number or not is_plain else ())
+    augmentation = Augmentation(config.seed, config.data.crop_scale_min)
+    fresh = FreshViews(training, sizes_N2, augmentation)
+    if not training.items:
+        return NO_IMAGES, fresh if number == "fresh" else ViewBank(())
+    crops_N5 = None if is_plain else view_crops(sizes_N2, augmentation, FITNESS_STREAM, 0)
+    fitness = send(oracle, training, crops_N5)
+    if number == "fresh":
+        return fitness, fresh
+    crops = (view_crops(sizes_N2, augmentation, HEAD_STREAM, index) for index in range(number))
+    return fitness, ViewBank(tuple(send(oracle, training, crops_N5) for crops_N5 in crops))
 
 
 def _register_unlabelled(data: FewShotData, oracle: MeteredOracle) -> ImageHandle | None:
-    if not data.unlabelled:
-        return None
-    return oracle.register_images(plain_images(data.unlabelled, oracle.describe()))
+    return send(oracle, Sources.of(data.unlabelled)) if data.unlabelled else None
 
 
-def first_copies(items: Sequence[Item]) -> LabelArray | None:
+def first_copies(images: Sources) -> LabelArray | None:
     """[N]: the first row with the same bytes, which a sample with repetition has, or a data set in
-    which files were copied; None if all differ.
-
-    Raises:
-        DataError: a file is gone.
-    """
+    which files were copied; None if all differ."""
     seen: dict[bytes, int] = {}
-    digests = (hashlib.sha256(item.read()).digest() for item in items)
-    first_N = np.array([seen.setdefault(digest, row) for row, digest in enumerate(digests)])
-    return first_N if len(seen) < len(items) else None
+    first_N = np.array([seen.setdefault(digest, row) for row, digest in enumerate(images.digests)])
+    return first_N if len(seen) < len(images.items) else None
 
 
 def expect_training(config: RunConfig, prepared: PreparedTask, oracle: MeteredOracle) -> None:
@@ -206,18 +203,3 @@ def _check_projection_fits(config: RunConfig, task: TaskHandle) -> None:
                 "no matrix"
             ],
         )
-
-
-def _views(
-    config: RunConfig, data: FewShotData, augmentation: Augmentation, oracle: MeteredOracle
-) -> ViewBank | FreshViews:
-    # Also for a base run without a head: a trial may have one. What is not asked is not encoded.
-    if config.data.views == "fresh":
-        return FreshViews(data.train, augmentation)
-    num_views = config.data.views if data.train else 0
-    return ViewBank(
-        tuple(
-            send_view(oracle, data.train, augmentation, index, keep=True)
-            for index in range(num_views)
-        )
-    )

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from craft_ray.config.run import RunConfig
-from craft_ray.data.dataset import Item
+from craft_ray.data.crops import SizeArray
 from craft_ray.data.descriptions import Sentences
-from craft_ray.data.transform import ImageTransform
+from craft_ray.data.recipe import Sources
 from craft_ray.oracle.contract import ClassificationTask, FloatArray, ImageHandle, TaskHandle
 from craft_ray.task.class_prompts import ClassPrompts, class_prompts
 
@@ -39,8 +39,6 @@ class Augmentation:
 
     seed: int
     """Of the run."""
-    transform: ImageTransform
-    """Of the model."""
     crop_scale_min: float
     """Smallest area share of RandomResizedCrop."""
 
@@ -56,7 +54,8 @@ class ViewBank:
 class FreshViews:
     """A new augmented view for every generation, as the paper's code does."""
 
-    items: tuple[Item, ...]
+    sources: Sources
+    sizes_N2: SizeArray
     augmentation: Augmentation
 
 

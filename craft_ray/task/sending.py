@@ -1,13 +1,22 @@
-"""Images as the oracle takes them: pixels, or files that it decodes and resizes itself."""
+"""Images as the oracle takes them: recipes, pixels, or files that it decodes and resizes itself."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from craft_ray.data.crops import CropArray
 from craft_ray.data.dataset import Item
 from craft_ray.data.encoded import plain_files, png_files
-from craft_ray.data.pixels import PixelArray, plain_pixels
-from craft_ray.oracle.contract import Images, OracleDescription
+from craft_ray.data.pixels import PixelArray, cropped_pixels, plain_pixels
+from craft_ray.data.recipe import Recipe, Sources
+from craft_ray.data.threads import map_in_threads
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.oracle.contract import ImageHandle, Images, OracleDescription
+
+IMAGES_PER_BLOCK = 384
+"""Of a set that is registered as several: a question about it is answered by several replicas, and
+the arithmetic is the same however many there are. Forwards of 6 images on a CPU fill it."""
 
 
 def plain_images(items: Sequence[Item], description: OracleDescription) -> Images:
@@ -21,6 +30,56 @@ def plain_images(items: Sequence[Item], description: OracleDescription) -> Image
     return plain_pixels(items, description.transform)
 
 
-def view_images(pixels_NSS: PixelArray, description: OracleDescription) -> Images:
-    """Views that were cropped here, for `Oracle.register_images`."""
+def passing_images(items: Sequence[Item], description: OracleDescription) -> Images:
+    """Whole images that are not kept, for `Oracle.register_images`: read here, once.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    if not description.takes_recipes:
+        return plain_images(items, description)
+    contents = map_in_threads(Item.read, items)
+    held = [replace(item, encoded=data) for item, data in zip(items, contents, strict=True)]
+    return Recipe.of(Sources.of(held), description.transform, None)
+
+
+def send(
+    oracle: MeteredOracle,
+    sources: Sources,
+    crops_N5: CropArray | None = None,
+    *,
+    keep: bool = True,
+) -> ImageHandle:
+    """Register images.
+
+    An oracle that takes recipes makes the pixels itself, a block of them at a time. For another
+    one all are made here.
+
+    Args:
+        oracle: counts them.
+        sources: the images, at least one.
+        crops_N5: which part of each is shown; None: whole images.
+        keep: see `Oracle.register_images`.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    description = oracle.describe()
+    if not description.takes_recipes:
+        return oracle.register_images(_made_here(sources.items, crops_N5, description), keep=keep)
+    handles = []
+    for start in range(0, len(sources.items), IMAGES_PER_BLOCK):
+        rows = slice(start, start + IMAGES_PER_BLOCK)
+        crops = None if crops_N5 is None else crops_N5[rows]
+        recipe = Recipe.of(sources.part(rows), description.transform, crops)
+        handles.append(oracle.register_images(recipe, keep=keep))
+    return ImageHandle.in_a_row(handles)
+
+
+def _made_here(
+    items: Sequence[Item], crops_N5: CropArray | None, description: OracleDescription
+) -> Images:
+    if crops_N5 is None:
+        return plain_images(items, description)
+    pixels_NSS: PixelArray = cropped_pixels(items, description.transform, crops_N5)
     return png_files(pixels_NSS) if description.takes_files else pixels_NSS

@@ -7,6 +7,7 @@ comes first: were it to ask otherwise, its answers could differ from the others'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -144,37 +145,39 @@ class Prober:
         """
         asked = [(self._prepared.fitness.handle, plain_purpose)]
         asked += [(view, "head") for view in self._views]
-        return np.stack(
-            [
-                self._seen(self._predict(images, contexts_KLE, purpose, num_before))
-                for images, purpose in asked
-            ]
-        )
+        answers = self._predict(asked, contexts_KLE, num_before)
+        return np.stack([self._seen(own_KNA) for own_KNA in answers])
 
     def ask_unlabelled(self, contexts_KLE: FloatArray, num_before: int = 0) -> FloatArray | None:
         """The same of the images without labels, [U, ...]; None: there are none."""
         handle = self._prepared.unlabelled
         if handle is None:
             return None
-        return self._seen(self._predict(handle, contexts_KLE, "head", num_before))
+        return self._seen(self._predict([(handle, "head")], contexts_KLE, num_before)[0])
 
     def ask_validation(self, contexts_KLE: FloatArray) -> FloatArray:
         """Logits of the validation images, of which there must be some, [K, N, C + names + texts],
         of the run's first K contexts: all that the classifier asks for."""
         assert self._prepared.validation is not None
-        return self._predict(self._prepared.validation.handle, contexts_KLE, "evaluation", 0)
+        validation = self._prepared.validation.handle
+        return self._predict([(validation, "evaluation")], contexts_KLE, 0)[0]
 
     def _predict(
-        self, images: ImageHandle, contexts_KLE: FloatArray, purpose: Purpose, num_before: int
-    ) -> FloatArray:
+        self,
+        asked: Sequence[tuple[ImageHandle, Purpose]],
+        contexts_KLE: FloatArray,
+        num_before: int,
+    ) -> list[FloatArray]:
+        """Of each image set [K, N, C + names + texts]."""
         num_shared = max(self._num_shared - num_before, 0)
-        answers = [
-            self._oracle.predict(self._shared_task, images, context_LE[None], purpose=purpose)
-            for context_LE in contexts_KLE[:num_shared]
-        ]
+        questions = [(self._shared_task, each_LE[None]) for each_LE in contexts_KLE[:num_shared]]
         if len(own_KLE := contexts_KLE[num_shared:]):
-            answers.append(self._oracle.predict(self.task, images, own_KLE, purpose=purpose))
-        return np.concatenate([self._columns.own(answer) for answer in answers])
+            questions.append((self.task, own_KLE))
+        answers: list[list[FloatArray]] = [[] for _ in asked]
+        for task, contexts in questions:
+            for place, answer in enumerate(self._oracle.predict_each(task, asked, contexts)):
+                answers[place].append(self._columns.own(answer))
+        return [np.concatenate(own) if len(own) > 1 else own[0] for own in answers]
 
     def _seen(self, own_KNA: FloatArray) -> FloatArray:
         seen_NF = flatten_probes(self._columns.seen(own_KNA))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from craft_ray.data.recipe import Recipe
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ImageHandle, PixelArray
-from craft_ray.oracle.images import ImageStore
+from craft_ray.oracle.images import ImageStore, Source
 
 WIDTH = 8
 BYTES_A_SET = 2 * WIDTH * 4
@@ -23,7 +24,8 @@ def handle_of(value: int) -> ImageHandle:
 
 
 def store_of(num_sets: float) -> ImageStore:
-    def encode(pixels_NSS: PixelArray) -> list[torch.Tensor]:
+    def encode(pixels_NSS: Source) -> list[torch.Tensor]:
+        assert not isinstance(pixels_NSS, Recipe)
         return [torch.full((1, WIDTH), float(pixels[0, 0, 0])) for pixels in pixels_NSS]
 
     return ImageStore(encode, int(num_sets * BYTES_A_SET))
@@ -64,3 +66,14 @@ def test_the_set_in_use_stays_however_large_it_is() -> None:
     store.add(handle_of(5), pixels_of(5))
     assert [ask(store, 5), ask(store, 5)] == [5.0, 5.0]
     assert store.num_encoded == 2
+
+
+def test_of_a_row_of_sets_all_stay_and_others_go() -> None:
+    store = store_of(2)
+    for value in range(4):
+        store.add(handle_of(value), pixels_of(value))
+    ask(store, 0)
+    row = ImageHandle.in_a_row([handle_of(value) for value in (3, 1, 2)])
+    assert store.features(row)[:, 0].tolist() == [3.0, 3.0, 1.0, 1.0, 2.0, 2.0]
+    assert [handle_of(value).digest in store for value in range(4)] == [False, True, True, True]
+    assert store.features(row.part([5, 0]))[:, 0].tolist() == [2.0, 3.0]

@@ -41,7 +41,7 @@ def test_records_that_fail_are_no_reason_to_ask_again(
     made: Any = Broken
     replica = OracleReplica(made, "one", "registry")
     replica._oracle, replica._oracle_id = made(), "model"
-    reply = replica.answer("register_task", None, None, (), "task")
+    reply = replica.answer("register_task", None, None, {}, "task")
     assert reply == Refused("answers.db: must be writable", kind)  # type: ignore[arg-type]
     assert isinstance(reply, Refused)
     assert isinstance(reply.error(), kind)

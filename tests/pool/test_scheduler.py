@@ -19,7 +19,9 @@ from craft_ray.pool.scheduler import (
     ChunkScheduler,
     rank_replicas,
     split_population,
+    split_question,
 )
+from tests.support.known import known
 
 
 @given(num_candidates=st.integers(1, 200), size=st.integers(1, 50))
@@ -241,3 +243,46 @@ def test_all_clients_prefer_the_same_replica_for_the_same_images() -> None:
     assert rank_replicas(replicas, "images") == rank_replicas(replicas[::-1], "images")
     first_choices = {rank_replicas(replicas, f"set {index}")[0] for index in range(64)}
     assert len(first_choices) > 4, "different image sets must spread over the replicas"
+
+
+@given(
+    num_sets=st.integers(2, 40),
+    num_replicas=st.integers(1, 6),
+    max_in_flight=st.integers(1, 3),
+    seed=st.integers(0, 10_000),
+)
+def test_chunks_about_different_sets_go_home_unless_others_have_nothing_to_do(
+    num_sets: int, num_replicas: int, max_in_flight: int, seed: int
+) -> None:
+    chance = random.Random(seed)
+    replicas = [f"r{index}" for index in range(num_replicas)]
+    keys = [f"set {index}" for index in range(num_sets)]
+    chunks = split_question(1, 10, keys)
+    assert [chunk.key for chunk in chunks] == keys
+    scheduler = ChunkScheduler(chunks, replicas, max_in_flight, max_attempts=3)
+    in_flight: list[Assignment] = []
+    waiting = set(keys)
+    answered: list[int] = []
+    while scheduler.num_unfinished:
+        assigned = scheduler.assign(0.0)
+        waiting -= {known(assignment.chunk.key) for assignment in assigned}
+        homes = {key: rank_replicas(replicas, key)[0] for key in waiting}
+        in_flight += assigned
+        at = Counter(assignment.replica for assignment in in_flight)
+        assert max(at.values()) <= max_in_flight
+        for replica in replicas:
+            has_room = at[replica] < max_in_flight
+            assert not (has_room and replica in homes.values()), "its own chunk waits"
+        assert not waiting or min(at[replica] for replica in replicas) > 0, "it could help"
+        done = in_flight.pop(chance.randrange(len(in_flight)))
+        scheduler.complete(done)
+        answered.append(done.chunk.index)
+    assert sorted(answered) == list(range(num_sets))
+
+
+def test_those_of_the_same_candidates_follow_each_other() -> None:
+    chunks = split_question(5, 2, ["a", "b"])
+    assert [(chunk.start, chunk.stop, chunk.block) for chunk in chunks] == [
+        (start, stop, block) for start, stop in ((0, 2), (2, 4), (4, 5)) for block in (0, 1)
+    ]
+    assert [chunk.index for chunk in chunks] == list(range(6))

@@ -83,7 +83,8 @@ class HostedFake:
         return handle
 
     def _encode(self, images: ImageHandle) -> None:
-        for _ in self._pixels.pop(images.digest, ()):
+        pixels = self._pixels.pop(images.digest, ())
+        for _ in range(len(pixels)):
             time.sleep(self._encodes_s)
             self.num_images_encoded += 1
 

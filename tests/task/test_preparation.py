@@ -15,6 +15,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.data.convert import convert
 from craft_ray.data.dataset import Item
 from craft_ray.data.pixels import plain_pixels
+from craft_ray.data.recipe import Sources
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError, OracleError
 from craft_ray.oracle.contract import ClassificationTask, TaskHandle
@@ -254,8 +255,8 @@ def test_copies_of_training_images_are_found_by_their_bytes(tmp_path: Path) -> N
     for name, content in (("a.png", b"one"), ("b.png", b"two"), ("c.png", b"one")):
         (tmp_path / name).write_bytes(content)
     items = [Item(tmp_path / name, 0, name) for name in ("a.png", "b.png", "c.png")]
-    assert first_copies(items[:2]) is None
-    first_N = first_copies([*items, items[1], Item(b"two", 1, "in memory")])
+    assert first_copies(Sources.of(items[:2])) is None
+    first_N = first_copies(Sources.of([*items, items[1], Item(b"two", 1, "in memory")]))
     assert first_N is not None
     assert first_N.tolist() == [0, 1, 0, 1, 1]
 

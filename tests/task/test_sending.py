@@ -9,16 +9,24 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps, features
 
+from craft_ray.data.crops import draw_crops, sizes_of
 from craft_ray.data.dataset import Item
 from craft_ray.data.decoding import AS_SEEN, AS_STORED, Decoding
 from craft_ray.errors import DataError, OracleError
+from craft_ray.oracle.contract import Files, OracleDescription
 from craft_ray.oracle.contract_laws import check_images, digest_of_images
-from craft_ray.task.sending import plain_images, view_images
+from craft_ray.task.sending import _made_here, plain_images
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
 
 PIXELS = FakeOracle().describe()
 FILES = replace(PIXELS, takes_files=True)
 PICTURE = np.random.default_rng(1).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+
+
+def files_of(items: list[Item], description: OracleDescription) -> Files:
+    sent = plain_images(items, description)
+    assert isinstance(sent, tuple)
+    return sent
 
 
 def encoded(kind: str) -> bytes:
@@ -34,7 +42,7 @@ def test_files_are_sent_as_they_are(kind: str) -> None:
 
 
 def test_other_kinds_become_png_of_the_same_pixels() -> None:
-    (sent,) = plain_images([Item(encoded("tiff"), 0, "a")], FILES)
+    (sent,) = files_of([Item(encoded("tiff"), 0, "a")], FILES)
     assert bytes(sent).startswith(b"\x89PNG")
     np.testing.assert_array_equal(np.array(Image.open(BytesIO(sent))), PICTURE)
 
@@ -75,7 +83,7 @@ NOT_ALIKE_EVERYWHERE = {
 @pytest.mark.parametrize("name", NOT_ALIKE_EVERYWHERE)
 def test_an_endpoint_sees_what_is_seen_here(name: str, decoding: Decoding) -> None:
     item = Item(NOT_ALIKE_EVERYWHERE[name], 0, "a", decoding)
-    (sent,) = plain_images([item], FILES)
+    (sent,) = files_of([item], FILES)
     seen = ImageOps.exif_transpose(Image.open(BytesIO(sent)))  # as many servers do
     assert seen.mode in ("L", "RGB")
     assert "transparency" not in seen.info
@@ -90,7 +98,7 @@ def test_an_endpoint_sees_what_is_seen_here(name: str, decoding: Decoding) -> No
 @pytest.mark.parametrize("decoding", [AS_SEEN, AS_STORED])
 def test_a_turned_jpeg_stays_a_jpeg(decoding: Decoding) -> None:
     """Its pixels as PNG would be many times as many bytes."""
-    (sent,) = plain_images([Item(turned("jpeg"), 0, "a", decoding)], FILES)
+    (sent,) = files_of([Item(turned("jpeg"), 0, "a", decoding)], FILES)
     assert bytes(sent).startswith(b"\xff\xd8\xff")
     assert Image.open(BytesIO(sent)).getexif().get(ExifTags.Base.Orientation) is None
 
@@ -98,7 +106,7 @@ def test_a_turned_jpeg_stays_a_jpeg(decoding: Decoding) -> None:
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
 def test_a_photograph_in_avif_becomes_a_jpeg() -> None:
     item = Item(encoded("avif"), 0, "a")
-    (sent,) = plain_images([item], FILES)
+    (sent,) = files_of([item], FILES)
     assert bytes(sent).startswith(b"\xff\xd8\xff")
     apart = np.array(Image.open(BytesIO(sent))).astype(int) - np.array(item.decode())
     assert abs(apart).mean() < 3
@@ -111,7 +119,7 @@ def test_an_exif_behind_the_pixels_of_a_png_is_found() -> None:
     late = data[:start] + data[end:-12] + data[start:end] + data[-12:]
     item = Item(late, 0, "a")
     assert item.decode().size == (9, 7)
-    (sent,) = plain_images([item], FILES)
+    (sent,) = files_of([item], FILES)
     np.testing.assert_array_equal(np.array(Image.open(BytesIO(sent))), np.array(item.decode()))
 
 
@@ -121,9 +129,10 @@ def test_a_broken_file_is_not_sent() -> None:
 
 
 def test_views_are_sent_as_lossless_files() -> None:
-    pixels = np.random.default_rng(2).integers(0, 256, (3, 3, 8, 8), dtype=np.uint8)
-    assert view_images(pixels, PIXELS) is pixels
-    files = view_images(pixels, FILES)
+    items = [Item(encoded("png"), 0, "a"), Item(encoded("jpeg"), 0, "b")]
+    crops_N5 = draw_crops(sizes_of(items), 0.3, seed=1)
+    pixels, files = (_made_here(items, crops_N5, kind) for kind in (PIXELS, FILES))
+    assert isinstance(files, tuple)
     back = [np.array(Image.open(BytesIO(file))).transpose(2, 0, 1) for file in files]
     np.testing.assert_array_equal(np.stack(back), pixels)
 
