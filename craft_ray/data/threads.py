@@ -25,7 +25,7 @@ def map_in_threads(
         Exception: what `function` raised for the first input that it failed on, whichever thread
             was faster; later inputs are given up.
     """
-    num_threads = min(MAX_THREADS, len(os.sched_getaffinity(0)))
+    num_threads = min(MAX_THREADS, os.cpu_count() or 1)
     waiting: deque[Future[Output]] = deque()
     with ThreadPoolExecutor(num_threads) as executor:
         try:

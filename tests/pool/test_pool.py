@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ import ray
 
 from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.config.sections import RayConfig
-from craft_ray.errors import OracleError, PoolError
+from craft_ray.data.crops import draw_crops, sizes_of
+from craft_ray.data.dataset import Item
+from craft_ray.data.recipe import Recipe, Sources
+from craft_ray.errors import DataError, OracleError, PoolError
 from craft_ray.jobs.ray_session import ray_session
 from craft_ray.method.reduction import PromptLoss
 from craft_ray.method.scoring import reduce_logits
@@ -33,6 +37,7 @@ from craft_ray.pool.lifecycle import NAMESPACE, ClipFactory, RunningPool, runnin
 from craft_ray.pool.membership import PoolSize
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
 from tests.support.hosted_oracle import HostedFakeFactory
+from tests.support.images import encoded, noise
 
 pytestmark = pytest.mark.slow
 
@@ -300,3 +305,71 @@ def test_an_ended_pool_leaves_no_actor() -> None:
             return
         time.sleep(0.2)
     pytest.fail(f"actors are left: {left & set(names)}")
+
+
+def recipes_of(oracle: Oracle, blocks: range) -> list[Recipe]:
+    how = oracle.describe().transform
+    made = []
+    for block in blocks:
+        items = [Item(encoded(noise(40, 50, 9 * block + row)), 0, f"{row}") for row in range(4)]
+        crops_N5 = draw_crops(sizes_of(items), 0.3, block) if block % 2 else None
+        made.append(Recipe.of(Sources.of(items), how, crops_N5))
+    return made
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_sets_in_a_row_are_answered_by_all_replicas_as_by_one_oracle(
+    embedded_pool: RunningPool, keep: bool
+) -> None:
+    oracle = PoolOracle(embedded_pool.address, CONFIG)
+    one = ClipOracle.load(OracleConfig())
+    task = oracle.register_task(TASK)
+    one.register_task(TASK)
+    contexts = np.repeat(task.initial_context[None], 5, axis=0)
+    contexts += np.random.default_rng(1).normal(0, 0.1, contexts.shape).astype(np.float32)
+    recipes = recipes_of(oracle, range(6) if keep else range(6, 10))
+    handles = [oracle.register_images(recipe, keep=keep) for recipe in recipes]
+    assert handles == [one.register_images(recipe) for recipe in recipes]
+    row = ImageHandle.in_a_row(handles)
+    encoded_before = {
+        name: each.images_encoded for name, each in embedded_pool.keeper.stats(5.0).items()
+    }
+    answered = oracle.predict(task, row, contexts)
+    parts = [one.predict(task, row, contexts[at : at + 3]) for at in (0, 3)]
+    np.testing.assert_array_equal(answered, np.concatenate(parts))
+    encoded_now = {
+        name: each.images_encoded for name, each in embedded_pool.keeper.stats(5.0).items()
+    }
+    assert all(encoded_now[name] > encoded_before[name] for name in encoded_now), "each took some"
+    loss = PromptLoss(np.arange(row.num_images) % 3, None, 0.0)
+    scored = oracle.score(task, row, contexts, loss)
+    np.testing.assert_allclose(scored, one.score(task, row, contexts, loss), rtol=1e-6)
+    part = row.part([9, 1])
+    np.testing.assert_array_equal(
+        oracle.predict(task, part, contexts[:3]), one.predict(task, part, contexts[:3])
+    )
+
+
+def test_views_of_files_that_the_pool_has_are_not_sent_again(embedded_pool: RunningPool) -> None:
+    oracle = PoolOracle(embedded_pool.address, CONFIG)
+    items = [Item(encoded(noise(40, 50, 100 + row)), 0, f"{row}") for row in range(3)]
+    sources = Sources.of(items)
+    how = oracle.describe().transform
+    oracle.register_images(Recipe.of(sources, how, None))
+    gone = [replace(item, encoded=Path("/nowhere")) for item in items]
+    crops_N5 = draw_crops(sizes_of(items), 0.3, 1)
+    for keep in (True, False):
+        view = Recipe.of(Sources(gone, sources.digests), how, crops_N5)
+        handle = oracle.register_images(view, keep=keep)
+        task = oracle.register_task(TASK)
+        logits = oracle.predict(task, handle, task.initial_context[None])
+        assert np.isfinite(logits).all()
+
+
+def test_a_broken_image_is_the_askers_error(embedded_pool: RunningPool) -> None:
+    oracle = PoolOracle(embedded_pool.address, CONFIG)
+    items = [Item(encoded(noise(40, 50), "JPEG")[:300], 0, "the broken one")]
+    handle = oracle.register_images(Recipe.of(Sources.of(items), oracle.describe().transform, None))
+    task = oracle.register_task(TASK)
+    with pytest.raises(DataError, match="the broken one"):
+        oracle.predict(task, handle, task.initial_context[None])
