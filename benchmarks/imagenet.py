@@ -31,10 +31,10 @@ from rich.table import Table
 from benchmarks.imagenet_oracle import StandInFactory, dataset_of
 from benchmarks.process_tree import Cost, measure
 from benchmarks.record import ROOT, commit, write_result
+from craft_ray.config.loading import load_default_run
 from craft_ray.config.oracle import PoolConfig
-from craft_ray.config.run import RunConfig
 from craft_ray.config.sections import RayConfig
-from craft_ray.data.few_shot import sample_few_shot, verify_decodable
+from craft_ray.data.few_shot import MAX_VALIDATION_SHOTS, sample_few_shot, verify_decodable
 from craft_ray.data.recipe import Sources
 from craft_ray.jobs import experiment
 from craft_ray.jobs.ray_session import ray_session
@@ -107,19 +107,19 @@ def figures_of(found: dict[str, Any], cost: Cost, scaling: list[dict[str, Any]])
 
 def run(options: argparse.Namespace) -> None:
     """The fine-tuning, in a process of its own."""
-    config = RunConfig.model_validate(
-        {
-            "output_dir": str(options.folder),
-            "data": {"validation": "none"},
-            "ray": {"object_store_mb": OBJECT_STORE_MB, "num_cpus": 2},
-            "pool": {"cpus_per_replica": 1},
-        }
-    )
-    dataset = dataset_of(options.classes, options.shots, options.test)
-    sample = sample_few_shot(dataset, config.data.shots, config.seed, validation="none")
+    words = [
+        f"output_dir={options.folder}",
+        f"data.shots={options.shots}",
+        f"ray.object_store_mb={OBJECT_STORE_MB}",
+        "ray.num_cpus=2",
+    ]
+    config = load_default_run(words)
+    # As CoOp validates where a data set has no split for it.
+    dataset = dataset_of(options.classes, options.shots + MAX_VALIDATION_SHOTS, options.test)
+    sample = sample_few_shot(dataset, options.shots, config.seed, validation="few_shot")
     data = FewShotData(dataset, sample.train, sample.validation)
     started_s = time.monotonic()
-    verify_decodable([*data.train, *data.test])
+    verify_decodable([*data.train, *data.validation, *data.test])
     verified_s = time.monotonic() - started_s
     factory = StandInFactory(options.images_per_s, TEXTS_PER_S)
     experiment.hosted_by = lambda *_: (  # type: ignore[attr-defined]  # what a replica hosts
