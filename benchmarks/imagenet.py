@@ -129,7 +129,8 @@ def run(options: argparse.Namespace) -> None:
     )
     shared = SharedMemory()
     shared.start()
-    summary = run_training(config, data, options.folder / "run", Console())
+    with ray_session(config.ray):
+        summary = run_training(config, data, options.folder / "run", Console())
     found = {
         "verified_s": round(verified_s, 1),
         "seconds": summary["seconds"],
