@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+import ray
+from ray.exceptions import RayError
 from rich.console import Console
 from rich.table import Table
 
@@ -127,9 +128,9 @@ def run(options: argparse.Namespace) -> None:
         PoolSize(1, 0.0, 1),
         "one replica that stands in for a GPU",
     )
-    shared = SharedMemory()
-    shared.start()
+    shared = ObjectStore()
     with ray_session(config.ray):
+        shared.start()
         summary = run_training(config, data, options.folder / "run", Console())
     found = {
         "verified_s": round(verified_s, 1),
@@ -144,7 +145,7 @@ def run(options: argparse.Namespace) -> None:
     (options.folder / "found.json").write_text(json.dumps(found))
 
 
-class SharedMemory(threading.Thread):
+class ObjectStore(threading.Thread):
     """Looks how much of the object store there is; a thread that ends with the process."""
 
     def __init__(self) -> None:
@@ -153,12 +154,10 @@ class SharedMemory(threading.Thread):
 
     def run(self) -> None:
         while True:
-            for process in psutil.Process().children(recursive=True):
-                with suppress(psutil.Error, OSError, ValueError):
-                    if process.name() == "raylet":
-                        status = Path(f"/proc/{process.pid}/status").read_text()
-                        kilobytes = int(status.split("RssShmem:")[1].split()[0])
-                        self.peak_mb = max(self.peak_mb, kilobytes / 1024)
+            with suppress(RayError):
+                all_of_it = ray.cluster_resources().get("object_store_memory", 0.0)
+                free = ray.available_resources().get("object_store_memory", 0.0)
+                self.peak_mb = max(self.peak_mb, (all_of_it - free) / 2**20)
             time.sleep(LOOK_EVERY_S)
 
 

@@ -148,6 +148,9 @@ class StandInOracle:
         """One."""
         return 1
 
+    def prepare(self, images: ImageHandle) -> None:
+        self._images.prepare(images)
+
     def knows(self, digest: str) -> bool:
         return digest in self._tasks or digest in self._images
 

@@ -175,6 +175,9 @@ class ClipOracle:
         """One."""
         return 1
 
+    def prepare(self, images: ImageHandle) -> None:
+        self._images.prepare(images)
+
     @torch.inference_mode()
     def expect(self, images: ImageHandle) -> None:
         """Encode them now."""

@@ -299,6 +299,11 @@ class RecipeOracle(Oracle, Protocol):
         """Registered sets that it works on at once, if a question is about as many."""
         ...
 
+    def prepare(self, images: ImageHandle) -> None:
+        """A question about a registered set is on its way: its pixels may be made meanwhile, beside
+        other work. Free, does not block, and changes no answer."""
+        ...
+
 
 class ExpectingOracle(Oracle, Protocol):
     """An oracle whose description says `expects`."""

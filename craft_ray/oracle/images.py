@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 
@@ -14,6 +16,9 @@ from craft_ray.oracle.contract_laws import rows_of
 
 Source = PixelArray | Recipe
 """What images are encoded from."""
+MADE_AHEAD = 2
+"""Sets, of 384 images and 58 MB each at 224 pixels: the one behind the one that is encoded, and the
+next."""
 Encode = Callable[[Source], Iterable[torch.Tensor]]
 
 
@@ -37,7 +42,11 @@ class ImageStore:
     def __init__(self, encode: Encode, max_bytes: int) -> None:
         self._encode = encode
         self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        """Of sources: sets are also registered while another is encoded."""
         self._sources: dict[str, Source] = {}
+        self._made_ahead: dict[str, Future[PixelArray]] = {}
+        self._maker = ThreadPoolExecutor(1)
         self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
         self.num_encoded = 0
 
@@ -46,12 +55,25 @@ class ImageStore:
 
     def add(self, handle: ImageHandle, images: Source) -> None:
         """Register an image set; one that is known already is left alone."""
-        if handle.digest in self:
-            return
-        if not isinstance(images, Recipe) and images.flags.writeable:
-            # They are encoded later: a caller's later changes must not reach this address.
-            images = images.copy()
-        self._sources[handle.digest] = images
+        with self._lock:
+            if handle.digest in self:
+                return
+            if not isinstance(images, Recipe) and images.flags.writeable:
+                # They are encoded later: a caller's later changes must not reach this address.
+                images = images.copy()
+            self._sources[handle.digest] = images
+
+    def prepare(self, handle: ImageHandle) -> None:
+        """Have the pixels of a recipe made in a thread, until the question about it comes; of a few
+        sets at most. Does not block."""
+        with self._lock:
+            source = self._sources.get(handle.digest)
+            if (
+                isinstance(source, Recipe)
+                and handle.digest not in self._made_ahead
+                and len(self._made_ahead) < MADE_AHEAD
+            ):
+                self._made_ahead[handle.digest] = self._maker.submit(source.pixels)
 
     def blocks(self, handle: ImageHandle) -> list[torch.Tensor]:
         """Unnormalised features of each registered set that is asked about, [n, F]; of some rows of
@@ -81,13 +103,16 @@ class ImageStore:
         if digest in self._features:
             self._features.move_to_end(digest)
             return self._features[digest]
+        with self._lock:
+            source, made = self._sources[digest], self._made_ahead.pop(digest, None)
         parts = []
-        for part_nF in self._encode(self._sources[digest]):
+        for part_nF in self._encode(source if made is None else made.result()):
             parts.append(part_nF)
             self.num_encoded += len(part_nF)
         features_NF = torch.cat(parts)
-        self._features[digest] = features_NF
-        del self._sources[digest]
+        with self._lock:
+            self._features[digest] = features_NF
+            del self._sources[digest]
         return features_NF
 
     def _num_bytes(self) -> int:

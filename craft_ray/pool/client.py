@@ -130,6 +130,9 @@ class PoolOracle:
                 if replica := self._dispatcher.preferred(block.digest):
                     replica.expect.remote(block, self._sent(block))
 
+    def prepare(self, images: ImageHandle) -> None:
+        """Replicas prepare what they are asked about; nothing is to be said before."""
+
     def predict(
         self,
         task: TaskHandle,
@@ -256,8 +259,10 @@ class PoolOracle:
 
         def submit(replica: Any, chunk: Chunk) -> Any:
             part = contexts_KLE[chunk.start : chunk.stop]
-            images = blocks[chunk.block]
-            return replica.answer.remote(method, task, images, sent[chunk.block], part, argument)
+            images, of_images = blocks[chunk.block], sent[chunk.block]
+            if len(blocks) > 1:
+                replica.prepare.remote(images, of_images)
+            return replica.answer.remote(method, task, images, of_images, part, argument)
 
         keys = [block.digest for block in blocks]
         chunks = split_question(len(contexts_KLE), self._config.candidates_per_chunk, keys)

@@ -7,8 +7,9 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import ray
 from ray.exceptions import RayError
@@ -23,7 +24,13 @@ from craft_ray.errors import (
     RunFailedError,
     UserError,
 )
-from craft_ray.oracle.contract import ImageHandle, Oracle, OracleDescription, TaskHandle
+from craft_ray.oracle.contract import (
+    ImageHandle,
+    Oracle,
+    OracleDescription,
+    RecipeOracle,
+    TaskHandle,
+)
 from craft_ray.oracle.contract_laws import check_features, check_white_box
 from craft_ray.pool.address import Answered, Failed, Refused, Reply
 from craft_ray.pool.metrics import ReplicaMetrics
@@ -158,6 +165,14 @@ class OracleReplica:
         close = getattr(getattr(self, "_oracle", None), "close", None)
         if close is not None:
             close()
+
+    @_while_working  # type: ignore[untyped-decorator]
+    def prepare(self, images: ImageHandle, sent: Sent) -> None:
+        """A question about a set stands behind the one at work: make its pixels meanwhile."""
+        if self._oracle.describe().takes_recipes:
+            with suppress(Exception):  # the question itself will tell
+                self._fetch_what_is_missing(None, images, sent)
+                cast(RecipeOracle, self._oracle).prepare(images)
 
     def expect(self, images: ImageHandle, sent: Sent) -> None:
         """Encode them, if the oracle can; nobody waits for it."""

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from craft_ray.data.recipe import Recipe
+from craft_ray.data.recipe import Plan, Recipe
+from craft_ray.data.transform import ImageTransform
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ImageHandle, PixelArray
-from craft_ray.oracle.images import ImageStore, Source
+from craft_ray.oracle.images import MADE_AHEAD, ImageStore, Source
 
 WIDTH = 8
 BYTES_A_SET = 2 * WIDTH * 4
@@ -77,3 +78,33 @@ def test_of_a_row_of_sets_all_stay_and_others_go() -> None:
     assert store.features(row)[:, 0].tolist() == [3.0, 3.0, 1.0, 1.0, 2.0, 2.0]
     assert [handle_of(value).digest in store for value in range(4)] == [False, True, True, True]
     assert store.features(row.part([5, 0]))[:, 0].tolist() == [2.0, 3.0]
+
+
+def test_what_is_prepared_is_made_once_and_not_more_than_a_few_sets() -> None:
+    made: list[str] = []
+
+    class Made(Recipe):
+        def pixels(self) -> PixelArray:
+            made.append(self.digest)
+            return pixels_of(len(made))
+
+    encoded: list[object] = []
+
+    def encode(source: Source) -> list[torch.Tensor]:
+        encoded.append(type(source))
+        return [torch.zeros(len(source), WIDTH)]
+
+    store = ImageStore(encode, 10 * BYTES_A_SET)
+    recipes = [Made((), Plan(f"files {n}", ImageTransform(4), None)) for n in range(MADE_AHEAD + 1)]
+    handles = [ImageHandle(recipe.digest, 2) for recipe in recipes]
+    for handle, recipe in zip(handles, recipes, strict=True):
+        store.add(handle, recipe)
+        store.prepare(handle)
+        store.prepare(handle)
+    store.features(handles[0])
+    store.features(handles[MADE_AHEAD])
+    assert encoded == [np.ndarray, Made]
+    assert made.count(recipes[0].digest) == 1
+    assert recipes[MADE_AHEAD].digest not in made
+    store.prepare(handles[0])
+    assert handles[0].digest in store
