@@ -104,11 +104,11 @@ class PoolOracle:
         handle = ImageHandle(digest_of_images(images), len(images))
         ask = self._dispatcher.of_registry
         if keep:
-            if ask("images", handle.digest, self._driver) is None:
-                if not isinstance(images, Recipe):
-                    ask("add_images", handle.digest, images, self._driver)
-                elif not ask("add_plan", images.plan, None, self._driver):
+            if isinstance(images, Recipe):
+                if not ask("add_plan", images.plan, None, self._driver):
                     ask("add_plan", images.plan, images.pack(), self._driver)
+            elif ask("images", handle.digest, self._driver) is None:
+                ask("add_images", handle.digest, images, self._driver)
             return handle
         if not self._passing.use(handle.digest):
             files = None
