@@ -21,23 +21,25 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from craft_ray.config.oracle import Interpolation, ResizeMode
-from craft_ray.data.recipe import Recipe
 from craft_ray.data.transform import ImageTransform
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.endpoints.capabilities import Capabilities, Served
+
+if TYPE_CHECKING:  # it knows Pillow
+    from craft_ray.data.recipe import Recipe
 
 FloatArray = npt.NDArray[np.float32]
 LossArray = npt.NDArray[np.float64]
 PixelArray = npt.NDArray[np.uint8]
 Files = tuple[bytes, ...]
 """Encoded images (JPEG, PNG, ...), each as the bytes of its file."""
-Images = PixelArray | Files | Recipe
+Images: TypeAlias = "PixelArray | Files | Recipe"
 
 Answer = Literal["logits", "unnormalized_logits"]
 
