@@ -144,12 +144,15 @@ class StandInOracle:
         """It has none."""
         return True
 
-    def sets_at_once(self) -> int:
+    def questions_at_once(self) -> int:
         """One."""
         return 1
 
-    def prepare(self, images: ImageHandle) -> None:
-        self._images.prepare(images)
+    def forget(self, images: ImageHandle) -> None:
+        """Its features go by the limit."""
+
+    def prepare(self, recipe: Recipe) -> None:
+        self._images.prepare(recipe)
 
     def knows(self, digest: str) -> bool:
         return digest in self._tasks or digest in self._images

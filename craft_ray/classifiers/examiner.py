@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -11,18 +10,15 @@ from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.classifiers.predictions import PredictionLog
 from craft_ray.classifiers.score import Score, ScoreCount, score_logits
 from craft_ray.data.dataset import Dataset, Item, labels_of
-from craft_ray.data.threads import made_ahead
+from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import examined_blocks
-from craft_ray.oracle.contract import ImageHandle, Images, OracleDescription
+from craft_ray.oracle.contract import FloatArray, ImageHandle, OracleDescription
 from craft_ray.task.preparation import FewShotData
 from craft_ray.task.prepared import PreparedTask
-from craft_ray.task.sending import passing_images
-
-MOST_BLOCKS_AT_ONCE = 64
-"""Twice as many are in the object store: 6 GB of photographs as ImageNet has them."""
+from craft_ray.task.sending import send_passing
 
 
 class Examiner:
@@ -86,41 +82,43 @@ class Examiner:
                 f"{dataset.name}: must have the classes of {self._data.dataset.name}, which the "
                 "classifier was tuned for, but has others"
             )
+        blocks = [
+            dataset.splits["test"][at.start : at.stop]
+            for at in examined_blocks(len(dataset.splits["test"]))
+        ]
         counts = [ScoreCount(dataset.scored_classes) for _ in classifiers]
-        for items, images in self._sent(dataset.splits["test"]):
-            labels_N = labels_of(items)
-            answers = []
-            for classifier, count in zip(classifiers, counts, strict=True):
-                logits_NC = classifier.predict(self._oracle, self._prepared.classes, images)
+
+        def ask(images: ImageHandle) -> list[FloatArray]:
+            answers = [
+                classifier.predict(self._oracle, self._prepared.classes, images)
+                for classifier in classifiers
+            ]
+            self._oracle.forget(images)
+            return answers
+
+        at_once = self._oracle.questions_at_once()
+        answered: Iterator[list[FloatArray]]
+        if at_once == 1:
+            answered = map(ask, self._sent_ahead(blocks))
+        else:
+            answered = map_in_threads(lambda block: ask(self._send(block)), blocks, at_once, 1)
+        for block, answers in zip(blocks, answered, strict=True):
+            labels_N = labels_of(block)
+            for count, logits_NC in zip(counts, answers, strict=True):
                 count.add(logits_NC, labels_N)
-                answers.append(logits_NC)
             if log is not None:
-                log.add(items, answers)
+                log.add(block, answers)
         return [count.score for count in counts]
 
-    def _sent(self, items: Sequence[Item]) -> Iterator[tuple[Sequence[Item], ImageHandle]]:
-        """All of them in parts: as many blocks as the oracle works on at once.
-
-        While one part is asked about, the next is there for who has nothing to do, and the one
-        behind that is read.
-        """
-        blocks = [items[block.start : block.stop] for block in examined_blocks(len(items))]
-        at_once = min(self._oracle.sets_at_once(), MOST_BLOCKS_AT_ONCE)
-        parts = [blocks[at : at + at_once] for at in range(0, len(blocks), at_once)]
-        description = self._oracle.describe()
-
-        def read(part: Sequence[Sequence[Item]]) -> list[Images]:
-            return [passing_images(block, description) for block in part]
-
-        sent = map(self._send, made_ahead(read, parts))
+    def _sent_ahead(self, blocks: Sequence[Sequence[Item]]) -> Iterator[ImageHandle]:
+        """While one is asked about, the next is there: another replica may encode it."""
+        sent = map(self._send, blocks)
         following = next(sent, None)
-        for part in parts:
+        while following is not None:
             images, following = following, next(sent, None)
-            assert images is not None
-            yield list(itertools.chain.from_iterable(part)), images
+            yield images
 
-    def _send(self, blocks: Sequence[Images]) -> ImageHandle:
-        handles = [self._oracle.register_images(images, keep=False) for images in blocks]
-        for handle in handles:
-            self._oracle.expect(handle)
-        return ImageHandle.in_a_row(handles, apart=True)
+    def _send(self, block: Sequence[Item]) -> ImageHandle:
+        handle = send_passing(self._oracle, block)
+        self._oracle.expect(handle)
+        return handle

@@ -17,21 +17,30 @@ AHEAD_PER_THREAD = 4
 
 
 def map_in_threads(
-    function: Callable[[Input], Output], inputs: Iterable[Input]
+    function: Callable[[Input], Output],
+    inputs: Iterable[Input],
+    num_threads: int | None = None,
+    ahead_per_thread: int = AHEAD_PER_THREAD,
 ) -> Iterator[Output]:
     """`map(function, inputs)` in several threads, in order and with bounded memory.
+
+    Args:
+        function: of one input.
+        inputs: are taken as they are needed.
+        num_threads: as many as there are CPUs, up to `MAX_THREADS`, if it is not given.
+        ahead_per_thread: results that are under way or wait for the one before them.
 
     Raises:
         Exception: what `function` raised for the first input that it failed on, whichever thread
             was faster; later inputs are given up.
     """
-    num_threads = min(MAX_THREADS, os.cpu_count() or 1)
+    num_threads = num_threads or min(MAX_THREADS, os.cpu_count() or 1)
     waiting: deque[Future[Output]] = deque()
     with ThreadPoolExecutor(num_threads) as executor:
         try:
             for value in inputs:
                 waiting.append(executor.submit(function, value))
-                if len(waiting) >= AHEAD_PER_THREAD * num_threads:
+                if len(waiting) >= ahead_per_thread * num_threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

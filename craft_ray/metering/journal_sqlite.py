@@ -86,7 +86,10 @@ class QueryJournal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         try:
-            self._database = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None)
+            # Threads that share it ask in turn (`QuestionRecord`).
+            self._database = sqlite3.connect(
+                path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
         except sqlite3.DatabaseError as error:
             raise self._cannot_be_opened(error) from error
         try:

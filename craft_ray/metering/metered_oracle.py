@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -125,9 +125,7 @@ class MeteredOracle:
             BudgetError: the candidate budget does not cover it; nothing was asked.
             RunFailedError: the journal has no room for an answer; nothing was asked.
         """
-        asked = [(each, purpose) for each in _questions_about(images)]
-        logits = self.predict_each(task, asked, contexts_KLE, answer=answer)
-        return logits[0] if len(logits) == 1 else np.concatenate(logits, axis=1)
+        return self.predict_each(task, [(images, purpose)], contexts_KLE, answer=answer)[0]
 
     def predict_each(
         self,
@@ -157,35 +155,22 @@ class MeteredOracle:
                 )
             )
 
-        def ask(places: list[int]) -> Iterator[FloatArray]:
-            rows = (asked[place][0] for place in places)
-            return self._predict(task, list(rows), contexts_KLE, answer)
+        def ask(place: int) -> FloatArray:
+            return self._oracle.predict(task, asked[place][0], contexts_KLE, answer)
 
-        return [self._scaled(logits) for logits in self._questions.answered(questions, ask)]
+        answers = self._questions.answered(questions, ask, self.questions_at_once)
+        return [self._scaled(logits) for logits in answers]
 
-    def _predict(
-        self,
-        task: TaskHandle,
-        asked: Sequence[ImageHandle],
-        contexts_KLE: FloatArray,
-        answer: Answer,
-    ) -> Iterator[FloatArray]:
-        """About sets that stand in a row, if the oracle knows such, the oracle is asked once."""
-        takes_rows = self._oracle.describe().takes_recipes
-        if len(asked) == 1 or not takes_rows or any(images.rows is not None for images in asked):
-            for images in asked:
-                yield self._oracle.predict(task, images, contexts_KLE, answer)
-            return
-        row = ImageHandle.in_a_row([block for images in asked for block in images.registered])
-        logits_KNC = self._oracle.predict(task, row, contexts_KLE, answer)
-        stops = np.cumsum([images.num_images for images in asked])
-        yield from np.split(logits_KNC, stops[:-1], axis=1)
-
-    def sets_at_once(self) -> int:
-        """Registered sets of a `predict_each` that are worked on at once."""
+    def questions_at_once(self) -> int:
+        """That the oracle works on at once; as many threads may ask."""
         if not self._oracle.describe().takes_recipes:
             return 1
-        return cast(RecipeOracle, self._oracle).sets_at_once()
+        return cast(RecipeOracle, self._oracle).questions_at_once()
+
+    def forget(self, images: ImageHandle) -> None:
+        """Nothing more is asked about sets that were not to be kept; free."""
+        if self._oracle.describe().takes_recipes:
+            cast(RecipeOracle, self._oracle).forget(images)
 
     def _scaled(self, answers: FloatArray) -> FloatArray:
         if self.logit_scale == 1.0:
@@ -286,17 +271,13 @@ class MeteredOracle:
             RunFailedError: the journal has no room for an answer; nothing was asked.
         """
         giver = self._features()
-
-        def ask(asked: ImageHandle) -> FloatArray:
-            cost = cost_of(purpose, 1, asked.num_images, num_classes=0)
-            question = digest_of_question("features", asked.content)
-            num_bytes = self._bytes_of_features(asked.num_images)
-            features: FloatArray = self._ask(
-                purpose, question, cost, num_bytes, lambda: giver.embed_images(asked)[None]
-            )[0]
-            return features
-
-        return np.concatenate([ask(asked) for asked in _questions_about(images)])
+        cost = cost_of(purpose, 1, images.num_images, num_classes=0)
+        question = digest_of_question("features", images.content)
+        num_bytes = self._bytes_of_features(images.num_images)
+        features: FloatArray = self._ask(
+            purpose, question, cost, num_bytes, lambda: giver.embed_images(images)[None]
+        )[0]
+        return features
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Features of unit length, float32 [M, F]; counted as prompts encoded.
@@ -361,8 +342,4 @@ class MeteredOracle:
     ) -> Array:
         """A question that is answered as a whole, in so many bytes."""
         asked = WholeQuestion(purpose, question, cost, num_bytes)
-        return self._questions.answered([asked], lambda _: [ask()])[0]
-
-
-def _questions_about(images: ImageHandle) -> Sequence[ImageHandle]:
-    return images.blocks if images.apart else (images,)
+        return self._questions.answered([asked], lambda _: ask(), lambda: 1)[0]

@@ -11,7 +11,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
 from craft_ray.metering.ledger import Purpose, Spending, cost_of
 
-TEST_BLOCK_IMAGES = 384
+TEST_BLOCK_IMAGES = 1000
 """Test images that are sent and asked about at a time: 50,000 at once would be 7.5 GB."""
 MIN_TEST_BLOCKS = 4
 """So that several replicas encode images at a time."""

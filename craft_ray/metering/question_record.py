@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +66,8 @@ class QuestionRecord:
         self._by_content = by_content
         self._counted: set[QueryId] = set()
         self._takes_by_place = False
+        self._lock = threading.RLock()
+        """Of all that is kept: what is known, and what it has cost."""
 
     def take_by_place(self) -> None:
         """See `MeteredOracle`."""
@@ -81,19 +85,22 @@ class QuestionRecord:
             BudgetError: the candidate budget does not cover it.
             RunFailedError: the journal has no room for it.
         """
-        self.ledger.authorize(cost)
-        if self._journal is not None:
-            self._journal.ensure_room(num_bytes)
+        with self._lock:
+            self.ledger.authorize(cost)
+            if self._journal is not None:
+                self._journal.ensure_room(num_bytes)
 
     def from_cache(self, question: bytes) -> Array | None:
         """What others were answered, by content. Whole questions only: a part of a
         population asked anew would be computed in other chunks, which shows in the last bits."""
-        return None if self._cache is None else self._cache.find(self._content(question))
+        with self._lock:
+            return None if self._cache is None else self._cache.find(self._content(question))
 
     def to_cache(self, question: bytes, answer: Array) -> None:
         """For others who ask the same; nothing without a cache."""
-        if self._cache is not None:
-            self._cache.keep(self._content(question), answer)
+        with self._lock:
+            if self._cache is not None:
+                self._cache.keep(self._content(question), answer)
 
     def _content(self, question: bytes) -> bytes:
         oracle = self._describe()
@@ -101,62 +108,132 @@ class QuestionRecord:
 
     def next_query(self, purpose: str, question: bytes) -> QueryId:
         """The place of a question that is asked now."""
-        if self._by_content:
-            return QueryId(0, purpose, int.from_bytes(question[:7], "big"))
-        query = QueryId(self._generation, purpose, self._asked[purpose])
-        self._asked[purpose] += 1
-        return query
+        with self._lock:
+            if self._by_content:
+                return QueryId(0, purpose, int.from_bytes(question[:7], "big"))
+            query = QueryId(self._generation, purpose, self._asked[purpose])
+            self._asked[purpose] += 1
+            return query
 
     def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
         """What an earlier process has paid for; this run's totals do not have it yet."""
-        known = None if self._takes_by_place else question
-        parts = [] if self._journal is None else self._journal.parts(query, known)
-        if query not in self._counted:
-            self._counted.add(query)
-            for part in parts:
-                self.ledger.record(part.spending)
-        return parts
+        with self._lock:
+            known = None if self._takes_by_place else question
+            parts = [] if self._journal is None else self._journal.parts(query, known)
+            if query not in self._counted:
+                self._counted.add(query)
+                for part in parts:
+                    self.ledger.record(part.spending)
+            return parts
 
     def answered(
-        self, questions: Sequence[WholeQuestion], ask: Callable[[list[int]], Iterable[Array]]
+        self,
+        questions: Sequence[WholeQuestion],
+        ask: Callable[[int], Array],
+        at_once: Callable[[], int],
     ) -> list[Array]:
         """The answers to questions that are each answered as a whole, in order.
 
+        Each answer is on record as soon as it is there. Several threads may call this.
+
         Args:
             questions: that are asked now.
-            ask: has those in these places answered, in order, and is not called for none. Each
-                answer is on record before the next one is taken.
+            ask: has the one in this place answered.
+            at_once: how many may be asked at the same time, each in a thread.
 
         Raises:
             BudgetError, RunFailedError: see `authorize`; nothing was asked.
+            Exception: what the first question raised that was not answered; the answers to the
+                others that were under way are on record.
         """
         answers: dict[int, Array] = {}
-        queries = [self.next_query(asked.purpose, asked.content) for asked in questions]
-        for place, (query, asked) in enumerate(zip(queries, questions, strict=True)):
-            for part in self.parts(query, asked.content):
-                answers[place] = part.answer
-            if place not in answers and (known := self.from_cache(asked.content)) is not None:
-                self.record(query, asked.content, 0, asked.cost.saved, known)
-                answers[place] = known
-        missing = [place for place in range(len(questions)) if place not in answers]
-        if missing:
-            costs = (questions[place].cost for place in missing)
-            num_bytes = sum(questions[place].num_bytes for place in missing)
-            self.authorize(sum(costs, Spending()), num_bytes)
-            for place, answer in zip(missing, ask(missing), strict=True):
-                asked = questions[place]
+        with self._lock:
+            queries = [self.next_query(asked.purpose, asked.content) for asked in questions]
+
+        def note(place: int, answer: Array) -> None:
+            asked = questions[place]
+            with self._lock:
                 self.record(queries[place], asked.content, 0, asked.cost, answer)
                 self.to_cache(asked.content, answer)
-                answers[place] = answer
+            answers[place] = answer
+
+        while missing := self._missing(questions, queries, answers):
+            # Of equal ones, the others may find the answer to the first.
+            first = list({questions[place].content: place for place in reversed(missing)}.values())
+            places = sorted(first)
+            number = min(at_once(), len(places)) if len(places) > 1 else 1
+            if number == 1:
+                for place in places:
+                    note(place, ask(place))
+            else:
+                _ask_in_threads(places, ask, note, number)
         return [answers[place] for place in range(len(questions))]
+
+    def _missing(
+        self,
+        questions: Sequence[WholeQuestion],
+        queries: Sequence[QueryId],
+        answers: dict[int, Array],
+    ) -> list[int]:
+        """Places of the questions that have to be asked, which may be; `answers` is given what is
+        known of the others."""
+        with self._lock:
+            for place, (query, asked) in enumerate(zip(queries, questions, strict=True)):
+                if place in answers:
+                    continue
+                for part in self.parts(query, asked.content):
+                    answers[place] = part.answer
+                if place not in answers and (known := self.from_cache(asked.content)) is not None:
+                    self.record(query, asked.content, 0, asked.cost.saved, known)
+                    answers[place] = known
+            missing = [place for place in range(len(questions)) if place not in answers]
+            if missing:
+                costs = (questions[place].cost for place in missing)
+                num_bytes = sum(questions[place].num_bytes for place in missing)
+                self.authorize(sum(costs, Spending()), num_bytes)
+        return missing
 
     def record(
         self, query: QueryId, question: bytes, start: int, cost: Spending, answer: Array
     ) -> None:
         """An answer, or the part of it from `start`, and what it has cost."""
-        if self._journal is not None:
-            self._journal.record(query, question, start, cost, answer)
-        self.ledger.record(cost)
+        with self._lock:
+            if self._journal is not None:
+                self._journal.record(query, question, start, cost, answer)
+            self.ledger.record(cost)
+
+
+def _ask_in_threads(
+    places: Sequence[int],
+    ask: Callable[[int], Array],
+    note: Callable[[int, Array], None],
+    number: int,
+) -> None:
+    """Ask, so many at a time, and note each answer when it comes.
+
+    Raises:
+        Exception: that of the first place whose question failed, when no other is under way.
+    """
+    errors: dict[int, Exception] = {}
+    with ThreadPoolExecutor(number) as executor:
+        asked = {executor.submit(ask, place): place for place in places}
+        try:
+            for future in as_completed(asked):
+                place = asked[future]
+                try:
+                    note(place, future.result())
+                except CancelledError:
+                    continue
+                except Exception as error:
+                    errors[place] = error
+                    for other in asked:
+                        other.cancel()
+        except BaseException:
+            for other in asked:
+                other.cancel()
+            raise
+    if errors:
+        raise errors[min(errors)]
 
 
 def content_of(contexts_KLE: FloatArray) -> bytes:

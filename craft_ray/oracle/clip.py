@@ -171,12 +171,15 @@ class ClipOracle:
         self._images.add(handle, images)
         return handle
 
-    def sets_at_once(self) -> int:
+    def questions_at_once(self) -> int:
         """One."""
         return 1
 
-    def prepare(self, images: ImageHandle) -> None:
-        self._images.prepare(images)
+    def forget(self, images: ImageHandle) -> None:
+        """Its features go by the limit."""
+
+    def prepare(self, recipe: Recipe) -> None:
+        self._images.prepare(recipe)
 
     @torch.inference_mode()
     def expect(self, images: ImageHandle) -> None:

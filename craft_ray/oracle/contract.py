@@ -176,23 +176,19 @@ class ImageHandle:
     blocks: tuple[ImageHandle, ...] = ()
     """The registered sets that this is the sequence of; none: it is one by itself."""
 
-    apart: bool = False
-    """Whether each of the blocks is a question of its own, on record and in the bill; what answers
-    them need not know."""
-
     @classmethod
-    def in_a_row(cls, handles: Sequence[ImageHandle], *, apart: bool = False) -> ImageHandle:
+    def in_a_row(cls, handles: Sequence[ImageHandle]) -> ImageHandle:
         """Several registered sets as one, in this order."""
         if len(handles) == 1:
             return handles[0]
         digest = hashlib.sha256("".join(handle.digest for handle in handles).encode())
         num_images = sum(handle.num_images for handle in handles)
-        return cls(digest.hexdigest(), num_images, blocks=tuple(handles), apart=apart)
+        return cls(digest.hexdigest(), num_images, blocks=tuple(handles))
 
     @property
-    def registered(self) -> tuple[ImageHandle, ...]:
-        """The registered sets that it is about, as wholes."""
-        return self.blocks or (ImageHandle(self.digest, self.num_images),)
+    def registered(self) -> tuple[str, ...]:
+        """Content addresses of the registered sets that it is about."""
+        return tuple(block.digest for block in self.blocks) or (self.digest,)
 
     @property
     def content(self) -> str:
@@ -297,12 +293,16 @@ class ScoringOracle(Oracle, Protocol):
 class RecipeOracle(Oracle, Protocol):
     """An oracle whose description says `takes_recipes`."""
 
-    def sets_at_once(self) -> int:
-        """Registered sets that it works on at once, if a question is about as many."""
+    def questions_at_once(self) -> int:
+        """That it works on at once; if there is more than one, several threads may ask."""
         ...
 
-    def prepare(self, images: ImageHandle) -> None:
-        """A question about a registered set is on its way: its pixels may be made meanwhile, beside
+    def forget(self, images: ImageHandle) -> None:
+        """Nothing more is asked about sets that were not to be kept."""
+        ...
+
+    def prepare(self, recipe: Recipe) -> None:
+        """It will be registered and asked about soon: its pixels may be made meanwhile, beside
         other work. Free, does not block, and changes no answer."""
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -10,14 +11,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 
 from craft_ray.data.recipe import Recipe
-from craft_ray.errors import OracleError
+from craft_ray.errors import DataError, OracleError
 from craft_ray.oracle.contract import ImageHandle, PixelArray
 from craft_ray.oracle.contract_laws import rows_of
 
 Source = PixelArray | Recipe
 """What images are encoded from."""
 MADE_AHEAD = 2
-"""Sets, of 384 images and 58 MB each at 224 pixels: the one behind the one that is encoded, and the
+"""Sets, of 512 images and 77 MB each at 224 pixels: the one behind the one that is encoded, and the
 next."""
 Encode = Callable[[Source], Iterable[torch.Tensor]]
 
@@ -43,15 +44,17 @@ class ImageStore:
         self._encode = encode
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        """Of sources: sets are also registered while another is encoded."""
-        self._sources: dict[str, Source] = {}
-        self._made_ahead: dict[str, Future[PixelArray]] = {}
+        """Of what waits: sets are also registered while another is encoded."""
+        self._sources: OrderedDict[str, Source] = OrderedDict()
+        self._made_ahead: OrderedDict[str, Future[PixelArray]] = OrderedDict()
+        self._at_work: str | None = None
+        """The set that is encoded now."""
         self._maker = ThreadPoolExecutor(1)
         self._features: OrderedDict[str, torch.Tensor] = OrderedDict()
         self.num_encoded = 0
 
     def __contains__(self, digest: str) -> bool:
-        return digest in self._sources or digest in self._features
+        return digest in self._sources or digest in self._features or digest == self._at_work
 
     def add(self, handle: ImageHandle, images: Source) -> None:
         """Register an image set; one that is known already is left alone."""
@@ -63,17 +66,15 @@ class ImageStore:
                 images = images.copy()
             self._sources[handle.digest] = images
 
-    def prepare(self, handle: ImageHandle) -> None:
-        """Have the pixels of a recipe made in a thread, until the question about it comes; of a few
-        sets at most. Does not block."""
+    def prepare(self, recipe: Recipe) -> None:
+        """Have its pixels made in a thread, until the set is registered and the question about it
+        comes; of a few sets at most: of more, what was made first is dropped. Does not block."""
         with self._lock:
-            source = self._sources.get(handle.digest)
-            if (
-                isinstance(source, Recipe)
-                and handle.digest not in self._made_ahead
-                and len(self._made_ahead) < MADE_AHEAD
-            ):
-                self._made_ahead[handle.digest] = self._maker.submit(source.pixels)
+            if recipe.digest in self._made_ahead or recipe.digest == self._at_work:
+                return
+            self._made_ahead[recipe.digest] = self._maker.submit(recipe.pixels)
+            if len(self._made_ahead) > MADE_AHEAD:  # its question was given up, or went elsewhere
+                self._made_ahead.popitem(last=False)[1].cancel()
 
     def blocks(self, handle: ImageHandle) -> list[torch.Tensor]:
         """Unnormalised features of each registered set that is asked about, [n, F]; of some rows of
@@ -82,8 +83,14 @@ class ImageStore:
         Raises:
             OracleError: a set is not registered, or was forgotten, or has no such rows.
         """
-        blocks = [self._all_features(block.digest) for block in handle.registered]
-        in_use = {block.digest for block in handle.registered}
+        digests = handle.registered
+        blocks = []
+        for digest, following in itertools.zip_longest(digests, digests[1:]):
+            source = self._sources.get(following)
+            if isinstance(source, Recipe):
+                self.prepare(source)
+            blocks.append(self._all_features(digest))
+        in_use = set(digests)
         others = [digest for digest in self._features if digest not in in_use]
         while others and self._num_bytes() > self._max_bytes:
             del self._features[others.pop(0)]
@@ -104,15 +111,23 @@ class ImageStore:
             self._features.move_to_end(digest)
             return self._features[digest]
         with self._lock:
-            source, made = self._sources[digest], self._made_ahead.pop(digest, None)
+            source, made = self._sources.pop(digest), self._made_ahead.pop(digest, None)
+            self._at_work = digest
         parts = []
-        for part_nF in self._encode(source if made is None else made.result()):
-            parts.append(part_nF)
-            self.num_encoded += len(part_nF)
-        features_NF = torch.cat(parts)
-        with self._lock:
+        try:
+            for part_nF in self._encode(source if made is None else made.result()):
+                parts.append(part_nF)
+                self.num_encoded += len(part_nF)
+            features_NF = torch.cat(parts)
             self._features[digest] = features_NF
-            del self._sources[digest]
+        except DataError:  # it would come again; the files need not stay for that
+            raise
+        except BaseException:
+            with self._lock:
+                self._sources[digest] = source
+            raise
+        finally:
+            self._at_work = None
         return features_NF
 
     def _num_bytes(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -36,11 +38,15 @@ from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.answers import AnswerSheet
 from craft_ray.pool.cluster import this_driver
 from craft_ray.pool.dispatch import Dispatcher, SharedLoad
-from craft_ray.pool.metrics import ClientTotals
+from craft_ray.pool.metrics import ClientMetrics, ClientTotals
 from craft_ray.pool.passing_sets import PassingSets
 from craft_ray.pool.scheduler import Chunk, split_question
 from craft_ray.pool.sent_images import Sent
 
+MOST_QUESTIONS = 32
+"""At once of one process, each in a thread of its own."""
+MOST_PASSING = 4 * MOST_QUESTIONS
+"""Sets that passing recipes make, if those who ask do not say when they need one no more."""
 INLINE_BYTES = 100_000
 """Up to this size Ray sends an argument by value in any case."""
 
@@ -48,7 +54,8 @@ INLINE_BYTES = 100_000
 class PoolOracle:
     """Splits a query into chunks, sends them to replicas, retries what is lost.
 
-    Implements `WhiteBoxOracle`: what the hosted oracle does not serve is refused.
+    Implements `WhiteBoxOracle`: what the hosted oracle does not serve is refused. Several threads
+    may ask at once.
 
     Args:
         address: the pool.
@@ -69,9 +76,21 @@ class PoolOracle:
         load: SharedLoad | None = None,
     ) -> None:
         self._config = config
-        self._dispatcher = Dispatcher(address, config, load)
+        self._connect = functools.partial(
+            Dispatcher, address, config, load or SharedLoad(), ClientMetrics()
+        )
+        self._own = threading.local()
+        self._own.dispatcher = self._connect()
         self._passing = passing or PassingSets()
         self._driver = this_driver()
+
+    @property
+    def _dispatcher(self) -> Dispatcher:
+        """Of this thread."""
+        if not hasattr(self._own, "dispatcher"):
+            self._own.dispatcher = self._connect()
+        dispatcher: Dispatcher = self._own.dispatcher
+        return dispatcher
 
     @property
     def totals(self) -> ClientTotals:
@@ -114,23 +133,26 @@ class PoolOracle:
             files = None
             if isinstance(images, Recipe):
                 files = ask("files", images.plan.files_digest)
-                # Those that are asked about together, and the next ones.
-                self._passing.most = max(self._passing.most, 2 * self.sets_at_once() + 1)
+                self._passing.most = MOST_PASSING
             self._passing.add(handle.digest, images, files)
         return handle
 
-    def sets_at_once(self) -> int:
-        """As many as there are replicas."""
-        return max(len(self._dispatcher.members()), 1)
+    def forget(self, images: ImageHandle) -> None:
+        for digest in images.registered:
+            self._passing.drop(digest)
+
+    def questions_at_once(self) -> int:
+        """As many as there are replicas, up to `MOST_QUESTIONS`."""
+        return min(max(len(self._dispatcher.members()), 1), MOST_QUESTIONS)
 
     def expect(self, images: ImageHandle) -> None:
-        """The replica that will be asked first encodes them meanwhile."""
+        """The replica that will be asked first encodes them meanwhile. Of several sets in a row
+        nothing is done: by the time of the question they may have other homes."""
         with suppress(PoolError, RayError):  # the question itself will tell
-            for block in images.registered:
-                if replica := self._dispatcher.preferred(block.digest):
-                    replica.expect.remote(block, self._sent(block))
+            if not images.blocks and (replica := self._dispatcher.preferred(images.digest)):
+                replica.expect.remote(images, self._sent(images))
 
-    def prepare(self, images: ImageHandle) -> None:
+    def prepare(self, recipe: Recipe) -> None:
         """Replicas prepare what they are asked about; nothing is to be said before."""
 
     def predict(
@@ -150,6 +172,10 @@ class PoolOracle:
         shape = (len(contexts_KLE), images.num_images, task.num_classes)
         answers_KNC = np.empty(shape, dtype=np.float32)
         blocks = _blocks_of(images)
+        num_chunks = -(-len(contexts_KLE) // self._config.candidates_per_chunk)
+        if num_chunks >= self.questions_at_once():
+            # All have work, and each text is encoded once.
+            blocks = [images]
         sheet = AnswerSheet(answers_KNC, blocks=_places_of(blocks))
         self._ask_candidates("predict", task, blocks, contexts_KLE, answer, sheet)
         return answers_KNC
@@ -214,8 +240,8 @@ class PoolOracle:
     def _sent(self, images: ImageHandle | None) -> Sent:
         """Which of the sets a replica that does not know them finds here, and not at the
         registry."""
-        blocks = () if images is None else images.registered
-        found = {block.digest: self._passing.find(block.digest) for block in blocks}
+        digests = () if images is None else images.registered
+        found = {digest: self._passing.find(digest) for digest in digests}
         return {digest: sent for digest, sent in found.items() if sent is not None}
 
     def _ask_once(
@@ -260,19 +286,20 @@ class PoolOracle:
         def submit(replica: Any, chunk: Chunk) -> Any:
             part = contexts_KLE[chunk.start : chunk.stop]
             images, of_images = blocks[chunk.block], sent[chunk.block]
-            if len(blocks) > 1:
+            if len(blocks) > 1 and chunk.start == 0:
                 replica.prepare.remote(images, of_images)
             return replica.answer.remote(method, task, images, of_images, part, argument)
 
-        keys = [block.digest for block in blocks]
+        # What the pool keeps is asked about again, perhaps.
+        keys = [None if held else block.digest for block, held in zip(blocks, sent, strict=True)]
         chunks = split_question(len(contexts_KLE), self._config.candidates_per_chunk, keys)
-        self._dispatcher.ask(chunks, keys[0], submit, sheet.receive)
+        self._dispatcher.ask(chunks, blocks[0].digest, submit, sheet.receive)
 
 
 def _blocks_of(images: ImageHandle) -> Sequence[ImageHandle]:
     """What is asked about in chunks of their own: the registered sets, or the chosen rows of
     them."""
-    return images.registered if images.rows is None else [images]
+    return images.blocks if images.rows is None and images.blocks else [images]
 
 
 def _places_of(blocks: Sequence[ImageHandle]) -> list[slice]:

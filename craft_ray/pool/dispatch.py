@@ -54,24 +54,25 @@ class Dispatcher:
     Args:
         address: the pool.
         config: back-pressure, attempts, and how long a pool may be without replicas.
-        load: shared with other clients of this process; None: this one is alone.
+        load: shared with other clients of this process.
+        metrics: the same.
 
     Raises:
         PoolError: the pool is not running.
     """
 
     def __init__(
-        self, address: PoolAddress, config: PoolConfig, load: SharedLoad | None = None
+        self, address: PoolAddress, config: PoolConfig, load: SharedLoad, metrics: ClientMetrics
     ) -> None:
         self._config = config
         self._address = address
-        self._shared = load or SharedLoad()
+        self._shared = load
         try:
             self._registry = ray.get_actor(address.registry, namespace=address.namespace)
         except ValueError as error:
             raise PoolError(f"the oracle pool is not running: {error}") from error
         self._description: OracleDescription | None = None
-        self.metrics = ClientMetrics()
+        self.metrics = metrics
         self._load = LoadMeter()
         self._replicas: dict[str, Any] = {}
         self._dead: set[str] = set()
@@ -249,7 +250,8 @@ class Dispatcher:
             scheduler.fail(assignment, str(error), now_s)
             return
         scheduler.complete(assignment)
-        if num_candidates := assignment.chunk.stop - assignment.chunk.start:
+        chunk = assignment.chunk
+        if (num_candidates := chunk.stop - chunk.start) and chunk.block == 0:
             wait_s = now_s - submitted_s - reply.service_s
             capacity = self._config.candidates_per_chunk
             self.metrics.record(num_candidates, capacity, reply.service_s, wait_s)

@@ -20,7 +20,7 @@ from craft_ray.pool.address import Failed, PoolAddress, Refused, Reply
 from craft_ray.pool.cluster import ActorView, cluster_nodes, view_of
 from craft_ray.pool.demand import Demand
 from craft_ray.pool.membership import PoolSize, node_seats, numbered_seats
-from craft_ray.pool.replica import CONTROL, OracleFactory, OracleReplica, ReplicaStats
+from craft_ray.pool.replica import AHEAD, CONTROL, OracleFactory, OracleReplica, ReplicaStats
 from craft_ray.pool.seats import Order, Seat, Sight, State, next_step
 
 logger = logging.getLogger(__name__)
@@ -217,7 +217,7 @@ class PoolKeeper:
         # An autoscaled pool keeps to few nodes, so that others can be given back.
         anywhere = "SPREAD" if self._demand is None else "DEFAULT"
         place = NodeAffinitySchedulingStrategy(node_id, soft=False) if node_id else anywhere
-        replica_class: Any = ray.remote(concurrency_groups={CONTROL: 1})(OracleReplica)
+        replica_class: Any = ray.remote(concurrency_groups={CONTROL: 1, AHEAD: 1})(OracleReplica)
         actor = replica_class.options(
             name=name,
             namespace=self._address.namespace,

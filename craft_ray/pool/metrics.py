@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 
 from ray.util.metrics import Counter, Histogram
@@ -67,10 +68,11 @@ class ClientTotals:
 
 
 class ClientMetrics:
-    """Totals of one client, and the histograms that all clients share."""
+    """Totals of one client, of all its threads, and the histograms that all clients share."""
 
     def __init__(self) -> None:
         self.totals = ClientTotals()
+        self._lock = threading.Lock()
         self._wait = Histogram(
             "craft_ray_queue_wait_seconds",
             description="Time of a chunk in queues and on the way",
@@ -84,21 +86,23 @@ class ClientMetrics:
 
     def record(self, num_candidates: int, capacity: int, service_s: float, wait_s: float) -> None:
         """A chunk has come back."""
-        totals = self.totals
-        self.totals = replace(
-            totals,
-            candidates=totals.candidates + num_candidates,
-            chunks=totals.chunks + 1,
-            capacity=totals.capacity + capacity,
-            service_s=totals.service_s + service_s,
-            wait_s=totals.wait_s + wait_s,
-        )
+        with self._lock:
+            totals = self.totals
+            self.totals = replace(
+                totals,
+                candidates=totals.candidates + num_candidates,
+                chunks=totals.chunks + 1,
+                capacity=totals.capacity + capacity,
+                service_s=totals.service_s + service_s,
+                wait_s=totals.wait_s + wait_s,
+            )
         self._wait.observe(max(wait_s, 1e-6))
         self._fill.observe(num_candidates / capacity)
 
     def record_retries(self, count: int) -> None:
         """Chunks of a finished query had to be sent again."""
-        self.totals = replace(self.totals, retries=self.totals.retries + count)
+        with self._lock:
+            self.totals = replace(self.totals, retries=self.totals.retries + count)
 
 
 def _counter(name: str, description: str, tags: dict[str, str]) -> Counter:

@@ -69,6 +69,13 @@ class PassingSets:
                 self._num_bytes -= gone
                 self._num_own -= gone > 0
 
+    def drop(self, digest: str) -> None:
+        """Nothing more is asked about a set."""
+        with self._lock:
+            _, size = self._sets.pop(digest, (None, 0))
+            self._num_bytes -= size
+            self._num_own -= size > 0
+
     def _is_full(self) -> bool:
         return (
             self._num_own > self.most

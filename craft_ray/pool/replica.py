@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 import ray
 from ray.exceptions import RayError
 
+from craft_ray.data.recipe import Recipe
 from craft_ray.errors import (
     ArtifactError,
     DataError,
@@ -26,6 +27,7 @@ from craft_ray.errors import (
 )
 from craft_ray.oracle.contract import (
     ImageHandle,
+    Images,
     Oracle,
     OracleDescription,
     RecipeOracle,
@@ -34,12 +36,14 @@ from craft_ray.oracle.contract import (
 from craft_ray.oracle.contract_laws import check_features, check_white_box
 from craft_ray.pool.address import Answered, Failed, Refused, Reply
 from craft_ray.pool.metrics import ReplicaMetrics
-from craft_ray.pool.sent_images import Sent
+from craft_ray.pool.sent_images import Sent, SentImages
 
 logger = logging.getLogger(__name__)
 
 CONTROL = "control"
 """Calls that are answered while the model works, in a thread of their own."""
+AHEAD = "ahead"
+"""What is fetched for the next question, in another one: it may take a while."""
 LAST_REPLY_S = 0.5
 """For a reply to leave before the process ends."""
 OF_CANDIDATES = ("predict", "score")
@@ -81,6 +85,7 @@ class HostedOracle(Oracle, Protocol):
 
 OracleFactory = Callable[[], HostedOracle]
 _while_working = ray.method(concurrency_group=CONTROL)
+_beside_work = ray.method(concurrency_group=AHEAD)
 
 
 @dataclass(frozen=True)
@@ -166,13 +171,16 @@ class OracleReplica:
         if close is not None:
             close()
 
-    @_while_working  # type: ignore[untyped-decorator]
+    @_beside_work  # type: ignore[untyped-decorator]
     def prepare(self, images: ImageHandle, sent: Sent) -> None:
         """A question about a set stands behind the one at work: make its pixels meanwhile."""
-        if self._oracle.describe().takes_recipes:
-            with suppress(Exception):  # the question itself will tell
-                self._fetch_what_is_missing(None, images, sent)
-                cast(RecipeOracle, self._oracle).prepare(images)
+        with suppress(Exception):  # the question itself will tell
+            for digest in images.registered:
+                if self._oracle.knows(digest):
+                    continue
+                recipe = self._find(digest, sent)
+                if isinstance(recipe, Recipe):
+                    cast(RecipeOracle, self._oracle).prepare(recipe)
 
     def expect(self, images: ImageHandle, sent: Sent) -> None:
         """Encode them, if the oracle can; nobody waits for it."""
@@ -244,12 +252,16 @@ class OracleReplica:
             known = ray.get(self._registry.task.remote(task.digest))
             if known is not None:
                 self._oracle.register_task(known[0])
-        for block in () if images is None else images.registered:
-            if not self._oracle.knows(block.digest):
-                found = sent.get(block.digest)
-                found = found or ray.get(self._registry.images.remote(block.digest))
+        for digest in () if images is None else images.registered:
+            if not self._oracle.knows(digest):
+                found = self._find(digest, sent)
                 if found is not None:
-                    self._oracle.register_images(found.fetch())
+                    self._oracle.register_images(found)
+
+    def _find(self, digest: str, sent: Sent) -> Images | None:
+        found: SentImages | None = sent.get(digest)
+        found = found or ray.get(self._registry.images.remote(digest))
+        return None if found is None else found.fetch()
 
 
 def _refusal(error: Exception) -> type[UserError | RunFailedError]:

@@ -4,8 +4,9 @@ Chunks have a fixed size, so the arithmetic of a candidate does not depend on ho
 there are or in which order they answer. Routing is least outstanding work; ties go to the replica
 that rendezvous hashing ranks first for the image set, so that all clients send a small question
 about the same images to the same replica, which then is the only one that encodes them. Of a
-question about several image sets each chunk is about one, and goes to the replica that is ranked
-first for it; only one that has nothing to do takes others'.
+question about several image sets each chunk is about one, and each replica is the home of as many
+of them: all clients send questions about a set to its home, and only a replica that has nothing to
+do takes others'.
 
 Each client schedules its own queries; no process stands in the middle. A replica serves chunks in
 the order in which they come, and a client may have only `max_in_flight` chunks at a replica, so
@@ -35,7 +36,7 @@ class Chunk:
     """Candidates [start, stop) of a population, about one of the image sets that are asked about.
 
     Attributes:
-        key: of the set, for its rank among replicas; None: that of the whole question.
+        key: of the set, if it has a home among the replicas.
     """
 
     index: int
@@ -63,7 +64,7 @@ def split_population(num_candidates: int, candidates_per_chunk: int) -> list[Chu
 
 
 def split_question(
-    num_candidates: int, candidates_per_chunk: int, keys: Sequence[str]
+    num_candidates: int, candidates_per_chunk: int, keys: Sequence[str | None]
 ) -> list[Chunk]:
     """Chunks of a question about several image sets; those of the same candidates follow each
     other, so that a replica encodes the candidates once.
@@ -71,7 +72,7 @@ def split_question(
     Args:
         num_candidates: of the question; 0: it has none, and is asked once about each set.
         candidates_per_chunk: at most.
-        keys: of the sets.
+        keys: of the sets; None of one that has no home.
     """
     population = split_population(num_candidates, candidates_per_chunk) or [Chunk(0, 0, 0)]
     if len(keys) == 1:
@@ -88,6 +89,21 @@ def rank_replicas(replicas: Sequence[str], key: str) -> list[str]:
     return sorted(
         replicas, key=lambda replica: hashlib.sha256(f"{key}/{replica}".encode()).digest()
     )
+
+
+def homes_of(keys: Sequence[str], replicas: Sequence[str]) -> dict[str, str]:
+    """The replica of each set: of those that have not got their share of the sets yet, the one that
+    rendezvous hashing ranks first. The same for every client."""
+    if not replicas:
+        return {}
+    share = -(-len(keys) // len(replicas))
+    taken: Counter[str] = Counter()
+    homes = {}
+    for key in keys:
+        ranked = rank_replicas(replicas, key)
+        homes[key] = next(name for name in ranked if taken[name] < share)
+        taken[homes[key]] += 1
+    return homes
 
 
 class ChunkScheduler:
@@ -114,8 +130,8 @@ class ChunkScheduler:
     ) -> None:
         self._waiting = deque(chunks)
         self._preference = {replica: rank for rank, replica in enumerate(replicas)}
-        self._homes: dict[str, str] = {}
-        """Key of a set -> the replica that is ranked first for it."""
+        self._keys = list(dict.fromkeys(chunk.key for chunk in chunks if chunk.key is not None))
+        self._homes = homes_of(self._keys, replicas)
         self._gone_since: dict[str, float] = {}
         self._max_in_flight = max_in_flight
         self._max_attempts = max_attempts
@@ -137,7 +153,7 @@ class ChunkScheduler:
         gone = (self._preference.keys() | self._gone_since.keys()) - set(replicas)
         self._gone_since = {replica: self._gone_since.get(replica, now_s) for replica in gone}
         self._preference = {replica: rank for rank, replica in enumerate(replicas)}
-        self._homes = {}
+        self._homes = homes_of(self._keys, replicas)
 
     @property
     def num_unfinished(self) -> int:
@@ -224,15 +240,9 @@ class ChunkScheduler:
     def _has_room(self, replica: str) -> bool:
         return self._outstanding[replica] < self._max_in_flight
 
-    def _home(self, key: str) -> str | None:
-        if key not in self._homes and self._preference:
-            self._homes[key] = rank_replicas(list(self._preference), key)[0]
-        return self._homes.get(key)
-
     def _pick_home(self, chunk: Chunk, awake: Sequence[str], _: Mapping[str, int]) -> str | None:
-        """The replica that is ranked first for the chunk's own set, if it has room and has not lost
-        the chunk."""
-        home = None if chunk.key is None else self._home(chunk.key)
+        """The home of the chunk's own set, if it has room and has not lost the chunk."""
+        home = None if chunk.key is None else self._homes.get(chunk.key)
         if home is None or home not in awake or not self._has_room(home):
             return None
         return None if self._lost_at.get(chunk.index, NOTHING).get(home) else home

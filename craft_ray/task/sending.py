@@ -14,9 +14,9 @@ from craft_ray.data.threads import map_in_threads
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import ImageHandle, Images, OracleDescription
 
-IMAGES_PER_BLOCK = 384
+IMAGES_PER_BLOCK = 512
 """Of a set that is registered as several: a question about it is answered by several replicas, and
-the arithmetic is the same however many there are. Forwards of 6 images on a CPU fill it."""
+the arithmetic is the same however many there are. Two forwards of 256 on a GPU fill it."""
 
 
 def plain_images(items: Sequence[Item], description: OracleDescription) -> Images:
@@ -28,19 +28,6 @@ def plain_images(items: Sequence[Item], description: OracleDescription) -> Image
     if description.takes_files:
         return plain_files(items)
     return plain_pixels(items, description.transform)
-
-
-def passing_images(items: Sequence[Item], description: OracleDescription) -> Images:
-    """Whole images that are not kept, for `Oracle.register_images`: read here, once.
-
-    Raises:
-        DataError: one cannot be read.
-    """
-    if not description.takes_recipes:
-        return plain_images(items, description)
-    contents = map_in_threads(Item.read, items)
-    held = [replace(item, encoded=data) for item, data in zip(items, contents, strict=True)]
-    return Recipe.of(Sources.of(held), description.transform, None)
 
 
 def send(
@@ -74,6 +61,20 @@ def send(
         recipe = Recipe.of(sources.part(rows), description.transform, crops)
         handles.append(oracle.register_images(recipe, keep=keep))
     return ImageHandle.in_a_row(handles)
+
+
+def send_passing(oracle: MeteredOracle, items: Sequence[Item]) -> ImageHandle:
+    """Register whole images that are asked about soon and then not again; each is read once.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    description = oracle.describe()
+    if not description.takes_recipes:
+        return oracle.register_images(plain_images(items, description), keep=False)
+    contents = map_in_threads(Item.read, items)
+    held = [replace(item, encoded=data) for item, data in zip(items, contents, strict=True)]
+    return send(oracle, Sources.of(held), keep=False)
 
 
 def _made_here(

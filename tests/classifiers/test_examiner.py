@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from craft_ray.classifiers import examiner as module
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.classifiers.score import ScoreCount, score_logits
 from craft_ray.data.dataset import Item
 from craft_ray.metering import planned_spending
 from craft_ray.oracle.contract import FloatArray, Images, OracleDescription
+from craft_ray.task import sending
 from craft_ray.task.preparation import FewShotData
-from craft_ray.task.sending import passing_images
+from craft_ray.task.sending import plain_images
 from tests.support.fake_oracle import EMBED_DIM, FakeOracle
 from tests.support.recording import RecordingOracle
 from tests.support.world import (
@@ -92,10 +92,10 @@ def test_no_more_than_a_block_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPat
 
     def recording(items: Sequence[Item], description: OracleDescription) -> Images:
         sizes.append(len(items))
-        return passing_images(items, description)
+        return plain_images(items, description)
 
     blocks_of(monkeypatch, 10)
-    monkeypatch.setattr(module, "passing_images", recording)
+    monkeypatch.setattr(sending, "plain_images", recording)
     world, _ = recorded_world()
     Examiner(metered(world.oracle), world.prepared, DATA).test(classifiers(1))
     assert sizes == [10, 10, 8]

@@ -8,7 +8,7 @@ import torch
 
 from craft_ray.data.recipe import Plan, Recipe
 from craft_ray.data.transform import ImageTransform
-from craft_ray.errors import OracleError
+from craft_ray.errors import DataError, OracleError
 from craft_ray.oracle.contract import ImageHandle, PixelArray
 from craft_ray.oracle.images import MADE_AHEAD, ImageStore, Source
 
@@ -97,14 +97,49 @@ def test_what_is_prepared_is_made_once_and_not_more_than_a_few_sets() -> None:
     store = ImageStore(encode, 10 * BYTES_A_SET)
     recipes = [Made((), Plan(f"files {n}", ImageTransform(4), None)) for n in range(MADE_AHEAD + 1)]
     handles = [ImageHandle(recipe.digest, 2) for recipe in recipes]
+    for recipe in recipes:
+        store.prepare(recipe)
+        store.prepare(recipe)
+    assert not any(handle.digest in store for handle in handles), "nothing is registered by it"
     for handle, recipe in zip(handles, recipes, strict=True):
         store.add(handle, recipe)
-        store.prepare(handle)
-        store.prepare(handle)
-    store.features(handles[0])
-    store.features(handles[MADE_AHEAD])
-    assert encoded == [np.ndarray, Made]
-    assert made.count(recipes[0].digest) == 1
-    assert recipes[MADE_AHEAD].digest not in made
-    store.prepare(handles[0])
-    assert handles[0].digest in store
+        store.features(handle)
+    assert encoded == [Made, *[np.ndarray] * MADE_AHEAD], "the first was dropped"
+    assert all(made.count(recipe.digest) <= 1 for recipe in recipes)
+
+
+def test_what_is_at_work_is_not_prepared() -> None:
+    made: list[str] = []
+
+    class Made(Recipe):
+        def pixels(self) -> PixelArray:
+            made.append(self.digest)
+            return pixels_of(1)
+
+    first, second = (Made((), Plan(name, ImageTransform(4), None)) for name in ("a", "b"))
+
+    def encode(source: Source) -> list[torch.Tensor]:
+        assert isinstance(source, Recipe)
+        assert source.digest in store
+        store.prepare(source)
+        return [torch.zeros(2, WIDTH)]
+
+    store = ImageStore(encode, 10 * BYTES_A_SET)
+    for recipe in (first, second):
+        store.add(ImageHandle(recipe.digest, 2), recipe)
+        store.features(ImageHandle(recipe.digest, 2))
+    assert made == []
+
+
+def test_a_set_that_cannot_be_made_is_forgotten_and_others_may_be_tried_again() -> None:
+    errors: list[Exception] = [DataError("a.jpg: is broken"), RuntimeError("out of memory")]
+
+    def encode(source: Source) -> list[torch.Tensor]:
+        raise errors.pop(0)
+
+    store = ImageStore(encode, BYTES_A_SET)
+    for stays in (False, True):
+        store.add(handle_of(1), pixels_of(1))
+        with pytest.raises(type(errors[0])):
+            store.features(handle_of(1))
+        assert (handle_of(1).digest in store) is stays

@@ -327,7 +327,7 @@ def test_sets_in_a_row_are_answered_by_all_replicas_as_by_one_oracle(
     one.register_task(TASK)
     contexts = np.repeat(task.initial_context[None], 5, axis=0)
     contexts += np.random.default_rng(1).normal(0, 0.1, contexts.shape).astype(np.float32)
-    recipes = recipes_of(oracle, range(6) if keep else range(6, 10))
+    recipes = recipes_of(oracle, range(6) if keep else range(6, 12))
     handles = [oracle.register_images(recipe, keep=keep) for recipe in recipes]
     assert handles == [one.register_images(recipe) for recipe in recipes]
     row = ImageHandle.in_a_row(handles)

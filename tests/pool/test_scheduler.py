@@ -17,6 +17,7 @@ from craft_ray.pool.scheduler import (
     Assignment,
     Chunk,
     ChunkScheduler,
+    homes_of,
     rank_replicas,
     split_population,
     split_question,
@@ -266,7 +267,7 @@ def test_chunks_about_different_sets_go_home_unless_others_have_nothing_to_do(
     while scheduler.num_unfinished:
         assigned = scheduler.assign(0.0)
         waiting -= {known(assignment.chunk.key) for assignment in assigned}
-        homes = {key: rank_replicas(replicas, key)[0] for key in waiting}
+        homes = {key: home for key, home in homes_of(keys, replicas).items() if key in waiting}
         in_flight += assigned
         at = Counter(assignment.replica for assignment in in_flight)
         assert max(at.values()) <= max_in_flight
@@ -286,3 +287,16 @@ def test_those_of_the_same_candidates_follow_each_other() -> None:
         (start, stop, block) for start, stop in ((0, 2), (2, 4), (4, 5)) for block in (0, 1)
     ]
     assert [chunk.index for chunk in chunks] == list(range(6))
+
+
+@given(num_sets=st.integers(1, 60), num_replicas=st.integers(1, 9))
+def test_each_replica_is_the_home_of_its_share_and_all_clients_agree(
+    num_sets: int, num_replicas: int
+) -> None:
+    keys = [f"set {index}" for index in range(num_sets)]
+    replicas = [f"r{index}" for index in range(num_replicas)]
+    homes = homes_of(keys, replicas)
+    assert homes == homes_of(keys, replicas[::-1])
+    counts = Counter(homes.values())
+    assert max(counts.values()) <= -(-num_sets // num_replicas)
+    assert list(homes) == keys
