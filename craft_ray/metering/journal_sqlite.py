@@ -11,7 +11,8 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,9 @@ class QueryJournal:
             # A commit is on the disk when it returns (FULL would sync the folder's entry as well,
             # which TRUNCATE does not change).
             self._database.execute("PRAGMA synchronous=NORMAL")
+            # Forgotten answers are not overwritten with zeros, as some builds of SQLite do: for
+            # that they would all be written once more, to the record of the change.
+            self._database.execute("PRAGMA secure_delete=OFF")
             self._database.execute(SCHEMA)
             # What is no journal is left as it is.
             self._database.execute(f"SELECT generation, purpose, number, {PART} FROM queries")
@@ -218,14 +222,20 @@ class QueryJournal:
             parts.append(RecordedPart(start, stop, self._spending(spending), array))
         return parts
 
-    def forget_answers(self, before_generation: int) -> None:
-        """Drop the answers that no checkpoint needs any more; what they cost stays on record."""
+    def forget_answers(
+        self, before_generation: int | None = None, kept: Collection[int] = ()
+    ) -> None:
+        """Drop the answers of generations that no checkpoint needs any more; what they cost stays
+        on record. None: of all generations. Those of the generations `kept` stay."""
+        before = sys.maxsize if before_generation is None else before_generation
+        marks = ", ".join("?" * len(kept))
+        old = f"generation < ? AND generation NOT IN ({marks})"
         with self._transaction():
             self._write(
-                "UPDATE queries SET answer = NULL WHERE generation < ? AND answer IS NOT NULL",
-                (before_generation,),
+                f"UPDATE queries SET answer = NULL WHERE {old} AND answer IS NOT NULL",
+                (before, *kept),
             )
-            self._write("DELETE FROM pieces WHERE generation < ?", (before_generation,))
+            self._write(f"DELETE FROM pieces WHERE {old}", (before, *kept))
 
     def compact(self) -> None:
         """Give back the room of forgotten answers."""

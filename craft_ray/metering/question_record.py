@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class QuestionRecord:
         self._by_content = by_content
         self._counted: set[QueryId] = set()
         self._takes_by_place = False
+        self._recalls = False
 
     def take_by_place(self) -> None:
         """See `MeteredOracle`."""
@@ -55,6 +57,17 @@ class QuestionRecord:
         """The questions from here on are those of `generation`, counted from its first."""
         self._generation = generation
         self._asked.clear()
+
+    @contextmanager
+    def recalling(self, generation: int) -> Iterator[None]:
+        """See `MeteredOracle`."""
+        present = self._generation, self._asked
+        self._generation, self._asked, self._recalls = generation, Counter(), True
+        try:
+            yield
+        finally:
+            self._generation, self._asked = present
+            self._recalls = False
 
     def authorize(self, cost: Spending, num_bytes: int) -> None:
         """Refuse before anything is spent, if the answer of so many bytes could not be kept.
@@ -90,12 +103,13 @@ class QuestionRecord:
         return query
 
     def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
-        """What an earlier process has paid for; this run's totals do not have it yet."""
+        """What an earlier process has paid for; this run's totals do not have it yet, unless it is
+        recalled."""
         known = None if self._takes_by_place else question
         parts = [] if self._journal is None else self._journal.parts(query, known)
         if query not in self._counted:
             self._counted.add(query)
-            for part in parts:
+            for part in () if self._recalls else parts:
                 self.ledger.record(part.spending)
         return parts
 
