@@ -98,7 +98,8 @@ class ObjectJournal:
             "dtype": answer.dtype.str,
             "shape": answer.shape,
         }
-        _write(self._folder / name, head, np.ascontiguousarray(answer).tobytes())
+        content = np.ascontiguousarray(answer).reshape(-1).view(np.uint8)
+        _write(self._folder / name, head, content.data)
         self._paths.setdefault(query, {})[start] = self._folder / name
         self._said.setdefault(query, {})[start] = _Said(question, spending)
         return True
@@ -214,7 +215,7 @@ class ObjectJournal:
         ]
         name = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
         path = self._folder / FORGOTTEN_FOLDER / name
-        _write(path, {"parts": rows}, b"")
+        _write(path, {"parts": rows}, memoryview(b""))
         return path
 
     def _take_up_forgotten(self, path: RemotePath) -> set[tuple[QueryId, int]]:
@@ -240,11 +241,13 @@ def _place_of(path: RemotePath) -> tuple[QueryId, int]:
     return QueryId(int(generation), purpose, int(number)), int(start)
 
 
-def _write(path: RemotePath, head: dict[str, Any], content: bytes) -> None:
+def _write(path: RemotePath, head: dict[str, Any], content: memoryview) -> None:
     """One object: a checksum of the rest, a line of JSON, bytes."""
-    body = json.dumps(head).encode() + b"\n" + content
+    line = json.dumps(head).encode() + b"\n"
+    checksum = hashlib.sha256(line)
+    checksum.update(content)
     with _usable():
-        path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        path.write_bytes(b"".join([checksum.hexdigest().encode(), b"\n", line, content]))
 
 
 def _read(path: RemotePath) -> tuple[dict[str, Any], bytes]:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -119,7 +119,7 @@ class QueryJournal:
     def _unwritable(self, error: object) -> RunFailedError:
         return RunFailedError(f"{self._path}: must be writable, but: {error}")
 
-    def __enter__(self) -> QueryJournal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,8 +164,9 @@ class QueryJournal:
         Raises:
             RunFailedError: the file cannot be written.
         """
-        content = memoryview(np.ascontiguousarray(answer).tobytes())
-        first, *others = _pieces(content)
+        # Its own memory, and no copy: it may have hundreds of MB.
+        content = np.ascontiguousarray(answer).reshape(-1).view(np.uint8)
+        first, *others = _pieces(content.data)
         place = (query.generation, query.purpose, query.number, start)
         row = (
             *place,

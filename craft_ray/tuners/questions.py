@@ -144,12 +144,12 @@ class Prober:
         """
         asked = [(self._prepared.fitness.handle, plain_purpose)]
         asked += [(view, "head") for view in self._views]
-        return np.stack(
-            [
-                self._seen(self._predict(images, contexts_KLE, purpose, num_before))
-                for images, purpose in asked
-            ]
-        )
+        shape = (len(asked), asked[0][0].num_images, len(contexts_KLE) * self._columns.num_seen)
+        # In one place from the start: of 16,000 images, 5 views and 1,000 classes it is 320 MB.
+        logits_VNF = np.empty(shape, dtype=np.float32)
+        for seen_NF, (images, purpose) in zip(logits_VNF, asked, strict=True):
+            seen_NF[:] = self._seen(self._predict(images, contexts_KLE, purpose, num_before))
+        return logits_VNF
 
     def ask_unlabelled(self, contexts_KLE: FloatArray, num_before: int = 0) -> FloatArray | None:
         """The same of the images without labels, [U, ...]; None: there are none."""
@@ -174,7 +174,8 @@ class Prober:
         ]
         if len(own_KLE := contexts_KLE[num_shared:]):
             answers.append(self._oracle.predict(self.task, images, own_KLE, purpose=purpose))
-        return np.concatenate([self._columns.own(answer) for answer in answers])
+        own = [self._columns.own(answer) for answer in answers]
+        return own[0] if len(own) == 1 else np.concatenate(own)
 
     def _seen(self, own_KNA: FloatArray) -> FloatArray:
         seen_NF = flatten_probes(self._columns.seen(own_KNA))
