@@ -24,23 +24,28 @@ from craft_ray.tuners.state import load_newest_state
 from tests.support.fake_pool import FakePool
 from tests.support.probing import DATA, probing
 from tests.support.reporters import SilentReporter
-from tests.support.world import make_world
+from tests.support.world import World, make_world
 
 
 class KilledError(BaseException):
     """The process ended here: nothing catches it."""
 
 
+@cache
+def world_of(head: str) -> tuple[World, FakePool]:
+    """A task that is evaluated after each generation."""
+    pool = FakePool()
+    return make_world(probing(head, evaluate_every_generations=1), data=DATA, oracle=pool), pool
+
+
 class Work:
     """Attempts at one job, each as if by another process."""
 
     def __init__(self, folder: Place, monkeypatch: pytest.MonkeyPatch, head: str) -> None:
-        self.pool = FakePool()
-        self.world = make_world(
-            probing(head, evaluate_every_generations=1), data=DATA, oracle=self.pool
-        )
-        self.pool.questions.clear()
-        monkeypatch.setattr(tuning, "PoolOracle", lambda *words: self.pool)
+        self.world, pool = world_of(head)
+        self.questions = pool.questions
+        self.questions.clear()
+        monkeypatch.setattr(tuning, "PoolOracle", lambda *words: pool)
         monkeypatch.setattr(fine_tuning, "ray", SimpleNamespace(get=lambda prepared: prepared))
         config, prepared = self.world.config, self.world.prepared
         self.job = FineTuning("worker", config, prepared, cast(Any, None), folder)
@@ -88,13 +93,13 @@ def test_a_result_leaves_what_was_spent_and_no_answer(
 ) -> None:
     work = Work(folder, monkeypatch, "contexts")
     assert work.attempt() == JobEnd("finished")
-    first, asked = work.found(), len(work.pool.questions)
+    first, asked = work.found(), len(work.questions)
     assert answers_on_record(folder) == 0
     assert spent_on_record(folder) == first[0].spent
     assert first[0].spent.candidate_queries == 8
     assert work.attempt() == JobEnd("finished")  # whoever is given the job once more
     assert same(work.found(), first)
-    assert len(work.pool.questions) == asked
+    assert len(work.questions) == asked
 
 
 STEPS = [
@@ -120,6 +125,7 @@ def owner_of(step: str, folder: Place) -> Any:
 def test_a_worker_that_dies_at_any_step_loses_nothing_and_pays_nothing_twice(
     step: str, turn: int, after: bool, folder: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    found, num_questions = whole()
     work = Work(folder, monkeypatch, "contexts")
     owner, calls = owner_of(step, folder), []
     take = getattr(owner, step)
@@ -136,9 +142,8 @@ def test_a_worker_that_dies_at_any_step_loses_nothing_and_pays_nothing_twice(
         with pytest.raises(KilledError):
             work.attempt()
     assert work.attempt() == JobEnd("finished")
-    found, num_questions = whole()
     assert same(work.found(), found)
-    assert len(work.pool.questions) == num_questions
+    assert len(work.questions) == num_questions
     assert answers_on_record(folder) == 0
 
 
@@ -148,7 +153,7 @@ def whole() -> tuple[tuple[Tuned, Selected], int]:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         work = Work(Path(folder), patch, "contexts")
         work.attempt()
-        return work.found(), len(work.pool.questions)
+        return work.found(), len(work.questions)
 
 
 def test_what_is_kept_does_not_grow_with_the_images(
