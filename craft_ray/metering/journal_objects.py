@@ -98,8 +98,7 @@ class ObjectJournal:
             "dtype": answer.dtype.str,
             "shape": answer.shape,
         }
-        content = np.ascontiguousarray(answer).reshape(-1).view(np.uint8)
-        _write(self._folder / name, head, content.data)
+        _write(self._folder / name, head, np.ascontiguousarray(answer).tobytes())
         self._paths.setdefault(query, {})[start] = self._folder / name
         self._said.setdefault(query, {})[start] = _Said(question, spending)
         return True
@@ -215,7 +214,7 @@ class ObjectJournal:
         ]
         name = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
         path = self._folder / FORGOTTEN_FOLDER / name
-        _write(path, {"parts": rows}, memoryview(b""))
+        _write(path, {"parts": rows}, b"")
         return path
 
     def _take_up_forgotten(self, path: RemotePath) -> set[tuple[QueryId, int]]:
@@ -241,13 +240,11 @@ def _place_of(path: RemotePath) -> tuple[QueryId, int]:
     return QueryId(int(generation), purpose, int(number)), int(start)
 
 
-def _write(path: RemotePath, head: dict[str, Any], content: memoryview) -> None:
+def _write(path: RemotePath, head: dict[str, Any], content: bytes) -> None:
     """One object: a checksum of the rest, a line of JSON, bytes."""
-    line = json.dumps(head).encode() + b"\n"
-    checksum = hashlib.sha256(line)
-    checksum.update(content)
+    body = json.dumps(head).encode() + b"\n" + content
     with _usable():
-        path.write_bytes(b"".join([checksum.hexdigest().encode(), b"\n", line, content]))
+        path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
 def _read(path: RemotePath) -> tuple[dict[str, Any], bytes]:
