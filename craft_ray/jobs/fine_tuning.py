@@ -10,6 +10,7 @@ import ray
 from craft_ray.config.run import RunConfig
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import Job, Reporter
+from craft_ray.metering.journal import open_journal
 from craft_ray.pool.address import PoolAddress
 
 
@@ -44,3 +45,10 @@ class FineTuning(Job):
 
         prepared = ray.get(self.prepared)
         return tune(self.config, prepared, self.pool, self.place, reporter).as_dict()
+
+    def tidy(self) -> None:
+        """Nothing goes on from a result: its answers have served. What they cost stays on
+        record."""
+        with open_journal(self.place) as journal:
+            journal.forget_answers()
+            journal.compact()

@@ -120,8 +120,11 @@ class _Course:
             while not self._trainer.finished:
                 self._reporter.check()
                 if self._run_generation():
-                    # Two states are kept: the older may be needed, what lies before it is not.
-                    self._journal.forget_answers(before_generation=kept_generation)
+                    # Two states are kept: the older may be needed, what lies before it is not,
+                    # unless a state leaves it to the record.
+                    self._journal.forget_answers(
+                        kept_generation, self._trainer.recalled_generations
+                    )
                     kept_generation = self._trainer.generation
         except (JobStoppedError, MoneySpentError):
             # What was evaluated with the money that there was is a result.

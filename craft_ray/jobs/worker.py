@@ -95,7 +95,7 @@ def run(job: Job, reporter: Reporter, wants_result: Callable[[], bool]) -> JobEn
         if error.errno not in FULL_DISK:
             raise
         return JobEnd("failed", f"{job.folder}: must be writable, but: {error.strerror}")
-    with suppress(OSError):  # what is left over harms nobody
+    with suppress(OSError, UserError, RunFailedError):  # what is left over harms nobody
         (job.folder / TRACEBACK_FILE).unlink(missing_ok=True)  # of an attempt before
         job.tidy()
     return JobEnd(result["outcome"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -43,8 +44,11 @@ class Journal(Protocol):
         """What is on record of a question, in order. None: of whichever has this place."""
         ...
 
-    def forget_answers(self, before_generation: int) -> None:
-        """Drop the answers that no checkpoint needs any more; what they cost stays on record."""
+    def forget_answers(
+        self, before_generation: int | None = None, kept: Collection[int] = ()
+    ) -> None:
+        """Drop the answers of generations that no checkpoint needs any more; what they cost stays
+        on record. None: of all generations. Those of the generations `kept` stay."""
         ...
 
     def compact(self) -> None:

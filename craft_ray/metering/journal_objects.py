@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -116,8 +116,15 @@ class ObjectJournal:
             raise ArtifactError(f"{self._folder}: {not_on_record(query)}")
         return parts
 
-    def forget_answers(self, before_generation: int) -> None:
-        queries = [query for query in self._paths if query.generation < before_generation]
+    def forget_answers(
+        self, before_generation: int | None = None, kept: Collection[int] = ()
+    ) -> None:
+        queries = [
+            query
+            for query in self._paths
+            if (before_generation is None or query.generation < before_generation)
+            and query.generation not in kept
+        ]
         if not queries:
             return
         for query in queries:

@@ -11,11 +11,12 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -99,6 +100,9 @@ class QueryJournal:
             # A commit is on the disk when it returns (FULL would sync the folder's entry as well,
             # which TRUNCATE does not change).
             self._database.execute("PRAGMA synchronous=NORMAL")
+            # Forgotten answers are not overwritten with zeros, as some builds of SQLite do: for
+            # that they would all be written once more, to the record of the change.
+            self._database.execute("PRAGMA secure_delete=OFF")
             self._database.execute(SCHEMA)
             # What is no journal is left as it is.
             self._database.execute(f"SELECT generation, purpose, number, {PART} FROM queries")
@@ -118,7 +122,7 @@ class QueryJournal:
     def _unwritable(self, error: object) -> RunFailedError:
         return RunFailedError(f"{self._path}: must be writable, but: {error}")
 
-    def __enter__(self) -> QueryJournal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -163,8 +167,9 @@ class QueryJournal:
         Raises:
             RunFailedError: the file cannot be written.
         """
-        content = memoryview(np.ascontiguousarray(answer).tobytes())
-        first, *others = _pieces(content)
+        # Its own memory, and no copy: it may have hundreds of MB.
+        content = np.ascontiguousarray(answer).reshape(-1).view(np.uint8)
+        first, *others = _pieces(content.data)
         place = (query.generation, query.purpose, query.number, start)
         row = (
             *place,
@@ -221,14 +226,20 @@ class QueryJournal:
             parts.append(RecordedPart(start, stop, self._spending(spending), array))
         return parts
 
-    def forget_answers(self, before_generation: int) -> None:
-        """Drop the answers that no checkpoint needs any more; what they cost stays on record."""
+    def forget_answers(
+        self, before_generation: int | None = None, kept: Collection[int] = ()
+    ) -> None:
+        """Drop the answers of generations that no checkpoint needs any more; what they cost stays
+        on record. None: of all generations. Those of the generations `kept` stay."""
+        before = sys.maxsize if before_generation is None else before_generation
+        marks = ", ".join("?" * len(kept))
+        old = f"generation < ? AND generation NOT IN ({marks})"
         with self._transaction():
             self._write(
-                "UPDATE queries SET answer = NULL WHERE generation < ? AND answer IS NOT NULL",
-                (before_generation,),
+                f"UPDATE queries SET answer = NULL WHERE {old} AND answer IS NOT NULL",
+                (before, *kept),
             )
-            self._write("DELETE FROM pieces WHERE generation < ?", (before_generation,))
+            self._write(f"DELETE FROM pieces WHERE {old}", (before, *kept))
 
     def compact(self) -> None:
         """Give back the room of forgotten answers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import numpy as np
@@ -85,6 +86,12 @@ class MeteredOracle:
     def begin_generation(self, generation: int) -> None:
         """The questions from here on are those of `generation`, counted from its first."""
         self._questions.begin_generation(generation)
+
+    def recalling(self, generation: int) -> AbstractContextManager[None]:
+        """While what `generation` has asked before is asked again, in the same order: its answers
+        come from the record, and are in the totals that the training was taken up with. What is
+        not on record is asked and paid for."""
+        return self._questions.recalling(generation)
 
     def describe(self) -> OracleDescription:
         """Free."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,7 @@ class QuestionRecord:
         self._takes_by_place = False
         self._lock = threading.RLock()
         """Of all that is kept: what is known, and what it has cost."""
+        self._recalls = False
 
     def take_by_place(self) -> None:
         """See `MeteredOracle`."""
@@ -77,6 +79,17 @@ class QuestionRecord:
         """The questions from here on are those of `generation`, counted from its first."""
         self._generation = generation
         self._asked.clear()
+
+    @contextmanager
+    def recalling(self, generation: int) -> Iterator[None]:
+        """See `MeteredOracle`."""
+        present = self._generation, self._asked
+        self._generation, self._asked, self._recalls = generation, Counter(), True
+        try:
+            yield
+        finally:
+            self._generation, self._asked = present
+            self._recalls = False
 
     def authorize(self, cost: Spending, num_bytes: int) -> None:
         """Refuse before anything is spent, if the answer of so many bytes could not be kept.
@@ -116,13 +129,14 @@ class QuestionRecord:
             return query
 
     def parts(self, query: QueryId, question: bytes) -> list[RecordedPart]:
-        """What an earlier process has paid for; this run's totals do not have it yet."""
+        """What an earlier process has paid for; this run's totals do not have it yet, unless it is
+        recalled."""
         with self._lock:
             known = None if self._takes_by_place else question
             parts = [] if self._journal is None else self._journal.parts(query, known)
             if query not in self._counted:
                 self._counted.add(query)
-                for part in parts:
+                for part in () if self._recalls else parts:
                     self.ledger.record(part.spending)
             return parts
 

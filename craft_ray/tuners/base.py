@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,12 @@ class Trainer(ABC):
     def selected(self) -> Selected:
         """What would be returned now; zero-shot before the first evaluation."""
         return self._selector.selected
+
+    @property
+    def recalled_generations(self) -> Collection[int]:
+        """Generations that are done, and whose answers a training that is taken up here asks for
+        again: they must stay on record. What a state holds is not among them."""
+        return ()
 
     def run_generation(self) -> GenerationReport:
         """One generation, and an evaluation when it is due.

@@ -44,6 +44,11 @@ class Columns:
         """Whether a head sees the mean of each class in place of all texts."""
         return len(self.texts) > MOST_TEXTS
 
+    @property
+    def num_seen(self) -> int:
+        """Numbers that a head is fitted to, under one context."""
+        return self.num_names + (self.num_classes if self.takes_means else len(self.texts))
+
     def own(self, answer_KNA: FloatArray) -> FloatArray:
         """Without the names that only others ask about, which stand between names and texts."""
         first = answer_KNA.shape[2] - len(self.texts)

@@ -2,11 +2,13 @@
 
 In: a metered oracle, a prepared task, settings. Out: a `ProbesClassifier` and reports. A generation
 asks about the next contexts, on the plain training images and on their views, and fits the head
-anew to all answers so far.
+anew to all answers so far. A state holds no answers, which grow with images x classes x contexts:
+those that a later generation needs are on record, and are asked for there again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -53,12 +55,14 @@ class ProbingTrainer(Trainer):
         self._head_config = head
         self._prober = Prober(oracle, prepared, config, head, self._seed(_FOLDS_STREAM))
         self._contexts_KLE = self._draw_contexts()
-        self._logits_VNF = self._prober.no_answers
-        """All answers so far."""
+        self._num_asked = 0
+        """Generations whose answers are here."""
+        self._logits_VNF: FloatArray | None = None
+        """Their answers."""
         self._unlabelled_UF: FloatArray | None = None
         """Those about images without labels, if there are any."""
         self._head = LinearHead(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
-        self._held_out_NC: FloatArray | None = None
+        self._evidence: HeldOut | None = None
 
     def _draw_contexts(self) -> FloatArray:
         """The one to start from, then random ones around it."""
@@ -72,26 +76,44 @@ class ProbingTrainer(Trainer):
         return contexts.astype(np.float32)
 
     def _tune(self) -> Losses:
-        start = self.generation * self._head_config.contexts_per_generation
-        contexts_KLE = self._contexts_KLE[start : start + self._head_config.contexts_per_generation]
-        answers_VNF = self._prober.ask(contexts_KLE, "search", num_before=start)
-        self._logits_VNF = np.concatenate([self._logits_VNF, answers_VNF], axis=2)
-        unlabelled_UF = self._prober.ask_unlabelled(contexts_KLE, num_before=start)
-        if unlabelled_UF is not None and self._unlabelled_UF is not None:
-            unlabelled_UF = np.concatenate([self._unlabelled_UF, unlabelled_UF], axis=1)
-        self._unlabelled_UF = unlabelled_UF
-        fitted = self._prober.fit(self._logits_VNF, unlabelled_UF)
+        while self._num_asked < self.generation:  # it was taken up here
+            with self._oracle.recalling(self._num_asked):
+                self._ask()
+        logits_VNF, unlabelled_UF = self._ask()
+        fitted = self._prober.fit(logits_VNF, unlabelled_UF)
         self._head = fitted.head
         num_unlabelled = 0 if unlabelled_UF is None else len(unlabelled_UF)
         self.findings = HeadFindings.of(
-            fitted, self._logits_VNF.shape, num_unlabelled, self._prober.chosen
+            fitted, logits_VNF.shape, num_unlabelled, self._prober.chosen
         )
-        self._held_out_NC = held_out_logits(fitted)
+        zero_shot_NC = logits_VNF[0, :, : self._prepared.task.num_classes]
+        self._evidence = evidence_of(
+            held_out_logits(fitted), zero_shot_NC, self._prepared, self._config
+        )
         return Losses(head_loss=fitted.held_out_loss)
 
+    def _ask(self) -> tuple[FloatArray, FloatArray | None]:
+        """What the next generation asks; gives all answers so far, and those about images without
+        labels."""
+        width = self._head_config.contexts_per_generation
+        start = self._num_asked * width
+        contexts_KLE = self._contexts_KLE[start : start + width]
+        logits_VNF = self._prober.ask(contexts_KLE, "search", num_before=start)
+        unlabelled_UF = self._prober.ask_unlabelled(contexts_KLE, num_before=start)
+        if self._logits_VNF is not None:
+            logits_VNF = np.concatenate([self._logits_VNF, logits_VNF], axis=2)
+        if unlabelled_UF is not None and self._unlabelled_UF is not None:
+            unlabelled_UF = np.concatenate([self._unlabelled_UF, unlabelled_UF], axis=1)
+        self._logits_VNF, self._unlabelled_UF = logits_VNF, unlabelled_UF
+        self._num_asked += 1
+        return logits_VNF, unlabelled_UF
+
+    @property
+    def recalled_generations(self) -> Collection[int]:
+        return range(self.generation)
+
     def _held_out(self) -> HeldOut | None:
-        zero_shot_NC = self._logits_VNF[0, :, : self._prepared.task.num_classes]
-        return evidence_of(self._held_out_NC, zero_shot_NC, self._prepared, self._config)
+        return self._evidence
 
     def _working_classifier(self) -> ProbesClassifier:
         num_logits = len(self._head.weight_FC)
@@ -103,18 +125,9 @@ class ProbingTrainer(Trainer):
         assert isinstance(working, ProbesClassifier)
         return self._prober.ask_validation(working.asked_contexts())
 
-    def _arrays(self) -> dict[str, Any]:
-        pool = {} if self._unlabelled_UF is None else {"unlabelled": self._unlabelled_UF}
-        return {
-            **pool,
-            "logits": self._logits_VNF,
-            "head.weight": self._head.weight_FC,
-            "head.bias": self._head.bias_C,
-        }
+    def _arrays(self) -> Mapping[str, Any]:
+        """None: the next head is fitted anew to all answers."""
+        return {}
 
     def _load_arrays(self, state: TrainerState) -> None:
-        if state.arrays["logits"].shape[:2] != self._logits_VNF.shape[:2]:
-            raise ValueError(f"its answers are of {state.arrays['logits'].shape[:2]} images")
-        self._logits_VNF = state.arrays["logits"]
-        self._unlabelled_UF = state.arrays.get("unlabelled")
-        self._head = LinearHead(state.arrays["head.weight"], state.arrays["head.bias"])
+        self._num_asked, self._logits_VNF, self._unlabelled_UF = 0, None, None

@@ -5,10 +5,14 @@ is scored by the error on unseen images of the best linear head on its logits an
 contexts chosen before (`craft_ray.method.cross_validation`): prompt and head are searched together
 without training a head for each candidate, and a further context is chosen for what the ones
 before it do not see. What is validated and deployed has the head of `craft_ray.method.heads`.
+
+A state holds the chosen contexts; the answers to them, which grow with images x classes, are on
+record, and are asked for there again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -58,7 +62,8 @@ class ProbeSearchTrainer(Trainer):
         self._chosen_KLE: FloatArray = np.zeros((0, *self._start_LE.shape), dtype=np.float32)
         """Contexts whose search is over."""
         self._known_VNF = self._prober.no_answers
-        """The answers to them."""
+        """The answers to the first `_num_known` of them."""
+        self._num_known = 0
         self._working: ProbesClassifier | None = None
         self._projection, self._optimizer = self._begin_search()
 
@@ -74,6 +79,7 @@ class ProbeSearchTrainer(Trainer):
 
     def _tune(self) -> Losses:
         """One population; where it is due, the head on what was found."""
+        self._recall_answers()
         candidates_PD = self._optimizer.ask()
         batch = self._batches.of_generation(self.generation)
         losses_P = self._oracle.score(
@@ -100,6 +106,18 @@ class ProbeSearchTrainer(Trainer):
             head_loss=head_loss,
         )
 
+    def _recall_answers(self) -> None:
+        """Those to the contexts that were chosen before the training was taken up here."""
+        while (number := self._num_known) < len(self._chosen_KLE):
+            with self._oracle.recalling(self._config.search_ends[number] - 1):
+                answers_VNF = self._prober.ask(self._chosen_KLE[number : number + 1], "head")
+            self._known_VNF = np.concatenate([self._known_VNF, answers_VNF], axis=2)
+            self._num_known += 1
+
+    @property
+    def recalled_generations(self) -> Collection[int]:
+        return [end - 1 for end in self._config.search_ends if end <= self.generation]
+
     def _fit(self, found_1LE: FloatArray, is_end_of_search: bool) -> float | None:
         """The head on the chosen contexts and the one found so far, which is chosen at the end of
         its search. Returns the held-out loss."""
@@ -109,6 +127,7 @@ class ProbeSearchTrainer(Trainer):
         self._working = self._prober.classifier(contexts_KLE, fitted.head)
         if is_end_of_search:
             self._chosen_KLE, self._known_VNF = contexts_KLE, logits_VNF
+            self._num_known += 1
             self._projection, self._optimizer = self._begin_search()
         return fitted.held_out_loss
 
@@ -119,13 +138,11 @@ class ProbeSearchTrainer(Trainer):
     def _arrays(self) -> dict[str, Any]:
         return {
             "contexts": self._chosen_KLE,
-            "logits": self._known_VNF,
             **{f"optimizer.{k}": v for k, v in self._optimizer.state_dict().items()},
         }
 
     def _load_arrays(self, state: TrainerState) -> None:
-        if state.arrays["logits"].shape[:2] != self._known_VNF.shape[:2]:
-            raise ValueError(f"its answers are of {state.arrays['logits'].shape[:2]} images")
-        self._chosen_KLE, self._known_VNF = state.arrays["contexts"], state.arrays["logits"]
+        self._chosen_KLE = state.arrays["contexts"]
+        self._known_VNF, self._num_known = self._prober.no_answers, 0
         self._projection, self._optimizer = self._begin_search()
         self._optimizer.load_state_dict(state.group("optimizer."))

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 ARRAYS_FILE = "state.safetensors"
 VALUES_FILE = "state.json"
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 
 SELECTED_PREFIX = "selected."
 """Of the selected classifier's arrays."""

@@ -95,8 +95,8 @@ def test_no_more_than_a_block_is_decoded_at_a_time(monkeypatch: pytest.MonkeyPat
         return plain_images(items, description)
 
     blocks_of(monkeypatch, 10)
-    monkeypatch.setattr(sending, "plain_images", recording)
     world, _ = recorded_world()
+    monkeypatch.setattr(sending, "plain_images", recording)
     Examiner(metered(world.oracle), world.prepared, DATA).test(classifiers(1))
     assert sizes == [10, 10, 8]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from craft_ray.errors import PoolError, RunFailedError, StorageError, UserError
+from craft_ray.errors import ArtifactError, PoolError, RunFailedError, StorageError, UserError
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import (
     RESULT_FILE,
@@ -75,8 +75,11 @@ def test_who_comes_after_the_result_was_stored_does_nothing_again(tmp_path: Path
     assert job.diary == ["tidy"]
 
 
-def test_what_cannot_be_tidied_harms_nobody(tmp_path: Path) -> None:
-    assert end_of(Told(tmp_path, tidy_error=StorageError("away"))) == JobEnd("finished")
+@pytest.mark.parametrize(
+    "error", [StorageError("away"), ArtifactError("no journal"), RunFailedError("unwritable")]
+)
+def test_what_cannot_be_tidied_harms_nobody(tmp_path: Path, error: Exception) -> None:
+    assert end_of(Told(tmp_path, tidy_error=error)) == JobEnd("finished")
     assert read_result(tmp_path) == FINISHED
 
 

@@ -31,6 +31,7 @@ from craft_ray.tuners.registry import make_trainer
 from craft_ray.tuners.state import TrainerState, load_state, save_state
 from tests.support.dying_oracle import DiedError, DyingOracle
 from tests.support.examples import few
+from tests.support.probing import probing
 from tests.support.s3_server import S3Server, s3_server
 from tests.support.world import World, make_world, run_config, world_data
 
@@ -64,7 +65,8 @@ class Outcome:
                         self.reports[report.generation] = report
                         if report.validation is not None:
                             save_state(trainer.state_dict(), state_folder)
-                            journal.forget_answers(trainer.generation)
+                            done, recalled = trainer.generation, trainer.recalled_generations
+                            journal.forget_answers(done, recalled)
                 except DiedError:
                     continue
                 self.on_record = journal.total()
@@ -136,6 +138,32 @@ def test_a_run_that_dies_anywhere_ends_the_same_and_asks_nothing_twice(
     assert disturbed.oracle.candidates_served == queries * batches
 
 
+@few
+@given(
+    head=st.sampled_from(["contexts", "both", "three searched", "searched and names"]),
+    deaths=st.lists(st.integers(0, 12), max_size=5),
+)
+@example(head="contexts", deaths=[8, 4, 4])
+@example(head="both", deaths=[7, 1, 6])
+@example(head="three searched", deaths=[9, 12, 12, 5, 12])
+@example(head="searched and names", deaths=[12, 12, 7])
+def test_what_a_state_leaves_to_the_record_is_not_paid_for_again(
+    head: str, deaths: list[int]
+) -> None:
+    """Answers that a head is fitted to in later generations are in no state."""
+    config = probing(head, max_queries=48)
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        undisturbed = Outcome(config, [], Path(one))
+        disturbed = Outcome(config, deaths, Path(other))
+    assert disturbed.reports == undisturbed.reports
+    assert disturbed.on_record == disturbed.ledger.spent == undisturbed.ledger.spent
+    assert disturbed.state.values == undisturbed.state.values
+    for name, array in undisturbed.state.arrays.items():
+        np.testing.assert_array_equal(disturbed.state.arrays[name], array, err_msg=name)
+    assert disturbed.oracle.candidates_served == undisturbed.oracle.candidates_served
+    assert disturbed.oracle.predictions_served == undisturbed.oracle.predictions_served
+
+
 WRITER = """
 import sys
 import numpy as np
@@ -169,6 +197,48 @@ def test_what_was_recorded_survives_sigkill(folder: Place, lines: int) -> None:
         for generation in range(last + 1):
             (part,) = journal.parts(QueryId(generation, "search", 0), b"q")
             np.testing.assert_array_equal(part.answer, np.full(50, float(generation)))
+
+
+FORGETTER = """
+import sys
+from craft_ray.files.remote import locate
+from craft_ray.metering.journal import open_journal
+journal = open_journal(locate(sys.argv[1]))
+print("begins", flush=True)
+for generation in range(1, 7):
+    journal.forget_answers(generation, kept=[2])
+    print(generation, flush=True)
+journal.forget_answers()
+print("all", flush=True)
+journal.compact()
+print("whole", flush=True)
+"""
+
+
+@pytest.mark.parametrize("line", ["begins", "1", "4", "all"])
+def test_what_was_spent_survives_a_sigkill_while_answers_are_forgotten(
+    folder: Place, line: str
+) -> None:
+    with open_journal(folder) as journal:
+        for generation in range(6):
+            for number in range(3):
+                query = QueryId(generation, "head", number)
+                journal.record(query, QUESTION, 0, COST, np.zeros((1, 40_000)))
+        expected = journal.total()
+    command = [sys.executable, "-c", FORGETTER, str(folder)]
+    forgetter = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert forgetter.stdout is not None
+    while forgetter.stdout.readline().strip() != line:
+        assert forgetter.poll() is None
+    os.kill(forgetter.pid, signal.SIGKILL)
+    forgetter.communicate()
+    with open_journal(folder) as journal:
+        assert journal.total() == expected
+        journal.forget_answers()
+        journal.compact()
+    with open_journal(folder) as journal:
+        assert journal.total() == expected
+        assert journal.parts(QueryId(5, "head", 0), QUESTION) == []
 
 
 @pytest.fixture
@@ -271,6 +341,22 @@ def test_forgotten_answers_stay_counted(journal: Journal, folder: Place) -> None
                 counts = [len(each.parts(QueryId(g, "search", 0), QUESTION)) for g in range(7)]
                 assert counts == [0, 0, 0, 1, 1, 1, 1]
                 assert each.total().candidate_queries == 14
+
+
+def test_kept_generations_keep_their_answers_until_all_may_go(
+    journal: Journal, folder: Place
+) -> None:
+    queries = [QueryId(generation, "head", 0) for generation in range(5)]
+    for query in queries:
+        journal.record(query, QUESTION, 0, COST, np.zeros((2, 3)))
+    journal.forget_answers(before_generation=4, kept=[1, 3, 9])
+    with open_journal(folder) as later:
+        for each in (journal, later):
+            assert [len(each.parts(query, QUESTION)) for query in queries] == [0, 1, 0, 1, 1]
+        later.forget_answers()
+        later.compact()
+        assert [len(later.parts(query, QUESTION)) for query in queries] == [0] * 5
+        assert later.total().candidate_queries == 10
 
 
 def test_digests_tell_where_one_part_ends() -> None:

@@ -13,6 +13,7 @@ from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Dataset, Item, Split, labels_of
 from craft_ray.data.pixels import plain_pixels
+from craft_ray.metering.journal import Journal
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import Answer, ImageHandle, Oracle, PixelArray
@@ -106,10 +107,10 @@ class World:
         """The head's images, where they are a bank."""
         return handles_of(self.prepared)
 
-    def trainer(self) -> tuple[Trainer, QueryLedger]:
-        """A new training and what it spends."""
+    def trainer(self, journal: Journal | None = None) -> tuple[Trainer, QueryLedger]:
+        """A new training, with the record that it goes on from, and what it spends."""
         ledger = QueryLedger(self.config.max_queries)
-        metered = MeteredOracle(self.oracle, ledger)
+        metered = MeteredOracle(self.oracle, ledger, journal)
         return make_trainer(metered, self.prepared, self.config), ledger
 
 

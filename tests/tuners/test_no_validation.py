@@ -15,6 +15,7 @@ from craft_ray.classifiers.kinds import PromptClassifier
 from craft_ray.classifiers.score import Score
 from craft_ray.classifiers.selection import HeldOut, Selector
 from craft_ray.config.run import RunConfig
+from craft_ray.metering.journal_sqlite import QueryJournal
 from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import plan_driver, plan_run, plan_test
@@ -87,12 +88,13 @@ def test_a_resumed_training_is_the_undisturbed_one(head: str, shots: int, tmp_pa
     world = world_of(head, shots)
     trainer, _ = world.trainer()
     reports = finish(trainer)
-    stopped, _ = world.trainer()
-    stopped.run_generation()
-    save_state(stopped.state_dict(), tmp_path / "state")
-    resumed, ledger = world.trainer()
-    resumed.load_state_dict(load_state(tmp_path / "state"))
-    assert finish(resumed) == reports[1:]
+    with QueryJournal(tmp_path / "queries.db") as journal:
+        stopped, _ = world.trainer(journal)
+        stopped.run_generation()
+        save_state(stopped.state_dict(), tmp_path / "state")
+        resumed, ledger = world.trainer(journal)
+        resumed.load_state_dict(load_state(tmp_path / "state"))
+        assert finish(resumed) == reports[1:]
     assert resumed.selected.values() == trainer.selected.values()
     assert resumed.curve == trainer.curve
     assert ledger.spent == plan_run(world.config, world.data.size)

@@ -12,6 +12,7 @@ from craft_ray.classifiers.examiner import Examiner
 from craft_ray.classifiers.kinds import ProbesClassifier
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ConfigError
+from craft_ray.metering.journal_sqlite import QueryJournal
 from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import plan_driver, plan_run
@@ -75,21 +76,31 @@ def test_the_driver_spends_what_was_planned(head: str) -> None:
 def test_a_resumed_training_is_the_undisturbed_one(head: str, tmp_path: Path) -> None:
     undisturbed = finished(head)
     world, reports = undisturbed.world, undisturbed.reports
-    stopped, _ = world.trainer()
     first: list[GenerationReport] = []
-    for stop_after in range(min(2, len(reports)) + 1):
-        folder = tmp_path / str(stop_after)
-        save_state(stopped.state_dict(), folder)
-        resumed, ledger = world.trainer()
-        resumed.load_state_dict(load_state(folder))
-        assert first + finish(resumed) == reports
-        assert ledger.spent == undisturbed.ledger.spent
-        state, expected = resumed.state_dict(), undisturbed.trainer.state_dict()
-        assert state.values == expected.values
-        for name, array in expected.arrays.items():
-            np.testing.assert_array_equal(state.arrays[name], array)
-        if not stopped.finished:
-            first.append(stopped.run_generation())
+    with QueryJournal(tmp_path / "queries.db") as journal:
+        stopped, _ = world.trainer(journal)
+        for stop_after in range(min(2, len(reports)) + 1):
+            folder = tmp_path / str(stop_after)
+            save_state(stopped.state_dict(), folder)
+            resumed, ledger = world.trainer(journal)
+            resumed.load_state_dict(load_state(folder))
+            assert first + finish(resumed) == reports
+            assert ledger.spent == undisturbed.ledger.spent
+            state, expected = resumed.state_dict(), undisturbed.trainer.state_dict()
+            assert state.values == expected.values
+            for name, array in expected.arrays.items():
+                np.testing.assert_array_equal(state.arrays[name], array)
+            if not stopped.finished:
+                first.append(stopped.run_generation())
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_state_has_no_answers_in_it(head: str) -> None:
+    """They grow with images x classes, and are on record."""
+    training = finished(head)
+    size = training.world.data.size
+    for name, array in training.trainer.state_dict().arrays.items():
+        assert not {size.num_train, size.num_validation} & set(array.shape), name
 
 
 @pytest.mark.parametrize("head", HEADS)

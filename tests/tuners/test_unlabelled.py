@@ -13,6 +13,7 @@ import pytest
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import OracleError
+from craft_ray.metering.journal_sqlite import QueryJournal
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.planned_spending import plan_driver, plan_run
@@ -69,12 +70,13 @@ def test_it_spends_what_was_planned_and_a_resumed_training_is_the_undisturbed_on
     again.load_state_dict(load_state(tmp_path / "state"))
     assert again.findings == trainer.findings
     assert again.finished
-    stopped, _ = world.trainer()
-    stopped.run_generation()
-    save_state(stopped.state_dict(), tmp_path / "first")
-    resumed, _ = world.trainer()
-    resumed.load_state_dict(load_state(tmp_path / "first"))
-    assert finish(resumed) == reports[1:]
+    with QueryJournal(tmp_path / "queries.db") as journal:
+        stopped, _ = world.trainer(journal)
+        stopped.run_generation()
+        save_state(stopped.state_dict(), tmp_path / "first")
+        resumed, _ = world.trainer(journal)
+        resumed.load_state_dict(load_state(tmp_path / "first"))
+        assert finish(resumed) == reports[1:]
     for name, array in trainer.state_dict().arrays.items():
         np.testing.assert_array_equal(resumed.state_dict().arrays[name], array)
 

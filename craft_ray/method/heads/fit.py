@@ -281,8 +281,9 @@ def _similarity(problem: Problem, logit_scale: float) -> LinearHead:
     """Names alone: the classes' own logits have no weight."""
     plain = problem.plain()
     skipped = problem.num_classes if problem.base_is_seen else 0
-    cosines_NF = plain.seen_MF[:, skipped:] / logit_scale
-    weight_FC = np.zeros((plain.seen_MF.shape[1], problem.num_classes), np.float32)
+    seen_NF = plain.seen()
+    cosines_NF = seen_NF[:, skipped:] / logit_scale
+    weight_FC = np.zeros((seen_NF.shape[1], problem.num_classes), np.float32)
     weight_FC[skipped:] = fit_similarity(cosines_NF, plain.labels_M, problem.num_classes)
     return LinearHead(weight_FC / np.float32(logit_scale), np.zeros_like(weight_FC[0]))
 

@@ -44,8 +44,12 @@ class Pool:
 class Problem:
     """Images and views of them in M rows, the N plain images first.
 
+    What is seen is the largest array by far: a part of a problem takes rows of it where they are
+    needed, and has no copy.
+
     Attributes:
-        seen_MF: all logits of an image, or its features.
+        all_seen: all logits of an image, or its features, [rows, F]: of the whole problem.
+        rows_M: which of these are its own.
         points: the same as principal components, and how to get there.
         base_MC: logits of the classes under the first prompt, which are corrected.
         labels_M: the classes.
@@ -55,7 +59,8 @@ class Problem:
         offset_FC: from what is seen to the base; None: its first C.
     """
 
-    seen_MF: torch.Tensor
+    all_seen: torch.Tensor
+    rows_M: torch.Tensor
     points: Points
     base_MC: torch.Tensor
     labels_M: torch.Tensor
@@ -77,27 +82,34 @@ class Problem:
         """From arrays [1 + V, N, ...] of the plain images and of V views; without a base of its own
         it is the first of the logits seen, else what is seen are features, which keep their own
         metric. Components are those of all images, labelled or not."""
-        # `copy`: answers from the object store are read-only, which torch warns about.
-        seen_MF = torch.from_numpy(seen_VNF.reshape(-1, seen_VNF.shape[2]).copy())
+        seen_MF = _tensor(seen_VNF.reshape(-1, seen_VNF.shape[2]))
+        rows_M = torch.arange(len(seen_MF))
         is_seen = base_VNC is None
         offset = None if offset_FC is None else torch.from_numpy(offset_FC)
         base_MC = (
             _seen_base(seen_MF, num_classes, offset)
             if base_VNC is None
-            else torch.from_numpy(base_VNC.reshape(-1, num_classes).copy())
+            else _tensor(base_VNC.reshape(-1, num_classes))
         )
         labels_M = torch.from_numpy(np.tile(labels_N, len(seen_VNF)))
+        num_plain = len(labels_N)
         if unlabelled is None:
             points = Points.of(seen_MF, standardised=is_seen)
-            return cls(seen_MF, points, base_MC, labels_M, len(labels_N), is_seen, offset_FC=offset)
-        pool_UF = torch.from_numpy(unlabelled.seen_UF.copy())
+            return cls(
+                seen_MF, rows_M, points, base_MC, labels_M, num_plain, is_seen, offset_FC=offset
+            )
+        pool_UF = _tensor(unlabelled.seen_UF)
         all_points = Points.of(torch.cat([seen_MF, pool_UF]), standardised=is_seen)
         base_UC = _seen_base(pool_UF, num_classes, offset)
         if unlabelled.base_UC is not None:
-            base_UC = torch.from_numpy(unlabelled.base_UC.copy())
+            base_UC = _tensor(unlabelled.base_UC)
         points = all_points.part(slice(len(seen_MF)))
         pool = Pool(all_points.values_MR[len(seen_MF) :], base_UC)
-        return cls(seen_MF, points, base_MC, labels_M, len(labels_N), is_seen, pool, offset)
+        return cls(seen_MF, rows_M, points, base_MC, labels_M, num_plain, is_seen, pool, offset)
+
+    def seen(self) -> torch.Tensor:
+        """What is seen of its own rows, a copy, [M, F]."""
+        return self.all_seen[self.rows_M]
 
     @property
     def num_classes(self) -> int:
@@ -134,7 +146,7 @@ class Problem:
     def _rows(self, chosen: torch.Tensor | slice, num_plain: int) -> Problem:
         return replace(
             self,
-            seen_MF=self.seen_MF[chosen],
+            rows_M=self.rows_M[chosen],
             points=self.points.part(chosen),
             base_MC=self.base_MC[chosen],
             labels_M=self.labels_M[chosen],
@@ -155,10 +167,16 @@ class Problem:
     def final_logits(self, head: LinearHead, base_scale: float) -> FloatArray:
         """Of the plain images, [N, C]."""
         plain = self.plain()
-        final_NC = head(plain.seen_MF.numpy())
+        final_NC = head(plain.seen().numpy())
         if not self.base_is_seen:
             final_NC += (base_scale * plain.base_MC).numpy()
         return final_NC
+
+
+def _tensor(array: FloatArray) -> torch.Tensor:
+    """The same memory, to which nobody here writes; but a copy of answers from the object store,
+    which are read-only, as torch warns about these."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def _seen_base(

@@ -55,6 +55,25 @@ def accuracy(head: LinearHead, logits_NF: FloatArray, labels_N: LabelArray) -> f
     return float((head(logits_NF).argmax(axis=1) == labels_N).mean())
 
 
+@pytest.mark.parametrize("kind", get_args(HeadFit))
+@pytest.mark.parametrize("is_own", [False, True], ids=["a base of its own", "the first logits"])
+def test_answers_are_fitted_where_they_are_and_stay_as_they_are(
+    kind: HeadFit, is_own: bool
+) -> None:
+    """They are the largest array of a training: nothing needs a second one that may be written."""
+    logits_VNF, labels_N = problem()
+    base_VNC = None if is_own else logits_VNF[:, :, :NUM_CLASSES].copy()
+    answers = [each for each in (logits_VNF, base_VNC) if each is not None]
+    before = [each.copy() for each in answers]
+    fitted = fitted_head(logits_VNF, labels_N, base_VNC=base_VNC, kind=kind)
+    for each, expected in zip(answers, before, strict=True):
+        np.testing.assert_array_equal(each, expected)
+        each.setflags(write=False)  # as answers from the object store are
+    again = fitted_head(logits_VNF, labels_N, base_VNC=base_VNC, kind=kind)
+    np.testing.assert_array_equal(again.head.weight_FC, fitted.head.weight_FC)
+    np.testing.assert_array_equal(again.head.bias_C, fitted.head.bias_C)
+
+
 def test_more_logits_see_more_of_the_hidden_features() -> None:
     train, labels = problem(80, noise=0.5)
     fresh, fresh_labels = problem(400, noise=0.5, seed=1)
