@@ -67,7 +67,7 @@ class Cost:
             "longest_silence_s": round(self.longest_silence_s, 1),
             "num_processes": sum(self.processes.values()),
             "number_cpu_s_and_mb_by_process": {
-                name: [self.processes[name], round(seconds, 1), round(self.mb[name])]
+                name: [self.processes[name], round(seconds, 1), round(self.mb.get(name, 0.0))]
                 for name, seconds in sorted(self.cpu_s.items(), key=lambda item: -item[1])
             },
         }
