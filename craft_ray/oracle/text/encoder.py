@@ -14,14 +14,16 @@ from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.loading import LoadedModel
 from craft_ray.oracle.text.frame import frame_of
+from craft_ray.oracle.text.layers import UnsupportedTowerError
 from craft_ray.oracle.text.plain import PlainEncoder
+from craft_ray.oracle.text.prepared import Attention
 from craft_ray.oracle.text.prompts import (
     PromptTokens,
     called,
     tokenize_task,
     tokenize_texts,
 )
-from craft_ray.oracle.text.shared_prefix import SharedPrefixEncoder, UnsupportedTowerError
+from craft_ray.oracle.text.shared_prefix import SharedPrefixEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,11 @@ class TextEncoder(Protocol):
 class TextTower:
     """A model's text side: token embeddings, and features through the encoder chosen for it.
 
+    Args:
+        loaded: model and tokenizer.
+        config: precision, bounds of memory and the wished encoder.
+        attention: how the fast encoder computes it; None for what suits the device.
+
     Attributes:
         path: `shared_prefix` or `plain`.
         embed_dim: E, the width of a token embedding.
@@ -66,11 +73,14 @@ class TextTower:
             `oracle.text_path: shared_prefix` is asked of a tower for which it is not exact.
     """
 
-    def __init__(self, loaded: LoadedModel, config: OracleConfig) -> None:
+    def __init__(
+        self, loaded: LoadedModel, config: OracleConfig, attention: Attention | None = None
+    ) -> None:
         # CLIP keeps the tower's parts on itself, CustomTextCLIP and CoCa on `.text`.
         tower = getattr(loaded.model, "text", loaded.model)
         self._token_embedding, self.context_length = _embedding_and_length(tower, loaded.tokenizer)
         self._tokenizer = loaded.tokenizer
+        self._attention: Attention | None = attention
         _check_end_is_written(tower, loaded.tokenizer)
         self.embed_dim = int(self._token_embedding.weight.shape[1])
         self.device = self._token_embedding.weight.device
@@ -83,7 +93,7 @@ class TextTower:
         reason = self._why_not_shared_prefix(loaded, tower, config)
         if reason is None:
             self.path = "shared_prefix"
-            self._encoder = SharedPrefixEncoder(tower, dtype, config.max_tokens_per_forward)
+            self._encoder = self._shared_prefix(tower, dtype, config)
         elif config.text_path == "shared_prefix":
             raise OracleError(
                 f"oracle.text_path: shared_prefix must be exact for the model, but {reason}"
@@ -145,12 +155,17 @@ class TextTower:
             loaded.model, self._token_embedding, self.context_length, dtype, max_tokens
         )
 
+    def _shared_prefix(
+        self, tower: Any, dtype: torch.dtype, config: OracleConfig
+    ) -> SharedPrefixEncoder:
+        return SharedPrefixEncoder(tower, dtype, config.max_tokens_per_forward, self._attention)
+
     def _why_not_shared_prefix(
         self, loaded: LoadedModel, tower: Any, config: OracleConfig
     ) -> str | None:
         """None if the fast path gives the plain path's logits on a probe, in float32."""
         try:
-            fast = SharedPrefixEncoder(tower, torch.float32, config.max_tokens_per_forward)
+            fast = self._shared_prefix(tower, torch.float32, config)
         except UnsupportedTowerError as error:
             return str(error)
         plain = self._plain(loaded, torch.float32, config)
