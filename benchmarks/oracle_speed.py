@@ -24,8 +24,9 @@ from benchmarks.models import load_or_draw
 from benchmarks.record import commit, write_result
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.oracle.contract import ClassificationTask
+from craft_ray.oracle.devices import DTYPES, TOKENS_ON_CPU, Precision
 from craft_ray.oracle.loading import LoadedModel
-from craft_ray.oracle.text.encoder import DTYPES, TextTower
+from craft_ray.oracle.text.encoder import TextTower
 from craft_ray.oracle.text.layout import slices
 from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
 
@@ -82,7 +83,9 @@ def main() -> None:
     commit_id = commit()
     torch.set_num_threads(options.threads)
     loaded = load_or_draw(options.model, options.device)
-    precisions = ["fp32", "bf16"] if options.device == "cpu" else ["fp32", "bf16", "fp16"]
+    precisions: list[Precision] = (
+        ["fp32", "bf16"] if options.device == "cpu" else ["fp32", "bf16", "fp16"]
+    )
     peaks = {name: matmul_peak(DTYPES[name], options.device) for name in precisions}
     rows = []
     for num_classes in options.classes:
@@ -220,7 +223,7 @@ class CutEncoder:
         ends_C += 1 + contexts_KLE.shape[1]
         sos_E = tower.token_embedding(tokens.frame.start.to(device))
         features = []
-        prompts_per_forward = OracleConfig().max_tokens_per_forward // length
+        prompts_per_forward = TOKENS_ON_CPU // length
         for part in slices(len(contexts_KLE), prompts_per_forward // len(suffix_CTE)):
             context_KLE = contexts_KLE[part]
             shape = (len(context_KLE), len(suffix_CTE), -1, -1)
