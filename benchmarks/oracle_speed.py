@@ -86,7 +86,9 @@ def main() -> None:
     precisions: list[Precision] = (
         ["fp32", "bf16"] if options.device == "cpu" else ["fp32", "bf16", "fp16"]
     )
-    peaks = {name: matmul_peak(DTYPES[name], options.device) for name in precisions}
+    peaks: dict[str, float] = {
+        name: matmul_peak(DTYPES[name], options.device) for name in precisions
+    }
     rows = []
     for num_classes in options.classes:
         rows += measure(loaded, num_classes, options.candidates, options.device, peaks)

@@ -214,7 +214,8 @@ class ClipOracle:
         text_KCF = self._encode_contexts(task, contexts_KLE)
         image_NF = F.normalize(self._images.features(images), dim=-1)
         num_candidates, num_logits = text_KCF.shape[:2]
-        size = images_per_block(num_candidates, num_logits + reduction.num_known)
+        num_logits += reduction.num_known
+        size = images_per_block(num_candidates, num_logits, image_NF.device.type)
         blocks = (self._logits(block_nF, text_KCF) for block_nF in torch.split(image_NF, size))
         losses = reduce_blocks(blocks, reduction)
         on_part(0, losses)
