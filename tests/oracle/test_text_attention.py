@@ -12,9 +12,9 @@ from typing import Any, get_args
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.launches import launches_of
+from benchmarks.text_work import needed_flops, used_flops
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.loading import LoadedModel, load_model
@@ -95,30 +95,13 @@ def test_a_layer_of_tiles_is_few_launches_whatever_the_classes(
     assert totals[0] - 2 * of_a_layer * forwards <= 16 * forwards, "beside the layers"
 
 
-def sdpa_flops(q: Any, k: Any, v: Any, *args: Any, **kwargs: Any) -> int:
-    """Of torch's attention on a CPU, which its counter passes over."""
-    rows, heads, queries, width = q
-    return int(4 * rows * heads * queries * k[2] * width)
-
-
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_little_is_computed_that_does_not_matter(loaded: LoadedModel, attention: Attention) -> None:
     encoder, tokens = encoder_of(loaded, attention), tokens_of(loaded)
     contexts = contexts_of(loaded, tokens, own=False)
-    on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    with FlopCounterMode(display=False, custom_mapping={on_cpu: sdpa_flops}) as counter:
-        encoder.encode(tokens, contexts)
-    width, prefix = 256, len(tokens.frame.start) + 4
-    lengths = [len(suffix) for suffix in tokens.suffixes]
-    assert len(set(lengths)) > 3
-    num_tokens = prefix + sum(lengths)
-    pairs = prefix * (prefix + 1) / 2 + sum(t * prefix + t * (t + 1) / 2 for t in lengths)
-    first = 24 * width**2 * num_tokens + 4 * width * pairs
-    # Of the last layer: queries, keys and values of all tokens, the rest of the end tokens.
-    last = 6 * width**2 * num_tokens + 18 * width**2 * len(lengths)
-    last += 4 * width * sum(prefix + t for t in lengths)
-    needed = 3 * (first + last + 2 * width * 32 * len(lengths))
-    assert needed < counter.get_total_flops() <= 1.1 * needed
+    assert len({len(suffix) for suffix in tokens.suffixes}) > 3
+    needed = len(contexts) * needed_flops(loaded, tokens, contexts.shape[1])
+    assert needed < used_flops(lambda: encoder.encode(tokens, contexts)) <= 1.1 * needed
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)

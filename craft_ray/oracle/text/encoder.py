@@ -58,6 +58,7 @@ class TextTower:
         loaded: model and tokenizer.
         config: precision, bounds of memory and the wished encoder.
         attention: how the fast encoder computes it; None for what suits the device.
+        graphs: on a GPU, replay small forwards as CUDA graphs.
 
     Attributes:
         path: `shared_prefix` or `plain`.
@@ -75,13 +76,19 @@ class TextTower:
     """
 
     def __init__(
-        self, loaded: LoadedModel, config: OracleConfig, attention: Attention | None = None
+        self,
+        loaded: LoadedModel,
+        config: OracleConfig,
+        attention: Attention | None = None,
+        *,
+        graphs: bool = True,
     ) -> None:
         # CLIP keeps the tower's parts on itself, CustomTextCLIP and CoCa on `.text`.
         tower = getattr(loaded.model, "text", loaded.model)
         self._token_embedding, self.context_length = _embedding_and_length(tower, loaded.tokenizer)
         self._tokenizer = loaded.tokenizer
         self._attention: Attention | None = attention
+        self._graphs = graphs
         _check_end_is_written(tower, loaded.tokenizer)
         self.embed_dim = int(self._token_embedding.weight.shape[1])
         self.device = self._token_embedding.weight.device
@@ -158,7 +165,9 @@ class TextTower:
         )
 
     def _shared_prefix(self, tower: Any, dtype: torch.dtype) -> SharedPrefixEncoder:
-        return SharedPrefixEncoder(tower, dtype, self.max_tokens, self._attention)
+        return SharedPrefixEncoder(
+            tower, dtype, self.max_tokens, self._attention, graphs=self._graphs
+        )
 
     def _why_not_shared_prefix(self, loaded: LoadedModel, tower: Any) -> str | None:
         """None if the fast path gives the plain path's logits on a probe, in float32."""

@@ -43,13 +43,20 @@ class SharedPrefixEncoder:
         dtype: of the matrix products; sums, norms and softmax over layers stay in float32.
         max_tokens: bounds the memory of one forward.
         attention: how it is computed; None for what suits the device of the weights.
+        graphs: on a GPU, replay small forwards as CUDA graphs.
 
     Raises:
         UnsupportedTowerError: other parts than CLIP's.
     """
 
     def __init__(
-        self, tower: Any, dtype: torch.dtype, max_tokens: int, attention: Attention | None = None
+        self,
+        tower: Any,
+        dtype: torch.dtype,
+        max_tokens: int,
+        attention: Attention | None = None,
+        *,
+        graphs: bool = True,
     ) -> None:
         try:
             if tower.attn_mask is None:
@@ -71,7 +78,7 @@ class SharedPrefixEncoder:
                 f"its text tower is {type(tower).__name__}, without {error.name}"
             ) from error
         self._like = self._positions_TE.detach().new_empty((), dtype=dtype)
-        self._replays = Replays(self._forward, CudaGraphs() if is_cuda else None)
+        self._replays = Replays(self._forward, CudaGraphs() if is_cuda and graphs else None)
         self._limit(max_tokens)
 
     def _limit(self, max_tokens: int) -> None:
