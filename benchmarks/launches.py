@@ -8,8 +8,11 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-NO_KERNEL = frozenset({"aten::empty", "aten::empty_strided", "aten::empty_like", "aten::new_empty"})
-"""Operators that give memory and compute nothing."""
+NO_KERNEL = frozenset(
+    f"aten::{name}"
+    for name in ("empty", "empty_strided", "empty_like", "new_empty", "_unsafe_view")
+)
+"""Operators that compute nothing: they give memory, or look at it in another shape."""
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
