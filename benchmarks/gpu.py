@@ -27,7 +27,7 @@ from benchmarks.launches import launches_of
 from benchmarks.machine import matmul_peak, seconds_of
 from benchmarks.models import load_or_draw
 from benchmarks.record import RESULTS, commit, device_name, write_result
-from benchmarks.text_work import class_names, needed_flops, used_flops
+from benchmarks.text_work import class_names, logits_of, needed_flops, used_flops
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.oracle.clip import ClipOracle
 from craft_ray.oracle.contract import ClassificationTask
@@ -70,6 +70,8 @@ class TextRow:
     candidates_per_s: float
     to_serial: float
     """How many times as fast as the serial procedure."""
+    max_logit_difference: float
+    """To the serial procedure in fp32, on the scale of 100 * cosine."""
     used_to_needed: float
     flops_per_s: float
     """Needed ones."""
@@ -175,6 +177,7 @@ class TextWork:
         contexts_KLE = (start_LE + NOISE * noise_KLE).to(device)
         self._chunks: Sequence[torch.Tensor] = torch.split(contexts_KLE, chunk)
         self._num_candidates, self._num_classes = num_candidates, num_classes
+        self._expected = logits_of(tower.encode(self._tokens, contexts_KLE[:1]))
 
     def _plain(self, name: str) -> TextTower:
         config = {"precision": PRODUCTS[name], "text_path": "plain"}
@@ -215,6 +218,8 @@ class TextWork:
             encode(tower, self._chunks)
         before = start_of_memory(self._device)
         seconds = seconds_of(lambda: encode(tower, self._chunks), self._device, repeats=3)
+        features_KCF = tower.encode(self._tokens, self._chunks[0])
+        difference = (logits_of(features_KCF[:1]) - self._expected).abs().max()
         length = self._chunks[0].shape[1]
         needed = self._num_candidates * needed_flops(self._loaded, self._tokens, length)
         rate = needed / seconds
@@ -227,6 +232,7 @@ class TextWork:
             without_graphs=without_graphs,
             candidates_per_s=self._num_candidates / seconds,
             to_serial=serial_seconds / seconds,
+            max_logit_difference=float(difference),
             used_to_needed=used / needed,
             flops_per_s=rate,
             share_of_measured=rate / peak,

@@ -28,6 +28,8 @@ def test_it_runs_on_a_cpu_and_counts_what_it_says(
         assert 1.0 < row["used_to_needed"] < 1.1
         assert row["flops_per_s"] == pytest.approx(1e12 * row["share_of_measured"])
         assert row["candidates_per_s"] * row["seconds"] == pytest.approx(4)
+        is_exact = row["precision"] == "fp32"
+        assert (row["max_logit_difference"] < 1e-4) == is_exact, "bf16 rounds"
         assert row["share_of_nominal"] is None
         assert row["peak_mib"] is None
     few, many = (row["launches"] for row in result["texts"][:2])

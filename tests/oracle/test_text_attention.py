@@ -198,10 +198,12 @@ def test_products_of_half_precision_are_scaled_before_they_overflow(attention: A
     assert torch.equal(attended, torch.ones_like(attended))
 
 
-@pytest.mark.parametrize("prefix_length", [0, 1, 5])
+@pytest.mark.parametrize("lengths", [[3, 7, 2, 5, 3, 4, 6], [9, 9], [40]])
+@pytest.mark.parametrize("prefix_length", [0, 1, 5, 30])
 @pytest.mark.parametrize("target", [8, 16, 1000])
-def test_tiles_give_what_each_suffix_alone_gives(prefix_length: int, target: int) -> None:
-    lengths = [3, 7, 2, 5, 3, 4, 6]
+def test_tiles_give_what_each_suffix_alone_gives(
+    lengths: list[int], prefix_length: int, target: int
+) -> None:
     tiling = tile_suffixes(lengths, prefix_length, target)
     rows = TileRows(tiling, torch.empty(()))
     generator = torch.Generator().manual_seed(0)

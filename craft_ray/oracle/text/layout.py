@@ -102,7 +102,8 @@ def tile_suffixes(suffix_lengths: Sequence[int], prefix_length: int, target: int
         prefix_length: tokens in front of the suffixes of the first tile.
         target: wished width; tiles are wider where a single suffix is.
     """
-    num_tiles = max(1, round((prefix_length + sum(suffix_lengths)) / target))
+    wished = round((prefix_length + sum(suffix_lengths)) / target)
+    num_tiles = min(max(wished, 1), len(suffix_lengths))
     tiles: list[list[int]] = [[] for _ in range(num_tiles)]
     loads = [(prefix_length if tile == 0 else 0, tile) for tile in range(num_tiles)]
     heapq.heapify(loads)
