@@ -140,12 +140,15 @@ def main(words: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def products_in(name: str) -> Iterator[None]:
-    """With TensorFloat-32 for `tf32`, which nothing else takes."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
+    """With TensorFloat-32 for `tf32`, which nothing else takes. Models are loaded without: what
+    they prove then, they prove in float32."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = name == "tf32"
     try:
         yield
     finally:
-        compute_in_full_precision()
+        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def nominal_bf16(card: str) -> float | None:
@@ -180,13 +183,14 @@ class TextWork:
         self._expected = logits_of(tower.encode(self._tokens, contexts_KLE[:1]))
 
     def _plain(self, name: str) -> TextTower:
-        config = {"precision": PRODUCTS[name], "text_path": "plain"}
-        return TextTower(self._loaded, OracleConfig.model_validate(config))
+        settings = {"precision": PRODUCTS[name], "text_path": "plain"}
+        return TextTower(self._loaded, OracleConfig.model_validate(settings))
 
     def _fast(self, name: str, max_tokens: int, *, graphs: bool) -> TextTower:
-        config = {"precision": PRODUCTS[name], "max_tokens_per_forward": max_tokens}
-        settings = OracleConfig.model_validate(config)
-        return TextTower(self._loaded, settings, "tiles", graphs=graphs)
+        settings = {"precision": PRODUCTS[name], "max_tokens_per_forward": max_tokens}
+        config = OracleConfig.model_validate({**settings, "text_path": "shared_prefix"})
+        with products_in("fp32"):
+            return TextTower(self._loaded, config, "tiles", graphs=graphs)
 
     def serial_seconds(self, name: str) -> float:
         """Of the paper's procedure, for all candidates."""
@@ -245,7 +249,8 @@ class TextWork:
 def measure_images(loaded: LoadedModel, name: str, device: str) -> ImageRow:
     """Random pixels through the oracle: upload, normalisation and image tower."""
     config = OracleConfig.model_validate({"precision": PRODUCTS[name]})
-    oracle = ClipOracle(loaded, config)
+    with products_in("fp32"):
+        oracle = ClipOracle(loaded, config)
     rng = np.random.default_rng(0)
     shape = (IMAGES[device], 3, loaded.image_size, loaded.image_size)
 
