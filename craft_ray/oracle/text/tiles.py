@@ -2,8 +2,7 @@
 
 A GPU pays for every kernel, and not for a few products too many. A tile holds some suffixes; a
 mask says that each sees itself, causally, and the prefix, whose keys and values stand once more in
-front of those of every tile. With tiles of 64 tokens and a width of 512 attention computes 2 % of
-what the linear layers do.
+front of those of every tile. At a width of 512 attention computes 2 % of what the linear layers do.
 
 Shape suffixes: K candidates, S tokens of a row, P tokens of its prefix, G tiles of a row, W tokens
 of a tile, N tiles of all rows, H heads, D width of a head, C classes, E width; X is 3 for queries,
@@ -17,7 +16,9 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
 from craft_ray.oracle.text.layout import PREFIX, Tiling
 
-TILE_TOKENS = 64
+TILE_TOKENS = 58
+"""About how wide a tile is: with a context of a few tokens in front it is not more than the 64 keys
+that attention kernels of GPUs take at a time."""
 MASK_ALIGNMENT = 8
 """Rows of a mask begin at multiples of so many elements: torch copies others in every layer."""
 
