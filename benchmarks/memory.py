@@ -26,8 +26,8 @@ from rich.table import Table
 
 from benchmarks.fixed_service import FixedServiceOracle
 from benchmarks.models import load_or_draw
-from benchmarks.oracle_speed import CIFAR10, class_names
 from benchmarks.record import commit, write_result
+from benchmarks.text_work import CIFAR10, class_names
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.metering.ledger import QueryLedger

@@ -14,22 +14,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (torch's own convention)
-from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import matmul_peak, seconds_of
 from benchmarks.models import load_or_draw
 from benchmarks.record import commit, write_result
+from benchmarks.text_work import class_names, logits_of, tower_of, weights_of
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.oracle.contract import ClassificationTask
+from craft_ray.oracle.devices import DTYPES, TOKENS_ON_CPU, Precision
 from craft_ray.oracle.loading import LoadedModel
-from craft_ray.oracle.text.encoder import DTYPES, TextTower
+from craft_ray.oracle.text.encoder import TextTower
 from craft_ray.oracle.text.layout import slices
 from craft_ray.oracle.text.prompts import PromptTokens, tokenize_task
 
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TOKENS_MEASURED = 40_000
 """About how many tokens a slow stage is measured on."""
 NOISE = 0.1
@@ -82,8 +81,12 @@ def main() -> None:
     commit_id = commit()
     torch.set_num_threads(options.threads)
     loaded = load_or_draw(options.model, options.device)
-    precisions = ["fp32", "bf16"] if options.device == "cpu" else ["fp32", "bf16", "fp16"]
-    peaks = {name: matmul_peak(DTYPES[name], options.device) for name in precisions}
+    precisions: list[Precision] = (
+        ["fp32", "bf16"] if options.device == "cpu" else ["fp32", "bf16", "fp16"]
+    )
+    peaks: dict[str, float] = {
+        name: matmul_peak(DTYPES[name], options.device) for name in precisions
+    }
     rows = []
     for num_classes in options.classes:
         rows += measure(loaded, num_classes, options.candidates, options.device, peaks)
@@ -97,11 +100,6 @@ def main() -> None:
     suffix = "" if options.device == "cpu" else f"_{options.device}"
     name = f"oracle_speed_{options.model.replace('/', '-')}{suffix}"
     print(write_result(name, commit_id, result, options.device, module="oracle_speed"))
-
-
-def class_names(count: int) -> tuple[str, ...]:
-    """CIFAR-10's names, or the first of ImageNet's."""
-    return CIFAR10 if count == len(CIFAR10) else tuple(IMAGENET_CLASSNAMES[:count])
 
 
 def measure(
@@ -220,7 +218,7 @@ class CutEncoder:
         ends_C += 1 + contexts_KLE.shape[1]
         sos_E = tower.token_embedding(tokens.frame.start.to(device))
         features = []
-        prompts_per_forward = OracleConfig().max_tokens_per_forward // length
+        prompts_per_forward = TOKENS_ON_CPU // length
         for part in slices(len(contexts_KLE), prompts_per_forward // len(suffix_CTE)):
             context_KLE = contexts_KLE[part]
             shape = (len(context_KLE), len(suffix_CTE), -1, -1)
@@ -237,24 +235,6 @@ class CutEncoder:
             x = tower.ln_final(x[torch.arange(len(x), device=device), ends])
             features.append(x @ tower.text_projection)
         return torch.unflatten(torch.cat(features), 0, (len(contexts_KLE), -1))
-
-
-def logits_of(features_KCF: torch.Tensor) -> torch.Tensor:
-    """100 * cosine to images whose features point anywhere."""
-    features = F.normalize(features_KCF.float().cpu(), dim=-1)
-    images = torch.randn((64, features.shape[-1]), generator=torch.Generator().manual_seed(1))
-    return 100 * features @ F.normalize(images, dim=-1).T
-
-
-def tower_of(loaded: LoadedModel) -> Any:
-    """Where open_clip keeps the text tower's parts."""
-    return getattr(loaded.model, "text", loaded.model)
-
-
-def weights_of(block: Any) -> tuple[int, int]:
-    """Weights of a block's linear layers: those into queries, keys and values, and the others."""
-    parts = (block.attn.out_proj, block.mlp.c_fc, block.mlp.c_proj)
-    return block.attn.in_proj_weight.numel(), sum(part.weight.numel() for part in parts)
 
 
 def show(rows: Sequence[Row], model: str, candidates: int) -> None:

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.models import DrawnOracle
-from benchmarks.oracle_speed import CIFAR10
 from benchmarks.record import commit, write_result
+from benchmarks.text_work import CIFAR10
 from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.config.sections import RayConfig
 from craft_ray.jobs.ray_session import ray_session

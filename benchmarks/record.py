@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from craft_ray.task.provenance import versions
+import craft_ray
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -70,13 +70,24 @@ def write_result(
         "command": shlex.join(["python", "-m", f"benchmarks.{module}", *sys.argv[1:]]),
         "commit": commit_id,
         "device": device_name(device),
-        "versions": versions(),
+        "versions": _versions(),
         **result,
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     path.write_text(in_lines(document), encoding="utf-8")
     return path
+
+
+def _versions() -> dict[str, str]:
+    """Those that decide a result, also where only what a model needs is installed."""
+    try:
+        from craft_ray.task.provenance import versions
+
+        return versions()
+    except ImportError as error:
+        found = {"torch": torch.__version__, "craft_ray": craft_ray.__version__}
+        return {"python": platform.python_version(), **found, "ray": f"{error}"}
 
 
 def in_lines(document: dict[str, Any]) -> str:

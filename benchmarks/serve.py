@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import ray
 
-from benchmarks.oracle_speed import CIFAR10
 from benchmarks.record import commit, write_result
 from benchmarks.service_load import (
     Client,
@@ -36,6 +35,7 @@ from benchmarks.service_load import (
     running_service,
     start_service,
 )
+from benchmarks.text_work import CIFAR10
 from craft_ray.config.loading import load_default_run
 from craft_ray.config.oracle import PoolConfig
 from craft_ray.environment import set_environment

@@ -37,15 +37,18 @@ class OracleConfig(Settings):
     """`embedded`, an open_clip model name (`ViT-B-32`), or `local-dir:<folder>`."""
     pretrained: WeightsText | None = None
     """An open_clip tag (`laion2b_s34b_b79k`) or a checkpoint file, for a model name."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the matrix products of both towers; predictions are always float32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the matrix products of both towers; predictions are always float32. `auto`: fp32 on a CPU;
+    on a GPU bf16 if it computes in it (Ampere and newer), else fp32, which is never TensorFloat-32.
+    A classifier names what it was tuned with."""
     text_path: Literal["auto", "shared_prefix", "plain"] = "auto"
     """`shared_prefix` computes a candidate's context once for all classes and no padding; exact for
     causal towers. `plain` asks the model's own `encode_text`. `auto`: the fast one where a probe at
     load proves it exact."""
-    max_tokens_per_forward: int = Field(8192, ge=1)
+    max_tokens_per_forward: Annotated[int, Field(ge=1)] | Auto = "auto"
     """Bounds the memory of one text forward, whatever the population and the number of classes; a
-    single prompt is always computed."""
+    single prompt is always computed. `auto`: 8,192 on a CPU; on a GPU what a quarter of its free
+    memory holds, a power of two and at most 131,072. Half as many where memory is not enough."""
     images_per_forward: Annotated[int, Field(ge=1)] | Auto = "auto"
     """`auto`: 6 on a CPU, whose caches then hold the activations (a third faster than 8 or 32),
     256 on a GPU."""

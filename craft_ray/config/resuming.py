@@ -59,6 +59,10 @@ MAY_CHANGE = (
 `pool.candidates_per_chunk` and `pool.threads_per_replica`, which show in the last bits of an
 answer, and not `pool.gpus_per_replica`."""
 
+NOW_AUTO = {"oracle.precision": "fp32", "oracle.max_tokens_per_forward": 8192}
+"""Defaults of earlier versions, which `auto` means on a CPU. Where it means another precision the
+model has another id, by which a run refuses it."""
+
 FITTED_KINDS = ("linear", "probes", "features")
 """Of heads."""
 
@@ -93,7 +97,8 @@ def changes_that_matter(
         before = model.model_validate(_as_it_was_meant(stored)).model_dump(mode="json")
     except ValidationError as error:
         raise ValueError("; ".join(describe_problems(error))) from error
-    return [change for change in _differences(before, settings) if not _may_change(change.key)]
+    changes = _differences(before, settings)
+    return [change for change in changes if not _may_change(change.key) and not _is_same(change)]
 
 
 def _as_it_was_meant(stored: dict[str, Any]) -> dict[str, Any]:
@@ -136,8 +141,17 @@ def _more(was: float | None, now: float | None) -> bool:
     return was is not None and (now is None or now > was)
 
 
+def _is_same(change: Change) -> bool:
+    path = _path_in_run(change.key)
+    return change.now == "auto" and path in NOW_AUTO and change.was == NOW_AUTO[path]
+
+
+def _path_in_run(key: str) -> str:
+    return key.removeprefix("base.").removeprefix("run.")
+
+
 def _may_change(key: str) -> bool:
-    path = key.removeprefix("base.").removeprefix("run.")
+    path = _path_in_run(key)
     return any(path == free or path.startswith(f"{free}.") for free in MAY_CHANGE)
 
 

@@ -47,7 +47,7 @@ def check_model(folder: Place, description: OracleDescription) -> None:
         for name, value in now.items()
         if before.get(name) != value and name not in ("oracle_id", "weights_id")
     ]
-    what = "; ".join(others) or "its weights, architecture or tokenizer are others"
+    what = "; ".join(others) or "its weights, architecture, tokenizer or precision are others"
     raise ConfigError(
         "--resume",
         [

@@ -38,11 +38,17 @@ from craft_ray.oracle.contract_laws import (
     check_reduction,
     digest_of_images,
 )
-from craft_ray.oracle.devices import compute_in_full_precision, device_and_versions, works
+from craft_ray.oracle.devices import (
+    DTYPES,
+    compute_in_full_precision,
+    device_and_versions,
+    precision_notes,
+    works,
+)
 from craft_ray.oracle.forwards import Forwards
 from craft_ray.oracle.images import ImageStore, Source
 from craft_ray.oracle.loading import LoadedModel, load_model
-from craft_ray.oracle.text.encoder import DTYPES, TextTower
+from craft_ray.oracle.text.encoder import TextTower
 from craft_ray.oracle.text.foreign import tokenizer_address
 from craft_ray.oracle.text.plain import autocast
 from craft_ray.oracle.text.prompts import PromptTokens, alike_classes
@@ -73,7 +79,6 @@ class ClipOracle:
     """
 
     def __init__(self, loaded: LoadedModel, config: OracleConfig) -> None:
-        self._config = config
         self._loaded = loaded
         self._text = TextTower(loaded, config)
         images = config.images_per_forward
@@ -89,7 +94,7 @@ class ClipOracle:
         self._last_text: tuple[str, FloatArray, torch.Tensor] | None = None
         bias = getattr(loaded.model, "logit_bias", None)
         default = self._text.tokenize(ClassificationTask(("cat",), DEFAULT_TEMPLATE))
-        weights_id, oracle_id = _fingerprints(loaded, config.precision, self._text.path)
+        weights_id, oracle_id = _fingerprints(loaded, self._text.precision, self._text.path)
         self._description = OracleDescription(
             oracle_id=oracle_id,
             weights_id=weights_id,
@@ -109,7 +114,7 @@ class ClipOracle:
             resize_mode=loaded.transform.resize_mode,
             interpolation=loaded.transform.interpolation,
             fill_color=loaded.transform.fill_color,
-            notes=loaded.notes,
+            notes=loaded.notes + precision_notes(config.precision, self._text.precision),
         )
 
     @classmethod
@@ -228,7 +233,8 @@ class ClipOracle:
         text_KCF = self._encode_contexts(task, contexts_KLE)
         image_NF = F.normalize(self._images.features(images), dim=-1)
         num_candidates, num_logits = text_KCF.shape[:2]
-        size = images_per_block(num_candidates, num_logits + reduction.num_known)
+        num_logits += reduction.num_known
+        size = images_per_block(num_candidates, num_logits, image_NF.device.type)
         blocks = (self._logits(block_nF, text_KCF) for block_nF in torch.split(image_NF, size))
         losses = reduce_blocks(blocks, reduction)
         on_part(0, losses)
@@ -287,7 +293,7 @@ class ClipOracle:
             if device.type == "cuda":  # the copy runs beside what is computed
                 batch = batch.pin_memory()
             x = (batch.to(device, non_blocking=True).float() / 255 - mean) / std
-            with autocast(device, DTYPES[self._config.precision]):
+            with autocast(device, DTYPES[self._text.precision]):
                 encoded = self._loaded.model.encode_image(
                     x.contiguous(memory_format=torch.channels_last)
                 )

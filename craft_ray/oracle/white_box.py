@@ -44,7 +44,7 @@ class WhiteBoxClipOracle(FeatureClipOracle):
         logits_NC = self._logits(image_NF, text_CF[None])[0]
         loss = F.cross_entropy(logits_NC, labels)
         (text_gradient_CF,) = torch.autograd.grad(loss, text_CF)
-        classes = max(1, self._config.max_tokens_per_forward // self._text.context_length)
+        classes = max(1, self._text.max_tokens // self._text.context_length)
         for part in slices(len(tokens.suffixes), classes):
             some = replace(tokens, suffixes=tokens.suffixes[part])
             features = self._text.differentiable.encode(some, context[None])[0].float()

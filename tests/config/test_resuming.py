@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from craft_ray.config.given import given_run, given_space
@@ -37,3 +38,18 @@ def test_nor_is_a_search_by_variants_of_another_head() -> None:
 def test_what_is_trained_is_what_it_was() -> None:
     now = given_run(None, {"method": "both", "head.kind": "residual_mlp"}).model_dump(mode="json")
     assert changes_that_matter(RunConfig, earlier(now), now) == []
+
+
+def test_what_was_the_default_goes_on_as_auto_and_nothing_else_does() -> None:
+    now = given_run(None, {}).model_dump(mode="json")
+    assert now["oracle"]["precision"] == now["oracle"]["max_tokens_per_forward"] == "auto"
+    earlier_run = deepcopy(now)
+    earlier_run["oracle"] |= {"precision": "fp32", "max_tokens_per_forward": 8192}
+    assert changes_that_matter(RunConfig, earlier_run, now) == []
+    earlier_run["oracle"]["max_tokens_per_forward"] = 100
+    [change] = changes_that_matter(RunConfig, earlier_run, now)
+    assert change == ("oracle.max_tokens_per_forward", 100, "auto")
+    half = deepcopy(now)
+    half["oracle"]["precision"] = "bf16"
+    assert changes_that_matter(RunConfig, half, now) == [("oracle.precision", "bf16", "auto")]
+    assert changes_that_matter(RunConfig, now, half) == [("oracle.precision", "auto", "bf16")]

@@ -30,7 +30,7 @@ def test_the_same_model_goes_on_and_is_written_down_once(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"weights_id": "v"}, "but its weights, architecture or tokenizer are others"),
+        ({"weights_id": "v"}, "but its weights, architecture, tokenizer or precision are others"),
         ({"image_mean": (0.4,) * 3}, r"but its image mean was \[0.5, .*, and is \[0.4,"),
         ({"interpolation": "bilinear"}, r"but its view was .*bicubic.*, and is .*bilinear"),
     ],

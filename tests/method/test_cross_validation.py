@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from craft_ray.method.cross_validation import RELATIVE_PENALTIES
+from craft_ray.method import scoring
+from craft_ray.method.cross_validation import (
+    RELATIVE_PENALTIES,
+    LogitMoments,
+    has_fast_float64,
+)
 from craft_ray.method.reduction import FloatArray, LinearHeadError
 from craft_ray.method.scoring import reduce_blocks, reduce_logits
 
@@ -94,6 +99,42 @@ def test_neither_scale_nor_shift_nor_blocks_show(
     blocks = [logits[:, a:b] for a, b in zip(starts, cuts, strict=True)]
     found = reduce_blocks(blocks, LinearHeadError(LABELS, C, NOTHING))
     np.testing.assert_allclose(found, errors(LOGITS), rtol=1e-5)
+
+
+@pytest.fixture
+def slow_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU with 1/64 of its speed in float64."""
+    monkeypatch.setattr(scoring, "has_fast_float64", lambda device: False)
+
+
+@pytest.mark.usefixtures("slow_float64")
+@pytest.mark.parametrize("num_blocks", [1, 3])
+def test_where_float64_is_slow_the_error_is_nearly_the_same(num_blocks: int) -> None:
+    rng = np.random.default_rng(2)
+    logits = rng.normal(20, 0.5, (3, 300, 40)).astype(np.float32)
+    labels = np.arange(300) % 5
+    logits[1, :, :5] += np.eye(5, dtype=np.float32)[labels]
+    reduction = LinearHeadError(labels, 5, np.zeros((300, 0), dtype=np.float32))
+    blocks = torch.from_numpy(logits).chunk(num_blocks, dim=1)
+    found = reduce_blocks(blocks, reduction)
+    moments = LogitMoments.of(torch.from_numpy(logits), torch.from_numpy(labels), 5)
+    np.testing.assert_allclose(found, moments.held_out_errors().numpy(), rtol=1e-5)
+
+
+@pytest.mark.usefixtures("slow_float64")
+@pytest.mark.parametrize("value", [0.0, 7.0, 20.1])
+def test_where_float64_is_slow_a_candidate_may_say_nothing_or_no_number(value: float) -> None:
+    logits = np.full((2, N, F), value, dtype=np.float32)
+    logits[1, 2, 3] = np.nan
+    guess = (1 - 1 / C) / C * (N / (N - 1)) ** 2
+    np.testing.assert_allclose(errors(logits), [guess, np.nan], rtol=1e-6)
+
+
+def test_float64_is_slow_on_most_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert has_fast_float64(torch.device("cpu"))
+    for capability, is_fast in (((9, 0), True), ((8, 0), True), ((8, 9), False), ((7, 5), False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, c=capability: c)
+        assert has_fast_float64(torch.device("cuda", 0)) == is_fast
 
 
 def test_more_logits_than_images() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from craft_ray.method import losses
 from craft_ray.method.head import RefinementHead
 from craft_ray.method.losses import divergence, head_loss, prompt_losses
 
@@ -126,3 +127,17 @@ def test_the_gradient_of_the_heads_loss_reaches_every_weight_of_the_head_and_not
         assert parameter.grad.abs().max() > 0, name
     assert logits.grad is None
     assert torch.equal(logits, before)
+
+
+@given(num_classes=st.integers(2, 40), seed=st.integers(0, 100), weight=weights)
+def test_both_ways_to_compute_it_give_the_same(num_classes: int, seed: int, weight: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, 7, num_classes)
+    raw, refined = (5 * torch.randn(shape, generator=generator).double() for _ in range(2))
+    true = torch.randint(0, num_classes, (7,), generator=generator)
+    found = []
+    for fused_classes in (0, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(losses, "FUSED_CLASSES", fused_classes)
+            found.append(prompt_losses(raw, refined, true, weight))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)

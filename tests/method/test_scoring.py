@@ -46,6 +46,8 @@ def test_blocks_do_not_show(sizes: list[int]) -> None:
 
 def test_a_block_of_imagenet_size_is_bounded() -> None:
     assert images_per_block(num_candidates=10, num_logits=1000) * 10 * 1000 <= 1 << 22
+    assert images_per_block(10, 1000, "cuda") * 10 * 1000 <= 1 << 26
+    assert images_per_block(10, 1000, "another") == images_per_block(10, 1000)
     assert images_per_block(num_candidates=10_000, num_logits=1000) == 1
 
 

@@ -15,9 +15,10 @@ from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask
 from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import TextTower
+from craft_ray.oracle.text.prepared import Attention
 from craft_ray.oracle.text.prompts import tokenize_task
 from craft_ray.oracle.white_box import WhiteBoxClipOracle, load_oracle
-from tests.oracle.test_text_encoders import check_both_paths_agree
+from tests.oracle.test_text_encoders import ATTENTIONS, check_both_paths_agree
 from tests.support.foreign_models import FAMILIES
 
 NAMES = ("cat", "ankle_boot", "dog", "T-shirt/top", "railway station", "café")
@@ -53,11 +54,12 @@ def test_hard_prompts_have_the_features_of_encode_text(
     assert np.ptp(expected.numpy(), axis=0).max() > 1e-3, "classes must differ"
 
 
+@pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("family", sorted(FAST))
 def test_a_causal_tower_is_computed_the_fast_way_with_the_same_answers(
-    family: str, foreign_folders: dict[str, Path]
+    family: str, foreign_folders: dict[str, Path], attention: Attention
 ) -> None:
-    check_both_paths_agree(loaded_from(foreign_folders[family]))
+    check_both_paths_agree(loaded_from(foreign_folders[family]), attention)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

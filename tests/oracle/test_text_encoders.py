@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import open_clip
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
-from hypothesis import given
-from hypothesis import strategies as st
 
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask, FloatArray
 from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import TextTower
-from craft_ray.oracle.text.layout import Bucket, ClassGroup, group_classes, slices
+from craft_ray.oracle.text.prepared import Attention
 from craft_ray.oracle.text.prompts import tokenize_task
-from craft_ray.oracle.text.shared_prefix import _attend
 from craft_ray.zoo import EMBEDDED_ORACLE
 from tests.oracle.conftest import clip_of
 from tests.support.checkpoints import tiny_clip_dir
@@ -55,6 +52,7 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
         "its blocks are",
     ),
 }
+ATTENTIONS = get_args(Attention)
 FULL_SIZE = ["RN50", "RN101", "ViT-B-32", "ViT-B-32-quickgelu", "ViT-B-16"]
 
 
@@ -62,8 +60,8 @@ def loaded_from(folder: Path) -> LoadedModel:
     return load_model(OracleConfig(model=f"local-dir:{folder}"), torch.device("cpu"))
 
 
-def tower_of(loaded: LoadedModel, **settings: Any) -> TextTower:
-    return TextTower(loaded, OracleConfig.model_validate(settings))
+def tower_of(loaded: LoadedModel, attention: Attention | None = None, **settings: Any) -> TextTower:
+    return TextTower(loaded, OracleConfig.model_validate(settings), attention)
 
 
 def random_model(name: str) -> LoadedModel:
@@ -97,8 +95,8 @@ def logits_of(
     return result
 
 
-def check_both_paths_agree(loaded: LoadedModel) -> None:
-    fast, plain = tower_of(loaded), tower_of(loaded, text_path="plain")
+def check_both_paths_agree(loaded: LoadedModel, attention: Attention) -> None:
+    fast, plain = tower_of(loaded, attention), tower_of(loaded, text_path="plain")
     assert (fast.path, plain.path) == ("shared_prefix", "plain")
     for noise, length in ((0.0, None), (0.1, None), (5.0, None), (0.1, 1), (0.1, 9), (0.0, 0)):
         expected = logits_of(plain, loaded, noise, length)
@@ -114,22 +112,27 @@ def check_both_paths_agree(loaded: LoadedModel) -> None:
             np.testing.assert_allclose(own, logits_of(fast, loaded, noise), atol=1e-4)
 
 
+@pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("changes", CAUSAL.values(), ids=CAUSAL)
 def test_causal_towers_take_the_fast_path_and_answer_the_same(
-    tmp_path: Path, changes: dict[str, Any]
+    tmp_path: Path, changes: dict[str, Any], attention: Attention
 ) -> None:
     folder = tiny_clip_dir(tmp_path / "model", **changes)
-    check_both_paths_agree(loaded_from(folder))
+    check_both_paths_agree(loaded_from(folder), attention)
 
 
-def test_the_embedded_oracle_takes_the_fast_path() -> None:
-    check_both_paths_agree(loaded_from(EMBEDDED_ORACLE))
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_the_embedded_oracle_takes_the_fast_path(attention: Attention) -> None:
+    check_both_paths_agree(loaded_from(EMBEDDED_ORACLE), attention)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("name", FULL_SIZE)
-def test_full_size_towers_take_the_fast_path_and_answer_the_same(name: str) -> None:
-    check_both_paths_agree(random_model(name))
+def test_full_size_towers_take_the_fast_path_and_answer_the_same(
+    name: str, attention: Attention
+) -> None:
+    check_both_paths_agree(random_model(name), attention)
 
 
 def check_fallback(loaded: LoadedModel, reason: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -233,45 +236,3 @@ def test_no_forward_exceeds_its_tokens_and_none_is_padding(tmp_path: Path) -> No
         assert sum(counter.num_tokens) == 40 * (60 * 5 + suffix_tokens)
         if limit == 10_000:
             assert len(counter.num_tokens) < 10, "not one for each class"
-
-
-lengths = st.lists(st.integers(2, 20), min_size=1, max_size=50)
-
-
-@given(lengths=lengths, prefix_length=st.integers(2, 20), max_tokens=st.integers(1, 300))
-def test_groups_hold_every_class_once_and_lie_bucket_behind_bucket(
-    lengths: list[int], prefix_length: int, max_tokens: int
-) -> None:
-    groups = group_classes(lengths, prefix_length, max_tokens)
-    assert sorted(index for group in groups for index in group.classes) == list(range(len(lengths)))
-    for group in groups:
-        assert prefix_length + group.num_tokens <= max_tokens or len(group.classes) == 1
-        check_layout(group, lengths)
-
-
-def check_layout(group: ClassGroup, lengths: list[int]) -> None:
-    offset, index = 0, 0
-    for bucket in group.buckets:
-        assert bucket.start == offset
-        for class_index in group.classes[index : index + bucket.num_classes]:
-            assert lengths[class_index] == bucket.length
-        index += bucket.num_classes
-        offset = bucket.stop
-    assert index == len(group.classes)
-    assert group.num_tokens == sum(lengths[class_index] for class_index in group.classes)
-    assert len({bucket.length for bucket in group.buckets}) == len(group.buckets)
-
-
-@given(count=st.integers(1, 100), size=st.integers(0, 120))
-def test_slices_cover_everything_once(count: int, size: int) -> None:
-    covered = [row for part in slices(count, size) for row in range(count)[part]]
-    assert covered == list(range(count))
-
-
-def test_products_of_half_precision_are_scaled_before_they_overflow() -> None:
-    # q.k = 64 * 40 * 40 is beyond float16, and after scaling far below.
-    q_KSHD = torch.full((1, 3, 1, 64), 40.0, dtype=torch.float16)
-    v_KSHD = torch.ones((1, 3, 1, 64), dtype=torch.float16)
-    bucket = Bucket(start=0, num_classes=1, length=2)
-    attended = _attend(q_KSHD, q_KSHD, v_KSHD, 1, bucket, only_last=False)
-    assert torch.equal(attended, torch.ones_like(attended))

@@ -12,20 +12,21 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from craft_ray.config.oracle import OracleConfig
 from craft_ray.errors import OracleError
 from craft_ray.oracle.contract import ClassificationTask
+from craft_ray.oracle.devices import DTYPES, precision_on, tokens_per_forward
 from craft_ray.oracle.loading import LoadedModel
 from craft_ray.oracle.text.frame import frame_of
+from craft_ray.oracle.text.layers import UnsupportedTowerError
 from craft_ray.oracle.text.plain import PlainEncoder
+from craft_ray.oracle.text.prepared import Attention
 from craft_ray.oracle.text.prompts import (
     PromptTokens,
     called,
     tokenize_task,
     tokenize_texts,
 )
-from craft_ray.oracle.text.shared_prefix import SharedPrefixEncoder, UnsupportedTowerError
+from craft_ray.oracle.text.shared_prefix import SharedPrefixEncoder
 
 logger = logging.getLogger(__name__)
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 PROBE_TASK = ClassificationTask(("cat", "ankle boot", "a very long railway station name"))
 PROBE_CONTEXTS = 3
@@ -53,11 +54,19 @@ class TextEncoder(Protocol):
 class TextTower:
     """A model's text side: token embeddings, and features through the encoder chosen for it.
 
+    Args:
+        loaded: model and tokenizer.
+        config: precision, bounds of memory and the wished encoder.
+        attention: how the fast encoder computes it; None for what suits the device.
+        graphs: on a GPU, replay small forwards as CUDA graphs.
+
     Attributes:
         path: `shared_prefix` or `plain`.
         embed_dim: E, the width of a token embedding.
         context_length: tokens of a prompt.
         device: where the weights are.
+        precision: of the matrix products.
+        max_tokens: of a forward.
         differentiable: the encoder through which a white box gives gradients.
 
     Raises:
@@ -66,24 +75,35 @@ class TextTower:
             `oracle.text_path: shared_prefix` is asked of a tower for which it is not exact.
     """
 
-    def __init__(self, loaded: LoadedModel, config: OracleConfig) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        config: OracleConfig,
+        attention: Attention | None = None,
+        *,
+        graphs: bool = True,
+    ) -> None:
         # CLIP keeps the tower's parts on itself, CustomTextCLIP and CoCa on `.text`.
         tower = getattr(loaded.model, "text", loaded.model)
         self._token_embedding, self.context_length = _embedding_and_length(tower, loaded.tokenizer)
         self._tokenizer = loaded.tokenizer
+        self._attention: Attention | None = attention
+        self._graphs = graphs
         _check_end_is_written(tower, loaded.tokenizer)
         self.embed_dim = int(self._token_embedding.weight.shape[1])
         self.device = self._token_embedding.weight.device
-        dtype = DTYPES[config.precision]
+        self.precision = precision_on(self.device, config.precision)
+        self.max_tokens = tokens_per_forward(self.device, config, self.embed_dim)
+        dtype = DTYPES[self.precision]
         self.path = "plain"
-        self.differentiable = self._plain(loaded, dtype, config)
+        self.differentiable = self._plain(loaded, dtype)
         self._encoder: TextEncoder = self.differentiable
         if config.text_path == "plain":
             return
-        reason = self._why_not_shared_prefix(loaded, tower, config)
+        reason = self._why_not_shared_prefix(loaded, tower)
         if reason is None:
             self.path = "shared_prefix"
-            self._encoder = SharedPrefixEncoder(tower, dtype, config.max_tokens_per_forward)
+            self._encoder = self._shared_prefix(tower, dtype)
         elif config.text_path == "shared_prefix":
             raise OracleError(
                 f"oracle.text_path: shared_prefix must be exact for the model, but {reason}"
@@ -139,21 +159,23 @@ class TextTower:
         no_words = torch.zeros((1, 0, self.embed_dim), device=self.device)
         return self._encoder.encode(tokens, no_words)[0]
 
-    def _plain(self, loaded: LoadedModel, dtype: torch.dtype, config: OracleConfig) -> PlainEncoder:
-        max_tokens = config.max_tokens_per_forward
+    def _plain(self, loaded: LoadedModel, dtype: torch.dtype) -> PlainEncoder:
         return PlainEncoder(
-            loaded.model, self._token_embedding, self.context_length, dtype, max_tokens
+            loaded.model, self._token_embedding, self.context_length, dtype, self.max_tokens
         )
 
-    def _why_not_shared_prefix(
-        self, loaded: LoadedModel, tower: Any, config: OracleConfig
-    ) -> str | None:
+    def _shared_prefix(self, tower: Any, dtype: torch.dtype) -> SharedPrefixEncoder:
+        return SharedPrefixEncoder(
+            tower, dtype, self.max_tokens, self._attention, graphs=self._graphs
+        )
+
+    def _why_not_shared_prefix(self, loaded: LoadedModel, tower: Any) -> str | None:
         """None if the fast path gives the plain path's logits on a probe, in float32."""
         try:
-            fast = SharedPrefixEncoder(tower, torch.float32, config.max_tokens_per_forward)
+            fast = self._shared_prefix(tower, torch.float32)
         except UnsupportedTowerError as error:
             return str(error)
-        plain = self._plain(loaded, torch.float32, config)
+        plain = self._plain(loaded, torch.float32)
         try:
             tokens = self.tokenize(PROBE_TASK)
         except OracleError as error:

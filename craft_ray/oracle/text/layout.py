@@ -4,15 +4,20 @@ A causal tower sees the prompts of one candidate as one row of tokens,
 
     [SOS] context | suffix of class a | suffix of class b | ...
 
-because the first part is the same for all classes. Suffixes are sorted by length: those of equal
-length stand together as a bucket, whose attention is one dense call, and no token is padding.
+because the first part is the same for all classes. How suffixes follow each other depends on how
+attention is computed: sorted by length, where those of equal length are one dense call (`Bucket`),
+or in tiles of equal width, which are one call together (`Tiling`).
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+PREFIX, PADDING = -1, -2
+"""In the place of a suffix: what else stands in a tile."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,50 @@ def _buckets(sorted_lengths: Sequence[int]) -> Iterator[Bucket]:
         bucket = Bucket(start, len(list(equal)), length)
         yield bucket
         start = bucket.stop
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A row cut into tiles of equal width. The first begins with the prefix; a suffix stands in one
+    tile; what is left at the end of a tile is padding."""
+
+    num_tiles: int
+    width: int
+    """Tokens of a tile."""
+    runs: tuple[tuple[int, int], ...]
+    """What stands in the row: which suffix (or `PREFIX`, `PADDING`), in how many tokens."""
+
+    @property
+    def order(self) -> list[int]:
+        """Suffixes as they stand in the row."""
+        return [owner for owner, _ in self.runs if owner >= 0]
+
+
+def tile_suffixes(suffix_lengths: Sequence[int], prefix_length: int, target: int) -> Tiling:
+    """Tiles of about `target` tokens with little padding: the longest suffix that is left goes into
+    the emptiest tile (Graham's rule).
+
+    Args:
+        suffix_lengths: at least one.
+        prefix_length: tokens in front of the suffixes of the first tile.
+        target: wished width; tiles are wider where a single suffix is.
+    """
+    wished = round((prefix_length + sum(suffix_lengths)) / target)
+    num_tiles = min(max(wished, 1), len(suffix_lengths))
+    tiles: list[list[int]] = [[] for _ in range(num_tiles)]
+    loads = [(prefix_length if tile == 0 else 0, tile) for tile in range(num_tiles)]
+    heapq.heapify(loads)
+    for index in sorted(range(len(suffix_lengths)), key=lambda index: -suffix_lengths[index]):
+        load, tile = loads[0]
+        tiles[tile].append(index)
+        heapq.heapreplace(loads, (load + suffix_lengths[index], tile))
+    width = max(load for load, _ in loads)
+    missing = {tile: width - load for load, tile in loads}
+    runs = [(PREFIX, prefix_length)]
+    for tile, suffixes in enumerate(tiles):
+        runs += [(index, suffix_lengths[index]) for index in suffixes]
+        runs.append((PADDING, missing[tile]))
+    return Tiling(num_tiles, width, tuple(run for run in runs if run[1]))
 
 
 def slices(count: int, size: int) -> list[slice]:
