@@ -5,7 +5,7 @@ A prepared task has no test data: trials cannot leak what they never see.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,7 +56,7 @@ class ViewBank:
 class FreshViews:
     """A new augmented view for every generation, as the paper's code does."""
 
-    items: tuple[Item, ...]
+    items: Sequence[Item]
     augmentation: Augmentation
 
 
