@@ -137,7 +137,7 @@ def test_places_of_labels_are_in_the_order_of_the_places(
 def test_a_sample_of_packed_items_is_that_of_a_list(
     labels: list[int], shots: Shots, validation: Validation, has_validation: bool, seed: int
 ) -> None:
-    samples = []
+    samples: list[object] = []
     for items in files_of(labels):
         splits = {"train": items, "val": items[:7]} if has_validation else {"train": items}
         dataset = Dataset("pets", ("a", "b", "c"), splits)  # type: ignore[arg-type]
