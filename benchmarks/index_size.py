@@ -2,10 +2,10 @@
 
     python -m benchmarks.index_size
 
-A tree of 1,000 folders with empty files named as ImageNet's, and 294 Parquet files with as many rows
-whose images are one byte: an index reads names and labels and no image. Each is read in a process of
-its own, which then draws 16 images a class. Memory is resident memory, above what the process had
-before: what is held afterwards, and the most at any time while it was read and drawn from.
+A tree of 1,000 folders with empty files named as ImageNet's, and 294 Parquet files with as many
+rows whose images are one byte: an index reads names and labels and no image. Each is read in a
+process of its own, which then draws 16 images a class. Memory is resident memory, above what the
+process had before: what is held afterwards, and the most while it was read and drawn from.
 """
 
 from __future__ import annotations
