@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from craft_ray.config.run import RunConfig
@@ -123,17 +123,26 @@ class FewShotData:
         )
 
 
-def load_data(config: RunConfig) -> FewShotData:
+def load_data(
+    config: RunConfig, verify: Callable[[Sequence[Item]], Counter[Trait]] = verify_decodable
+) -> FewShotData:
     """Read, sample and verify all images, before anything is started.
+
+    Args:
+        config: of the run.
+        verify: is given the training, validation and test images, each by themselves.
 
     Raises:
         DataError: see `sample_data`, `verify_decodable`.
     """
     data = sample_data(config)
-    items = Joined([data.train, data.validation, data.test])
-    counts = verify_decodable(items)
+    counts: Counter[Trait] = Counter()
+    num_images = 0
+    for items in (data.train, data.validation, data.test):
+        counts.update(verify(items))
+        num_images += len(items)
     data, of_unlabelled = data.without_broken_unlabelled()
-    num_images = len(items) + len(data.unlabelled)
+    num_images += len(data.unlabelled)
     return data.noted(*told(counts + of_unlabelled, num_images, data.dataset.decoding))
 
 
