@@ -237,12 +237,7 @@ class ObjectJournal:
         unneeded = {path.parent for path in self._contents} - needed
         with usable():
             for folder in sorted(unneeded):
-                if folder.name.startswith(self._writer):
-                    folder.remove_all()
-                    continue
-                for path in self._contents:  # whose writer may live and send more
-                    if path.parent == folder:
-                        path.unlink(missing_ok=True)
+                folder.remove_all()
         for path in [path for path in self._contents if path.parent in unneeded]:
             del self._contents[path]
 

@@ -100,7 +100,8 @@ class CellMonitor:
 
     def on_report(self, job: CellJob, report: Report) -> None:
         """Pass the generations on."""
-        self._tracker.log(self._key(job.cell), points_of(report))
+        points = points_of(report, job.config.num_generations)
+        self._tracker.log(self._key(job.cell), points)
         if self._console.is_terminal or report["outcome"] != "running":
             return
         generation, total = report["generation"], job.config.num_generations

@@ -494,9 +494,8 @@ def test_much_that_waits_is_sent(objects: RemotePath, monkeypatch: pytest.Monkey
 def test_parts_that_come_seldom_are_sent_at_once(
     objects: RemotePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = SimpleNamespace(monotonic=lambda: now_s)
-    monkeypatch.setattr(journal_objects, "time", clock)
     now_s = 1000.0
+    monkeypatch.setattr(journal_objects, "time", SimpleNamespace(monotonic=lambda: now_s))
     with open_journal(objects) as journal:
         record_generations(journal, range(1))
         assert objects.files_below() == []
