@@ -43,7 +43,7 @@ SUBJECT, LAST_BITS = "subject", "last_bits"
 """Of a state: what was asked about, and `last_bits` of the machine that asked."""
 SEVERAL = "several"
 
-STATE_EVERY_S = 240.0
+STATE_EVERY_S = 300.0
 """On an object store, where a state is ten requests. What was asked since the last one is on
 record, and a successor goes through it again without asking."""
 
