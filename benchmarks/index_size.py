@@ -5,7 +5,8 @@
 A tree of 1,000 folders with empty files named as ImageNet's, and 294 Parquet files with as many
 rows whose images are one byte: an index reads names and labels and no image. Each is read in a
 process of its own, which then draws 16 images a class. Memory is resident memory, above what the
-process had before: what is held afterwards, and the most while it was read and drawn from.
+process had before: what is held afterwards, and the most while it was read and drawn from. Seconds
+are those of the CPU.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ def measure(kind: str, root: str) -> dict[str, Any]:
     """Read one index, in this process."""
     source = FolderSource(root=root) if kind == "folder" else ParquetSource(root=root)
     before = resident()
-    started = time.monotonic()
+    started = time.process_time()
     dataset = load_dataset(source)
-    read_s = time.monotonic() - started
+    read_s = time.process_time() - started
     held = resident() - before
-    started = time.monotonic()
+    started = time.process_time()
     sample = sample_few_shot(dataset, SHOTS, 1)
-    sample_s = time.monotonic() - started
+    sample_s = time.process_time() - started
     assert len(sample.train) == SHOTS * NUM_CLASSES
     num_items = sum(map(len, dataset.splits.values()))
     return {
@@ -76,8 +77,8 @@ def measure(kind: str, root: str) -> dict[str, Any]:
         "peak_mb": round(
             (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20, 1
         ),
-        "read_s": round(read_s, 2),
-        "sample_s": round(sample_s, 2),
+        "read_cpu_s": round(read_s, 2),
+        "sample_cpu_s": round(sample_s, 2),
     }
 
 
