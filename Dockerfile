@@ -9,10 +9,12 @@
 #
 # --shm-size holds Ray's object store (`ray.object_store_mb`); Docker's default of 64 MB does not.
 # The container's user has uid 1000 and must be able to write to the mounted `runs/`.
+# Weights that are downloaded go with the container, unless a volume is at /craft-ray/weights.
 # Another command: --entrypoint python craft-ray:0.1.0 -m craft_ray.train ...
 # Head, worker and tracking server together, or a service: docker-compose.yaml.
 #
-# A plain Python base: torch's wheels bring CUDA, and the driver comes from the host.
+# A plain Python base: torch's wheels bring CUDA, and the driver comes from the host. For CUDA 13 it
+# must be 580 or newer.
 FROM python:3.11.14-slim-bookworm AS base
 ENV PATH=/opt/craft/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -56,9 +58,10 @@ LABEL org.opencontainers.image.title="craft-ray" \
 # For `--gpus all`, and for runtimes that look at the image instead.
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
-    RAY_USAGE_STATS_ENABLED=0
+    RAY_USAGE_STATS_ENABLED=0 \
+    HF_HOME=/craft-ray/weights
 COPY --from=build /opt/craft /opt/craft
-RUN install -d -o craft -g craft /craft-ray/runs /craft-ray/service
+RUN install -d -o craft -g craft /craft-ray/runs /craft-ray/service /craft-ray/weights
 WORKDIR /craft-ray
 COPY pyproject.toml README.md LICENSE ./
 COPY craft_ray/ craft_ray/

@@ -39,8 +39,11 @@ class ClipFactory:
     def __call__(self) -> HostedOracle:
         import torch
 
+        from craft_ray.oracle.gpu import check_gpu
         from craft_ray.oracle.white_box import load_oracle
 
+        if self.device == "cuda":
+            check_gpu()
         torch.set_num_threads(self.num_threads)
         return load_oracle(self.config, self.device)
 

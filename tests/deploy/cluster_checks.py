@@ -102,9 +102,11 @@ INSTANCES = {
     "n2-standard-8": (8, 0),
     "g2-standard-4": (4, 1),
 }
-AMI = re.compile(r"ami-[0-9a-f]{8,17}")
-IMAGE = re.compile(r"projects/[\w-]+/global/images/(family/)?[\w-]+")
+AMI = re.compile(r"(?!ami-0+$)ami-[0-9a-f]{8,17}|resolve:ssm:/aws/service/[\w./-]+/ami-id")
+IMAGE = re.compile(r"projects/[a-z0-9-]+/global/images/(family/)?[a-z0-9-]+")
 TOKEN = "~/.ray/auth_token"
+CONSTRAINTS = "~/craft-ray/constraints.txt"
+INSTALLS = re.compile(r"\bpip install\b")
 RAY_PIN = re.compile(r"(?:\bray(?:\[[^]]*\])?==|rayproject/ray:)(\d+\.\d+\.\d+)")
 RAY_WITHOUT_PIN = re.compile(r"\bray\[[^]]*\](?!==)|rayproject/ray(?!:\d+\.\d+\.\d+)")
 
@@ -131,6 +133,7 @@ def find_problems(config: Config, root: Path, ray_allowed: SpecifierSet) -> list
         *_resource_problems(completed),
         *_token_problems(completed),
         *_mount_problems(completed, root),
+        *_constraint_problems(completed),
         *version_problems("\n".join(_strings(completed)), ray_allowed),
     ]
 
@@ -285,3 +288,12 @@ def _mount_problems(config: Config, root: Path) -> Iterator[str]:
     for target, source in config["file_mounts"].items():
         if not source.startswith(("~", "/")) and not (root / source).exists():
             yield f"file_mounts: {source!r} (for {target}) must exist in the repository"
+
+
+def _constraint_problems(config: Config) -> Iterator[str]:
+    """A node that comes hours later must have the versions of the others."""
+    if config["file_mounts"].get(CONSTRAINTS) != "constraints.txt":
+        yield f"constraints: {CONSTRAINTS} must be mounted, but got {config['file_mounts']}"
+    for command in _commands(config):
+        if INSTALLS.search(command) and f"-c {CONSTRAINTS}" not in command:
+            yield f"constraints: an installation must have -c {CONSTRAINTS}, but got {command!r}"

@@ -95,6 +95,13 @@ def stages(instructions: Sequence[Instruction]) -> dict[str, list[Instruction]]:
     return found
 
 
+def environment_of(instructions: Sequence[Instruction]) -> dict[str, str]:
+    """What ENV sets in the last stage, without quotes or references to other variables."""
+    *_, last = stages(instructions).values()
+    pairs = [pair for value in _values(last, "ENV") for pair in value.split()]
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
 def _image_problems(instructions: Sequence[Instruction]) -> Iterator[str]:
     named: set[str] = set()
     for value in _values(instructions, "FROM"):

@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 
 from .cluster_checks import unknown_keys
 from .kube_service_checks import service_problems
+from .kube_sizes import size_problems
 
 POD_SECURITY = {
     "runAsNonRoot": None,
@@ -88,6 +89,7 @@ RAY_JOB = {
 
 ITEMS = {
     "PersistentVolumeClaim/craft-ray",
+    "PersistentVolumeClaim/craft-ray-weights",
     "NetworkPolicy/craft-ray",
     "RayCluster/craft-ray",
     "RayJob/craft-ray-search",
@@ -97,8 +99,16 @@ ITEMS = {
 }
 
 
-def find_problems(manifest: Mapping[str, Any], ray_allowed: SpecifierSet) -> list[str]:
-    """Every law that the file's content breaks, in words."""
+def find_problems(
+    manifest: Mapping[str, Any], ray_allowed: SpecifierSet, weights: str
+) -> list[str]:
+    """Every law that the file's content breaks, in words.
+
+    Args:
+        manifest: the file's content.
+        ray_allowed: the versions of Ray that craft-ray works with.
+        weights: the folder in which the image keeps weights.
+    """
     items = {f"{item['kind']}/{item['metadata']['name']}": item for item in manifest["items"]}
     if items.keys() != ITEMS or len(manifest["items"]) != len(ITEMS):
         return [f"items: must be one each of {sorted(ITEMS)}, but got {sorted(items)}"]
@@ -120,6 +130,9 @@ def find_problems(manifest: Mapping[str, Any], ray_allowed: SpecifierSet) -> lis
             job["rayClusterSpec"], "$POD_IP", "RayJob.spec.rayClusterSpec", ray_allowed
         ),
         *_cluster_problems(service, "127.0.0.1", "service.spec", ray_allowed),
+        *size_problems(cluster, "RayCluster.spec", weights),
+        *size_problems(job["rayClusterSpec"], "RayJob.spec.rayClusterSpec", weights),
+        *size_problems(service, "service.spec", weights),
         *_policy_problems(items["NetworkPolicy/craft-ray"]["spec"]),
         *_job_problems(job),
         *service_problems(

@@ -11,7 +11,10 @@ from packaging.specifiers import SpecifierSet
 ROOT = Path(__file__).resolve().parents[2]
 # For `ray up`.
 CLUSTER_FILES = tuple(ROOT / "clusters" / f"{name}.yaml" for name in ("gcp", "gpu", "local"))
+AWS_FILES = tuple(sorted((ROOT / "clusters" / "aws").glob("*.json")))
+"""Policies of IAM."""
 KUBERAY_FILE = ROOT / "clusters" / "kuberay.yaml"
+MONITORING_FILE = ROOT / "clusters" / "kuberay-monitoring.yaml"
 JOB_FILE = ROOT / "clusters" / "job.yaml"
 PROMETHEUS_FILE = ROOT / "clusters" / "prometheus.yml"
 DASHBOARD = ROOT / "clusters" / "grafana" / "craft-ray.json"

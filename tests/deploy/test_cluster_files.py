@@ -11,11 +11,13 @@ import yaml
 
 from .cluster_checks import Config, find_problems, version_problems
 from .project import (
+    AWS_FILES,
     CLUSTER_FILES,
     CLUSTER_GUIDE,
     DASHBOARD,
     JOB_FILE,
     KUBERAY_FILE,
+    MONITORING_FILE,
     PROMETHEUS_FILE,
     ROOT,
     ray_allowed,
@@ -35,7 +37,8 @@ def test_a_cluster_file_has_no_problems(path: Path) -> None:
 
 
 def test_every_file_is_checked() -> None:
-    checked = {*CLUSTER_FILES, KUBERAY_FILE, JOB_FILE, PROMETHEUS_FILE, DASHBOARD}
+    checked = {*CLUSTER_FILES, *AWS_FILES, KUBERAY_FILE, MONITORING_FILE, JOB_FILE}
+    checked |= {PROMETHEUS_FILE, DASHBOARD}
     files = {path for path in (ROOT / "clusters").rglob("*") if path.is_file()}
     assert files == checked
 
@@ -125,6 +128,18 @@ MISTAKES: dict[str, tuple[Callable[[Config], None], str]] = {
         "must have keys",
     ),
     "Ray's own AMI": (remove(*HEAD, "node_config", "ImageId"), "ImageId: must be an AMI"),
+    "an AMI of zeros": (
+        set_at(*HEAD, "node_config", "ImageId", value="ami-00000000000000000"),
+        "ImageId: must be an AMI",
+    ),
+    "versions of another day": (
+        replace_in_commands("setup_commands", "-c ~/craft-ray/constraints.txt", ""),
+        "constraints: an installation",
+    ),
+    "no versions": (
+        remove("file_mounts", "~/craft-ray/constraints.txt"),
+        "constraints: ~/craft-ray/constraints.txt must be mounted",
+    ),
     "unclosed quote": (
         replace_in_commands("setup_commands", "sys.version'", "sys.version"),
         "shell: ",

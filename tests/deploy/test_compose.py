@@ -15,7 +15,7 @@ from craft_ray.config.loading import load_service_config
 from craft_ray.service.tunings.runner import GRACE_S
 from tests.support.shell import shell_error
 
-from .dockerfile_checks import FIXED_IMAGE, parse, stages
+from .dockerfile_checks import FIXED_IMAGE, environment_of, parse, stages
 from .project import ROOT
 
 TEXT = (ROOT / "docker-compose.yaml").read_text()
@@ -68,17 +68,25 @@ def test_what_a_service_names_is_there(name: str) -> None:
         assert not service["image"].startswith("craft-ray")
 
 
+def with_defaults(words: list[str]) -> list[str]:
+    """As Compose reads them where no variable is set."""
+    return [re.sub(r"\$\{\w+:-(\w+)\}", r"\1", word) for word in words]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray Serve, at import
 @pytest.mark.parametrize("name", ["head", "worker", "gpu-worker"])
 def test_ray_understands_how_it_is_started_and_asked(name: str) -> None:
     from ray.scripts import scripts
 
-    program, start, *words = SERVICES[name]["entrypoint"] + SERVICES[name]["command"]
+    program, start, *words = SERVICES[name]["entrypoint"] + with_defaults(SERVICES[name]["command"])
     assert (program, start) == ("ray", "start")
     options = scripts.start.make_context("start", words).params
     assert options["block"]
     assert options["head"] == (name == "head")
     assert options["head"] or options["address"] == "head:6379"
+    assert options["num_cpus"] >= 1, "each would count all cores of the machine"
+    (gigabytes,) = re.findall(r"^(\d+)g$", SERVICES[name]["shm_size"])
+    assert options["object_store_memory"] <= 0.95 * int(gigabytes) * 2**30
     _, ray_word, check, *words = SERVICES[name]["healthcheck"]["test"]
     assert (ray_word, check) == ("ray", "health-check")
     scripts.healthcheck.make_context("health-check", words)
@@ -91,8 +99,7 @@ def test_the_service_has_keys_tls_and_a_volume_from_its_first_start() -> None:
     assert service["ports"] == [f"127.0.0.1:{config.port}:{config.port}"]
     for secret in (config.tls_cert, config.tls_key):
         assert str(secret).removeprefix("/run/secrets/") in service["secrets"]
-    (volume,) = service["volumes"]
-    assert volume.endswith(f":{config.folder}")
+    assert f"service:{config.folder}" in service["volumes"]
     assert Path(str(config.keys)).parent == Path(config.folder)
     # The image makes the folder, so that a new volume is its user's.
     assert f" {config.folder}" in (ROOT / "Dockerfile").read_text()
@@ -100,6 +107,15 @@ def test_the_service_has_keys_tls_and_a_volume_from_its_first_start() -> None:
     script = service["healthcheck"]["test"][-1]
     assert f"https://127.0.0.1:{config.port}/healthz" in script
     compile(script, "healthcheck", "exec")
+
+
+@pytest.mark.parametrize("name", ["head", "worker", "gpu-worker", "serve"])
+def test_weights_are_downloaded_to_a_volume_that_the_containers_user_may_write(name: str) -> None:
+    instructions = parse((ROOT / "Dockerfile").read_text())
+    folder = environment_of(instructions)["HF_HOME"]
+    assert f"weights:{folder}" in SERVICES[name]["volumes"]
+    made = [each.value for each in instructions if each.value.startswith("install -d -o craft")]
+    assert any(folder in value.split() for value in made)
 
 
 @pytest.mark.slow  # its command line imports its server

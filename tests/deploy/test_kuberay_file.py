@@ -13,9 +13,12 @@ from craft_ray.commands.shorthand import split_words
 from craft_ray.config.loading import load_space_config
 from craft_ray.service.tunings.runner import GRACE_S
 
+from .dockerfile_checks import environment_of, parse
 from .kube_checks import find_problems
 from .kube_service_checks import settings_of
 from .project import KUBERAY_FILE, ROOT, ray_allowed
+
+WEIGHTS = environment_of(parse((ROOT / "Dockerfile").read_text()))["HF_HOME"]
 
 
 def load() -> dict[str, Any]:
@@ -35,7 +38,7 @@ def spec_of(manifest: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def test_the_file_has_no_problems() -> None:
-    assert find_problems(load(), ray_allowed()) == []
+    assert find_problems(load(), ray_allowed(), WEIGHTS) == []
 
 
 def test_the_search_of_the_job_is_valid_and_stays_within_the_cluster() -> None:
@@ -95,6 +98,8 @@ SERVICE = "RayCluster/craft-ray-service"
 HEAD = ("headGroupSpec", "rayStartParams")
 POD = ("headGroupSpec", "template", "spec")
 WORKERS = ("workerGroupSpecs", 0)
+SHARED_MEMORY = (*POD, "volumes", 1, "emptyDir")
+SIZES = {"num-cpus": "1", "num-gpus": "1"}
 MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "cluster typo": (set_in("RayCluster", "enableAutoscaling", value=True), "enableAutoscaling"),
     "job typo": (set_in("RayJob", "shutdownAfterJob", value=True), "shutdownAfterJob"),
@@ -128,6 +133,30 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "more CPUs than the pod": (
         set_in("RayCluster", *HEAD, "num-cpus", value="9"),
         "num-cpus 9 must be at most",
+    ),
+    "an object store that does not fit": (
+        set_in("RayCluster", *HEAD, "object-store-memory", value="4200000000"),
+        "of /dev/shm",
+    ),
+    "an object store of 30 % of the memory": (
+        set_in("RayJob", "rayClusterSpec", *WORKERS, "rayStartParams", value=SIZES),
+        "object-store-memory inf must be at most",
+    ),
+    "shared memory on a disk": (
+        set_in("RayCluster", *SHARED_MEMORY, value={"sizeLimit": "4Gi"}),
+        "/dev/shm must be a volume in memory",
+    ),
+    "shared memory for all": (
+        set_in("RayCluster", *SHARED_MEMORY, "sizeLimit", value="24Gi"),
+        "at most half of the container's memory",
+    ),
+    "a head as large as its node": (
+        set_in("RayCluster", *POD, "containers", 0, "resources", "requests", "cpu", value="8"),
+        "requests of cpu must be at most 7.5, got 8.45",
+    ),
+    "weights within the container": (
+        set_in("RayCluster", *POD, "containers", 0, "volumeMounts", 2, "mountPath", value="/tmp"),
+        "a volume must be at /craft-ray/weights",
     ),
     "a GPU that Ray does not know": (
         set_in("RayCluster", *WORKERS, "rayStartParams", "num-gpus", value="0"),
@@ -195,5 +224,5 @@ def test_a_mistake_is_found(mistake: str) -> None:
     change, message = MISTAKES[mistake]
     manifest = copy.deepcopy(load())
     change(manifest)
-    problems = find_problems(manifest, ray_allowed())
+    problems = find_problems(manifest, ray_allowed(), WEIGHTS)
     assert any(message in problem for problem in problems), problems

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+import torch
 
 from craft_ray.config.oracle import OracleConfig, PoolConfig
 from craft_ray.config.sections import RayConfig
@@ -262,6 +263,17 @@ def test_a_model_that_cannot_be_loaded_ends_the_pool_with_its_reason() -> None:
     with (
         pytest.raises(OracleError, match="cannot be loaded"),
         running_pool("broken", broken, CONFIG, PoolSize(1, 0.0, 1)),
+    ):
+        pytest.fail("the pool must not start")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_torch_cannot_use_ends_the_pool_with_its_reason() -> None:
+    with (
+        pytest.raises(OracleError, match="was given a GPU, and torch must see it"),
+        running_pool(
+            "no driver", ClipFactory(OracleConfig(), "cuda", 1), CONFIG, PoolSize(1, 0.0, 1)
+        ),
     ):
         pytest.fail("the pool must not start")
 
