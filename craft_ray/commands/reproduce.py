@@ -138,15 +138,15 @@ def _print_plan(
     from craft_ray.metering.ledger import Spending
     from craft_ray.metering.planned_spending import DataSize
     from craft_ray.reproduction.cell_spending import plan_cell
-    from craft_ray.reproduction.hand_crafted import templates_beside
     from craft_ray.reproduction.shifted import load_shifted
     from craft_ray.reproduction.words import shots_in_words
+    from craft_ray.reproduction.zero_shot import ZeroShotTurns
     from craft_ray.task.preparation import sample_data
 
     shifted = [name for name in config.shifted if name not in missing]
     num_shifted: dict[DataConfig, list[int]] = {}
     total = Spending()
-    by_hand = templates_beside(cells, config)
+    turns = ZeroShotTurns(cells, config)
     sizes: dict[DataConfig, DataSize] = {}  # methods and seeds share them: an index is read once
     failed: dict[DataConfig, str] = {}
     for cell, run in cells.items():
@@ -163,9 +163,7 @@ def _print_plan(
                 tell_notes(data.dataset.notes)
                 sizes[run.data] = data.size
         if run.data in sizes:
-            total += plan_cell(
-                cell, run, sizes[run.data], num_shifted[run.data], by_hand=cell in by_hand
-            )
+            total += plan_cell(cell, run, sizes[run.data], num_shifted[run.data], turns.take(cell))
     if not sizes:
         raise DataError(next(iter(failed.values())))
     first = next(iter(cells.values()))

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from craft_ray.data.appearance import Trait, decode_and_examine, told
 from craft_ray.data.dataset import (
     Dataset,
@@ -15,6 +17,7 @@ from craft_ray.data.dataset import (
     Split,
     class_name_problems,
     classes_without_training_image,
+    labels_of,
     normalized_name,
 )
 from craft_ray.data.duplicate import Duplicate as Duplicate
@@ -97,8 +100,8 @@ def check_dataset(
     num_repeated = 0
     traits: Counter[Trait] = Counter()
     seen: list[Seen] = []
-    first_of: dict[bytes, tuple[Split, Item]] = {}
-    for split, item, outcome in _examined(dataset):
+    first_of: dict[bytes, tuple[Split, int]] = {}
+    for split, place, outcome in _examined(dataset):
         progress(1)
         if isinstance(outcome, DataError):
             broken.append(str(outcome))
@@ -106,11 +109,12 @@ def check_dataset(
         digest, found, thumbnail = outcome
         traits.update(found)
         if thumbnail is not None:
-            seen.append(Seen(split, item, digest, thumbnail))
-        other_split, other = first_of.setdefault(digest, (split, item))
-        if other is item:
+            seen.append(Seen(split, place, digest, thumbnail))
+        other_split, other_place = first_of.setdefault(digest, (split, place))
+        if (other_split, other_place) == (split, place):
             continue
         names = dataset.class_names
+        item, other = dataset.splits[split][place], dataset.splits[other_split][other_place]
         pair = Duplicate(
             item.name, split, names[item.label], other.name, other_split, names[other.label]
         )
@@ -135,7 +139,7 @@ def check_dataset(
         notes=dataset.notes,
         licence=None if about is None else about.licence,
         usual_template=None if about is None else about.template,
-        near_duplicates=near_duplicates_among(seen, dataset.class_names),
+        near_duplicates=near_duplicates_among(seen, dataset),
     )
 
 
@@ -144,12 +148,12 @@ def _told(dataset: Dataset, traits: Counter[Trait]) -> list[str]:
     return told(traits, num_images, dataset.decoding)
 
 
-def _examined(dataset: Dataset) -> Iterator[tuple[Split, Item, Examined | DataError]]:
-    """Each image with what was seen of it, or why it cannot be decoded."""
+def _examined(dataset: Dataset) -> Iterator[tuple[Split, int, Examined | DataError]]:
+    """The split of each image and its place there, with what was seen of it, or why it cannot be
+    decoded."""
     for split, items in dataset.splits.items():
-        outcomes = map_in_threads(_hash_and_decode, items)
-        for item, outcome in zip(items, outcomes, strict=True):
-            yield split, item, outcome
+        for place, outcome in enumerate(map_in_threads(_hash_and_decode, items)):
+            yield split, place, outcome
 
 
 def _hash_and_decode(item: Item) -> Examined | DataError:
@@ -171,8 +175,7 @@ def read_and_decode(item: Item) -> Examined:
 
 
 def _count(items: Sequence[Item], dataset: Dataset) -> tuple[int, ...]:
-    counts = Counter(item.label for item in items)
-    return tuple(counts[label] for label in range(len(dataset.class_names)))
+    return tuple(np.bincount(labels_of(items), minlength=len(dataset.class_names)).tolist())
 
 
 def _shared_names(dataset: Dataset) -> tuple[str, ...]:

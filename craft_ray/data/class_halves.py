@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+import numpy as np
 
 from craft_ray.config.data import ClassHalf
-from craft_ray.data.dataset import Dataset, Item
+from craft_ray.data.dataset import Dataset, Item, labels_of
+from craft_ray.data.packed_items import chosen_items, relabelled
 from craft_ray.errors import DataError
 
 
@@ -20,11 +22,11 @@ def labels_of_half(num_classes: int, half: ClassHalf) -> range:
     }[half]
 
 
-def items_of_half(items: Sequence[Item], labels: range) -> tuple[Item, ...]:
+def items_of_half(items: Sequence[Item], labels: range) -> Sequence[Item]:
     """Those of these labels, which are counted from 0 again."""
-    return tuple(
-        replace(item, label=item.label - labels.start) for item in items if item.label in labels
-    )
+    labels_N = labels_of(items)
+    own = np.flatnonzero((labels_N >= labels.start) & (labels_N < labels.stop))
+    return relabelled(chosen_items(items, own), labels_N[own] - labels.start)
 
 
 def dataset_of_half(dataset: Dataset, half: ClassHalf) -> Dataset:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import html
 import unicodedata
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from craft_ray.config.words import look_alike, unprintable
-from craft_ray.data.decoding import AS_SEEN, Decoding, in_rgb, opened
-from craft_ray.data.rows import Encoded
+from craft_ray.data.decoding import AS_SEEN, Decoding
+from craft_ray.data.item import Item as Item
+from craft_ray.data.packed_items import labels_of as labels_of
 from craft_ray.errors import DataError
 
 Split = Literal["train", "val", "test"]
@@ -24,68 +21,6 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 LONGEST_CLASS_NAME = 500
 """Characters; no prompt has room for more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One encoded image with its label."""
-
-    encoded: Encoded
-    """The image itself or where it is."""
-    label: int
-    name: str
-    """What an error message calls this image."""
-    decoding: Decoding = AS_SEEN
-    """How it becomes what the model sees."""
-
-    def read(self) -> bytes:
-        """The encoded image.
-
-        Raises:
-            DataError: the file is gone or broken.
-        """
-        try:
-            if isinstance(self.encoded, bytes):
-                return self.encoded
-            if isinstance(self.encoded, Path):
-                _check_is_no_pipe(self.encoded)
-                return self.encoded.read_bytes()
-            return self.encoded.read()
-        except DataError:
-            raise
-        except Exception as error:  # pyarrow, too, raises errors of many kinds on a broken file
-            raise DataError(f"{self.name}: must be readable, but: {error}") from error
-
-    def decode(self) -> Image.Image:
-        """The image in RGB, upright and on the background that `decoding` says.
-
-        Raises:
-            DataError: the bytes are no image, truncated, a decompression bomb, or have channels
-                of more than 16 bits.
-        """
-        with self.open() as image:
-            return in_rgb(image, self.decoding)
-
-    def open(self) -> AbstractContextManager[Image.Image]:
-        """The image as Pillow has it before it is decoded.
-
-        Raises:
-            DataError: on entering the block or within it: it cannot be decoded.
-        """
-        if isinstance(self.encoded, Path):
-            _check_is_no_pipe(self.encoded)
-            return opened(self.encoded, self.name)
-        return opened(self.read(), self.name)
-
-
-def _check_is_no_pipe(path: Path) -> None:
-    """Of a named pipe, reading would wait for ever.
-
-    Raises:
-        DataError: it is one.
-    """
-    if path.is_fifo():
-        raise DataError(f"{path}: must be an image file, but is a named pipe")
 
 
 @dataclass(frozen=True)
@@ -126,11 +61,13 @@ class Dataset:
         for split, items in self.splits.items():
             if not items:
                 raise DataError(f"{self.name}: split {split} must have at least one image")
-            for item in items:
-                if not 0 <= item.label < num_classes:
-                    raise DataError(
-                        f"{item.name}: 0 <= label < {num_classes} must hold, but got {item.label}"
-                    )
+            labels_N = labels_of(items)
+            outside = np.flatnonzero((labels_N < 0) | (labels_N >= num_classes))
+            if len(outside):
+                item = items[int(outside[0])]
+                raise DataError(
+                    f"{item.name}: 0 <= label < {num_classes} must hold, but got {item.label}"
+                )
         if self.scored_classes is not None:
             self._check_scored_classes(self.scored_classes)
         if self.class_ids is not None and len(set(self.class_ids)) != num_classes:
@@ -142,12 +79,13 @@ class Dataset:
                 f"{self.name}: scored classes must be ascending labels of its "
                 f"{len(self.class_names)} classes"
             )
-        among = set(scored)
-        for item in self.splits.get("test", ()):
-            if item.label not in among:
-                raise DataError(
-                    f"{item.name}: label must be one of the scored classes, but got {item.label}"
-                )
+        items = self.splits.get("test", ())
+        others = np.flatnonzero(~np.isin(labels_of(items), scored))
+        if len(others):
+            item = items[int(others[0])]
+            raise DataError(
+                f"{item.name}: label must be one of the scored classes, but got {item.label}"
+            )
 
 
 def check_class_names(dataset: Dataset) -> None:
@@ -252,10 +190,5 @@ def check_testable(dataset: Dataset) -> None:
 
 def classes_without_training_image(dataset: Dataset) -> list[str]:
     """Their names, in the order of the labels."""
-    present = {item.label for item in dataset.splits.get("train", ())}
+    present = set(np.unique(labels_of(dataset.splits.get("train", ()))).tolist())
     return [name for label, name in enumerate(dataset.class_names) if label not in present]
-
-
-def labels_of(items: Sequence[Item]) -> npt.NDArray[np.int64]:
-    """Labels, int64 [N]."""
-    return np.array([item.label for item in items], dtype=np.int64)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
+
 from craft_ray.data.appearance import Trait, examine
-from craft_ray.data.dataset import Dataset, Item
+from craft_ray.data.dataset import Dataset, Item, labels_of
+from craft_ray.data.packed_items import PlaceArray, chosen_items, places_of_labels
 from craft_ray.data.rows import ParquetRow
 from craft_ray.data.threads import map_in_threads
 from craft_ray.errors import DataError
@@ -20,14 +24,17 @@ Shots = int | Literal["all"]
 MAX_VALIDATION_SHOTS = 4
 """CoOp's: of a few-shot validation there are min(shots, 4) images a class."""
 
+NONE: PlaceArray = np.zeros(0, dtype=np.int64)
+"""No places."""
+
 
 @dataclass(frozen=True)
 class Sample:
     """The images that a fine-tuning may look at."""
 
-    train: tuple[Item, ...]
-    validation: tuple[Item, ...]
-    rest: tuple[Item, ...] = ()
+    train: Sequence[Item]
+    validation: Sequence[Item]
+    rest: Sequence[Item] = ()
     """Training images that are in neither."""
 
 
@@ -56,62 +63,70 @@ def sample_few_shot(
     """
     train = dataset.splits.get("train", ())  # none are needed for `shots` of 0
     generator = random.Random(seed)
-    chosen: list[int] = []
+    train_labels_N = labels_of(train)
+    chosen: list[PlaceArray] = []
     # Positions are drawn, not items: `random` consumes the same numbers, and what is left is known.
-    for positions in _by_label(train, range(len(train))).values():
+    for positions in places_of_labels(train_labels_N, np.arange(len(train))).values():
         if shots == "all":
-            chosen += positions
+            chosen.append(positions)
         elif len(positions) >= shots:
-            chosen += generator.sample(positions, shots)
+            chosen.append(positions[generator.sample(range(len(positions)), shots)])
         elif repeat_small_classes:
-            chosen += generator.choices(positions, k=shots)
+            chosen.append(positions[generator.choices(range(len(positions)), k=shots)])
         else:
             raise _too_few(dataset, shots)
-    left: Sequence[int]
+    drawn = _joined(chosen)
+    is_used_N = np.zeros(len(train), dtype=bool)
+    is_used_N[drawn] = True
     if validation == "none":
-        source, left = train, []
+        source, left = train, NONE
     elif "val" in dataset.splits:
         source = dataset.splits["val"]
-        left = range(len(source))
+        left = np.arange(len(source))
     else:
-        source, taken = train, set(chosen)
-        left = [position for position in range(len(train)) if position not in taken]
-        if not left:
+        source, left = train, np.flatnonzero(~is_used_N)
+        if not len(left):
             fewer = f"say data.shots={shots - 1}, " if shots != "all" and shots > 1 else ""
             raise DataError(
                 f"{dataset.name}: without a validation split, training images must be left for "
                 f"validation, but data.shots={shots} takes all {len(train)}: {fewer}say "
                 "data.validation=none, which does without, or add images"
             )
-    if left and ("val" not in dataset.splits or validation == "few_shot"):
+    if len(left) and ("val" not in dataset.splits or validation == "few_shot"):
         count = MAX_VALIDATION_SHOTS if shots == "all" else min(shots, MAX_VALIDATION_SHOTS)
-        left = _at_most(_by_label(source, left), count, generator)
-    used = {*chosen, *(left if source is train else ())}
+        left = _at_most(places_of_labels(labels_of(source), left), count, generator)
+    if source is train:
+        is_used_N[left] = True
     return Sample(
-        tuple(train[position] for position in chosen),
-        tuple(source[position] for position in left),
-        tuple(item for position, item in enumerate(train) if position not in used),
+        _given(train, drawn, are_few=shots != "all"),
+        _given(source, left, are_few=len(left) < len(source)),
+        chosen_items(train, np.flatnonzero(~is_used_N)),
     )
 
 
-def _by_label(items: Sequence[Item], positions: Sequence[int]) -> dict[int, list[int]]:
-    """Positions of each label, in the order in which the labels first appear."""
-    by_label: dict[int, list[int]] = {}
-    for position in positions:
-        by_label.setdefault(items[position].label, []).append(position)
-    return by_label
+def _joined(parts: Sequence[PlaceArray]) -> PlaceArray:
+    return np.concatenate(parts) if parts else NONE
 
 
-def _at_most(by_label: dict[int, list[int]], count: int, generator: random.Random) -> list[int]:
+def _given(items: Sequence[Item], places_M: PlaceArray, *, are_few: bool) -> Sequence[Item]:
+    """Those at these places; few are made now, so that they do not hold the whole index."""
+    chosen = chosen_items(items, places_M)
+    return tuple(chosen) if are_few else chosen
+
+
+def _at_most(
+    by_label: Mapping[int, PlaceArray], count: int, generator: random.Random
+) -> PlaceArray:
     """`count` positions a label, or all where there are fewer: these take no random number."""
-    drawn: list[int] = []
+    drawn = []
     for positions in by_label.values():
         enough = len(positions) >= count
-        drawn += generator.sample(positions, count) if enough else positions
-    return drawn
+        taken = generator.sample(range(len(positions)), count) if enough else slice(None)
+        drawn.append(positions[taken])
+    return _joined(drawn)
 
 
-def hold_in_memory(items: Sequence[Item]) -> tuple[Item, ...]:
+def hold_in_memory(items: Sequence[Item]) -> Sequence[Item]:
     """The same images, with the bytes in place of rows of Parquet files.
 
     A few images drawn from all over a file would read its row groups again and again, in each
@@ -121,6 +136,8 @@ def hold_in_memory(items: Sequence[Item]) -> tuple[Item, ...]:
         DataError: a file cannot be read.
     """
     rows = {item.encoded: item for item in items if isinstance(item.encoded, ParquetRow)}
+    if not rows:
+        return items
     order = sorted(rows, key=lambda row: (row.file, row.row_group, row.row))
     contents = {row: rows[row].read() for row in order}
     return tuple(
@@ -131,7 +148,7 @@ def hold_in_memory(items: Sequence[Item]) -> tuple[Item, ...]:
     )
 
 
-def verify_decodable(items: Sequence[Item]) -> Counter[Trait]:
+def verify_decodable(items: Iterable[Item]) -> Counter[Trait]:
     """Decode every image once, in several threads; how many have each trait.
 
     Raises:
@@ -150,11 +167,15 @@ def verify_decodable(items: Sequence[Item]) -> Counter[Trait]:
     return counts
 
 
-def decodable(items: Sequence[Item]) -> tuple[tuple[Item, ...], Counter[Trait]]:
+def decodable(items: Sequence[Item]) -> tuple[Sequence[Item], Counter[Trait]]:
     """The images that can be decoded, and how many of them have each trait."""
-    found = list(map_in_threads(_traits_if_decodable, items))
-    kept = tuple(item for item, traits in zip(items, found, strict=True) if traits is not None)
-    return kept, Counter(trait for traits in found if traits is not None for trait in traits)
+    counts: Counter[Trait] = Counter()
+    kept = array("L")
+    for place, traits in enumerate(map_in_threads(_traits_if_decodable, items)):
+        if traits is not None:
+            kept.append(place)
+            counts.update(traits)
+    return chosen_items(items, kept), counts
 
 
 def _traits_if_decodable(item: Item) -> frozenset[Trait] | None:
@@ -166,7 +187,8 @@ def _traits_if_decodable(item: Item) -> frozenset[Trait] | None:
 
 def _too_few(dataset: Dataset, shots: int) -> DataError:
     """Names the smallest class: with as many shots as it has images, no other one is too small."""
-    by_label = _by_label(dataset.splits["train"], range(len(dataset.splits["train"])))
+    labels_N = labels_of(dataset.splits["train"])
+    by_label = places_of_labels(labels_N, np.arange(len(labels_N)))
     label, fewest = min(
         ((label, len(positions)) for label, positions in by_label.items()), key=lambda one: one[1]
     )

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from craft_ray.data.dataset import Item, Split
+from craft_ray.data.dataset import Dataset, Split
 from craft_ray.data.duplicate import Duplicate
 
 SIDE = 8
@@ -60,13 +60,13 @@ class Seen:
     """What is kept of an image that was decoded: some 768 bytes.
 
     Attributes:
-        split, item: the image.
+        split, place: the image, by its place in the split.
         digest: of its file.
         thumbnail: see `thumbnail_of`.
     """
 
     split: Split
-    item: Item
+    place: int
     digest: bytes
     thumbnail: FloatArray
 
@@ -82,15 +82,13 @@ def thumbnail_of(image: Image.Image) -> FloatArray | None:
     return unit
 
 
-def near_duplicates_among(
-    images: Sequence[Seen], class_names: Sequence[str]
-) -> tuple[NearDuplicate, ...]:
+def near_duplicates_among(images: Sequence[Seen], dataset: Dataset) -> tuple[NearDuplicate, ...]:
     """Each image, with the nearest of the splits before its own, if that is near enough. Files with
     equal bytes are not among them: these are leaks.
 
     Args:
         images: of all splits, those of a split together.
-        class_names: of the data set.
+        dataset: has the images.
     """
     if not images:
         return ()
@@ -102,11 +100,15 @@ def near_duplicates_among(
         one, other = images[row], images[other_row]
         if not mirrored and one.digest == other.digest:
             continue
-        ends = (
-            (image.item.name, image.split, class_names[image.item.label]) for image in (one, other)
-        )
-        pairs.append(NearDuplicate(*next(ends), *next(ends), round(distance, 4), mirrored))
+        ends = (*_told(one, dataset), *_told(other, dataset))
+        pairs.append(NearDuplicate(*ends, round(distance, 4), mirrored))
     return tuple(pairs)
+
+
+def _told(image: Seen, dataset: Dataset) -> tuple[str, Split, str]:
+    """Its name, its split, and the name of its class."""
+    item = dataset.splits[image.split][image.place]
+    return item.name, image.split, dataset.class_names[item.label]
 
 
 def nearest_of_earlier(

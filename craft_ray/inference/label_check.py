@@ -7,7 +7,6 @@ An image is asked about once, plain, with the class names and others beside them
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from craft_ray.classifiers.label_issues import LabelIssue, LabelIssues
 from craft_ray.config.run import RunConfig
-from craft_ray.data.dataset import Dataset, Item, Split
+from craft_ray.data.dataset import Dataset, Item, Split, labels_of
 from craft_ray.data.label_check import LabelCheck, WrongLabel
 from craft_ray.errors import DataError
 from craft_ray.inference.asked_once import Progress, ask_logits, digests_of, no_progress
@@ -84,11 +83,17 @@ def choose_images(
     Raises:
         DataError: fewer than two classes are left.
     """
-    placed = [(split, item) for split, items in dataset.splits.items() for item in items]
-    drawn = [placed[place] for place in _draw([item.label for _, item in placed], per_class, seed)]
+    labels_N = np.concatenate([labels_of(items) for items in dataset.splits.values()])
+    places = _draw(labels_N, per_class, seed)
+    drawn: list[Placed] = []
+    start = 0
+    for split, items in dataset.splits.items():
+        end = start + len(items)
+        drawn += [(split, items[place - start]) for place in places if start <= place < end]
+        start = end
     left_out = []
-    if len(drawn) < len(placed):
-        number = len(placed) - len(drawn)
+    if len(drawn) < len(labels_N):
+        number = len(labels_N) - len(drawn)
         left_out.append(f"{number:,} image(s) beyond {per_class:,} of a class (--images-a-class)")
     good: list[Placed] = []
     seen: set[bytes] = set()
@@ -113,18 +118,15 @@ def choose_images(
             f"images that are read, but got {len(classes)}"
         )
     chosen = tuple(each for each in good if each[1].label in set(classes))
-    return ChosenImages(chosen, classes, len(placed), tuple(left_out))
+    return ChosenImages(chosen, classes, len(labels_N), tuple(left_out))
 
 
-def _draw(labels: Sequence[int], per_class: int, seed: int) -> list[int]:
+def _draw(labels_N: LabelArray, per_class: int, seed: int) -> list[int]:
     """Places, ascending: neighbours in a file are read together."""
     generator = random.Random(seed)
-    places: dict[int, list[int]] = defaultdict(list)
-    for place, label in enumerate(labels):
-        places[label].append(place)
     drawn: list[int] = []
-    for label in sorted(places):
-        own = places[label]
+    for label in np.unique(labels_N):
+        own = np.flatnonzero(labels_N == label).tolist()
         drawn += own if len(own) <= per_class else generator.sample(own, per_class)
     return sorted(drawn)
 

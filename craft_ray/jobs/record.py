@@ -109,13 +109,13 @@ def data_inputs(config: RunConfig, data: FewShotData, context: str) -> DataInput
     items: Sequence[Item] = {
         "training": data.train,
         "validation": data.validation,
-        "test": tuple(data.test),
+        "test": data.test,
     }[context]
     source = config.data.source.model_dump(mode="json")
     return DataInput(
         name=data.dataset.name,
         context=context,
-        digest=_digest(tuple(items)),
+        digest=_digest(items),
         source=str(source.get("file") or source.get("root") or source["kind"]),
         num_images=len(items),
         num_classes=data.size.num_classes,
@@ -128,7 +128,7 @@ def all_inputs(config: RunConfig, data: FewShotData) -> list[DataInput]:
     return [data_inputs(config, data, context) for context, items in used.items() if items]
 
 
-def _digest(items: tuple[Item, ...]) -> str:
+def _digest(items: Sequence[Item]) -> str:
     if len(items) <= MAX_TEST_MANIFEST:
         return manifest(items)
     digest = hashlib.sha256()

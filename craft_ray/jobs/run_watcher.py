@@ -65,7 +65,8 @@ class RunWatcher:
             self._say(f"  {outlook}")
 
     def on_report(self, job: FineTuning, report: Report) -> None:
-        self._experiment.tracker.log(self._experiment.folder.name, points_of(report))
+        points = points_of(report, self._config.num_generations)
+        self._experiment.tracker.log(self._experiment.folder.name, points)
         self._best, self._has_result = known_accuracy(report), True
         self._stop_if_overdue(job)
         predictions = report.get("image_predictions", 0)  # earlier versions did not say it

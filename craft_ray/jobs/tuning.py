@@ -1,7 +1,8 @@
 """A fine-tuning from its first generation, or its last state, to its end.
 
 Runs in a slot's worker. After each evaluation a state is saved, and then reported: a successor of
-this worker repeats what was reported, as whoever waited for it may have died as well.
+this worker repeats what was reported, as whoever waited for it may have died as well. On an object
+store states are saved less often, and a successor goes through what was reported since again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import asdict, fields
 from craft_ray.classifiers.score import Score
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import MoneySpentError
-from craft_ray.files.remote import Place
+from craft_ray.files.remote import Place, RemotePath
 from craft_ray.jobs.job import (
     POINTS,
     REPORTS,
@@ -36,11 +37,15 @@ from craft_ray.pool.client import PoolOracle
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.tuners.base import GenerationReport, Trainer
 from craft_ray.tuners.registry import make_trainer
-from craft_ray.tuners.state import keep_state, load_newest_state
+from craft_ray.tuners.state import TrainerState, keep_state, load_newest_state
 
 SUBJECT, LAST_BITS = "subject", "last_bits"
 """Of a state: what was asked about, and `last_bits` of the machine that asked."""
 SEVERAL = "several"
+
+STATE_EVERY_S = 300.0
+"""On an object store, where a state is ten requests. What was asked since the last one is on
+record, and a successor goes through it again without asking."""
 
 
 def tune(
@@ -103,6 +108,9 @@ class _Course:
         """Of the generations that no report has told of."""
         self._last_points: list[dict[str, float]] = []
         """Of the last report."""
+        self._unkept: TrainerState | None = None
+        """Of the last report, while an earlier one is the newest that is kept."""
+        self._kept_s = float("-inf")
         self._started_s = time.monotonic()
         """Of the time that no report has counted yet; the retries alike."""
         self._retries = 0
@@ -130,6 +138,8 @@ class _Course:
             # What was evaluated with the money that there was is a result.
             if not self._reports:
                 raise
+        if self._unkept is not None:
+            self._keep(self._unkept)
         outcome = outcome_of(self._trainer)
         if outcome == "running":
             outcome = "stopped early"
@@ -156,7 +166,8 @@ class _Course:
             self._reporter.send(index, report)
 
     def _run_generation(self) -> bool:
-        """One generation; returns whether it was evaluated, saved and reported."""
+        """One generation, which is reported if it was evaluated; returns whether its state is
+        kept."""
         totals_before, began_s = self._pool.totals, time.monotonic()
         report = self._trainer.run_generation()
         rates = self._pool.totals.since(totals_before, time.monotonic() - began_s)
@@ -174,10 +185,17 @@ class _Course:
         self._last_points, self._points = self._points, []
         state = self._trainer.state_dict()
         state.values.update({REPORTS: self._reports, POINTS: self._last_points, **self._here})
-        keep_state(state, self._states)
+        self._unkept = state
+        is_due = time.monotonic() - self._kept_s >= STATE_EVERY_S
+        if is_kept := is_due or not isinstance(self._states, RemotePath):
+            self._keep(state)
         last = {**self._reports[-1], **asked, POINTS: self._last_points}
         self._reporter.send(len(self._reports) - 1, last)
-        return True
+        return is_kept
+
+    def _keep(self, state: TrainerState) -> None:
+        keep_state(state, self._states)
+        self._unkept, self._kept_s = None, time.monotonic()
 
     def _metrics(self, report: GenerationReport) -> Report:
         selected = self._trainer.selected

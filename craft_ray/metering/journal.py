@@ -12,6 +12,7 @@ from craft_ray.files.remote import Place, RemotePath
 from craft_ray.metering.journal_objects import ObjectJournal
 from craft_ray.metering.journal_sqlite import QueryId, QueryJournal, RecordedPart
 from craft_ray.metering.ledger import Spending
+from craft_ray.metering.outbox import Outbox
 
 JOURNAL_FILE = "queries.db"
 JOURNAL_FOLDER = "queries"
@@ -93,6 +94,7 @@ def remove_journal(folder: Place) -> None:
     """The record in `folder`, if there is one."""
     if isinstance(folder, RemotePath):
         remove_folder(folder / JOURNAL_FOLDER)
+        Outbox(str(folder / JOURNAL_FOLDER)).remove()
     else:
         # SQLite's own record of a change that was cut off must not be applied to a new file.
         for suffix in ("-journal", ""):

@@ -299,9 +299,9 @@ def not_on_record(query: QueryId) -> str:
     """What is wrong where the question that is asked is not the recorded one."""
     return (
         f"generation {query.generation} must ask what is on record, but its {query.purpose} "
-        f"question {query.number} is another one: continue with the same data, oracle and version of "
-        "Pillow and, before the first checkpoint, on a processor of the same kind, or start a new "
-        "run"
+        f"question {query.number} is another one: continue with the same data, oracle and version "
+        "of Pillow and, before the first checkpoint, on a processor of the same kind, or start a "
+        "new run"
     )
 
 

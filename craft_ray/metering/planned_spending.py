@@ -181,15 +181,15 @@ def plan_zero_shot(size: DataSize) -> Spending:
     return total
 
 
-def plan_driver(config: RunConfig, size: DataSize) -> Spending:
-    """The driver's own part: it sends the image sets, asks zero-shot on validation, and zero-shot
-    and the result on test. Of an oracle that answers with cosines it asks zero-shot on the training
-    images as well (`craft_ray.task.temperature`)."""
+def plan_driver(config: RunConfig, size: DataSize, *, tests_zero_shot: bool = True) -> Spending:
+    """The driver's own part: it sends the image sets, asks zero-shot on validation, and the result
+    and perhaps zero-shot on test. Of an oracle that answers with cosines it asks zero-shot on the
+    training images as well (`craft_ray.task.temperature`)."""
     total = _plan_image_sets(config, size)
     if size.num_train and _fits_scale(config):
         total += cost_of("head", 1, size.num_train, size.num_classes)
     total += _cost_of_validation(1, size, size.num_classes)
-    return total + plan_test(config, size)
+    return total + plan_test(config, size, tests_zero_shot=tests_zero_shot)
 
 
 def _fits_scale(config: RunConfig) -> bool:
@@ -216,13 +216,13 @@ def plan_feature_probe(config: RunConfig, size: DataSize) -> Spending:
 
 
 def plan_feature_probe_test(size: DataSize) -> Spending:
-    """The test images are sent, zero-shot asked about each, and its features."""
+    """The test images are sent, and the features of each asked for."""
     features = cost_of("white_box", 1, size.num_test, num_classes=0)
-    return Spending(images_sent=size.num_test) + plan_zero_shot(size) + features
+    return Spending(images_sent=size.num_test) + features
 
 
-def plan_test(config: RunConfig, size: DataSize) -> Spending:
-    """The test images are sent, and zero-shot and the result asked about each."""
+def plan_test(config: RunConfig, size: DataSize, *, tests_zero_shot: bool = True) -> Spending:
+    """The test images are sent, and the result and perhaps zero-shot asked about each."""
     total = Spending(images_sent=size.num_test)
     num_contexts, num_names = 1, size.num_classes
     if (head := config.probing_head) is not None and not size.num_train:
@@ -235,7 +235,7 @@ def plan_test(config: RunConfig, size: DataSize) -> Spending:
             num_names = 0
     for block in examined_blocks(size.num_test):
         total += cost_of("evaluation", num_contexts, len(block), num_names)  # the result
-    return total + plan_zero_shot(size)
+    return total + plan_zero_shot(size) if tests_zero_shot else total
 
 
 def max_predictions(config: RunConfig) -> int | None:

@@ -14,9 +14,8 @@ from craft_ray.jobs.job import Job, Reporter
 from craft_ray.metering.journal import remove_journal
 from craft_ray.pool.address import PoolAddress
 from craft_ray.reproduction.grid import Cell
-
-WORKER_FOLDER = "worker"
-"""In a cell's folder: of its fine-tuning."""
+from craft_ray.reproduction.places import cell_folder, worker_folder
+from craft_ray.reproduction.zero_shot import ZeroShot
 
 
 @dataclass(frozen=True)
@@ -27,16 +26,16 @@ class CellJob(Job):
         cell: which.
         config: its settings.
         shifted: data sets that a classifier tuned on ImageNet is tested on as well.
-        hand_crafted: template with which zero-shot is tested as well; None: it is not.
-        place: its folder.
+        grid: folder of the reproduction.
+        zero_shot: what it measures beside its result; None: another cell does.
         pool: of its backbone; None until that is up.
     """
 
     cell: Cell
     config: RunConfig
     shifted: Sequence[ShiftedName]
-    hand_crafted: str | None
-    place: Place
+    grid: Place
+    zero_shot: ZeroShot | None = None
     pool: PoolAddress | None = None
 
     @property
@@ -45,31 +44,24 @@ class CellJob(Job):
 
     @property
     def folder(self) -> Place:
-        return self.place
+        return cell_folder(self.grid, self.cell)
 
     def run(self, reporter: Reporter) -> dict[str, Any]:
         # Imported here: the driver needs no torch.
         from craft_ray.reproduction.measure import measure_cell
 
         assert self.pool is not None
-        worker = self.place / WORKER_FOLDER
         return measure_cell(
             self.cell,
             self.config,
             self.shifted,
-            self.hand_crafted,
-            self.place,
-            worker,
+            self.zero_shot,
+            self.grid,
             self.pool,
             reporter,
         )
 
     def tidy(self) -> None:
         # States and answers have served: the result says what was found and spent.
-        remove_folder(self.place / WORKER_FOLDER)
-        remove_journal(self.place)
-
-
-def cell_folder(folder: Place, cell: Cell) -> Place:
-    """Where a cell keeps its result, and while it runs its states."""
-    return folder / "cells" / cell.id
+        remove_folder(worker_folder(self.grid, self.cell))
+        remove_journal(self.folder)

@@ -18,10 +18,15 @@ from craft_ray.metering.planned_spending import (
     plan_zero_shot,
 )
 from craft_ray.reproduction.grid import Cell
+from craft_ray.reproduction.zero_shot import ZeroShot
 
 
 def plan_cell(
-    cell: Cell, run: RunConfig, size: DataSize, num_shifted: Sequence[int], *, by_hand: bool
+    cell: Cell,
+    run: RunConfig,
+    size: DataSize,
+    num_shifted: Sequence[int],
+    zero_shot: ZeroShot | None,
 ) -> Spending:
     """Spending of a cell that goes to the end of its budget.
 
@@ -30,7 +35,7 @@ def plan_cell(
         run: its settings.
         size: of its data.
         num_shifted: test images of each shifted set that it is tested on as well.
-        by_hand: whether zero-shot is tested with a second template.
+        zero_shot: what it measures beside its result.
     """
     others = [replace(size, num_test=number) for number in num_shifted]
     if cell.method == "linear_probe":
@@ -38,10 +43,11 @@ def plan_cell(
         for other in others:
             total += plan_feature_probe_test(other)
     else:
-        total = plan_run(run, size) + plan_driver(run, size)
+        total = plan_run(run, size) + plan_driver(run, size, tests_zero_shot=False)
         for other in others:
-            total += plan_test(run, other)
-    if by_hand:
-        for tested in (size, *others):
+            total += plan_test(run, other, tests_zero_shot=False)
+    num_untuned = 0 if zero_shot is None else 1 + (zero_shot.hand_crafted is not None)
+    for tested in (size, *others):
+        for _ in range(num_untuned):
             total += plan_zero_shot(tested)
     return total

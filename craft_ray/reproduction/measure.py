@@ -24,7 +24,10 @@ from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.pool.address import PoolAddress
 from craft_ray.reproduction.grid import Cell
+from craft_ray.reproduction.places import cell_folder, worker_folder
 from craft_ray.reproduction.shifted import load_shifted
+from craft_ray.reproduction.verified import verify_once
+from craft_ray.reproduction.zero_shot import ZeroShot
 from craft_ray.task.preparation import classification_task, load_data, prepare
 from craft_ray.task.provenance import data_summary, versions
 from craft_ray.tuners.feature_probe import fit_linear_probe
@@ -36,9 +39,8 @@ def measure_cell(
     cell: Cell,
     config: RunConfig,
     shifted: Sequence[ShiftedName],
-    hand_crafted: str | None,
-    folder: Place,
-    worker: Place,
+    zero_shot: ZeroShot | None,
+    grid: Place,
     pool: PoolAddress,
     reporter: Reporter,
 ) -> dict[str, Any]:
@@ -48,32 +50,30 @@ def measure_cell(
         cell: which.
         config: its settings.
         shifted: data sets beside its own, for one of ImageNet.
-        hand_crafted: template with which zero-shot is tested as well; None: it is not.
-        folder: of the cell.
-        worker: of its fine-tuning.
+        zero_shot: what is measured beside it; None: nothing.
+        grid: folder of the reproduction.
         pool: whom to ask.
         reporter: hears of the fine-tuning.
 
     Raises:
         JobStoppedError: it was told to stop; what was paid for is on record.
     """
-    with driver_oracle(config, pool, folder) as oracle:
-        return _measure(cell, config, shifted, hand_crafted, folder, worker, pool, oracle, reporter)
+    with driver_oracle(config, pool, cell_folder(grid, cell)) as oracle:
+        return _measure(cell, config, shifted, zero_shot, grid, pool, oracle, reporter)
 
 
 def _measure(
     cell: Cell,
     config: RunConfig,
     shifted: Sequence[ShiftedName],
-    hand_crafted: str | None,
-    folder: Place,
-    worker: Place,
+    zero_shot: ZeroShot | None,
+    grid: Place,
     pool: PoolAddress,
     oracle: MeteredOracle,
     reporter: Reporter,
 ) -> dict[str, Any]:
     started = time.monotonic()
-    data = load_data(config)
+    data = load_data(config, lambda items: verify_once(items, grid))
     check_testable(data.dataset)
     task = classification_task(config, data)
     start = earlier_prompt(config, task, oracle.describe())
@@ -87,6 +87,7 @@ def _measure(
         classifier, validation = fit_linear_probe(oracle, prepared)
     else:
         prepared, _ = examiner.validate_zero_shot()
+        worker = worker_folder(grid, cell)
         tuned = tune(config, prepared, pool, worker, reporter)
         if tuned.outcome == "stopped early":  # half of it is no number of a table
             raise JobStoppedError
@@ -101,11 +102,13 @@ def _measure(
             logit_scale=prepared.logit_scale,
             decoding=data.dataset.decoding,
         )
-        artifact.save(folder / CLASSIFIER_FOLDER)
+        artifact.save(cell_folder(grid, cell) / CLASSIFIER_FOLDER)
     tuning_seconds = time.monotonic() - tuning_started
-    tested: dict[str, Classifier] = {"zero_shot": examiner.zero_shot, "tuned": classifier}
-    if hand_crafted is not None:
-        tested["hand_crafted"] = TemplateClassifier(hand_crafted)
+    tested: dict[str, Classifier] = {"tuned": classifier}
+    if zero_shot is not None:
+        tested["zero_shot"] = examiner.zero_shot
+        if zero_shot.hand_crafted is not None:
+            tested["hand_crafted"] = TemplateClassifier(zero_shot.hand_crafted)
 
     def test(on: Dataset | None = None) -> dict[str, dict[str, Any]]:
         scores = examiner.test(list(tested.values()), on)
@@ -115,14 +118,17 @@ def _measure(
     shifts = {}
     if cell.dataset == "imagenet":
         shifts = {name: test(load_shifted(config, name)) for name in shifted}
-    by_hand = None
-    if hand_crafted is not None:
-        by_hand = {"template": hand_crafted, "test": own["hand_crafted"]}
+    untuned = None
+    if zero_shot is not None:
+        by_hand = None
+        if zero_shot.hand_crafted is not None:
+            by_hand = {"template": zero_shot.hand_crafted, "test": own["hand_crafted"]}
+        untuned = {"test": own["zero_shot"], "hand_crafted": by_hand}
     spent = Spending() if tuned is None else tuned.spent
     return {
         "outcome": "finished" if tuned is None else tuned.outcome,
         **asdict(cell),
-        "zero_shot": {"test": own["zero_shot"], "hand_crafted": by_hand},
+        "zero_shot": untuned,
         "tuned": {"validation": validation and asdict(validation), "test": own["tuned"]},
         "shifted": shifts,
         "curve": [] if tuned is None else tuned.curve,

@@ -16,6 +16,7 @@ from craft_ray.metering.ledger import Spending
 from craft_ray.reproduction.cell import CellJob
 from craft_ray.reproduction.grid import Cell
 from craft_ray.reproduction.words import shots_in_words
+from craft_ray.reproduction.zero_shot import ZeroShotTurns
 from craft_ray.tracking import Tracker
 from craft_ray.tracking.base import STEP
 from craft_ray.tracking.vocabulary import points_of, score_metrics, spent_metrics, step_of
@@ -30,6 +31,7 @@ class CellMonitor:
         run_name: of the reproduction; prefix of the tracker's keys.
         num_cells: of all, those of an earlier part of the same reproduction included.
         num_done: of those.
+        turns: hears which cell has measured zero-shot, and knows what the others tuned.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class CellMonitor:
         run_name: str,
         num_cells: int,
         num_done: int,
+        turns: ZeroShotTurns,
     ) -> None:
         self._console = console
         self._progress = Progress(
@@ -54,6 +57,7 @@ class CellMonitor:
         self._run_name = run_name
         self._num_cells = num_cells
         self._num_done = num_done
+        self._turns = turns
         self._open: set[str] = set()
         """The tracker's keys of cells that run."""
         self._paces: dict[str, Pace] = {}
@@ -96,7 +100,8 @@ class CellMonitor:
 
     def on_report(self, job: CellJob, report: Report) -> None:
         """Pass the generations on."""
-        self._tracker.log(self._key(job.cell), points_of(report))
+        points = points_of(report, job.config.num_generations)
+        self._tracker.log(self._key(job.cell), points)
         if self._console.is_terminal or report["outcome"] != "running":
             return
         generation, total = report["generation"], job.config.num_generations
@@ -115,29 +120,31 @@ class CellMonitor:
         """Say what the cell has found, or why it has failed; the others go on."""
         cell, result = job.cell, read_result(job.folder)
         self._open.discard(self._key(cell))
+        self._turns.end(cell, result)
         if result is None:
             why = end.error or f"it was {end.outcome}"
             self._tracker.close(self._key(cell), "FAILED")
             self.failed[cell.id] = why
             self._end(cell, f"failed: {why}")
             return
-        before = result["zero_shot"]["test"]["accuracy"]
+        before = self._turns.score(cell)
         after = result["tuned"]["test"]["accuracy"]
         spent, seconds = result["ledger"], result["seconds"]
         price = job.config.price_per_thousand_predictions
         cost = None if price is None else Spending.from_dict(spent).cost(price)
         metrics = {
             **score_metrics("test", result["tuned"]["test"]),
-            **score_metrics("zero_shot_test", result["zero_shot"]["test"]),
+            **score_metrics("zero_shot_test", before),
             **spent_metrics(spent, cost, seconds),
         }
         step = step_of(spent["candidate_queries"], 0)
         self._tracker.log(self._key(cell), [{STEP: step, **metrics}])
         self._tracker.close(self._key(cell), "FINISHED")
         ended = "diverged: the last finite state has " if result["outcome"] == "diverged" else ""
+        beside = "" if before is None else f" (zero-shot {before['accuracy']:.1%})"
         self._end(
             cell,
-            f"{ended}{after:.1%} (zero-shot {before:.1%}), "
+            f"{ended}{after:.1%}{beside}, "
             f"{_queries(result['ledger']['candidate_queries'])}, {result['seconds']:.0f} s",
         )
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from craft_ray.oracle.catalogue import published_weights
-from craft_ray.reproduction.hand_crafted import hand_crafted_template
 from craft_ray.reproduction.published import Beside, published_beside
+from craft_ray.reproduction.zero_shot import hand_crafted_template
 
 ZERO_SHOT = "zero_shot"
 """With the template that is tuned."""
@@ -63,7 +63,7 @@ class Row:
 def summarise(results: Sequence[Mapping[str, Any]]) -> list[Row]:
     """A row for every backbone, data set, method and number of shots, in the order of `results`.
 
-    Zero-shot does not depend on seed, shots or method, so its row is that of the first cell. A
+    Zero-shot does not depend on seed, shots or method, so one cell measures it. A
     published zero-shot stands beside what was asked with the same template, and nowhere else.
     """
     rows: dict[tuple[str, str, str, int], Row] = {}
@@ -109,6 +109,8 @@ def _zero_shots(
 ) -> Iterator[tuple[str, str, str, str, float]]:
     """Backbone, data set, method, template, accuracy."""
     for result in results:
+        if result["zero_shot"] is None:  # another cell has measured it
+            continue
         backbone, tuned_template = result["backbone"], _tuned_template(result)
         by_hand = result["zero_shot"].get("hand_crafted")
         own = {"zero_shot": result["zero_shot"]["test"]}

@@ -14,6 +14,7 @@ from craft_ray.config.documents import flatten
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import OracleError, PoolError, RunFailedError, RunInterruptedError
+from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import write_json
 from craft_ray.jobs.cluster import slots_on_cluster
@@ -26,9 +27,8 @@ from craft_ray.jobs.slots import Slots
 from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.lifecycle import ClipFactory, running_pool
 from craft_ray.pool.membership import decide_size
-from craft_ray.reproduction.cell import CellJob, cell_folder
+from craft_ray.reproduction.cell import CellJob
 from craft_ray.reproduction.grid import Cell
-from craft_ray.reproduction.hand_crafted import templates_beside
 from craft_ray.reproduction.monitor import CellMonitor
 from craft_ray.reproduction.plots import (
     BY_QUERIES_FILE,
@@ -39,6 +39,8 @@ from craft_ray.reproduction.plots import (
 from craft_ray.reproduction.results import comparable, summarise
 from craft_ray.reproduction.tables import write_tables
 from craft_ray.reproduction.too_few import LeftOut
+from craft_ray.reproduction.verified import FOLDER as VERIFIED_FOLDER
+from craft_ray.reproduction.zero_shot import ZeroShotTurns
 from craft_ray.task.provenance import versions
 from craft_ray.tracking import make_tracker, tracked, tracking_folder
 
@@ -68,16 +70,18 @@ def run_reproduction(
     """
     clock = RunClock(folder)
     shifted = [name for name in config.shifted if name not in missing]
-    by_hand = templates_beside(settings, config)
-    jobs = [
-        CellJob(cell, run, shifted, by_hand.get(cell), cell_folder(folder, cell))
-        for cell, run in settings.items()
-    ]
-    left = [job for job in jobs if read_result(job.folder) is None]
+    jobs = [CellJob(cell, run, shifted, folder) for cell, run in settings.items()]
+    left: list[CellJob] = []
+    turns = ZeroShotTurns(settings, config)
+    for job in jobs:
+        if (result := read_result(job.folder)) is None:
+            left.append(job)
+        else:
+            turns.end(job.cell, result)
     failed: Mapping[str, str] = {}
     if left:
         try:
-            failed = _run_cells(config, left, len(jobs), folder, console)
+            failed = _run_cells(config, left, len(jobs), turns, folder, console)
         finally:
             clock.store_if_possible()
     results = [r for job in jobs if (r := read_result(job.folder)) is not None]
@@ -101,6 +105,7 @@ def run_reproduction(
         "settings": config.model_dump(mode="json"),
     }
     write_json(folder / SUMMARY_FILE, summary)
+    remove_folder(folder / VERIFIED_FOLDER)
     return summary
 
 
@@ -108,6 +113,7 @@ def _run_cells(
     config: ReproductionConfig,
     left: Sequence[CellJob],
     num_cells: int,
+    turns: ZeroShotTurns,
     folder: Place,
     console: Console,
 ) -> Mapping[str, str]:
@@ -128,7 +134,7 @@ def _run_cells(
             slots = slots_on_cluster(shared, folder, config.max_concurrent_cells)
             stack.enter_context(slots)
             num_done = num_cells - len(left)
-            monitor = CellMonitor(console, tracker, folder.name, num_cells, num_done)
+            monitor = CellMonitor(console, tracker, folder.name, num_cells, num_done, turns)
             params = flatten(_values(config))
             tags = run_tags("reproduce", shared)  # of a model and a method are its cells
             own = {name: tags[name] for name in tags if name.startswith("mlflow.")}
@@ -136,7 +142,9 @@ def _run_cells(
                 try:
                     with monitor:
                         for backbone, jobs in groupby(left, key=lambda job: job.cell.backbone):
-                            _run_on_backbone(backbone, list(jobs), folder, slots, monitor, console)
+                            _run_on_backbone(
+                                backbone, list(jobs), turns, folder, slots, monitor, console
+                            )
                 except KeyboardInterrupt as error:
                     ended = sum(read_result(job.folder) is not None for job in left)
                     words = f"{num_done + ended} of {num_cells} cells have ended"
@@ -153,6 +161,7 @@ def _run_cells(
 def _run_on_backbone(
     backbone: str,
     jobs: Sequence[CellJob],
+    turns: ZeroShotTurns,
     folder: Place,
     slots: Slots,
     monitor: CellMonitor,
@@ -173,7 +182,9 @@ def _run_on_backbone(
                 monitor.on_start(job)
                 monitor.on_end(job, JobEnd("failed", f"no pool for {backbone}: {error}"))
             return
-        slots.run([replace(job, pool=pool.address) for job in jobs], monitor)
+        # Not a list: whether a cell measures zero-shot is decided when its slot is free.
+        starting = (replace(job, pool=pool.address, zero_shot=turns.take(job.cell)) for job in jobs)
+        slots.run(starting, monitor)
 
 
 def _values(config: ReproductionConfig) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class SearchMonitor(Callback):
         self._known = known
         self._on_end = on_end
         self._started: set[int] = set()
+        self._num_generations: dict[int, int] = {}
+        """By number of the trial."""
         self.ended: dict[int, str] = {}
         """Number -> how it ended, of the trials that came to an end. Tune's count includes those
         that Ctrl-C cut."""
@@ -94,6 +96,7 @@ class SearchMonitor(Callback):
         number, name = number_of(trial), f"trial {number_of(trial)}"
         self._started.add(number)
         config = self._settings_of(trial.config)
+        self._num_generations[number] = config.num_generations
         method = trial.config.get(VARIANT) or method_name(config)
         self._tracker.open(
             self.keys.of(number),
@@ -114,7 +117,8 @@ class SearchMonitor(Callback):
     ) -> None:
         """Pass the generations on."""
         number = number_of(trial)
-        self._tracker.log(self.keys.of(number), points_of(as_measured(result)))
+        points = points_of(as_measured(result), self._num_generations[number])
+        self._tracker.log(self.keys.of(number), points)
         if METRIC in result:
             predictions = result.get("image_predictions", 0)  # earlier versions did not say it
             self._display.move(

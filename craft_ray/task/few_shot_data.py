@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from craft_ray.config.run import RunConfig
@@ -12,6 +12,7 @@ from craft_ray.data.class_halves import dataset_of_half, items_of_half, labels_o
 from craft_ray.data.dataset import Dataset, Item, check_fine_tunable
 from craft_ray.data.descriptions import Sentences, read_descriptions
 from craft_ray.data.few_shot import decodable, hold_in_memory, sample_few_shot, verify_decodable
+from craft_ray.data.lazy_sequence import Joined
 from craft_ray.data.sources import load_dataset
 from craft_ray.data.sources.class_files import with_more_classes
 from craft_ray.data.sources.unlabelled import (
@@ -28,9 +29,9 @@ class FewShotData:
     """A data set with its training and validation images chosen."""
 
     dataset: Dataset
-    train: tuple[Item, ...]
-    validation: tuple[Item, ...]
-    unlabelled: tuple[Item, ...] = ()
+    train: Sequence[Item]
+    validation: Sequence[Item]
+    unlabelled: Sequence[Item] = ()
     """Whose labels mean nothing."""
     descriptions: Mapping[str, Sentences] = field(default_factory=dict)
     """What the user's files say of the classes, by `head.offset`."""
@@ -79,7 +80,7 @@ class FewShotData:
             return self
         listed = load_unlabelled(source, rest, self.dataset.decoding)
         # What is left of the training split is none of the others by its definition.
-        used = [] if source == "rest" else [*self.train, *self.validation, *self.test]
+        used = [] if source == "rest" else Joined([self.train, self.validation, self.test])
         most = config.data.unlabelled_per_class * len(self.dataset.class_names)
         kept, num_used = drawn_without(listed, used, most, config.seed)
         check_enough(kept, self.dataset)
@@ -122,17 +123,26 @@ class FewShotData:
         )
 
 
-def load_data(config: RunConfig) -> FewShotData:
+def load_data(
+    config: RunConfig, verify: Callable[[Sequence[Item]], Counter[Trait]] = verify_decodable
+) -> FewShotData:
     """Read, sample and verify all images, before anything is started.
+
+    Args:
+        config: of the run.
+        verify: is given the training, validation and test images, each by themselves.
 
     Raises:
         DataError: see `sample_data`, `verify_decodable`.
     """
     data = sample_data(config)
-    items = [*data.train, *data.validation, *data.test]
-    counts = verify_decodable(items)
+    counts: Counter[Trait] = Counter()
+    num_images = 0
+    for items in (data.train, data.validation, data.test):
+        counts.update(verify(items))
+        num_images += len(items)
     data, of_unlabelled = data.without_broken_unlabelled()
-    num_images = len(items) + len(data.unlabelled)
+    num_images += len(data.unlabelled)
     return data.noted(*told(counts + of_unlabelled, num_images, data.dataset.decoding))
 
 

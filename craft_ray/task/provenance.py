@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -50,7 +51,7 @@ def _git(folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def manifest(items: tuple[Item, ...]) -> str:
+def manifest(items: Sequence[Item]) -> str:
     """Content address of chosen images: SHA-256 of the SHA-256 of each image file as it is stored
     and its label, in order. Equal samples have equal manifests, wherever the files lie: in folders,
     or in Parquet files that they were converted to.

@@ -29,10 +29,26 @@ _OF_A_POINT = {
 _POOL = "pool_"
 
 
-def points_of(report: Mapping[str, Any]) -> list[Point]:
+MOST_POINTS = 200
+"""Generations of a job that MLflow is told of, and the last one: what it keeps of a job does not
+grow with its length."""
+
+
+def points_of(report: Mapping[str, Any], num_generations: int) -> list[Point]:
     """The points of a job's report. The first one tells of the state that would be returned, which
-    was chosen after the last generation: MLflow colours its plots by what it has heard first."""
-    points = [_point_of(point) for point in report.get("points", ())]
+    was chosen after the last generation: MLflow colours its plots by what it has heard first.
+
+    Args:
+        report: of a job.
+        num_generations: of the job. Of more than `MOST_POINTS`, every second one is told, or every
+            third, and so on.
+    """
+    step = -(-num_generations // MOST_POINTS)
+    given = report.get("points", ())
+    told = [point for point in given if not point["generation"] % step]
+    if given and report.get("outcome", "running") != "running" and given[-1] not in told:
+        told.append(given[-1])
+    points = [_point_of(point) for point in told]
     if not points:
         return []
     last = {name: points[-1][name] for name in (STEP, TIME_MS) if name in points[-1]}

@@ -31,7 +31,7 @@ def test_each_class_is_split_at_the_shares_with_an_image_everywhere(
     assert sorted(item.name for item in together) == sorted(item.name for item in items)
     assert set(splits) == (set(SPLITS) if pair[1] else {"train", "test"})
     for split in splits.values():
-        assert split == sorted(split, key=items.index), "the order is that of the items"
+        assert list(split) == sorted(split, key=items.index), "the order is that of the items"
         assert set(Counter(item.label for item in split)) == set(range(len(sizes)))
     for label, size in enumerate(sizes):
         count = sum(item.label == label for item in splits["train"])

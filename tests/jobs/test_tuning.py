@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,17 +12,30 @@ import numpy as np
 import pytest
 
 from craft_ray.errors import ArtifactError
+from craft_ray.files.remote import Place, RemotePath
+from craft_ray.files.whole_files import write_text
 from craft_ray.jobs import tuning
-from craft_ray.jobs.job import POINTS, REPLAYED, RESULT_FILE, STATES_FOLDER, Report, write_result
+from craft_ray.jobs.job import (
+    POINTS,
+    REPLAYED,
+    RESULT_FILE,
+    STATES_FOLDER,
+    BoardLostError,
+    Report,
+    write_result,
+)
 from craft_ray.jobs.tuned import Tuned, read_selected, read_tuned
 from craft_ray.jobs.tuning import tune
+from craft_ray.metering import journal_objects
 from craft_ray.metering.journal import open_journal
+from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.arithmetic import last_bits
 from craft_ray.method.projection import PromptProjection
 from craft_ray.tuners.state import VALUES_FILE, load_newest_state
 from tests.support.classifiers import as_prompt
 from tests.support.fake_pool import FakePool
 from tests.support.reporters import SilentReporter
+from tests.support.s3_server import S3Server
 from tests.support.world import make_world, run_config, world_data
 
 DATA = world_data(shots=3, num_validation=4)
@@ -31,21 +46,27 @@ GENERATIONS = [2, 4, 5]
 class Work:
     """Attempts at one fine-tuning, each as if by another process."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, folder: Place, monkeypatch: pytest.MonkeyPatch, max_queries: int = 40
+    ) -> None:
         self.folder = folder
         self.monkeypatch = monkeypatch
         self.pool = FakePool()
-        self.world = make_world(run_config(max_queries=40), data=DATA, oracle=self.pool)
+        config = run_config(max_queries=max_queries)
+        self.world = make_world(config, data=DATA, oracle=self.pool)
         monkeypatch.setattr(tuning, "PoolOracle", lambda *words: self.pool)
 
-    def attempt(self, stop_after: int | None = None) -> tuple[Tuned, SilentReporter, int]:
+    def attempt(
+        self, stop_after: int | None = None, reporter: SilentReporter | None = None
+    ) -> tuple[Tuned, SilentReporter, int]:
         """What came of it, what was reported, and the number of questions."""
-        before, reporter = len(self.pool.questions), SilentReporter(stop_after)
+        before, reporter = len(self.pool.questions), reporter or SilentReporter(stop_after)
         world = self.world
         tuned = tune(world.config, world.prepared, cast(Any, None), self.folder, reporter)
         return tuned, reporter, len(self.pool.questions) - before
 
     def states(self) -> list[Path]:
+        assert isinstance(self.folder, Path)
         return sorted((self.folder / STATES_FOLDER).iterdir())
 
 
@@ -152,7 +173,7 @@ def test_what_was_cut_off_is_read_from_its_state_and_its_record(work: Work) -> N
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"outcome": "finished"}'])
 def test_a_damaged_result_is_told(work: Work, text: str) -> None:
-    (work.folder / RESULT_FILE).write_text(text)
+    write_text(work.folder / RESULT_FILE, text)
     with pytest.raises(ArtifactError):
         read_tuned(work.folder)
 
@@ -200,3 +221,120 @@ def test_other_questions_are_refused_wherever_it_goes_on(work: Work, others: boo
         work.world = make_world(work.world.config, data=world_data(3, 5), oracle=work.pool)
     with pytest.raises(ArtifactError, match="must ask what is on record"):
         work.attempt()
+
+
+class Lost(SilentReporter):
+    """Whoever hears it is gone at a report.
+
+    Args:
+        at: the number of the report.
+    """
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    def send(self, index: int, report: Report) -> None:
+        if index == self._at:
+            raise BoardLostError
+        super().send(index, report)
+
+
+class Clock:
+    """In place of `time`: every generation takes the same time.
+
+    Args:
+        seconds: of a generation.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._now_s, self._seconds = 0.0, seconds
+        self.time_ns = time.time_ns
+
+    def monotonic(self) -> float:
+        return self._now_s
+
+    def go_on(self, generation: int) -> None:
+        """Another one begins."""
+        self._now_s += self._seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """One that says that a trial of 200 generations takes its share of eight hours, in which 100
+    trials are made, four at a time."""
+    clock = Clock(8 * 3600 * 4 / 100 / 200)
+    begin = MeteredOracle.begin_generation
+
+    def begin_generation(oracle: MeteredOracle, generation: int) -> None:
+        clock.go_on(generation)
+        begin(oracle, generation)
+
+    monkeypatch.setattr(MeteredOracle, "begin_generation", begin_generation)
+    monkeypatch.setattr(tuning, "time", clock)
+    monkeypatch.setattr(journal_objects, "time", clock)
+    return clock
+
+
+@pytest.mark.parametrize("lost_at", [0, 1, 20, 45])
+def test_on_an_object_store_one_that_died_asks_nothing_twice_either(
+    lost_at: int,
+    tmp_path: Path,
+    s3: S3Server,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queries = 8 * 100
+    whole, heard, questions = Work(tmp_path, monkeypatch, queries).attempt()
+    assert len(heard.order) == 50
+    work = Work(RemotePath(s3.address(f"lost/{lost_at}")), monkeypatch, queries)
+    by_driver = len(work.pool.questions)
+    with pytest.raises(BoardLostError):
+        work.attempt(reporter=Lost(lost_at))
+    before = len(work.pool.questions) - by_driver
+    again, repeated, after = work.attempt()
+    assert before + after == questions
+    assert repeated.order == heard.order
+    assert timeless(again.reports) == timeless(whole.reports)
+    assert (again.curve, again.spent) == (whole.curve, whole.spent)
+    kept, best = (read_selected(folder).classifier for folder in (work.folder, tmp_path))
+    for name, array in best.arrays().items():
+        np.testing.assert_array_equal(kept.arrays()[name], array)
+
+
+def test_on_an_object_store_one_that_is_stopped_keeps_what_it_has_reported(
+    s3: S3Server, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(RemotePath(s3.address("stopped")), monkeypatch, 8 * 100)
+    tuned, _, _ = work.attempt(stop_after=7)
+    assert tuned.outcome == "stopped early"
+    names = sorted(path.name for path in (work.folder / STATES_FOLDER).iterdir())
+    assert names[-1] == "00000014", "the seventh report is of this generation"
+    assert read_tuned(work.folder).reports == tuned.reports
+
+
+def test_a_trial_of_hours_makes_few_requests_to_an_object_store(
+    s3: S3Server, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: Counter[str] = Counter()
+
+    def count(name: str, of_each: int) -> None:
+        method = getattr(RemotePath, name)
+
+        def counted(*words: Any, **more: Any) -> Any:
+            requests[name] += of_each
+            return method(*words, **more)
+
+        monkeypatch.setattr(RemotePath, name, counted)
+
+    # As pyarrow makes them of a server: two where a folder is asked for, or a file removed.
+    for name, of_each in (
+        ("write_bytes", 1), ("read_bytes", 2), ("exists", 2), ("stat", 2), ("unlink", 4),
+        ("remove_all", 5), ("_list", 1),
+    ):  # fmt: skip
+        count(name, of_each)
+    work = Work(RemotePath(s3.address("long")), monkeypatch, 8 * 200)
+    _, heard, _ = work.attempt()
+    assert len(heard.order) == 100
+    assert requests["write_bytes"] < 50
+    assert requests.total() < 100

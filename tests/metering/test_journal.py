@@ -22,10 +22,12 @@ from hypothesis import strategies as st
 from craft_ray.config.run import RunConfig
 from craft_ray.errors import ArtifactError, RunFailedError
 from craft_ray.files.remote import Place, RemotePath
-from craft_ray.metering.journal import Journal, open_journal, remove_journal
+from craft_ray.metering import journal_objects
+from craft_ray.metering.journal import JOURNAL_FOLDER, Journal, open_journal, remove_journal
 from craft_ray.metering.journal_sqlite import QueryId, QueryJournal, digest_of_question
 from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.metering.outbox import Outbox
 from craft_ray.tuners.base import GenerationReport
 from craft_ray.tuners.registry import make_trainer
 from craft_ray.tuners.state import TrainerState, load_state, save_state
@@ -493,7 +495,13 @@ def objects(s3: S3Server, request: pytest.FixtureRequest) -> RemotePath:
     return RemotePath(s3.address(request.node.name))
 
 
-def test_a_damaged_object_is_refused_by_name(objects: RemotePath) -> None:
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part is sent by itself."""
+    monkeypatch.setattr(journal_objects, "SENT_EVERY_S", 0.0)
+
+
+def test_a_damaged_object_is_refused_by_name(objects: RemotePath, at_once: None) -> None:
     query = QueryId(1, "search", 0)
     with open_journal(objects) as journal:
         journal.record(query, QUESTION, 0, COST, np.zeros(2))
@@ -503,11 +511,8 @@ def test_a_damaged_object_is_refused_by_name(objects: RemotePath) -> None:
     assert cheaper != content
     for damaged in (b"", content[:-1], content + b"x", cheaper):
         path.write_bytes(damaged)
-        with open_journal(objects) as journal:
-            with pytest.raises(ArtifactError, match=r"search-0-00000000\?.*: must be of a journal"):
-                journal.parts(query, QUESTION)
-            with pytest.raises(ArtifactError, match="its checksum differs"):
-                journal.total()
+        with pytest.raises(ArtifactError, match=r"000000\?.*: must be of a journal .*checksum"):
+            open_journal(objects)
 
 
 def test_a_strange_object_is_refused_by_name(objects: RemotePath) -> None:
@@ -530,18 +535,133 @@ def test_what_was_forgotten_but_not_removed_is_counted_once(
         assert journal.parts(QueryId(0, "search", 0), QUESTION) == []
 
 
-def test_a_part_is_one_object_and_forgetting_leaves_few(objects: RemotePath) -> None:
+def test_parts_are_sent_together_and_forgetting_leaves_few(objects: RemotePath) -> None:
     with open_journal(objects) as journal:
         for generation in range(5):
             for start in range(0, 30, 10):
                 query = QueryId(generation, "search", 0)
-                journal.record(query, QUESTION, start, COST, np.zeros(10))
-        assert len(objects.files_below()) == 15
-        for generation in range(1, 5):
-            journal.forget_answers(before_generation=generation)
-        assert len(objects.files_below()) == 4 + 3
+                journal.record(query, QUESTION, start, COST, np.full(10, float(start)))
+            if generation:
+                journal.forget_answers(before_generation=generation)
+        assert len(objects.files_below()) == 4, "what was forgotten was never sent"
         journal.compact()
-        assert len(objects.files_below()) == 1 + 3
+        assert len(objects.files_below()) == 1
+    assert len(objects.files_below()) == 1 + 1
+    with open_journal(objects) as later:
+        assert later.total().candidate_queries == 5 * 3 * COST.candidate_queries
+        kept = later.parts(QueryId(4, "search", 0), QUESTION)
+        assert [part.answer.tolist() for part in kept] == [[s] * 10 for s in (0.0, 10.0, 20.0)]
+        assert later.parts(QueryId(3, "search", 0), QUESTION) == []
+
+
+def test_objects_go_when_all_that_was_sent_with_them_is_forgotten(
+    objects: RemotePath, at_once: None
+) -> None:
+    with open_journal(objects) as journal:
+        for generation in range(6):
+            record_generations(journal, range(generation, generation + 1))
+            journal.forget_answers(before_generation=generation)
+            assert len(journal.parts(QueryId(generation, "search", 0), QUESTION)) == 1
+        folders = {path.parent.name for path in objects.files_below()} - {"forgotten"}
+    assert len(folders) == 1
+    with open_journal(objects) as later:
+        assert later.total().candidate_queries == 6 * COST.candidate_queries
+
+
+def test_much_that_waits_is_sent(objects: RemotePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_objects, "SENT_BYTES", 1000)
+    with open_journal(objects) as journal:
+        record_generations(journal, range(50))  # of 16 bytes each
+        assert objects.files_below() == []
+        record_generations(journal, range(50, 70))
+        assert len(objects.files_below()) == 1
+
+
+def test_parts_that_come_seldom_are_sent_at_once(
+    objects: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr(journal_objects, "time", SimpleNamespace(monotonic=lambda: now_s))
+    with open_journal(objects) as journal:
+        record_generations(journal, range(1))
+        assert objects.files_below() == []
+        for generation in range(1, 4):
+            now_s += journal_objects.SENT_EVERY_S
+            record_generations(journal, range(generation, generation + 1))
+            assert len(objects.files_below()) == generation
+        now_s += journal_objects.SENT_EVERY_S / 2
+        record_generations(journal, range(4, 5))
+        assert len(objects.files_below()) == 3
+
+
+def test_after_the_end_of_a_machine_what_it_had_sent_is_on_record(
+    objects: RemotePath, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    journal = open_journal(objects)
+    record_generations(journal, range(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_objects, "SENT_EVERY_S", 0.0)
+        record_generations(journal, range(3, 4))
+    record_generations(journal, range(4, 6))  # and then it dies
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path))  # without its disk
+        with open_journal(objects) as elsewhere:
+            assert elsewhere.total().candidate_queries == 4 * COST.candidate_queries
+            assert len(elsewhere.parts(QueryId(2, "search", 0), QUESTION)) == 1
+            assert elsewhere.parts(QueryId(4, "search", 0), QUESTION) == []
+            record_generations(elsewhere, range(4, 5))
+    with open_journal(objects) as here:  # what was asked twice is counted once
+        assert here.total().candidate_queries == 6 * COST.candidate_queries
+
+
+def test_whoever_only_counts_sends_nothing(objects: RemotePath) -> None:
+    writer = open_journal(objects)
+    record_generations(writer, range(3))
+    with open_journal(objects) as reader:
+        assert reader.total() == writer.total()
+    assert objects.files_below() == []
+    with writer:
+        pass
+    assert len(objects.files_below()) == 1
+    assert outbox_of(objects).all() == {}
+
+
+def outbox_of(folder: RemotePath) -> Outbox:
+    return Outbox(str(folder / JOURNAL_FOLDER))
+
+
+def test_what_was_sent_and_not_dropped_is_not_sent_again(
+    objects: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process ends between the two."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Outbox, "drop", lambda *_: None)
+        with open_journal(objects) as journal:
+            record_generations(journal, range(3))
+    assert len(outbox_of(objects).all()) == 3
+    with open_journal(objects) as later:
+        assert later.total().candidate_queries == 3 * COST.candidate_queries
+        record_generations(later, range(3, 4))
+    assert outbox_of(objects).all() == {}
+    assert len(objects.files_below()) == 2
+
+
+def test_a_removed_journal_leaves_nothing_in_the_outbox(objects: RemotePath) -> None:
+    record_generations(open_journal(objects), range(3))
+    remove_journal(objects)
+    with open_journal(objects) as journal:
+        assert journal.is_empty()
+
+
+def test_an_outbox_that_is_not_ours_alone_is_refused(
+    objects: RemotePath, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / f"craft-ray-outbox-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(RunFailedError, match="must be a folder of this user alone"):
+        record_generations(open_journal(objects), range(1))
 
 
 def record_generations(journal: Journal, generations: range) -> None:
@@ -549,41 +669,54 @@ def record_generations(journal: Journal, generations: range) -> None:
         journal.record(QueryId(generation, "search", 0), QUESTION, 0, COST, np.zeros(2))
 
 
-def test_what_a_writer_forgets_while_it_is_counted_is_counted(objects: RemotePath) -> None:
+@pytest.mark.parametrize("sent_every_s", [0.0, 60.0])
+def test_what_a_writer_forgets_while_it_is_counted_is_counted(
+    sent_every_s: float, objects: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_objects, "SENT_EVERY_S", sent_every_s)
     with open_journal(objects) as writer:
-        record_generations(writer, range(4))
+        record_generations(writer, range(2))
+        writer.forget_answers(before_generation=1)
+        record_generations(writer, range(2, 4))
         expected = writer.total()
         reader = open_journal(objects)
         writer.forget_answers(before_generation=3)
         assert reader.total() == expected
-        # What was read keeps its answer, what was forgotten has none.
         assert len(reader.parts(QueryId(3, "search", 0), QUESTION)) == 1
-        assert reader.parts(QueryId(2, "search", 0), QUESTION) == []
+        # Of what is gone it has what it had read.
+        assert len(reader.parts(QueryId(1, "search", 0), QUESTION)) == (sent_every_s > 0)
+        assert reader.total() == expected
 
 
-@pytest.mark.parametrize("change", ["forget", "compact"])
-def test_a_journal_is_opened_while_its_writer_cleans_up(
-    change: str, objects: RemotePath, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sent_every_s", [0.0, 60.0])
+@pytest.mark.parametrize("change", ["forget", "compact", "send"])
+def test_a_journal_is_opened_while_its_writer_goes_on(
+    change: str, sent_every_s: float, objects: RemotePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_journal(objects) as writer:
+        monkeypatch.setattr(journal_objects, "SENT_EVERY_S", sent_every_s)
         record_generations(writer, range(4))
         writer.forget_answers(before_generation=1)
         writer.forget_answers(before_generation=2)
         expected = writer.total()
-        stale = (objects / "queries").files_below()
-        if change == "forget":
-            writer.forget_answers(before_generation=3)
-        else:
-            writer.compact()
-        listings = [stale]
         fresh = RemotePath.files_below
+        changes = [change]
 
         def files_below(folder: RemotePath) -> list[RemotePath]:
-            return listings.pop() if listings else fresh(folder)
+            found = fresh(folder)
+            if changes:  # right after the reader has listed
+                changes.clear()
+                if change == "forget":
+                    writer.forget_answers(before_generation=3)
+                elif change == "compact":
+                    writer.compact()
+                else:
+                    writer.__exit__(None, None, None)
+            return found
 
         monkeypatch.setattr(RemotePath, "files_below", files_below)
         assert open_journal(objects).total() == expected
-        assert listings == []
+        assert changes == []
 
 
 def test_a_file_that_goes_while_it_is_read_does_not_exist(objects: RemotePath) -> None:
@@ -617,6 +750,12 @@ def test_a_store_that_is_gone_ends_the_run_and_not_with_a_traceback(
         address = RemotePath(server.address("gone"))
         journal = open_journal(address)
         server.kill()
-        with pytest.raises(RunFailedError, match=r"queries/00000001/search-0-00000000\?"):
-            journal.record(QueryId(1, "search", 0), QUESTION, 0, COST, np.zeros(2))
-        assert journal.is_empty()
+        with pytest.raises(RunFailedError, match=r"/gone/queries/.*-0000/000000\?"), journal:
+            record_generations(journal, range(1))
+        assert journal.total() == COST, "it waits in the outbox"
+        with pytest.raises(ValueError, match="of the run"), journal:  # not hidden by the store
+            raise ValueError("of the run")
+    outbox = outbox_of(address)
+    assert len(outbox.all()) == 1
+    outbox.remove()
+    assert outbox.all() == {}

@@ -36,6 +36,6 @@ def test_every_class_needs_three_images_to_be_held_out() -> None:
 
 
 def test_of_many_images_not_all_are_held_out() -> None:
-    check_comparable(space(validation="none"), replace(DATA, train=DATA.train * 256))
+    check_comparable(space(validation="none"), replace(DATA, train=(*DATA.train,) * 256))
     with pytest.raises(ConfigError, match=r"of more than 4,096 images, here 4,112, not all are"):
-        check_comparable(space(validation="none"), replace(DATA, train=DATA.train * 257))
+        check_comparable(space(validation="none"), replace(DATA, train=(*DATA.train,) * 257))

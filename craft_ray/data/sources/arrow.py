@@ -15,12 +15,20 @@ import pyarrow as pa
 
 from craft_ray.config.data import ArrowSource
 from craft_ray.data.dataset import Dataset, Split
-from craft_ray.data.rows import ArrowRow, Encoded, arrow_table
+from craft_ray.data.lazy_sequence import Chosen, Joined
+from craft_ray.data.packed_places import ArrowRows, RowNames
+from craft_ray.data.rows import arrow_table
 from craft_ray.data.sources.class_files import GivenNames, given_names, names_in_file
 from craft_ray.data.sources.shard_files import shard_paths
 from craft_ray.data.sources.shard_names import layout_of
 from craft_ray.data.sources.table_columns import image_column, label_column
-from craft_ray.data.sources.tables import Table, dataset_of_tables, image_beside, needs_path
+from craft_ray.data.sources.tables import (
+    Table,
+    dataset_of_tables,
+    image_beside,
+    labels_in,
+    needs_path,
+)
 from craft_ray.data.split_names import split_of
 from craft_ray.errors import DataError
 
@@ -129,18 +137,18 @@ def _chosen(tables: Sequence[Table], indices: Sequence[Path]) -> Table:
     rows: list[int] = [
         row for path in indices for row in _open(path).column(0).to_pylist() if row is not None
     ]
-    values = [value for table in tables for value in table.values]
-    names = [name for table in tables for name in table.names]
-    images = [image for table in tables for image in table.images]
-    if rows and not 0 <= min(rows) <= max(rows) < len(values):
+    names = Joined([table.names for table in tables])
+    if rows and not 0 <= min(rows) <= max(rows) < len(names):
         raise DataError(
-            f"{indices[0]}: rows must be among the {len(values):,} of the data, but {max(rows):,} "
+            f"{indices[0]}: rows must be among the {len(names):,} of the data, but {max(rows):,} "
             "is not"
         )
+    labels = Joined([table.labels for table in tables])
+    images = Joined([table.images for table in tables])
     first = tables[0]
     return Table(
         first.split, first.path, first.schema, first.label_column,
-        [values[row] for row in rows], [names[row] for row in rows], [images[row] for row in rows],
+        Chosen(labels, rows), Chosen(names, rows), Chosen(images, rows),
     )  # fmt: skip
 
 
@@ -149,12 +157,11 @@ def _table(split: Split | None, path: Path, source: ArrowSource) -> Table:
     images = image_column(table.schema, source.image_column, str(path))
     labels = label_column(table.schema, source.label_column, str(path))
     column = table.column(images)
-    names = [f"{path} row {row}" for row in range(table.num_rows)]
-    references: list[Encoded] = [ArrowRow(str(path), images, row) for row in range(table.num_rows)]
-    for row in needs_path(column):
-        references[row] = image_beside(path, column[row], names[row])
-    values = [None] * table.num_rows if labels is None else table.column(labels).to_pylist()
-    return Table(split, path, table.schema, labels, values, names, references)
+    names = RowNames(str(path), table.num_rows)
+    beside = {row: image_beside(path, column[row], names[row]) for row in needs_path(column)}
+    rows = ArrowRows(str(path), images, table.num_rows, beside)
+    said = labels_in(None if labels is None else table.column(labels), names)
+    return Table(split, path, table.schema, labels, said, names, rows)
 
 
 def _open(path: Path) -> Any:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from array import array
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from craft_ray.config.data import CoopSource
 from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
+from craft_ray.data.lazy_sequence import Joined
+from craft_ray.data.packed_items import PackedItems
+from craft_ray.data.packed_places import PackedPaths
 from craft_ray.data.sources.coop_table import COOP_TABLE, CoopEntry
 from craft_ray.data.sources.imagenet import load_imagenet, load_shifted_imagenet
 from craft_ray.data.sources.index import found_path
@@ -40,20 +45,22 @@ def load_coop(source: CoopSource) -> Dataset:
 def _load_split_file(name: str, folder: Path, entry: CoopEntry, path: Path) -> Dataset:
     """`{"train" | "val" | "test": [[path below the image folder, label, class name], ...]}`."""
     names = _Names(path, entry)
-    splits: dict[Split, list[Item]] = {}
+    splits: dict[Split, Sequence[Item]] = {}
     files = Files()
+    images: list[PackedPaths] = []
     for split, rows in _read_split_file(path).items():
-        items = []
+        paths, labels = PackedPaths(), array("l")
         for number, row in enumerate(rows):
             where = f"{path}: {split} entry {number}"
             relative, label, class_name = _check_row(row, where)
             names.add(label, class_name, where)
-            image = found_path(folder / entry.images, relative, files)
-            items.append(Item(image, label, str(image)))
-        if items:
-            splits[split] = items
+            paths.append(found_path(folder / entry.images, relative, files))
+            labels.append(label)
+        if labels:
+            splits[split] = PackedItems(paths, None, labels)
+        images.append(paths)
     class_names = names.in_order()
-    check_files_exist([item for items in splits.values() for item in items], path, files)
+    check_files_exist(Joined(images), path, files)
     return Dataset(name, class_names, splits)
 
 
@@ -127,10 +134,10 @@ def _load_aircraft(name: str, folder: Path, entry: CoopEntry) -> Dataset:
     """Classes in the order of `variants.txt`; lines `0034309 DC-9-30` in the file of a split."""
     class_names = tuple(line for _, line in read_lines(folder / "variants.txt"))
     labels = {class_name: label for label, class_name in enumerate(class_names)}
-    splits: dict[Split, list[Item]] = {}
+    splits: dict[Split, Sequence[Item]] = {}
     for split in SPLITS:
         path = folder / f"images_variant_{split}.txt"
-        items = []
+        paths, numbers = PackedPaths(), array("l")
         for number, line in read_lines(path):
             image_id, _, class_name = line.partition(" ")
             class_name = class_name.strip()
@@ -144,10 +151,10 @@ def _load_aircraft(name: str, folder: Path, entry: CoopEntry) -> Dataset:
                     f"{path} line {number}: must begin with the id of an image, but got "
                     f"{image_id!r}"
                 )
-            image = folder / entry.images / f"{image_id}.jpg"
-            items.append(Item(image, labels[class_name], str(image)))
-        if not items:
+            paths.append(folder / entry.images / f"{image_id}.jpg")
+            numbers.append(labels[class_name])
+        if not paths:
             raise DataError(f"{path}: must have at least one image")
-        check_files_exist(items, path)
-        splits[split] = items
+        check_files_exist(paths, path)
+        splits[split] = PackedItems(paths, None, numbers)
     return Dataset(name, class_names, splits)

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pydantic import TypeAdapter, ValidationError
 
 from craft_ray.config.data import CoopSource, DataSource, EmbeddedSource, Photographs
-from craft_ray.data.dataset import Dataset, Item
+from craft_ray.data.dataset import Dataset
 from craft_ray.data.decoding import AS_SEEN, AS_STORED, Decoding
+from craft_ray.data.packed_items import all_decoded_as
 from craft_ray.data.parquet_layout import DECODING_KEY
 from craft_ray.data.rows import ParquetRow, open_parquet
 from craft_ray.errors import DataError
@@ -37,10 +38,7 @@ def decoded_as(dataset: Dataset, decoding: Decoding) -> Dataset:
     """The same images, decoded in this way."""
     if decoding == dataset.decoding:  # a list of millions need not be copied
         return dataset
-    splits = {
-        split: [Item(item.encoded, item.label, item.name, decoding) for item in items]
-        for split, items in dataset.splits.items()
-    }
+    splits = {split: all_decoded_as(items, decoding) for split, items in dataset.splits.items()}
     return replace(dataset, splits=splits)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from craft_ray.config.data import FolderSource
 from craft_ray.data.dataset import Dataset, Item, Split
+from craft_ray.data.packed_items import packed_files
 from craft_ray.data.sources.folder_layout import split_folders
 from craft_ray.data.sources.image_names import PassedOver, image_extensions
 from craft_ray.data.sources.instead import TABLE_SUFFIXES, instead_in, table_in
@@ -16,7 +18,6 @@ from craft_ray.data.sources.listing import (
     composed,
     image_files,
     images_directly_in,
-    labelled,
 )
 from craft_ray.data.sources.metadata import METADATA_FILES, load_metadata, metadata_files
 from craft_ray.data.sources.seeded_split import split_by_seed
@@ -146,7 +147,7 @@ def _check_is_no_wrapper(root: Path, class_names: tuple[str, ...]) -> None:
         )
 
 
-def _only_below(root: Path, class_names: tuple[str, ...], items: list[Item]) -> tuple[str, ...]:
+def _only_below(root: Path, class_names: tuple[str, ...], items: Sequence[Item]) -> tuple[str, ...]:
     """A note where all images lie deeper than in the folders of classes, which then may be parts
     or groups of what a user calls classes."""
     if any(isinstance(each.encoded, Path) and each.encoded.parent.parent == root for each in items):
@@ -159,21 +160,23 @@ def _only_below(root: Path, class_names: tuple[str, ...], items: list[Item]) -> 
 
 def _items_of(
     folder: Path, class_names: tuple[str, ...], passed_over: PassedOver, *, complete: bool = True
-) -> list[Item]:
+) -> Sequence[Item]:
     """Images of all classes; where it must be `complete`, each class has at least one."""
-    items = []
     there = {composed(name): name for name in class_folders(folder)}
-    for label, class_name in enumerate(class_names):
-        path = folder / class_name
-        if not path.is_dir():
-            path = folder / there.get(composed(class_name), class_name)
-        images = image_files(path, passed_over) if path.is_dir() else []
-        if complete and not images:
-            others = "; ".join(passed_over.notes())
-            raise DataError(
-                f"{path}: must have at least one image ({', '.join(image_extensions())}), but has "
-                "none: remove the folder, or put images of the class into it"
-                f"{f' ({others})' if others else ''}{instead_in(path)}"
-            )
-        items += labelled(images, label)
-    return items
+
+    def files_of_classes() -> Iterator[tuple[int, list[Path]]]:
+        for label, class_name in enumerate(class_names):
+            path = folder / class_name
+            if not path.is_dir():
+                path = folder / there.get(composed(class_name), class_name)
+            images = image_files(path, passed_over) if path.is_dir() else []
+            if complete and not images:
+                others = "; ".join(passed_over.notes())
+                raise DataError(
+                    f"{path}: must have at least one image ({', '.join(image_extensions())}), but "
+                    "has none: remove the folder, or put images of the class into it"
+                    f"{f' ({others})' if others else ''}{instead_in(path)}"
+                )
+            yield label, images
+
+    return packed_files(files_of_classes())

@@ -7,14 +7,15 @@ ids, so that a classifier tuned on ImageNet applies to each.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from craft_ray.config.data import CoopName
 from craft_ray.data.dataset import Dataset, Item, Split
+from craft_ray.data.packed_items import packed_files
 from craft_ray.data.sources.coop_table import COOP_TABLE
 from craft_ray.data.sources.image_names import PassedOver
-from craft_ray.data.sources.listing import class_folders, image_files, labelled, read_lines
+from craft_ray.data.sources.listing import class_folders, image_files, read_lines
 from craft_ray.errors import DataError
 
 CLASS_NAMES_FILE = "classnames.txt"
@@ -37,7 +38,7 @@ def load_imagenet(root: Path) -> Dataset:
     names = _read_class_names(folder / CLASS_NAMES_FILE)
     train, test = folder / entry.images / "train", folder / entry.images / "val"
     passed_over = PassedOver()
-    splits: dict[Split, list[Item]] = {
+    splits: dict[Split, Sequence[Item]] = {
         "train": _items_by_id(train, names, names.keys(), passed_over),
         "test": _items_by_id(test, names, names.keys(), passed_over),
     }
@@ -113,7 +114,7 @@ def _shared_class_names(root: Path, folder: Path) -> dict[str, str]:
 
 def _items_by_id(
     folder: Path, names: dict[str, str], ids: Iterable[str], passed_over: PassedOver
-) -> list[Item]:
+) -> Sequence[Item]:
     """Images of folders named by WordNet ids, of which exactly `ids` must be there."""
     present, expected = set(class_folders(folder)), set(ids)
     if expected and not present:
@@ -125,27 +126,28 @@ def _items_by_id(
     unknown = sorted(expected - names.keys())
     if unknown:
         raise DataError(f"{folder}: {unknown[0]} must be one of {CLASS_NAMES_FILE}, but is not")
-    items = []
-    for label, identity in enumerate(names):
-        if identity in expected:
-            items += _images_of_class(folder / identity, label, passed_over)
-    return items
+    return packed_files(
+        (label, _images_of_class(folder / identity, passed_over))
+        for label, identity in enumerate(names)
+        if identity in expected
+    )
 
 
-def _items_by_number(images: Path, names: dict[str, str], passed_over: PassedOver) -> list[Item]:
+def _items_by_number(
+    images: Path, names: dict[str, str], passed_over: PassedOver
+) -> Sequence[Item]:
     """Images of folders 0, 1, ..., by number: as words they sort 0, 1, 10, 100, ..."""
     _check_same(set(class_folders(images)), {str(label) for label in range(len(names))}, images)
-    items = []
-    for label in range(len(names)):
-        items += _images_of_class(images / str(label), label, passed_over)
-    return items
+    return packed_files(
+        (label, _images_of_class(images / str(label), passed_over)) for label in range(len(names))
+    )
 
 
-def _images_of_class(folder: Path, label: int, passed_over: PassedOver) -> list[Item]:
-    items = labelled(image_files(folder, passed_over), label)
-    if not items:
+def _images_of_class(folder: Path, passed_over: PassedOver) -> list[Path]:
+    files = image_files(folder, passed_over)
+    if not files:
         raise DataError(f"{folder}: must have at least one image, but has none")
-    return items
+    return files
 
 
 def _own_ids(images: Path) -> list[str]:

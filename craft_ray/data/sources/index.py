@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 from craft_ray.config.data import SeededSplit
 from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
+from craft_ray.data.packed_items import PackedItems
+from craft_ray.data.packed_places import PackedPaths
 from craft_ray.data.sources.class_order import in_order
 from craft_ray.data.sources.listing import Files, check_files_exist
 from craft_ray.data.sources.seeded_split import split_by_seed
@@ -45,22 +48,24 @@ def index_of(name: str, tables: Sequence[RowsOf], settings: SeededSplit) -> Data
     class_names = in_order({row.label for table in tables for row in table.rows})
     labels = {class_name: label for label, class_name in enumerate(class_names)}
     files = Files()
-    splits: dict[Split, list[Item]] = {}
-    items: list[Item] = []
+    paths, numbers = PackedPaths(), array("l")
+    places: dict[Split, array[int]] = {}
     for table in tables:
-        found = []
-        for row in table.rows:
-            path = _path_of(row, table, files)
-            found.append(Item(path, labels[row.label], str(path)))
+        found = PackedPaths(_path_of(row, table, files) for row in table.rows)
         check_files_exist(found, table.file, files)
-        items += found
-        for row, item in zip(table.rows, found, strict=True):
+        for row in table.rows:
             if row.split is not None:
-                splits.setdefault(_split_of(row, row.split, table.file), []).append(item)
-    in_splits = {each: splits[each] for each in SPLITS if each in splits}
-    if not in_splits:
-        in_splits = split_by_seed(items, class_names, settings)
-    return Dataset(name, class_names, in_splits, notes=notes)
+                split = _split_of(row, row.split, table.file)
+                places.setdefault(split, array("l")).append(len(numbers))
+            numbers.append(labels[row.label])
+        paths.extend(found)
+    items = PackedItems(paths, None, numbers)
+    splits: Mapping[Split, Sequence[Item]] = {
+        each: items.chosen(places[each]) for each in SPLITS if each in places
+    }
+    if not splits:
+        splits = split_by_seed(items, class_names, settings)
+    return Dataset(name, class_names, splits, notes=notes)
 
 
 def _left_out(table: RowsOf) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from craft_ray.data.dataset import Item
@@ -154,11 +154,11 @@ class Files:
         return path.name in self._names[path.parent]
 
 
-def check_files_exist(items: Sequence[Item], where: Path, files: Files | None = None) -> None:
+def check_files_exist(paths: Iterable[Path], where: Path, files: Files | None = None) -> None:
     """Find the files of an index.
 
     Args:
-        items: all of the index.
+        paths: all of the index.
         where: the index, for the message.
         files: what has been listed already.
 
@@ -167,9 +167,9 @@ def check_files_exist(items: Sequence[Item], where: Path, files: Files | None = 
     """
     files = files or Files()
     missing = []
-    for item in items:
-        path = item.encoded
-        assert isinstance(path, Path)
+    total = 0
+    for path in paths:
+        total += 1
         if not files.has(path):
             missing.append(path)
     if missing:
@@ -177,7 +177,7 @@ def check_files_exist(items: Sequence[Item], where: Path, files: Files | None = 
         others = f" and {len(missing) - NAMED_AT_MOST:,} more" * (len(missing) > NAMED_AT_MOST)
         also = " (also read with / for \\)" * any("\\" in str(path) for path in missing)
         raise DataError(
-            f"{where}: all of its {len(items):,} images must exist, but {len(missing):,} do not: "
+            f"{where}: all of its {total:,} images must exist, but {len(missing):,} do not: "
             f"{named}{others}{also}{packed_in(where.parent)}"
         )
 

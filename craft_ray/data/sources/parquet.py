@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -9,12 +12,19 @@ import pyarrow.parquet as pq
 
 from craft_ray.config.data import ParquetSource
 from craft_ray.data.dataset import Dataset, Split
-from craft_ray.data.rows import Encoded, ParquetRow, open_parquet
+from craft_ray.data.packed_places import ParquetRows, RowNames
+from craft_ray.data.rows import open_parquet
 from craft_ray.data.sources.class_files import given_names, names_on_card
 from craft_ray.data.sources.shard_files import shard_paths
 from craft_ray.data.sources.shard_names import Layout, layout_of
 from craft_ray.data.sources.table_columns import image_column, label_column
-from craft_ray.data.sources.tables import Table, dataset_of_tables, image_beside, needs_path
+from craft_ray.data.sources.tables import (
+    Table,
+    dataset_of_tables,
+    image_beside,
+    labels_in,
+    needs_path,
+)
 from craft_ray.errors import DataError
 from craft_ray.files.remote import Place, locate
 
@@ -68,34 +78,31 @@ def _read_file(split: Split | None, path: Place, source: ParquetSource) -> Table
             schema = file.schema_arrow
             images = image_column(schema, source.image_column, str(path))
             labels = label_column(schema, source.label_column, str(path))
-            values = (
-                [None] * file.metadata.num_rows
-                if labels is None
-                else file.read(columns=[labels]).column(0).to_pylist()
-            )
-            names = [f"{path} row {row}" for row in range(file.metadata.num_rows)]
-            return Table(
-                split, path, schema, labels, values, names, _references(file, path, images, names)
-            )
+            num_rows = file.metadata.num_rows
+            names = RowNames(str(path), num_rows)
+            column = None if labels is None else file.read(columns=[labels]).column(0)
+            said = labels_in(column, names)
+            rows = _rows(file, path, images, names)
+            return Table(split, path, schema, labels, said, names, rows)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: must be a Parquet file, but: {error}") from error
 
 
-def _references(file: pq.ParquetFile, path: Place, column: str, names: list[str]) -> list[Encoded]:
+def _rows(file: pq.ParquetFile, path: Place, column: str, names: Sequence[str]) -> ParquetRows:
     """Of each row, where its image is: in the row itself, or the file that it names."""
     kind = file.schema_arrow.field(column).type
-    is_struct = pa.types.is_struct(kind)
-    found: list[Encoded] = []
-    for group in range(file.num_row_groups):
-        start, size = len(found), file.metadata.row_group(group).num_rows
-        found += [ParquetRow(str(path), column, group, row) for row in range(size)]
-        leaf = f"{column}.bytes" if is_struct else column
-        if pa.types.is_list(kind) or _num_nulls(file.metadata.row_group(group), leaf) == 0:
+    leaf = f"{column}.bytes" if pa.types.is_struct(kind) else column
+    groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+    starts = [0, *accumulate(group.num_rows for group in groups)]
+    beside: dict[int, Path] = {}
+    for number, group in enumerate(groups):
+        if pa.types.is_list(kind) or _num_nulls(group, leaf) == 0:
             continue
-        images = file.read_row_group(group, columns=[column]).column(column)
+        images = file.read_row_group(number, columns=[column]).column(column)
         for row in needs_path(images):
-            found[start + row] = image_beside(path, images[row], names[start + row])
-    return found
+            place = starts[number] + row
+            beside[place] = image_beside(path, images[row], names[place])
+    return ParquetRows(str(path), column, starts, beside)
 
 
 def _num_nulls(group: Any, leaf: str) -> int | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from craft_ray.config.data import SeededSplit
 from craft_ray.config.suggestions import did_you_mean
 from craft_ray.data.dataset import SPLITS, Dataset, Item, Split
+from craft_ray.data.lazy_sequence import Joined
+from craft_ray.data.packed_items import PackedItems
 from craft_ray.data.parquet_layout import Classes
 from craft_ray.data.rows import Encoded
 from craft_ray.data.sources.class_files import GivenNames
@@ -45,7 +49,16 @@ def plain_labels(values: Iterable[Any], names: Sequence[str]) -> list[Label]:
     Raises:
         DataError: names the row whose label is another thing.
     """
-    return [_plain(value, names, index) for index, value in enumerate(values)]
+    known: dict[int | str, Label] = {}  # so that a label is in memory once, and looked at once
+    labels: list[Label] = []
+    for index, value in enumerate(values):
+        if isinstance(value, int | str):
+            if value not in known:
+                known[value] = _plain(value, names, index)
+            labels.append(known[value])
+        else:
+            labels.append(_plain(value, names, index))
+    return labels
 
 
 def _plain(value: Any, names: Sequence[str], index: int) -> Label:
@@ -86,9 +99,9 @@ def dataset_of(
     labels = _of_one_kind(parts, given)
     first_with: dict[int | str, str] = {}
     for part, of_part in zip(parts, labels, strict=True):
-        for label, image_name in zip(of_part, part.names, strict=True):
-            if label is not None:
-                first_with.setdefault(label, image_name)
+        for place, label in enumerate(of_part):
+            if label is not None and label not in first_with:
+                first_with[label] = part.names[place]
     if not first_with:
         if total := sum(map(len, labels)):
             law = f"at least one image must have a label, but of {total:,} none has"
@@ -96,16 +109,13 @@ def dataset_of(
             law = "must have at least one image, but the files have none"
         raise DataError(f"{name}: {law}")
     classes, number_of = _numbering(first_with, _declared(parts), given, remedy)
-    found: dict[Split | None, list[Item]] = {}
-    unlabelled: dict[Split | None, int] = {}
-    for part, of_part in zip(parts, labels, strict=True):
-        items = found.setdefault(part.split, [])
-        for image, image_name, label in zip(part.images, part.names, of_part, strict=True):
-            if label is None:
-                unlabelled[part.split] = unlabelled.get(part.split, 0) + 1
-            else:
-                items.append(Item(image, number_of[label], image_name))
-    for split, count in unlabelled.items():
+    _check_in_range(first_with, number_of, len(classes.names))
+    found: dict[Split | None, Sequence[Item]] = {}
+    for split in dict.fromkeys(part.split for part in parts):
+        of_split = [each for each in zip(parts, labels, strict=True) if each[0].split == split]
+        found[split], count = _labelled_items(of_split, number_of)
+        if not count:
+            continue
         where = "the data" if split is None else f"split {split}"
         if found[split]:
             told.append(f"{name}: {count:,} image(s) of {where} without a label are left out.")
@@ -122,21 +132,46 @@ def dataset_of(
             )
     splits = {split: found[split] for split in SPLITS if split in found}
     if None in found:
-        _check_in_range(found[None], len(classes.names))
         splits = split_by_seed(found[None], classes.names, seeded)
     return Dataset(name, classes.names, splits, classes.scored, classes.ids, tuple(told))
 
 
-def _check_in_range(items: Sequence[Item], num_classes: int) -> None:
-    """As `Dataset` does, before the split.
+def _labelled_items(
+    parts: Sequence[tuple[Part, Sequence[Label]]], number_of: Mapping[int | str, int]
+) -> tuple[PackedItems, int]:
+    """The items of a split that have a label, and how many have none.
 
-    Raises:
-        DataError: names the first image whose label is outside.
+    Args:
+        parts: of the split, with their labels.
+        number_of: the class of each label.
     """
-    for item in items:
-        if not 0 <= item.label < num_classes:
+    numbers_N = np.fromiter(
+        (
+            UNLABELLED if label is None else number_of[label]
+            for _, labels in parts
+            for label in labels
+        ),
+        dtype=np.int32,
+    )
+    images = Joined([part.images for part, _ in parts])
+    names = Joined([part.names for part, _ in parts])
+    items = PackedItems(images, names, numbers_N)
+    is_unlabelled_N = numbers_N == UNLABELLED
+    if count := int(is_unlabelled_N.sum()):
+        items = items.chosen(np.flatnonzero(~is_unlabelled_N))
+    return items, count
+
+
+def _check_in_range(
+    first_with: Mapping[int | str, str], number_of: Mapping[int | str, int], num_classes: int
+) -> None:
+    """Raises:
+    DataError: names the first image whose label is of no class.
+    """
+    for label, image_name in first_with.items():
+        if not 0 <= number_of[label] < num_classes:
             raise DataError(
-                f"{item.name}: 0 <= label < {num_classes} must hold, but got {item.label}"
+                f"{image_name}: 0 <= label < {num_classes} must hold, but got {number_of[label]}"
             )
 
 

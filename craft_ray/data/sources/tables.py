@@ -16,7 +16,7 @@ from craft_ray.data.parquet_layout import Classes, declared_classes
 from craft_ray.data.rows import Encoded
 from craft_ray.data.sources.class_files import GivenNames
 from craft_ray.data.sources.table_columns import LABEL_NAMES
-from craft_ray.data.sources.tabled import Part, dataset_of, plain_labels
+from craft_ray.data.sources.tabled import Label, Part, dataset_of, plain_labels
 from craft_ray.errors import DataError
 from craft_ray.files.remote import Place
 
@@ -29,8 +29,8 @@ class Table:
     path: Place
     schema: pa.Schema
     label_column: str | None
-    values: Sequence[Any]
-    """Of the column of labels; nulls where there is none."""
+    labels: Sequence[Label]
+    """None of each image where there is no column of them."""
     names: Sequence[str]
     images: Sequence[Encoded]
 
@@ -84,10 +84,21 @@ def dataset_of_tables(
     return dataset_of(name, parts, given, seeded, remedy, told)
 
 
+def labels_in(column: pa.ChunkedArray | None, names: Sequence[str]) -> list[Label]:
+    """The labels of rows with these names, from a column of them, if there is one.
+
+    Raises:
+        DataError: see `plain_labels`.
+    """
+    if column is None:
+        return [None] * len(names)
+    return plain_labels(column.to_pylist(), names)
+
+
 def _part(table: Table) -> Part:
-    labels = plain_labels(table.values, table.names)
-    declared = _declared(table)
-    return Part(table.split, str(table.path), table.images, table.names, labels, declared)
+    return Part(
+        table.split, str(table.path), table.images, table.names, table.labels, _declared(table)
+    )
 
 
 def _declared(table: Table) -> Classes | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from craft_ray.config.unlabelled_laws import FEWEST_IMAGES, are_enough
 from craft_ray.data.dataset import Dataset, Item
 from craft_ray.data.decoding import Decoding
+from craft_ray.data.packed_items import all_decoded_as, chosen_items, packed_files, relabelled
 from craft_ray.data.sources.listing import image_files
 from craft_ray.errors import DataError
 
@@ -21,9 +23,7 @@ class TooFewUnlabelledError(DataError):
     """There are images without labels, and not enough to learn from."""
 
 
-def load_unlabelled(
-    source: str | None, rest: Sequence[Item], decoding: Decoding
-) -> tuple[Item, ...]:
+def load_unlabelled(source: str | None, rest: Sequence[Item], decoding: Decoding) -> Sequence[Item]:
     """What `data.unlabelled` names, with labels that mean nothing.
 
     Args:
@@ -43,19 +43,19 @@ def load_unlabelled(
                 "data.unlabelled: rest needs training images that are neither drawn nor validated "
                 "on, but there are none: fewer data.shots leave some"
             )
-        return tuple(replace(item, label=NO_LABEL) for item in rest)
+        return relabelled(rest, np.full(len(rest), NO_LABEL))
     folder = Path(source)
     if not folder.is_dir():
         raise DataError(f"data.unlabelled: must be a folder of images or rest, but got {source!r}")
     paths = image_files(folder)
     if not paths:
         raise DataError(f"data.unlabelled: {folder} must have at least one image, but has none")
-    return tuple(Item(path, NO_LABEL, str(path), decoding) for path in paths)
+    return all_decoded_as(packed_files([(NO_LABEL, paths)]), decoding)
 
 
 def drawn_without(
     items: Sequence[Item], labelled: Sequence[Item], most: int, seed: int
-) -> tuple[tuple[Item, ...], int]:
+) -> tuple[Sequence[Item], int]:
     """At most so many of the images whose files are not among the labelled ones, in their order,
     and how many others were met on the way. A folder of all photographs holds the labelled ones
     too: of training images the label is known and paid for, and those of the test must teach
@@ -83,7 +83,7 @@ def drawn_without(
             num_labelled += 1
         else:
             places.append(place)
-    return tuple(items[place] for place in sorted(places)), num_labelled
+    return chosen_items(items, sorted(places)), num_labelled
 
 
 def check_enough(items: Sequence[Item], dataset: Dataset) -> None:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from craft_ray.config.data import WebdatasetSource
 from craft_ray.data.dataset import Dataset, Split
-from craft_ray.data.rows import TarMember
+from craft_ray.data.packed_places import PackedTexts, TarMembers
 from craft_ray.data.sources.class_files import GivenNames, given_names, names_in_file
 from craft_ray.data.sources.image_names import PassedOver, is_image_name
 from craft_ray.data.sources.shard_files import shard_paths
@@ -115,7 +115,7 @@ def _read_shard(
             f"{', '.join(endings[:8]) or 'nothing'}"
             f"{''.join(f' ({note})' for note in passed_over.notes())}"
         )
-    names = [f"{shard} {member.name}" for member in images]
+    names = PackedTexts(f"{shard} {member.name}" for member in images)
     files = [_label_member(member.name, by_name, source.label_column) for member in images]
     _check_own_labels(shard, images, files)
     with shard.open("rb") as stream:
@@ -126,7 +126,7 @@ def _read_shard(
     part = Part(
         split,
         str(shard),
-        [TarMember(str(shard), member.offset, member.size) for member in images],
+        TarMembers(str(shard), ((member.offset, member.size) for member in images)),
         names,
         plain_labels(labels, names),
     )
