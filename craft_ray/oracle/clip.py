@@ -50,11 +50,12 @@ from craft_ray.oracle.images import ImageStore, Source
 from craft_ray.oracle.loading import LoadedModel, load_model
 from craft_ray.oracle.text.encoder import TextTower
 from craft_ray.oracle.text.foreign import tokenizer_address
+from craft_ray.oracle.text.kept import KeptTexts
 from craft_ray.oracle.text.plain import autocast
 from craft_ray.oracle.text.prompts import PromptTokens, alike_classes
 
 MAX_TEXT_BYTES = 64 * 2**20
-"""Of features of contexts that are kept for the next question."""
+"""Of features of contexts that are kept for the next questions."""
 MOST_TASKS = 1024
 """Of more, the one that was asked about longest ago must be registered again."""
 MOST_TEXTS = 500_000
@@ -91,7 +92,7 @@ class ClipOracle:
         self._num_texts = 0
         self._prompts: dict[str, PromptTokens] = {}
         """Of the whole prompts of tasks that have some."""
-        self._last_text: tuple[str, FloatArray, torch.Tensor] | None = None
+        self._kept_texts = KeptTexts(MAX_TEXT_BYTES)
         bias = getattr(loaded.model, "logit_bias", None)
         default = self._text.tokenize(ClassificationTask(("cat",), DEFAULT_TEMPLATE))
         weights_id, oracle_id = _fingerprints(loaded, self._text.precision, self._text.path)
@@ -211,7 +212,9 @@ class ClipOracle:
             raise OracleError(
                 f"answer: must be one of {self._description.answers}, but got {answer!r}"
             )
-        text_KCF = self._known_text(task, contexts_KLE)
+        text_KCF = self._kept_texts.features(
+            task, contexts_KLE, lambda: self._encode_contexts(task, contexts_KLE)
+        )
         blocks = []
         # Each by itself, as a pool asks about them: so it is the same arithmetic.
         for image_NF in self._images.blocks(images):
@@ -239,18 +242,6 @@ class ClipOracle:
         losses = reduce_blocks(blocks, reduction)
         on_part(0, losses)
         return losses
-
-    def _known_text(self, task: TaskHandle, contexts_KLE: FloatArray) -> torch.Tensor:
-        """Whoever labels images asks with the same contexts, batch after batch: they are encoded
-        once."""
-        if self._last_text is not None:
-            digest, contexts, text_KCF = self._last_text
-            if digest == task.digest and np.array_equal(contexts, contexts_KLE):
-                return text_KCF
-        text_KCF = self._encode_contexts(task, contexts_KLE)
-        if text_KCF.nbytes <= MAX_TEXT_BYTES:
-            self._last_text = task.digest, contexts_KLE.copy(), text_KCF
-        return text_KCF
 
     def _encode_contexts(self, task: TaskHandle, contexts_KLE: FloatArray) -> torch.Tensor:
         """Normalised text features [K, C, F], those of the whole prompts last."""
