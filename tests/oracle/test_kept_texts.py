@@ -24,7 +24,7 @@ def asked(kept: KeptTexts, *questions: tuple[str, float]) -> list[bool]:
 
         def encode(value: float = value, calls: list[int] = calls) -> torch.Tensor:
             calls.append(1)
-            return torch.full((1, 3, 5), value)
+            return torch.full((1, 3, 5), float(value))
 
         features = kept.features(task(name), CONTEXT + np.float32(value), encode)
         assert features.unique().tolist() == [value]
