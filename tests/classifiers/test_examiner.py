@@ -10,6 +10,7 @@ import pytest
 
 from craft_ray.classifiers.examiner import Examiner
 from craft_ray.classifiers.kinds import PromptClassifier
+from craft_ray.classifiers.predictions import PredictionLog
 from craft_ray.classifiers.score import ScoreCount, score_logits
 from craft_ray.data.dataset import Item
 from craft_ray.metering import planned_spending
@@ -19,6 +20,7 @@ from craft_ray.task.preparation import FewShotData
 from craft_ray.task.sending import plain_images
 from tests.support.fake_oracle import EMBED_DIM, FakeOracle
 from tests.support.recording import RecordingOracle
+from tests.support.replicated_oracle import ReplicatedOracle
 from tests.support.world import (
     BOTH_ANSWERS,
     World,
@@ -122,3 +124,27 @@ def test_the_loss_is_that_of_a_softmax_over_the_scored_classes() -> None:
     count.add(np.array([[1.0, 9.0, 2.0]], np.float32), np.array([2]))
     assert count.score.accuracy == 1.0
     assert count.score.loss == pytest.approx(np.log(1 + np.exp(-1.0)))
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_as_many_blocks_are_asked_about_at_once_as_the_oracle_works_on(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    blocks_of(monkeypatch, 5)
+    oracle = ReplicatedOracle(at_once)
+    world = make_world(oracle=oracle, data=DATA)
+    driver = metered(world.oracle)
+    asked_before = len(oracle.asked)
+    log = PredictionLog(None)
+    scores = Examiner(driver, world.prepared, DATA).test(classifiers(2), log=log)
+    assert oracle.most_under_way == at_once
+    one, _ = recorded_world()
+    alone = PredictionLog(None)
+    assert scores == Examiner(metered(one.oracle), one.prepared, DATA).test(
+        classifiers(2), log=alone
+    )
+    np.testing.assert_array_equal(log.predictions().labels_N, alone.predictions().labels_N)
+    assert log.predictions().images == alone.predictions().images
+    assert driver.ledger.spent.evaluation_predictions == 2 * NUM_TEST
+    passing = set(oracle.asked[asked_before:])
+    assert passing == set(oracle.forgotten), "nothing is held when it was asked about"

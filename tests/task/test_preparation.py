@@ -19,6 +19,7 @@ from craft_ray.data.recipe import Sources
 from craft_ray.data.sources import load_dataset
 from craft_ray.errors import DataError, OracleError
 from craft_ray.oracle.contract import ClassificationTask, TaskHandle
+from craft_ray.task import sending
 from craft_ray.task.preparation import FewShotData, first_copies, load_data, prepare
 from craft_ray.task.prepared import PreparedTask
 from craft_ray.task.provenance import data_summary
@@ -27,6 +28,7 @@ from tests.support.images import write_parquet, write_tree
 from tests.support.known import known
 from tests.support.probing import probing
 from tests.support.recording import RecordingOracle
+from tests.support.replicated_oracle import ReplicatedOracle
 from tests.support.world import (
     BOTH_ANSWERS,
     CLASS_NAMES,
@@ -270,3 +272,26 @@ def test_what_is_held_out_has_no_copy_among_what_is_fitted() -> None:
     first_N = world.prepared.first_copy_N
     assert first_N is not None
     assert first_N.tolist() == [*range(len(data.train)), 0, 1, 2, 3]
+
+
+def test_an_oracle_that_makes_pixels_answers_alike_in_any_number_of_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All but content addresses: one that is sent pixels, and one that makes them in blocks."""
+    monkeypatch.setattr(sending, "IMAGES_PER_BLOCK", 5)
+    config = run_config(data={"views": 2})
+    plain = make_world(config, FakeOracle(), DATA)
+    made = make_world(config, ReplicatedOracle(), DATA)
+    contexts = plain.prepared.task.initial_context[None]
+    sets = [
+        (known(plain.prepared.validation).handle, known(made.prepared.validation).handle),
+        (plain.prepared.fitness.handle, made.prepared.fitness.handle),
+        *zip(handles_of(plain.prepared), handles_of(made.prepared), strict=True),
+    ]
+    assert len(made.prepared.fitness.handle.blocks) == 3
+    for sent, named in sets:
+        assert sent.num_images == named.num_images
+        np.testing.assert_array_equal(
+            made.oracle.predict(made.prepared.task, named, contexts),
+            plain.oracle.predict(plain.prepared.task, sent, contexts),
+        )
