@@ -15,6 +15,7 @@ from craft_ray.metering.answer_cache import AnswerCache
 from craft_ray.metering.journal import Journal
 from craft_ray.metering.journal_sqlite import digest_of_question
 from craft_ray.metering.ledger import Purpose, QueryLedger, Spending, cost_of
+from craft_ray.metering.losses_in_parts import IntArray, losses_in_parts
 from craft_ray.metering.question_record import QuestionRecord, WholeQuestion, content_of
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (
@@ -38,7 +39,6 @@ from craft_ray.oracle.contract_laws import check_features, check_white_box
 
 Array = np.ndarray[Any, Any]
 BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.intp]
 FLOAT32_BYTES = 4
 FLOAT64_BYTES = 8
 
@@ -214,42 +214,16 @@ class MeteredOracle:
         question = digest_of_question(
             task.digest, images.content, reduction.digest, content_of(contexts_KLE), *scale
         )
-        query = self._questions.next_query("search", question)
-        losses_K = np.full(len(contexts_KLE), np.nan)
-        missing_K = np.ones(len(contexts_KLE), dtype=bool)
-        counts_K = missing_K.copy() if counts_K is None else counts_K
-        for part in self._questions.parts(query, question):
-            losses_K[part.start : part.stop] = part.answer
-            missing_K[part.start : part.stop] = False
+        counts_K = np.ones(len(contexts_KLE), dtype=bool) if counts_K is None else counts_K
 
         def cost_at(places: IntArray) -> Spending:
             queries = int(counts_K[places].sum())
             return cost_of("search", len(places), images.num_images, task.num_classes, queries)
 
-        if missing_K.all() and (known := self._questions.from_cache(question)) is not None:
-            self._questions.record(query, question, 0, cost_at(np.arange(len(known))).saved, known)
-            return known
-        places = np.flatnonzero(missing_K)
-        if len(places) == 0:
-            return losses_K
+        def ask(places: IntArray, on_part: OnPart) -> LossArray:
+            return self._score(task, images, contexts_KLE[places], reduction, on_part)
 
-        self._questions.authorize(cost_at(places), len(places) * FLOAT64_BYTES)
-
-        def on_part(start: int, losses: LossArray) -> None:
-            # What is missing may lie apart: runs of neighbours are recorded each.
-            own = places[start : start + len(losses)]
-            for run in np.split(np.arange(len(own)), np.flatnonzero(np.diff(own) > 1) + 1):
-                self._questions.record(
-                    query, question, int(own[run[0]]), cost_at(own[run]), losses[run]
-                )
-            losses_K[own] = losses
-            missing_K[own] = False
-
-        losses = self._score(task, images, contexts_KLE[places], reduction, on_part)
-        if missing_K.any():  # an oracle that gives no parts
-            on_part(0, losses)
-        self._questions.to_cache(question, losses_K)
-        return losses_K
+        return losses_in_parts(self._questions, question, len(contexts_KLE), cost_at, ask)
 
     def _score(
         self,
