@@ -46,6 +46,7 @@ class Work:
         self.questions = pool.questions
         self.questions.clear()
         monkeypatch.setattr(tuning, "PoolOracle", lambda *words: pool)
+        monkeypatch.setattr(tuning, "STATE_EVERY_S", 0.0)  # on an object store as on a disk
         monkeypatch.setattr(fine_tuning, "ray", SimpleNamespace(get=lambda prepared: prepared))
         config, prepared = self.world.config, self.world.prepared
         self.job = FineTuning("worker", config, prepared, cast(Any, None), folder)

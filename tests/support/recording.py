@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from craft_ray.errors import OracleError
 from craft_ray.method.reduction import Reduction
@@ -16,6 +17,7 @@ from craft_ray.oracle.contract import (
     OnPart,
     Oracle,
     OracleDescription,
+    RecipeOracle,
     ScoringOracle,
     TaskHandle,
     ignore_part,
@@ -80,7 +82,14 @@ class RecordingScorer(RecordingOracle):
     """The same for an oracle that scores: it remembers every candidate's loss as well."""
 
     oracle: ScoringOracle
+    """One that takes recipes, if it says so."""
     losses_GK: list[LossArray] = field(default_factory=list)
+
+    def questions_at_once(self) -> int:
+        return cast(RecipeOracle, self.oracle).questions_at_once()
+
+    def forget(self, images: ImageHandle) -> None:
+        cast(RecipeOracle, self.oracle).forget(images)
 
     def score(
         self,
