@@ -148,6 +148,9 @@ class StandInOracle:
         """One."""
         return 1
 
+    def give_up(self) -> None:
+        """Only its caller could say so, who waits."""
+
     def forget(self, images: ImageHandle) -> None:
         """Its features go by the limit."""
 

@@ -82,26 +82,31 @@ class Examiner:
                 f"{dataset.name}: must have the classes of {self._data.dataset.name}, which the "
                 "classifier was tuned for, but has others"
             )
-        blocks = [
-            dataset.splits["test"][at.start : at.stop]
-            for at in examined_blocks(len(dataset.splits["test"]))
-        ]
+        items = dataset.splits["test"]
+        blocks = [items[block.start : block.stop] for block in examined_blocks(len(items))]
         counts = [ScoreCount(dataset.scored_classes) for _ in classifiers]
 
         def ask(images: ImageHandle) -> list[FloatArray]:
-            answers = [
-                classifier.predict(self._oracle, self._prepared.classes, images)
-                for classifier in classifiers
-            ]
-            self._oracle.forget(images)
-            return answers
+            try:
+                return [
+                    classifier.predict(self._oracle, self._prepared.classes, images)
+                    for classifier in classifiers
+                ]
+            finally:
+                self._oracle.forget(images)
 
         at_once = self._oracle.questions_at_once()
         answered: Iterator[list[FloatArray]]
         if at_once == 1:
             answered = map(ask, self._sent_ahead(blocks))
         else:
-            answered = map_in_threads(lambda block: ask(self._send(block)), blocks, at_once, 1)
+            answered = map_in_threads(
+                lambda block: ask(send_passing(self._oracle, block)),
+                blocks,
+                at_once,
+                1,
+                self._oracle.give_up,
+            )
         for block, answers in zip(blocks, answered, strict=True):
             labels_N = labels_of(block)
             for count, logits_NC in zip(counts, answers, strict=True):

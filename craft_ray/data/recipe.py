@@ -34,10 +34,11 @@ DECODER = f"Pillow {PIL.__version__}"
 
 @dataclass(frozen=True)
 class Sources:
-    """Encoded images, and the SHA-256 of each file."""
+    """Encoded images, and the SHA-256 and the bytes of each file."""
 
     items: Sequence[Item]
     digests: Sequence[bytes]
+    sizes: Sequence[int]
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> Sources:
@@ -46,11 +47,12 @@ class Sources:
         Raises:
             DataError: one cannot be read.
         """
-        return cls(items, list(map_in_threads(lambda item: _digest(item.read()), items)))
+        read = list(map_in_threads(lambda item: _digest_and_size(item.read()), items))
+        return cls(items, [digest for digest, _ in read], [size for _, size in read])
 
     def part(self, rows: slice) -> Sources:
         """Consecutive ones."""
-        return Sources(self.items[rows], self.digests[rows])
+        return Sources(self.items[rows], self.digests[rows], self.sizes[rows])
 
     @property
     def digest(self) -> str:
@@ -204,19 +206,19 @@ class Recipe:
             DataError: one is gone, or has changed since it was named.
         """
         files = list(map_in_threads(Item.read, self.items))
-        read = Sources(self.items, list(map_in_threads(_digest, files)))
-        if read.digest != self.plan.files_digest:
+        digests, sizes = zip(*map_in_threads(_digest_and_size, files), strict=True)
+        if Sources(self.items, digests, sizes).digest != self.plan.files_digest:
             raise DataError(
                 f"{self.items[0].name} to {self.items[-1].name}: must stay as they are while they "
                 "are used, but one has changed since it was read first"
             )
         return PackedFiles(
             np.frombuffer(b"".join(files), dtype=np.uint8),
-            np.cumsum([len(file) for file in files], dtype=np.int64),
+            np.cumsum(sizes, dtype=np.int64),
             tuple(item.name for item in self.items),
             self.items[0].decoding,
         )
 
 
-def _digest(file: bytes) -> bytes:
-    return hashlib.sha256(file).digest()
+def _digest_and_size(file: bytes) -> tuple[bytes, int]:
+    return hashlib.sha256(file).digest(), len(file)

@@ -21,6 +21,7 @@ def map_in_threads(
     inputs: Iterable[Input],
     num_threads: int | None = None,
     ahead_per_thread: int = AHEAD_PER_THREAD,
+    give_up: Callable[[], None] = lambda: None,
 ) -> Iterator[Output]:
     """`map(function, inputs)` in several threads, in order and with bounded memory.
 
@@ -29,6 +30,7 @@ def map_in_threads(
         inputs: are taken as they are needed.
         num_threads: as many as there are CPUs, up to `MAX_THREADS`, if it is not given.
         ahead_per_thread: results that are under way or wait for the one before them.
+        give_up: is called before what is under way is waited for, where nobody needs it any more.
 
     Raises:
         Exception: what `function` raised for the first input that it failed on, whichever thread
@@ -41,12 +43,18 @@ def map_in_threads(
             for value in inputs:
                 waiting.append(executor.submit(function, value))
                 if len(waiting) >= ahead_per_thread * num_threads:
-                    yield waiting.popleft().result()
+                    result = waiting[0].result()
+                    waiting.popleft()
+                    yield result
             while waiting:
-                yield waiting.popleft().result()
+                result = waiting[0].result()
+                waiting.popleft()
+                yield result
         finally:
             for future in waiting:
                 future.cancel()
+            if waiting:
+                give_up()
 
 
 def made_ahead(function: Callable[[Input], Output], inputs: Sequence[Input]) -> Iterator[Output]:

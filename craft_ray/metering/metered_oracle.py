@@ -165,7 +165,7 @@ class MeteredOracle:
         def ask(place: int) -> FloatArray:
             return self._oracle.predict(task, asked[place][0], contexts_KLE, answer)
 
-        answers = self._questions.answered(questions, ask, self.questions_at_once)
+        answers = self._questions.answered(questions, ask, self.questions_at_once, self.give_up)
         return [self._scaled(logits) for logits in answers]
 
     def questions_at_once(self) -> int:
@@ -173,6 +173,11 @@ class MeteredOracle:
         if not self._oracle.describe().takes_recipes:
             return 1
         return cast(RecipeOracle, self._oracle).questions_at_once()
+
+    def give_up(self) -> None:
+        """Nobody waits any more for what is asked now."""
+        if self._oracle.describe().takes_recipes:
+            cast(RecipeOracle, self._oracle).give_up()
 
     def forget(self, images: ImageHandle) -> None:
         """Nothing more is asked about sets that were not to be kept; free."""
@@ -323,4 +328,4 @@ class MeteredOracle:
     ) -> Array:
         """A question that is answered as a whole, in so many bytes."""
         asked = WholeQuestion(purpose, question, cost, num_bytes)
-        return self._questions.answered([asked], lambda _: ask(), lambda: 1)[0]
+        return self._questions.answered([asked], lambda _: ask(), lambda: 1, self.give_up)[0]

@@ -145,6 +145,7 @@ class QuestionRecord:
         questions: Sequence[WholeQuestion],
         ask: Callable[[int], Array],
         at_once: Callable[[], int],
+        give_up: Callable[[], None],
     ) -> list[Array]:
         """The answers to questions that are each answered as a whole, in order.
 
@@ -154,6 +155,7 @@ class QuestionRecord:
             questions: that are asked now.
             ask: has the one in this place answered.
             at_once: how many may be asked at the same time, each in a thread.
+            give_up: nobody waits any more for what is under way.
 
         Raises:
             BudgetError, RunFailedError: see `authorize`; nothing was asked.
@@ -180,7 +182,7 @@ class QuestionRecord:
                 for place in places:
                     note(place, ask(place))
             else:
-                _ask_in_threads(places, ask, note, number)
+                _ask_in_threads(places, ask, note, number, give_up)
         return [answers[place] for place in range(len(questions))]
 
     def _missing(
@@ -222,6 +224,7 @@ def _ask_in_threads(
     ask: Callable[[int], Array],
     note: Callable[[int, Array], None],
     number: int,
+    give_up: Callable[[], None],
 ) -> None:
     """Ask, so many at a time, and note each answer when it comes.
 
@@ -245,6 +248,7 @@ def _ask_in_threads(
         except BaseException:
             for other in asked:
                 other.cancel()
+            give_up()
             raise
     if errors:
         raise errors[min(errors)]

@@ -258,6 +258,11 @@ class RecipeOracle(Oracle, Protocol):
         """That it works on at once; if there is more than one, several threads may ask."""
         ...
 
+    def give_up(self) -> None:
+        """Nobody waits any more for what is asked now; who asks in another thread has a
+        PoolError."""
+        ...
+
     def forget(self, images: ImageHandle) -> None:
         """Nothing more is asked about sets that were not to be kept."""
         ...

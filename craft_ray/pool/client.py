@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -38,7 +36,7 @@ from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.answers import AnswerSheet
 from craft_ray.pool.cluster import this_driver
 from craft_ray.pool.dispatch import Dispatcher, SharedLoad
-from craft_ray.pool.metrics import ClientMetrics, ClientTotals
+from craft_ray.pool.metrics import ClientTotals
 from craft_ray.pool.passing_sets import PassingSets
 from craft_ray.pool.scheduler import Chunk, split_question
 from craft_ray.pool.sent_images import Sent
@@ -76,21 +74,9 @@ class PoolOracle:
         load: SharedLoad | None = None,
     ) -> None:
         self._config = config
-        self._connect = functools.partial(
-            Dispatcher, address, config, load or SharedLoad(), ClientMetrics()
-        )
-        self._own = threading.local()
-        self._own.dispatcher = self._connect()
+        self._dispatcher = Dispatcher(address, config, load)
         self._passing = passing or PassingSets()
         self._driver = this_driver()
-
-    @property
-    def _dispatcher(self) -> Dispatcher:
-        """Of this thread."""
-        if not hasattr(self._own, "dispatcher"):
-            self._own.dispatcher = self._connect()
-        dispatcher: Dispatcher = self._own.dispatcher
-        return dispatcher
 
     @property
     def totals(self) -> ClientTotals:
@@ -133,7 +119,7 @@ class PoolOracle:
             files = None
             if isinstance(images, Recipe):
                 files = ask("files", images.plan.files_digest)
-                self._passing.most = MOST_PASSING
+                self._passing.most = max(self._passing.most, MOST_PASSING)
             self._passing.add(handle.digest, images, files)
         return handle
 
@@ -142,8 +128,12 @@ class PoolOracle:
             self._passing.drop(digest)
 
     def questions_at_once(self) -> int:
-        """As many as there are replicas, up to `MOST_QUESTIONS`."""
-        return min(max(len(self._dispatcher.members()), 1), MOST_QUESTIONS)
+        """As many as there are replicas, or may become, up to `MOST_QUESTIONS`."""
+        most = max(len(self._dispatcher.members()), self._config.max_replicas or 1)
+        return min(most, MOST_QUESTIONS)
+
+    def give_up(self) -> None:
+        self._dispatcher.give_up()
 
     def expect(self, images: ImageHandle) -> None:
         """The replica that will be asked first encodes them meanwhile. Of several sets in a row

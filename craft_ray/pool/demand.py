@@ -10,6 +10,7 @@ more replicas make the same queries wait less, and without such a gap the pool w
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 
 CHUNKS_A_REPLICA = 2
@@ -20,24 +21,22 @@ ROUNDING = 1e-6
 
 
 class LoadMeter:
-    """Chunk-seconds of one client: chunks that it waits for, times the time it does."""
+    """Chunk-seconds of one client: chunks that it waits for, in all its threads, times the time it
+    does."""
 
     def __init__(self) -> None:
-        self._since_s = 0.0
+        self._lock = threading.Lock()
         self._chunk_seconds = 0.0
 
-    def start(self, now_s: float) -> None:
-        """A query begins; what lies before was no waiting."""
-        self._since_s = now_s
-
-    def waited(self, chunks: int, now_s: float) -> None:
-        """Since the last word so many chunks have been waited for."""
-        self._chunk_seconds += chunks * (now_s - self._since_s)
-        self._since_s = now_s
+    def waited(self, chunks: int, seconds: float) -> None:
+        """So many chunks have been waited for, so long."""
+        with self._lock:
+            self._chunk_seconds += chunks * seconds
 
     def take(self) -> float:
         """What has come together since it was last taken."""
-        taken, self._chunk_seconds = self._chunk_seconds, 0.0
+        with self._lock:
+            taken, self._chunk_seconds = self._chunk_seconds, 0.0
         return taken
 
 

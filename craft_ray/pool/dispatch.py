@@ -49,31 +49,33 @@ class SharedLoad:
 
 
 class Dispatcher:
-    """One client's connection to a pool.
+    """One client's connection to a pool. Several threads may use it.
 
     Args:
         address: the pool.
         config: back-pressure, attempts, and how long a pool may be without replicas.
-        load: shared with other clients of this process.
-        metrics: the same.
+        load: shared with other clients of this process; None: this one is alone.
 
     Raises:
         PoolError: the pool is not running.
     """
 
     def __init__(
-        self, address: PoolAddress, config: PoolConfig, load: SharedLoad, metrics: ClientMetrics
+        self, address: PoolAddress, config: PoolConfig, load: SharedLoad | None = None
     ) -> None:
         self._config = config
         self._address = address
-        self._shared = load
+        self._shared = load or SharedLoad()
         try:
             self._registry = ray.get_actor(address.registry, namespace=address.namespace)
         except ValueError as error:
             raise PoolError(f"the oracle pool is not running: {error}") from error
         self._description: OracleDescription | None = None
-        self.metrics = metrics
+        self.metrics = ClientMetrics()
         self._load = LoadMeter()
+        self._lock = threading.Lock()
+        """Of what is known of the members."""
+        self._given_up = 0
         self._replicas: dict[str, Any] = {}
         self._dead: set[str] = set()
         self._members_read_s = float("-inf")
@@ -116,8 +118,21 @@ class Dispatcher:
         Raises:
             PoolError: as `of_registry`.
         """
-        members = rank_replicas(self.members(), key)
-        return self._replicas[members[0]] if members else None
+        replicas = self._members()
+        ranked = rank_replicas(list(replicas), key)
+        return replicas[ranked[0]] if ranked else None
+
+    def members(self) -> list[str]:
+        """Names of the replicas.
+
+        Raises:
+            PoolError: as `of_registry`.
+        """
+        return list(self._members())
+
+    def give_up(self) -> None:
+        """Whoever waits for answers now, in any thread, waits no more, and has a PoolError."""
+        self._given_up += 1
 
     def ask(self, chunks: Sequence[Chunk], key: str, submit: Submit, receive: Receive) -> None:
         """Have every chunk answered once.
@@ -130,10 +145,11 @@ class Dispatcher:
 
         Raises:
             OracleError: the oracle refuses the question; it is not retried.
-            PoolError: a chunk was lost more often than `max_attempts`, or there was no replica for
-                `start_timeout_s`.
+            PoolError: a chunk was lost more often than `max_attempts`, there was no replica for
+                `start_timeout_s`, or the question was given up.
         """
-        members = self.members()
+        given_up = self._given_up
+        members = list(self._members())
         scheduler = ChunkScheduler(
             chunks,
             rank_replicas(members, key),
@@ -142,13 +158,14 @@ class Dispatcher:
         )
         in_flight: _InFlight = {}
         unsent: list[Assignment] = []
-        last_seen_s = time.monotonic()
-        self._load.start(last_seen_s)
+        last_seen_s = since_s = time.monotonic()
         try:
             while waiting := scheduler.num_unfinished:
-                present, now_s = self.members(), time.monotonic()
-                if present != members:
-                    members = present
+                if self._given_up != given_up:
+                    raise PoolError("the question was given up")
+                replicas, now_s = self._members(), time.monotonic()
+                if list(replicas) != members:
+                    members = list(replicas)
                     scheduler.set_replicas(rank_replicas(members, key), now_s)
                 if members:
                     last_seen_s = now_s
@@ -156,10 +173,12 @@ class Dispatcher:
                     raise PoolError(f"the pool has had no replica for {now_s - last_seen_s:.0f} s")
                 unsent = self._assign(scheduler, in_flight, now_s)
                 while unsent:
-                    reference = submit(self._replicas[unsent[0].replica], unsent[0].chunk)
+                    reference = submit(replicas[unsent[0].replica], unsent[0].chunk)
                     in_flight[reference] = (unsent.pop(0), now_s)
                 self._collect(scheduler, in_flight, receive)
-                self._load.waited(waiting, time.monotonic())
+                until_s = time.monotonic()
+                self._load.waited(waiting, until_s - since_s)
+                since_s = until_s
         finally:
             for assignment in unsent:  # what sends them has raised
                 self._shared.taken_back(assignment.replica)
@@ -177,23 +196,24 @@ class Dispatcher:
             self._shared.chunks.update(assignment.replica for assignment in assigned)
         return assigned
 
-    def members(self) -> list[str]:
-        """The replicas of the pool, read again now and then: they come and go."""
-        if time.monotonic() - self._members_read_s > MEMBERS_VALID_S:
-            replicas = {}
-            listed = self.of_registry("members", self._load.take())
-            # Whoever has just died is still on the list. A name is used once.
-            self._dead &= set(listed)
-            for name in listed:
-                if name in self._dead:
-                    continue
-                with suppress(ValueError):  # it died, and nobody here has asked it yet
-                    replicas[name] = self._replicas.get(name) or ray.get_actor(
-                        name, namespace=self._address.namespace
-                    )
-            self._replicas = replicas
-            self._members_read_s = time.monotonic()
-        return list(self._replicas)
+    def _members(self) -> dict[str, Any]:
+        """The replicas of the pool by name, read again now and then: they come and go."""
+        with self._lock:
+            if time.monotonic() - self._members_read_s > MEMBERS_VALID_S:
+                replicas = {}
+                listed = self.of_registry("members", self._load.take())
+                # Whoever has just died is still on the list. A name is used once.
+                self._dead &= set(listed)
+                for name in listed:
+                    if name in self._dead:
+                        continue
+                    with suppress(ValueError):  # it died, and nobody here has asked it yet
+                        replicas[name] = self._replicas.get(name) or ray.get_actor(
+                            name, namespace=self._address.namespace
+                        )
+                self._replicas = replicas
+                self._members_read_s = time.monotonic()
+            return self._replicas
 
     def _collect(self, scheduler: ChunkScheduler, in_flight: _InFlight, receive: Receive) -> None:
         """Wait for the next answer or loss, the end of a replica's rest, or other members."""
@@ -232,9 +252,10 @@ class Dispatcher:
             reply: Reply = ray.get(reference)
         except RayError as error:  # the replica, its node or the reply on the way was lost
             scheduler.fail(assignment, last_words(error), now_s)
-            if isinstance(error, ActorDiedError):
-                self._dead.add(assignment.replica)
-            self._members_read_s = float("-inf")
+            with self._lock:
+                if isinstance(error, ActorDiedError):
+                    self._dead.add(assignment.replica)
+                self._members_read_s = float("-inf")
             return
         if isinstance(reply, Refused):
             raise reply.error()

@@ -18,6 +18,10 @@ IMAGES_PER_BLOCK = 512
 """Of a set that is registered as several: a question about it is answered by several replicas, and
 the arithmetic is the same however many there are. Two forwards of 256 on a GPU fill it."""
 
+FILES_OVER_PIXELS = 2
+"""Files of a block may have so many times the bytes of a view of it: 300 KB each at 224 pixels. Of
+larger ones, photographs of several megapixels, pixels are sent."""
+
 
 def plain_images(items: Sequence[Item], description: OracleDescription) -> Images:
     """Whole images, for `Oracle.register_images`.
@@ -39,8 +43,8 @@ def send(
 ) -> ImageHandle:
     """Register images.
 
-    An oracle that takes recipes makes the pixels itself, a block of them at a time. For another
-    one all are made here.
+    An oracle that takes recipes makes the pixels itself, a block of them at a time, if the files
+    are not much larger. For another one all are made here.
 
     Args:
         oracle: counts them.
@@ -57,9 +61,11 @@ def send(
     handles = []
     for start in range(0, len(sources.items), IMAGES_PER_BLOCK):
         rows = slice(start, start + IMAGES_PER_BLOCK)
-        crops = None if crops_N5 is None else crops_N5[rows]
-        recipe = Recipe.of(sources.part(rows), description.transform, crops)
-        handles.append(oracle.register_images(recipe, keep=keep))
+        crops, block = None if crops_N5 is None else crops_N5[rows], sources.part(rows)
+        images: Images = Recipe.of(block, description.transform, crops)
+        if sum(block.sizes) > FILES_OVER_PIXELS * len(images) * 3 * description.image_size**2:
+            images = _made_here(block.items, crops, description)
+        handles.append(oracle.register_images(images, keep=keep))
     return ImageHandle.in_a_row(handles)
 
 

@@ -67,3 +67,24 @@ def test_there_are_never_more_threads_than_the_limit(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "cpu_count", lambda: 500)
     names = set(map_in_threads(lambda _: threading.current_thread().name, range(500)))
     assert len(names) <= threads.MAX_THREADS
+
+
+def test_what_is_under_way_is_given_up_when_nobody_needs_it() -> None:
+    stop = threading.Event()
+
+    def work(value: int) -> int:
+        if value:
+            assert stop.wait(timeout=30)
+        return value
+
+    results = map_in_threads(work, range(3), 3, 1, stop.set)
+    assert next(results) == 0
+    assert not stop.is_set()
+    results.close()  # type: ignore[attr-defined]  # of a generator
+    assert stop.is_set()
+
+
+def test_nothing_is_given_up_that_was_wanted_to_the_end() -> None:
+    given_up: list[int] = []
+    assert list(map_in_threads(abs, range(5), 2, 1, lambda: given_up.append(1))) == [0, 1, 2, 3, 4]
+    assert given_up == []

@@ -235,7 +235,7 @@ def test_a_client_sees_answers_and_no_weights_or_features(tiny: ClipOracle) -> N
     shown = {name for name in dir(tiny) if not name.startswith("_")}
     contract = {name for name in dir(ScoringOracle) if not name.startswith("_")}
     of_a_replica = {"expect", "load", "knows", "num_images_encoded", "progress", "device_works"}
-    of_recipes = {"forget", "prepare", "questions_at_once"}
+    of_recipes = {"forget", "give_up", "prepare", "questions_at_once"}
     assert shown == contract | of_a_replica | of_recipes | {"text_path"}
     description = dataclasses.asdict(tiny.describe())
     arrays = {name for name, value in description.items() if isinstance(value, np.ndarray)}

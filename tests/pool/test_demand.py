@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -136,13 +137,10 @@ def test_what_is_wanted_stays_between_the_bounds(loads: list[float], least: int)
         assert all(least <= count <= 4 or count == 1 for count in wanted)
 
 
-def test_a_meter_counts_chunks_times_seconds_of_queries_only() -> None:
+def test_a_meter_counts_chunks_times_seconds_of_all_threads() -> None:
     meter = LoadMeter()
-    meter.start(100.0)
-    meter.waited(4, 101.0)
-    meter.waited(2, 101.5)
-    assert meter.take() == pytest.approx(5.0)
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(lambda _: meter.waited(4, 0.25), range(1000)))
+    meter.waited(2, 0.5)
+    assert meter.take() == 1001.0
     assert meter.take() == 0.0
-    meter.start(500.0)  # what lies between queries is thinking
-    meter.waited(1, 500.5)
-    assert meter.take() == pytest.approx(0.5)

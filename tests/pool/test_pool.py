@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -371,7 +372,7 @@ def test_views_of_files_that_the_pool_has_are_not_sent_again(embedded_pool: Runn
     gone = [replace(item, encoded=Path("/nowhere")) for item in items]
     crops_N5 = draw_crops(sizes_of(items), 0.3, 1)
     for keep in (True, False):
-        view = Recipe.of(Sources(gone, sources.digests), how, crops_N5)
+        view = Recipe.of(Sources(gone, sources.digests, sources.sizes), how, crops_N5)
         handle = oracle.register_images(view, keep=keep)
         task = oracle.register_task(TASK)
         logits = oracle.predict(task, handle, task.initial_context[None])
@@ -385,3 +386,21 @@ def test_a_broken_image_is_the_askers_error(embedded_pool: RunningPool) -> None:
     task = oracle.register_task(TASK)
     with pytest.raises(DataError, match="the broken one"):
         oracle.predict(task, handle, task.initial_context[None])
+
+
+def test_questions_that_are_given_up_end_at_once(
+    local_ray: None,
+) -> None:
+    slow = HostedFakeFactory(hangs_s=60.0)
+    with running_pool("slow", slow, CONFIG, PoolSize(1, 0.0, 1)) as pool:
+        oracle = PoolOracle(pool.address, CONFIG)
+        question = question_to(oracle, num_contexts=1)
+        with ThreadPoolExecutor(2) as executor:
+            asked = [executor.submit(oracle.predict, *question) for _ in range(2)]
+            time.sleep(1.0)
+            started_s = time.monotonic()
+            oracle.give_up()
+            for future in asked:
+                with pytest.raises(PoolError, match="given up"):
+                    future.result()
+            assert time.monotonic() - started_s < 30.0, "not as long as the oracle takes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ class OneReplica(Dispatcher):
         self.metrics: Any = Uncounted()
         self._replicas = {"one": object()}
         self._members_read_s = math.inf
+        self._lock, self._given_up = threading.Lock(), 0
 
 
 def test_chunks_that_could_not_be_sent() -> None:

@@ -88,6 +88,9 @@ class RecordingScorer(RecordingOracle):
     def questions_at_once(self) -> int:
         return cast(RecipeOracle, self.oracle).questions_at_once()
 
+    def give_up(self) -> None:
+        cast(RecipeOracle, self.oracle).give_up()
+
     def forget(self, images: ImageHandle) -> None:
         cast(RecipeOracle, self.oracle).forget(images)
 

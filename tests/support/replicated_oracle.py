@@ -38,6 +38,7 @@ class ReplicatedOracle:
         self.most_under_way = 0
         self.asked: list[str] = []
         self.forgotten: list[str] = []
+        self.is_given_up = False
         self._all_here = threading.Event()
 
     def describe(self) -> OracleDescription:
@@ -48,6 +49,9 @@ class ReplicatedOracle:
 
     def prepare(self, recipe: Recipe) -> None:
         pass
+
+    def give_up(self) -> None:
+        self.is_given_up = True
 
     def forget(self, images: ImageHandle) -> None:
         self.forgotten += images.registered
