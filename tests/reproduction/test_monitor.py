@@ -107,6 +107,7 @@ def test_what_another_cell_has_measured_stands_beside_each_result(tmp_path: Path
             result = {
                 "outcome": "finished",
                 "zero_shot": zero_shot,
+                "shifted": {},
                 "tuned": {"test": {"accuracy": accuracy, "loss": 1.0}},
                 "ledger": Spending().as_dict(),
                 "seconds": 1.0,
