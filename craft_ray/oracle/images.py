@@ -68,9 +68,12 @@ class ImageStore:
 
     def prepare(self, recipe: Recipe) -> None:
         """Have its pixels made in a thread, until the set is registered and the question about it
-        comes; of a few sets at most: of more, what was made first is dropped. Does not block."""
+        comes; of a few sets at most: of more, what was made first is dropped. Of a set that is
+        encoded none are needed. Does not block."""
         with self._lock:
             if recipe.digest in self._made_ahead or recipe.digest == self._at_work:
+                return
+            if recipe.digest in self._features:  # asked last: they are there before work has ended
                 return
             self._made_ahead[recipe.digest] = self._maker.submit(recipe.pixels)
             if len(self._made_ahead) > MADE_AHEAD:  # its question was given up, or went elsewhere

@@ -108,7 +108,7 @@ def test_what_is_prepared_is_made_once_and_not_more_than_a_few_sets() -> None:
     assert all(made.count(recipe.digest) <= 1 for recipe in recipes)
 
 
-def test_what_is_at_work_is_not_prepared() -> None:
+def test_what_is_at_work_or_encoded_is_not_prepared() -> None:
     made: list[str] = []
 
     class Made(Recipe):
@@ -128,6 +128,8 @@ def test_what_is_at_work_is_not_prepared() -> None:
     for recipe in (first, second):
         store.add(ImageHandle(recipe.digest, 2), recipe)
         store.features(ImageHandle(recipe.digest, 2))
+        store.prepare(recipe)
+    store._maker.shutdown()
     assert made == []
 
 
