@@ -54,7 +54,8 @@ class ImageStore:
         self.num_encoded = 0
 
     def __contains__(self, digest: str) -> bool:
-        return digest in self._sources or digest in self._features or digest == self._at_work
+        # In the order in which a set passes them, so that others see it at any moment.
+        return digest in self._sources or digest == self._at_work or digest in self._features
 
     def add(self, handle: ImageHandle, images: Source) -> None:
         """Register an image set; one that is known already is left alone."""
@@ -114,8 +115,8 @@ class ImageStore:
             self._features.move_to_end(digest)
             return self._features[digest]
         with self._lock:
-            source, made = self._sources.pop(digest), self._made_ahead.pop(digest, None)
             self._at_work = digest
+            source, made = self._sources.pop(digest), self._made_ahead.pop(digest, None)
         parts = []
         try:
             for part_nF in self._encode(source if made is None else made.result()):
