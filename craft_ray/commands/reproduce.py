@@ -146,7 +146,7 @@ def _print_plan(
     shifted = [name for name in config.shifted if name not in missing]
     num_shifted: dict[DataConfig, list[int]] = {}
     total = Spending()
-    turns = ZeroShotTurns(cells, config)
+    turns = ZeroShotTurns(cells, config, shifted)
     sizes: dict[DataConfig, DataSize] = {}  # methods and seeds share them: an index is read once
     failed: dict[DataConfig, str] = {}
     for cell, run in cells.items():

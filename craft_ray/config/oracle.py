@@ -47,7 +47,7 @@ class OracleConfig(Settings):
     load proves it exact."""
     max_tokens_per_forward: Annotated[int, Field(ge=1)] | Auto = "auto"
     """Bounds the memory of one text forward, whatever the population and the number of classes; a
-    single prompt is always computed. `auto`: 8,192 on a CPU; on a GPU what a quarter of its free
+    single prompt is always computed. `auto`: 8,192 on a CPU; on a GPU what an eighth of its
     memory holds, a power of two and at most 131,072. Half as many where memory is not enough."""
     images_per_forward: Annotated[int, Field(ge=1)] | Auto = "auto"
     """`auto`: 6 on a CPU, whose caches then hold the activations (a third faster than 8 or 32),

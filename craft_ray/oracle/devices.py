@@ -19,7 +19,7 @@ DTYPES: dict[Precision, torch.dtype] = {
 TOKENS_ON_CPU = 8192
 MOST_TOKENS_ON_GPU = 131_072
 """With more, nothing is gained: kernels are long enough to fill any GPU."""
-SHARE_OF_FREE_MEMORY = 0.25
+SHARE_OF_MEMORY = 1 / 8
 """Images, their features and other replicas on the same GPU need some as well."""
 BYTES_OF_A_TOKEN = 64
 """For each unit of the tower's width, in float32 twice as many: activations of a layer."""
@@ -55,7 +55,8 @@ def tokens_per_forward(device: torch.device, config: OracleConfig, width: int) -
     """At most so many tokens go through the text tower together.
 
     Args:
-        device: of the tower; on a GPU its free memory counts, as it is now.
+        device: of the tower. On a GPU all of its memory counts, whatever of it is free: the number
+            shows in the last bits of answers, which must not depend on when a replica is started.
         config: with the wished number and the precision.
         width: E of the tower.
     """
@@ -63,11 +64,11 @@ def tokens_per_forward(device: torch.device, config: OracleConfig, width: int) -
         return config.max_tokens_per_forward
     if device.type != "cuda":
         return TOKENS_ON_CPU
-    free, _ = torch.cuda.mem_get_info(device)
+    total = torch.cuda.get_device_properties(device).total_memory
     half = precision_on(device, config.precision) != "fp32"
     of_a_token = BYTES_OF_A_TOKEN * width * (1 if half else 2)
-    fitting = max(int(free * SHARE_OF_FREE_MEMORY) // of_a_token, 1)
-    # A power of two: replicas on equal GPUs cut alike, though their free memory differs a little.
+    fitting = max(int(total * SHARE_OF_MEMORY) // of_a_token, 1)
+    # A power of two: GPUs of one kind cut alike, though their memory differs a little.
     return min(1 << (fitting.bit_length() - 1), MOST_TOKENS_ON_GPU)
 
 

@@ -19,11 +19,13 @@ class Forwards:
     Args:
         size: of one forward, in any unit; a single input is computed however large it is.
         unit: for the log.
+        release: called when memory has not been enough: gives back what can be made again.
     """
 
-    def __init__(self, size: int, unit: str) -> None:
+    def __init__(self, size: int, unit: str, release: Callable[[], None] = lambda: None) -> None:
         self._size = size
         self._unit = unit
+        self._release = release
 
     def whole(self, least: int) -> int:
         """The fewest inputs, but `least`, that fill forwards."""
@@ -48,6 +50,7 @@ class Forwards:
             try:
                 result = forward(part)
             except torch.OutOfMemoryError:
+                self._release()
                 inputs = part.stop - start
                 if inputs == 1:
                     raise

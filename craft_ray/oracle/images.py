@@ -54,7 +54,8 @@ class ImageStore:
         self.num_encoded = 0
 
     def __contains__(self, digest: str) -> bool:
-        return digest in self._sources or digest in self._features or digest == self._at_work
+        # In the order in which a set passes them, so that others see it at any moment.
+        return digest in self._sources or digest == self._at_work or digest in self._features
 
     def add(self, handle: ImageHandle, images: Source) -> None:
         """Register an image set; one that is known already is left alone."""
@@ -68,9 +69,12 @@ class ImageStore:
 
     def prepare(self, recipe: Recipe) -> None:
         """Have its pixels made in a thread, until the set is registered and the question about it
-        comes; of a few sets at most: of more, what was made first is dropped. Does not block."""
+        comes; of a few sets at most: of more, what was made first is dropped. Of a set that is
+        encoded none are needed. Does not block."""
         with self._lock:
             if recipe.digest in self._made_ahead or recipe.digest == self._at_work:
+                return
+            if recipe.digest in self._features:  # asked last: they are there before work has ended
                 return
             self._made_ahead[recipe.digest] = self._maker.submit(recipe.pixels)
             if len(self._made_ahead) > MADE_AHEAD:  # its question was given up, or went elsewhere
@@ -111,8 +115,8 @@ class ImageStore:
             self._features.move_to_end(digest)
             return self._features[digest]
         with self._lock:
-            source, made = self._sources.pop(digest), self._made_ahead.pop(digest, None)
             self._at_work = digest
+            source, made = self._sources.pop(digest), self._made_ahead.pop(digest, None)
         parts = []
         try:
             for part_nF in self._encode(source if made is None else made.result()):

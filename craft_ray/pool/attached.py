@@ -15,6 +15,8 @@ from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.replica import ReplicaStats
 
 LOOK_EVERY_S = 0.2
+AS_ITS_OWNER_SAYS = {"max_tokens_per_forward", "images_per_forward", "feature_cache_mb"}
+"""Settings of replicas, and of no model: those of the pool hold, whatever ours are."""
 
 
 def offered_name(name: str) -> str:
@@ -49,9 +51,11 @@ class AttachedPool:
             )
             raise ConfigError("pool", [problem]) from None
         hosted = self._ask("model")
-        if model is not None and hosted is not None and hosted != model:
-            problem = f"must be that of the pool {config.attach!r}: {_differences(hosted, model)}"
-            raise ConfigError("oracle", [problem])
+        if model is not None and hosted is not None:
+            differences = differences_that_matter(hosted, model)
+            if differences:
+                words = f"must be that of the pool {config.attach!r}: {', '.join(differences)}"
+                raise ConfigError("oracle", [words])
 
     def wait_until_ready(self) -> None:
         """Wait until a replica answers.
@@ -93,10 +97,23 @@ class AttachedPool:
             ) from error
 
 
-def _differences(hosted: OracleConfig, model: OracleConfig) -> str:
-    theirs, ours = hosted.model_dump(mode="json"), model.model_dump(mode="json")
-    return ", ".join(
-        f"oracle.{name}={theirs[name]}, but got {ours[name]}"
-        for name in theirs
-        if theirs[name] != ours[name]
-    )
+def differences_that_matter(hosted: OracleConfig, wanted: OracleConfig) -> list[str]:
+    """Why a pool does not have the model that is wanted, a phrase for each setting.
+
+    `precision: auto` takes that of the pool. The other way round it does not: what `auto` means is
+    known only where the pool is.
+
+    Args:
+        hosted: settings of the pool's model.
+        wanted: of the model that a run asks for.
+    """
+    theirs = hosted.model_dump(mode="json", exclude=AS_ITS_OWNER_SAYS)
+    ours = wanted.model_dump(mode="json", exclude=AS_ITS_OWNER_SAYS)
+    if wanted.precision == "auto":
+        ours["precision"] = hosted.precision
+    differences = []
+    for name in theirs:
+        if theirs[name] != ours[name]:
+            remedy = " (auto takes it as it is there)" if name == "precision" else ""
+            differences.append(f"oracle.{name}={theirs[name]}, but got {ours[name]}{remedy}")
+    return differences

@@ -72,7 +72,7 @@ def run_reproduction(
     shifted = [name for name in config.shifted if name not in missing]
     jobs = [CellJob(cell, run, shifted, folder) for cell, run in settings.items()]
     left: list[CellJob] = []
-    turns = ZeroShotTurns(settings, config)
+    turns = ZeroShotTurns(settings, config, shifted)
     for job in jobs:
         if (result := read_result(job.folder)) is None:
             left.append(job)

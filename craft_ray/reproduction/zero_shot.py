@@ -5,11 +5,11 @@ published zero-shot accuracies belong."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from craft_ray.config.data import CoopName
+from craft_ray.config.data import CoopName, ShiftedName
 from craft_ray.config.reproduction import EMBEDDED, ReproductionConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.data.sources.coop_table import COOP_TABLE
@@ -46,16 +46,24 @@ def template_beside(cell: Cell, run: RunConfig, config: ReproductionConfig) -> s
 
 class ZeroShotTurns:
     """Which cell measures zero-shot, decided when its turn to start comes: the first one, and if
-    that fails, the next one that starts. Cells of an earlier part of the same reproduction count.
+    that fails, the next one that starts. Cells of an earlier part of the same reproduction count,
+    unless a shifted set has been put there since: then the next one measures all of it.
 
     Args:
         settings: all cells with their runs' settings.
         config: the grid.
+        shifted: its shifted sets that are there now; of cells of ImageNet alone.
     """
 
-    def __init__(self, settings: Mapping[Cell, RunConfig], config: ReproductionConfig) -> None:
+    def __init__(
+        self,
+        settings: Mapping[Cell, RunConfig],
+        config: ReproductionConfig,
+        shifted: Collection[ShiftedName],
+    ) -> None:
         self._settings = settings
         self._config = config
+        self._shifted = shifted
         self._measured_by: dict[str, Cell] = {}
         self._scores: dict[str, Mapping[str, Any]] = {}
 
@@ -69,9 +77,13 @@ class ZeroShotTurns:
         """A cell has ended, with its result; None: without one."""
         question = self._question(cell)
         found = None if result is None else result["zero_shot"]
-        if found is not None:
-            self._measured_by[question] = cell
+        is_whole = False
+        if result is not None and found is not None:
             self._scores[question] = found["test"]
+            wanted = self._shifted if cell.dataset == "imagenet" else ()
+            is_whole = set(wanted) <= set(result["shifted"])
+        if is_whole:
+            self._measured_by[question] = cell
         elif self._measured_by.get(question) == cell:
             del self._measured_by[question]
 

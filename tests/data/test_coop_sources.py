@@ -141,6 +141,11 @@ MALFORMED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "label is text": (entry_becomes(["a.jpg", "0", SHARED]), "val entry 1: must be .*'0'"),
     "label is true": (entry_becomes(["a.jpg", True, SHARED]), "val entry 1: must be .*True"),
     "label below 0": (entry_becomes(["a.jpg", -1, SHARED]), "label >= 0 must hold, but got .*-1"),
+    "label of no size": (
+        entry_becomes(["a.jpg", 10**20, "lynx"]),
+        "val entry 1: labels must be 0, 1, ..., so label < 30, .*but got .*100000000000000000000",
+    ),
+    "label beyond all": (entry_becomes(["a.jpg", 30, "lynx"]), "val entry 1: .* label < 30, .*30"),
     "traversal": (entry_becomes(["../x.jpg", 2, SHARED]), r"val entry 1: path must .*'\.\./x\.jpg"),
     "deep traversal": (entry_becomes(["a/../../x.jpg", 2, SHARED]), "path must lead to a file"),
     "absolute": (entry_becomes(["/etc/passwd", 2, SHARED]), "path must .*got '/etc/passwd'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,12 +48,17 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What a GPU says of itself, where there is none."""
-    about = {"bf16": True, "free": 80 * 2**30}
+    about = {"bf16": True, "total": 80 * 2**30, "free": 80 * 2**30}
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: about["bf16"]
     )
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (about["free"], 0))
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda device: SimpleNamespace(total_memory=about["total"]),
+    )
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (about["free"], about["total"]))
     return about
 
 
@@ -73,18 +79,20 @@ def test_a_model_is_named_by_the_precision_that_auto_means(tiny_folder: Path) ->
     assert clip_of(tiny_folder, precision="bf16").describe().oracle_id != as_before.oracle_id
 
 
-def test_a_forward_holds_what_a_share_of_the_free_memory_does(gpu: dict[str, Any]) -> None:
+def test_a_forward_holds_what_a_share_of_the_memory_does(gpu: dict[str, Any]) -> None:
     auto = OracleConfig()
     assert tokens_per_forward(CPU, auto, width=512) == TOKENS_ON_CPU
     assert tokens_per_forward(GPU, auto, width=512) == MOST_TOKENS_ON_GPU
-    gpu["free"] = 10 * 2**30
+    gpu["total"] = 20 * 2**30
     half = tokens_per_forward(GPU, auto, width=512)
     assert half == 65_536
-    gpu["free"] += 2**30
+    gpu["total"] += 2**30
     assert tokens_per_forward(GPU, auto, width=512) == half, "a little more memory does not show"
     assert tokens_per_forward(GPU, auto, width=1024) == half // 2
     assert tokens_per_forward(GPU, OracleConfig(precision="fp32"), width=512) == half // 2
     gpu["free"] = 0
+    assert tokens_per_forward(GPU, auto, width=512) == half, "nor what another replica takes"
+    gpu["total"] = 0
     assert tokens_per_forward(GPU, auto, width=512) == 1
     for device in (CPU, GPU):
         assert tokens_per_forward(device, OracleConfig(max_tokens_per_forward=7), width=512) == 7

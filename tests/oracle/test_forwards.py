@@ -50,3 +50,16 @@ def test_where_memory_is_not_enough_for_one_input_its_error_is_the_answer() -> N
     device = Device(room=3, each=4)
     with pytest.raises(torch.OutOfMemoryError, match="4 of 3"):
         list(Forwards(16, "tokens").run(9, device.forward, each=4))
+
+
+def test_what_can_be_made_again_is_given_back_before_it_is_tried_again() -> None:
+    device = Device(room=8, each=1)
+    kept = [20]
+
+    def forward(part: slice) -> torch.Tensor:
+        device.room = 8 - sum(kept)
+        return device.forward(part)
+
+    results = Forwards(8, "tokens", kept.clear).run(8, forward)
+    assert torch.cat(list(results)).tolist() == [2 * n for n in range(8)]
+    assert (device.refused, device.sizes) == (1, [4, 4])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -108,7 +111,7 @@ def test_what_is_prepared_is_made_once_and_not_more_than_a_few_sets() -> None:
     assert all(made.count(recipe.digest) <= 1 for recipe in recipes)
 
 
-def test_what_is_at_work_is_not_prepared() -> None:
+def test_what_is_at_work_or_encoded_is_not_prepared() -> None:
     made: list[str] = []
 
     class Made(Recipe):
@@ -128,7 +131,27 @@ def test_what_is_at_work_is_not_prepared() -> None:
     for recipe in (first, second):
         store.add(ImageHandle(recipe.digest, 2), recipe)
         store.features(ImageHandle(recipe.digest, 2))
+        store.prepare(recipe)
+    store._maker.shutdown()
     assert made == []
+
+
+def test_a_set_that_is_taken_to_be_encoded_is_known_all_the_while() -> None:
+    """Other threads ask at any moment, also in the one when it waits no more."""
+    handle, known = handle_of(1), list[bool]()
+
+    class Watched(OrderedDict[str, Source]):
+        def pop(self, key: str, default: Any = None) -> Any:
+            value = super().pop(key, default)
+            known.append(key in store)
+            return value
+
+    store = ImageStore(lambda source: [torch.zeros(2, WIDTH)], BYTES_A_SET)
+    store._sources = Watched()
+    store.add(handle, pixels_of(1))
+    store.features(handle)
+    assert known
+    assert all(known)
 
 
 def test_a_set_that_cannot_be_made_is_forgotten_and_others_may_be_tried_again() -> None:

@@ -4,7 +4,9 @@ CUDA graphs need a GPU; what decides when one is made and used does not."""
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -79,6 +81,39 @@ def test_where_capture_fails_all_goes_on_without_and_it_is_said_once(
             assert torch.equal(replays.run(x, row), 2 * x)
     assert device.captures == 1
     assert caplog.text.count("a graph failed") == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_answer_that_is_not_finite_judges_no_graph(
+    value: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = Device()
+    replays, row = Replays(device.forward, device.capture), rows()
+    odd = torch.full((2, 4, 5), value)
+    for _ in range(EAGER_RUNS + 2):
+        torch.testing.assert_close(replays.run(odd, row), 2 * odd, equal_nan=True)
+    assert device.captures == 0
+    for x in inputs(3, 2, 4, 5):
+        assert torch.equal(replays.run(x, row), 2 * x)
+    assert (device.captures, device.replays) == (1, 3), "once to compare, and twice in its place"
+    torch.testing.assert_close(replays.run(odd, row), 2 * odd, equal_nan=True)
+    assert not caplog.text
+
+
+def test_what_is_forgotten_keeps_nothing_and_is_captured_anew() -> None:
+    device = Device()
+    replays, row = Replays(device.forward, device.capture), rows()
+    for x in inputs(4, 2, 4, 5):
+        replays.run(x, row)
+    row_there = weakref.ref(row)
+    replays.forget()
+    del row
+    gc.collect()
+    assert row_there() is None
+    row = rows()
+    for x in inputs(4, 2, 4, 5):
+        assert torch.equal(replays.run(x, row), 2 * x)
+    assert device.captures == 2
 
 
 def test_graphs_are_few_and_of_small_forwards() -> None:

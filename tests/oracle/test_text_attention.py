@@ -149,6 +149,8 @@ def test_where_memory_is_not_enough_for_one_candidate_its_row_is_cut(
     expected = encoder_of(loaded, attention).encode(tokens, contexts)
     encoder = encoder_of(loaded, attention)
     run, sizes = encoder._replays.run, Counter[str]()
+    forgotten: list[str] = []
+    monkeypatch.setattr(encoder._replays, "forget", lambda: forgotten.append("graphs"))
 
     def with_little_memory(x_KSE: torch.Tensor, rows: Arrangement) -> torch.Tensor:
         fits = x_KSE[..., 0].numel() <= 100
@@ -161,6 +163,7 @@ def test_where_memory_is_not_enough_for_one_candidate_its_row_is_cut(
     with caplog.at_level(logging.WARNING):
         torch.testing.assert_close(encoder.encode(tokens, contexts), expected)
     assert "out of memory with one candidate" in caplog.text
+    assert len(forgotten) >= sizes["refused"], "graphs keep memory, which is missing"
     sizes.clear()
     torch.testing.assert_close(encoder.encode(tokens, contexts), expected)
     assert not sizes["refused"], "what was learned is not forgotten"

@@ -93,7 +93,7 @@ def test_zero_shot_is_asked_once_in_a_grid_and_the_plan_says_so(
         shifted = ("imagenetv2",)
         write_coop(tmp_path, "imagenetv2")
     grid = Grid(tmp_path, dataset, shifted, monkeypatch)
-    turns = ZeroShotTurns(grid.settings, grid.config)
+    turns = ZeroShotTurns(grid.settings, grid.config, shifted)
     results = []
     for cell in grid.settings:
         zero_shot = turns.take(cell)

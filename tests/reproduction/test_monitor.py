@@ -31,7 +31,7 @@ WORDS = "eurosat, 16 shots, seed 2, RN50, craft"
 def _run_cell(console: Console, folder: Path, accuracy: float | None = 0.75) -> None:
     config = RunConfig(max_queries=2000)  # 50 generations
     job = cast(Any, SimpleNamespace(cell=CELL, config=config, folder=locate(str(folder))))
-    turns = ZeroShotTurns({CELL: config}, GRID)
+    turns = ZeroShotTurns({CELL: config}, GRID, ())
     with CellMonitor(console, NullTracker(), "run", 4, 0, turns) as monitor:
         monitor.on_start(job)
         for generation in range(5, 51, 5):
@@ -96,7 +96,7 @@ def test_what_another_cell_has_measured_stands_beside_each_result(tmp_path: Path
     text = io.StringIO()
     config = RunConfig(max_queries=80)
     first, second = CELL, replace(CELL, seed=3)
-    turns = ZeroShotTurns(dict.fromkeys((first, second), config), GRID)
+    turns = ZeroShotTurns(dict.fromkeys((first, second), config), GRID, ())
     tracker = Remembering()
     assert turns.take(first) is not None
     with CellMonitor(Console(file=text, width=200), tracker, "run", 2, 0, turns) as monitor:
@@ -107,6 +107,7 @@ def test_what_another_cell_has_measured_stands_beside_each_result(tmp_path: Path
             result = {
                 "outcome": "finished",
                 "zero_shot": zero_shot,
+                "shifted": {},
                 "tuned": {"test": {"accuracy": accuracy, "loss": 1.0}},
                 "ledger": Spending().as_dict(),
                 "seconds": 1.0,

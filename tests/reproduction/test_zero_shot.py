@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from craft_ray.classifiers.classifier import TemplateClassifier
+from craft_ray.config.data import ShiftedName
 from craft_ray.config.reproduction import PAPER_DATASETS, ReproductionConfig
 from craft_ray.metering.planned_spending import DataSize, plan_zero_shot
 from craft_ray.reproduction.grid import Cell, make_cells, settings_of
@@ -49,7 +51,7 @@ def test_it_is_measured_once_for_each_backbone_and_data_set() -> None:
         | {"methods": ["craft", "prompt_only"]}
     )
     settings = {cell: settings_of(cell, config) for cell in make_cells(config)}
-    turns = ZeroShotTurns(settings, config)
+    turns = ZeroShotTurns(settings, config, ())
     found = {cell: turn for cell in settings if (turn := turns.take(cell)) is not None}
     assert len(settings) == 2 * 2 * 2 * 5 * 3
     assert {(cell.backbone, cell.dataset): turn.hand_crafted for cell, turn in found.items()} == {
@@ -60,17 +62,22 @@ def test_it_is_measured_once_for_each_backbone_and_data_set() -> None:
     }
 
 
-def three_cells() -> tuple[ZeroShotTurns, list[Cell]]:
+def three_cells(
+    dataset: str = "dtd", shifted: Sequence[ShiftedName] = ()
+) -> tuple[ZeroShotTurns, list[Cell]]:
     config = ReproductionConfig.model_validate(
-        {"root": "/d", "datasets": ["dtd"], "backbones": ["RN50"], "methods": ["craft"]}
-        | {"shots": [1], "seeds": [1, 2, 3]}
+        {"root": "/d", "datasets": [dataset], "backbones": ["RN50"], "methods": ["craft"]}
+        | {"shots": [1], "seeds": [1, 2, 3], "imagenet_seeds": [1, 2, 3]}
     )
     settings = {cell: settings_of(cell, config) for cell in make_cells(config)}
-    return ZeroShotTurns(settings, config), list(settings)
+    return ZeroShotTurns(settings, config, shifted), list(settings)
 
 
-def result(accuracy: float) -> dict[str, Any]:
-    return {"zero_shot": {"test": {"accuracy": accuracy}, "hand_crafted": None}}
+def result(accuracy: float, *shifted: ShiftedName) -> dict[str, Any]:
+    return {
+        "zero_shot": {"test": {"accuracy": accuracy}, "hand_crafted": None},
+        "shifted": {name: {} for name in shifted},
+    }
 
 
 def test_if_the_cell_that_measures_it_fails_the_next_one_that_starts_does() -> None:
@@ -95,6 +102,29 @@ def test_what_an_earlier_part_has_measured_is_not_measured_again() -> None:
     assert turns.score(first) == {"accuracy": 0.25}
 
 
+def test_a_shifted_set_that_was_put_there_since_is_measured_by_the_next_cell() -> None:
+    turns, (first, second, third) = three_cells("imagenet", ["imagenetv2", "imagenet_a"])
+    turns.end(first, result(0.5, "imagenetv2"))
+    assert turns.score(second) == {"accuracy": 0.5}, "of ImageNet itself it is known"
+    assert turns.take(second) is not None
+    assert turns.take(third) is None, "one cell is enough"
+    turns.end(second, result(0.5, "imagenetv2", "imagenet_a"))
+    assert turns.take(third) is None
+
+
+@pytest.mark.parametrize(
+    ("dataset", "there"),
+    [("imagenet", ["imagenetv2"]), ("imagenet", []), ("dtd", ["imagenetv2", "imagenet_a"])],
+)
+def test_what_an_earlier_part_has_of_all_sets_is_not_measured_again(
+    dataset: str, there: Sequence[ShiftedName]
+) -> None:
+    turns, (first, second, _) = three_cells(dataset, there)
+    of_imagenet: Sequence[ShiftedName] = ["imagenetv2"] if dataset == "imagenet" else []
+    turns.end(first, result(0.5, *of_imagenet))
+    assert turns.take(second) is None
+
+
 @pytest.mark.parametrize(
     ("changes", "is_another"),
     [
@@ -111,7 +141,7 @@ def test_it_is_another_question_with_another_template_or_other_classes(
     changed = ReproductionConfig.model_validate({"root": "/d", "datasets": ["dtd"], "run": changes})
     one, other = Cell("RN50", "dtd", "craft", 1, 1), Cell("RN50", "dtd", "probes", 4, 2)
     settings = {one: settings_of(one, config), other: settings_of(other, changed)}
-    turns = ZeroShotTurns(settings, config)
+    turns = ZeroShotTurns(settings, config, ())
     assert turns.take(one) is not None
     assert (turns.take(other) is not None) == is_another
 

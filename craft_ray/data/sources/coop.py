@@ -48,11 +48,13 @@ def _load_split_file(name: str, folder: Path, entry: CoopEntry, path: Path) -> D
     splits: dict[Split, Sequence[Item]] = {}
     files = Files()
     images: list[PackedPaths] = []
-    for split, rows in _read_split_file(path).items():
+    lists = _read_split_file(path)
+    num_entries = sum(map(len, lists.values()))
+    for split, rows in lists.items():
         paths, labels = PackedPaths(), array("l")
         for number, row in enumerate(rows):
             where = f"{path}: {split} entry {number}"
-            relative, label, class_name = _check_row(row, where)
+            relative, label, class_name = _check_row(row, where, num_entries)
             names.add(label, class_name, where)
             paths.append(found_path(folder / entry.images, relative, files))
             labels.append(label)
@@ -80,12 +82,18 @@ def _read_split_file(path: Path) -> dict[Split, list[Any]]:
     return {split: lists[split] for split in SPLITS}
 
 
-def _check_row(row: Any, where: str) -> tuple[str, int, str]:
-    """An entry, or a DataError that shows it."""
+def _check_row(row: Any, where: str, num_entries: int) -> tuple[str, int, str]:
+    """An entry, or a DataError that shows it. Every label below another one has an entry too, so
+    one that is not below the number of all entries leaves others out."""
     match row:
         case [str(relative), int(label), str(class_name)] if not isinstance(label, bool):
             if label < 0:
                 raise DataError(f"{where}: label >= 0 must hold, but got {row}")
+            if label >= num_entries:
+                raise DataError(
+                    f"{where}: labels must be 0, 1, ..., so label < {num_entries}, the number of "
+                    f"entries, must hold, but got {row!r:.200}"
+                )
         case _:
             raise DataError(f"{where}: must be [path, label, class name], but got {row!r:.200}")
     # A split file comes from elsewhere: it must not make us read any file of this machine.

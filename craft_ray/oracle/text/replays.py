@@ -2,7 +2,8 @@
 
 A forward of few tokens is shorter on a GPU than the launch of its kernels one by one. A search
 repeats a few shapes thousands of times, so a forward that has been seen before is captured once and
-replayed. A graph is used only if its first answer is that of the forward itself, to the bit.
+replayed. A graph is used only if its first answer is that of the forward itself, to the bit. It
+keeps the memory of its forward, which `forget` gives back.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from weakref import WeakSet
 
 import torch
 
@@ -56,9 +58,14 @@ class Replays:
             return seen.replay(x_KSE)
         expected = self._forward(x_KSE, rows)
         seen.runs += 1
-        if seen.runs > EAGER_RUNS:
+        # NaN equals nothing: of such an answer nobody could say whether the graph gives the same.
+        if seen.runs > EAGER_RUNS and bool(expected.isfinite().all()):
             seen.replay = self._captured(self._capture, x_KSE, rows, expected)
         return expected
+
+    def forget(self) -> None:
+        """Give back the memory of what is captured. What comes again is captured anew."""
+        self._seen.clear()
 
     def _captured(
         self, capture: Capture, x_KSE: torch.Tensor, rows: Arrangement, expected: torch.Tensor
@@ -73,7 +80,7 @@ class Replays:
             reason = str(error)
         logger.warning("text forwards are launched kernel by kernel: a graph failed: %s", reason)
         self._capture = None
-        self._seen.clear()
+        self.forget()
         return None
 
 
@@ -90,6 +97,8 @@ class CudaGraphs:
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
+        self._replays: WeakSet[Replay] = WeakSet()
+        """Those that are kept."""
 
     def __call__(self, forward: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> Replay:
         static_x = x.clone()
@@ -99,6 +108,8 @@ class CudaGraphs:
         with torch.cuda.stream(stream):
             forward(static_x)
         torch.cuda.current_stream().wait_stream(stream)
+        if not self._replays:  # with its last graph a pool has ended
+            self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             static_result = forward(static_x)
@@ -108,4 +119,5 @@ class CudaGraphs:
             graph.replay()
             return static_result.clone()
 
+        self._replays.add(replay)
         return replay

@@ -83,7 +83,8 @@ class SharedPrefixEncoder:
 
     def _limit(self, max_tokens: int) -> None:
         self._max_tokens = max_tokens
-        self._forwards = Forwards(max_tokens, "tokens")
+        self._replays.forget()  # they are of rows of another length
+        self._forwards = Forwards(max_tokens, "tokens", self._replays.forget)
         self._preparation = Preparation(self._embed, self._attention, self._like, max_tokens)
 
     @torch.inference_mode()
