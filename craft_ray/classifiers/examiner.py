@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from craft_ray.classifiers.classifier import Classifier, TunedClassifier
@@ -96,9 +97,9 @@ class Examiner:
                 self._oracle.forget(images)
 
         at_once = self._oracle.questions_at_once()
-        answered: Iterator[list[FloatArray]]
+        answered: Generator[list[FloatArray]]
         if at_once == 1:
-            answered = map(ask, self._sent_ahead(blocks))
+            answered = (ask(images) for images in self._sent_ahead(blocks))
         else:
             answered = map_in_threads(
                 lambda block: ask(send_passing(self._oracle, block)),
@@ -107,12 +108,13 @@ class Examiner:
                 1,
                 self._oracle.give_up,
             )
-        for block, answers in zip(blocks, answered, strict=True):
-            labels_N = labels_of(block)
-            for count, logits_NC in zip(counts, answers, strict=True):
-                count.add(logits_NC, labels_N)
-            if log is not None:
-                log.add(block, answers)
+        with closing(answered):  # threads end before the record is closed
+            for block, answers in zip(blocks, answered, strict=True):
+                labels_N = labels_of(block)
+                for count, logits_NC in zip(counts, answers, strict=True):
+                    count.add(logits_NC, labels_N)
+                if log is not None:
+                    log.add(block, answers)
         return [count.score for count in counts]
 
     def _sent_ahead(self, blocks: Sequence[Sequence[Item]]) -> Iterator[ImageHandle]:

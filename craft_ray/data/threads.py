@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ def map_in_threads(
     num_threads: int | None = None,
     ahead_per_thread: int = AHEAD_PER_THREAD,
     give_up: Callable[[], None] = lambda: None,
-) -> Iterator[Output]:
+) -> Generator[Output]:
     """`map(function, inputs)` in several threads, in order and with bounded memory.
 
     Args:
@@ -30,7 +30,8 @@ def map_in_threads(
         inputs: are taken as they are needed.
         num_threads: as many as there are CPUs, up to `MAX_THREADS`, if it is not given.
         ahead_per_thread: results that are under way or wait for the one before them.
-        give_up: is called before what is under way is waited for, where nobody needs it any more.
+        give_up: is called before what is under way is waited for, where nobody needs it any more:
+            the caller takes no more results, or was interrupted.
 
     Raises:
         Exception: what `function` raised for the first input that it failed on, whichever thread
@@ -50,11 +51,12 @@ def map_in_threads(
                 result = waiting[0].result()
                 waiting.popleft()
                 yield result
-        finally:
+        except BaseException as error:
             for future in waiting:
                 future.cancel()
-            if waiting:
+            if not isinstance(error, Exception):
                 give_up()
+            raise
 
 
 def made_ahead(function: Callable[[Input], Output], inputs: Sequence[Input]) -> Iterator[Output]:

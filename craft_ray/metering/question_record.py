@@ -214,9 +214,11 @@ class QuestionRecord:
     ) -> None:
         """An answer, or the part of it from `start`, and what it has cost."""
         with self._lock:
+            is_new = True
             if self._journal is not None:
-                self._journal.record(query, question, start, cost, answer)
-            self.ledger.record(cost)
+                is_new = self._journal.record(query, question, start, cost, answer)
+            if is_new:  # another thread may have asked the same, by content
+                self.ledger.record(cost)
 
 
 def _ask_in_threads(

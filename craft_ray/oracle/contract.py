@@ -259,7 +259,7 @@ class RecipeOracle(Oracle, Protocol):
         ...
 
     def give_up(self) -> None:
-        """Nobody waits any more for what is asked now; who asks in another thread has a
+        """Nobody waits any more for what is asked, now or later; who asks in another thread has a
         PoolError."""
         ...
 

@@ -44,7 +44,7 @@ from craft_ray.pool.sent_images import Sent
 MOST_QUESTIONS = 32
 """At once of one process, each in a thread of its own."""
 MOST_PASSING = 4 * MOST_QUESTIONS
-"""Sets that passing recipes make, if those who ask do not say when they need one no more."""
+"""Sets that are not kept, if those who ask do not say when they need one no more."""
 INLINE_BYTES = 100_000
 """Up to this size Ray sends an argument by value in any case."""
 
@@ -119,6 +119,7 @@ class PoolOracle:
             files = None
             if isinstance(images, Recipe):
                 files = ask("files", images.plan.files_digest)
+            if self.describe().takes_recipes:  # who asks may be several threads
                 self._passing.most = max(self._passing.most, MOST_PASSING)
             self._passing.add(handle.digest, images, files)
         return handle

@@ -75,7 +75,7 @@ class Dispatcher:
         self._load = LoadMeter()
         self._lock = threading.Lock()
         """Of what is known of the members."""
-        self._given_up = 0
+        self._is_given_up = False
         self._replicas: dict[str, Any] = {}
         self._dead: set[str] = set()
         self._members_read_s = float("-inf")
@@ -131,8 +131,9 @@ class Dispatcher:
         return list(self._members())
 
     def give_up(self) -> None:
-        """Whoever waits for answers now, in any thread, waits no more, and has a PoolError."""
-        self._given_up += 1
+        """Whoever waits for answers, in any thread, waits no more, and has a PoolError; so has who
+        asks later: an interrupted thread may be between two questions."""
+        self._is_given_up = True
 
     def ask(self, chunks: Sequence[Chunk], key: str, submit: Submit, receive: Receive) -> None:
         """Have every chunk answered once.
@@ -146,9 +147,8 @@ class Dispatcher:
         Raises:
             OracleError: the oracle refuses the question; it is not retried.
             PoolError: a chunk was lost more often than `max_attempts`, there was no replica for
-                `start_timeout_s`, or the question was given up.
+                `start_timeout_s`, or questions were given up.
         """
-        given_up = self._given_up
         members = list(self._members())
         scheduler = ChunkScheduler(
             chunks,
@@ -161,8 +161,8 @@ class Dispatcher:
         last_seen_s = since_s = time.monotonic()
         try:
             while waiting := scheduler.num_unfinished:
-                if self._given_up != given_up:
-                    raise PoolError("the question was given up")
+                if self._is_given_up:
+                    raise PoolError("the questions were given up")
                 replicas, now_s = self._members(), time.monotonic()
                 if list(replicas) != members:
                     members = list(replicas)

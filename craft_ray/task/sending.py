@@ -59,12 +59,9 @@ def send(
     if not description.takes_recipes:
         return oracle.register_images(_made_here(sources.items, crops_N5, description), keep=keep)
     handles = []
-    for start in range(0, len(sources.items), IMAGES_PER_BLOCK):
-        rows = slice(start, start + IMAGES_PER_BLOCK)
-        crops, block = None if crops_N5 is None else crops_N5[rows], sources.part(rows)
-        images: Images = Recipe.of(block, description.transform, crops)
-        if sum(block.sizes) > FILES_OVER_PIXELS * len(images) * 3 * description.image_size**2:
-            images = _made_here(block.items, crops, description)
+    for rows in _blocks(len(sources.items)):
+        crops = None if crops_N5 is None else crops_N5[rows]
+        images = _block(sources.part(rows), crops, description)
         handles.append(oracle.register_images(images, keep=keep))
     return ImageHandle.in_a_row(handles)
 
@@ -78,9 +75,26 @@ def send_passing(oracle: MeteredOracle, items: Sequence[Item]) -> ImageHandle:
     description = oracle.describe()
     if not description.takes_recipes:
         return oracle.register_images(plain_images(items, description), keep=False)
-    contents = map_in_threads(Item.read, items)
-    held = [replace(item, encoded=data) for item, data in zip(items, contents, strict=True)]
-    return send(oracle, Sources.of(held), keep=False)
+    handles = []
+    for rows in _blocks(len(items)):
+        block = items[rows]
+        contents = map_in_threads(Item.read, block)
+        held = [replace(item, encoded=data) for item, data in zip(block, contents, strict=True)]
+        images = _block(Sources.of(held), None, description)
+        handles.append(oracle.register_images(images, keep=False))
+    return ImageHandle.in_a_row(handles)
+
+
+def _blocks(num_images: int) -> list[slice]:
+    return [slice(at, at + IMAGES_PER_BLOCK) for at in range(0, num_images, IMAGES_PER_BLOCK)]
+
+
+def _block(sources: Sources, crops_N5: CropArray | None, description: OracleDescription) -> Images:
+    """What is registered: a recipe, or pixels where the files are much larger."""
+    most_bytes = FILES_OVER_PIXELS * len(sources.items) * 3 * description.image_size**2
+    if sum(sources.sizes) > most_bytes:
+        return _made_here(sources.items, crops_N5, description)
+    return Recipe.of(sources, description.transform, crops_N5)
 
 
 def _made_here(

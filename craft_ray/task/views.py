@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from craft_ray.data.crops import CropArray, SizeArray, draw_crops
@@ -23,10 +26,17 @@ def view_crops(
     return draw_crops(sizes_N2, augmentation.crop_scale_min, int(seed))
 
 
-def nth_view(oracle: MeteredOracle, prepared: PreparedTask, number: int) -> ImageHandle:
-    """What is trained on when `number` views were before. A fresh one is sent now, and counted."""
+@contextmanager
+def nth_view(oracle: MeteredOracle, prepared: PreparedTask, number: int) -> Iterator[ImageHandle]:
+    """What is trained on when `number` views were before. A fresh one is sent now, and counted; it
+    is forgotten when the block is left."""
     views = prepared.views
     if isinstance(views, ViewBank):
-        return views.handles[number % len(views.handles)]
+        yield views.handles[number % len(views.handles)]
+        return
     crops_N5 = view_crops(views.sizes_N2, views.augmentation, HEAD_STREAM, number)
-    return send(oracle, views.sources, crops_N5, keep=False)
+    view = send(oracle, views.sources, crops_N5, keep=False)
+    try:
+        yield view
+    finally:
+        oracle.forget(view)

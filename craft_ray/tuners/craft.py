@@ -107,15 +107,15 @@ class CollaborativeTrainer(Trainer):
     def _train_head(self) -> float:
         """Epochs on one augmented view; its logits are asked for once. Returns the mean loss."""
         num_passes_before = self.generation // self._config.num_batches
-        logits = torch.from_numpy(
-            self._oracle.predict(
+        with nth_view(self._oracle, self._prepared, num_passes_before) as view:
+            answers_1NC = self._oracle.predict(
                 self._prepared.task,
-                nth_view(self._oracle, self._prepared, num_passes_before),
+                view,
                 self._context_LE[None],
                 purpose="head",
                 answer=self._config.fidelity.head_inputs,
-            )[0].copy()
-        )
+            )
+        logits = torch.from_numpy(answers_1NC[0].copy())
         consistency = self._head_consistency(num_passes_before + 1)
         losses = []
         for _ in range(self._head_config.epochs_per_generation):

@@ -32,12 +32,13 @@ class WhiteBoxTrainer(Trainer):
         self._adam = AdamW([self._context], config.white_box.learning_rate)
 
     def _tune(self) -> Losses:
-        loss, gradient = self._oracle.context_gradient(
-            self._prepared.task,
-            nth_view(self._oracle, self._prepared, self.generation),
-            self._present_context(),
-            self._prepared.fitness.labels_N,
-        )
+        with nth_view(self._oracle, self._prepared, self.generation) as view:
+            loss, gradient = self._oracle.context_gradient(
+                self._prepared.task,
+                view,
+                self._present_context(),
+                self._prepared.fitness.labels_N,
+            )
         self.diverged = not (np.isfinite(loss) and np.isfinite(gradient).all())
         if not self.diverged:
             self._step(gradient)

@@ -80,7 +80,7 @@ def test_what_is_under_way_is_given_up_when_nobody_needs_it() -> None:
     results = map_in_threads(work, range(3), 3, 1, stop.set)
     assert next(results) == 0
     assert not stop.is_set()
-    results.close()  # type: ignore[attr-defined]  # of a generator
+    results.close()
     assert stop.is_set()
 
 
@@ -88,3 +88,18 @@ def test_nothing_is_given_up_that_was_wanted_to_the_end() -> None:
     given_up: list[int] = []
     assert list(map_in_threads(abs, range(5), 2, 1, lambda: given_up.append(1))) == [0, 1, 2, 3, 4]
     assert given_up == []
+
+
+def test_what_is_under_way_beside_an_error_comes_to_its_end() -> None:
+    ended = threading.Event()
+
+    def work(value: int) -> int:
+        if value == 0:
+            raise ValueError("broken")
+        time.sleep(0.05)
+        ended.set()
+        return value
+
+    with pytest.raises(ValueError, match="broken"):
+        list(map_in_threads(work, range(2), 2, 1, lambda: pytest.fail("it was needed")))
+    assert ended.is_set()

@@ -404,3 +404,22 @@ def test_questions_that_are_given_up_end_at_once(
                 with pytest.raises(PoolError, match="given up"):
                     future.result()
             assert time.monotonic() - started_s < 30.0, "not as long as the oracle takes"
+
+
+def test_as_many_passing_sets_of_pixels_as_threads_ask_about_are_there(
+    embedded_pool: RunningPool,
+) -> None:
+    oracle = PoolOracle(embedded_pool.address, CONFIG)
+    task = oracle.register_task(TASK)
+    size = oracle.describe().image_size
+    shape = (2, 3, size, size)
+    handles = [
+        oracle.register_images(np.full(shape, value, np.uint8), keep=False) for value in range(5)
+    ]
+    for handle in handles:
+        assert oracle.predict(task, handle, task.initial_context[None]).shape == (1, 2, 3)
+        oracle.forget(handle)
+    gone = oracle.register_images(np.full(shape, 9, np.uint8), keep=False)
+    oracle.forget(gone)
+    with pytest.raises(OracleError, match="must be registered first"):
+        oracle.predict(task, gone, task.initial_context[None])

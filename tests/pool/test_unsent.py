@@ -29,7 +29,7 @@ class OneReplica(Dispatcher):
         self.metrics: Any = Uncounted()
         self._replicas = {"one": object()}
         self._members_read_s = math.inf
-        self._lock, self._given_up = threading.Lock(), 0
+        self._lock, self._is_given_up = threading.Lock(), False
 
 
 def test_chunks_that_could_not_be_sent() -> None:
