@@ -59,7 +59,7 @@ def test_few_inputs_are_taken_ahead_of_the_result_that_is_asked_for() -> None:
     results = map_in_threads(lambda number: number, inputs())
     assert next(results) == 0
     assert taken <= 4 * AHEAD_PER_THREAD
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert taken <= 4 * AHEAD_PER_THREAD
 
 
@@ -91,11 +91,13 @@ def test_nothing_is_given_up_that_was_wanted_to_the_end() -> None:
 
 
 def test_what_is_under_way_beside_an_error_comes_to_its_end() -> None:
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def work(value: int) -> int:
         if value == 0:
+            assert begun.wait(timeout=30)
             raise ValueError("broken")
+        begun.set()
         time.sleep(0.05)
         ended.set()
         return value
