@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=50_000)
     parser.add_argument("--images-per-s", type=float, default=150.0, help="of the one replica")
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--scaling-only", action="store_true", help="no run")
     parser.add_argument("--role", choices=["run"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -76,6 +77,12 @@ def main() -> None:
         run(options)
         return
     commit_id = commit()
+    if options.scaling_only:
+        scaling = measure_scaling(options)
+        for row in scaling:
+            print(row)
+        print(write_result("imagenet_scaling", commit_id, {"rows": scaling}, module="imagenet"))
+        return
     with tempfile.TemporaryDirectory() as name:
         words = ["--role", "run", "--folder", name, *sys.argv[1:]]
         cost = measure([sys.executable, "-m", "benchmarks.imagenet", *words], ROOT)
