@@ -194,6 +194,8 @@ class _Course:
         return is_kept
 
     def _keep(self, state: TrainerState) -> None:
+        """A state counts answers, and may leave them to the record: those are durable first."""
+        self._journal.flush()
         keep_state(state, self._states)
         self._unkept, self._kept_s = None, time.monotonic()
 

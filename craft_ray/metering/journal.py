@@ -41,6 +41,11 @@ class Journal(Protocol):
         """Keep a part of an answer; on record when it returns. False if it was so already."""
         ...
 
+    def flush(self) -> None:
+        """What was recorded is durable against the end of this machine, too, when it returns: to
+        be called before anything is stored elsewhere that counts on it."""
+        ...
+
     def parts(self, query: QueryId, question: bytes | None) -> list[RecordedPart]:
         """What is on record of a question, in order. None: of whichever has this place."""
         ...

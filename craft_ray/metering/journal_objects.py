@@ -116,10 +116,10 @@ class ObjectJournal:
         """
         if self._has_recorded:
             if error[0] is None:
-                self._send()
+                self.flush()
             else:
                 with suppress(RunFailedError):
-                    self._send()
+                    self.flush()
         self._outbox.close()
 
     def ensure_room(self, num_bytes: int) -> None:
@@ -147,8 +147,27 @@ class ObjectJournal:
         self._has_recorded = True
         is_due = time.monotonic() - self._sent_s >= SENT_EVERY_S
         if is_due or sum(len(each.content) for each in self._waiting.values()) >= SENT_BYTES:
-            self._send()
+            self.flush()
         return True
+
+    def flush(self) -> None:
+        """Send all that waits, as one object; nothing is written if nothing waits.
+
+        Raises:
+            RunFailedError: the store does not take it.
+        """
+        if not self._waiting:
+            return
+        folder = self._folder / f"{self._writer}-{self._num_folders:04d}"
+        path = folder / f"{self._num_sent:06d}"
+        head, content = pack_together(list(self._waiting.values()))
+        write_sealed(path, head, content)
+        self._num_sent += 1
+        self._sent_s = time.monotonic()
+        self._contents[path] = list(self._waiting)
+        for query, start in self._waiting:
+            self._paths[query][start] = path
+        self._arrived(list(self._waiting))
 
     def parts(self, query: QueryId, question: bytes | None) -> list[RecordedPart]:
         """In order.
@@ -211,21 +230,6 @@ class ObjectJournal:
         self._said.setdefault(query, {})[start] = _Said(part.question, part.spending)
         self._paths.setdefault(query, {})[start] = None
         self._waiting[part.place] = part
-
-    def _send(self) -> None:
-        """All that waits, as one object."""
-        if not self._waiting:
-            return
-        folder = self._folder / f"{self._writer}-{self._num_folders:04d}"
-        path = folder / f"{self._num_sent:06d}"
-        head, content = pack_together(list(self._waiting.values()))
-        write_sealed(path, head, content)
-        self._num_sent += 1
-        self._sent_s = time.monotonic()
-        self._contents[path] = list(self._waiting)
-        for query, start in self._waiting:
-            self._paths[query][start] = path
-        self._arrived(list(self._waiting))
 
     def _unpacked(self, name: str, body: bytes) -> Packed:
         try:

@@ -20,12 +20,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from craft_ray.config.run import RunConfig
-from craft_ray.errors import ArtifactError, RunFailedError
+from craft_ray.errors import ArtifactError, BudgetError, RunFailedError
 from craft_ray.files.remote import Place, RemotePath
 from craft_ray.metering import journal_objects
 from craft_ray.metering.journal import JOURNAL_FOLDER, Journal, open_journal, remove_journal
 from craft_ray.metering.journal_sqlite import QueryId, QueryJournal, digest_of_question
-from craft_ray.metering.ledger import QueryLedger, Spending
+from craft_ray.metering.ledger import QueryLedger, Spending, cost_of
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.outbox import Outbox
 from craft_ray.tuners.base import GenerationReport
@@ -164,6 +164,29 @@ def test_what_a_state_leaves_to_the_record_is_not_paid_for_again(
         np.testing.assert_array_equal(disturbed.state.arrays[name], array, err_msg=name)
     assert disturbed.oracle.candidates_served == undisturbed.oracle.candidates_served
     assert disturbed.oracle.predictions_served == undisturbed.oracle.predictions_served
+
+
+def test_what_the_record_has_lost_is_recalled_whatever_the_budget_and_counted_once(
+    folder: Place,
+) -> None:
+    """The totals that a training is taken up with have it already, and may be all of it."""
+    oracle = DyingOracle()
+    world = make_world(run_config(), oracle, DATA)
+    images, task = world.prepared.fitness.handle, world.prepared.task
+    contexts_KLE = np.repeat(task.initial_context[None], 3, axis=0)
+    ledger = QueryLedger(max_queries=3)
+    ledger.record(cost_of("search", 3, images.num_images, task.num_classes))
+    spent = ledger.spent
+    with open_journal(folder) as journal:
+        metered = MeteredOracle(oracle, ledger, journal)
+        metered.begin_generation(1)
+        with metered.recalling(0):
+            lost = metered.predict(task, images, contexts_KLE, purpose="search")
+        with pytest.raises(BudgetError):
+            metered.predict(task, images, contexts_KLE, purpose="search")
+        assert ledger.spent == journal.total() == spent
+        (part,) = journal.parts(QueryId(0, "search", 0), None)
+        np.testing.assert_array_equal(part.answer, lost)
 
 
 WRITER = """
