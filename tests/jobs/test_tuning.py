@@ -332,6 +332,27 @@ def test_a_state_on_an_object_store_never_counts_what_was_lost_with_the_machine(
     assert again.curve[-1][0] == queries
 
 
+def test_on_an_object_store_one_goes_on_after_any_number_of_changes_of_machine(
+    tmp_path: Path, s3: S3Server, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second machine keeps states while it goes through the record of the first, and dies
+    before that ends: its successor, of the same kind, finds more of that record."""
+    queries = 8 * 100
+    _, heard, questions = Work(tmp_path, monkeypatch, queries).attempt()
+    work = Work(RemotePath(s3.address("moved")), monkeypatch, queries)
+    before = len(work.pool.questions)
+    with pytest.raises(BoardLostError):
+        work.attempt(reporter=Lost(45))
+    go_to_another_machine(work, "another", 1e9)
+    for lost_at in (35, 42, 47):
+        with pytest.raises(BoardLostError):
+            work.attempt(reporter=Lost(lost_at))
+    again, repeated, _ = work.attempt()
+    assert again.outcome == "finished"
+    assert repeated.order == heard.order
+    assert len(work.pool.questions) - before == questions
+
+
 def test_on_an_object_store_one_that_is_stopped_keeps_what_it_has_reported(
     s3: S3Server, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
