@@ -7,12 +7,10 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place, RemotePath
-from craft_ray.metering.journal_objects import ObjectJournal
+from craft_ray.metering.journal_objects import ObjectJournal, remove_objects
 from craft_ray.metering.journal_sqlite import QueryId, QueryJournal, RecordedPart
 from craft_ray.metering.ledger import Spending
-from craft_ray.metering.outbox import Outbox
 
 JOURNAL_FILE = "queries.db"
 JOURNAL_FOLDER = "queries"
@@ -98,8 +96,7 @@ def spent_on_record(folder: Place) -> Spending:
 def remove_journal(folder: Place) -> None:
     """The record in `folder`, if there is one."""
     if isinstance(folder, RemotePath):
-        remove_folder(folder / JOURNAL_FOLDER)
-        Outbox(str(folder / JOURNAL_FOLDER)).remove()
+        remove_objects(folder / JOURNAL_FOLDER)
     else:
         # SQLite's own record of a change that was cut off must not be applied to a new file.
         for suffix in ("-journal", ""):
