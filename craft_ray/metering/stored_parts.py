@@ -150,11 +150,11 @@ class StoredParts:
         """
         folders = {path.parent for path in needed}
         own = {path.parent for path in self._sent if self._is_own(path)} - folders
-        of_others = [path for path in self._sent if not self._is_own(path) and path not in needed]
+        of_others = {path for path in self._sent if not self._is_own(path)} - set(needed)
         with usable():
             for folder in sorted(own):
                 folder.remove_all()
-            for path in of_others:
+            for path in sorted(of_others):
                 path.unlink(missing_ok=True)
         for path in [path for path in self._sent if path.parent in own or path in of_others]:
             del self._sent[path]

@@ -712,7 +712,7 @@ def test_a_full_disk_of_what_waits_is_refused_before_anything_is_asked(
         assert oracle.candidates_served == served
 
 
-def no_outbox(*_: object) -> None:
+def full(*_: object) -> None:
     raise RunFailedError("the disk is full")
 
 
@@ -724,7 +724,7 @@ def test_a_large_answer_is_sent_and_not_kept_on_the_disk_before(
     query = QueryId(7, "evaluation", 0)
     with open_journal(objects) as journal:
         record_generations(journal, range(2))
-        monkeypatch.setattr(Outbox, "keep", no_outbox)
+        monkeypatch.setattr(Outbox, "keep", full)
         journal.record(query, QUESTION, 0, COST, large)
         assert len(stored_in(objects)) == 1, "with what waited"
         with open_journal(objects) as later:
@@ -741,7 +741,7 @@ def test_a_large_answer_that_the_store_does_not_take_waits_on_the_disk(
     journal = open_journal(objects)
     journal.ensure_room(1000)
     with monkeypatch.context() as away:
-        away.setattr(StoredParts, "put", no_outbox)
+        away.setattr(StoredParts, "put", full)
         with pytest.raises(RunFailedError):
             journal.record(QueryId(7, "evaluation", 0), QUESTION, 0, COST, np.arange(125.0))
     with open_journal(objects) as later:
