@@ -42,6 +42,8 @@ from craft_ray.tuners.state import TrainerState, keep_state, load_newest_state
 SUBJECT, LAST_BITS = "subject", "last_bits"
 """Of a state: what was asked about, and `last_bits` of the machine that asked."""
 SEVERAL = "several"
+"""In place of `last_bits`: what is on record after the state may be of any machine. Said of all
+states from the first change of machine on, as nobody knows how far the record of each one goes."""
 
 STATE_EVERY_S = 300.0
 """On an object store, where a state is ten requests. What was asked since the last one is on
@@ -158,8 +160,7 @@ class _Course:
         there = {name: state.values.get(name) for name in self._here}  # earlier versions: None
         if there[SUBJECT] == self._here[SUBJECT] and there[LAST_BITS] != self._here[LAST_BITS]:
             self._oracle.take_by_place()
-            # What comes after this state is then on record from more than one machine.
-            state.values[LAST_BITS] = SEVERAL
+            self._here[LAST_BITS] = state.values[LAST_BITS] = SEVERAL
             keep_state(state, self._states)
         self._reports, self._last_points = state.values[REPORTS], state.values[POINTS]
         for index, report in enumerate(repeated(self._reports, self._last_points)):
@@ -194,6 +195,8 @@ class _Course:
         return is_kept
 
     def _keep(self, state: TrainerState) -> None:
+        """A state counts answers, and may leave them to the record: those are durable first."""
+        self._journal.flush()
         keep_state(state, self._states)
         self._unkept, self._kept_s = None, time.monotonic()
 

@@ -7,12 +7,10 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place, RemotePath
-from craft_ray.metering.journal_objects import ObjectJournal
+from craft_ray.metering.journal_objects import ObjectJournal, remove_objects
 from craft_ray.metering.journal_sqlite import QueryId, QueryJournal, RecordedPart
 from craft_ray.metering.ledger import Spending
-from craft_ray.metering.outbox import Outbox
 
 JOURNAL_FILE = "queries.db"
 JOURNAL_FOLDER = "queries"
@@ -39,6 +37,11 @@ class Journal(Protocol):
         answer: np.ndarray[Any, Any],
     ) -> bool:
         """Keep a part of an answer; on record when it returns. False if it was so already."""
+        ...
+
+    def flush(self) -> None:
+        """What was recorded is durable against the end of this machine, too, when it returns: to
+        be called before anything is stored elsewhere that counts on it."""
         ...
 
     def parts(self, query: QueryId, question: bytes | None) -> list[RecordedPart]:
@@ -93,8 +96,7 @@ def spent_on_record(folder: Place) -> Spending:
 def remove_journal(folder: Place) -> None:
     """The record in `folder`, if there is one."""
     if isinstance(folder, RemotePath):
-        remove_folder(folder / JOURNAL_FOLDER)
-        Outbox(str(folder / JOURNAL_FOLDER)).remove()
+        remove_objects(folder / JOURNAL_FOLDER)
     else:
         # SQLite's own record of a change that was cut off must not be applied to a new file.
         for suffix in ("-journal", ""):

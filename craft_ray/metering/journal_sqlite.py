@@ -190,6 +190,9 @@ class QueryJournal:
                     self._write(statement, (*place, number, piece))
         return is_new
 
+    def flush(self) -> None:
+        """Nothing waits: what was recorded is in the file."""
+
     def parts(self, query: QueryId, question: bytes | None) -> list[RecordedPart]:
         """What is on record of a question, in order. None: of whichever has this place.
 

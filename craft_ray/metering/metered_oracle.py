@@ -89,8 +89,9 @@ class MeteredOracle:
 
     def recalling(self, generation: int) -> AbstractContextManager[None]:
         """While what `generation` has asked before is asked again, in the same order: its answers
-        come from the record, and are in the totals that the training was taken up with. What is
-        not on record is asked and paid for."""
+        come from the record, and are in the totals that the training was taken up with. What the
+        record has lost is asked again, which the candidate budget does not refuse, and is counted
+        once: the totals stay as they are, and the record gets it back."""
         return self._questions.recalling(generation)
 
     def describe(self) -> OracleDescription:

@@ -4,7 +4,9 @@ takes none of them. Whoever takes up the work on this machine finds them."""
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import shutil
 import stat
 import tempfile
 import uuid
@@ -14,8 +16,12 @@ from pathlib import Path
 
 from craft_ray.errors import RunFailedError
 
+logger = logging.getLogger(__name__)
+
 ATTEMPTS = 5
 """Somebody else may remove the folder, empty as it was, before the first file is in it."""
+CHECKSUM_BYTES = 32
+"""Of SHA-256, before the body."""
 _UNFINISHED = "."
 """How the names of files begin that are being written."""
 
@@ -25,12 +31,33 @@ class Outbox:
     once, and none is made before there is something.
 
     Args:
-        address: of the journal; processes that name the same one share what is there.
+        identity: of the journal; processes that name the same one share what is there.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, identity: str) -> None:
         self._all = Path(tempfile.gettempdir()) / f"craft-ray-outbox-{os.getuid()}"
-        self._folder = self._all / hashlib.sha256(address.encode()).hexdigest()[:32]
+        self._folder = self._all / hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+    def ensure_room(self, num_bytes: int) -> None:
+        """Before a question: what a full disk cannot keep must not be paid for.
+
+        Args:
+            num_bytes: that will wait here.
+
+        Raises:
+            RunFailedError: the disk is full, or nearly so.
+        """
+        disk = self._all.parent
+        try:
+            free = shutil.disk_usage(disk).free
+        except OSError as error:
+            raise RunFailedError(f"{disk}: must be readable, but: {error}") from error
+        if free < num_bytes:
+            raise RunFailedError(
+                f"{disk}: must have {num_bytes / 2**20:.0f} MB free to keep what is asked for "
+                f"until it is sent, but has {free / 2**20:.1f} MB; nothing more was asked: make "
+                "room there, or name another folder with TMPDIR"
+            )
 
     def keep(self, name: str, body: bytes) -> None:
         """Whole, and durable against the end of this process, when it returns.
@@ -53,14 +80,15 @@ class Outbox:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         unfinished = self._folder / f"{_UNFINISHED}{name}.{uuid.uuid4().hex}"
         try:
-            unfinished.write_bytes(body)
+            unfinished.write_bytes(hashlib.sha256(body).digest() + body)
             os.replace(unfinished, self._folder / name)
         except OSError:
             unfinished.unlink(missing_ok=True)
             raise
 
     def all(self) -> dict[str, bytes]:
-        """What is there, by name.
+        """What is there, by name. A file that is not whole, as a machine that lost its power may
+        leave it, is dropped with a warning.
 
         Raises:
             RunFailedError: it cannot be read.
@@ -70,10 +98,25 @@ class Outbox:
             for path in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
                 if not path.name.startswith(_UNFINISHED):
                     with suppress(FileNotFoundError):  # it was sent in this moment
-                        found[path.name] = path.read_bytes()
+                        content = path.read_bytes()
+                        checksum, body = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
+                        if checksum == hashlib.sha256(body).digest():
+                            found[path.name] = body
+                        else:
+                            self.discard(path.name, "its checksum differs")
         except OSError as error:
             raise RunFailedError(f"{self._folder}: must be readable, but: {error}") from error
         return found
+
+    def discard(self, name: str, problem: object) -> None:
+        """Drop an answer that cannot be used; whoever needs it asks again."""
+        logger.warning(
+            "%s: must be an answer that was not sent yet, but: %s; it is removed, and asked for "
+            "again where it is needed",
+            self._folder / name,
+            problem,
+        )
+        self.drop([name])
 
     def drop(self, names: Iterable[str]) -> None:
         """What has arrived."""

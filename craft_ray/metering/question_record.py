@@ -95,11 +95,12 @@ class QuestionRecord:
         """Refuse before anything is spent, if the answer of so many bytes could not be kept.
 
         Raises:
-            BudgetError: the candidate budget does not cover it.
+            BudgetError: the candidate budget does not cover it, and it is not recalled.
             RunFailedError: the journal has no room for it.
         """
         with self._lock:
-            self.ledger.authorize(cost)
+            if not self._recalls:
+                self.ledger.authorize(cost)
             if self._journal is not None:
                 self._journal.ensure_room(num_bytes)
 
@@ -212,12 +213,14 @@ class QuestionRecord:
     def record(
         self, query: QueryId, question: bytes, start: int, cost: Spending, answer: Array
     ) -> None:
-        """An answer, or the part of it from `start`, and what it has cost."""
+        """An answer, or the part of it from `start`, and what it has cost, which the totals have
+        already if it is recalled."""
         with self._lock:
             is_new = True
             if self._journal is not None:
                 is_new = self._journal.record(query, question, start, cost, answer)
-            if is_new:  # another thread may have asked the same, by content
+            # Another thread may have asked the same, by content.
+            if is_new and not self._recalls:
                 self.ledger.record(cost)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -28,12 +29,15 @@ from craft_ray.jobs.tuned import Tuned, read_selected, read_tuned
 from craft_ray.jobs.tuning import tune
 from craft_ray.metering import journal_objects
 from craft_ray.metering.journal import open_journal
+from craft_ray.metering.journal_objects import ObjectJournal
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.method.arithmetic import last_bits
 from craft_ray.method.projection import PromptProjection
 from craft_ray.tuners.state import VALUES_FILE, load_newest_state
 from tests.support.classifiers import as_prompt
 from tests.support.fake_pool import FakePool
+from tests.support.probing import DATA as PROBING_DATA
+from tests.support.probing import probing
 from tests.support.reporters import SilentReporter
 from tests.support.s3_server import S3Server
 from tests.support.world import make_world, run_config, world_data
@@ -300,6 +304,53 @@ def test_on_an_object_store_one_that_died_asks_nothing_twice_either(
     kept, best = (read_selected(folder).classifier for folder in (work.folder, tmp_path))
     for name, array in best.arrays().items():
         np.testing.assert_array_equal(kept.arrays()[name], array)
+
+
+@pytest.mark.parametrize(
+    ("head", "queries", "lost_at"), [("contexts", 8, 1), ("both", 5, 1), ("three searched", 40, 3)]
+)
+def test_a_state_on_an_object_store_never_counts_what_was_lost_with_the_machine(
+    head: str,
+    queries: int,
+    lost_at: int,
+    tmp_path: Path,
+    s3: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its answers are on the store first: these heads go on from them, and they are paid for."""
+    work = Work(RemotePath(s3.address(f"machine/{head}")), monkeypatch)
+    config = probing(head, evaluate_every_generations=1, max_queries=queries)
+    work.world = make_world(config, data=PROBING_DATA, oracle=work.pool)
+    with monkeypatch.context() as killed:
+        killed.setattr(ObjectJournal, "__exit__", lambda *_: None)
+        with pytest.raises(BoardLostError):
+            work.attempt(reporter=Lost(lost_at))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # without its disk
+    again, _, _ = work.attempt()
+    assert again.outcome == "finished"
+    assert again.spent.candidate_queries == queries
+    assert again.curve[-1][0] == queries
+
+
+def test_on_an_object_store_one_goes_on_after_any_number_of_changes_of_machine(
+    tmp_path: Path, s3: S3Server, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second machine keeps states while it goes through the record of the first, and dies
+    before that ends: its successor, of the same kind, finds more of that record."""
+    queries = 8 * 100
+    _, heard, questions = Work(tmp_path, monkeypatch, queries).attempt()
+    work = Work(RemotePath(s3.address("moved")), monkeypatch, queries)
+    before = len(work.pool.questions)
+    with pytest.raises(BoardLostError):
+        work.attempt(reporter=Lost(45))
+    go_to_another_machine(work, "another", 1e9)
+    for lost_at in (35, 42, 47):
+        with pytest.raises(BoardLostError):
+            work.attempt(reporter=Lost(lost_at))
+    again, repeated, _ = work.attempt()
+    assert again.outcome == "finished"
+    assert repeated.order == heard.order
+    assert len(work.pool.questions) - before == questions
 
 
 def test_on_an_object_store_one_that_is_stopped_keeps_what_it_has_reported(

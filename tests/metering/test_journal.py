@@ -20,14 +20,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from craft_ray.config.run import RunConfig
-from craft_ray.errors import ArtifactError, RunFailedError
+from craft_ray.errors import ArtifactError, BudgetError, RunFailedError
 from craft_ray.files.remote import Place, RemotePath
 from craft_ray.metering import journal_objects
 from craft_ray.metering.journal import JOURNAL_FOLDER, Journal, open_journal, remove_journal
 from craft_ray.metering.journal_sqlite import QueryId, QueryJournal, digest_of_question
-from craft_ray.metering.ledger import QueryLedger, Spending
+from craft_ray.metering.ledger import QueryLedger, Spending, cost_of
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.metering.outbox import Outbox
+from craft_ray.metering.sealed_objects import PartGoneError
+from craft_ray.metering.stored_parts import FORGOTTEN_FOLDER, IDENTITY_FOLDER, StoredParts
 from craft_ray.tuners.base import GenerationReport
 from craft_ray.tuners.registry import make_trainer
 from craft_ray.tuners.state import TrainerState, load_state, save_state
@@ -164,6 +166,29 @@ def test_what_a_state_leaves_to_the_record_is_not_paid_for_again(
         np.testing.assert_array_equal(disturbed.state.arrays[name], array, err_msg=name)
     assert disturbed.oracle.candidates_served == undisturbed.oracle.candidates_served
     assert disturbed.oracle.predictions_served == undisturbed.oracle.predictions_served
+
+
+def test_what_the_record_has_lost_is_recalled_whatever_the_budget_and_counted_once(
+    folder: Place,
+) -> None:
+    """The totals that a training is taken up with have it already, and may be all of it."""
+    oracle = DyingOracle()
+    world = make_world(run_config(), oracle, DATA)
+    images, task = world.prepared.fitness.handle, world.prepared.task
+    contexts_KLE = np.repeat(task.initial_context[None], 3, axis=0)
+    ledger = QueryLedger(max_queries=3)
+    ledger.record(cost_of("search", 3, images.num_images, task.num_classes))
+    spent = ledger.spent
+    with open_journal(folder) as journal:
+        metered = MeteredOracle(oracle, ledger, journal)
+        metered.begin_generation(1)
+        with metered.recalling(0):
+            lost = metered.predict(task, images, contexts_KLE, purpose="search")
+        with pytest.raises(BudgetError):
+            metered.predict(task, images, contexts_KLE, purpose="search")
+        assert ledger.spent == journal.total() == spent
+        (part,) = journal.parts(QueryId(0, "search", 0), None)
+        np.testing.assert_array_equal(part.answer, lost)
 
 
 WRITER = """
@@ -495,6 +520,11 @@ def objects(s3: S3Server, request: pytest.FixtureRequest) -> RemotePath:
     return RemotePath(s3.address(request.node.name))
 
 
+def stored_in(folder: RemotePath) -> list[RemotePath]:
+    """The objects of its journal, but for that which names it."""
+    return [path for path in folder.files_below() if path.parent.name != IDENTITY_FOLDER]
+
+
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each part is sent by itself."""
@@ -505,7 +535,7 @@ def test_a_damaged_object_is_refused_by_name(objects: RemotePath, at_once: None)
     query = QueryId(1, "search", 0)
     with open_journal(objects) as journal:
         journal.record(query, QUESTION, 0, COST, np.zeros(2))
-    (path,) = objects.files_below()
+    (path,) = stored_in(objects)
     content = path.read_bytes()
     cheaper = content.replace(b'"search_predictions": 20', b'"search_predictions": 10')
     assert cheaper != content
@@ -543,10 +573,10 @@ def test_parts_are_sent_together_and_forgetting_leaves_few(objects: RemotePath) 
                 journal.record(query, QUESTION, start, COST, np.full(10, float(start)))
             if generation:
                 journal.forget_answers(before_generation=generation)
-        assert len(objects.files_below()) == 4, "what was forgotten was never sent"
+        assert len(stored_in(objects)) == 4, "what was forgotten was never sent"
         journal.compact()
-        assert len(objects.files_below()) == 1
-    assert len(objects.files_below()) == 1 + 1
+        assert len(stored_in(objects)) == 1
+    assert len(stored_in(objects)) == 1 + 1
     with open_journal(objects) as later:
         assert later.total().candidate_queries == 5 * 3 * COST.candidate_queries
         kept = later.parts(QueryId(4, "search", 0), QUESTION)
@@ -562,7 +592,7 @@ def test_objects_go_when_all_that_was_sent_with_them_is_forgotten(
             record_generations(journal, range(generation, generation + 1))
             journal.forget_answers(before_generation=generation)
             assert len(journal.parts(QueryId(generation, "search", 0), QUESTION)) == 1
-        folders = {path.parent.name for path in objects.files_below()} - {"forgotten"}
+        folders = {path.parent.name for path in stored_in(objects)} - {FORGOTTEN_FOLDER}
     assert len(folders) == 1
     with open_journal(objects) as later:
         assert later.total().candidate_queries == 6 * COST.candidate_queries
@@ -572,9 +602,9 @@ def test_much_that_waits_is_sent(objects: RemotePath, monkeypatch: pytest.Monkey
     monkeypatch.setattr(journal_objects, "SENT_BYTES", 1000)
     with open_journal(objects) as journal:
         record_generations(journal, range(50))  # of 16 bytes each
-        assert objects.files_below() == []
+        assert stored_in(objects) == []
         record_generations(journal, range(50, 70))
-        assert len(objects.files_below()) == 1
+        assert len(stored_in(objects)) == 1
 
 
 def test_parts_that_come_seldom_are_sent_at_once(
@@ -584,14 +614,14 @@ def test_parts_that_come_seldom_are_sent_at_once(
     monkeypatch.setattr(journal_objects, "time", SimpleNamespace(monotonic=lambda: now_s))
     with open_journal(objects) as journal:
         record_generations(journal, range(1))
-        assert objects.files_below() == []
+        assert stored_in(objects) == []
         for generation in range(1, 4):
             now_s += journal_objects.SENT_EVERY_S
             record_generations(journal, range(generation, generation + 1))
-            assert len(objects.files_below()) == generation
+            assert len(stored_in(objects)) == generation
         now_s += journal_objects.SENT_EVERY_S / 2
         record_generations(journal, range(4, 5))
-        assert len(objects.files_below()) == 3
+        assert len(stored_in(objects)) == 3
 
 
 def test_after_the_end_of_a_machine_what_it_had_sent_is_on_record(
@@ -619,15 +649,17 @@ def test_whoever_only_counts_sends_nothing(objects: RemotePath) -> None:
     record_generations(writer, range(3))
     with open_journal(objects) as reader:
         assert reader.total() == writer.total()
-    assert objects.files_below() == []
+    assert stored_in(objects) == []
     with writer:
         pass
-    assert len(objects.files_below()) == 1
+    assert len(stored_in(objects)) == 1
     assert outbox_of(objects).all() == {}
 
 
 def outbox_of(folder: RemotePath) -> Outbox:
-    return Outbox(str(folder / JOURNAL_FOLDER))
+    identity = StoredParts(folder / JOURNAL_FOLDER).identity()
+    assert identity is not None
+    return Outbox(identity)
 
 
 def test_what_was_sent_and_not_dropped_is_not_sent_again(
@@ -643,7 +675,7 @@ def test_what_was_sent_and_not_dropped_is_not_sent_again(
         assert later.total().candidate_queries == 3 * COST.candidate_queries
         record_generations(later, range(3, 4))
     assert outbox_of(objects).all() == {}
-    assert len(objects.files_below()) == 2
+    assert len(stored_in(objects)) == 2
 
 
 def test_a_removed_journal_leaves_nothing_in_the_outbox(objects: RemotePath) -> None:
@@ -662,6 +694,152 @@ def test_an_outbox_that_is_not_ours_alone_is_refused(
     folder.chmod(0o777)
     with pytest.raises(RunFailedError, match="must be a folder of this user alone"):
         record_generations(open_journal(objects), range(1))
+
+
+def test_a_full_disk_of_what_waits_is_refused_before_anything_is_asked(
+    objects: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oracle = DyingOracle()
+    config = run_config()
+    world = make_world(config, oracle, DATA)
+    with open_journal(objects) as journal:
+        metered = MeteredOracle(oracle, QueryLedger(config.max_queries), journal)
+        trainer = make_trainer(metered, world.prepared, config)
+        served = oracle.candidates_served
+        monkeypatch.setattr("craft_ray.metering.outbox.shutil.disk_usage", no_room)
+        with pytest.raises(RunFailedError, match=r"must have 16 MB free .* has 0\.1 MB.* TMPDIR"):
+            trainer.run_generation()
+        assert oracle.candidates_served == served
+
+
+def full(*_: object) -> None:
+    raise RunFailedError("the disk is full")
+
+
+def test_a_large_answer_is_sent_and_not_kept_on_the_disk_before(
+    objects: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_objects, "SENT_BYTES", 1000)
+    large = np.arange(125.0)
+    query = QueryId(7, "evaluation", 0)
+    with open_journal(objects) as journal:
+        record_generations(journal, range(2))
+        monkeypatch.setattr(Outbox, "keep", full)
+        journal.record(query, QUESTION, 0, COST, large)
+        assert len(stored_in(objects)) == 1, "with what waited"
+        with open_journal(objects) as later:
+            np.testing.assert_array_equal(later.parts(query, QUESTION)[0].answer, large)
+            assert later.total() == journal.total()
+        with pytest.raises(RunFailedError, match="disk is full"):
+            record_generations(journal, range(2, 3))
+
+
+def test_a_large_answer_that_the_store_does_not_take_waits_on_the_disk(
+    objects: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_objects, "SENT_BYTES", 1000)
+    journal = open_journal(objects)
+    journal.ensure_room(1000)
+    with monkeypatch.context() as away:
+        away.setattr(StoredParts, "put", full)
+        with pytest.raises(RunFailedError):
+            journal.record(QueryId(7, "evaluation", 0), QUESTION, 0, COST, np.arange(125.0))
+    with open_journal(objects) as later:
+        assert later.total() == COST
+        assert later.parts(QueryId(7, "evaluation", 0), QUESTION)[0].answer[-1] == 124.0
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other bytes", "no part"])
+def test_a_torn_answer_that_waits_is_dropped_by_name_and_asked_for_again(
+    damage: str, objects: RemotePath, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As the end of a machine may leave it."""
+    record_generations(open_journal(objects), range(3))
+    outbox = outbox_of(objects)
+    name = "1-search-0-0"
+    path = outbox._folder / name
+    content = path.read_bytes()
+    if damage == "no part":
+        outbox.keep(name, b"whole, but of another version")
+    else:
+        torn = {"cut": content[:-3], "empty": b"", "other bytes": content[:-1] + b"x"}
+        path.write_bytes(torn[damage])
+    with open_journal(objects) as later:
+        assert f"{path}: must be an answer that was not sent yet" in caplog.text
+        assert not path.exists()
+        assert later.total().candidate_queries == 2 * COST.candidate_queries
+        record_generations(later, range(3))
+        assert later.total().candidate_queries == 3 * COST.candidate_queries
+
+
+def test_a_new_run_at_the_address_of_an_old_one_takes_nothing_of_its_answers(
+    objects: RemotePath,
+) -> None:
+    record_generations(open_journal(objects), range(3))
+    objects.remove_all()  # by hand, or from another machine
+    with open_journal(objects) as journal:
+        assert journal.is_empty()
+        assert journal.record(QueryId(0, "search", 0), b"other", 0, COST, np.ones(2))
+    with open_journal(objects) as later:
+        (part,) = later.parts(QueryId(0, "search", 0), b"other")
+        assert part.answer.tolist() == [1.0, 1.0]
+        assert later.total() == COST
+
+
+def test_forgetting_does_not_remove_what_another_writer_has_sent_since(
+    objects: RemotePath, at_once: None
+) -> None:
+    with open_journal(objects) as writer:
+        record_generations(writer, range(2))
+        with open_journal(objects) as successor:
+            record_generations(writer, range(2, 4))
+            record_generations(successor, range(4, 5))
+            successor.forget_answers(before_generation=4)
+            expected = 5 * COST.candidate_queries
+            with open_journal(objects) as later:
+                assert later.total().candidate_queries == expected
+                counts = [len(later.parts(QueryId(g, "search", 0), QUESTION)) for g in range(5)]
+                assert counts == [0, 0, 1, 1, 1]
+
+
+def test_compacting_keeps_what_another_writer_has_forgotten_since(
+    objects: RemotePath, at_once: None
+) -> None:
+    with open_journal(objects) as writer:
+        record_generations(writer, range(2))
+        writer.forget_answers(before_generation=1)
+        with open_journal(objects) as successor:
+            record_generations(writer, range(2, 4))
+            writer.forget_answers(before_generation=4)
+            successor.compact()
+    with open_journal(objects) as later:
+        assert later.total().candidate_queries == 4 * COST.candidate_queries
+    names = [path.parent.name for path in stored_in(objects)]
+    assert names.count(FORGOTTEN_FOLDER) == 1
+
+
+def test_a_listing_that_cannot_be_read_to_its_end_changes_nothing(
+    objects: RemotePath, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it would say of the rest that it was never asked."""
+    with open_journal(objects) as writer:
+        record_generations(writer, range(4))
+        with open_journal(objects) as reader:
+            record_generations(writer, range(4, 6))
+            reads = StoredParts._read_together
+
+            def gone(stored: StoredParts, path: RemotePath) -> Any:
+                if path.name == "000005":
+                    raise PartGoneError("gone")
+                return reads(stored, path)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(StoredParts, "_read_together", gone)
+                with pytest.raises(PartGoneError):
+                    reader._take_up()  # type: ignore[attr-defined]
+            counts = [len(reader.parts(QueryId(g, "search", 0), QUESTION)) for g in range(4)]
+            assert counts == [1, 1, 1, 1]
+            assert reader.total().candidate_queries == 4 * COST.candidate_queries
 
 
 def record_generations(journal: Journal, generations: range) -> None:
@@ -749,13 +927,14 @@ def test_a_store_that_is_gone_ends_the_run_and_not_with_a_traceback(
     with s3_server() as server:
         address = RemotePath(server.address("gone"))
         journal = open_journal(address)
+        journal.ensure_room(1)  # before the first question
+        outbox = outbox_of(address)
         server.kill()
         with pytest.raises(RunFailedError, match=r"/gone/queries/.*-0000/000000\?"), journal:
             record_generations(journal, range(1))
         assert journal.total() == COST, "it waits in the outbox"
         with pytest.raises(ValueError, match="of the run"), journal:  # not hidden by the store
             raise ValueError("of the run")
-    outbox = outbox_of(address)
     assert len(outbox.all()) == 1
     outbox.remove()
     assert outbox.all() == {}
