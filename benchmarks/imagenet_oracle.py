@@ -115,7 +115,6 @@ class StandInOracle:
         self._images = ImageStore(self._encode, FEATURE_CACHE_BYTES)
         self._tasks: dict[str, FloatArray] = {}
         self._texts_asked: set[tuple[str, bytes]] = set()
-        self.service_s = 0.0
 
     @property
     def num_images_encoded(self) -> int:
@@ -188,7 +187,7 @@ class StandInOracle:
             asked = task.digest, context.tobytes()
             if asked not in self._texts_asked:  # a model keeps what it was asked last
                 self._texts_asked.add(asked)
-                self._serve(task.num_classes / self._service.texts_per_s)
+                time.sleep(task.num_classes / self._service.texts_per_s)
         logits_NC = 100 * self._images.features(images).numpy() @ text_CF.T
         shifts_K = contexts_KLE.sum(axis=(1, 2), dtype=np.float32)
         logits: FloatArray = logits_NC[None] + shifts_K[:, None, None]
@@ -204,18 +203,14 @@ class StandInOracle:
     ) -> LossArray:
         return reduce_logits(self.predict(task, images, contexts_KLE), reduction)
 
-    def _serve(self, seconds: float) -> None:
-        time.sleep(seconds)
-        self.service_s += seconds
-
     def _encode(self, images: Source) -> Iterator[torch.Tensor]:
         if not self._service.decodes:
-            self._serve(len(images) / self._service.images_per_s)
+            time.sleep(len(images) / self._service.images_per_s)
             yield torch.ones(len(images), FEATURES)
             return
         parts = images.parts(IMAGES_AT_A_TIME) if isinstance(images, Recipe) else iter([images])
         for pixels_NSS in parts:
-            self._serve(len(pixels_NSS) / self._service.images_per_s)
+            time.sleep(len(pixels_NSS) / self._service.images_per_s)
             few = pixels_NSS[:, :, ::EVERY, ::EVERY].reshape(len(pixels_NSS), -1) / 255 - 0.5
             features = few.astype(np.float32) @ _projection(few.shape[1])
             features /= np.linalg.norm(features, axis=1, keepdims=True)

@@ -21,7 +21,7 @@ import PIL
 from craft_ray.data.crops import CropArray
 from craft_ray.data.dataset import Item
 from craft_ray.data.decoding import Decoding
-from craft_ray.data.threads import made_ahead, map_in_threads
+from craft_ray.data.threads import map_in_threads
 from craft_ray.data.transform import ImageTransform
 from craft_ray.errors import DataError
 
@@ -195,9 +195,8 @@ class Recipe:
         Raises:
             DataError: as `pixels`.
         """
-        return made_ahead(
-            Recipe.pixels, [self.part(slice(at, at + size)) for at in range(0, len(self), size)]
-        )
+        parts = [self.part(slice(at, at + size)) for at in range(0, len(self), size)]
+        return map_in_threads(Recipe.pixels, parts, num_threads=1, ahead_per_thread=2)
 
     def pack(self) -> PackedFiles:
         """Read the files.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -57,19 +57,3 @@ def map_in_threads(
             if not isinstance(error, Exception):
                 give_up()
             raise
-
-
-def made_ahead(function: Callable[[Input], Output], inputs: Sequence[Input]) -> Iterator[Output]:
-    """`map(function, inputs)`, where one result is used while the next is made in a thread.
-
-    Raises:
-        Exception: what `function` raised.
-    """
-    if not inputs:
-        return
-    with ThreadPoolExecutor(1) as ahead:
-        following = ahead.submit(function, inputs[0])
-        for value in inputs[1:]:
-            result, following = following.result(), ahead.submit(function, value)
-            yield result
-        yield following.result()

@@ -15,7 +15,7 @@ from craft_ray.metering.answer_cache import AnswerCache
 from craft_ray.metering.journal import Journal
 from craft_ray.metering.journal_sqlite import digest_of_question
 from craft_ray.metering.ledger import Purpose, QueryLedger, Spending, cost_of
-from craft_ray.metering.losses_in_parts import IntArray, losses_in_parts
+from craft_ray.metering.losses_in_parts import FLOAT64_BYTES, IntArray, losses_in_parts
 from craft_ray.metering.question_record import QuestionRecord, WholeQuestion, content_of
 from craft_ray.method.reduction import LabelArray, Reduction
 from craft_ray.oracle.contract import (
@@ -40,7 +40,6 @@ from craft_ray.oracle.contract_laws import check_features, check_white_box
 Array = np.ndarray[Any, Any]
 BoolArray = npt.NDArray[np.bool_]
 FLOAT32_BYTES = 4
-FLOAT64_BYTES = 8
 
 
 class MeteredOracle:

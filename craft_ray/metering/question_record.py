@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from craft_ray.data.threads import map_in_threads
 from craft_ray.metering.answer_cache import AnswerCache
 from craft_ray.metering.journal import Journal
 from craft_ray.metering.journal_sqlite import QueryId, RecordedPart, digest_of_question
@@ -72,7 +72,8 @@ class QuestionRecord:
         self._recalls = False
 
     def take_by_place(self) -> None:
-        """See `MeteredOracle`."""
+        """From here on an answer on record is that of the question in its place, whatever was asked
+        there."""
         self._takes_by_place = True
 
     def begin_generation(self, generation: int) -> None:
@@ -82,7 +83,8 @@ class QuestionRecord:
 
     @contextmanager
     def recalling(self, generation: int) -> Iterator[None]:
-        """See `MeteredOracle`."""
+        """While what `generation` has asked before is asked again: the totals have it already, and
+        the budget refuses none of it."""
         present = self._generation, self._asked
         self._generation, self._asked, self._recalls = generation, Counter(), True
         try:
@@ -167,8 +169,8 @@ class QuestionRecord:
         with self._lock:
             queries = [self.next_query(asked.purpose, asked.content) for asked in questions]
 
-        def note(place: int, answer: Array) -> None:
-            asked = questions[place]
+        def work(place: int) -> None:
+            asked, answer = questions[place], ask(place)
             with self._lock:
                 self.record(queries[place], asked.content, 0, asked.cost, answer)
                 self.to_cache(asked.content, answer)
@@ -181,9 +183,9 @@ class QuestionRecord:
             number = min(at_once(), len(places)) if len(places) > 1 else 1
             if number == 1:
                 for place in places:
-                    note(place, ask(place))
+                    work(place)
             else:
-                _ask_in_threads(places, ask, note, number, give_up)
+                deque(map_in_threads(work, places, number, 1, give_up), maxlen=0)
         return [answers[place] for place in range(len(questions))]
 
     def _missing(
@@ -222,41 +224,6 @@ class QuestionRecord:
             # Another thread may have asked the same, by content.
             if is_new and not self._recalls:
                 self.ledger.record(cost)
-
-
-def _ask_in_threads(
-    places: Sequence[int],
-    ask: Callable[[int], Array],
-    note: Callable[[int, Array], None],
-    number: int,
-    give_up: Callable[[], None],
-) -> None:
-    """Ask, so many at a time, and note each answer when it comes.
-
-    Raises:
-        Exception: that of the first place whose question failed, when no other is under way.
-    """
-    errors: dict[int, Exception] = {}
-    with ThreadPoolExecutor(number) as executor:
-        asked = {executor.submit(ask, place): place for place in places}
-        try:
-            for future in as_completed(asked):
-                place = asked[future]
-                try:
-                    note(place, future.result())
-                except CancelledError:
-                    continue
-                except Exception as error:
-                    errors[place] = error
-                    for other in asked:
-                        other.cancel()
-        except BaseException:
-            for other in asked:
-                other.cancel()
-            give_up()
-            raise
-    if errors:
-        raise errors[min(errors)]
 
 
 def content_of(contexts_KLE: FloatArray) -> bytes:

@@ -45,7 +45,7 @@ class ImageStore:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         """Of what waits: sets are also registered while another is encoded."""
-        self._sources: OrderedDict[str, Source] = OrderedDict()
+        self._sources: dict[str, Source] = {}
         self._made_ahead: OrderedDict[str, Future[PixelArray]] = OrderedDict()
         self._at_work: str | None = None
         """The set that is encoded now."""
