@@ -128,6 +128,7 @@ def test_what_a_task_needs_is_made_once_and_changes_no_bit(
         shorter = encoder.encode(tokens, contexts[..., :3, :])
         assert not torch.allclose(shorter, first)
         monkeypatch.setattr(prepared, "MOST_BYTES", 0)
+        encoder = encoder_of(loaded, attention)
         another = replace(tokens)
         for _ in range(2):
             seen.clear()

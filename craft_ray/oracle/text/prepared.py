@@ -10,7 +10,6 @@ behind its prefix, E width, C classes.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -18,6 +17,7 @@ from typing import Literal
 import torch
 
 from craft_ray.oracle.text.buckets import BucketRows
+from craft_ray.oracle.text.kept import Kept
 from craft_ray.oracle.text.layers import Arrangement
 from craft_ray.oracle.text.layout import (
     PADDING,
@@ -90,7 +90,7 @@ class Preparation:
         self._attention = attention
         self._like = like
         self._max_tokens = max_tokens
-        self._kept: OrderedDict[tuple[int, int, bool], PreparedTask] = OrderedDict()
+        self._kept: Kept[PreparedTask] = Kept(MOST_BYTES)
         """By the identity of the tokens, which stay alive as long as the entry does."""
 
     def task(self, tokens: PromptTokens, prefix_length: int, *, own: bool) -> PreparedTask:
@@ -102,25 +102,15 @@ class Preparation:
             own: every class has a context of its own.
         """
         key = id(tokens), prefix_length, own
-        task = self._kept.get(key)
-        if task is None:
-            make = self._own_rows if own else self._shared_rows
-            rows = tuple(make(tokens, prefix_length))
-            start = tokens.frame.start
-            start_TE = self._embed(start, torch.arange(len(start)))
-            order_C = torch.cat([part.classes_C for part in rows])
-            task = PreparedTask(tokens, start_TE, rows, order_C.argsort())
-            self._kept[key] = task
-            self._forget()
-        else:
-            self._kept.move_to_end(key)
-        return task
+        return self._kept.get(key, lambda: self._made(tokens, prefix_length, own=own))
 
-    def _forget(self) -> None:
-        total = sum(task.nbytes for task in self._kept.values())
-        while total > MOST_BYTES:
-            _, forgotten = self._kept.popitem(last=False)
-            total -= forgotten.nbytes
+    def _made(self, tokens: PromptTokens, prefix_length: int, *, own: bool) -> PreparedTask:
+        make = self._own_rows if own else self._shared_rows
+        rows = tuple(make(tokens, prefix_length))
+        start = tokens.frame.start
+        start_TE = self._embed(start, torch.arange(len(start)))
+        order_C = torch.cat([part.classes_C for part in rows])
+        return PreparedTask(tokens, start_TE, rows, order_C.argsort())
 
     def _shared_rows(self, tokens: PromptTokens, prefix_length: int) -> Iterator[PreparedRows]:
         """Classes of a candidate stand in one row behind their context, or in a few."""
