@@ -100,7 +100,7 @@ class RestrictedOracle(WrappedOracle):
         contexts_KLE: FloatArray,
         answer: Answer = "logits",
     ) -> FloatArray:
-        """See `Oracle`; a repeated question has the same noise."""
+        """A repeated question has the same noise."""
         logits_KNC = self._oracle.predict(task, images, contexts_KLE, answer)
         question = f"{task.digest} {images.content} ".encode() + contexts_KLE.tobytes()
         seed = int.from_bytes(hashlib.sha256(question).digest()[:8], "big")

@@ -63,7 +63,7 @@ class FakeOracle:
         )
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
-        """See `Oracle`; a word is a token."""
+        """A word is a token."""
         for class_name in task.class_names:
             tokens = 2 + len(task.template.format(_words(class_name)).split())
             if tokens > CONTEXT_LENGTH:

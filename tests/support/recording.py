@@ -47,7 +47,7 @@ class RecordingOracle:
     refuses: bool = False
 
     def describe(self) -> OracleDescription:
-        """See `Oracle`; it cannot be told what comes."""
+        """It cannot be told what comes."""
         return replace(self.oracle.describe(), expects=False)
 
     def register_task(self, task: ClassificationTask) -> TaskHandle:
