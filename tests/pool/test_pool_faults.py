@@ -44,25 +44,30 @@ def images_numbered(number: int) -> PixelArray:
     return np.full((5, 3, IMAGE_SIZE, IMAGE_SIZE), number, dtype=np.uint8)
 
 
-def test_a_question_that_no_replica_survives_fails_alone_and_the_pool_lives_on() -> None:
+@pytest.mark.parametrize(
+    ("mark", "complaint"),
+    [
+        (CRASHES, "chunk 1 was lost 3 times.*worker process has died"),
+        (BREAKS, "chunk 1 was lost 3 times.*RuntimeError: an illegal memory access"),
+        # A replica that says so itself is believed when a second one says so too.
+        (FAILS, "chunk 1 was lost 2 times.*RuntimeError: no such kernel\nCompile with"),
+    ],
+)
+def test_a_question_that_no_replica_survives_fails_alone_and_the_pool_lives_on(
+    mark: float, complaint: str
+) -> None:
     config = PoolConfig(candidates_per_chunk=3, max_attempts=3, cpus_per_replica=0.1)
     with running_pool("poison", HostedFakeFactory(), config, TWO) as pool:
         client = PoolOracle(pool.address, config)
         task, images, contexts = question_to(client, num_contexts=6)
         honest = FakeOracle()
         expected = honest.predict(*question_to(honest, num_contexts=6))
-        for mark, complaint in (
-            (CRASHES, "chunk 1 was lost 3 times.*worker process has died"),
-            (BREAKS, "chunk 1 was lost 3 times.*RuntimeError: an illegal memory access"),
-            # A replica that says so itself is believed when a second one says so too.
-            (FAILS, "chunk 1 was lost 2 times.*RuntimeError: no such kernel\nCompile with"),
-        ):
-            poison = contexts.copy()
-            poison[4, 0, 0] = mark
-            with pytest.raises(PoolError, match=f"(?s){complaint}"):
-                client.predict(task, images, poison)
-            answer = PoolOracle(pool.address, CONFIG).predict(task, images, contexts)
-            np.testing.assert_allclose(answer, expected, atol=1e-6)
+        poison = contexts.copy()
+        poison[4, 0, 0] = mark
+        with pytest.raises(PoolError, match=f"(?s){complaint}"):
+            client.predict(task, images, poison)
+        answer = PoolOracle(pool.address, CONFIG).predict(task, images, contexts)
+        np.testing.assert_allclose(answer, expected, atol=1e-6)
         wait_until(lambda: len(replicas_of(pool)) == 2)
 
 
