@@ -40,8 +40,9 @@ from craft_ray.config.loading import change_run_config
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import CRAFT_RUN
 from craft_ray.files.remote import RemotePath
-from craft_ray.jobs import tuning
-from craft_ray.jobs.job import write_result as write_job_result
+from craft_ray.jobs import fine_tuning, tuning
+from craft_ray.jobs.fine_tuning import FineTuning
+from craft_ray.jobs.worker import run
 from craft_ray.metering import journal_objects
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
@@ -172,7 +173,7 @@ class Clock:
 
 
 def storage(generations: int) -> dict[str, Any]:
-    """Requests of a trial whose folder is on S3."""
+    """Requests of a trial whose folder is on S3, to the last thing that its worker does."""
     from tests.support.fake_pool import FakePool
     from tests.support.reporters import SilentReporter
     from tests.support.world import make_world, run_config, world_data
@@ -195,6 +196,7 @@ def storage(generations: int) -> dict[str, Any]:
     with (
         s3_server() as (address, log),
         patch.object(tuning, "PoolOracle", lambda *_: pool),
+        patch.object(fine_tuning, "ray", SimpleNamespace(get=lambda prepared: prepared)),
         patch.object(tuning, "time", clock),
         patch.object(journal_objects, "time", clock),
         patch.object(MeteredOracle, "begin_generation", begin_generation),
@@ -203,8 +205,8 @@ def storage(generations: int) -> dict[str, Any]:
             before = sum(requests_in(log).values())
             folder = RemotePath(address) / str(number)
             pool.questions.clear()
-            tuned = tuning.tune(config, world.prepared, cast(Any, None), folder, SilentReporter())
-            write_job_result(folder, tuned.as_dict())
+            job = FineTuning("trial", config, world.prepared, cast(Any, None), folder)
+            run(job, SilentReporter(), lambda: True)
             rows.append(sum(requests_in(log).values()) - before)
         methods = requests_in(log)
     hours = generations * clock.generation_s / 3600

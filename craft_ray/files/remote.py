@@ -233,7 +233,7 @@ def locate(text: str) -> Place:
 
 def entries(folder: Place) -> Iterator[Place]:
     """What is in a folder; nothing if there is none."""
-    if folder.exists():
+    if isinstance(folder, RemotePath) or folder.exists():
         yield from folder.iterdir()
 
 

@@ -88,12 +88,13 @@ def read_json(path: Place) -> dict[str, Any]:
     return document
 
 
-def write_arrays(path: Place, arrays: Arrays) -> None:
-    """Write safetensors, complete or not at all."""
+def write_arrays(path: Place, arrays: Arrays) -> str:
+    """Write safetensors, complete or not at all; gives the checksum of the file."""
     # Not np.ascontiguousarray, which gives a scalar an axis; and not written by safetensors, whose
     # error of a full disk is no OSError.
     content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
     write_whole(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_arrays(path: Place) -> Arrays:
@@ -135,8 +136,7 @@ def write_signed_pair(
     A flipped bit or a line edited by hand would otherwise be a slightly different result.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_arrays(arrays_path, arrays)
-    document = {**values, "arrays_sha256": sha256_of_file(arrays_path)}
+    document = {**values, "arrays_sha256": write_arrays(arrays_path, arrays)}
     write_json(path, {**document, "values_sha256": sha256_of_values(document)})
 
 

@@ -9,8 +9,8 @@ import ray
 
 from craft_ray.config.run import RunConfig
 from craft_ray.files.remote import Place
-from craft_ray.jobs.job import Job, Reporter
-from craft_ray.metering.journal import open_journal
+from craft_ray.jobs.job import Job, Reporter, Store
+from craft_ray.metering.journal import Journal, open_journal
 from craft_ray.pool.address import PoolAddress
 
 
@@ -40,15 +40,21 @@ class FineTuning(Job):
     def folder(self) -> Place:
         return self.place
 
-    def run(self, reporter: Reporter) -> dict[str, Any]:
+    def run(self, reporter: Reporter, store: Store) -> None:
         from craft_ray.jobs.tuning import tune
 
         prepared = ray.get(self.prepared)
-        return tune(self.config, prepared, self.pool, self.place, reporter).as_dict()
+        with open_journal(self.place) as journal:
+            tuned = tune(self.config, prepared, self.pool, self.place, journal, reporter)
+            store(tuned.as_dict())
+            _forget(journal)
 
     def tidy(self) -> None:
-        """Nothing goes on from a result: its answers have served. What they cost stays on
-        record."""
         with open_journal(self.place) as journal:
-            journal.forget_answers()
-            journal.compact()
+            _forget(journal)
+
+
+def _forget(journal: Journal) -> None:
+    """Nothing goes on from a result: its answers have served. What they cost stays on record."""
+    journal.forget_answers()
+    journal.compact()

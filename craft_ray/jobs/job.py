@@ -4,7 +4,7 @@ trials and the board load this module, and only the worker needs torch."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,10 @@ from craft_ray.jobs.outlook import JobProgress
 
 Report = dict[str, Any]
 """Metrics of a job so far; `craft_ray.jobs.tuning` says which."""
+
+Store = Callable[[dict[str, Any]], None]
+"""Writes a job's result, once; what led to it is needed no more. Raises JobStoppedError if the
+result is not wanted."""
 
 Outcome = Literal["running", "finished", "diverged", "stopped early", "failed"]
 """`stopped early`: a scheduler did it. `running`: in a report that is not the last one."""
@@ -85,16 +89,23 @@ class Job(ABC):
         """Where everything of it is."""
 
     @abstractmethod
-    def run(self, reporter: Reporter) -> dict[str, Any]:
-        """Do it, in a slot's worker; the result is stored as `result.json`.
+    def run(self, reporter: Reporter, store: Store) -> None:
+        """Do it, in a slot's worker, and store the result; then drop what nobody needs any more.
+
+        Args:
+            reporter: hears of it.
+            store: takes the result.
 
         Raises:
-            JobStoppedError: it was told to stop. What it has done stays.
-            UserError, RunFailedError: a second attempt would end in the same way.
+            JobStoppedError: it was told to stop, or the result is not wanted. What it has done
+                stays.
+            UserError, RunFailedError: a second attempt would end in the same way. After the result
+                is stored, all went well whatever is raised.
         """
 
     def tidy(self) -> None:  # noqa: B027 (most jobs have nothing to drop)
-        """After the result is stored: drop what nobody needs any more."""
+        """Drop what nobody needs any more, in place of a worker that died when it had stored the
+        result."""
 
 
 @dataclass(frozen=True)

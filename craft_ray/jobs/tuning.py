@@ -27,7 +27,7 @@ from craft_ray.jobs.job import (
 )
 from craft_ray.jobs.tuned import Tuned
 from craft_ray.metering.answer_cache import open_answer_cache
-from craft_ray.metering.journal import Journal, open_journal
+from craft_ray.metering.journal import Journal
 from craft_ray.metering.journal_sqlite import digest_of_question
 from craft_ray.metering.ledger import QueryLedger
 from craft_ray.metering.metered_oracle import MeteredOracle
@@ -55,11 +55,20 @@ def tune(
     prepared: PreparedTask,
     pool: PoolAddress,
     folder: Place,
+    journal: Journal,
     reporter: Reporter,
 ) -> Tuned:
-    """Tune to the end of the budget, or until the reporter says to stop."""
+    """Tune to the end of the budget, or until the reporter says to stop.
+
+    Args:
+        config: settings of the run.
+        prepared: what is tuned.
+        pool: whom to ask.
+        folder: of the job.
+        journal: of the job, open.
+        reporter: hears of it.
+    """
     with ExitStack() as stack:
-        journal = stack.enter_context(open_journal(folder))
         cache = open_answer_cache(config.answer_cache)
         if cache is not None:
             stack.callback(cache.close)

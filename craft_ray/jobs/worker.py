@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 import uuid
@@ -38,6 +39,7 @@ from craft_ray.jobs.job import (
 from craft_ray.jobs.outlook import JobProgress
 
 NOTE_EVERY_S = 0.5
+logger = logging.getLogger(__name__)
 
 
 def work(actor: Any, slot: int) -> None:
@@ -77,28 +79,47 @@ def run(job: Job, reporter: Reporter, wants_result: Callable[[], bool]) -> JobEn
     Raises:
         Exception: anything else; another attempt may not meet it.
     """
+    result: dict[str, Any] | None = None
+
+    def store(found: dict[str, Any]) -> None:
+        nonlocal result
+        if not wants_result():
+            raise JobStoppedError
+        write_result(job.folder, found)
+        result = found
+
     try:
         result = read_result(job.folder)
         if result is None:
-            result = job.run(reporter)
-            if not wants_result():
-                return JobEnd("stopped early")
-            write_result(job.folder, result)
-    except JobStoppedError:
-        return JobEnd("stopped early")
-    except PoolError:
-        raise
-    except (UserError, RunFailedError, StorageError) as error:
-        note_error(job, error)
-        return JobEnd("failed", str(error), is_users=isinstance(error, UserError))
-    except OSError as error:
-        if error.errno not in FULL_DISK:
-            raise
-        return JobEnd("failed", f"{job.folder}: must be writable, but: {error.strerror}")
-    with suppress(OSError, UserError, RunFailedError):  # what is left over harms nobody
-        (job.folder / TRACEBACK_FILE).unlink(missing_ok=True)  # of an attempt before
-        job.tidy()
+            job.run(reporter, store)
+        else:
+            job.tidy()
+    except (OSError, UserError, RunFailedError, JobStoppedError) as error:
+        if result is None:
+            return _end_of(job, error)
+        logger.warning("%s: what led to its result could not be dropped: %s", job.folder, error)
+    assert result is not None
+    with suppress(OSError, UserError):  # of an attempt before
+        (job.folder / TRACEBACK_FILE).unlink(missing_ok=True)
     return JobEnd(result["outcome"])
+
+
+def _end_of(job: Job, error: Exception) -> JobEnd:
+    """What the job has come to without a result.
+
+    Raises:
+        Exception: another attempt may come to one.
+    """
+    if isinstance(error, JobStoppedError):
+        return JobEnd("stopped early")
+    if isinstance(error, OSError) and not isinstance(error, StorageError):
+        if error.errno not in FULL_DISK:
+            raise error
+        return JobEnd("failed", f"{job.folder}: must be writable, but: {error.strerror}")
+    if isinstance(error, PoolError):
+        raise error
+    note_error(job, error)
+    return JobEnd("failed", str(error), is_users=isinstance(error, UserError))
 
 
 def note_error(job: Job, error: Exception) -> None:

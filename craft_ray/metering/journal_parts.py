@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from craft_ray.metering.journal_sqlite import QueryId, RecordedPart
 from craft_ray.metering.ledger import Spending
+from craft_ray.metering.sealed import seal, unseal
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Packed:
 
     def as_bytes(self) -> bytes:
         """`unpack_one` takes it."""
-        return json.dumps(dict(self.head)).encode() + b"\n" + self.content
+        return seal(self.head, self.content)
 
     def check(self) -> None:
         """Raises:
@@ -100,8 +100,7 @@ def unpack_one(body: bytes) -> Packed:
     Raises:
         ValueError, TypeError, KeyError: it is none.
     """
-    line, _, content = body.partition(b"\n")
-    part = Packed(json.loads(line), content)
+    part = Packed(*unseal(body))
     part.check()
     return part
 

@@ -20,8 +20,6 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """Somebody else may remove the folder, empty as it was, before the first file is in it."""
-CHECKSUM_BYTES = 32
-"""Of SHA-256, before the body."""
 _UNFINISHED = "."
 """How the names of files begin that are being written."""
 
@@ -80,15 +78,14 @@ class Outbox:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         unfinished = self._folder / f"{_UNFINISHED}{name}.{uuid.uuid4().hex}"
         try:
-            unfinished.write_bytes(hashlib.sha256(body).digest() + body)
+            unfinished.write_bytes(body)
             os.replace(unfinished, self._folder / name)
         except OSError:
             unfinished.unlink(missing_ok=True)
             raise
 
     def all(self) -> dict[str, bytes]:
-        """What is there, by name. A file that is not whole, as a machine that lost its power may
-        leave it, is dropped with a warning.
+        """What is there, by name. A machine that lost its power may leave files that are not whole.
 
         Raises:
             RunFailedError: it cannot be read.
@@ -98,12 +95,7 @@ class Outbox:
             for path in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
                 if not path.name.startswith(_UNFINISHED):
                     with suppress(FileNotFoundError):  # it was sent in this moment
-                        content = path.read_bytes()
-                        checksum, body = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
-                        if checksum == hashlib.sha256(body).digest():
-                            found[path.name] = body
-                        else:
-                            self.discard(path.name, "its checksum differs")
+                        found[path.name] = path.read_bytes()
         except OSError as error:
             raise RunFailedError(f"{self._folder}: must be readable, but: {error}") from error
         return found

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 from craft_ray.files.remote import RemotePath
@@ -53,7 +53,7 @@ class StoredParts:
     def __init__(self, folder: RemotePath) -> None:
         self._folder = folder
         self._writer = uuid.uuid4().hex[:12]
-        self._num_folders = self._num_sent = 0
+        self._num_folders = self._num_sent = self._num_compactions = 0
         self._sent: dict[RemotePath, dict[Place, Said]] = {}
         """Of the objects with answers that were read or written."""
         self._forgotten: dict[RemotePath, dict[Place, Said]] = {}
@@ -78,7 +78,7 @@ class StoredParts:
             RunFailedError: the store does not take it.
         """
         identity = uuid.uuid4().hex
-        write_sealed(self._folder / IDENTITY_FOLDER / identity, {}, b"")
+        write_sealed(self._folder / IDENTITY_FOLDER / identity, {})
         return identity
 
     def listed(self) -> Listing:
@@ -93,11 +93,11 @@ class StoredParts:
             found = self._folder.files_below()
         said: dict[Place, Said] = {}
         for path in found:
-            if path.parent.name == FORGOTTEN_FOLDER:
+            if _is_forgotten(path):
                 said |= self._read_forgotten(path)
         forgotten, paths = set(said), dict[Place, RemotePath]()
         for path in found:
-            if path.parent.name not in (FORGOTTEN_FOLDER, IDENTITY_FOLDER):
+            if not _is_forgotten(path) and path.parent.name != IDENTITY_FOLDER:
                 for place, each in self._read_sent(path).items():
                     said.setdefault(place, each)
                     if place not in forgotten:
@@ -136,27 +136,27 @@ class StoredParts:
             for (query, start), each in said.items()
         ]
         name = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-        path = self._folder / FORGOTTEN_FOLDER / name
-        write_sealed(path, {"parts": rows}, b"")
+        folder = self._folder / FORGOTTEN_FOLDER / f"{self._writer}-{self._num_compactions:04d}"
+        path = folder / name
+        write_sealed(path, {"parts": rows})
         self._forgotten[path] = dict(said)
         return path
 
     def remove_all_but(self, needed: Collection[RemotePath]) -> None:
-        """Objects of which no answer is needed. Of this writer, whole folders; of others, those
-        that were read here, as they may have put more beside them since.
+        """Objects of which no answer is needed: of this writer, those of whole folders; of others,
+        those that were read here.
 
         Raises:
             RunFailedError: the store does not answer.
         """
         folders = {path.parent for path in needed}
-        own = {path.parent for path in self._sent if self._is_own(path)} - folders
-        of_others = {path for path in self._sent if not self._is_own(path)} - set(needed)
-        with usable():
-            for folder in sorted(own):
-                folder.remove_all()
-            for path in sorted(of_others):
-                path.unlink(missing_ok=True)
-        for path in [path for path in self._sent if path.parent in own or path in of_others]:
+        gone = {
+            path
+            for path in self._sent
+            if (path.parent not in folders if self._is_own(path) else path not in needed)
+        }
+        self._remove(gone)
+        for path in gone:
             del self._sent[path]
         self._num_folders += 1  # so that all of a folder is soon forgotten
 
@@ -173,11 +173,20 @@ class StoredParts:
         said: dict[Place, Said] = {}
         for path in files:
             said |= self._read_forgotten(path)
-        kept = self.put_forgotten(said)
+        self._num_compactions += 1
+        self.put_forgotten(said)
+        self._remove(files)
+
+    def _remove(self, paths: Iterable[RemotePath]) -> None:
+        """Of this writer, with all that is in their folders; of others, one by one, as they may
+        have put more beside them since."""
+        paths = set(paths)
+        own = {path.parent for path in paths if self._is_own(path)}
         with usable():
-            for path in files:
-                if path != kept:
-                    path.unlink(missing_ok=True)
+            for folder in sorted(own):
+                folder.remove_all()
+            for path in sorted(path for path in paths if path.parent not in own):
+                path.unlink(missing_ok=True)
 
     def _is_own(self, path: RemotePath) -> bool:
         return path.parent.name.startswith(f"{self._writer}-")
@@ -211,6 +220,10 @@ class StoredParts:
                 raise no_journal(path, error) from error
             self._forgotten[path] = said
         return self._forgotten[path]
+
+
+def _is_forgotten(path: RemotePath) -> bool:
+    return path.parent.parent.name == FORGOTTEN_FOLDER
 
 
 def _said_of(parts: Collection[Packed]) -> dict[Place, Said]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from craft_ray.config.data import ShiftedName
 from craft_ray.config.run import RunConfig
 from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place
-from craft_ray.jobs.job import Job, Reporter
+from craft_ray.jobs.job import Job, Reporter, Store
 from craft_ray.metering.journal import remove_journal
 from craft_ray.pool.address import PoolAddress
 from craft_ray.reproduction.grid import Cell
@@ -46,20 +45,23 @@ class CellJob(Job):
     def folder(self) -> Place:
         return cell_folder(self.grid, self.cell)
 
-    def run(self, reporter: Reporter) -> dict[str, Any]:
+    def run(self, reporter: Reporter, store: Store) -> None:
         # Imported here: the driver needs no torch.
         from craft_ray.reproduction.measure import measure_cell
 
         assert self.pool is not None
-        return measure_cell(
-            self.cell,
-            self.config,
-            self.shifted,
-            self.zero_shot,
-            self.grid,
-            self.pool,
-            reporter,
+        store(
+            measure_cell(
+                self.cell,
+                self.config,
+                self.shifted,
+                self.zero_shot,
+                self.grid,
+                self.pool,
+                reporter,
+            )
         )
+        self.tidy()
 
     def tidy(self) -> None:
         # States and answers have served: the result says what was found and spent.

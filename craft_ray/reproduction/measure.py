@@ -20,6 +20,7 @@ from craft_ray.jobs.driver_oracle import driver_oracle
 from craft_ray.jobs.job import JobStoppedError, Reporter
 from craft_ray.jobs.tuned import Tuned, read_selected
 from craft_ray.jobs.tuning import tune
+from craft_ray.metering.journal import open_journal
 from craft_ray.metering.ledger import Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.pool.address import PoolAddress
@@ -88,7 +89,8 @@ def _measure(
     else:
         prepared, _ = examiner.validate_zero_shot()
         worker = worker_folder(grid, cell)
-        tuned = tune(config, prepared, pool, worker, reporter)
+        with open_journal(worker) as journal:
+            tuned = tune(config, prepared, pool, worker, journal, reporter)
         if tuned.outcome == "stopped early":  # half of it is no number of a table
             raise JobStoppedError
         selected = read_selected(worker)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from craft_ray.files.remote import Place
 from craft_ray.jobs.board import JobBoard
-from craft_ray.jobs.job import Job, JobEnd, Reporter
+from craft_ray.jobs.job import Job, JobEnd, Reporter, Store
 
 Value = TypeVar("Value")
 SOON_S = 5.0
@@ -34,7 +34,7 @@ class NamedJob(Job):
     def folder(self) -> Place:
         return Path(self.name)
 
-    def run(self, reporter: Reporter) -> dict[str, Any]:
+    def run(self, reporter: Reporter, store: Store) -> None:
         raise AssertionError("boards run nothing")
 
 

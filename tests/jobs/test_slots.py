@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import ray
@@ -17,7 +16,7 @@ import ray
 from craft_ray.config.sections import RayConfig
 from craft_ray.errors import RunFailedError, UserError
 from craft_ray.files.remote import Place
-from craft_ray.jobs.job import TRACEBACK_FILE, Job, JobEnd, Report, Reporter, read_result
+from craft_ray.jobs.job import TRACEBACK_FILE, Job, JobEnd, Report, Reporter, Store, read_result
 from craft_ray.jobs.outlook import JobProgress
 from craft_ray.jobs.ray_session import ray_session
 from craft_ray.jobs.slots import Slots
@@ -42,7 +41,7 @@ class Counting(Job):
     def folder(self) -> Place:
         return self.place
 
-    def run(self, reporter: Reporter) -> dict[str, Any]:
+    def run(self, reporter: Reporter, store: Store) -> None:
         self.place.mkdir(parents=True, exist_ok=True)
         done = sorted(int(path.name) for path in self.place.iterdir() if path.name.isdigit())
         for n in done:
@@ -53,7 +52,7 @@ class Counting(Job):
             if n == self.at:
                 self._do()
             reporter.send(n, {"n": n, "pid": os.getpid()})
-        return {"outcome": "finished", "count": self.until}
+        store({"outcome": "finished", "count": self.until})
 
     def _do(self) -> None:
         if self.deed == "mistake":

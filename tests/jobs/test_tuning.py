@@ -66,7 +66,10 @@ class Work:
         """What came of it, what was reported, and the number of questions."""
         before, reporter = len(self.pool.questions), reporter or SilentReporter(stop_after)
         world = self.world
-        tuned = tune(world.config, world.prepared, cast(Any, None), self.folder, reporter)
+        with open_journal(self.folder) as journal:
+            tuned = tune(
+                world.config, world.prepared, cast(Any, None), self.folder, journal, reporter
+            )
         return tuned, reporter, len(self.pool.questions) - before
 
     def states(self) -> list[Path]:

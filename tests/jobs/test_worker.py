@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,6 +17,7 @@ from craft_ray.jobs.job import (
     JobEnd,
     JobStoppedError,
     Reporter,
+    Store,
     read_result,
     write_result,
 )
@@ -44,11 +44,12 @@ class Told(Job):
     def folder(self) -> Place:
         return self.place
 
-    def run(self, reporter: Reporter) -> dict[str, Any]:
+    def run(self, reporter: Reporter, store: Store) -> None:
         self.diary.append("run")
         if self.error is not None:
             raise self.error
-        return FINISHED
+        store(FINISHED)
+        self.tidy()
 
     def tidy(self) -> None:
         self.diary.append("tidy")

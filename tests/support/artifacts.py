@@ -8,13 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from craft_ray.classifiers.artifact import ARRAYS_FILE, DESCRIPTION_FILE
-from craft_ray.files.whole_files import (
-    Arrays,
-    read_arrays,
-    sha256_of_file,
-    sha256_of_values,
-    write_arrays,
-)
+from craft_ray.files.whole_files import Arrays, read_arrays, sha256_of_values, write_arrays
 
 
 def edit_description(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -32,5 +26,5 @@ def edit_arrays(folder: Path, change: Callable[[Arrays], object]) -> None:
     path = folder / ARRAYS_FILE
     arrays = {name: array.copy() for name, array in read_arrays(path).items()}
     change(arrays)
-    write_arrays(path, arrays)
-    edit_description(folder, lambda document: document.update(arrays_sha256=sha256_of_file(path)))
+    digest = write_arrays(path, arrays)
+    edit_description(folder, lambda document: document.update(arrays_sha256=digest))
