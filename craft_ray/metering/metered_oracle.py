@@ -170,19 +170,22 @@ class MeteredOracle:
 
     def questions_at_once(self) -> int:
         """That the oracle works on at once; as many threads may ask."""
-        if not self._oracle.describe().takes_recipes:
-            return 1
-        return cast(RecipeOracle, self._oracle).questions_at_once()
+        recipes = self._recipe_oracle()
+        return 1 if recipes is None else recipes.questions_at_once()
 
     def give_up(self) -> None:
         """Nobody waits any more for what is asked now."""
-        if self._oracle.describe().takes_recipes:
-            cast(RecipeOracle, self._oracle).give_up()
+        if (recipes := self._recipe_oracle()) is not None:
+            recipes.give_up()
 
     def forget(self, images: ImageHandle) -> None:
         """Nothing more is asked about sets that were not to be kept; free."""
-        if self._oracle.describe().takes_recipes:
-            cast(RecipeOracle, self._oracle).forget(images)
+        if (recipes := self._recipe_oracle()) is not None:
+            recipes.forget(images)
+
+    def _recipe_oracle(self) -> RecipeOracle | None:
+        takes_recipes = self._oracle.describe().takes_recipes
+        return cast(RecipeOracle, self._oracle) if takes_recipes else None
 
     def _scaled(self, answers: FloatArray) -> FloatArray:
         if self.logit_scale == 1.0:
