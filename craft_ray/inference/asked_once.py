@@ -83,7 +83,11 @@ def _in_parts(
     answers = []
     for start in range(0, len(items), IMAGES_AT_A_TIME):
         part = items[start : start + IMAGES_AT_A_TIME]
-        said = ask(oracle.register_images(plain_images(part, description), keep=False))
+        images = oracle.register_images(plain_images(part, description), keep=False)
+        try:
+            said = ask(images)
+        finally:
+            oracle.forget(images)
         check_finite(said, "a comparison of images")
         answers.append(said)
         progress(len(part))

@@ -21,6 +21,7 @@ from craft_ray.data.dataset import Item
 from craft_ray.errors import DataError, OracleError
 from craft_ray.method.softmax import softmax
 from craft_ray.oracle.contract import FloatArray, Images, Oracle, OracleDescription
+from craft_ray.oracle.contract_laws import forget
 from craft_ray.oracle.loaded import check_loadable, load_here
 from craft_ray.task.sending import plain_images
 
@@ -154,7 +155,10 @@ class Predictor:
         oracle = self._free.get()
         try:
             images = oracle.register_images(part.images, keep=False)
-            logits_NC = self.artifact.predict(oracle, images, any_precision=True)
+            try:
+                logits_NC = self.artifact.predict(oracle, images, any_precision=True)
+            finally:
+                forget(oracle, images)
         finally:
             self._free.put(oracle)
         return Batch(part.items, logits_NC, part.unreadable, part.given)

@@ -46,6 +46,7 @@ class FineTuning(Job):
         prepared = ray.get(self.prepared)
         with open_journal(self.place) as journal:
             tuned = tune(self.config, prepared, self.pool, self.place, journal, reporter)
+            journal.flush()  # the result counts what is on record
             store(tuned.as_dict())
             _forget(journal)
 

@@ -94,11 +94,15 @@ def run(job: Job, reporter: Reporter, wants_result: Callable[[], bool]) -> JobEn
             job.run(reporter, store)
         else:
             job.tidy()
-    except (OSError, UserError, RunFailedError, JobStoppedError) as error:
+    except Exception as error:
         if result is None:
             return _end_of(job, error)
-        logger.warning("%s: what led to its result could not be dropped: %s", job.folder, error)
-    assert result is not None
+        logger.warning(
+            "%s: its result is stored, and stands; what led to it could not all be removed, and "
+            "takes room until somebody does: %s",
+            *(job.folder, last_words(error)),
+        )
+    assert result is not None, "a job that comes to its end stores a result"
     with suppress(OSError, UserError):  # of an attempt before
         (job.folder / TRACEBACK_FILE).unlink(missing_ok=True)
     return JobEnd(result["outcome"])
@@ -112,11 +116,11 @@ def _end_of(job: Job, error: Exception) -> JobEnd:
     """
     if isinstance(error, JobStoppedError):
         return JobEnd("stopped early")
-    if isinstance(error, OSError) and not isinstance(error, StorageError):
-        if error.errno not in FULL_DISK:
-            raise error
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
         return JobEnd("failed", f"{job.folder}: must be writable, but: {error.strerror}")
-    if isinstance(error, PoolError):
+    if isinstance(error, PoolError) or not isinstance(
+        error, (UserError, RunFailedError, StorageError)
+    ):
         raise error
     note_error(job, error)
     return JobEnd("failed", str(error), is_users=isinstance(error, UserError))

@@ -57,8 +57,8 @@ class ObjectJournal:
     def __init__(self, folder: RemotePath) -> None:
         self._folder = folder
         self._stored = StoredParts(folder)
-        identity = self._stored.identity()
-        self._outbox = None if identity is None else Outbox(identity)
+        self._outboxes = [Outbox(identity) for identity in self._stored.identities()]
+        """The first is this writer's; the others are of those who began at the same time."""
         self._paths: dict[QueryId, dict[int, RemotePath | None]] = {}
         """Of the parts that have their answers, by their first context, the object that each was
         sent in. None: it waits."""
@@ -68,10 +68,11 @@ class ObjectJournal:
         self._has_recorded = False
         self._sent_s = time.monotonic()
         # Before the folder is read: what leaves the outbox from now on is seen on the store.
-        waiting = {} if self._outbox is None else self._outbox.all()
+        waiting = [(outbox, outbox.all()) for outbox in self._outboxes]
         self._while_others_forget(self._take_up)
-        for name, body in waiting.items():
-            self._take_up_waiting(name, body)
+        for outbox, bodies in waiting:
+            for name, body in bodies.items():
+                self._take_up_waiting(outbox, name, body)
 
     def __enter__(self) -> ObjectJournal:
         return self
@@ -89,8 +90,8 @@ class ObjectJournal:
             else:
                 with suppress(RunFailedError):
                     self.flush()
-        if self._outbox is not None:
-            self._outbox.close()
+        for outbox in self._outboxes:
+            outbox.close()
 
     def ensure_room(self, num_bytes: int) -> None:
         """An object store has room for an answer of so many bytes; the disk of this machine must
@@ -178,19 +179,19 @@ class ObjectJournal:
             if (before_generation is None or query.generation < before_generation)
             and query.generation not in kept
         }
-        if not queries:
-            return
-        self._stored.put_forgotten(
-            {
-                (query, start): said
-                for query in self._paths
-                if query in queries
-                for start, said in self._said[query].items()
-            }
-        )
+        if queries:
+            self._stored.put_forgotten(
+                {
+                    (query, start): said
+                    for query in self._paths
+                    if query in queries
+                    for start, said in self._said[query].items()
+                }
+            )
         for query in queries:
             del self._paths[query]
         self._arrived([place for place in self._waiting if place[0] in queries])
+        # Also what somebody has forgotten who could not remove it any more.
         self._stored.remove_all_but(
             {path for starts in self._paths.values() for path in starts.values() if path}
         )
@@ -209,9 +210,9 @@ class ObjectJournal:
     def _to_send(self) -> Outbox:
         """Of this journal, by its own name: what another one that was here has left in an outbox is
         not taken for an answer to this one's questions."""
-        if self._outbox is None:
-            self._outbox = Outbox(self._stored.give_identity())
-        return self._outbox
+        if not self._outboxes:
+            self._outboxes.append(Outbox(self._stored.give_identity()))
+        return self._outboxes[0]
 
     def _wait(self, part: Packed) -> None:
         """Take in a part that was not sent."""
@@ -220,21 +221,21 @@ class ObjectJournal:
         self._paths.setdefault(query, {})[start] = None
         self._waiting[part.place] = part
 
-    def _take_up_waiting(self, name: str, body: bytes) -> None:
+    def _take_up_waiting(self, outbox: Outbox, name: str, body: bytes) -> None:
         """What an earlier process has left in the outbox, unless it has sent it and died before it
         could drop it."""
         try:
             part = unpack_one(body)
         except (ValueError, TypeError, KeyError) as error:
-            return self._to_send().discard(name, error)
+            return outbox.discard(name, error)
         if part.place[1] in self._said.get(part.place[0], {}):
-            return self._to_send().drop([name])
+            return outbox.drop([name])
         self._wait(part)
 
     def _arrived(self, places: Sequence[Place]) -> None:
         names = [self._waiting.pop(place).name for place in places]
-        if self._outbox is not None:
-            self._outbox.drop(names)
+        for outbox in self._outboxes:
+            outbox.drop(names)
 
     def _while_others_forget(self, read: Callable[[], None]) -> None:
         """Read, and where something is gone meanwhile, look again at what there is and read on."""
@@ -272,7 +273,7 @@ def remove_objects(folder: RemotePath) -> None:
     Raises:
         RunFailedError, StorageError: the store does not answer.
     """
-    identity = StoredParts(folder).identity()
+    identities = StoredParts(folder).identities()
     remove_folder(folder)
-    if identity is not None:
+    for identity in identities:
         Outbox(identity).remove()

@@ -35,7 +35,7 @@ from craft_ray.oracle.contract import (
     TaskHandle,
     WhiteBoxOracle,
 )
-from craft_ray.oracle.contract_laws import check_features, check_white_box
+from craft_ray.oracle.contract_laws import check_features, check_white_box, forget
 
 Array = np.ndarray[Any, Any]
 BoolArray = npt.NDArray[np.bool_]
@@ -180,8 +180,7 @@ class MeteredOracle:
 
     def forget(self, images: ImageHandle) -> None:
         """Nothing more is asked about sets that were not to be kept; free."""
-        if (recipes := self._recipe_oracle()) is not None:
-            recipes.forget(images)
+        forget(self._oracle, images)
 
     def _recipe_oracle(self) -> RecipeOracle | None:
         takes_recipes = self._oracle.describe().takes_recipes

@@ -60,19 +60,19 @@ class StoredParts:
         """Of those without."""
         self._last_read: tuple[RemotePath, dict[Place, Packed]] | None = None
 
-    def identity(self) -> str | None:
-        """The journal's random name, which no journal that is begun here later has; None if none
-        was given. Of several, which two writers gave in the same moment, everybody takes one.
+    def identities(self) -> list[str]:
+        """The journal's random names, which no journal that is begun here later has: one, or of
+        several writers who found none, one each; none before anything was asked.
 
         Raises:
             RunFailedError: the store does not answer.
         """
         with usable():
             files = (self._folder / IDENTITY_FOLDER).files_below()
-        return min((path.name for path in files), default=None)
+        return sorted(path.name for path in files)
 
     def give_identity(self) -> str:
-        """One, where there is none.
+        """A new one.
 
         Raises:
             RunFailedError: the store does not take it.
@@ -155,10 +155,10 @@ class StoredParts:
             for path in self._sent
             if (path.parent not in folders if self._is_own(path) else path not in needed)
         }
+        self._num_folders += 1  # so that all of a folder is soon forgotten
         self._remove(gone)
         for path in gone:
             del self._sent[path]
-        self._num_folders += 1  # so that all of a folder is soon forgotten
 
     def compact(self) -> None:
         """What was forgotten in many steps, by whomever, becomes one object.

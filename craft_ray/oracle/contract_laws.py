@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import cast
 
 import numpy as np
 
@@ -15,8 +16,10 @@ from craft_ray.oracle.contract import (
     FloatArray,
     ImageHandle,
     Images,
+    Oracle,
     OracleDescription,
     PixelArray,
+    RecipeOracle,
     TaskHandle,
 )
 
@@ -32,6 +35,13 @@ def digest_of_images(images: Images) -> str:
     digest = hashlib.sha256(repr(pixels_NSS.shape).encode())
     digest.update(np.ascontiguousarray(pixels_NSS).data)
     return digest.hexdigest()
+
+
+def forget(oracle: Oracle, images: ImageHandle) -> None:
+    """Tell an oracle that keeps sets that were not to be kept (`RecipeOracle`) that nothing more is
+    asked about one."""
+    if oracle.describe().takes_recipes:
+        cast(RecipeOracle, oracle).forget(images)
 
 
 def check_images(images: Images, description: OracleDescription) -> None:

@@ -93,7 +93,13 @@ class ImageStore:
             source = self._sources.get(following)
             if isinstance(source, Recipe):
                 self.prepare(source)
-            blocks.append(self._all_features(digest))
+            try:
+                blocks.append(self._all_features(digest))
+            except DataError:  # it would come again; no file need stay for that
+                with self._lock:
+                    for each in digests:
+                        self._sources.pop(each, None)
+                raise
         in_use = set(digests)
         others = [digest for digest in self._features if digest not in in_use]
         while others and self._num_bytes() > self._max_bytes:
@@ -124,8 +130,6 @@ class ImageStore:
                 self.num_encoded += len(part_nF)
             features_NF = torch.cat(parts)
             self._features[digest] = features_NF
-        except DataError:  # it would come again; the files need not stay for that
-            raise
         except BaseException:
             with self._lock:
                 self._sources[digest] = source

@@ -37,14 +37,12 @@ from craft_ray.pool.answers import AnswerSheet
 from craft_ray.pool.cluster import this_driver
 from craft_ray.pool.dispatch import Dispatcher, SharedLoad
 from craft_ray.pool.metrics import ClientTotals
-from craft_ray.pool.passing_sets import PassingSets
+from craft_ray.pool.passing_sets import MOST_SETS, PassingSets
 from craft_ray.pool.scheduler import Chunk, split_question
 from craft_ray.pool.sent_images import Sent
 
 MOST_QUESTIONS = 32
 """At once of one process, each in a thread of its own."""
-MOST_PASSING = 4 * MOST_QUESTIONS
-"""Sets that are not kept, if those who ask do not say when they need one no more."""
 INLINE_BYTES = 100_000
 """Up to this size Ray sends an argument by value in any case."""
 
@@ -120,7 +118,7 @@ class PoolOracle:
             if isinstance(images, Recipe):
                 files = ask("files", images.plan.files_digest)
             if self.describe().takes_recipes:  # who asks may be several threads
-                self._passing.most = max(self._passing.most, MOST_PASSING)
+                self._passing.most = max(self._passing.most, MOST_SETS)
             self._passing.add(handle.digest, images, files)
         return handle
 

@@ -15,8 +15,10 @@ from craft_ray.pool.sent_images import SentImages
 
 TWO_SETS = 2
 """The one in work, and the next."""
-SETS_OF_OTHERS_FILES = 4096
-"""They take little room: views of files that the pool keeps."""
+MOST_SETS = 4096
+"""Where those who ask say which they need no more (`RecipeOracle.forget`): one question may be
+about two million images. Sets of files that the pool keeps take little room, and may be so many
+in any case."""
 
 
 class PassingSets:
@@ -79,7 +81,7 @@ class PassingSets:
     def _is_full(self) -> bool:
         return (
             self._num_own > self.most
-            or len(self._sets) > max(self.most, SETS_OF_OTHERS_FILES)
+            or len(self._sets) > max(self.most, MOST_SETS)
             or (self._max_bytes is not None and self._num_bytes > self._max_bytes)
         )
 

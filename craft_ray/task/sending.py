@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from craft_ray.data.crops import CropArray
@@ -67,7 +68,8 @@ def send(
 
 
 def send_passing(oracle: MeteredOracle, items: Sequence[Item]) -> ImageHandle:
-    """Register whole images that are asked about soon and then not again; each is read once.
+    """Register whole images that are asked about soon and then not again. Each is read once, but
+    for the first of much larger files.
 
     Raises:
         DataError: one cannot be read.
@@ -75,13 +77,10 @@ def send_passing(oracle: MeteredOracle, items: Sequence[Item]) -> ImageHandle:
     description = oracle.describe()
     if not description.takes_recipes:
         return oracle.register_images(plain_images(items, description), keep=False)
-    handles = []
-    for rows in _blocks(len(items)):
-        block = items[rows]
-        contents = map_in_threads(Item.read, block)
-        held = [replace(item, encoded=data) for item, data in zip(block, contents, strict=True)]
-        images = _block(Sources.of(held), None, description)
-        handles.append(oracle.register_images(images, keep=False))
+    handles = [
+        oracle.register_images(_passing_block(items[rows], description), keep=False)
+        for rows in _blocks(len(items))
+    ]
     return ImageHandle.in_a_row(handles)
 
 
@@ -89,10 +88,30 @@ def _blocks(num_images: int) -> list[slice]:
     return [slice(at, at + IMAGES_PER_BLOCK) for at in range(0, num_images, IMAGES_PER_BLOCK)]
 
 
+def _passing_block(items: Sequence[Item], description: OracleDescription) -> Images:
+    """A recipe with its files; or pixels, as soon as the files that were read are much larger: no
+    more of them are held."""
+    room = _most_bytes(len(items), description)
+    held: list[Item] = []
+    with closing(map_in_threads(Item.read, items)) as contents:
+        for item, data in zip(items, contents, strict=True):
+            held.append(replace(item, encoded=data))
+            room -= len(data)
+            if room < 0:
+                break
+    if room < 0:
+        return _made_here([*held, *items[len(held) :]], None, description)
+    return Recipe.of(Sources.of(held), description.transform, None)
+
+
+def _most_bytes(num_images: int, description: OracleDescription) -> int:
+    """Of files that are sent as they are."""
+    return FILES_OVER_PIXELS * num_images * 3 * description.image_size**2
+
+
 def _block(sources: Sources, crops_N5: CropArray | None, description: OracleDescription) -> Images:
     """What is registered: a recipe, or pixels where the files are much larger."""
-    most_bytes = FILES_OVER_PIXELS * len(sources.items) * 3 * description.image_size**2
-    if sum(sources.sizes) > most_bytes:
+    if sum(sources.sizes) > _most_bytes(len(sources.items), description):
         return _made_here(sources.items, crops_N5, description)
     return Recipe.of(sources, description.transform, crops_N5)
 

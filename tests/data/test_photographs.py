@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import struct
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -375,3 +377,35 @@ def test_broken_heic_is_said_to_be_that() -> None:
     pytest.importorskip("pillow_heif")
     with pytest.raises(DataError, match="but is HEIC that is broken or cut off"):
         item(b"\0\0\0\x18ftypheic" + b"\0" * 100).decode()
+
+
+# Files that are only looked at
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_damaged_jpeg_is_found_as_decoding_finds_it(mode: str, options: dict[str, Any]) -> None:
+    """Though it is decoded at an eighth of its size."""
+    content = encoded(noise(90, 70).convert(mode), "JPEG", **options)
+    examine(item(content))
+    rng = random.Random(0)
+    fails = [0, 0]
+    for _ in range(100):
+        damaged = bytearray(content)
+        if rng.random() < 0.4:
+            del damaged[rng.randrange(len(damaged)) :]
+        for _ in range(rng.choice((1, 3, 20))):
+            if damaged:
+                damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        found = [_is_refused(look, bytes(damaged)) for look in (examine, Item.decode)]
+        assert found[0] == found[1]
+        fails[found[0]] += 1
+    assert min(fails) > 5, "some are found, and some are not"
+
+
+def _is_refused(look: Callable[[Item], object], content: bytes) -> bool:
+    try:
+        look(item(content))
+    except DataError:
+        return True
+    return False

@@ -24,6 +24,7 @@ from craft_ray.inference.predictor import Predictor
 from tests.classifiers.test_artifact import DATA, trained
 from tests.support.fake_oracle import FakeOracle
 from tests.support.images import encoded, noise
+from tests.support.replicated_oracle import ReplicatedOracle
 
 TEST_ITEMS = [replace(item, decoding=AS_STORED) for item in DATA.dataset.splits["test"]]
 """As the classifier says that it was tuned."""
@@ -130,3 +131,14 @@ def test_images_are_decoded_as_those_that_were_tuned_on(artifact: Artifact) -> N
         expected = plain_pixels([replace(sideways, decoding=decoding)], size)
         np.testing.assert_array_equal(pixels, expected)
     assert not np.array_equal(asked[0], asked[1])
+
+
+def test_a_pool_hears_which_images_are_needed_no_more(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds them until then."""
+    monkeypatch.setattr(predictor, "IMAGES_AT_A_TIME", 2)
+    oracle = ReplicatedOracle()
+    batches = list(Predictor(artifact, oracle).predict(TEST_ITEMS[:6]))
+    assert [len(batch.items) for batch in batches] == [2, 2, 2]
+    assert len(oracle.forgotten) == 3

@@ -14,17 +14,18 @@ from craft_ray.classifiers.selection import Selected
 from craft_ray.files.remote import Place
 from craft_ray.jobs import fine_tuning, tuning, worker
 from craft_ray.jobs.fine_tuning import FineTuning
-from craft_ray.jobs.job import STATES_FOLDER, JobEnd
+from craft_ray.jobs.job import STATES_FOLDER, JobEnd, JobStoppedError, write_result
 from craft_ray.jobs.tuned import Tuned, read_selected, read_tuned
 from craft_ray.metering.journal import open_journal, spent_on_record
 from craft_ray.metering.journal_objects import ObjectJournal
 from craft_ray.metering.journal_sqlite import QueryId, QueryJournal
+from craft_ray.metering.ledger import Spending
 from craft_ray.tuners import state
 from craft_ray.tuners.state import load_newest_state
 from tests.support.fake_pool import FakePool
 from tests.support.probing import DATA, probing
 from tests.support.reporters import SilentReporter
-from tests.support.world import World, make_world
+from tests.support.world import World, make_world, run_config, world_data
 
 
 class KilledError(BaseException):
@@ -101,6 +102,42 @@ def test_a_result_leaves_what_was_spent_and_no_answer(
     assert work.attempt() == JobEnd("finished")  # whoever is given the job once more
     assert same(work.found(), first)
     assert len(work.questions) == asked
+
+
+class StoppedEarly(SilentReporter):
+    """After a generation that no state counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._num_checks = 0
+
+    def check(self) -> None:
+        self._num_checks += 1
+        if self._num_checks > 3:
+            raise JobStoppedError
+
+
+def test_a_result_counts_what_is_on_record_wherever_it_is_read(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker dies before it can drop anything; the machine, with what waits there, is gone."""
+    folder = place / "worker"
+    monkeypatch.setattr(fine_tuning, "_forget", lambda _: None)
+    pool = FakePool()
+    world = make_world(run_config(evaluate_every_generations=2), data=world_data(), oracle=pool)
+    monkeypatch.setattr(tuning, "PoolOracle", lambda *words: pool)
+    monkeypatch.setattr(fine_tuning, "ray", SimpleNamespace(get=lambda prepared: prepared))
+    job = FineTuning("worker", world.config, world.prepared, cast(Any, None), folder)
+
+    def written(folder: Place, result: dict[str, Any]) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+        assert spent_on_record(folder).as_dict() == result["ledger"]
+        assert spent_on_record(folder) != Spending()
+        write_result(folder, result)
+
+    with tempfile.TemporaryDirectory() as elsewhere:
+        monkeypatch.setattr(worker, "write_result", written)
+        assert worker.run(job, StoppedEarly(), lambda: True) == JobEnd("stopped early")
 
 
 STEPS = [

@@ -77,7 +77,13 @@ def test_who_comes_after_the_result_was_stored_does_nothing_again(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "error", [StorageError("away"), ArtifactError("no journal"), RunFailedError("unwritable")]
+    "error",
+    [
+        StorageError("away"),
+        ArtifactError("no journal"),
+        RunFailedError("unwritable"),
+        MemoryError("a defect"),
+    ],
 )
 def test_what_cannot_be_tidied_harms_nobody(tmp_path: Path, error: Exception) -> None:
     assert end_of(Told(tmp_path, tidy_error=error)) == JobEnd("finished")

@@ -658,8 +658,7 @@ def test_whoever_only_counts_sends_nothing(objects: RemotePath) -> None:
 
 
 def outbox_of(folder: RemotePath) -> Outbox:
-    identity = StoredParts(folder / JOURNAL_FOLDER).identity()
-    assert identity is not None
+    (identity,) = StoredParts(folder / JOURNAL_FOLDER).identities()
     return Outbox(identity)
 
 
@@ -677,6 +676,37 @@ def test_what_was_sent_and_not_dropped_is_not_sent_again(
         record_generations(later, range(3, 4))
     assert outbox_of(objects).all() == {}
     assert len(stored_in(objects)) == 2
+
+
+def test_what_waits_of_two_who_began_at_the_same_time_is_found(objects: RemotePath) -> None:
+    """A worker that is cut off before its first answer, and its successor: each gives a name."""
+    cut_off, successor = open_journal(objects), open_journal(objects)
+    record_generations(cut_off, range(1))
+    record_generations(successor, range(3))
+    with open_journal(objects) as later:
+        assert [len(later.parts(QueryId(g, "search", 0), QUESTION)) for g in range(3)] == [1, 1, 1]
+        assert later.total().candidate_queries == 3 * COST.candidate_queries
+        later.flush()
+    remove_journal(objects)
+    with open_journal(objects) as anew:
+        assert anew.is_empty()
+
+
+def test_who_dies_before_the_objects_are_gone_leaves_them_to_the_next(
+    objects: RemotePath, at_once: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_journal(objects) as journal:
+        record_generations(journal, range(3))
+        with monkeypatch.context() as dying:
+            dying.setattr(StoredParts, "_remove", full)
+            with pytest.raises(RunFailedError):
+                journal.forget_answers()
+    assert len(stored_in(objects)) == 4
+    with open_journal(objects) as later:
+        later.forget_answers()
+        assert later.total().candidate_queries == 3 * COST.candidate_queries
+    (left,) = stored_in(objects)
+    assert left.parent.parent.name == FORGOTTEN_FOLDER
 
 
 def test_a_removed_journal_leaves_nothing_in_the_outbox(objects: RemotePath) -> None:

@@ -166,3 +166,16 @@ def test_a_set_that_cannot_be_made_is_forgotten_and_others_may_be_tried_again() 
         with pytest.raises(type(errors[0])):
             store.features(handle_of(1))
         assert (handle_of(1).digest in store) is stays
+
+
+def test_of_a_row_with_a_broken_set_no_file_stays() -> None:
+    def encode(pixels_NSS: Source) -> list[torch.Tensor]:
+        raise DataError("broken")
+
+    store = ImageStore(encode, 10 * BYTES_A_SET)
+    handles = [handle_of(value) for value in range(3)]
+    for handle, value in zip(handles, range(3), strict=True):
+        store.add(handle, pixels_of(value))
+    with pytest.raises(DataError):
+        store.features(ImageHandle.in_a_row(handles))
+    assert [handle.digest in store for handle in handles] == [False] * 3

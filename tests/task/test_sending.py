@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 
@@ -13,10 +14,14 @@ from craft_ray.data.crops import draw_crops, sizes_of
 from craft_ray.data.dataset import Item
 from craft_ray.data.decoding import AS_SEEN, AS_STORED, Decoding
 from craft_ray.errors import DataError, OracleError
-from craft_ray.oracle.contract import Files, OracleDescription
+from craft_ray.metering.ledger import QueryLedger
+from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.oracle.contract import Files, OracleDescription, PixelArray
 from craft_ray.oracle.contract_laws import check_images, digest_of_images
-from craft_ray.task.sending import _made_here, plain_images
+from craft_ray.task import sending
+from craft_ray.task.sending import _made_here, plain_images, send_passing
 from tests.support.fake_oracle import IMAGE_SIZE, FakeOracle
+from tests.support.replicated_oracle import ReplicatedOracle
 
 PIXELS = FakeOracle().describe()
 FILES = replace(PIXELS, takes_files=True)
@@ -151,3 +156,32 @@ def test_an_oracle_of_one_kind_refuses_the_other() -> None:
 def test_the_address_of_files_tells_their_order_and_borders() -> None:
     sets = [(b"ab", b"c"), (b"a", b"bc"), (b"c", b"ab"), (b"abc",)]
     assert len({digest_of_images(files) for files in sets}) == len(sets)
+
+
+class Photograph:
+    """Of a megabyte, which is no image; counts how often it is read."""
+
+    num_read = 0
+
+    def read(self) -> bytes:
+        Photograph.num_read += 1
+        return bytes(2**20)
+
+
+@pytest.mark.parametrize("takes_recipes", [False, True])
+def test_of_large_files_few_are_held(takes_recipes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.zeros((100, 3, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    seen: list[tuple[int, int]] = []
+
+    def made(items: Sequence[Item], *_: object) -> PixelArray:
+        seen.append((len(items), sum(isinstance(item.encoded, bytes) for item in items)))
+        return pixels
+
+    monkeypatch.setattr(sending, "plain_images", made)
+    monkeypatch.setattr(Photograph, "num_read", 0)
+    oracle = ReplicatedOracle() if takes_recipes else FakeOracle()
+    metered = MeteredOracle(oracle, QueryLedger(1))
+    handle = send_passing(metered, [Item(Photograph(), 0, str(n)) for n in range(100)])
+    assert handle.num_images == 100
+    assert seen == [(100, 1 if takes_recipes else 0)]
+    assert Photograph.num_read < 100
