@@ -1,14 +1,19 @@
 """A fine-tuning of ImageNet's shape: memory of every process, time beside the oracle's, scaling.
 
     python -m benchmarks.imagenet
+    python -m benchmarks.imagenet --scaling --images-per-s 600
 
 The whole default method of `craft-ray train` with real Ray, worker, journal and test: 16,000
 training images, their views and 50,000 test images, each a JPEG of 500 x 375 pixels that is decoded
 for real, and 1,000 classes. An oracle that sleeps stands in for the towers of a GPU (see
 `imagenet_oracle`).
 
-How well many replicas are used is measured apart, with an oracle that decodes nothing: all of them
-share the cores of one machine here.
+The oracle's own time is that in which its replica answers: fetching files and decoding them, as far
+as that does not hide behind the towers, belong to it. What the towers alone take, by the rates
+that are given, is compared as well. Verifying all images, which `train` does first, counts.
+
+How well many replicas are used is measured apart (`--scaling`), with an oracle that decodes
+nothing: all of them share the cores of one machine here.
 """
 
 from __future__ import annotations
@@ -50,15 +55,16 @@ from craft_ray.task.preparation import FewShotData
 from craft_ray.task.sending import IMAGES_PER_BLOCK, send
 
 TEXTS_PER_S = 20_000.0
-OBJECT_STORE_MB = 4000
+OBJECT_STORE_MB = 8000
+"""Twice the aim."""
 LOOK_EVERY_S = 0.5
 AIMS = {
     "driver_mb": 4096,
     "worker_mb": 4096,
     "object_store_mb": 4096,
     "seconds_beside_the_oracle_over_its_own": 0.2,
-    "efficiency_of_16_replicas": 0.9,
 }
+EFFICIENCY_AIM = 0.9
 
 
 def main() -> None:
@@ -69,7 +75,7 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=50_000)
     parser.add_argument("--images-per-s", type=float, default=150.0, help="of the one replica")
     parser.add_argument("--replicas", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--scaling-only", action="store_true", help="no run")
+    parser.add_argument("--scaling", action="store_true", help="this, and no run")
     parser.add_argument("--role", choices=["run"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -77,39 +83,35 @@ def main() -> None:
         run(options)
         return
     commit_id = commit()
-    if options.scaling_only:
-        scaling = measure_scaling(options)
-        for row in scaling:
+    if options.scaling:
+        rows = measure_scaling(options)
+        for row in rows:
             print(row)
-        print(write_result("imagenet_scaling", commit_id, {"rows": scaling}, module="imagenet"))
+        found = {"rows": rows, "aim_of_16_replicas": EFFICIENCY_AIM}
+        print(write_result("imagenet_scaling", commit_id, found, module="imagenet"))
         return
     with tempfile.TemporaryDirectory() as name:
         words = ["--role", "run", "--folder", name, *sys.argv[1:]]
         cost = measure([sys.executable, "-m", "benchmarks.imagenet", *words], ROOT)
         found = json.loads((Path(name) / "found.json").read_text())
-    scaling = measure_scaling(options)
-    figures = figures_of(found, cost, scaling)
+    figures = figures_of(found, cost)
     table = Table("figure", "measured", "aim")
     for key, value in figures.items():
-        table.add_row(key.replace("_", " "), f"{value:,.3g}", f"{AIMS[key]:g}")
+        table.add_row(key.replace("_", " "), f"{value:,.3g}", f"{AIMS.get(key, '')}")
     Console(width=100).print(table)
-    result = {
-        "figures": figures,
-        "aims": AIMS,
-        "run": {**found, **cost.as_dict()},
-        "scaling": scaling,
-    }
+    result = {"figures": figures, "aims": AIMS, "run": {**found, **cost.as_dict()}}
     print(write_result("imagenet", commit_id, result))
 
 
-def figures_of(found: dict[str, Any], cost: Cost, scaling: list[dict[str, Any]]) -> dict[str, Any]:
-    """What has an aim."""
+def figures_of(found: dict[str, Any], cost: Cost) -> dict[str, Any]:
+    """What has an aim, and how much longer all took than the towers."""
+    seconds = found["verified_s"] + found["seconds"]
     return {
         "driver_mb": cost.mb["benchmarks.imagenet"],
         "worker_mb": max(mb for name, mb in cost.mb.items() if "TrainWorker" in name),
         "object_store_mb": found["object_store_mb"],
-        "seconds_beside_the_oracle_over_its_own": found["seconds"] / found["oracle_busy_s"] - 1,
-        "efficiency_of_16_replicas": scaling[-1]["efficiency"],
+        "seconds_beside_the_oracle_over_its_own": seconds / found["oracle_busy_s"] - 1,
+        "seconds_beside_the_towers_over_theirs": seconds / found["towers_s"] - 1,
     }
 
 
@@ -139,12 +141,15 @@ def run(options: argparse.Namespace) -> None:
     with ray_session(config.ray):
         shared.start()
         summary = run_training(config, data, options.folder / "run", Console())
+    images_encoded = sum(each["images_encoded"] for each in summary["pool"].values())
     found = {
         "verified_s": round(verified_s, 1),
         "seconds": summary["seconds"],
         "startup_s": summary["startup_seconds"],
         "oracle_busy_s": sum(each["busy_s"] for each in summary["pool"].values()),
-        "images_encoded": sum(each["images_encoded"] for each in summary["pool"].values()),
+        "towers_s": images_encoded / options.images_per_s
+        + summary["ledger"]["text_encodes"] / TEXTS_PER_S,
+        "images_encoded": images_encoded,
         "object_store_mb": round(shared.peak_mb),
         "mb_on_disk": _megabytes_in(options.folder / "run"),
         "ledger": summary["ledger"],

@@ -223,8 +223,8 @@ def _projection(width: int) -> FloatArray:
 
 
 def _feature(text: str) -> FloatArray:
-    """Random, and made in microseconds: what the stand-in does itself is beside its service time,
-    and counts as if it were the machinery's."""
+    """Random, and made in microseconds: what the stand-in does itself comes on top of its service
+    time."""
     noise = hashlib.shake_256(text.encode()).digest(FEATURES)
     feature = np.frombuffer(noise, np.uint8).astype(np.float32) - np.float32(127.5)
     normal: FloatArray = feature / np.linalg.norm(feature)
