@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from craft_ray.commands.asked_model import counted, note
@@ -113,9 +112,9 @@ def metered(config: RunConfig) -> Iterator[MeteredOracle]:
     from craft_ray.metering.metered_oracle import MeteredOracle
     from craft_ray.oracle import loaded
 
-    place = Path(config.output_dir) if "://" not in config.output_dir else Path("runs")
     cache = open_answer_cache(config.answer_cache)
     try:
+        place = loaded.place_of_answers(config.output_dir)
         oracle = loaded.load_here(config.oracle, place, config.max_cost)
         yield MeteredOracle(oracle, QueryLedger(0), cache=cache)
     finally:

@@ -22,6 +22,7 @@ from craft_ray.config.loading import change_run_config, load_oracle_config
 from craft_ray.config.oracle import AnyOracleConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import DEFAULT_RUN
+from craft_ray.data.few_shot import verify_decodable
 from craft_ray.errors import ConfigError, DataError
 from craft_ray.estimator.fitting import (
     check_images_are_given,
@@ -29,16 +30,18 @@ from craft_ray.estimator.fitting import (
     fit_once,
     smallest_class,
     split,
+    with_unlabelled,
 )
 from craft_ray.estimator.inputs import Images, items_of, labelled_items
 from craft_ray.files.remote import Place, locate
 from craft_ray.inference.predictor import Predictor, check_is_here
 from craft_ray.inference.runs import find_classifier
+from craft_ray.metering.affordable import check_run_affordable
 from craft_ray.metering.ledger import Spending
 from craft_ray.method.softmax import softmax
 from craft_ray.oracle.catalogue import LOCAL_DIR_PREFIX
 from craft_ray.oracle.contract import FloatArray, Oracle
-from craft_ray.oracle.loaded import check_loadable, load_here
+from craft_ray.oracle.loaded import check_loadable, load_here, place_of_answers
 
 NAME = "CraftClassifier"
 ENDPOINT = "http"
@@ -71,7 +74,8 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             None: one fit, without Ray. It needs a model by its name.
         settings: `section.key` -> value, as on the command line of `craft-ray train`, or with
             `search` of `craft-ray tune`; but not those of which images are taken, which `fit` is
-            given.
+            given. `max_cost` is the most that `fit` may cost; without `search` it is also the most
+            that this object then asks an endpoint for.
 
     Attributes:
         classes_: the labels, sorted.
@@ -114,13 +118,16 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         share = 0.0 if settings.get("data.validation") == "none" else self.validation_share
         data = split(dataset, share, self.seed)
         settings = {"data.shots": smallest_class(data.train), **settings}
+        self._output_dir = place_of_answers(str(settings.get("output_dir", "runs")))
         oracle: Oracle | None
         if self.search is not None:
             oracle, fitted = None, fit_by_search({"trials": self.search, **settings}, data)
         else:
             config = change_run_config(DEFAULT_RUN, settings.items(), NAME)
             check_images_are_given(config.data, data)
-            oracle = self._load(config.oracle)
+            data = with_unlabelled(config, data)
+            check_run_affordable(config, data.size)
+            oracle = self._load(config.oracle, config.max_cost)
             is_object = not isinstance(self.oracle, str)
             fitted = fit_once(config, data, oracle, is_object=is_object)
         self._set(fitted.artifact, classes)
@@ -274,11 +281,17 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.held_out_score_ = _accuracy(about.held_out)
             self.verdict_ = about.verdict
 
-    def _load(self, config: AnyOracleConfig) -> Oracle:
+    def _load(self, config: AnyOracleConfig, max_cost: float | None = None) -> Oracle:
         if not isinstance(self.oracle, str):
             return self.oracle
-        check_loadable(config)
-        return load_here(config, getattr(self, "_output_dir", Path("runs")))
+        check_loadable(config, max_cost)
+        return load_here(config, getattr(self, "_output_dir", Path("runs")), max_cost)
+
+    @property
+    def _is_paid(self) -> bool:
+        """Whether somebody else may answer, for money."""
+        is_object = not isinstance(self.oracle, str)
+        return is_object or isinstance(self.artifact_.oracle, EndpointConfig)
 
     def _logits(self, images: Images) -> FloatArray:
         check_is_fitted(self, "classes_")
@@ -286,8 +299,11 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if predictor is None:
             oracle = self._load(self.artifact_.oracle or RunConfig().oracle)
             predictor = self._predictor = Predictor(self.artifact_, oracle)
+        items = items_of(images, self.artifact_.decoding)
+        if self._is_paid:  # before the first question: what was paid for is not lost with the rest
+            verify_decodable(items)
         logits = []
-        for batch in predictor.predict(items_of(images, self.artifact_.decoding)):
+        for batch in predictor.predict(items):
             for reason in batch.unreadable:
                 raise DataError(reason)
             logits.append(batch.logits_NC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from craft_ray.config.space import SpaceConfig
 from craft_ray.data.dataset import Dataset, Item
 from craft_ray.errors import ConfigError, DataError, RunFailedError
 from craft_ray.jobs.result import Scores, about_result, verdict_on
+from craft_ray.metering.answer_cache import open_answer_cache
 from craft_ray.metering.ledger import QueryLedger, Spending
 from craft_ray.metering.metered_oracle import MeteredOracle
 from craft_ray.oracle.contract import Oracle
@@ -81,7 +83,8 @@ def check_images_are_given(data: DataConfig, data_given: FewShotData) -> None:
 
 
 def fit_once(config: RunConfig, data: FewShotData, oracle: Oracle, *, is_object: bool) -> Fitted:
-    """One method, in this process.
+    """One method, in this process, until it is finished, or `time_limit_s` is over and something
+    was found.
 
     Args:
         config: of the method.
@@ -92,14 +95,21 @@ def fit_once(config: RunConfig, data: FewShotData, oracle: Oracle, *, is_object:
     Raises:
         UserError: the settings do not fit, or an image cannot be read.
     """
-    data = with_unlabelled(config, data)
-    metered = MeteredOracle(oracle, QueryLedger(config.max_queries))
-    prepared = prepare(config, data, metered)
-    prepared, zero_shot = Examiner(metered, prepared, data).validate_zero_shot()
-    trainer = make_trainer(metered, prepared, config)
-    while not trainer.finished:
-        trainer.run_generation()
-    selected, spent = trainer.selected, metered.ledger.spent
+    started_s, limit_s = time.monotonic(), config.time_limit_s
+    with ExitStack() as stack:
+        cache = open_answer_cache(config.answer_cache)
+        if cache is not None:
+            stack.callback(cache.close)
+        metered = MeteredOracle(oracle, QueryLedger(config.max_queries), cache=cache)
+        prepared = prepare(config, data, metered)
+        prepared, zero_shot = Examiner(metered, prepared, data).validate_zero_shot()
+        trainer = make_trainer(metered, prepared, config)
+        has_result = False
+        while not trainer.finished:
+            if has_result and limit_s is not None and time.monotonic() - started_s >= limit_s:
+                break
+            has_result |= trainer.run_generation().is_evaluated
+        selected, spent = trainer.selected, metered.ledger.spent
     scores = Scores(zero_shot, selected.evidence)
     price, bill = config.price_per_thousand_predictions, getattr(oracle, "bill", None)
     cost = None if price is None else round(spent.cost(price), 6)
@@ -128,7 +138,8 @@ def fit_by_search(settings: Mapping[str, Any], data: FewShotData) -> Fitted:
     is named, or one that is started for it.
 
     Args:
-        settings: of `craft-ray tune`; without `output_dir` and `name` nothing is kept of the run.
+        settings: of `craft-ray tune`. Without `output_dir` nothing is kept of the run, unless it
+            asks an endpoint: what was paid for stays in `runs/`, as after a command.
         data: to fit, and to choose on; a test split is not needed.
 
     Raises:
@@ -136,10 +147,13 @@ def fit_by_search(settings: Mapping[str, Any], data: FewShotData) -> Fitted:
         RunFailedError: no trial has come to a result.
     """
     with ExitStack() as stack:
-        if "output_dir" not in settings:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="craft-ray-fit-"))
-            settings = {"output_dir": folder, "mlflow.enabled": False, **settings}
         space = given_space(None, settings)
+        if "output_dir" not in settings:
+            settings = {"mlflow.enabled": False, **settings}
+            if not isinstance(space.base.oracle, EndpointConfig):
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="craft-ray-fit-"))
+                settings = {"output_dir": folder, **settings}
+            space = given_space(None, settings)
         check_images_are_given(space.base.data, data)
         data = with_unlabelled(space.base, data)
         # Here: a fit in this process needs no Ray.

@@ -42,21 +42,25 @@ def losses_in_parts(
     for part in record.parts(query, question):
         losses_K[part.start : part.stop] = part.answer
         missing_K[part.start : part.stop] = False
-    if missing_K.all() and (known := record.from_cache(question)) is not None:
-        record.record(query, question, 0, cost_at(np.arange(len(known))).saved, known)
-        return known
     places = np.flatnonzero(missing_K)
     if len(places) == 0:
         return losses_K
-    record.authorize(cost_at(places), len(places) * FLOAT64_BYTES)
 
-    def on_part(start: int, losses: LossArray) -> None:
+    def take(start: int, losses: LossArray, cost_at: Callable[[IntArray], Spending]) -> None:
         # What is missing may lie apart: runs of neighbours are recorded each.
         own = places[start : start + len(losses)]
         for run in np.split(np.arange(len(own)), np.flatnonzero(np.diff(own) > 1) + 1):
             record.record(query, question, int(own[run[0]]), cost_at(own[run]), losses[run])
         losses_K[own] = losses
         missing_K[own] = False
+
+    if (known := record.from_cache(question)) is not None:
+        take(0, known[places], lambda places: cost_at(places).saved)
+        return losses_K
+    record.authorize(cost_at(places), len(places) * FLOAT64_BYTES)
+
+    def on_part(start: int, losses: LossArray) -> None:
+        take(start, losses, cost_at)
 
     losses = ask(places, on_part)
     if missing_K.any():  # an oracle that gives no parts

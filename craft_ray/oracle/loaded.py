@@ -9,6 +9,7 @@ from pathlib import Path
 
 from craft_ray.config.endpoint import EndpointConfig
 from craft_ray.config.oracle import AnyOracleConfig
+from craft_ray.config.places import is_address
 from craft_ray.oracle.check import check_model_exists
 from craft_ray.oracle.contract import Oracle
 
@@ -27,6 +28,12 @@ def check_loadable(config: AnyOracleConfig, max_cost: float | None = None) -> No
         check_endpoint(config, max_cost)
     else:
         check_model_exists(config)
+
+
+def place_of_answers(output_dir: str) -> Path:
+    """Where answers of an endpoint are kept that is asked here: beside the runs, which may be on an
+    object store."""
+    return Path("runs") if is_address(output_dir) else Path(output_dir)
 
 
 def load_here(config: AnyOracleConfig, output_dir: Path, max_cost: float | None = None) -> Oracle:

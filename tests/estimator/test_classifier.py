@@ -20,6 +20,7 @@ from sklearn.exceptions import NotFittedError
 from craft_ray import CraftClassifier
 from craft_ray.config.given import given_run
 from craft_ray.config.oracle import OracleConfig
+from craft_ray.config.run import RunConfig
 from craft_ray.data.dataset import Item
 from craft_ray.data.decoding import AS_SEEN
 from craft_ray.errors import ArtifactError, ConfigError, DataError, OracleError
@@ -398,3 +399,67 @@ def test_one_image_a_class_is_enough_and_what_comes_of_it_is_not_judged() -> Non
     assert classifier.verdict_.startswith("One image a class cannot tell")
     assert (classifier.validation_score_, classifier.held_out_score_) == (None, None)
     assert len(classifier.predict(pictures(TEST))) == len(TEST)
+
+
+def test_what_was_answered_before_is_not_asked_again(tmp_path: Path) -> None:
+    settings = {**SMALL, "answer_cache.folder": str(tmp_path)}
+    images, labels = pictures(TRAIN), names(TRAIN)
+    first = CraftClassifier(FakeOracle(), settings=settings).fit(images, labels).spent_
+    again = CraftClassifier(FakeOracle(), settings=settings).fit(images, labels).spent_
+    assert (again.image_predictions, again.cached_predictions) == (0, first.image_predictions)
+
+
+def test_after_the_time_limit_what_was_found_is_the_result() -> None:
+    settings: dict[str, Any] = {"method": "both", "head.kind": "linear", "max_queries": 4000}
+    settings |= {"evaluate_every_generations": 1, "time_limit_s": 1e-6}
+    classifier = CraftClassifier(FakeOracle(), settings=settings)
+    assert classifier.fit(pictures(TRAIN), names(TRAIN)).spent_.candidate_queries < 4000
+
+
+def test_what_may_cost_more_than_allowed_is_not_asked() -> None:
+    settings = {**SMALL, "max_cost": 0.0001, "price_per_thousand_predictions": 1.0}
+    oracle = CountingOracle()
+    with pytest.raises(ConfigError, match="max_cost"):
+        CraftClassifier(oracle, settings=settings).fit(pictures(TRAIN), names(TRAIN))
+    assert oracle.num_asked == 0
+
+
+class CountingOracle(FakeOracle):
+    num_asked = 0
+
+    def predict(self, *args: Any, **options: Any) -> Any:
+        self.num_asked += 1
+        return super().predict(*args, **options)
+
+
+def test_one_that_cannot_be_read_is_found_before_others_are_paid_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("craft_ray.inference.predictor.IMAGES_AT_A_TIME", 2)
+    oracle = CountingOracle()
+    classifier = CraftClassifier(oracle, settings=SMALL).fit(pictures(TRAIN), names(TRAIN))
+    oracle.num_asked = 0
+    with pytest.raises(DataError, match=r"missing\.png"):
+        classifier.predict([*pictures(TEST)[:4], "missing.png"])
+    assert oracle.num_asked == 0
+
+
+@pytest.mark.parametrize("is_endpoint", [False, True])
+def test_of_a_search_on_an_endpoint_what_was_paid_for_stays(
+    is_endpoint: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OpenedError(Exception):
+        pass
+
+    def opened(config: RunConfig, *_: object) -> None:
+        raise OpenedError(config.output_dir)
+
+    monkeypatch.setattr("craft_ray.jobs.session.open_session", opened)
+    served = {"oracle.url": "http://127.0.0.1:9", "oracle.dialect": "infinity"}
+    served |= {"oracle.model": "m"}
+    classifier = CraftClassifier("embedded", search=1)
+    if is_endpoint:
+        classifier = CraftClassifier("http", search=1, settings=served)
+    with pytest.raises(OpenedError) as raised:
+        classifier.fit(pictures(TRAIN), names(TRAIN))
+    assert (str(raised.value) == "runs") == is_endpoint

@@ -18,11 +18,15 @@ from craft_ray.config.sections import AnswerCacheConfig
 from craft_ray.errors import ConfigError
 from craft_ray.metering.answer_cache import AnswerCache, open_answer_cache
 from craft_ray.metering.journal_sqlite import QueryJournal
-from craft_ray.metering.ledger import QueryLedger, Spending
+from craft_ray.metering.ledger import QueryLedger, Spending, cost_of
+from craft_ray.metering.losses_in_parts import IntArray, losses_in_parts
 from craft_ray.metering.metered_oracle import MeteredOracle
+from craft_ray.metering.question_record import QuestionRecord
+from craft_ray.oracle.contract import LossArray, OnPart
 from craft_ray.tuners.base import GenerationReport
 from craft_ray.tuners.registry import make_trainer
-from tests.support.dying_oracle import DyingOracle
+from tests.support.dying_oracle import DiedError, DyingOracle
+from tests.support.fake_oracle import FakeOracle
 from tests.support.known import known
 from tests.support.world import make_world, run_config, world_data
 
@@ -359,3 +363,37 @@ def test_a_relative_folder_is_that_of_who_starts_the_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert AnswerCacheConfig(folder="cache").folder == str(tmp_path / "cache")
+
+
+def test_half_of_a_population_on_record_takes_the_rest_from_the_cache(tmp_path: Path) -> None:
+    """Another run has asked the whole of it, while this one was down."""
+
+    def record(name: str) -> QuestionRecord:
+        journal = QueryJournal(tmp_path / f"{name}.db")
+        cache = AnswerCache(tmp_path / "cache", MB)
+        return QuestionRecord(
+            QueryLedger(99), journal, cache, FakeOracle().describe, by_content=False
+        )
+
+    def cost_at(places: IntArray) -> Spending:
+        return cost_of("search", len(places), num_images=5, num_classes=3)
+
+    def ask(places: IntArray, on_part: OnPart) -> LossArray:
+        assert "nothing" not in asked
+        on_part(0, places[:8].astype(float))
+        if "dies" in asked:
+            raise DiedError
+        on_part(8, places[8:].astype(float))
+        return places.astype(float)
+
+    asked = ["dies"]
+    with pytest.raises(DiedError):
+        losses_in_parts(record("first"), key(1), 40, cost_at, ask)
+    asked.clear()
+    whole = losses_in_parts(record("other"), key(1), 40, cost_at, ask)
+    resumed = record("first")
+    asked.append("nothing")
+    losses = losses_in_parts(resumed, key(1), 40, cost_at, ask)
+    np.testing.assert_array_equal(losses, whole)
+    spent = resumed.ledger.spent
+    assert (spent.candidate_queries, spent.cached_candidates) == (8, 32)
