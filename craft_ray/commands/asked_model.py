@@ -116,9 +116,12 @@ def open_predictor(asked: Asked, replicas: int | None) -> Iterator[Predictor]:
         UserError: the model cannot be loaded, or is another one.
     """
     from craft_ray.inference.predictor import Predictor
+    from craft_ray.oracle.remote.listening import nobody_listens
 
     if isinstance(asked.config, EndpointConfig):
         note(f"Asking {asked.config.model or 'the model'} at {asked.config.url} ...")
+        if (warning := nobody_listens(asked.config)) is not None:
+            note(warning)
     else:
         note(f"Loading {asked.config.model} ...")
     if replicas is None:

@@ -30,7 +30,6 @@ from craft_ray.errors import (
     UserError,
 )
 from craft_ray.interrupts import (
-    NOTHING_STARTED,
     comes_of_ctrl_c,
     repeat_lost_interrupts,
     take_signals,
@@ -78,7 +77,7 @@ def exit_with(command: Callable[[], None]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if not comes_of_ctrl_c(error):
             raise
-        print(NOTHING_STARTED, file=sys.stderr)
+        print("interrupted", file=sys.stderr)  # whoever has something to continue says how
         return EXIT_CODE_INTERRUPTED
     return 0
 

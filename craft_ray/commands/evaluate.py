@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace) -> None:
     from craft_ray.data.progress import image_progress
     from craft_ray.data.sources.image_names import PassedOver
     from craft_ray.inference.evaluation import EvaluationCount
-    from craft_ray.inference.labelled import labelled_items
+    from craft_ray.inference.labelled import are_predictions, labelled_items
     from craft_ray.inference.out_file import check_file
     from craft_ray.inference.report import check_report, write_report
     from craft_ray.inference.shown import show_evaluation
@@ -81,6 +81,11 @@ def _run(options: argparse.Namespace) -> None:
     passed_over = PassedOver()
     items = labelled_items(options.labelled, asked.artifact.task.class_names, passed_over)
     tell_notes(passed_over.notes())
+    if are_predictions(options.labelled):
+        note(
+            f"warning: {options.labelled} is what craft-ray predict writes: its labels are "
+            "predictions unless they were corrected, and agreeing with them is no accuracy"
+        )
     note(price_line(asked, options.price, len(items)))
     count = EvaluationCount(asked.artifact.task.class_names)
     unreadable: list[str] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,10 +99,9 @@ def _print(options: argparse.Namespace, asked: Asked, images: ImagesAt) -> None:
     top = min(options.top, len(asked.artifact.task.class_names))
     table, num_rows = on_screen(sys.stdout), 0
     unreadable: list[str] = []
-    with (
-        open_predictor(asked, options.replicas) as predictor,
-        _progress(len(images)) as advance,
-    ):
+    # Rows in a terminal are the progress: a bar would stand in the middle of them.
+    bar = nullcontext(lambda _: None) if sys.stdout.isatty() else _progress(len(images))
+    with open_predictor(asked, options.replicas) as predictor, bar as advance:
         for batch in predictor.predict(images):
             rows = rows_of(batch, predictor.class_names, top)
             table.write(columns(top), rows)

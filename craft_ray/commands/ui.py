@@ -87,6 +87,8 @@ def _run(options: argparse.Namespace) -> None:
             follow(database)
     run = None if options.run is None else _name_of(options.run, options.output_dir)
     port = _free_port(options.port)
+    if port != options.port:
+        print(f"Port {options.port} is taken: another one is used.", file=sys.stderr)
     uri = options.tracking_uri or tracking_uri(MlflowConfig(), folder)
     words = ["ui", "--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
     print("Starting MLflow ...", flush=True)

@@ -37,7 +37,7 @@ def find_settings_file(name: Path, folder: Path = Path()) -> Path:
     if os.path.exists(own):
         return own
     if name.parts[:1] != (SPACES.name,):
-        near = _file_like(own)
+        near = _like(own)
         problem = (
             "cannot be read: there is no such file of settings, nor folder or .csv table of images"
             + (f": did you mean {near}?" if near else "")
@@ -66,16 +66,21 @@ def _as_data(path: Path) -> str | None:
     )
 
 
-def _file_like(path: Path) -> str | None:
-    """What may have been meant by the path of no file: one beside it, or one that is shipped."""
+def _like(path: Path) -> str | None:
+    """What may have been meant by a path at which nothing is: a folder beside it, unless the path
+    is that of a file; or a file of settings, beside it or shipped."""
     known = {Path(word).name: word for word in reversed(shipped_names())}
     try:
         known |= {each.name: str(each) for each in path.parent.glob("*.yaml")}
+        folders = [] if path.suffix else [each for each in path.parent.iterdir() if each.is_dir()]
     except (OSError, ValueError):  # ValueError: a null character
         return None
-    stems = {Path(name).stem: name for name in known}  # all files end alike
-    near = difflib.get_close_matches(path.stem[:100], stems, n=1, cutoff=0.7)
-    return known[stems[near[0]]] if near else None
+    named = {folder.name: f"{folder}/" for folder in folders}
+    stems = {Path(name).stem: word for name, word in known.items()}  # all files end alike
+    for places in (named, stems):
+        if near := difflib.get_close_matches(path.stem[:100], places, n=1, cutoff=0.7):
+            return places[near[0]]
+    return None
 
 
 def shipped_names() -> list[str]:

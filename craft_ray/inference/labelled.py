@@ -21,6 +21,7 @@ from craft_ray.data.sources.tabled import Label, plain_labels
 from craft_ray.errors import DataError
 from craft_ray.inference.evaluation import labelled_images, some_of
 from craft_ray.inference.images import ImagesAt, check_single, column_of, path_column
+from craft_ray.inference.output import columns
 
 
 def labelled_items(
@@ -51,6 +52,19 @@ def labelled_items(
         _check(name, known, place)
     labels = [known[composed(name or "")] for name in names]
     return [replace(item, label=label) for item, label in zip(images, labels, strict=True)]
+
+
+def are_predictions(place: Path) -> bool:
+    """Whether it is a table that begins with the columns that `craft-ray predict` writes."""
+    if not place.is_file():
+        return False
+    if place.suffix.lower() == ".parquet":
+        with open_parquet(place) as file:
+            names: Sequence[str] = file.schema_arrow.names
+    else:
+        with open_table(place) as (names, _):
+            pass
+    return list(names)[:3] == columns(top=1)
 
 
 def _check(name: str | None, known: Mapping[str, int], place: Path) -> None:

@@ -34,6 +34,7 @@ from craft_ray.jobs.run_report import REPORT_FILE, Curve, dispensable, write_run
 from craft_ray.jobs.slots import Slots
 from craft_ray.metering.ledger import Spending
 from craft_ray.oracle.contract import OracleDescription
+from craft_ray.oracle.remote.listening import nobody_listens
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.lifecycle import Keeper, starting_pool
@@ -233,14 +234,15 @@ def open_experiment(
             nodes = cluster_nodes()
             factory, size, words = hosted_by(config, folder, nodes)
 
+            def say(text: str) -> None:
+                console.print(text, highlight=False, markup=False, soft_wrap=True)
+
             def start_tracker() -> Tracker:
-                return make_tracker(
-                    config.mlflow,
-                    tracking_folder(folder.parent),
-                    lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
-                )
+                return make_tracker(config.mlflow, tracking_folder(folder.parent), say)
 
             with waiting(console, f"Starting {words}"):
+                if (warning := nobody_listens(config.oracle)) is not None:
+                    say(warning)
                 if size.max_replicas is not None:  # before nodes are asked for, which cost money
                     tracker = start_tracker()
                 pool = stack.enter_context(starting_pool(folder.name, factory, config.pool, size))

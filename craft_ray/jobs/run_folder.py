@@ -8,12 +8,13 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from craft_ray.config.base import Settings
 from craft_ray.config.resuming import asks_for_more, changes_that_matter
 from craft_ray.errors import (
+    ArtifactError,
     ConfigError,
     RunFailedError,
     RunInterruptedError,
@@ -29,6 +30,7 @@ SETTINGS_FILE = "settings.json"
 SUMMARY_FILE = "summary.json"
 EARLIER_SUMMARY_FILE = "summary-before.json"
 """Of a finished search that was given more trials."""
+NAMED_AT_MOST = 5
 NUM_FAILED = "failed_trials"
 """Key of a search's summary: as long as it is not 0, `--resume` tries them again."""
 
@@ -68,7 +70,15 @@ def check_is_new(folder: Place) -> None:
 
 
 def _name_is_taken(folder: Place) -> ConfigError:
-    problem = f"{folder} must not exist yet: choose another name or say --resume"
+    problem = f"{folder} must not exist yet: choose another name"
+    with suppress(ArtifactError):  # what cannot be read is told by who opens it
+        if is_finished(folder):
+            problem = f"{folder} is a finished run: choose another name"
+            last = read_json(folder / SUMMARY_FILE).get("settings", {})
+            if "trials" in last:
+                problem += f", or say --resume: {_what_continues(last)}"
+        elif (folder / SETTINGS_FILE).exists():
+            problem += " or say --resume"
     return ConfigError("name", [problem])
 
 
@@ -136,19 +146,50 @@ def _resumable(output_dir: Place, name: str | None, stem: str) -> list[Place]:
         return [folder]
     # Not a glob: the stem may hold its characters, and `a-*` would find the runs of `a-b`.
     pattern = re.compile(re.escape(stem) + r"-\d{8}-\d{6}(-[0-9a-f]{4})?")
-    found = [
+    ours = [
         folder
         for folder in entries(output_dir.resolve())
-        if pattern.fullmatch(folder.name)
-        and (folder / SETTINGS_FILE).exists()
-        and not is_finished(folder)
+        if pattern.fullmatch(folder.name) and (folder / SETTINGS_FILE).exists()
     ]
-    if not found:
-        raise ConfigError(
-            "--resume", [f"{output_dir.resolve()} must have an unfinished run {stem}-*"]
-        )
-    by_age = sorted(found, key=lambda folder: (folder / SETTINGS_FILE).stat().st_mtime)
-    return by_age[::-1]
+    if found := [folder for folder in ours if not is_finished(folder)]:
+        return _newest_first(found)
+    problem = f"{output_dir.resolve()} must have an unfinished run {stem}-*, but has none"
+    if ours:
+        newest = _newest_first(ours)[0]
+        problem += f"; name={newest.name} is finished"
+        last = read_json(newest / SUMMARY_FILE).get("settings", {})
+        problem += f", and {_what_continues(last)}" if "trials" in last else ""
+    if others := [folder.name for folder in _unfinished(output_dir)]:
+        left_out = len(others) - NAMED_AT_MOST
+        more = f" and {left_out} more" if left_out > 0 else ""
+        problem += f"; unfinished are {', '.join(others[:NAMED_AT_MOST])}{more}: say name=RUN"
+    raise ConfigError("--resume", [problem])
+
+
+def _unfinished(output_dir: Place) -> list[Place]:
+    """Of whatever name, the newest first."""
+    found = []
+    for folder in entries(output_dir.resolve()):
+        with suppress(ArtifactError):  # a run that is damaged
+            if (folder / SETTINGS_FILE).exists() and not is_finished(folder):
+                found.append(folder)
+    return _newest_first(found)
+
+
+def _newest_first(runs: Sequence[Place]) -> list[Place]:
+    return sorted(runs, key=lambda run: (run / SETTINGS_FILE).stat().st_mtime, reverse=True)
+
+
+def _what_continues(last: dict[str, Any]) -> str:
+    """A finished search.
+
+    Args:
+        last: its settings.
+    """
+    words = f"more trials than {last.get('trials')} would continue it"
+    if (most := last.get("max_total_queries")) is not None:
+        words += f" (trials=..., and more than max_total_queries={most} to pay for them)"
+    return words
 
 
 def _check_resumable(folder: Place, settings: dict[str, Any], model: type[Settings]) -> None:
@@ -158,7 +199,7 @@ def _check_resumable(folder: Place, settings: dict[str, Any], model: type[Settin
         if not asks_for_more(last, settings):
             problem = f"{folder} is finished: see {SUMMARY_FILE} there"
             if "trials" in settings:
-                problem += f"; more trials than {last.get('trials')} would continue it"
+                problem += f"; {_what_continues(last)}"
             raise ConfigError("--resume", [problem])
     try:
         changes = changes_that_matter(model, stored, settings)

@@ -31,12 +31,13 @@ from craft_ray.jobs.tuned import read_selected, read_tuned
 from craft_ray.metering.planned_spending import plan_run
 from craft_ray.search.comparable import check_comparable
 from craft_ray.search.display import SearchDisplay
+from craft_ray.search.fewer_trials import why_fewer_trials
 from craft_ray.search.importances import parameter_importances
 from craft_ray.search.monitor import SearchMonitor
 from craft_ray.search.optuna_search import make_search
 from craft_ray.search.plan import dearest_runs, plan_search
 from craft_ray.search.record import SearchKeys, record_search, search_params
-from craft_ray.search.report import print_front, print_gain, print_importances, print_table
+from craft_ray.search.report import print_front, print_gain, print_importances, print_table, say
 from craft_ray.search.results import TrialResult, best_of, front_of, read_results
 from craft_ray.search.sharing import forget_answers, shared_probes
 from craft_ray.search.study_file import STUDY_FILE, write_study
@@ -195,6 +196,9 @@ def _conclude(
         before = evidence.zero_shot_held_out
     print_table(console, space, zero_shot, trials, best)
     print_gain(console, before, trials, best)
+    name = experiment.folder.name
+    if (why := why_fewer_trials(space, experiment.data.size, trials, name)) is not None:
+        say(console, why)
     results: dict[str, Any] = {
         "zero_shot": zero_shot_scores(zero_shot, evidence),
         "trials": [

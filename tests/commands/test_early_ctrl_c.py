@@ -59,7 +59,7 @@ def test_an_import_that_was_cut_off_inside_a_command(capsys: pytest.CaptureFixtu
             raise ImportError("numpy could not be imported") from error
 
     assert exit_with(command) == 130
-    assert capsys.readouterr().err == f"{NOTHING_STARTED}\n"
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_what_is_no_interrupt_stays_a_defect() -> None:

@@ -109,7 +109,7 @@ def test_a_dry_run_finds_what_the_index_tells(
     ("mistake", "said"),
     [
         (["oracle.model=ViT-Q-1", "oracle.pretrained=openai"], "oracle.model: must be 'embedded'"),
-        (["name=taken"], "taken must not exist yet: choose another name or say --resume"),
+        (["name=taken"], "taken must not exist yet: choose another name"),
         (["name=absent", "--resume"], "absent must be the folder of a run, but is not"),
     ],
 )

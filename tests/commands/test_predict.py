@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,6 +177,43 @@ def test_evaluate_warns_of_images_that_the_run_was_trained_on(
     write_training_images(here / "runs" / "one", DATA.train)
     assert evaluate.main(["runs/one/best", "photos"]) == 0
     assert warning not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_evaluate_warns_of_what_predict_has_written(
+    here: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict.main(["one", "photos", "--top", "2", "--out", f"said.{kind}"]) == 0
+    assert evaluate.main(["one", f"said.{kind}"]) == 0
+    assert f"warning: said.{kind} is what craft-ray predict writes" in capsys.readouterr().err
+    assert evaluate.main(["one", "photos", "--label-issues", "issues.csv"]) == 0
+    assert "is what craft-ray predict" not in capsys.readouterr().err
+    with Path("true.csv").open("w") as table:
+        print("path", "label", sep=",", file=table)
+        for path in sorted(Path("photos").glob("*/*")):
+            print(path, path.parent.name, sep=",", file=table)
+    assert evaluate.main(["one", "true.csv"]) == 0
+    assert "is what craft-ray predict" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_rows_in_a_terminal_have_no_bar_between_them(
+    here: Path, is_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: list[int] = []
+
+    @contextmanager
+    def bar(console: Any, verb: str, total: int) -> Iterator[Any]:
+        bars.append(total)
+        yield bars.append
+
+    monkeypatch.setattr("craft_ray.data.progress.image_progress", bar)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    assert predict.main(["one", "photos"]) == 0
+    assert bool(bars) != is_terminal
+    bars.clear()
+    assert predict.main(["one", "photos", "--out", "said.csv"]) == 0
+    assert bars
 
 
 def test_labels_that_may_be_wrong_are_written_down(

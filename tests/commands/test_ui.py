@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -64,6 +65,19 @@ def test_a_mistake_starts_no_server(
         code = int(str(error.code))
     assert code == 2
     assert problem in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mlflow.db").touch()
+    monkeypatch.setattr(subprocess, "Popen", None)
+    with socket.socket() as taken:
+        taken.bind((ui.HOST, 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(TypeError):  # no server is started
+            main(["ui", "--port", str(port), "--output-dir", str(tmp_path)])
+    assert f"Port {port} is taken: another one is used." in capsys.readouterr().err
 
 
 @pytest.mark.slow

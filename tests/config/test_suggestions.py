@@ -117,6 +117,17 @@ def test_the_nearest_file_is_named(
     assert f"did you mean {near}?" in str(caught.value)
 
 
+def test_a_near_folder_is_named_before_a_file_that_is_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert tune.main(["imagez/"]) == 2
+    assert "did you mean tune_spaces/paper/imagenet.yaml?" in capsys.readouterr().err
+    Path("images").mkdir()
+    assert tune.main(["imagez/"]) == 2
+    assert "did you mean images/?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("word", ["method=head", "method=prompt", "head.kind=probes"])
 def test_a_method_by_a_word_is_told_that_variants_decide(word: str) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -82,6 +82,18 @@ def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert json.loads((folder / SETTINGS_FILE).read_text()) == SETTINGS
 
 
+def test_the_name_of_a_finished_run_is_refused_in_other_words(tmp_path: Path) -> None:
+    started(tmp_path, "mine", age_s=0, finished=True)
+    with pytest.raises(ConfigError, match=r"mine is a finished run: choose another name$"):
+        create_run_folder(tmp_path, "mine", SETTINGS)
+    write_json(tmp_path / "mine" / SUMMARY_FILE, {"settings": {"trials": 6}})
+    with pytest.raises(ConfigError, match=r"or say --resume: more trials than 6 would continue"):
+        create_run_folder(tmp_path, "mine", SETTINGS)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ConfigError, match=r"other must not exist yet: choose another name$"):
+        create_run_folder(tmp_path, "other", SETTINGS)
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(ConfigError, match=r"output_dir: .* cannot be made"):
@@ -145,6 +157,26 @@ def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="empty must be the folder of a run"):
         find(tmp_path, "empty")
+
+
+def test_unfinished_runs_of_other_names_are_told(tmp_path: Path) -> None:
+    started(tmp_path, "first", age_s=200)
+    started(tmp_path, "second", age_s=100)
+    (started(tmp_path, "damaged", age_s=0) / SUMMARY_FILE).write_text("{")
+    with pytest.raises(ConfigError, match=r"; unfinished are second, first: say name=RUN$"):
+        find(tmp_path)
+
+
+def test_a_finished_search_that_is_resumed_without_its_name_is_told_how(tmp_path: Path) -> None:
+    name = "train-20260103-000000"
+    done = {"trials": 6, "max_total_queries": 2500}
+    write_json(started(tmp_path, name, age_s=0) / SUMMARY_FILE, {"settings": done})
+    with pytest.raises(ConfigError) as caught:
+        find(tmp_path)
+    assert (
+        f"but has none; name={name} is finished, and more trials than 6 would continue it "
+        "(trials=..., and more than max_total_queries=2500 to pay for them)"
+    ) in str(caught.value)
 
 
 def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ class TuningClient:
 
         Args:
             job_id: of it.
-            say: is told a line for each event.
+            say: is told a line for each event but the last of a job that has failed.
 
         Returns:
             The job, which has succeeded.
@@ -122,7 +122,8 @@ class TuningClient:
                 ) from lost
             for event in reversed(events):
                 told.add(event["id"])
-                say(event["message"])
+                if event["level"] != "error":  # why a job has failed is raised
+                    say(event["message"])
             if job["status"] in ENDED:
                 break
             time.sleep(LOOK_EVERY_S)

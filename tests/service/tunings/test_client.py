@@ -99,6 +99,22 @@ def test_what_the_service_refuses(
         client.follow(job_id, lambda _: None)
 
 
+def test_why_a_job_has_failed_is_told_once(
+    service: FakeService, client: TuningClient, tmp_path: Path
+) -> None:
+    lines = tmp_path / "pets.jsonl"
+    lines.write_bytes(LINES)
+    job_id = client.create(client.upload(lines), method={"type": "probes"})
+    (job,) = service.records.jobs("anna", None, 1) or []
+    error = {"code": "quota_exhausted", "message": "too few pairs", "param": "method"}
+    service.records.change_job("anna", job_id, job.status, status="failed", error=error)
+    service.records.add_event("anna", job_id, "error", "too few pairs", None, 1.0)
+    said: list[str] = []
+    with pytest.raises(UserError, match=f"job {job_id}: too few pairs"):
+        client.follow(job_id, said.append)
+    assert said == [f"Created job {job_id}."]
+
+
 @pytest.mark.parametrize("name", ["../evil", "a/../b", "one", "a/b/c", "a/.x", "a/..\\b"])
 def test_a_zip_with_odd_names_is_not_unpacked(name: str, tmp_path: Path) -> None:
     content = io.BytesIO()
