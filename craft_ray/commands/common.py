@@ -24,6 +24,7 @@ from craft_ray.errors import (
     EXIT_CODE_INTERRUPTED,
     EXIT_CODE_NOT_READ,
     EXIT_CODE_USER_ERROR,
+    FULL_DISK,
     RunFailedError,
     RunInterruptedError,
     StorageError,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from craft_ray.task.preparation import FewShotData
 
 
+OUTPUT_IS_FULL = "the disk of the output must have room for all of it, but is full"
 PILLOWS_WARNINGS = ("Image size .* exceeds limit", "Corrupt EXIF data", "Truncated File Read")
 """How Pillow's warnings of files begin, with lines of its own code. What is too large or broken is
 an error, which says the file; of the rest the picture is good."""
@@ -75,6 +77,9 @@ def exit_with(command: Callable[[], None]) -> int:
         print(f"interrupted: {_visible(error)}", file=sys.stderr)
         return EXIT_CODE_INTERRUPTED
     except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK and _output_is_full():
+            print(f"error: {OUTPUT_IS_FULL}: {error.strerror}", file=sys.stderr)
+            return EXIT_CODE_USER_ERROR
         if not comes_of_ctrl_c(error):
             raise
         print("interrupted", file=sys.stderr)  # whoever has something to continue says how
@@ -96,9 +101,24 @@ def _nobody_reads() -> bool:
     poll.register(output, 0)
     if not any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0)):
         return False  # a broken pipe to something else is no end of the output
-    # Python writes what is left once more at its end, and would complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    _drop_output()
     return True
+
+
+def _output_is_full() -> bool:
+    """Whether it is the output that has no room, not another file."""
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            _drop_output()
+            return True
+    return False
+
+
+def _drop_output() -> None:
+    """Python writes what is left once more at its end, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _visible(error: Exception) -> str:

@@ -23,7 +23,7 @@ from craft_ray.config.oracle import AnyOracleConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import DEFAULT_RUN
 from craft_ray.data.few_shot import verify_decodable
-from craft_ray.errors import ConfigError, DataError
+from craft_ray.errors import ConfigError, DataError, StorageError
 from craft_ray.estimator.fitting import (
     check_images_are_given,
     fit_by_search,
@@ -153,9 +153,19 @@ class CraftClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return None if predictor is None else predictor.bill
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Store what was fitted: `load`, `craft-ray predict` and `evaluate` take the folder."""
+        """Store what was fitted: `load`, `craft-ray predict` and `evaluate` take the folder.
+
+        Raises:
+            ConfigError: the folder cannot be made, or not be written to.
+        """
         check_is_fitted(self, "classes_")
-        self.artifact_.save(locate(os.fspath(folder)))
+        try:
+            self.artifact_.save(locate(os.fspath(folder)))
+        except StorageError:
+            raise
+        except OSError as error:
+            problem = f"must be a folder that can be written to, but got {os.fspath(folder)!r}"
+            raise ConfigError("save", [f"folder: {problem}: {error}"]) from error
 
     @classmethod
     def load(

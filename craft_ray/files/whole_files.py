@@ -90,11 +90,15 @@ def read_json(path: Place) -> dict[str, Any]:
 
 def write_arrays(path: Place, arrays: Arrays) -> str:
     """Write safetensors, complete or not at all; gives the checksum of the file."""
-    # Not np.ascontiguousarray, which gives a scalar an axis; and not written by safetensors, whose
-    # error of a full disk is no OSError.
-    content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+    content = _as_safetensors(arrays)
     write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
+
+
+def _as_safetensors(arrays: Arrays) -> bytes:
+    # Not np.ascontiguousarray, which gives a scalar an axis; and not written by safetensors, whose
+    # error of a full disk is no OSError.
+    return save({name: np.asarray(array, order="C") for name, array in arrays.items()})
 
 
 def read_arrays(path: Place) -> Arrays:
@@ -133,11 +137,26 @@ def write_signed_pair(
 ) -> None:
     """Write arrays, then JSON with the checksums of both: a folder that has it is complete.
 
-    A flipped bit or a line edited by hand would otherwise be a slightly different result.
+    A flipped bit or a line edited by hand would otherwise be a slightly different result. Over an
+    earlier pair on a disk, arrays wait under a name of their own until the JSON is theirs: whoever
+    is killed at any moment leaves one of the two pairs.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {**values, "arrays_sha256": write_arrays(arrays_path, arrays)}
+    content = _as_safetensors(arrays)
+    digest = hashlib.sha256(content).hexdigest()
+    waiting = None
+    if isinstance(arrays_path, Path) and path.exists():
+        waiting = _waiting(arrays_path, digest)
+    write_whole(waiting or arrays_path, content)
+    document = {**values, "arrays_sha256": digest}
     write_json(path, {**document, "values_sha256": sha256_of_values(document)})
+    if waiting is not None:
+        waiting.replace(waiting.with_name(arrays_path.name))
+
+
+def _waiting(arrays_path: Path, digest: str) -> Path:
+    """Where arrays of this checksum are until they are in their place."""
+    return arrays_path.with_name(f"{arrays_path.stem}.{digest[:16]}{arrays_path.suffix}")
 
 
 def read_signed_pair(
@@ -157,7 +176,11 @@ def read_signed_pair(
         raise ArtifactError(law + remedy)
     if values.pop("values_sha256", None) != sha256_of_values(values):
         raise ArtifactError(f"{path}: must be as it was written, but its checksum differs")
+    digest = str(values.pop("arrays_sha256", None))
+    if isinstance(arrays_path, Path) and digest.isalnum():
+        waiting = _waiting(arrays_path, digest)  # its writer was killed
+        arrays_path = waiting if waiting.is_file() else arrays_path
     arrays = read_arrays(arrays_path)
-    if values.pop("arrays_sha256", None) != sha256_of_file(arrays_path):
+    if digest != sha256_of_file(arrays_path):
         raise ArtifactError(f"{arrays_path}: must be as it was written, but its checksum differs")
     return arrays, values

@@ -10,6 +10,7 @@ from craft_ray.classifiers.label_issues import LabelIssue
 from craft_ray.data.dataset import Item
 from craft_ray.errors import ConfigError
 from craft_ray.files.whole_files import written_whole
+from craft_ray.inference.output import as_text
 
 COLUMNS = ("path", "label", "suggested", "probability", "probability_of_label")
 
@@ -32,6 +33,6 @@ def write_issues(
             for issue in issues:
                 names = class_names[issue.label], class_names[issue.suggested]
                 numbers = f"{issue.probability:.4f}", f"{issue.of_label:.4f}"
-                writer.writerow([issue.image.name, *names, *numbers])
+                writer.writerow([as_text(issue.image.name), *names, *numbers])
     except OSError as error:
         raise ConfigError("--label-issues", [f"{path} cannot be written: {error}"]) from error

@@ -32,14 +32,15 @@ def rows_of(batch: Batch, class_names: Sequence[str], top: int) -> list[list[Any
     # Stable: of equal ones the first class, as the highest logit is.
     order_NC = np.argsort(-batch.logits_NC, axis=1, kind="stable")[:, :top]
     return [
-        [_written(item.name)]
+        [as_text(item.name)]
         + [cell for c in order_C for cell in (class_names[c], round(float(row_C[c]), 6))]
         for item, row_C, order_C in zip(batch.items, probabilities_NC, order_NC, strict=True)
     ]
 
 
-def _written(name: str) -> str:
-    """A file name as UTF-8 can hold it: on a disk it may be any bytes."""
+def as_text(name: str) -> str:
+    """A file name as UTF-8 can hold it: on a disk it may be any bytes, and those that are no text
+    are written as `\\xff`."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

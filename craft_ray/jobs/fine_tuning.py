@@ -10,7 +10,7 @@ import ray
 from craft_ray.config.run import RunConfig
 from craft_ray.files.remote import Place
 from craft_ray.jobs.job import Job, Reporter, Store
-from craft_ray.metering.journal import Journal, open_journal
+from craft_ray.metering.journal import Journal, is_compact, open_journal
 from craft_ray.pool.address import PoolAddress
 
 
@@ -51,8 +51,9 @@ class FineTuning(Job):
             _forget(journal)
 
     def tidy(self) -> None:
-        with open_journal(self.place) as journal:
-            _forget(journal)
+        if not is_compact(self.place):
+            with open_journal(self.place) as journal:
+                _forget(journal)
 
 
 def _forget(journal: Journal) -> None:

@@ -3,11 +3,13 @@ trials and the board load this module, and only the worker needs torch."""
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from craft_ray.errors import last_words
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import read_json, write_json
 from craft_ray.jobs.outlook import JobProgress
@@ -32,6 +34,8 @@ REPORTS, POINTS = "reports", "points"
 last report. Each report that is sent has its own under the latter."""
 REPLAYED = "replayed"
 """Key of a report that is repeated from disk: whoever decides by it has decided already."""
+
+logger = logging.getLogger(__name__)
 
 
 class BoardLostError(Exception):
@@ -105,7 +109,7 @@ class Job(ABC):
 
     def tidy(self) -> None:  # noqa: B027 (most jobs have nothing to drop)
         """Drop what nobody needs any more, in place of a worker that died when it had stored the
-        result."""
+        result. Where nothing is left to drop it costs a look: of an object store, one listing."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,27 @@ def repeated(reports: Sequence[Report], points: Sequence[Any]) -> list[Report]:
         return []
     *before, last = ({**report, POINTS: [], REPLAYED: True} for report in reports)
     return [*before, {**last, POINTS: list(points)}]
+
+
+def take_up_result(job: Job) -> dict[str, Any] | None:
+    """What an earlier part of the run has stored of the job, which is tidied if that part could
+    not; None: nothing is stored."""
+    result = read_result(job.folder)
+    if result is not None:
+        try:
+            job.tidy()
+        except Exception as error:
+            warn_of_left_overs(job, error)
+    return result
+
+
+def warn_of_left_overs(job: Job, error: Exception) -> None:
+    """Its result is stored, and nothing is wrong with that."""
+    logger.warning(
+        "%s: its result is stored, and stands; what led to it could not all be removed, and takes "
+        "room until somebody does: %s",
+        *(job.folder, last_words(error)),
+    )
 
 
 def read_result(folder: Place) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import traceback
 import uuid
@@ -33,13 +32,13 @@ from craft_ray.jobs.job import (
     JobStoppedError,
     Report,
     Reporter,
-    read_result,
+    take_up_result,
+    warn_of_left_overs,
     write_result,
 )
 from craft_ray.jobs.outlook import JobProgress
 
 NOTE_EVERY_S = 0.5
-logger = logging.getLogger(__name__)
 
 
 def work(actor: Any, slot: int) -> None:
@@ -89,19 +88,13 @@ def run(job: Job, reporter: Reporter, wants_result: Callable[[], bool]) -> JobEn
         result = found
 
     try:
-        result = read_result(job.folder)
+        result = take_up_result(job)
         if result is None:
             job.run(reporter, store)
-        else:
-            job.tidy()
     except Exception as error:
         if result is None:
             return _end_of(job, error)
-        logger.warning(
-            "%s: its result is stored, and stands; what led to it could not all be removed, and "
-            "takes room until somebody does: %s",
-            *(job.folder, last_words(error)),
-        )
+        warn_of_left_overs(job, error)
     assert result is not None, "a job that comes to its end stores a result"
     with suppress(OSError, UserError):  # of an attempt before
         (job.folder / TRACEBACK_FILE).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from craft_ray.files.remote import Place, RemotePath
 from craft_ray.metering.journal_objects import ObjectJournal, remove_objects
 from craft_ray.metering.journal_sqlite import QueryId, QueryJournal, RecordedPart
 from craft_ray.metering.ledger import Spending
+from craft_ray.metering.stored_parts import objects_are_compact
 
 JOURNAL_FILE = "queries.db"
 JOURNAL_FOLDER = "queries"
@@ -91,6 +92,22 @@ def spent_on_record(folder: Place) -> Spending:
         return Spending()
     with open_journal(folder) as journal:
         return journal.total()
+
+
+def is_compact(folder: Place) -> bool:
+    """Whether the record in `folder`, if there is one, has no answer, and no room of forgotten ones
+    to give back. Of an object store it takes one listing.
+
+    Raises:
+        ArtifactError: what is there is no journal, or it is damaged.
+        RunFailedError: the store does not answer.
+    """
+    if isinstance(folder, RemotePath):
+        return objects_are_compact(folder / JOURNAL_FOLDER)
+    if not (folder / JOURNAL_FILE).exists():
+        return True
+    with QueryJournal(folder / JOURNAL_FILE) as journal:
+        return journal.is_compact()
 
 
 def remove_journal(folder: Place) -> None:

@@ -248,6 +248,13 @@ class QueryJournal:
         """Give back the room of forgotten answers."""
         self._write("VACUUM", ())
 
+    def is_compact(self) -> bool:
+        """Whether there is no answer, and no page of a forgotten one."""
+        answers = "SELECT 1 FROM queries WHERE answer IS NOT NULL UNION SELECT 1 FROM pieces"
+        return not self._read(f"{answers} LIMIT 1") and self._read("PRAGMA freelist_count") == [
+            (0,)
+        ]
+
     def is_empty(self) -> bool:
         """Whether nothing is on record."""
         return not self._read("SELECT 1 FROM queries LIMIT 1")

@@ -222,6 +222,19 @@ class StoredParts:
         return self._forgotten[path]
 
 
+def objects_are_compact(folder: RemotePath) -> bool:
+    """Whether the journal in `folder`, if there is one, is at most one object without answers,
+    beside its names.
+
+    Raises:
+        RunFailedError: the store does not answer.
+    """
+    with usable():
+        files = folder.files_below()
+    records = [path for path in files if path.parent.name != IDENTITY_FOLDER]
+    return len(records) <= 1 and all(_is_forgotten(path) for path in records)
+
+
 def _is_forgotten(path: RemotePath) -> bool:
     return path.parent.parent.name == FORGOTTEN_FOLDER
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from craft_ray.config.data import ShiftedName
 from craft_ray.config.run import RunConfig
 from craft_ray.files.folders import remove_folder
-from craft_ray.files.remote import Place
+from craft_ray.files.remote import Place, entries
 from craft_ray.jobs.job import Job, Reporter, Store
-from craft_ray.metering.journal import remove_journal
+from craft_ray.metering.journal import JOURNAL_FOLDER, remove_journal
 from craft_ray.pool.address import PoolAddress
 from craft_ray.reproduction.grid import Cell
-from craft_ray.reproduction.places import cell_folder, worker_folder
+from craft_ray.reproduction.places import WORKER_FOLDER, cell_folder, worker_folder
 from craft_ray.reproduction.zero_shot import ZeroShot
 
 
@@ -65,5 +65,8 @@ class CellJob(Job):
 
     def tidy(self) -> None:
         # States and answers have served: the result says what was found and spent.
-        remove_folder(worker_folder(self.grid, self.cell))
-        remove_journal(self.folder)
+        there = {path.name for path in entries(self.folder)}
+        if WORKER_FOLDER in there:
+            remove_folder(worker_folder(self.grid, self.cell))
+        if any(name.startswith(JOURNAL_FOLDER) for name in there):  # or the file, on a disk
+            remove_journal(self.folder)

@@ -11,6 +11,10 @@ def cell_folder(grid: Place, cell: Cell) -> Place:
     return grid / "cells" / cell.id
 
 
+WORKER_FOLDER = "worker"
+"""In a cell's folder: of its fine-tuning."""
+
+
 def worker_folder(grid: Place, cell: Cell) -> Place:
-    """In a cell's folder: of its fine-tuning."""
-    return cell_folder(grid, cell) / "worker"
+    """Of a cell's fine-tuning."""
+    return cell_folder(grid, cell) / WORKER_FOLDER

@@ -18,7 +18,7 @@ from craft_ray.files.folders import remove_folder
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import write_json
 from craft_ray.jobs.cluster import slots_on_cluster
-from craft_ray.jobs.job import JobEnd, read_result
+from craft_ray.jobs.job import JobEnd, read_result, take_up_result
 from craft_ray.jobs.live import waiting
 from craft_ray.jobs.record import run_tags
 from craft_ray.jobs.run_clock import RunClock
@@ -74,7 +74,7 @@ def run_reproduction(
     left: list[CellJob] = []
     turns = ZeroShotTurns(settings, config, shifted)
     for job in jobs:
-        if (result := read_result(job.folder)) is None:
+        if (result := take_up_result(job)) is None:
             left.append(job)
         else:
             turns.end(job.cell, result)

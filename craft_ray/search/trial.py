@@ -18,7 +18,7 @@ from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 from craft_ray.files.remote import Place
 from craft_ray.jobs.fine_tuning import FineTuning
-from craft_ray.jobs.job import POINTS, REPORTS, Message, Report, read_result, repeated
+from craft_ray.jobs.job import POINTS, REPORTS, Message, Report, repeated, take_up_result
 from craft_ray.pool.address import PoolAddress
 from craft_ray.pool.cluster import cluster_nodes
 from craft_ray.pool.placement import place_trials
@@ -96,12 +96,12 @@ class Trial(ray.tune.Trainable):
 
     def _begin(self, params: dict[str, Any]) -> None:
         number = int(self.trial_name)
-        result = read_result(trial_folder(self._job.folder, number))
+        job = self._job.fine_tuning(number, params)
+        result = take_up_result(job)
         if result is not None and result[REPORTS]:
             *reports, last = repeated(result[REPORTS], result[POINTS])
             self._reports = iter([*reports, {**last, "outcome": result["outcome"]}])
             return
-        job = self._job.fine_tuning(number, params)
         ray.get(self._job.board.submit.remote(job))
         self._reports = self._follow(job.id)
 

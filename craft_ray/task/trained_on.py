@@ -4,15 +4,18 @@ measures what it has learned by heart."""
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 from craft_ray.data.dataset import Item
 from craft_ray.data.threads import map_in_threads
+from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import Place
 from craft_ray.files.whole_files import write_text
 
 TRAINING_IMAGES_FILE = "training_images.txt"
 """In the folder of a run: the SHA-256 of each training image as it is stored, one a line."""
+REMEDY = "copy it anew, or remove it: then nobody warns of images that the run was trained on"
 
 
 def write_training_images(folder: Place, items: Sequence[Item]) -> None:
@@ -27,9 +30,21 @@ def write_training_images(folder: Place, items: Sequence[Item]) -> None:
 
 
 def read_training_images(folder: Place) -> frozenset[str]:
-    """The digests in the folder of a run; none where it does not say."""
+    """The digests in the folder of a run; none where it does not say.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
     path = folder / TRAINING_IMAGES_FILE
-    return frozenset(path.read_text().split()) if path.is_file() else frozenset()
+    if not path.is_file():
+        return frozenset()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read: {error}; {REMEDY}") from error
+    if not re.fullmatch(r"([0-9a-f]{64}\n)*", text):
+        raise ArtifactError(f"{path}: must have a SHA-256 in each line, but has not; {REMEDY}")
+    return frozenset(text.split())
 
 
 def digests(items: Sequence[Item]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import shlex
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from craft_ray.commands import tune
 from craft_ray.commands.as_json import print_json
-from craft_ray.commands.common import print_outcome
+from craft_ray.commands.common import OUTPUT_IS_FULL, exit_with, print_outcome
 from craft_ray.metering.ledger import Spending
 
 
@@ -82,6 +83,33 @@ def test_a_run_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     )
     assert (done.stdout, done.stderr, done.returncode) == ("0\n", "", 0)
     assert (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("num_letters", [9, 99_999])
+def test_an_output_without_room_is_told_once(num_letters: int) -> None:
+    code = (
+        "import sys\n"
+        "from craft_ray.commands.common import exit_with\n"
+        f"sys.exit(exit_with(lambda: print('x' * {num_letters})))\n"
+    )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.stderr == f"error: {OUTPUT_IS_FULL}: No space left on device\n"
+    assert done.returncode == 2
+
+
+def test_another_disk_without_room_is_not_the_output(capfd: pytest.CaptureFixture[str]) -> None:
+    def write() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        exit_with(write)
 
 
 def test_json_is_what_every_reader_takes(capsys: pytest.CaptureFixture[str]) -> None:

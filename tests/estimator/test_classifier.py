@@ -102,6 +102,15 @@ def test_an_oracle_of_ones_own_may_give_features_and_have_no_temperature(
     assert (oracle.images_embedded, oracle.texts_embedded) == (2 * len(images), 0)
 
 
+def test_where_nothing_can_be_saved_is_the_users_to_mend(
+    classifier: CraftClassifier, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError, match=r"folder: must be a folder .*file"):
+            classifier.save(folder)
+
+
 def test_whatever_images_are_given_as_they_are_the_same(
     classifier: CraftClassifier, tmp_path: Path
 ) -> None:

@@ -13,7 +13,15 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from craft_ray.errors import ArtifactError
 from craft_ray.files import whole_files
-from craft_ray.files.whole_files import Arrays, read_arrays, read_json, write_arrays, write_json
+from craft_ray.files.whole_files import (
+    Arrays,
+    read_arrays,
+    read_json,
+    read_signed_pair,
+    write_arrays,
+    write_json,
+    write_signed_pair,
+)
 
 dtypes = st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_])
 shapes = st.just(()) | array_shapes(min_side=0, max_side=3)
@@ -96,3 +104,55 @@ def test_what_cannot_be_moved_leaves_nothing_beside_it(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"state\.json"):
         write_json(tmp_path / "state.json", {})
     assert [each.name for each in tmp_path.iterdir()] == ["state.json"]
+
+
+class KilledError(BaseException):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("first", range(4))
+@pytest.mark.parametrize("second", range(4))
+def test_a_pair_over_another_can_be_read_whenever_its_writers_are_killed(
+    first: int, second: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them before or after one of its steps: arrays, JSON, arrays in their place."""
+    names = tmp_path / "x.safetensors", tmp_path / "x.json"
+
+    def write(number: int) -> None:
+        write_signed_pair(names[0], {"x": np.full(2, number)}, names[1], {"format_version": number})
+
+    def read(numbers: set[int]) -> int:
+        number = int(read_json(names[1])["format_version"])
+        arrays, _ = read_signed_pair(*names, format_version=number)
+        assert arrays["x"].tolist() == [number] * 2
+        assert number in numbers
+        return number
+
+    def killed_at(step: int, number: int) -> None:
+        moved, steps = Path.replace, iter(range(4))
+
+        def move(temporary: Path, target: Path) -> Path:
+            if next(steps) == step:
+                raise KilledError
+            return moved(temporary, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(whole_files, "move_into_place", move)
+            patch.setattr(Path, "replace", move)
+            if step < 3:
+                with pytest.raises(KilledError):
+                    write(number)
+            else:
+                write(number)
+
+    write(1)
+    killed_at(first, 2)
+    found = read({1} if first < 2 else {2})
+    killed_at(second, 3)
+    read({found} if second < 2 else {3})
+    write(4)
+    read({4})
+    assert {path.name for path in tmp_path.iterdir()} >= {path.name for path in names}
+    assert not list(tmp_path.glob(".*"))
+    if first == second == 3:
+        assert len(list(tmp_path.iterdir())) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from craft_ray.classifiers.label_issues import LabelIssue
 from craft_ray.data.dataset import Item
 from craft_ray.errors import ConfigError
+from craft_ray.inference.issue_table import write_issues
 from craft_ray.inference.output import columns, on_screen, open_table, rows_of
 from craft_ray.inference.predictor import Batch
 
@@ -52,6 +55,14 @@ def test_a_file_holds_what_was_written_in_several_parts(suffix: str, tmp_path: P
         header, *rows = csv.reader(file)
     assert header == columns(2)
     assert rows == [[str(cell) for cell in row] for row in rows_of(BATCH, NAMES, 2)]
+
+
+def test_bytes_of_a_name_that_are_no_text_are_written_as_such(tmp_path: Path) -> None:
+    image = Item(b"", 0, os.fsdecode(b"a\xff.png"))
+    batch = Batch([image], LOGITS[:1], [])
+    assert rows_of(batch, NAMES, 1)[0][0] == r"a\xff.png"
+    write_issues(tmp_path / "issues.csv", [LabelIssue(image, 0, 1, 0.9, 0.1)], NAMES)
+    assert r"a\xff.png,cat,dog" in (tmp_path / "issues.csv").read_text()
 
 
 def test_the_screen_gets_lines_without_a_header() -> None:
