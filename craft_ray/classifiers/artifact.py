@@ -14,8 +14,8 @@ from craft_ray.classifiers.classifier import TunedClassifier
 from craft_ray.classifiers.earlier import with_earlier_preprocessing
 from craft_ray.classifiers.kinds import restore_classifier
 from craft_ray.classifiers.stored import StoredDescription, check_arrays
-from craft_ray.config.documents import describe_problems
 from craft_ray.config.oracle import AnyOracleConfig
+from craft_ray.config.problems import describe_problems
 from craft_ray.data.decoding import AS_STORED, Decoding
 from craft_ray.errors import ArtifactError
 from craft_ray.files.remote import Place

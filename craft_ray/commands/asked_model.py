@@ -212,4 +212,5 @@ def tell_unreadable(unreadable: Sequence[str], num_readable: int) -> None:
     if len(unreadable) > NAMED_AT_MOST:
         note(f"not read: {len(unreadable) - NAMED_AT_MOST:,} more")
     if not num_readable:
-        raise DataError(f"none of {len(unreadable):,} images could be read")
+        law = "one image must be readable at least"
+        raise DataError(f"{law}, but of {counted(len(unreadable), 'image')} none could be read")

@@ -7,6 +7,7 @@ import io
 import os
 import select
 import shlex
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -308,6 +309,11 @@ def tell_notes(notes: Iterable[str]) -> None:
     """What a user should know of how files were read, beside what a command prints."""
     for each in notes:
         print(f"note: {each}", file=sys.stderr)
+
+
+def terminal_columns() -> int | None:
+    """Of the terminal that reads the output; None: a file or another program does."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def path_argument(text: str) -> Path:

@@ -15,7 +15,7 @@ from craft_ray.commands.as_json import print_json
 from craft_ray.commands.common import exit_with
 from craft_ray.config.places import expand_home
 from craft_ray.config.suggestions import did_you_mean
-from craft_ray.errors import ConfigError
+from craft_ray.errors import ConfigError, RunFailedError
 from craft_ray.service.meter.keys import MOST_PAIRS, SCOPES, Key, problem_of_name
 from craft_ray.service.meter.quota import TOTAL, parse_period, words_of_period
 from craft_ray.service.meter.terms import Scope
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("list", "list the keys", "list --json")
     revoke = add("revoke", "end a key; what it has used stays on record", "revoke Ada")
     revoke.add_argument("key", metavar="ID|NAME")
-    usage = add("usage", "show what keys have used, by route", "usage Ada")
+    usage = add("usage", "show what keys have been charged for, by route", "usage Ada")
     usage.add_argument("key", nargs="?", metavar="ID|NAME", help="(default: all keys)")
     return parser
 
@@ -105,7 +105,12 @@ def _parser() -> argparse.ArgumentParser:
 def _opened(options: argparse.Namespace, *, make: bool = False) -> Iterator[Database]:
     from craft_ray.service.meter.key_file import open_keys
 
-    database = open_keys(Path(options.file), make=make)
+    try:
+        database = open_keys(Path(options.file), make=make)
+    except RunFailedError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise ConfigError("--file", [str(error)]) from error
+        raise
     try:
         yield database
     finally:
@@ -240,7 +245,10 @@ def _usage(options: argparse.Namespace) -> None:
             f"or reserved{period}"
         )
         for total in totals:
-            print(f"  {total.route}: {total.requests:,} requests, {total.pairs:,} pairs in all")
+            word = "request" if total.requests == 1 else "requests"
+            print(
+                f"  {total.route}: {total.requests:,} charged {word}, {total.pairs:,} pairs in all"
+            )
 
 
 def _facts(key: Key) -> dict[str, Any]:

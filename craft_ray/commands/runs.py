@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 from craft_ray.commands import export
 from craft_ray.commands.as_json import print_json
-from craft_ray.commands.common import add_output_dir, add_screen_options, exit_with
+from craft_ray.commands.common import (
+    add_output_dir,
+    add_screen_options,
+    exit_with,
+    terminal_columns,
+)
 from craft_ray.config.money import run_cost
 from craft_ray.config.places import expand_home
 from craft_ray.errors import ConfigError
@@ -202,10 +207,11 @@ def _compare(options: argparse.Namespace) -> None:
             )
         )
     results, settings = compare(records)
-    print("\n".join(as_lines(names, results)))
+    columns = terminal_columns()
+    print("\n".join(as_lines(names, results, columns)))
     if settings:
         print("\nSettings that differ")
-        print("\n".join(as_lines(names, settings)))
+        print("\n".join(as_lines(names, settings, columns)))
 
 
 def _resume(options: argparse.Namespace) -> int:

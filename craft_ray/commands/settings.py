@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from craft_ray.commands.common import exit_with
+from craft_ray.commands.common import exit_with, terminal_columns
 from craft_ray.config.base import Settings
 from craft_ray.config.file_schema import file_schema
 from craft_ray.config.reference import Setting, all_settings
@@ -64,9 +66,10 @@ def _run(options: argparse.Namespace) -> None:
         known = {part for each in all_settings(RunConfig) for part in each.path.split(".")}
         near = did_you_mean(options.words[0], known)
         raise ConfigError("WORD", [f"no setting has {' and '.join(options.words)}{near}"])
+    columns = terminal_columns()
     for settings in found.values():
-        for each in settings:
-            print(_line(each))
+        for line in map(_line, _kinds_together(settings)):
+            print(line if columns is None else _broken(line, columns))
 
 
 EXCLUDED = {"space": ("base",)}
@@ -80,6 +83,21 @@ def _with_all(words: Sequence[str], settings: Iterable[Setting]) -> list[Setting
         for each in settings
         if all(word in f"{each.path} {each.kind} {each.about}".lower() for word in lowered)
     ]
+
+
+def _kinds_together(settings: Iterable[Setting]) -> list[Setting]:
+    """Settings that several kinds of a section have alike, as one."""
+    kinds: dict[Setting, list[str]] = {}
+    for each in settings:
+        kinds.setdefault(replace(each, kind=""), []).append(each.kind)
+    return [replace(each, kind=", ".join(names)) for each, names in kinds.items()]
+
+
+def _broken(line: str, columns: int) -> str:
+    """Between words, and the lines below the first set in."""
+    return textwrap.fill(
+        line, columns, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _line(setting: Setting) -> str:

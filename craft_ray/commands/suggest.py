@@ -180,6 +180,8 @@ def _show(pool: Pool, suggested: Sequence[Suggested]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from craft_ray.reports.suggestion_page import STANDS_FOR
+
     console = Console(emoji=False)
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("", justify="right")
@@ -188,6 +190,7 @@ def _show(pool: Pool, suggested: Sequence[Suggested]) -> None:
     for number, each in enumerate(suggested, start=1):
         table.add_row(str(number), escape(str(each.path)), f"{each.stands_for:,}")
     console.print(table)
+    console.print(f"stands for: {STANDS_FOR}.", highlight=False, markup=False)
     known = f", {len(pool.known):,} of which are labelled" if pool.known else ""
     console.print(
         f"{len(suggested):,} of {len(pool.items):,} images{known}.", highlight=False, markup=False

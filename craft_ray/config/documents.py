@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 import reprlib
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
-from craft_ray.config.base import UNION_KINDS
-from craft_ray.config.suggestions import about_unknown, did_you_mean
 from craft_ray.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1_000_000
-
-KEY = "[key]"
-"""What pydantic calls the key of a mapping, where that breaks a law."""
 
 # A value in a message is cut: aliases of aliases in a small file are a list of any size.
 _SHORT = reprlib.Repr()
@@ -112,9 +106,12 @@ def to_yaml(document: dict[str, Any]) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False)
 
 
-_NO_WHOLE_NUMBER = ("int_type", "int_parsing", "int_parsing_size", "int_from_float")
-_MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")
-"""How pydantic calls the number and the word, in the path of an error, where both may be given."""
+def to_flow(value: Any) -> str:
+    """A value as it is typed on a command line: `[1, 2]`."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=math.inf
+    )
+    return str(text).strip()
 
 
 def _parse_yaml(text: str) -> Any:
@@ -128,94 +125,6 @@ def _parse_yaml(text: str) -> Any:
 def shorten(value: Any) -> str:
     """A value as a message shows it."""
     return _SHORT.repr(value)
-
-
-def describe_problems(error: ValidationError) -> list[str]:
-    """One line a problem: the field, the law, the value."""
-    problems: list[str] = []
-    for before, detail in pairwise([None, *error.errors()]):
-        assert detail is not None
-        path = [str(part) for part in detail["loc"] if part not in (*UNION_KINDS, KEY)]
-        if is_word := _MEMBER.fullmatch(path[-1] if path else ""):
-            path.pop()
-        field = ".".join(path)
-        if is_word and detail["type"] == "literal_error":
-            # The number that it might be is refused by the problem before.
-            problems[-1] = f"{field}: {_neither_number_nor_word(before, detail)}"
-            continue
-        message = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
-            message = f"is not a known setting{about_unknown(error.title, detail['loc'])}"
-        elif detail["type"] in _MESSAGES:
-            end, message = _MESSAGES[detail["type"]](detail)
-            field += end
-        elif detail["type"] != "value_error" and not isinstance(detail["input"], dict):
-            message = f"{message}, but got {shorten(detail['input'])}"
-        problems.append(f"{field}: {message}" if field else message)
-    return problems
-
-
-def _neither_number_nor_word(as_number: Any, as_word: Any) -> str:
-    """Of a setting that is one or the other: what pydantic says of each, as one law."""
-    law = as_number["msg"].replace("Input should be", "must be")
-    if as_number["type"] in _NO_WHOLE_NUMBER:
-        law = "must be a whole number"
-    expected, value = as_word["ctx"]["expected"], as_word["input"]
-    near = did_you_mean(value, re.findall(r"'(.*?)'", expected)) if isinstance(value, str) else ""
-    return f"{law}, or {_words_of(expected)}, but got {shorten(value)}{near}"
-
-
-def _missing(_: Any) -> tuple[str, str]:
-    return "", "must be given"
-
-
-def _without_kind(detail: Any) -> tuple[str, str]:
-    return (".kind", "must be given") if isinstance(detail["input"], dict) else _no_section(detail)
-
-
-def _of_no_kind(detail: Any) -> tuple[str, str]:
-    if not isinstance(detail["input"], dict):
-        return _no_section(detail)
-    return ".kind", _none_of(detail["ctx"]["tag"], detail["ctx"]["expected_tags"])
-
-
-def _of_no_value(detail: Any) -> tuple[str, str]:
-    return "", _none_of(detail["input"], detail["ctx"]["expected"])
-
-
-def _no_text(detail: Any) -> tuple[str, str]:
-    if isinstance(detail["input"], dict):
-        return "", (
-            "must be text, but YAML reads it as a mapping, because of a colon or a brace: put it "
-            "into quotes, on a command line as 'KEY=\"a photo: {}\"'"
-        )
-    return "", f"must be text, but got {shorten(detail['input'])}"
-
-
-def _no_section(detail: Any) -> tuple[str, str]:
-    return "", f"must be a section of settings, but got {shorten(detail['input'])}"
-
-
-def _words_of(quoted: str) -> str:
-    return ", ".join(re.findall(r"'(.*?)'", quoted)) or quoted
-
-
-def _none_of(value: Any, quoted: str) -> str:
-    known = re.findall(r"'(.*?)'", quoted)
-    words = _words_of(quoted)
-    return f"must be one of {words}, but got {shorten(value)}{did_you_mean(value, known)}"
-
-
-_MESSAGES: dict[str, Callable[[Any], tuple[str, str]]] = {
-    "string_type": _no_text,
-    "missing": _missing,
-    "union_tag_not_found": _without_kind,
-    "union_tag_invalid": _of_no_kind,
-    "literal_error": _of_no_value,
-    "model_type": _no_section,
-    "model_attributes_type": _no_section,
-}
-"""pydantic's type of error -> the end of the field's path, and the law in our words."""
 
 
 def set_by_path(document: dict[str, Any], path: str | Sequence[str], value: Any) -> None:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from craft_ray.config.documents import describe_problems
 from craft_ray.config.loading import (
     change_run_config,
     check_that_values_count,
@@ -20,6 +19,7 @@ from craft_ray.config.loading import (
     load_space_config,
 )
 from craft_ray.config.overrides import apply_words
+from craft_ray.config.problems import describe_problems
 from craft_ray.config.run import RunConfig
 from craft_ray.config.shipped import DEFAULT_RUN, DEFAULT_SPACE
 from craft_ray.config.space import SpaceConfig

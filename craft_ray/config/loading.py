@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from craft_ray.config.documents import (
-    describe_problems,
     flatten,
     read_yaml,
     shorten,
@@ -20,6 +19,7 @@ from craft_ray.config.documents import (
 from craft_ray.config.effects import missing_for, needs_in_words
 from craft_ray.config.oracle import AnyOracleConfig
 from craft_ray.config.overrides import apply_words
+from craft_ray.config.problems import describe_problems
 from craft_ray.config.reproduction import ReproductionConfig
 from craft_ray.config.run import RunConfig
 from craft_ray.config.search_tree import KIND_PATHS

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from craft_ray.config.base import Settings
-from craft_ray.config.documents import describe_problems
+from craft_ray.config.problems import describe_problems
 
 MAY_CHANGE = (
     "name",

@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from craft_ray.config.distributions import Choice, IntUniform, Scalar, is_same
-from craft_ray.config.documents import describe_problems, flatten
+from craft_ray.config.documents import flatten
 from craft_ray.config.effects import missing_for
 from craft_ray.config.idle_parameters import Effects
+from craft_ray.config.problems import describe_problems
 from craft_ray.config.run import RunConfig
 from craft_ray.config.search_tree import (
     KIND_PATHS,

@@ -28,7 +28,8 @@ def check_file(option: str, path: Path, kinds: Sequence[str]) -> None:
         problem = f"{path} cannot be written: {path.parent} must be a folder, but is missing"
         raise ConfigError(option, [problem])
     if not os.access(path.parent, os.W_OK):
-        problem = f"{path} cannot be written: {path.parent} must be a folder that you may write to"
-        raise ConfigError(option, [f"{problem}, but is not"])
+        folder = path.parent.absolute()
+        problem = f"{path} must be in a folder that you may write to, but {folder} is not one"
+        raise ConfigError(option, [problem])
     if path.is_dir():
         raise ConfigError(option, [f"{path} must be a file, but is a folder"])

@@ -59,7 +59,7 @@ def write_report(
         loss=score.loss,
         calibration_error=score.calibration_error,
         model=artifact.oracle.model if artifact.oracle else artifact.oracle_id[:12],
-        kind=artifact.classifier.kind.replace("_", " "),
+        method=(artifact.about and artifact.about.method) or artifact.classifier.kind,
         predictions_per_image=predictor.predictions_per_image,
         command=[mask(word) for word in command],
     )

@@ -80,7 +80,7 @@ class Suggested:
     item: Item
     path: Path
     stands_for: int
-    """Images that look like it, itself among them."""
+    """Images in its cluster, itself among them."""
 
 
 def labelled_so_far(place: Path) -> list[Labelled]:

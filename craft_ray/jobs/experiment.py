@@ -113,6 +113,7 @@ class Experiment:
         spent: Spending,
         verdict: str | None,
         findings: Mapping[str, Any] | None,
+        method: str | None = None,
     ) -> None:
         """Store the result as an artefact with its card, also in the tracker's run `key`.
 
@@ -124,6 +125,7 @@ class Experiment:
             spent: by the whole run.
             verdict: what decided for it, if validation images did not.
             findings: of fitting the head, as a summary has them.
+            method: what the run calls it, where it has a name of its own for it.
         """
         oracle = self.examiner.describe_oracle()
         cost = cost_of(self.config, self.folder, spent)
@@ -131,7 +133,8 @@ class Experiment:
             self.say(f"The prompt that was found: {classifier.template}")
         name, data = self.folder.name, self.data
         about = about_result(name, config, data, oracle, scores, spent, cost, verdict)
-        about = about.model_copy(update={"findings": tuple((findings or {}).get("sentences", ()))})
+        sentences = tuple((findings or {}).get("sentences", ()))
+        about = about.model_copy(update={"findings": sentences, "method": method or about.method})
         with on_this_disk(self.keep(classifier, about)) as local:
             self.tracker.log_folder(key, local)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from craft_ray.classifiers.interval import accuracy_interval
-from craft_ray.config.documents import flatten
+from craft_ray.config.documents import flatten, to_flow
 from craft_ray.config.money import run_cost
 
 ABSENT = "-"
@@ -54,6 +54,10 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return to_flow(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return "null" if value is None else str(value)
 
 
@@ -123,12 +127,26 @@ RESULTS: Sequence[tuple[str, Callable[[RunRecord], str]]] = (
 
 WIDEST = 40
 """Characters of a column; the name of a run may have more."""
+NARROWEST = 12
+"""A column is not made narrower, however many runs there are."""
 
 
-def as_lines(names: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
-    """A table for a terminal. A long value is never cut, and makes its own line long, no other."""
+def as_lines(
+    names: Sequence[str], rows: Sequence[Row], columns: int | None = None
+) -> Iterator[str]:
+    """A table for people.
+
+    Args:
+        names: of the runs.
+        rows: what is compared.
+        columns: of the terminal; what is too long for it is shortened. None: no value is cut, and a
+            long one makes its own line long, no other.
+    """
     table = [("", list(names)), *rows]
     left = max(len(label) for label, _ in table)
+    if columns is not None:
+        most = max((columns - left) // len(names) - 2, NARROWEST)
+        table = [(label, [_cut(value, most) for value in values]) for label, values in table]
     lengths = [[len(values[n]) for _, values in table] for n in range(len(names))]
     widths = [
         max(length for length in column if length <= WIDEST or length == column[0])
@@ -137,3 +155,11 @@ def as_lines(names: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
     for label, values in table:
         cells = "  ".join(value.rjust(width) for value, width in zip(values, widths, strict=True))
         yield f"{label:<{left}}  {cells}".rstrip()
+
+
+def _cut(text: str, most: int) -> str:
+    """With an ellipsis in its middle: of names and paths both ends tell."""
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[-end:]}"

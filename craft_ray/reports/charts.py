@@ -40,7 +40,7 @@ class Estimate:
 
 def estimates(rows: Sequence[Estimate]) -> str:
     """Bars from 0 to 100 % with intervals at their ends."""
-    left, right, step = 78, 46, 34
+    left, right, step = 78, 58, 34  # to the right of a full bar: 100.0%, bold
     width, height = WIDTH - left - right, step * len(rows)
     parts = []
     for place, row in enumerate(rows):

@@ -25,7 +25,7 @@ class EvaluationFacts:
         loss: mean cross-entropy.
         calibration_error: see `Score`.
         model: name of the model that was asked.
-        kind: of the classifier.
+        method: that found the classifier, as the run calls it.
         predictions_per_image: that it asks for.
         command: does it again.
     """
@@ -38,7 +38,7 @@ class EvaluationFacts:
     loss: float
     calibration_error: float
     model: str
-    kind: str
+    method: str
     predictions_per_image: int
     command: Sequence[str]
 
@@ -60,7 +60,7 @@ def _body(
 ) -> Iterator[str]:
     low, high = facts.interval
     yield f"<h1>{escape(title)}</h1>"
-    yield f'<p class="dim">Evaluation of {escape(facts.kind)} on {escape(facts.model)}</p>'
+    yield f'<p class="dim">Evaluation of {escape(facts.method)} on {escape(facts.model)}</p>'
     yield f'<div class="hero"><div><div class="big">{share(facts.accuracy)}</div>'
     yield f"<p>of {facts.images:,} images are labelled rightly. With 95 % confidence the true "
     yield f"share is {share(low)} to {share(high)}.</p></div>"

@@ -40,7 +40,7 @@ thead th { font-weight: 600; color: var(--dim); vertical-align: bottom; }
 tbody th { font-weight: 400; } tr.best > * { font-weight: 650; background: var(--card); }
 .matrix { font-size: .78rem; } .matrix td, .matrix th { padding: .15rem .3rem; border: 0; }
 .matrix td { min-width: 1.9rem; text-align: center; border: 1px solid var(--page); }
-.matrix thead th { writing-mode: vertical-rl; text-align: left; padding: .3rem 0; }
+.matrix thead th { writing-mode: vertical-rl; text-align: right; padding: .3rem 0; }
 .matrix tbody th { text-align: right; max-width: 9rem; min-width: 4rem; overflow-wrap: break-word; }
 .grid { display: grid; gap: 1rem .8rem; margin: .8rem 0;
   grid-template-columns: repeat(auto-fill, minmax(6.6rem, 1fr)); }

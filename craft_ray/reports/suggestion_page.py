@@ -9,6 +9,12 @@ from html import escape
 from craft_ray.reports.page import dim, page
 from craft_ray.reports.sheet import STYLE, common_folder, picture, sheet, within
 
+STANDS_FOR = (
+    "images in its cluster, which look alike to the model, itself among them; several images of "
+    "one cluster have the same number"
+)
+"""What `stands for` means."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -16,7 +22,7 @@ class Shown:
 
     Attributes:
         path: of its file.
-        stands_for: images that look like it.
+        stands_for: images in its cluster, itself among them.
         picture: an address that holds a small picture of it; empty where it is gone.
     """
 
@@ -48,6 +54,7 @@ def _body(title: str, model: str, number: int, shown: Sequence[Shown]) -> Iterat
         "one that you cannot tell, may stay without a label; with - as its label it is not named "
         "again."
     )
+    yield dim(f"Stands for: {STANDS_FOR}.")
     if len(shown) < number:
         yield dim(f"Shown are the first {len(shown):,} of them.")
     folder = common_folder([each.path for each in shown])

@@ -22,6 +22,8 @@ BY_SHOTS_FILE = "accuracy_by_shots.png"
 BY_QUERIES_FILE = "accuracy_by_queries.png"
 COLUMNS = 4
 PANEL_INCHES = (3.4, 2.8)
+LEGEND_LINE_INCHES, LETTER_INCHES, LEGEND_ROW_INCHES = 0.6, 0.065, 0.18
+"""Of a legend of size 8: the lines with the space around them, a letter, and a row."""
 STYLES = ("--", "-.")
 
 
@@ -68,10 +70,12 @@ def plot_by_shots(rows: Sequence[Row], path: Place) -> None:
         ticks = sorted({n for points in part.measured.values() for n in points})
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
-    columns = min(len(parts), COLUMNS)
-    figure.legend(
-        list(legend.values()), list(legend), loc="outside upper left", ncols=columns, fontsize=8
-    )
+    # A column beside the panels, for which the figure grows: the panels keep their size.
+    width, height = figure.get_size_inches()
+    wider = LEGEND_LINE_INCHES + LETTER_INCHES * max(map(len, legend), default=0)
+    higher = LEGEND_ROW_INCHES * (len(legend) + 1)
+    figure.set_size_inches(width + wider, max(height, higher))
+    figure.legend(list(legend.values()), list(legend), loc="outside right upper", fontsize=8)
     _save(figure, path)
 
 

@@ -224,7 +224,8 @@ def _conclude(
             config, experiment.data, selected.evidence, selected.generation, findings
         )
         told = tell_findings(experiment, best.tuned)
-        experiment.deliver(selected.classifier, key, config, scores, total, verdict, told)
+        method = trial_name(space, best.params)
+        experiment.deliver(selected.classifier, key, config, scores, total, verdict, told, method)
         template = selected.classifier.template
         results["best"] = {**best.as_dict(), "test": test and asdict(test)}
         results["best"]["template"] = template

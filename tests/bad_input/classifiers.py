@@ -187,7 +187,7 @@ CLASSIFIERS = [
     Case(
         "names in one word",
         description(class_names="abcd"),
-        r"class_names: .*valid tuple, but got 'abcd'",
+        r"class_names: .*must be a list, but got 'abcd'",
     ),
     Case(
         "names are numbers",

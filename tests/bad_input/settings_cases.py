@@ -81,7 +81,7 @@ RUN_CONFIGS = [
     ),
     Case("unknown key", run_file("head: {hiden: 3}"), r"head\.hiden: is not a known setting"),
     Case("a number as key", run_file("3: 4"), r"run\.yaml: .*3: .*"),
-    Case("wrong type", run_file("seed: one"), r"seed: .*valid integer.*but got 'one'"),
+    Case("wrong type", run_file("seed: one"), r"seed: .*whole number, but got 'one'"),
     Case(
         "not finite", run_file("head: {learning_rate: .inf}"), r"head\.learning_rate: .*finite.*inf"
     ),
@@ -103,8 +103,14 @@ RUN_CONFIGS = [
         r"data: must be a section of settings, but got 3",
     ),
     Case("a section is null", run_file("head:"), r"head: .*but got None"),
-    Case("name leads out", run_file("name: ../x"), r"name: .*pattern.*but got '\.\./x'"),
-    Case("name ends in a newline", run_file('name: "x\\n"'), r"name: .*pattern.*but got 'x\\n'"),
+    Case(
+        "name leads out", run_file("name: ../x"), r"name: .*begin with a letter.*but got '\.\./x'"
+    ),
+    Case(
+        "name ends in a newline",
+        run_file('name: "x\\n"'),
+        r"name: .*begin with a letter.*but got 'x\\n'",
+    ),
     Case(
         "null character in a path",
         run_file('output_dir: "a\\0b"'),
@@ -130,7 +136,7 @@ RUN_CONFIGS = [
         run_file('data: {template: "a photo\\e of a {}."}'),
         r"data\.template: must have printable characters only, .*U\+001B",
     ),
-    Case("huge list", run_file(f"seed: {HUGE_LIST}"), r"seed: .*valid integer"),
+    Case("huge list", run_file(f"seed: {HUGE_LIST}"), r"seed: .*whole number"),
     Case("unknown source", run_file("data: {source: {kind: zip}}"), r"data\.source\.kind: .*'zip'"),
     Case("a seed of too many digits", run_file("seed: " + "9" * 5000), r"run\.yaml: .*digits"),
     Case("a word that sets nothing", run_file("", "=3"), r"must read key=value, but got '=3'"),
@@ -276,7 +282,7 @@ GRIDS = [
     Case(
         "a section that holds itself",
         grid_file(EMBEDDED_GRID + "run: {head: &head {hidden: *head}}"),
-        r"shots-seed1: head\.hidden: .*valid integer",
+        r"shots-seed1: head\.hidden: .*whole number",
     ),
     Case(
         "shots for all cells",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from craft_ray.commands.keys import main
 from craft_ray.service.meter.keys import id_in
 from craft_ray.service.meter.terms import Admitted, Caller
-from tests.service.meter.world import NOW, meter_of
+from tests.service.meter.world import NOW, asked, begun, meter_of, stored
 
 Captured = pytest.CaptureFixture[str]
 
@@ -42,6 +44,28 @@ def test_a_key_is_added_listed_used_and_revoked(capsys: Captured) -> None:
     assert main(["revoke", key_id]) == 2
     assert f"but '{key_id}' is revoked" in capsys.readouterr().err
     assert main(["add", "Ada L"]) == 0
+
+
+def test_what_was_charged_is_counted_as_such(capsys: Captured) -> None:
+    assert main(["add", "Ada"]) == 0
+    token = capsys.readouterr().out.strip()
+    with meter_of(Path("keys.db")) as meter:
+        one = begun(meter, token, asked("one", 3))
+        meter.settle(one.request_id, 3, stored(one), NOW)
+    assert main(["usage"]) == 0
+    assert "  predict: 1 charged request, 3 pairs in all" in capsys.readouterr().out
+
+
+def test_a_file_that_nobody_may_make_is_a_mistake(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "open", denied)  # root may all
+    assert main(["add", "Ada"]) == 2
+    law = "error: --file: keys.db: must be writable, but: Permission denied"
+    assert law in capsys.readouterr().err
 
 
 def test_programs_read_json(capsys: Captured) -> None:

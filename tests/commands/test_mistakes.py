@@ -23,9 +23,9 @@ from craft_ray.errors import DataError, OracleError, PoolError, RunInterruptedEr
 
 MISTAKES = {
     "unknown key": (["head.learnin_rate=1"], "head.learnin_rate: is not a known setting"),
-    "wrong type": (["seed=one"], "seed: Input should be a valid integer"),
+    "wrong type": (["seed=one"], "seed: must be a whole number, but got 'one'"),
     "impossible value": (["optimizer.population=1"], "greater than or equal to 4, but got 1"),
-    "no budget": (["max_queries=0"], "max_queries: Input should be greater than or equal to 1"),
+    "no budget": (["max_queries=0"], "max_queries: must be greater than or equal to 1, but got 0"),
     "missing file": (["absent.yaml"], "absent.yaml: cannot be read"),
     "two files": (["a.yaml", "b.yaml"], "at most one file of settings is allowed"),
     "no value": (["=3"], "must read key=value, but got '=3'"),
@@ -46,7 +46,10 @@ MISTAKES = {
         "oracle.pretrained: must be a file or one of",
     ),
     "a setting without effect": (["oracle.pretrained=openai"], "pretrained must be null"),
-    "bad name": (["name=../x"], "name: String should match pattern"),
+    "bad name": (
+        ["name=../x"],
+        "name: must be of letters a to z, digits and . _ - (80 characters at most)",
+    ),
 }
 
 

@@ -143,7 +143,7 @@ def test_no_image_that_can_be_read_leaves_nothing(
 ) -> None:
     Path("broken.png").write_bytes(b"no image")
     assert predict.main(["one", "broken.png", "--out", "labels.csv"]) == 2
-    assert "none of 1 images could be read" in capsys.readouterr().err
+    assert "of 1 image none could be read" in capsys.readouterr().err
     assert not list(here.glob("*labels*")) + list(here.glob(".labels*"))
 
 

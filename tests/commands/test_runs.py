@@ -125,6 +125,22 @@ def test_runs_side_by_side(runs: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "cost" not in text  # nobody has a price
 
 
+def test_in_a_terminal_long_values_are_shortened_and_elsewhere_they_are_whole(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = [{"variant": "probes"}, {"variant": "craft", "optimizer.sigma": 0.1}]
+    make(runs / "a", 6, None, first_trials=first * 9, seed=1)
+    make(runs / "b", 7, None, first_trials=[], seed=2)
+    assert main(["runs", "compare", "a", "b"]) == 0
+    shown = "[" + ", ".join(["{variant: probes}, {variant: craft, optimizer.sigma: 0.1}"] * 9) + "]"
+    assert f"{shown}  " in capsys.readouterr().out
+    monkeypatch.setattr("craft_ray.commands.runs.terminal_columns", lambda: 80)
+    assert main(["runs", "compare", "a", "b"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert "[{variant: probe…" in text
+
+
 def test_a_place_before_the_action_counts(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from craft_ray.commands import settings
 from craft_ray.commands.program import main
 from craft_ray.config.loading import load_run_config
 from craft_ray.config.reference import REQUIRED, all_settings
@@ -34,6 +35,21 @@ def test_words_find_paths_and_meanings(capsys: pytest.CaptureFixture[str]) -> No
     assert lines[0] == "optimizer.learning_rate=0.001 (kind spsa_gc)  [number, > 0]  # a."
     assert main(["settings", "lerning"]) == 2
     assert "did you mean learning_rate?" in capsys.readouterr().err
+
+
+def test_what_several_kinds_have_alike_is_one_line_that_a_terminal_breaks_between_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["settings", "optimizer.batches", "--of", "run"]
+    assert main(words) == 0
+    line = capsys.readouterr().out
+    assert line.startswith("optimizer.batches=1 (kind cma_es, sep_cma_es, ")
+    assert line.count("\n") == 1
+    monkeypatch.setattr(settings, "terminal_columns", lambda: 60)
+    assert main(words) == 0
+    broken = capsys.readouterr().out.splitlines()
+    assert max(map(len, broken)) <= 60
+    assert " ".join(each.strip() for each in broken).split() == line.split()
 
 
 def test_an_editor_gets_a_schema(capsys: pytest.CaptureFixture[str]) -> None:

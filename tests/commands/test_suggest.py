@@ -15,6 +15,7 @@ from craft_ray.commands import data, train
 from craft_ray.commands.completion import completions
 from craft_ray.commands.suggest import main
 from craft_ray.oracle import loaded
+from craft_ray.reports.suggestion_page import STANDS_FOR
 from tests.support.asked_endpoint import speaking
 from tests.support.fake_oracle import FakeOracle
 from tests.support.html_page import Page
@@ -88,6 +89,7 @@ def test_a_table_on_the_screen_one_to_fill_in_and_a_sheet(
     assert page.pictures == 4
     assert "Images of photos to label" in page.text
     assert "1 stands for" in page.text
+    assert f"Stands for: {STANDS_FOR}." in page.text
     assert Path(found[0]["path"]).name in page.text
     fill_in("labels.csv")
     assert train.main([*shlex.split(then)[2:], "--dry-run"]) == 0, capsys.readouterr().err
@@ -174,7 +176,10 @@ def test_a_folder_that_nobody_may_write_to_is_told_before_an_image_is_asked_abou
     Path("sealed").mkdir()
     monkeypatch.setattr(os, "access", lambda path, _: str(path) != "sealed")  # root may all
     assert main(["photos", FEW_NAMES, option]) == 2
-    assert "sealed must be a folder that you may write to" in capsys.readouterr().err
+    assert (
+        f"in a folder that you may write to, but {here / 'sealed'} is not one"
+        in capsys.readouterr().err
+    )
     assert Model.asked == 0
 
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from craft_ray.config.combinations import STRENGTH, covering_design
-from craft_ray.config.documents import describe_problems, flatten
+from craft_ray.config.documents import flatten
 from craft_ray.config.effects import missing_for
 from craft_ray.config.heads import LinearHeadConfig, ProbesHeadConfig, ResidualMlpConfig
 from craft_ray.config.optimizers import SpsaConfig
+from craft_ray.config.problems import describe_problems
 from craft_ray.config.run import RunConfig
 from craft_ray.config.space import SpaceConfig
 

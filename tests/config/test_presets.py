@@ -173,8 +173,8 @@ def test_one_entry_of_a_budget_can_be_set(tmp_path: Path) -> None:
     ("max_queries", "shots", "problem"),
     [
         ({4: 0}, 4, r"max_queries: .*greater than or equal to 1, but got 0"),
-        ({4: "many"}, 4, r"max_queries: .*valid integer.*but got 'many'"),
-        ({4: {4: 4}}, 4, r"max_queries: .*valid integer"),
+        ({4: "many"}, 4, r"max_queries: .*whole number, but got 'many'"),
+        ({4: {4: 4}}, 4, r"max_queries: .*whole number"),
         ({4: 20}, 4, r"max_queries >= optimizer.population"),
         ({}, 4, r"has entries for nothing only"),
         ({"x": 1, None: 2}, 4, r"has entries for x, None only"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from craft_ray.classifiers.about import About
 from craft_ray.data.dataset import Item
 from craft_ray.errors import ConfigError
 from craft_ray.inference.evaluation import MISTAKES_KEPT, EvaluationCount
@@ -40,6 +41,16 @@ def test_a_page_says_what_was_counted_and_needs_nothing_else(tmp_path: Path) -> 
     assert "craft-ray evaluate models:/it@best 'two words'" in words
     num_wrong = round((1 - accuracy) * len(TEST_ITEMS))
     assert page.pictures == min(num_wrong, MISTAKES_KEPT)
+
+
+def test_the_method_has_the_name_that_the_run_gives_it(tmp_path: Path) -> None:
+    artifact = replace(trained(), about=About(method="searched probes"))
+    predictor = Predictor(artifact, FakeOracle())
+    count = EvaluationCount(predictor.class_names)
+    for batch in predictor.predict(TEST_ITEMS[:4]):
+        count.add(batch.logits_NC, batch.items)
+    write_report(tmp_path / "page.html", "run", Path("labelled"), predictor, count, COMMAND)
+    assert "Evaluation of searched probes on" in Page((tmp_path / "page.html").read_text()).text
 
 
 def test_of_many_classes_the_most_frequent_confusions_are_listed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from craft_ray.config.documents import describe_problems
+from craft_ray.config.problems import describe_problems
 from craft_ray.errors import OracleError
 from craft_ray.oracle.endpoints.adapter import Adapter
 from craft_ray.oracle.endpoints.capabilities import Capabilities
