@@ -85,4 +85,4 @@ def test_the_command_changes_keys_of_a_meter_that_works(tmp_path: Path) -> None:
         thread.join()
         meter.close()
     number = f"{len(answered):,}"
-    assert f"predict: {number} requests, {number} pairs in all" in keys("usage")
+    assert f"predict: {number} charged requests, {number} pairs in all" in keys("usage")
