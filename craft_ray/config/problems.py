@@ -21,6 +21,13 @@ _SHOULD = re.compile("^[A-Z][a-z]+ should ")
 """How a law of pydantic begins, such as `Input should be greater than or equal to 1`."""
 _NAME_PATTERN = re.compile(r"\^\[A-Za-z0-9\]\[A-Za-z0-9(.+)\](?:\{0,(\d+)\}|\*)\$")
 """The patterns of names: which other characters they may have, and how many more."""
+_LAWS = {
+    **dict.fromkeys(_NO_WHOLE_NUMBER, "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("list_type", "tuple_type"), "must be a list"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+}
+"""pydantic's type of error -> the law, where no more is to be said than what was given."""
 _MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")
 """How pydantic calls the number and the word, in the path of an error, where both may be given."""
 
@@ -44,6 +51,8 @@ def describe_problems(error: ValidationError) -> list[str]:
         elif detail["type"] in _MESSAGES:
             end, message = _MESSAGES[detail["type"]](detail)
             field += end
+        elif detail["type"] in _LAWS:
+            message = f"{_LAWS[detail['type']]}, but got {shorten(detail['input'])}"
         elif detail["type"] != "value_error" and not isinstance(detail["input"], dict):
             message = f"{message}, but got {shorten(detail['input'])}"
         problems.append(f"{field}: {message}" if field else message)
@@ -54,7 +63,7 @@ def _neither_number_nor_word(as_number: Any, as_word: Any) -> str:
     """Of a setting that is one or the other: what pydantic says of each, as one law."""
     law = _SHOULD.sub("must ", as_number["msg"])
     if as_number["type"] in _NO_WHOLE_NUMBER:
-        law = "must be a whole number"
+        law = _LAWS[as_number["type"]]
     expected, value = as_word["ctx"]["expected"], as_word["input"]
     near = did_you_mean(value, re.findall(r"'(.*?)'", expected)) if isinstance(value, str) else ""
     return f"{law}, or {_words_of(expected)}, but got {shorten(value)}{near}"
@@ -76,22 +85,6 @@ def _of_no_kind(detail: Any) -> tuple[str, str]:
 
 def _of_no_value(detail: Any) -> tuple[str, str]:
     return "", _none_of(detail["input"], detail["ctx"]["expected"])
-
-
-def _no_whole_number(detail: Any) -> tuple[str, str]:
-    return "", f"must be a whole number, but got {shorten(detail['input'])}"
-
-
-def _no_number(detail: Any) -> tuple[str, str]:
-    return "", f"must be a number, but got {shorten(detail['input'])}"
-
-
-def _no_list(detail: Any) -> tuple[str, str]:
-    return "", f"must be a list, but got {shorten(detail['input'])}"
-
-
-def _neither_true_nor_false(detail: Any) -> tuple[str, str]:
-    return "", f"must be true or false, but got {shorten(detail['input'])}"
 
 
 def _not_of_the_pattern(detail: Any) -> tuple[str, str]:
@@ -129,10 +122,6 @@ def _none_of(value: Any, quoted: str) -> str:
 
 
 _MESSAGES: dict[str, Callable[[Any], tuple[str, str]]] = {
-    **dict.fromkeys(_NO_WHOLE_NUMBER, _no_whole_number),
-    **dict.fromkeys(("float_type", "float_parsing"), _no_number),
-    **dict.fromkeys(("list_type", "tuple_type"), _no_list),
-    **dict.fromkeys(("bool_type", "bool_parsing"), _neither_true_nor_false),
     "string_pattern_mismatch": _not_of_the_pattern,
     "string_type": _no_text,
     "missing": _missing,

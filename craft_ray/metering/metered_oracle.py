@@ -30,12 +30,11 @@ from craft_ray.oracle.contract import (
     OnPart,
     Oracle,
     OracleDescription,
-    RecipeOracle,
     ScoringOracle,
     TaskHandle,
     WhiteBoxOracle,
 )
-from craft_ray.oracle.contract_laws import check_features, check_white_box, forget
+from craft_ray.oracle.contract_laws import check_features, check_white_box, forget, recipe_oracle
 
 Array = np.ndarray[Any, Any]
 BoolArray = npt.NDArray[np.bool_]
@@ -170,21 +169,17 @@ class MeteredOracle:
 
     def questions_at_once(self) -> int:
         """That the oracle works on at once; as many threads may ask."""
-        recipes = self._recipe_oracle()
+        recipes = recipe_oracle(self._oracle)
         return 1 if recipes is None else recipes.questions_at_once()
 
     def give_up(self) -> None:
         """Nobody waits any more for what is asked now."""
-        if (recipes := self._recipe_oracle()) is not None:
+        if (recipes := recipe_oracle(self._oracle)) is not None:
             recipes.give_up()
 
     def forget(self, images: ImageHandle) -> None:
         """Nothing more is asked about sets that were not to be kept; free."""
         forget(self._oracle, images)
-
-    def _recipe_oracle(self) -> RecipeOracle | None:
-        takes_recipes = self._oracle.describe().takes_recipes
-        return cast(RecipeOracle, self._oracle) if takes_recipes else None
 
     def _scaled(self, answers: FloatArray) -> FloatArray:
         if self.logit_scale == 1.0:

@@ -37,11 +37,16 @@ def digest_of_images(images: Images) -> str:
     return digest.hexdigest()
 
 
+def recipe_oracle(oracle: Oracle) -> RecipeOracle | None:
+    """The oracle itself, if it takes recipes."""
+    return cast(RecipeOracle, oracle) if oracle.describe().takes_recipes else None
+
+
 def forget(oracle: Oracle, images: ImageHandle) -> None:
     """Tell an oracle that keeps sets that were not to be kept (`RecipeOracle`) that nothing more is
     asked about one."""
-    if oracle.describe().takes_recipes:
-        cast(RecipeOracle, oracle).forget(images)
+    if (recipes := recipe_oracle(oracle)) is not None:
+        recipes.forget(images)
 
 
 def check_images(images: Images, description: OracleDescription) -> None:
