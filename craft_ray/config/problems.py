@@ -28,8 +28,9 @@ _LAWS = {
     **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
 }
 """pydantic's type of error -> the law, where no more is to be said than what was given."""
-_MEMBER = re.compile(r"constrained-\w+|literal\[.*\]")
-"""How pydantic calls the number and the word, in the path of an error, where both may be given."""
+_MEMBER = re.compile(r"constrained-\w+|literal\[.*\]|function-after\[.*\]")
+"""How pydantic calls the number, the word and the text, in the path of an error, where one of two
+may be given."""
 
 
 def describe_problems(error: ValidationError) -> list[str]:
@@ -41,7 +42,7 @@ def describe_problems(error: ValidationError) -> list[str]:
         if is_word := _MEMBER.fullmatch(path[-1] if path else ""):
             path.pop()
         field = ".".join(path)
-        if is_word and detail["type"] == "literal_error":
+        if is_word and detail["type"] == "literal_error" and _are_of_one_value(before, detail):
             # The number that it might be is refused by the problem before.
             problems[-1] = f"{field}: {_neither_number_nor_word(before, detail)}"
             continue
@@ -57,6 +58,10 @@ def describe_problems(error: ValidationError) -> list[str]:
             message = f"{message}, but got {shorten(detail['input'])}"
         problems.append(f"{field}: {message}" if field else message)
     return problems
+
+
+def _are_of_one_value(before: Any, detail: Any) -> bool:
+    return before is not None and before["loc"][:-1] == detail["loc"][:-1]
 
 
 def _neither_number_nor_word(as_number: Any, as_word: Any) -> str:

@@ -245,3 +245,11 @@ def test_validation_is_full_or_few_shot() -> None:
     assert load_run_config(None, ["data.validation=few_shot"]).data.validation == "few_shot"
     with pytest.raises(ConfigError, match=r"data\.validation: .*but got 'test'"):
         load_run_config(None, ["data.validation=test"])
+
+
+def test_a_mapping_where_a_word_or_a_path_belongs_is_told_as_both() -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_run_config(Path("tune_spaces/runs/craft.yaml"), ["data.unlabelled={a: 1}"])
+    first, second = raised.value.problems
+    assert first == "data.unlabelled: must be one of rest, but got {'a': 1}"
+    assert second.startswith("data.unlabelled: must be text, but YAML reads it as a mapping")
